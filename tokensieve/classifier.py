@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tokensieve.base import layers_of, load_encoder
+from tokensieve.base import layers_of, load_encoder, pooling_of
+from tokensieve.vocabulary import grow
 
 
 # Families whose layers return a tuple.
@@ -76,6 +77,14 @@ class Classifier(nn.Module):
         save_file({"weight": self.head.weight.detach().contiguous(), "bias": self.head.bias.detach()}, folder / "head.safetensors")
         tree = {"labels": self.labels, "pooling": self.pooling} | facts
         (folder / "classifier.json").write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def new(cls, folder: Path, tokenizer: Path, pooling: str, labels: list[str], seed: int) -> Classifier:
+        """An untrained classifier on the base model in `folder`, its vocabulary grown to that of the tokenizer folder."""
+        encoder = load_encoder(folder)
+        grow(encoder, tokenizer)
+        torch.manual_seed(seed)
+        return cls(encoder, pooling_of(folder, pooling), labels).eval()
 
     @classmethod
     def load(cls, folder: Path, attention: str = "sdpa") -> Classifier:

@@ -6,7 +6,9 @@ unpadded, one after the other, in memory or in a file that the system pages in.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +125,14 @@ class Inputs:
             done.write_text(json.dumps({"texts": len(self), "tokens": total, "width": width, "cut": cut}) + "\n", encoding="utf-8")
         self._states, self.cut = states, cut
         return self
+
+
+def prefix_key(inputs: Inputs, cut: int, *origins: str) -> str:
+    """The name under which `freeze` keeps states: a hash of the token ids, the cut and what else they come from."""
+    digest = hashlib.sha256(json.dumps([cut, *origins]).encode())
+    for tokens in inputs.ids:
+        digest.update(array("q", tokens).tobytes() + b"\0")
+    return digest.hexdigest()[:32]
 
 
 def _mapped(path: Path, rows: int, width: int) -> Tensor:

@@ -38,4 +38,4 @@ class Layout:
     # What may be deleted at any time: it only saves work.
     checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
-    timings = property(lambda self: self.at(".tokensieve", "timings.json"))
+    served = property(lambda self: self.at(".tokensieve", "served"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Bin:
+class Bin(NamedTuple):
     """One bin of a reliability diagram: mean confidence, accuracy and number of the texts whose confidence falls into it."""
 
     confidence: float

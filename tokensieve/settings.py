@@ -145,7 +145,7 @@ class Finetune(Section):
     patience: int = setting(3, "epochs without a better validation loss before it stops", low=1)
     batch: int = setting(32, "texts a step", low=1, high=4096)
     learning_rate: float = setting(1e-3, "of the masked weights", low=0.0, high=1.0)
-    head_learning_rate: float = setting(1e-3, "of the head", low=0.0, high=1.0)
+    head_learning_rate: float = setting(3e-3, "of the head", low=0.0, high=1.0)
     weight_decay: float = setting(0.01, "of both", low=0.0, high=1.0)
     warmup: float = setting(0.1, "share of the steps over which the rates rise", low=0.0, high=1.0)
     class_weights: str = setting("none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced"))

@@ -7,6 +7,7 @@ Not here: several GPUs, streaming of data that outgrows memory, more than one la
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -88,6 +89,11 @@ def train(
         _restore(trained, sparse, best)
     classifier.eval()
     return history
+
+
+def use_threads(threads: int) -> None:
+    """Let torch compute on `threads` CPU threads; 0: all cores this process may use."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
 def epochs_of(settings: Finetune, texts: int) -> int:

@@ -1,0 +1,266 @@
+"""The command line. Each command imports what it needs when it runs, so that `predict` starts without torch or Prefect."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tokensieve import __version__
+from tokensieve.errors import InputError
+
+MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, 2 for what the user can mend, 1 for what we must."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tokensieve").setLevel(logging.INFO)
+    try:
+        with _only_the_answer_on_stdout() as answer:
+            options.command(options, answer)
+        return 0
+    except InputError as error:
+        if options.debug:
+            raise
+        print(f"tokensieve: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("tokensieve: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"tokensieve: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
+        return FAILURE
+
+
+def init(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Make a project folder with the default settings; with --data, take the data in."""
+    from tasks.versioning import open_project
+
+    layout = open_project(Path(options.folder))
+    if options.data:
+        options.project = options.folder
+        version(options, answer)
+    answer(f"{layout.root} is ready; settings: {layout.params}; next: tokensieve run --project {options.folder} --data PATH")
+
+
+def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Take data in, run every stage that is stale, and print the summary."""
+    # What can be refused at once is refused before Prefect starts.
+    layout = _project(options)
+    _check_data(layout, options)
+    _quiet_prefect(options.debug)
+    from flows.retrain import retrain
+
+    result = retrain(project=layout.root, data=options.data, test=options.test, force=options.force)
+    if options.json:
+        answer(json.dumps(result, ensure_ascii=False))
+    else:
+        from flows.table import summary_text
+
+        answer(summary_text(result, layout))
+
+
+def stage(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Run one stage if it is stale. `dvc repro` calls it for every stage that DVC found stale."""
+    from tasks import stage as stages
+    from tokensieve.layout import Layout
+    from tokensieve.settings import Settings
+
+    if os.environ.get("DVC_STAGE"):
+        layout = Layout(Path(options.project).resolve())
+        stages.function_of(options.name)(layout, Settings.load(layout.params))
+    else:
+        stages.function_of(options.name)
+        stages.run_if_stale(_project(options), options.name, options.force)
+
+
+def version(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Put data under DVC and print its hash."""
+    from tasks.stage import take_in
+    from tokensieve.settings import Settings
+
+    layout = _project(options)
+    answer(take_in(layout, Settings.load(layout.params), options.data, options.test))
+
+
+def versions(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """List the versions of the raw data, oldest first; * marks the present one."""
+    from tasks import versioning
+
+    layout = _project(options)
+    now = versioning.data_hash(layout)
+    for known in versioning.versions(layout):
+        rows = ", ".join(f"{name} {count:,}" for name, count in known["rows"].items())
+        answer(f"{'*' if known['data_hash'] == now else ' '} {known['data_hash']}  {known['date']}  {rows}  {known['source']}")
+
+
+def restore(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Bring an earlier version of the raw data back by its hash."""
+    from tasks import versioning
+
+    answer(f"{versioning.restore(_project(options), options.hash)} is back; next: tokensieve run")
+
+
+def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Label texts with an exported model."""
+    from tokensieve.predictor import Predictor
+
+    predictor = Predictor.load(_model(options))
+    for text, found in zip(options.texts, predictor.predict(options.texts, options.top), strict=True):
+        if options.json:
+            answer(json.dumps({"text": text} | asdict(found), ensure_ascii=False))
+        else:
+            doubt = "  (uncertain)" if found.uncertain else ""
+            answer(f"{found.label}  {found.probability:.3f}{doubt}")
+
+
+def serve(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Serve an exported model over HTTP."""
+    from tokensieve.server import serve as serve_folder
+
+    serve_folder(_model(options), options.host, options.port)
+
+
+def promote(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Make a version the champion; without --version, the challenger."""
+    _quiet_prefect(options.debug)
+    from flows.promote import promote as flow
+
+    answer(json.dumps(flow(project=_project(options).root, version=options.version), ensure_ascii=False))
+
+
+def rollback(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Make the champion before this one the champion again."""
+    _quiet_prefect(options.debug)
+    from flows.rollback import rollback as flow
+
+    answer(json.dumps(flow(project=_project(options).root), ensure_ascii=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tokensieve", description="Retrain, promote and serve small text classifiers.")
+    parser.add_argument("--version", action="version", version=f"tokensieve {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function: Callable[[argparse.Namespace, Callable[[str], None]], None], project: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        added.set_defaults(command=function, set=[])
+        added.add_argument("--debug", action="store_true", help="show stack traces and Prefect's log")
+        if project:
+            added.add_argument("--project", default=".", metavar="DIR", help="project folder (default: this one); made if it is not there")
+        return added
+
+    def data(added: argparse.ArgumentParser, required: bool = False) -> None:
+        about = "CSV, TSV, JSONL or Parquet file, folder with train and test files, or http(s)/s3 URL"
+        added.add_argument("--data", metavar="PATH", required=required, help=about)
+        added.add_argument("--test", metavar="PATH", help="file or URL with the test part")
+
+    def assignments(added: argparse.ArgumentParser) -> None:
+        about = "change a setting; it is written into params.yaml"
+        added.add_argument("--set", action="extend", nargs="+", metavar="SECTION.KEY=VALUE", help=about)
+
+    added = command(init, project=False)
+    added.add_argument("folder", metavar="DIR")
+    data(added)
+    assignments(added)
+    added = command(run)
+    data(added)
+    assignments(added)
+    added.add_argument("--force", action="store_true", help="run stages that are current, too")
+    added.add_argument("--json", action="store_true", help="print the summary as one JSON object; all else goes to standard error")
+    added = command(stage)
+    added.add_argument("name", metavar="STAGE")
+    assignments(added)
+    added.add_argument("--force", action="store_true", help="run it even if it is current")
+    added = command(version)
+    data(added, required=True)
+    assignments(added)
+    command(versions)
+    command(restore).add_argument("hash", metavar="HASH", help="data hash or its beginning")
+    added = command(predict)
+    added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="exported folder, or models:/NAME@ALIAS or models:/NAME/VERSION")
+    added.add_argument("--json", action="store_true", help="print one JSON object a text")
+    added.add_argument("--top", type=int, default=3, metavar="N", help="labels that --json lists (default: 3)")
+    added.add_argument("texts", nargs="+", metavar="TEXT")
+    added = command(serve)
+    added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="as for predict")
+    added.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    added.add_argument("--port", type=int, default=8000)
+    command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
+    command(rollback)
+    return parser
+
+
+def _project(options: argparse.Namespace) -> Any:
+    """The project's layout, with the `--set` assignments written into its settings."""
+    from tasks.versioning import open_project
+    from tokensieve.settings import changed
+
+    layout = open_project(Path(options.project if "project" in options else options.folder))
+    for key, (old, new) in changed(layout.params, options.set).items():
+        logging.getLogger("tokensieve").info("params.yaml: %s = %s (was %s)", key, new, old)
+    return layout
+
+
+def _check_data(layout: Any, options: argparse.Namespace) -> None:
+    from tasks import versioning
+    from tokensieve.settings import Settings
+
+    settings = Settings.load(layout.params)
+    if options.data is None:
+        versioning.data_hash(layout)
+        if options.test:
+            raise InputError("--test needs --data; give both")
+    elif "://" not in options.data + (options.test or ""):
+        versioning.check(versioning.incoming(options.data, options.test), settings.data)
+
+
+def _model(options: argparse.Namespace) -> Path:
+    """The served folder that --model names: a folder, or what the registry has under a models:/ URI."""
+    if not options.model.startswith("models:/"):
+        folder = Path(options.model)
+        if not folder.is_dir():
+            raise InputError(f"--model {folder} does not exist; give the folder of an exported model (artifacts/onnx) or models:/NAME@ALIAS")
+        return folder
+    from tasks.tracking import download, tracking_uri
+    from tokensieve.settings import Settings
+
+    layout = _project(options)
+    return download(options.model, layout.served, tracking_uri(layout, Settings.load(layout.params)))
+
+
+def _quiet_prefect(debug: bool) -> None:
+    """Prefect's settings for a run from the command line, where the user has not set them."""
+    quiet = {} if debug else {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    defaults = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    for key, value in (defaults | quiet).items():
+        os.environ.setdefault(key, value)
+
+
+@contextlib.contextmanager
+def _only_the_answer_on_stdout() -> Iterator[Callable[[str], None]]:
+    """Within it, whatever is printed goes to standard error, by any library or child; yields what prints on standard output."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as output:
+            yield lambda line: print(line, file=output, flush=True)
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

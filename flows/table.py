@@ -1,0 +1,58 @@
+"""The summary of a run as people read it: a table, what the data is warned of, and where to look further."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tokensieve.layout import Layout
+
+
+def summary_text(result: dict[str, Any], layout: Layout) -> str:
+    """The summary as text, ending in the commands to go on with."""
+    rows, parity = result["rows"], result["parity"]
+    table = Table("figure", "value", title=f"{result['model_name']} version {result['model_version']}", title_justify="left")
+    table.add_row("test accuracy", f"{result['test_accuracy']:.4f}")
+    table.add_row("test macro F1", f"{result['test_macro_f1']:.4f}")
+    table.add_row("calibration error", f"{result['test_ece']:.4f} (before scaling {result['test_ece_before']:.4f})")
+    if result["accepted_accuracy"] is not None:
+        kept = f"{result['coverage']:.1%} of the test texts, {result['accepted_accuracy']:.4f} of them right"
+        table.add_row(f"sure (confidence from {result['threshold']:.3f})", kept)
+    if result["oos_recall"] is not None:
+        table.add_row("out-of-scope texts told", f"{result['oos_recall']:.1%}")
+    table.add_row("trained parameters", f"{result['trained_parameters']:,} of {result['total_parameters']:,}")
+    table.add_row("texts", ", ".join(f"{name} {count:,}" for name, count in rows.items()))
+    if result["tokens_saved"]:
+        table.add_row("tokens saved by new vocabulary", f"{result['tokens_saved']:.1%}")
+    table.add_row("ONNX against torch", f"same label on {parity['agreement']:.2%} of {parity['texts']:,} texts")
+    table.add_row("seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["seconds"].items()) or "none")
+    if result["skipped"]:
+        table.add_row("unchanged", ", ".join(result["skipped"]))
+    table.add_row("data hash", result["data_hash"])
+    output = io.StringIO()
+    # A fixed width where there is no terminal, so that logs stay readable.
+    console = Console(file=output, width=min(120, max(80, Console(stderr=True).width)), highlight=False)
+    console.print(table)
+    for warning in result["warnings"]:
+        console.print("warning:", warning, markup=False)
+    console.print(_further(result, layout), markup=False, soft_wrap=True)
+    return output.getvalue().rstrip()
+
+
+def _further(result: dict[str, Any], layout: Layout) -> str:
+    here = f" --project {layout.root}" if layout.root != layout.root.cwd() else ""
+    return f"""
+try it        tokensieve predict --model {_shown(layout.onnx, layout)} "your text"
+serve it      tokensieve serve --model {_shown(layout.onnx, layout)}
+promote it    tokensieve promote{here}
+the data      {_shown(layout.validation / 'docs' / 'index.html', layout)}
+the mask      {_shown(layout.mask / 'mask.png', layout)}
+confusions    {_shown(layout.evaluation / 'confusion.png', layout)}
+the run       mlflow ui --backend-store-uri sqlite:///{_shown(layout.root / 'mlflow.db', layout)}"""
+
+
+def _shown(path: Any, layout: Layout) -> str:
+    return str(path.relative_to(layout.root.cwd())) if path.is_relative_to(layout.root.cwd()) else str(path)

@@ -1,0 +1,74 @@
+"""What a run records of the artifacts: parameters, metrics, the hash of them all, the git commit. Knows nothing of MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tokensieve.errors import InputError
+from tokensieve.folder import read_json
+from tokensieve.layout import Layout
+from tokensieve.manifest import NAME, sha256
+from tokensieve.settings import Settings
+
+
+def fingerprint(layout: Layout) -> str:
+    """A SHA-256 over what the stages found and made; the served model's files are in it by their hashes in the manifest.
+
+    Raises:
+        InputError: an artifact is missing.
+    """
+    artifacts = (
+        layout.validation / "report.json",
+        layout.split / "report.json",
+        layout.vocabulary / "constructs.json",
+        layout.vocabulary / "report.json",
+        layout.mask / "mask.safetensors",
+        layout.mask / "report.json",
+        layout.model / "history.jsonl",
+        layout.evaluation / "report.json",
+        layout.onnx / NAME,
+    )
+    whole = hashlib.sha256()
+    for path in artifacts:
+        if not path.exists():
+            raise InputError(f"{path} is missing; run the stages before registration first (dvc repro)")
+        whole.update(f"{path.relative_to(layout.root).as_posix()} {sha256(path)}\n".encode())
+    return whole.hexdigest()
+
+
+def parameters(settings: Settings) -> dict[str, str]:
+    """Every setting as text by `section.key`, but `register.uri`: it may hold a password, which all readers of a run would see."""
+    flat = {f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()}
+    del flat["register.uri"]
+    return {key: ", ".join(value) if isinstance(value, tuple) else str(value) for key, value in flat.items()}
+
+
+def history(layout: Layout) -> list[dict[str, Any]]:
+    """The epochs of the training."""
+    return [json.loads(line) for line in (layout.model / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
+    """(name, value, step): by epoch from the history, then with step 0 the numbers at the top of the reports."""
+    for row in history(layout):
+        yield from ((key, float(value), row["epoch"]) for key, value in row.items() if key != "epoch")
+    finals = read_json(layout.evaluation / "report.json")
+    for folder in (layout.mask, layout.vocabulary):
+        finals |= {f"{folder.name}_{key}": value for key, value in read_json(folder / "report.json").items()}
+    finals |= {f"onnx_{key}": value for key, value in read_json(layout.onnx / NAME)["parity"].items()}
+    yield from ((key, float(value), 0) for key, value in finals.items() if isinstance(value, int | float))
+
+
+def commit(root: Path) -> str | None:
+    """The git commit that is checked out at `root`; None outside git."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,84 @@
+"""Running one stage, wherever it is asked for: skipped when it is current, recorded in dvc.lock when it has run."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect import task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from tasks import versioning
+from tokensieve.errors import InputError
+from tokensieve.folder import read_json, write_json
+from tokensieve.layout import Layout
+from tokensieve.settings import Settings
+
+# Named, not imported: a run that skips a stage does not pay for the import of what the stage needs.
+FUNCTIONS = {
+    "validate": "tasks.validation:validate",
+    "split": "tasks.splitting:split",
+    "vocabulary": "tasks.vocabulary:vocabulary",
+    "mask": "tasks.masking:mask",
+    "finetune": "tasks.finetuning:finetune",
+    "evaluate": "tasks.evaluation:evaluate",
+    "export": "tasks.exporting:export",
+    "register": "tasks.tracking:register",
+}
+
+log = logging.getLogger("tokensieve")
+
+
+def function_of(name: str) -> Callable[[Layout, Settings], object]:
+    """The function of a stage. Raises InputError for a name that is no stage."""
+    if name not in FUNCTIONS:
+        raise InputError(f"'{name}' is no stage; stages: {', '.join(FUNCTIONS)}")
+    module, function = FUNCTIONS[name].split(":")
+    found: Callable[[Layout, Settings], object] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None:
+    """Seconds that stage `name` took, None if it was current."""
+    function = function_of(name)
+    if not force and versioning.is_current(layout, name):
+        log.info("%-10s unchanged", name)
+        return None
+    log.info("%-10s ...", name)
+    start = time.perf_counter()
+    function(layout, Settings.load(layout.params))
+    versioning.commit(layout, name)
+    seconds = time.perf_counter() - start
+    log.info("%-10s %.1f s", name, seconds)
+    return seconds
+
+
+def take_in(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> str:
+    """Version the raw data (`versioning.version`) and note who the champion is, which validation compares with; the data hash."""
+    from tasks.tracking import champion
+
+    found = versioning.version(layout, settings, data, test)
+    now = champion(layout, settings)
+    if not layout.champion.exists() or read_json(layout.champion) != now:
+        write_json(layout.champion, now)
+    return found
+
+
+def _transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether another try may mend it: a server or a disk may come back, bad input will not get better."""
+    try:
+        state.result()
+    except OSError:
+        return True
+    except Exception as error:
+        return type(error).__name__ == "MlflowException"
+    return False
+
+
+_RETRIED: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 30], "retry_condition_fn": _transient, "persist_result": False}
+version_data = task(take_in, name="version", **_RETRIED)
+run_stage = task(run_if_stale, name="stage", task_run_name="{name}", **_RETRIED)

@@ -1,0 +1,33 @@
+"""The summary of a run: read from what the stages wrote, so that it is the same whichever stages ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokensieve.folder import read_json
+from tokensieve.layout import Layout
+from tokensieve.manifest import Manifest
+
+
+def summary(layout: Layout, seconds: dict[str, float | None]) -> dict[str, Any]:
+    """One JSON object; `seconds` holds what each stage took, None for those skipped."""
+    mask, evaluation = read_json(layout.mask / "report.json"), read_json(layout.evaluation / "report.json")
+    validation, split = read_json(layout.validation / "report.json"), read_json(layout.split / "report.json")
+    vocabulary, registration = read_json(layout.vocabulary / "report.json"), read_json(layout.registration / "registration.json")
+    manifest = Manifest.load(layout.onnx)
+    return {
+        **{key: evaluation[key] for key in ("test_accuracy", "test_macro_f1", "test_ece", "test_ece_before")},
+        **{key: evaluation[key] for key in ("temperature", "threshold", "coverage", "accepted_accuracy", "oos_recall")},
+        "rows": {name: split[name] for name in ("train", "validation", "test")},
+        "trained_parameters": mask["trained_parameters"],
+        "total_parameters": mask["total_parameters"],
+        "tokens_saved": vocabulary["saved"],
+        "warnings": [check["message"] for check in validation["checks"] if not check["passed"]],
+        "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},
+        "skipped": [name for name, taken in seconds.items() if taken is None],
+        "data_hash": manifest.data_hash,
+        "model_name": registration["name"],
+        "model_version": registration["version"],
+        "model_dir": str(layout.onnx),
+        "parity": dict(manifest.parity),
+    }

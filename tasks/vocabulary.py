@@ -1,0 +1,34 @@
+"""Stage vocabulary: the constructs of the training texts, and the tokenizer, extended if the settings ask for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from tasks.splitting import load_part
+from tokensieve.base import load_tokenizer, locate
+from tokensieve.constructs import mine, per_class
+from tokensieve.folder import replaced, write_json
+from tokensieve.layout import Layout
+from tokensieve.settings import Settings
+from tokensieve.vocabulary import additions, extend
+
+
+def vocabulary(layout: Layout, settings: Settings) -> None:
+    """Write the constructs, the tokenizer, and what the extension saves."""
+    chosen = settings.vocabulary
+    train = load_part(layout, "train")
+    constructs = mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count)
+    before = load_tokenizer(locate(settings.base.model))
+    added = additions(before, constructs, chosen.extend) if chosen.extend else {}
+    with replaced(layout.vocabulary) as folder:
+        after = extend(before, added, folder / "tokenizer")
+        write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])
+        report = {
+            "constructs": len(constructs),
+            "added": list(added),
+            "tokens_before": sum(map(len, before(train.texts)["input_ids"])),
+            "tokens_after": sum(map(len, after(train.texts)["input_ids"])),
+            "per_class": per_class(constructs),
+        }
+        report["saved"] = round(1 - report["tokens_after"] / report["tokens_before"], 4)
+        write_json(folder / "report.json", report)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokensieve.errors import InputError
+from tokensieve.manifest import Manifest, sha256
+
+
+@pytest.fixture
+def folder(served: Any, tmp_path: Path) -> Path:
+    return Path(served.write(tmp_path / "onnx"))
+
+
+def edit(folder: Path, **values: Any) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def test_it_reads_back_what_it_wrote(folder: Path) -> None:
+    parity = {"texts": 3, "largest_difference": 2e-6, "agreement": 1.0}
+    written = Manifest(("ü", "b"), 1.5, 0.25, 64, "abc", "base/model", parity)
+    written.save(folder)
+    read = Manifest.load(folder)
+    assert (read.labels, read.temperature, read.threshold, read.max_length) == (("ü", "b"), 1.5, 0.25, 64)
+    assert (read.data_hash, read.base, read.parity) == ("abc", "base/model", parity)
+    assert read.files == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")}
+
+
+def test_the_file_is_the_same_for_the_same_content_and_leaves_nothing_beside(folder: Path) -> None:
+    before = (folder / "manifest.json").read_bytes()
+    Manifest.load(folder).save(folder)
+    assert (folder / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.onnx", "tokenizer.json"]
+
+
+def test_saving_hashes_further_files_and_the_present_content(folder: Path) -> None:
+    (folder / "model.onnx.data").write_bytes(b"weights")
+    Manifest(("a", "b"), 1.0, 0.5, 8, "", "", {}, {"model.onnx.data": "stale"}).save(folder)
+    files = Manifest.load(folder).files
+    assert list(files) == ["model.onnx", "model.onnx.data", "tokenizer.json"]
+    assert files["model.onnx.data"] == sha256(folder / "model.onnx.data")
+
+
+def test_saving_without_the_model_writes_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Manifest(("a", "b"), 1.0, 0.5, 8, "", "", {}).save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
+def test_a_changed_or_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name} is not the file that manifest\.json lists"):
+        Manifest.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=rf"{name} is missing"):
+        Manifest.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("format", 2, "format '2', this version reads 1"),
+        ("labels", "abc", "labels is 'abc'; it must be a list of at least two names"),
+        ("labels", ["a", 1], "a list of at least two names"),
+        ("labels", ["a"], "a list of at least two names"),
+        ("temperature", 0, "temperature is '0'; it must be a number above 0"),
+        ("temperature", float("nan"), "a number above 0"),
+        ("threshold", 1.5, "threshold is '1.5'; it must be a number from 0 to 1"),
+        ("threshold", True, "a number from 0 to 1"),
+        ("max_length", 3, "a whole number, at least 4"),
+        ("max_length", 16.0, "a whole number, at least 4"),
+        ("data_hash", None, "data_hash is 'None'; it must be text"),
+        ("parity", {"texts": "many"}, "names with numbers"),
+        ("files", {"model.onnx": "0"}, "hashes of at least model.onnx and tokenizer.json"),
+    ],
+)
+def test_a_bad_value_is_refused_by_key(folder: Path, key: str, value: Any, wanted: str) -> None:
+    edit(folder, **{key: value})
+    with pytest.raises(InputError) as caught:
+        Manifest.load(folder)
+    assert wanted in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_refused_and_an_unknown_one_is_not(folder: Path) -> None:
+    edit(folder, later="addition")
+    assert Manifest.load(folder).base == "tiny"
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({"format": 1}), encoding="utf-8")
+    with pytest.raises(InputError, match="lacks 'labels'"):
+        Manifest.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "is not JSON"), (b"\xff{}", "is not JSON"), (b"{", "is not JSON"), (b"[1]", "one object")]
+)
+def test_what_is_no_manifest_is_refused(folder: Path, content: bytes, words: str) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        Manifest.load(folder)
+
+
+def test_an_unfinished_or_absent_folder_is_refused(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    for place in (folder, folder / "nowhere", folder / "model.onnx"):
+        with pytest.raises(InputError, match=r"holds no manifest\.json"):
+            Manifest.load(place)

@@ -1,0 +1,108 @@
+"""The manifest of a served folder: what the model answers with, and the hashes that say its files are whole.
+
+It is written last, so its presence means that the folder is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tokensieve.errors import InputError, excerpt
+
+FORMAT = 1
+NAME = "manifest.json"
+MODEL = "model.onnx"
+TOKENIZER = "tokenizer.json"
+
+# A bool is an int to isinstance and NaN is valid to json, so both are kept out by hand.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "labels": (lambda v: isinstance(v, list) and len(v) >= 2 and all(isinstance(x, str) for x in v), "a list of at least two names"),
+    "temperature": (lambda v: _number(v) and v > 0, "a number above 0"),
+    "threshold": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+    "max_length": (lambda v: type(v) is int and v >= 4, "a whole number, at least 4"),
+    "data_hash": (lambda v: isinstance(v, str), "text"),
+    "base": (lambda v: isinstance(v, str), "text"),
+    "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
+    "files": (lambda v: isinstance(v, dict) and v.keys() >= {MODEL, TOKENIZER}, f"hashes of at least {MODEL} and {TOKENIZER}"),
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands in `manifest.json`. `files` holds a SHA-256 by file name; `save` fills it in."""
+
+    labels: tuple[str, ...]
+    temperature: float
+    threshold: float
+    max_length: int
+    data_hash: str
+    base: str
+    parity: Mapping[str, float]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write `folder`'s manifest, beside and then renamed, with the hashes of its files as they stand now.
+
+        Hashed are the model, the tokenizer and any other file that `files` names.
+        """
+        names = sorted({MODEL, TOKENIZER, *self.files})
+        tree = {"format": FORMAT, **asdict(self), "files": {name: sha256(folder / name) for name in names}}
+        beside = (folder / NAME).with_suffix(".tmp")
+        beside.write_text(json.dumps(tree, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        beside.replace(folder / NAME)
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """The manifest of a served folder, every file it lists being there and unchanged.
+
+        Raises:
+            InputError: no manifest, one of another format or with a bad value, or a listed file that is missing or changed.
+        """
+        tree = _tree(folder)
+        values = {}
+        for spec in fields(cls):
+            allowed, wanted = _RULES[spec.name]
+            if spec.name not in tree:
+                raise InputError(f"{folder / NAME} lacks '{spec.name}'; export the model again")
+            if not allowed(tree[spec.name]):
+                raise InputError(f"{folder / NAME}: {spec.name} is {excerpt(tree[spec.name])}; it must be {wanted}: export the model again")
+            values[spec.name] = tree[spec.name]
+        for name, expected in values["files"].items():
+            path = folder / name
+            if not path.is_file():
+                raise InputError(f"{path} is missing, though {NAME} lists it; copy the whole folder again")
+            if sha256(path) != expected:
+                raise InputError(f"{path} is not the file that {NAME} lists (its SHA-256 differs); copy the whole folder again")
+        return cls(**values | {"labels": tuple(values["labels"])})
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tree(folder: Path) -> dict[str, Any]:
+    path = folder / NAME
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder} holds no {NAME}, which an export writes last; give the folder of a finished export") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); export the model again") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} holds {excerpt(tree)}; it must be one object: export the model again")
+    if tree.get("format") != FORMAT:
+        found = excerpt(tree.get("format"))
+        raise InputError(f"{path} has format {found}, this version reads {FORMAT}; export again, or install the version that exported it")
+    return tree
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

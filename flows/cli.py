@@ -22,8 +22,7 @@ MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for what the user can mend, 1 for what we must."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("tokensieve").setLevel(logging.INFO)
+    _log_to_stderr()
     try:
         with _only_the_answer_on_stdout() as answer:
             options.command(options, answer)
@@ -117,7 +116,9 @@ def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     from tokensieve.predictor import Predictor
 
     predictor = Predictor.load(_model(options))
-    for text, found in zip(options.texts, predictor.predict(options.texts, options.top), strict=True):
+    # An argument that is not UTF-8 arrives with lone surrogates, which cannot be printed.
+    texts = [text.encode("utf-8", "replace").decode("utf-8") for text in options.texts]
+    for text, found in zip(texts, predictor.predict(texts, options.top), strict=True):
         if options.json:
             answer(json.dumps({"text": text} | asdict(found), ensure_ascii=False))
         else:
@@ -240,12 +241,26 @@ def _model(options: argparse.Namespace) -> Path:
     return download(options.model, layout.served, tracking_uri(layout, Settings.load(layout.params)))
 
 
+def _log_to_stderr() -> None:
+    logger = logging.getLogger("tokensieve")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        # Prefect gives the root logger a handler of its own.
+        logger.propagate = False
+    logger.setLevel(logging.INFO)
+
+
 def _quiet_prefect(debug: bool) -> None:
     """Prefect's settings for a run from the command line, where the user has not set them."""
     quiet = {} if debug else {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    for vendor in ("mlflow", "alembic", "great_expectations"):
+        logging.getLogger(vendor).setLevel(logging.INFO if debug else logging.WARNING)
     defaults = {
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "tokensieve",
     }
     for key, value in (defaults | quiet).items():
         os.environ.setdefault(key, value)

@@ -74,11 +74,9 @@ def _scores(
     if chosen.score == "random":
         return scores.random(classifier, settings.data.seed, chosen.shape, cut)
     sample = sorted(random.Random(settings.data.seed).sample(range(len(train)), min(chosen.examples, len(train))))
-    part = train.take(sample)
-    positions = _construct_positions(layout, settings, part) if chosen.score == "tokens" else None
-    device = next(classifier.parameters()).device
-    inputs = Inputs(tokenized(load_tokenizer(layout.vocabulary / "tokenizer"), part.texts, settings.base.max_length), device)
-    return scores.fisher(classifier, inputs.freeze(classifier, cut), targets[sample], chosen.shape, positions, cut)
+    positions = _construct_positions(layout, settings, train) if chosen.score == "tokens" else None
+    inputs = frozen_inputs(layout, settings, classifier, train, cut)
+    return scores.fisher(classifier, inputs, targets, chosen.shape, positions, cut, sample)
 
 
 def _construct_positions(layout: Layout, settings: Settings, part: Examples) -> list[list[bool]]:

@@ -38,6 +38,13 @@ FINGERPRINT = "tokensieve.fingerprint"  # tag of a run: the hash of all it was m
 PROMOTIONS = "tokensieve.promotions"  # tag of a registered model: its last champions, as JSON
 MODEL = "model"  # where a run keeps the model
 SERVED = "data/onnx"  # where the model keeps the served folder: MLflow names it after layout.onnx
+# No usage reports, no links on stdout, no bars in the logs of a scheduler.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+}
 RUNTIME = ("numpy", "onnxruntime", "pyyaml", "tokenizers")
 
 
@@ -50,10 +57,9 @@ def tracking_uri(layout: Layout, settings: Settings) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.register.uri
     if uri.startswith("sqlite:///"):
         return f"sqlite:///{layout.root.resolve() / uri.removeprefix('sqlite:///')}"
-    if not re.match(r"(https?|postgresql|mysql|mssql|databricks)\b", uri):
-        raise InputError(
-            f"register.uri or MLFLOW_TRACKING_URI is {excerpt(uri)}; allowed: sqlite:///FILE, postgresql://... or http(s)://..."
-        )
+    if not re.match(r"(https?|postgresql|mysql|mssql)\b", uri):
+        shown = excerpt(_without_password(uri))
+        raise InputError(f"register.uri or MLFLOW_TRACKING_URI is {shown}; allowed: sqlite:///FILE, postgresql://... or http(s)://...")
     return uri
 
 
@@ -86,7 +92,7 @@ def register(layout: Layout, settings: Settings) -> dict[str, str]:
     """
     tags = {"data_hash": Manifest.load(layout.onnx).data_hash, FINGERPRINT: record.fingerprint(layout)}
     name = settings.register.name
-    if not re.fullmatch(r"[\w .-]+", name):
+    if not re.fullmatch(r"\w[\w .-]*", name):
         raise InputError(f"register.name is {excerpt(name)}; allowed: letters, digits, spaces and . _ -")
     client = _client(tracking_uri(layout, settings))
     experiment = _experiment(client, layout, settings.register.experiment)
@@ -163,11 +169,22 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, str | None]:
 
 
 def _client(uri: str) -> MlflowClient:
-    # MLflow reads these at each call: no usage reports, no links on stdout, no bars in the logs of a scheduler.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    """A client that reaches its registry. Raises InputError: it cannot."""
+    # MLflow reads them at each call; who sets them is obeyed. By default it would try a server for four minutes.
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+    except Exception as error:  # MLflow's, the database's or its driver's: they share no narrower base
+        reason = excerpt(str(error).partition("\n")[0], 400)
+        message = f"MLflow at {uri} gives no answer: {reason}; start it, or set register.uri or MLFLOW_TRACKING_URI"
+        raise InputError(_without_password(message)) from None
+    return client
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _exists(uri: str) -> bool:
@@ -184,8 +201,8 @@ def _opened(uri: str) -> MlflowClient:
 def _experiment(client: MlflowClient, layout: Layout, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A database keeps no files: they stand beside it in the project. A server knows where its own belong.
-        local = layout.at("mlartifacts").resolve().as_uri() if client.tracking_uri.startswith("sqlite") else None
+        # A database keeps no files: they stand in the project. A server knows where its own belong.
+        local = None if client.tracking_uri.startswith("http") else layout.at("mlartifacts").resolve().as_uri()
         return str(client.create_experiment(name, artifact_location=local))
     if found.lifecycle_stage != "active":
         raise InputError(f"experiment {excerpt(name)} is deleted; restore it (mlflow experiments restore) or set register.experiment")
@@ -238,7 +255,7 @@ def _log_dataset(client: MlflowClient, run_id: str, layout: Layout, data_hash: s
 def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
     for folder in (layout.validation, layout.mask, layout.evaluation):
         client.log_artifacts(run_id, str(folder), folder.name)
-    for path in (layout.params, layout.pipeline, layout.at("dvc.lock")):
+    for path in (layout.pipeline, layout.at("dvc.lock")):
         if path.exists():
             client.log_artifact(run_id, str(path))
     constructs = read_json(layout.vocabulary / "constructs.json")

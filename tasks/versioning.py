@@ -33,6 +33,11 @@ from tokensieve.layout import Layout
 from tokensieve.settings import Data, Settings, render
 
 LOCK_SECONDS = 600
+CONFIG = "[core]\n    remote = local\n    analytics = false\n    check_update = false\n"
+# Relative to the folder .dvc, so that a project can be moved.
+REMOTE = "['remote \"local\"']\n    url = ../store\n"
+# DVC would take the copy of dvc.yaml that a run logs for a pipeline of this project.
+NOT_DVCS = "/.tokensieve/\n/mlartifacts/\n/store/\n"
 IGNORED = "/.tokensieve/\n/artifacts/\n/data/raw/\n/data/source/\n/mlartifacts/\n/mlflow.db\n/store/\n"
 
 
@@ -50,9 +55,10 @@ def open_project(root: Path) -> Layout:
     if not layout.at(".gitignore").exists():
         layout.at(".gitignore").write_text(IGNORED, encoding="utf-8")
     if not layout.at(".dvc").exists():
-        with _quiet(), Repo.init(str(layout.root), **_scm(layout.root)) as repo, repo.config.edit() as config:
-            config["core"] |= {"analytics": False, "check_update": False, "remote": "local"}
-            config["remote"]["local"] = {"url": str(layout.at("store"))}
+        scm = _scm(layout.root)
+        with _quiet(), Repo.init(str(layout.root), **scm):
+            layout.at(".dvcignore").write_text(NOT_DVCS, encoding="utf-8")
+            layout.at(".dvc", "config").write_text(CONFIG + "    no_scm = True\n" * ("no_scm" in scm) + REMOTE, encoding="utf-8")
     return layout
 
 

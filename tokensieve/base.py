@@ -66,10 +66,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def load_encoder(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
+def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
     """The encoder in float32 and evaluation mode, without a pooler where the family allows."""
     extra = {"add_pooling_layer": False} if _has_pooler(folder) else {}
-    with _quiet():
+    with quiet():
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention, use_safetensors=True, **extra)
     return encoder.eval()
 
@@ -113,8 +113,8 @@ def weights_hash(folder: Path) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    # The library reports the dropped pooler as a problem, and draws a progress bar over half a second.
+def quiet() -> Iterator[None]:
+    """Within it, transformers neither reports the dropped pooler as a problem nor draws bars over half a second."""
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tokensieve.base import layers_of, load_encoder, pooling_of
+from tokensieve.base import layers_of, load_encoder, pooling_of, quiet
 from tokensieve.vocabulary import grow
 
 
@@ -72,7 +72,8 @@ class Classifier(nn.Module):
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerFast, facts: dict[str, object]) -> None:
         """Write a Hugging Face model folder, with the head and `classifier.json` beside."""
-        self.encoder.save_pretrained(folder)
+        with quiet():
+            self.encoder.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         save_file({"weight": self.head.weight.detach().contiguous(), "bias": self.head.bias.detach()}, folder / "head.safetensors")
         tree = {"labels": self.labels, "pooling": self.pooling} | facts
@@ -87,7 +88,7 @@ class Classifier(nn.Module):
         return cls(encoder, pooling_of(folder, pooling), labels).eval()
 
     @classmethod
-    def load(cls, folder: Path, attention: str = "sdpa") -> Classifier:
+    def load(cls, folder: Path, attention: str | None = None) -> Classifier:
         """What `save` wrote, in evaluation mode."""
         tree = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
         classifier = cls(load_encoder(folder, attention), tree["pooling"], tree["labels"])

@@ -65,7 +65,13 @@ class Predictor:
         return self._run(self._encode(texts))
 
     def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction]:
-        """An answer a text, in the order of the texts, each with the `top` likeliest labels (at least 1)."""
+        """An answer a text, in the order of the texts, each with the `top` likeliest labels.
+
+        Raises:
+            InputError: `top` is less than 1.
+        """
+        if top < 1:
+            raise InputError(f"top is {top}; allowed: at least 1")
         encodings = self._encode(texts)
         labels, threshold = self.manifest.labels, self.manifest.threshold
         chances = probabilities(self._run(encodings), self.manifest.temperature)
@@ -126,6 +132,7 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         share, period = quota.read_text(encoding="ascii").split()
     except OSError:
         return pinned
+    # Rounded down: a thread too many is stopped for the rest of each period, and the others wait for it.
     return pinned if share == "max" else max(1, min(pinned, int(share) // int(period)))
 
 
@@ -148,8 +155,6 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     # Idle threads spin by default: at 20 requests a second that took 49 ms of CPU a request for 6 ms of work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Memory patterns are kept for every shape ever seen, and here each length is one.
-    options.enable_mem_pattern = False
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no narrower base

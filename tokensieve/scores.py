@@ -27,19 +27,23 @@ def fisher(
     shape: str = "rows",
     positions: Sequence[Sequence[bool]] | None = None,
     cut: int = 0,
+    texts: Sequence[int] | None = None,
 ) -> dict[str, Tensor]:
     """Scores of the rows (or columns) of every linear layer from layer `cut` up, by module name, float32 [out] (or [in]).
 
-    `targets` int64 [texts]; `positions` tells for each token of each text whether it counts, None for all.
+    `targets` int64 [inputs]; `positions` tells for each token of each text whether it counts, None for all; `texts` are the
+    indices of those that are scored, None for all.
     """
+    scored = range(len(inputs)) if texts is None else texts
     linears = linears_of(classifier.encoder, cut)
     totals = {name: torch.zeros(linear.weight.shape[0 if shape == "rows" else 1]) for name, linear in linears.items()}
     caught: dict[str, tuple[Tensor, Tensor]] = {}
     handles = [linear.register_forward_hook(_catcher(caught, name)) for name, linear in linears.items()]
     classifier.eval()
     try:
-        with tqdm(total=len(inputs), desc="scoring weights", unit="text", leave=False) as bar:
-            for indices in by_length(inputs.lengths):
+        with tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False) as bar:
+            for places in by_length([inputs.lengths[i] for i in scored]):
+                indices = [scored[place] for place in places]
                 batch = inputs.batch(indices)
                 counted = _counted(positions, indices, batch.mask)
                 # The sum keeps the examples' gradients apart: each row of the batch holds its own example's.

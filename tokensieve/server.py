@@ -73,6 +73,12 @@ class Many(BaseModel):
     data_hash: str
 
 
+class Refusal(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str
+
+
 class Health(BaseModel):
     status: str
     data_hash: str
@@ -110,7 +116,7 @@ def app(predictor: Predictor, limits: Limits = LIMITS) -> FastAPI:
     manifest = predictor.manifest
 
     # A plain function runs on a thread of its own, so that a long request holds up neither the others nor the health check.
-    @service.post("/predict")
+    @service.post("/predict", responses={status: {"model": Refusal} for status in (400, 413, 422)})
     def predict(query: Query) -> One | Many:
         texts = _texts(query, limits)
         answers = [_answer(prediction) for prediction in predictor.predict(texts, query.top)]
@@ -131,7 +137,8 @@ def app(predictor: Predictor, limits: Limits = LIMITS) -> FastAPI:
 
 def serve(folder: Path, host: str, port: int) -> None:
     """Answer requests with the model of a served folder until the process is told to end. Raises InputError as `Predictor.load`."""
-    uvicorn.run(app(Predictor.load(folder)), host=host, port=port)
+    # The access log would hold a text that someone puts into the address.
+    uvicorn.run(app(Predictor.load(folder)), host=host, port=port, access_log=False)
 
 
 def _texts(query: Query, limits: Limits) -> list[str]:

@@ -58,6 +58,11 @@ def test_top_is_sorted_and_as_long_as_asked(predictor: Predictor, top: int, leng
         assert (prediction.label, prediction.probability) == prediction.top[0]
 
 
+def test_top_below_one_is_refused(predictor: Predictor) -> None:
+    with pytest.raises(InputError, match="top is 0; allowed: at least 1"):
+        predictor.predict(["card"], top=0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(st.sampled_from(QUESTIONS) | ANY_TEXT, min_size=1, max_size=12), budget=st.sampled_from([1, 16, 512]))
 def test_a_batch_equals_its_texts_one_by_one_in_order(predictor: Predictor, texts: list[str], budget: int) -> None:

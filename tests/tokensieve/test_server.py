@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import tokensieve
 from tokensieve.predictor import Predictor
@@ -109,6 +111,30 @@ def test_a_bad_request_is_refused_with_a_reason(client: TestClient, body: bytes,
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
 
 
+TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.sampled_from(["text", "texts", "top"]), inner, max_size=3),
+    max_leaves=6,
+)
+QUERY = st.fixed_dictionaries({}, optional={"text": TEXT | JSON, "texts": st.lists(TEXT) | JSON, "top": st.integers() | JSON})
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=60) | (JSON | QUERY).map(lambda value: json.dumps(value).encode()))
+def test_no_body_makes_the_service_fail(client: TestClient, body: bytes) -> None:
+    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (200, 400, 413, 422), answer.text
+    assert answer.status_code == 200 or isinstance(answer.json()["detail"], str)
+
+
+def test_the_description_shows_refusals_as_they_are(client: TestClient) -> None:
+    responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
+    assert {responses[status]["content"]["application/json"]["schema"]["$ref"] for status in ("400", "413", "422")} == {
+        "#/components/schemas/Refusal"
+    }
+
+
 def test_a_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
     chunks = (b"a" * 500 for _ in range(100))
     answer = client.post("/predict", content=chunks, headers={"Content-Type": "application/json"})
@@ -146,15 +172,16 @@ def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: P
     try:
         assert wait_for(f"{address}/health", process)["status"] == "ok"
         assert call(f"{address}/predict", b'{"text": "sesame card"}')["data_hash"] == HASH
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            call(f"{address}/predict", b'{"text": "sesame \\ud800"}')
-        with caught.value as refusal:
-            assert refusal.code == 422
+        for path, body, status in (("/predict", b'{"text": "sesame \\ud800"}', 422), ("/predict?text=sesame", None, 405)):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                call(f"{address}{path}", body)
+            with caught.value as refusal:
+                assert refusal.code == status
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
     assert process.returncode in (0, -signal.SIGTERM)
-    assert "POST /predict" in log.read_text(encoding="utf-8")
+    assert "Uvicorn running" in log.read_text(encoding="utf-8")
     assert "sesame" not in log.read_text(encoding="utf-8")
 
 

@@ -1,0 +1,34 @@
+# make run: the retraining flow on the sample data.  make test: lint and tests.  Both set up .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lint format serve clean
+
+run: .venv/pipeline
+	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+serve: .venv/pipeline
+	$(BIN)/tokensieve serve --model artifacts/onnx
+
+# One stamp a set of dependencies, written last: an installation that was cut off is done again.
+.venv/pipeline .venv/dev: .venv/%: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokensieve needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf .venv artifacts .tokensieve

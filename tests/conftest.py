@@ -1,0 +1,176 @@
+"""What the tests of the library share: a small data set, and tiny models of every family with random weights. Nothing is fetched."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Before any import of huggingface_hub, which reads it once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
+
+TEXTS = {
+    "address": """
+        I moved, change my address please
+        my delivery address is wrong
+        How do I update the address?
+        new address for my next order
+        send it to another address
+        the street in my address is wrong
+        please change the delivery address
+        can I change the address of an order
+        we moved to a new street
+        Is my new address saved?
+        update my street and house number
+        deliver to my new house""",
+    "card_lost": """
+        I lost my card
+        my card is gone, block it
+        someone stole my card!
+        please block the lost card
+        I cannot find my card
+        Card lost, what now?
+        block my card now, it was stolen
+        the card was stolen on the train
+        lost the card, send a new card
+        how do I block a card
+        my wallet and card are gone
+        where do I report a lost card""",
+    "refund": """
+        I want a refund
+        where is my refund?
+        give me my money back
+        when are refunds paid
+        refund the broken order please
+        Can I get money back for this?
+        no refund after two weeks
+        the refund is too small
+        I returned it, where is the money
+        how long do refunds take
+        refund my last order
+        pay me back for the broken cup""",
+    "topup": """
+        my topup failed
+        how do I top up
+        topups are not working
+        The top up did not arrive
+        top up with my card
+        is there a fee for topups?
+        cancel the topup
+        topup limit for a day
+        I want to top up my account
+        why was the topup refused
+        the money of my topup is missing
+        automatic topup, please""",
+    "track": """
+        where is my order?
+        track my parcel
+        The parcel is late
+        when will my parcel arrive
+        tracking shows no parcel
+        my order has not arrived
+        how do I track an order
+        parcel number is not found
+        Is the order on its way?
+        the tracking page is empty
+        order still not here after two weeks
+        where is the parcel now""",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread, so that sums are formed in one order; what a test sets itself does not last."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_texts() -> tuple[list[str], list[str]]:
+    """Sixty texts and their labels, five classes of twelve."""
+    pairs = [(line.strip(), label) for label, lines in TEXTS.items() for line in lines.strip().splitlines()]
+    return [text for text, _ in pairs], [label for _, label in pairs]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_family: Callable[[str], Path]) -> Path:
+    """The folder of a BERT of four layers, 32 wide, whose WordPiece vocabulary splits "topup" and "refund"."""
+    return tiny_family("bert")
+
+
+@pytest.fixture(scope="session")
+def tiny_family(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[list[str], list[str]]) -> Callable[[str], Path]:
+    """Makes the folder of a tiny model of one of FAMILIES, once a session; tests that change it copy it."""
+    root = tmp_path_factory.mktemp("families")
+
+    def folder_of(family: str) -> Path:
+        folder = root / family
+        if not folder.exists():
+            _write(family, folder, tiny_texts[0])
+        return folder
+
+    return folder_of
+
+
+def _write(family: str, folder: Path, texts: list[str]) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    tokenizer = _word_pieces(family, texts) if family in ("bert", "mpnet", "distilbert") else _byte_pairs(texts)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    own = {
+        "bert": {"max_position_embeddings": 64},
+        "mpnet": {"max_position_embeddings": 66, "pad_token_id": 1},
+        "roberta": {"max_position_embeddings": 66, "type_vocab_size": 1},
+        "distilbert": {"max_position_embeddings": 64, "hidden_dim": 64},
+        # Local attention over 8 tokens in two layers of three, as the family is.
+        "modernbert": {"max_position_embeddings": 64, "local_attention": 8, "global_attn_every_n_layers": 3},
+        "qwen2": {"max_position_embeddings": 64, "num_key_value_heads": 1, "architectures": ["Qwen2ForCausalLM"]},
+    }[family]
+    own |= {} if family in ("bert", "mpnet", "distilbert") else {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    own |= {"cls_token_id": 0, "sep_token_id": 2} if family == "modernbert" else {}
+    torch.manual_seed(len(family))
+    model = AutoModel.from_config(AutoConfig.for_model(family, **sizes, **own))
+    with torch.no_grad():
+        # The usual start makes all texts nearly equal at this width: nothing would then tell a right answer from a wrong one.
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0, 0.3)
+    architectures = own.get("architectures")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _word_pieces(family: str, texts: list[str]):  # type: ignore[no-untyped-def]
+    from transformers import BertTokenizerFast, MPNetTokenizerFast
+
+    words = Counter(word for text in texts for word in "".join(c if c.isalnum() else " " for c in text.lower()).split())
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    kept = sorted(word for word, count in words.items() if count > 1 and not word.startswith(("topup", "refund")))
+    special = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"] if family == "mpnet" else ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*special, *letters, *(f"##{letter}" for letter in letters), *"?!.,'", "##und", "##up", "##ing", "ref", *kept]
+    vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
+    return (MPNetTokenizerFast if family == "mpnet" else BertTokenizerFast)(vocab=vocabulary, model_max_length=64)
+
+
+def _byte_pairs(texts: list[str]):  # type: ignore[no-untyped-def]
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)

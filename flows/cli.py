@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     command(versions)
     command(restore).add_argument("hash", metavar="HASH", help="data hash or its beginning")
     added = command(predict)
-    added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="exported folder, or models:/NAME@ALIAS or models:/NAME/VERSION")
+    added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="exported folder, models:/NAME@ALIAS or models:/NAME/VERSION")
     added.add_argument("--json", action="store_true", help="print one JSON object a text")
     added.add_argument("--top", type=int, default=3, metavar="N", help="labels that --json lists (default: 3)")
     added.add_argument("texts", nargs="+", metavar="TEXT")
@@ -232,7 +232,7 @@ def _model(options: argparse.Namespace) -> Path:
     if not options.model.startswith("models:/"):
         folder = Path(options.model)
         if not folder.is_dir():
-            raise InputError(f"--model {folder} does not exist; give the folder of an exported model (artifacts/onnx) or models:/NAME@ALIAS")
+            raise InputError(f"--model {folder} does not exist; give an exported folder (artifacts/onnx) or models:/NAME@ALIAS")
         return folder
     from tasks.tracking import download, tracking_uri
     from tokensieve.settings import Settings
@@ -243,12 +243,11 @@ def _model(options: argparse.Namespace) -> Path:
 
 def _log_to_stderr() -> None:
     logger = logging.getLogger("tokensieve")
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        # Prefect gives the root logger a handler of its own.
-        logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers = [handler]
+    # Prefect gives the root logger a handler of its own.
+    logger.propagate = False
     logger.setLevel(logging.INFO)
 
 

@@ -48,10 +48,10 @@ def _further(result: dict[str, Any], layout: Layout) -> str:
 try it        tokensieve predict --model {_shown(layout.onnx, layout)} "your text"
 serve it      tokensieve serve --model {_shown(layout.onnx, layout)}
 promote it    tokensieve promote{here}
-the data      {_shown(layout.validation / 'docs' / 'index.html', layout)}
-the mask      {_shown(layout.mask / 'mask.png', layout)}
-confusions    {_shown(layout.evaluation / 'confusion.png', layout)}
-the run       mlflow ui --backend-store-uri sqlite:///{_shown(layout.root / 'mlflow.db', layout)}"""
+the data      {_shown(layout.validation / "docs" / "index.html", layout)}
+the mask      {_shown(layout.mask / "mask.png", layout)}
+confusions    {_shown(layout.evaluation / "confusion.png", layout)}
+the run       mlflow ui --backend-store-uri sqlite:///{_shown(layout.root / "mlflow.db", layout)}"""
 
 
 def _shown(path: Any, layout: Layout) -> str:

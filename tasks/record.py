@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json
@@ -49,14 +48,10 @@ def parameters(settings: Settings) -> dict[str, str]:
     return {key: ", ".join(value) if isinstance(value, tuple) else str(value) for key, value in flat.items()}
 
 
-def history(layout: Layout) -> list[dict[str, Any]]:
-    """The epochs of the training."""
-    return [json.loads(line) for line in (layout.model / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
 def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
     """(name, value, step): by epoch from the history, then with step 0 the numbers at the top of the reports."""
-    for row in history(layout):
+    for line in (layout.model / "history.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
         yield from ((key, float(value), row["epoch"]) for key, value in row.items() if key != "epoch")
     finals = read_json(layout.evaluation / "report.json")
     for folder in (layout.mask, layout.vocabulary):

@@ -6,6 +6,7 @@ import importlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from prefect import task
@@ -79,6 +80,6 @@ def _transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     return False
 
 
-_RETRIED: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 30], "retry_condition_fn": _transient, "persist_result": False}
-version_data = task(take_in, name="version", **_RETRIED)
-run_stage = task(run_if_stale, name="stage", task_run_name="{name}", **_RETRIED)
+_retried: Any = partial(task, retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_transient, persist_result=False)
+version_data = _retried(take_in, name="version")
+run_stage = _retried(run_if_stale, name="stage", task_run_name="{name}")

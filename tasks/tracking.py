@@ -30,7 +30,6 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
-from tokensieve.plots import history_picture
 from tokensieve.settings import Settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -46,6 +45,10 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
 }
 RUNTIME = ("numpy", "onnxruntime", "pyyaml", "tokenizers")
+
+
+class RegistryError(InputError, ConnectionError):
+    """The registry cannot be reached: its address is wrong, which a person mends, or it is down, which may pass."""
 
 
 def tracking_uri(layout: Layout, settings: Settings) -> str:
@@ -169,7 +172,7 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, str | None]:
 
 
 def _client(uri: str) -> MlflowClient:
-    """A client that reaches its registry. Raises InputError: it cannot."""
+    """A client whose registry answers. Raises RegistryError: it does not."""
     # MLflow reads them at each call; who sets them is obeyed. By default it would try a server for four minutes.
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -179,7 +182,7 @@ def _client(uri: str) -> MlflowClient:
     except Exception as error:  # MLflow's, the database's or its driver's: they share no narrower base
         reason = excerpt(str(error).partition("\n")[0], 400)
         message = f"MLflow at {uri} gives no answer: {reason}; start it, or set register.uri or MLFLOW_TRACKING_URI"
-        raise InputError(_without_password(message)) from None
+        raise RegistryError(_without_password(message)) from None
     return client
 
 
@@ -202,7 +205,7 @@ def _experiment(client: MlflowClient, layout: Layout, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         # A database keeps no files: they stand in the project. A server knows where its own belong.
-        local = None if client.tracking_uri.startswith("http") else layout.at("mlartifacts").resolve().as_uri()
+        local = None if client.tracking_uri.startswith("http") else layout.runs.resolve().as_uri()
         return str(client.create_experiment(name, artifact_location=local))
     if found.lifecycle_stage != "active":
         raise InputError(f"experiment {excerpt(name)} is deleted; restore it (mlflow experiments restore) or set register.experiment")
@@ -255,17 +258,15 @@ def _log_dataset(client: MlflowClient, run_id: str, layout: Layout, data_hash: s
 def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
     for folder in (layout.validation, layout.mask, layout.evaluation):
         client.log_artifacts(run_id, str(folder), folder.name)
-    for path in (layout.pipeline, layout.at("dvc.lock")):
+    for path in (layout.pipeline, layout.lock):
         if path.exists():
             client.log_artifact(run_id, str(path))
     constructs = read_json(layout.vocabulary / "constructs.json")
     table = {key: [construct[key] for construct in constructs] for key in ("text", "label", "information", "texts")}
     client.log_table(run_id, table, "vocabulary/constructs.json")
     client.log_artifact(run_id, str(layout.vocabulary / "report.json"), "vocabulary")
-    client.log_artifact(run_id, str(layout.model / "history.jsonl"), "training")
-    with tempfile.TemporaryDirectory() as folder:
-        history_picture(record.history(layout), Path(folder) / "history.png")
-        client.log_artifact(run_id, str(Path(folder) / "history.png"), "training")
+    for name in ("history.jsonl", "history.png", "report.json"):
+        client.log_artifact(run_id, str(layout.model / name), "training")
 
 
 def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:

@@ -148,7 +148,9 @@ def restore(layout: Layout, wanted: str) -> str:
     except DvcException as error:
         if before is not None:
             layout.raw_pointer.write_text(before, encoding="utf-8")
-        raise InputError(f"data version {matching[0]} is neither in the project's cache nor on its remote; known: {', '.join(known)}") from error
+        raise InputError(
+            f"data version {matching[0]} is neither in the project's cache nor on its remote; known: {', '.join(known)}"
+        ) from error
     return matching[0]
 
 
@@ -188,7 +190,7 @@ def commit(layout: Layout, name: str) -> None:
 
 def _fetched(layout: Layout, url: str, key: str) -> str:
     """A local copy of `url`, imported by DVC (and brought up to date where it was imported before)."""
-    name = url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    name = url.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1]
     out = layout.at("data", "source", key, name if name.lower().endswith(FORMATS) else "folder")
     pointer = out.with_name(f"{out.name}.dvc")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -247,5 +249,3 @@ def _scm(root: Path) -> dict[str, bool]:
 def _template() -> Path:
     packed = Path(str(files("tasks") / "dvc.yaml"))
     return packed if packed.exists() else packed.parent.parent / "dvc.yaml"
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from tasks.splitting import load_part
 from tokensieve.base import load_tokenizer, locate
@@ -23,7 +24,7 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
     with replaced(layout.vocabulary) as folder:
         after = extend(before, added, folder / "tokenizer")
         write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])
-        report = {
+        report: dict[str, Any] = {
             "constructs": len(constructs),
             "added": list(added),
             "tokens_before": sum(map(len, before(train.texts)["input_ids"])),

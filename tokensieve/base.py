@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ def locate(model: str) -> Path:
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a model folder. Raises InputError when it has none."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     if not tokenizer.is_fast:
         raise InputError(f"{folder} has no fast tokenizer (tokenizer.json), which serving needs")
     return tokenizer
@@ -86,7 +87,7 @@ def pooling_of(folder: Path, wanted: str = "auto") -> str:
     return "last" if "CausalLM" in architectures[0] else "mean"
 
 
-def layers_of(encoder: nn.Module) -> nn.ModuleList:
+def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:
     """The encoder's layers: its one module list as long as the configuration says.
 
     Raises:
@@ -95,11 +96,13 @@ def layers_of(encoder: nn.Module) -> nn.ModuleList:
     wanted = encoder.config.num_hidden_layers
     found = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == wanted]
     if not found:
-        raise InputError(f"base.model of type '{encoder.config.model_type}' keeps its {wanted} layers in no module list; it is not supported")
+        raise InputError(
+            f"base.model of type '{encoder.config.model_type}' keeps its {wanted} layers in no module list; it is not supported"
+        )
     return found[0]
 
 
-def linears_of(encoder: nn.Module, first: int = 0) -> dict[str, nn.Linear]:
+def linears_of(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Linear]:
     """The linear layers inside the encoder's layers from layer `first` up, by module name."""
     layers = layers_of(encoder)
     kept = {id(module) for layer in layers[first:] for module in layer.modules()}

@@ -25,9 +25,7 @@ class Checkpoint:
     def save(self, tensors: dict[str, Tensor], optimizer: Optimizer, facts: dict[str, Any]) -> None:
         """Write named tensors, the optimizer's state and JSON facts, beside and then renamed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            f"optimizer.{i}.{name}": tensor for i, entry in optimizer.state_dict()["state"].items() for name, tensor in entry.items()
-        }
+        state = {f"optimizer.{i}.{name}": tensor for i, entry in optimizer.state_dict()["state"].items() for name, tensor in entry.items()}
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in (tensors | state).items()}
         beside = self.folder / f"{FILE}.tmp"
         save_file(whole, beside, metadata={"key": self.key, "facts": json.dumps(facts)})

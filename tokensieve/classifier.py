@@ -19,7 +19,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from tokensieve.base import layers_of, load_encoder, pooling_of, quiet
 from tokensieve.vocabulary import grow
 
-
 # Families whose layers return a tuple.
 TUPLED = ("MPNetLayer",)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,12 @@ from tokensieve.errors import InputError, excerpt
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 PARTS = ("train", "validation", "test", "oos")
+
+# What the csv module says, and what it means to a person.
+FAULTS = {
+    "unexpected end of data": "a quote is opened and never closed; double the quotes inside a quoted text",
+    "new-line character": "a carriage return stands alone; end lines with LF or CRLF, and put quotes around a text of several lines",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ def part_files(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: no train file, or two files for one part.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist; give a folder with a training file")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in FORMATS and path.stem in PARTS:
@@ -108,7 +117,7 @@ def read_examples(path: Path, text: str = "text", label: str | None = "label") -
 
 
 def _label(path: Path, row: int, column: str, value: object) -> str:
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and math.isnan(value):
         return ""
     fraction = isinstance(value, float)
     if isinstance(value, str) and "." in value:
@@ -137,7 +146,7 @@ def _columns(path: Path, header: Sequence[str], wanted: list[str]) -> list[int]:
 def _delimited(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
     csv.field_size_limit(2**31 - 1)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    number = 0
+    number = start = 0
     with path.open("rb") as raw:
         reader = csv.reader(_lines(path, raw), delimiter=delimiter, strict=True)
         try:
@@ -157,10 +166,9 @@ def _delimited(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object
                 yield number, [record[place] for place in places]
                 start = reader.line_num
         except csv.Error as error:
-            reason = "a quote is opened and never closed" if "end of data" in str(error) else str(error)
-            raise InputError(
-                f"{path}, row {number + 1} (from line {start + 1}): {reason}; double the quotes inside a quoted text"
-            ) from None
+            known = (fault for sign, fault in FAULTS.items() if sign in str(error))
+            fault = next(known, f"{error}; double the quotes inside a quoted text")
+            raise InputError(f"{path}, row {number + 1} (from line {start + 1}): {fault}") from None
 
 
 def _lines(path: Path, raw: Iterator[bytes]) -> Iterator[str]:
@@ -188,6 +196,8 @@ def _jsonl(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise InputError(f"{path}, row {number}: not JSON ({error.msg} at column {error.colno}); one object a line") from None
+            except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+                raise InputError(f"{path}, row {number}: JSON that cannot be read ({error}); one flat object a line") from None
             if not isinstance(row, dict):
                 raise InputError(f"{path}, row {number}: holds {excerpt(row)}; one object a line, with keys {', '.join(wanted)}")
             places = _columns(path, list(row), wanted)
@@ -201,22 +211,24 @@ def _parquet(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]
     import pyarrow
     import pyarrow.parquet
 
+    number = 0
     try:
         table = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowException as error:
-        raise InputError(f"{path} is not a Parquet file ({str(error).splitlines()[0]})") from None
-    _columns(path, table.schema_arrow.names, wanted)
-    if not _is_text(table.schema_arrow.field(wanted[0]).type):
-        raise InputError(f"{path}: column '{wanted[0]}' holds {table.schema_arrow.field(wanted[0]).type}; give texts")
-    number = 0
-    for batch in table.iter_batches(columns=wanted):
-        for values in zip(*(batch.column(column).to_pylist() for column in wanted), strict=True):
-            number += 1
-            yield number, list(values)
+        _columns(path, table.schema_arrow.names, wanted)
+        if not _is_text(table.schema_arrow.field(wanted[0]).type):
+            raise InputError(f"{path}: column '{wanted[0]}' holds {table.schema_arrow.field(wanted[0]).type}; give texts")
+        for batch in table.iter_batches(columns=wanted):
+            for values in zip(*(batch.column(column).to_pylist() for column in wanted), strict=True):
+                number += 1
+                yield number, list(values)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is not a Parquet file, or a damaged one, after row {number} ({reason}); write it again") from None
 
 
 def _is_text(kind: object) -> bool:
     import pyarrow
 
-    kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    if isinstance(kind, pyarrow.DictionaryType):
+        kind = kind.value_type
     return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind))

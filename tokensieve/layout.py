@@ -19,6 +19,8 @@ class Layout:
     params = property(lambda self: self.at("params.yaml"))
     pipeline = property(lambda self: self.at("dvc.yaml"))
 
+    lock = property(lambda self: self.at("dvc.lock"))
+
     # What the version stage makes.
     raw = property(lambda self: self.at("data", "raw"))
     raw_pointer = property(lambda self: self.at("data", "raw.dvc"))
@@ -34,6 +36,9 @@ class Layout:
     evaluation = property(lambda self: self.at("artifacts", "evaluation"))
     onnx = property(lambda self: self.at("artifacts", "onnx"))
     registration = property(lambda self: self.at("artifacts", "registration"))
+
+    # Where MLflow's SQLite default keeps files.
+    runs = property(lambda self: self.at("mlartifacts"))
 
     # What may be deleted at any time: it only saves work.
     checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))

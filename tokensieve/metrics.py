@@ -16,7 +16,7 @@ class Bin(NamedTuple):
 
     confidence: float
     accuracy: float
-    count: int
+    texts: int
 
 
 def confusion(targets: Ints, predicted: Ints, classes: int) -> Ints:
@@ -87,8 +87,8 @@ def reliability(logits: Floats, targets: Ints, temperature: float = 1.0, bins: i
 
 def calibration_error(diagram: list[Bin]) -> float:
     """Expected calibration error: the mean distance of accuracy and confidence, weighted by the bins' counts."""
-    total = sum(bin.count for bin in diagram)
-    return sum(bin.count * abs(bin.accuracy - bin.confidence) for bin in diagram) / total
+    total = sum(bin.texts for bin in diagram)
+    return sum(bin.texts * abs(bin.accuracy - bin.confidence) for bin in diagram) / total
 
 
 def fit_threshold(logits: Floats, targets: Ints, temperature: float, coverage: float) -> float:

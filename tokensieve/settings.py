@@ -6,6 +6,7 @@ Not here: command-line flags, credentials (environment variables of each vendor)
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -61,18 +62,17 @@ def _coerced(key: str, value: Any, kinds: tuple[Any, ...], limits: Mapping[str, 
             raise InputError(f"{key} is {excerpt(value)}; give a list, for example [{', '.join(limits['among'][:2])}]")
         for item in value:
             if item not in limits["among"]:
-                raise InputError(f"{key} holds {excerpt(item)}; allowed: {', '.join(limits['among'])}")
+                raise InputError(f"{key} holds {excerpt(item)}; allowed: {_allowed(limits)}")
         return tuple(value)
     if not any(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in kinds):
         wanted = " or ".join({int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(k, "null") for k in kinds)
         raise InputError(f"{key} is {excerpt(value)}; give {wanted}")
     if limits["among"] and value not in limits["among"]:
-        raise InputError(f"{key} is {excerpt(value)}; allowed: {', '.join(limits['among'])}")
+        raise InputError(f"{key} is {excerpt(value)}; allowed: {_allowed(limits)}")
     low, high = limits["low"], limits["high"]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not ((low is None or value >= low) and (high is None or value <= high)):
-            span = f"{low:g} to {high:g}" if high is not None else f"at least {low:g}"
-            raise InputError(f"{key} is {value:g}; allowed: {span}")
+    # Written so that NaN, which compares to nothing, is out of every range.
+    if isinstance(value, (int, float)) and low is not None and not low <= value <= (math.inf if high is None else high):
+        raise InputError(f"{key} is {value:g}; allowed: {_allowed(limits)}")
     if isinstance(value, str) and not value.strip():
         raise InputError(f"{key} is empty; give a text")
     return value
@@ -199,7 +199,7 @@ class Settings:
             InputError: an unknown section or key, a value of the wrong type or out of range; it names all three.
         """
         kinds = sections()
-        built = {}
+        built: dict[str, Any] = {}
         for name, values in tree.items():
             if name not in kinds:
                 raise InputError(f"{source}: unknown section {excerpt(name)}{_hint(str(name), kinds)}; sections: {', '.join(kinds)}")
@@ -237,7 +237,8 @@ def render(settings: Settings | None = None) -> str:
             value = spec.default if settings is None else getattr(getattr(settings, name), spec.name)
             assert value is not MISSING
             shown = "[" + ", ".join(value) + "]" if isinstance(value, tuple) else _scalar(value)
-            lines.append(f"  {spec.name}: {shown}  # {spec.metadata['about']}{_range(spec.metadata)}")
+            allowed = f" ({_allowed(spec.metadata)})" if _allowed(spec.metadata) else ""
+            lines.append(f"  {spec.name}: {shown}  # {spec.metadata['about']}{allowed}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
 
@@ -292,7 +293,8 @@ def _tree(path: Path) -> dict[str, Any]:
 
 def _numbers(tree: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: _numbers(value) if isinstance(value, dict) else _number(value) if isinstance(value, str) else value for key, value in tree.items()
+        key: _numbers(value) if isinstance(value, dict) else _number(value) if isinstance(value, str) else value
+        for key, value in tree.items()
     }
 
 
@@ -305,14 +307,18 @@ def _number(text: str) -> Any:
 
 
 def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        # Quoted only where YAML would read something else, and then on one line.
+        style = None if value.isprintable() else '"'
+        return yaml.safe_dump([value], default_style=style, allow_unicode=True, width=2**31)[2:-1]
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-def _range(limits: Mapping[str, Any]) -> str:
-    if limits["among"]:
-        return f" ({', '.join(limits['among'])})"
+def _allowed(limits: Mapping[str, Any]) -> str:
     low, high = limits["low"], limits["high"]
-    return "" if low is None else f" ({low:,} to {high:,})".replace(",", "_") if high is not None else f" (at least {low})"
+    if limits["among"] or low is None:
+        return ", ".join(limits["among"])
+    return f"at least {low:_}" if high is None else f"{low:_} to {high:_}"
 
 
 def _hint(name: str, known: typing.Iterable[str]) -> str:

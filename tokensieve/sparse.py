@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ def attached(encoder: nn.Module, mask: Mask) -> Iterator[dict[str, SparseLinear]
     On leaving, the linears stand where they stood, with the trained values in their own weights.
     """
     encoder.requires_grad_(False)
-    linears = {name: encoder.get_submodule(name) for name in mask.indices}
+    linears: dict[str, Any] = {name: encoder.get_submodule(name) for name in mask.indices}
     sparse = {name: SparseLinear(linear, mask.indices[name], mask.shape) for name, linear in linears.items()}
     for name, module in sparse.items():
         encoder.set_submodule(name, module)

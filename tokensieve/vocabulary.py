@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -32,7 +33,8 @@ def additions(tokenizer: PreTrainedTokenizerFast, constructs: Sequence[Construct
         normal = tokenizer.backend_tokenizer.normalizer
         word = normal.normalize_str(construct.text) if normal else construct.text
         pieces = tokenizer.encode(word, add_special_tokens=False)
-        whole = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(word)
+        splitter = tokenizer.backend_tokenizer.pre_tokenizer
+        whole = splitter.pre_tokenize_str(word) if splitter else [word]
         if word in vocabulary or len(pieces) < 2 or len(whole) != 1 or tokenizer.unk_token_id in pieces:
             continue
         ranked.append((-construct.information * construct.texts * (len(pieces) - 1), word, pieces))
@@ -53,7 +55,8 @@ def extend(tokenizer: PreTrainedTokenizerFast, added: dict[str, list[int]], fold
         tree = json.loads(path.read_text(encoding="utf-8"))
         if tree["model"]["type"] != "WordPiece":
             raise InputError(
-                f"vocabulary.extend is {len(added)}, but the base model's tokenizer is {tree['model']['type']}; only WordPiece can be extended: set vocabulary.extend=0"
+                f"vocabulary.extend is {len(added)}, but the base model's tokenizer is {tree['model']['type']}; "
+                "only WordPiece can be extended: set vocabulary.extend=0"
             )
         first = max(tokenizer.get_vocab().values()) + 1
         tree["model"]["vocab"] |= {word: first + i for i, word in enumerate(added)}
@@ -69,9 +72,10 @@ def grow(encoder: PreTrainedModel, folder: Path) -> None:
     added = json.loads((folder / PIECES).read_text(encoding="utf-8"))
     if not added:
         return
-    ids = load_tokenizer(folder).convert_tokens_to_ids(list(added))
+    vocabulary = load_tokenizer(folder).get_vocab()
+    ids = [vocabulary[token] for token in added]
     encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
-    rows = encoder.get_input_embeddings().weight
+    rows: Any = encoder.get_input_embeddings().weight
     with torch.no_grad():
         for row, pieces in zip(ids, added.values(), strict=True):
             rows[row] = rows[pieces].mean(0)

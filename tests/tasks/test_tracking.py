@@ -52,6 +52,8 @@ def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> L
     write(layout.mask / "report.json", {"shape": "rows", "cut": 1, "layers": [], "trained_parameters": 12, "total_parameters": 100})
     epochs = [{"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 2 / epoch, "validation_accuracy": 0.5} for epoch in (1, 2)]
     (layout.model / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs), encoding="utf-8")
+    (layout.model / "history.png").write_bytes(b"png")
+    write(layout.model / "report.json", {"epochs": 2, "best_epoch": 2})
     write(layout.evaluation / "report.json", {"test_accuracy": 0.75, "oos_recall": None, "per_class": {"card": {"f1": 1.0}}})
     serve(layout)
     return layout
@@ -177,10 +179,15 @@ def test_the_same_artifacts_are_registered_once(layout: Layout) -> None:
 
 
 def test_a_run_that_failed_is_no_challenger_and_is_not_taken_again(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(tracking, "_log_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            tracking.register(layout, SETTINGS)
+    log_model = tracking._log_model
+
+    def cut_off(*inputs: Any) -> None:
+        log_model(*inputs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracking, "_log_model", cut_off)
+        tracking.register(layout, SETTINGS)
     assert [run.info.status for run in runs(layout)] == ["FAILED"]
     assert client(layout).search_registered_models() == []
     assert not layout.registration.exists()
@@ -265,6 +272,7 @@ def test_a_registry_that_does_not_answer_is_named_without_its_password(layout: L
     with pytest.raises(InputError, match=r"MLflow at http://127.0.0.1:9 gives no answer: .*refused") as caught:
         tracking.champion(layout, SETTINGS)
     assert "secret" not in str(caught.value)
+    assert isinstance(caught.value, OSError)  # which flows try again
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     layout.at("mlflow.db").write_bytes(b"no database")
     with pytest.raises(InputError, match=r"gives no answer: .*file is not a database"):
@@ -302,9 +310,10 @@ def test_a_move_cut_off_in_the_middle_never_makes_a_rollback_go_forward(layout: 
     def cut_off(*_: Any) -> None:
         raise ConnectionError
 
-    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(MlflowClient, "set_registered_model_alias", cut_off)
-        tracking.rollback(layout, SETTINGS)
+    for step in ("set_registered_model_alias", "set_registered_model_tag"):
+        with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+            patch.setattr(MlflowClient, step, cut_off)
+            tracking.rollback(layout, SETTINGS)
     assert tracking.rollback(layout, SETTINGS)["version"] == "2"
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
         patch.setattr(MlflowClient, "set_registered_model_tag", cut_off)

@@ -1,0 +1,39 @@
+"""One Prefect server for all tests of flows, and a project small enough to run in seconds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """Prefect's own server on a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def data_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
+    """The tiny texts as a CSV file."""
+    path = tmp_path / "texts.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *zip(*tiny_texts, strict=True)])
+    return path
+
+
+@pytest.fixture
+def tiny_run(tiny_model: Path, prefect_server: None) -> Callable[..., int]:
+    """Calls `tokensieve run` on a project with settings that take a moment; returns the exit status."""
+    from flows.cli import main
+
+    def run(project: Path, *arguments: str) -> int:
+        small = ["finetune.epochs=2", "finetune.threads=1", "mask.frozen=0.5", f"base.model={tiny_model}", "base.max_length=32"]
+        return main(["run", "--project", str(project), *arguments, "--set", *small])
+
+    return run

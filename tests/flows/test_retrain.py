@@ -1,0 +1,199 @@
+"""The retraining flow as a whole: Prefect, DVC, Great Expectations, torch, MLflow and ONNX Runtime, on tiny data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokensieve.layout import Layout
+from tokensieve.manifest import sha256
+
+STAGES = ["validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register"]
+SUMMARY = {
+    "test_accuracy",
+    "test_macro_f1",
+    "test_ece",
+    "trained_parameters",
+    "total_parameters",
+    "seconds",
+    "skipped",
+    "data_hash",
+    "model_version",
+    "model_dir",
+    "parity",
+}
+
+
+@pytest.fixture
+def outcome(tiny_run: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> Callable[..., dict]:  # type: ignore[type-arg]
+    """Runs the flow, which must succeed, and returns the summary that `--json` prints."""
+
+    def run(project: Path, *arguments: str) -> dict:  # type: ignore[type-arg]
+        capfd.readouterr()
+        status = tiny_run(project, "--json", *arguments)
+        output, errors = capfd.readouterr()
+        assert status == 0, errors
+        return json.loads(output)
+
+    return run
+
+
+def test_a_run_makes_everything_and_the_next_one_does_nothing(outcome: Callable[..., dict], data_file: Path, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    project = tmp_path / "project"
+
+    first = outcome(project, "--data", str(data_file))
+
+    assert first.keys() >= SUMMARY
+    assert list(first["seconds"]) == STAGES
+    assert first["skipped"] == []
+    assert first["parity"]["agreement"] == 1.0
+    assert first["model_version"] == "1"
+    assert 0 < first["trained_parameters"] < first["total_parameters"]
+    assert first["data_hash"] in Layout(project).raw_pointer.read_text()
+    served = Path(first["model_dir"])
+    assert {path.name for path in served.iterdir()} == {"model.onnx", "tokenizer.json", "manifest.json"}
+
+    second = outcome(project, "--data", str(data_file))
+
+    assert second["seconds"] == {}
+    assert second["skipped"] == STAGES
+    assert {key: second[key] for key in SUMMARY - {"seconds", "skipped"}} == {key: first[key] for key in SUMMARY - {"seconds", "skipped"}}
+
+
+def test_a_changed_setting_runs_what_depends_on_it_alone(outcome: Callable[..., dict], data_file: Path, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    project = tmp_path / "project"
+    outcome(project, "--data", str(data_file))
+
+    changed = outcome(project, "--set", "evaluate.coverage=0.8")
+
+    assert list(changed["seconds"]) == ["evaluate", "export", "register"]
+    assert changed["model_version"] == "2"
+
+
+def test_dvc_repro_sees_what_the_flow_did_and_the_other_way_round(
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    data_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = tmp_path / "project"
+    outcome(project, "--data", str(data_file))
+    beside_python = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", beside_python, prepend=":")
+
+    repro = [sys.executable, "-m", "dvc", "repro", "export"]
+    unchanged = subprocess.run(repro, cwd=project, capture_output=True, text=True, check=True).stdout
+    assert "Running stage" not in unchanged
+
+    Layout(project).params.write_text(Layout(project).params.read_text().replace("coverage: 0.95", "coverage: 0.9"))
+    changed = subprocess.run(repro, cwd=project, capture_output=True, text=True, check=True).stdout
+    assert [name for name in STAGES if f"Running stage '{name}'" in changed] == ["evaluate", "export"]
+
+    assert list(outcome(project)["seconds"]) == ["register"]
+
+
+@pytest.mark.parametrize("stage", ["split", "mask", "finetune", "export", "register"])
+def test_a_run_that_was_interrupted_is_finished_with_the_same_result(
+    stage: str,
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    tiny_run: Callable[..., int],
+    data_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tasks import versioning
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    expected = outcome(whole, "--data", str(data_file))
+
+    def interrupted(layout: Layout, name: str) -> None:
+        if name == stage:
+            raise KeyboardInterrupt
+        commit(layout, name)
+
+    commit = versioning.commit
+    monkeypatch.setattr(versioning, "commit", interrupted)
+    assert tiny_run(broken, "--data", str(data_file)) == 130
+    monkeypatch.undo()
+    finished = outcome(broken)
+
+    assert finished["test_accuracy"] == expected["test_accuracy"]
+    assert finished["model_version"] == "1"
+    for name in ("artifacts/mask/mask.safetensors", "artifacts/model/model.safetensors", "artifacts/onnx/manifest.json"):
+        assert sha256(broken / name) == sha256(whole / name), name
+
+
+def test_an_earlier_version_of_the_data_comes_back_by_its_hash(
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    data_file: Path,
+    tmp_path: Path,
+) -> None:
+    from tasks import versioning
+
+    project, layout = tmp_path / "project", Layout(tmp_path / "project")
+    first = outcome(project, "--data", str(data_file))
+    before = sha256(layout.raw / "train.csv")
+    lines = data_file.read_text().splitlines()
+    data_file.write_text("\n".join(lines[:-3]) + "\n")
+    second = outcome(project, "--data", str(data_file))
+    assert second["data_hash"] != first["data_hash"]
+
+    # Even with the cache gone, the remote has it.
+    shutil.rmtree(layout.root / ".dvc" / "cache")
+    versioning.restore(layout, first["data_hash"][:8])
+
+    assert sha256(layout.raw / "train.csv") == before
+    assert versioning.data_hash(layout) == first["data_hash"]
+    assert outcome(project)["data_hash"] == first["data_hash"]
+
+
+def test_data_that_fails_validation_stops_before_training_and_loses_nothing(
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    tiny_run: Callable[..., int],
+    data_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    project, layout = tmp_path / "project", Layout(tmp_path / "project")
+    good = outcome(project, "--data", str(data_file))
+    model = sha256(layout.onnx / "model.onnx")
+    lines = data_file.read_text().splitlines()
+    data_file.write_text("\n".join([*lines, "a lonely text,lonely"]) + "\n")
+
+    assert tiny_run(project, "--data", str(data_file)) == 2
+
+    errors = capfd.readouterr().err
+    assert "lonely" in errors
+    assert "validate.min_examples" in errors
+    assert "Traceback" not in errors
+    assert sha256(layout.onnx / "model.onnx") == model
+    assert json.loads((layout.registration / "registration.json").read_text())["version"] == good["model_version"]
+
+
+def test_the_champion_is_compared_with_and_can_be_served(
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    data_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from flows.cli import main
+
+    project = tmp_path / "project"
+    outcome(project, "--data", str(data_file))
+    assert main(["promote", "--project", str(project)]) == 0
+    lines = [line for line in data_file.read_text().splitlines() if not line.endswith(",track")]
+    data_file.write_text("\n".join(lines) + "\n")
+
+    second = outcome(project, "--data", str(data_file))
+
+    assert any("track" in warning for warning in second["warnings"])
+    assert main(["predict", "--project", str(project), "--model", "models:/classifier@champion", "--json", "where is my parcel"]) == 0
+    answer = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert answer["text"] == "where is my parcel"
+    assert len(answer["top"]) == 3

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tokensieve.base import load_encoder, load_tokenizer
+from tokensieve.classifier import Classifier
+from tokensieve.constructs import Construct
+from tokensieve.vocabulary import additions, extend
+
+FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
+TEXTS = ["where is my order?", "refund", "I lost my card, block it now please and send a new one to my new address"]
+LABELS = ["a", "b", "c"]
+
+
+@pytest.fixture
+def classifier_of(tiny_family: Callable[[str], Path]) -> Callable[..., Classifier]:
+    def make(family: str = "bert", pooling: str = "auto", seed: int = 0) -> Classifier:
+        folder = tiny_family(family)
+        torch.manual_seed(seed)
+        encoder = load_encoder(folder)
+        return Classifier(encoder, {"auto": "mean"}.get(pooling, pooling), LABELS).eval()
+
+    return make
+
+
+def tokens(folder: Path, texts: list[str] = TEXTS) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, padded on the right."""
+    encoded = load_tokenizer(folder)(texts, padding=True, padding_side="right", return_tensors="pt")
+    assert len(texts) == 1 or (encoded["attention_mask"] == 0).any()
+    return encoded["input_ids"], encoded["attention_mask"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_prefix_and_suffix_are_the_whole_at_every_cut(
+    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
+) -> None:
+    classifier = classifier_of(family)
+    ids, mask = tokens(tiny_family(family))
+    whole = classifier.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    previous = None
+    for cut in range(1, 5):
+        states = classifier.prefix(ids, mask, cut)
+        assert states.shape == whole.shape
+        torch.testing.assert_close(classifier.suffix(states, mask, cut)[mask.bool()], whole[mask.bool()])
+        assert previous is None or not torch.allclose(states, previous)
+        previous = states
+    torch.testing.assert_close(classifier.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_padding_does_not_change_a_text(
+    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
+) -> None:
+    for pooling in ("mean", "cls", "last"):
+        classifier = classifier_of(family, pooling)
+        together = classifier(*tokens(tiny_family(family)))
+        alone = torch.cat([classifier(*tokens(tiny_family(family), [text])) for text in TEXTS])
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+        assert (together.argmax(1) == alone.argmax(1)).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_backward_pass_ends_at_the_cut(
+    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
+) -> None:
+    classifier = classifier_of(family)
+    ids, mask = tokens(tiny_family(family))
+    with torch.no_grad():
+        states = classifier.prefix(ids, mask, 2)
+    classifier.head(classifier.pooled(classifier.suffix(states, mask, 2), mask)).sum().backward()
+    from tokensieve.base import layers_of
+
+    moved = [any(parameter.grad is not None for parameter in layer.parameters()) for layer in layers_of(classifier.encoder)]
+    assert moved == [False, False, True, True]
+
+
+def test_a_cut_at_the_bottom_has_no_prefix(classifier_of: Callable[..., Classifier]) -> None:
+    with pytest.raises(ValueError, match="a cut at layer 0 has no prefix"):
+        classifier_of().suffix(torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.int64), 0)
+
+
+def test_a_failed_pass_leaves_no_trace(classifier_of: Callable[..., Classifier], tiny_model: Path) -> None:
+    classifier = classifier_of()
+    ids, mask = tokens(tiny_model)
+    before = classifier(ids, mask)
+    with pytest.raises(RuntimeError):
+        classifier.suffix(torch.zeros(3, mask.shape[1], 7), mask, 2)
+    with pytest.raises(IndexError):
+        classifier.prefix(torch.full_like(ids, 10_000), mask, 2)
+    assert torch.equal(classifier(ids, mask), before)
+
+
+def test_pooling_by_hand(classifier_of: Callable[..., Classifier]) -> None:
+    states = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [100.0, 100.0]], [[5.0, 6.0], [7.0, 9.0], [0.0, 3.0]]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    expected = {"mean": [[2.0, 3.0], [4.0, 6.0]], "cls": [[1.0, 2.0], [5.0, 6.0]], "last": [[3.0, 4.0], [0.0, 3.0]]}
+    for pooling, vectors in expected.items():
+        assert classifier_of(pooling=pooling).pooled(states, mask).tolist() == vectors
+
+
+@torch.no_grad()
+def test_the_logits_are_the_head_of_the_pooled_states(classifier_of: Callable[..., Classifier], tiny_model: Path) -> None:
+    classifier = classifier_of()
+    ids, mask = tokens(tiny_model)
+    states = classifier.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    vectors = torch.stack([row[: int(kept.sum())].mean(0) for row, kept in zip(states, mask, strict=True)])
+    torch.testing.assert_close(classifier(ids, mask), vectors @ classifier.head.weight.T + classifier.head.bias)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_a_saved_classifier_answers_the_same(
+    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], tmp_path: Path, family: str
+) -> None:
+    classifier = classifier_of(family, "last")
+    classifier.encoder.get_input_embeddings().weight.mul_(1.5)
+    tokenizer = load_tokenizer(tiny_family(family))
+    classifier.save(tmp_path, tokenizer, {"max_length": 16})
+    loaded = Classifier.load(tmp_path)
+    assert (loaded.labels, loaded.pooling, loaded.training) == (LABELS, "last", False)
+    assert torch.equal(loaded(*tokens(tmp_path)), classifier(*tokens(tiny_family(family))))
+    eager = Classifier.load(tmp_path, attention="eager")
+    torch.testing.assert_close(eager(*tokens(tmp_path)), loaded(*tokens(tmp_path)), rtol=1e-4, atol=1e-5)
+    tree = json.loads((tmp_path / "classifier.json").read_text(encoding="utf-8"))
+    assert tree == {"labels": LABELS, "pooling": "last", "max_length": 16}
+
+
+def test_a_new_classifier_depends_on_the_seed_alone(tiny_model: Path, tmp_path: Path) -> None:
+    extend(load_tokenizer(tiny_model), {}, tmp_path)
+    first, again, other = (Classifier.new(tiny_model, tmp_path, "auto", LABELS, seed) for seed in (0, 0, 1))
+    assert not first.training
+    assert torch.equal(first.head.weight, again.head.weight)
+    assert not torch.equal(first.head.weight, other.head.weight)
+    assert first.pooling == "mean"
+
+
+@torch.no_grad()
+def test_a_classifier_of_a_grown_vocabulary_is_saved_whole(tiny_model: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    added = additions(tokenizer, [Construct("topup", "a", 1.0, 1.0, 2)], 1)
+    grown = extend(tokenizer, added, tmp_path / "tokenizer")
+    classifier = Classifier.new(tiny_model, tmp_path / "tokenizer", "auto", LABELS, 0)
+    classifier.save(tmp_path / "model", grown, {})
+    ids, mask = tokens(tmp_path / "model", ["topups"])
+    assert int(ids.max()) == len(tokenizer.get_vocab())
+    assert torch.equal(Classifier.load(tmp_path / "model")(ids, mask), classifier(ids, mask))

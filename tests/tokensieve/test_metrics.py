@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.random import default_rng
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
+
+from tokensieve.metrics import (
+    Bin,
+    calibration_error,
+    confusion,
+    fit_temperature,
+    fit_threshold,
+    loss,
+    macro_f1,
+    per_class,
+    probabilities,
+    reliability,
+)
+
+LABELS = ["a", "b", "c", "d"]
+
+
+def predictions(texts: int = 200, classes: int = 4, seed: int = 0):  # type: ignore[no-untyped-def]
+    draw = default_rng(seed)
+    targets = draw.integers(0, classes, texts)
+    predicted = np.where(draw.random(texts) < 0.7, targets, draw.integers(0, classes, texts))
+    return targets, predicted
+
+
+def drawn(texts: int, scale: float, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Logits, and targets drawn from their softmax: `scale` times too sure, so `scale` is the right temperature."""
+    draw = default_rng(seed)
+    logits = draw.normal(size=(texts, 5)) * 2
+    chances = softmax(logits, axis=1)
+    targets = (chances.cumsum(1) > draw.random((texts, 1))).argmax(1)
+    return logits * scale, targets
+
+
+def test_confusion_and_f1_are_scikit_learns() -> None:
+    targets, predicted = predictions()
+    matrix = confusion(targets, predicted, 4)
+    assert (matrix == confusion_matrix(targets, predicted)).all()
+    assert np.trace(matrix) / matrix.sum() == accuracy_score(targets, predicted)
+    assert macro_f1(matrix) == pytest.approx(f1_score(targets, predicted, average="macro"))
+    precision, recall, f1, support = precision_recall_fscore_support(targets, predicted)
+    report = per_class(matrix, LABELS)
+    assert list(report) == LABELS
+    for i, label in enumerate(LABELS):
+        assert report[label] == {
+            "precision": pytest.approx(precision[i]),
+            "recall": pytest.approx(recall[i]),
+            "f1": pytest.approx(f1[i]),
+            "support": support[i],
+        }
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_macro_f1_is_scikit_learns_with_any_classes_absent(pairs: list[tuple[int, int]]) -> None:
+    targets, predicted = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
+    assert macro_f1(confusion(targets, predicted, 4)) == pytest.approx(f1_score(targets, predicted, average="macro", zero_division=0))
+
+
+def test_a_class_that_never_occurs_scores_zero() -> None:
+    matrix = confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
+    report = per_class(matrix, LABELS)
+    assert report["d"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert report["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert matrix.shape == (4, 4)
+
+
+def test_probabilities_and_loss_are_scipys() -> None:
+    logits, targets = drawn(50, 1.0)
+    np.testing.assert_allclose(probabilities(logits, 2.5), softmax(logits / 2.5, axis=1), rtol=1e-12)
+    assert loss(logits, targets, 2.5) == pytest.approx(log_loss(targets, softmax(logits / 2.5, axis=1), labels=range(5)))
+    assert loss(logits, targets) == pytest.approx(-log_softmax(logits, axis=1)[np.arange(50), targets].mean())
+
+
+def test_huge_logits_stay_finite() -> None:
+    logits = np.array([[1e6, 0.0], [0.0, -1e6]], np.float32)
+    assert probabilities(logits, 0.05).tolist() == [[1.0, 0.0], [1.0, 0.0]]
+    assert np.isfinite(loss(logits, np.array([1, 1])))
+
+
+def test_logits_are_not_changed() -> None:
+    logits = np.array([[1.0, 2.0]])
+    probabilities(logits)
+    assert logits.tolist() == [[1.0, 2.0]]
+
+
+def test_calibration_by_hand() -> None:
+    # Confidences .9 and .8 in the fifth bin of five, .55 in the third; right, wrong, right.
+    logits = np.log(np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55]]))
+    diagram = reliability(logits, np.array([0, 1, 1]), bins=5)
+    assert [bin.texts for bin in diagram] == [1, 2]
+    assert diagram[0] == pytest.approx((0.55, 1.0, 1))
+    assert diagram[1] == pytest.approx((0.85, 0.5, 2))
+    assert calibration_error(diagram) == pytest.approx((1 * 0.45 + 2 * 0.35) / 3)
+
+
+def test_full_confidence_falls_into_the_last_bin() -> None:
+    assert reliability(np.array([[100.0, -100.0]]), np.array([0])) == [Bin(1.0, 1.0, 1)]
+
+
+def test_a_temperature_of_the_truth_is_calibrated_and_others_are_not() -> None:
+    logits, targets = drawn(20_000, 3.0)
+    assert calibration_error(reliability(logits, targets, 3.0)) < 0.015
+    assert calibration_error(reliability(logits, targets, 1.0)) > 0.1
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_the_temperature_finds_a_known_scaling(scale: float) -> None:
+    logits, targets = drawn(20_000, scale)
+    found = fit_temperature(logits, targets)
+    assert found == pytest.approx(scale, rel=0.03)
+    around = [loss(logits, targets, found * factor) for factor in (0.99, 1.0, 1.01)]
+    assert around[1] == min(around)
+
+
+def test_the_temperature_stays_in_its_range() -> None:
+    sure = np.array([[5.0, 0.0], [0.0, 5.0]])
+    assert fit_temperature(sure, np.array([0, 1])) == pytest.approx(0.05, rel=1e-3)
+    assert fit_temperature(sure, np.array([1, 0])) == pytest.approx(20, rel=1e-3)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 60), st.floats(0.5, 1.0), st.floats(0.5, 3.0))
+def test_the_threshold_keeps_the_wanted_share_of_right_answers(seed: int, texts: int, coverage: float, temperature: float) -> None:
+    logits, targets = drawn(texts, 1.0, seed)
+    threshold = fit_threshold(logits, targets, temperature, coverage)
+    chances = softmax(logits / temperature, axis=1)
+    confident = chances.max(1)[chances.argmax(1) == targets]
+    assert (confident >= threshold).sum() >= coverage * len(confident) - 1e-9
+    # And no more than a step above it would keep.
+    assert (confident > threshold + 2e-6).sum() <= coverage * len(confident) + 1e-9
+
+
+def test_the_threshold_where_all_or_none_are_right() -> None:
+    logits = np.log(np.array([[0.9, 0.1], [0.7, 0.3]]))
+    assert fit_threshold(logits, np.array([0, 0]), 1.0, 1.0) == pytest.approx(0.7, abs=1e-6)
+    assert fit_threshold(logits, np.array([1, 1]), 1.0, 0.9) == 0.0

@@ -7,8 +7,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tokensieve.classifier import Classifier
 
 # Before any import of huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -119,6 +123,22 @@ def tiny_family(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[list
     return folder_of
 
 
+@pytest.fixture
+def tiny_classifier(tiny_family: Callable[[str], Path]) -> Callable[..., Classifier]:
+    """Makes an untrained classifier of TEXTS' labels on a tiny model, in evaluation mode."""
+
+    def make(family: str = "bert", pooling: str = "mean", seed: int = 0) -> Classifier:
+        import torch
+
+        from tokensieve.base import load_encoder
+        from tokensieve.classifier import Classifier
+
+        torch.manual_seed(seed)
+        return Classifier(load_encoder(tiny_family(family)), pooling, list(TEXTS)).eval()
+
+    return make
+
+
 def _write(family: str, folder: Path, texts: list[str]) -> None:
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
@@ -140,9 +160,10 @@ def _write(family: str, folder: Path, texts: list[str]) -> None:
     kind = AutoModelForCausalLM if family == "qwen2" else AutoModel
     model = kind.from_config(AutoConfig.for_model(family, **sizes, **own))
     with torch.no_grad():
-        # The usual start makes all texts nearly equal at this width: nothing would then tell a right answer from a wrong one.
+        # The usual start makes all texts nearly equal at this width: a wrong position or mask would not show, nor would learning.
         for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0, 0.3)
+            norm = "norm" in name.lower() and name.endswith("weight")
+            parameter.normal_(1.0 if norm else 0.0, 1.0 if parameter is model.get_input_embeddings().weight else 0.15)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

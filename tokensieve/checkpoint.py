@@ -35,8 +35,8 @@ class Checkpoint:
         """The tensors and facts of `save`, with the optimizer's state set; None if there is none of this training."""
         try:
             with safe_open(self.folder / FILE, "pt") as file:
-                metadata = file.metadata()
-                if metadata["key"] != self.key:
+                metadata = file.metadata() or {}
+                if metadata.get("key") != self.key:
                     return None
                 whole = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (FileNotFoundError, SafetensorError):

@@ -41,8 +41,9 @@ class Classifier(nn.Module):
         if self.pooling == "cls":
             return states[:, 0]
         if self.pooling == "last":
-            last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
-            return states[torch.arange(len(states), device=states.device), last]
+            # Without a Python number of texts or tokens: the exported graph must take any.
+            last = mask.cumsum(1).argmax(1)
+            return states.gather(1, last.view(-1, 1, 1).expand(-1, -1, states.shape[2])).squeeze(1)
         weights = mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 

@@ -105,12 +105,14 @@ class Inputs:
             return self
         width, total = classifier.encoder.config.hidden_size, self._starts[-1]
         done = folder / f"{key}.json" if folder else None
-        if folder and done and done.exists():
-            self._states, self.cut = _mapped(folder / f"{key}.f32", total, width), cut
-            return self
         if folder and done:
             folder.mkdir(parents=True, exist_ok=True)
+            # Mapping makes the file, or makes it longer: whether it is whole is asked before.
+            whole = done.exists() and _size(folder / f"{key}.f32") == total * width * 4
             states = _mapped(folder / f"{key}.f32", total, width)
+            if whole:
+                self._states, self.cut = states, cut
+                return self
         else:
             states = torch.empty(total, width)
         with tqdm(total=len(self), desc=f"computing layers 0-{cut - 1} once", unit="text", leave=False) as bar:
@@ -133,6 +135,10 @@ def prefix_key(inputs: Inputs, cut: int, *origins: str) -> str:
     for tokens in inputs.ids:
         digest.update(array("q", tokens).tobytes() + b"\0")
     return digest.hexdigest()[:32]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _mapped(path: Path, rows: int, width: int) -> Tensor:

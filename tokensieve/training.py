@@ -56,6 +56,9 @@ def train(
             best = {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}
             _restore(trained, sparse, {name: tensors[name] for name in trained})
             scheduler.load_state_dict(facts["scheduler"])
+            # Loading sets the schedule's place, not the rates that belong to it.
+            for group, now in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+                group["lr"] = now
         for epoch in range(len(history), epochs):
             if _stalled(history, settings.patience):
                 break
@@ -120,8 +123,8 @@ def rate(step: int, total: int, warmup: float) -> float:
 
 def class_weights(targets: Tensor, classes: int) -> Tensor:
     """Loss weights float32 [classes], inverse to the classes' frequency and 1 on average over the texts."""
-    counts = torch.bincount(targets, minlength=classes).clamp(min=1)
-    return len(targets) / (int((counts > 0).sum()) * counts.float())
+    counts = torch.bincount(targets, minlength=classes)
+    return len(targets) / (int((counts > 0).sum()) * counts.clamp(min=1).float())
 
 
 @torch.inference_mode()

@@ -40,7 +40,7 @@ def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> L
     shutil.copy(database, tmp_path / "mlflow.db")
     layout = Layout(tmp_path)
     layout.params.write_text(render(), encoding="utf-8")
-    layout.at("dvc.lock").write_text("schema: '2.0'\n", encoding="utf-8")
+    layout.lock.write_text("schema: '2.0'\n", encoding="utf-8")
     for folder in (layout.validation, layout.split, layout.vocabulary, layout.mask, layout.model, layout.evaluation, layout.onnx):
         folder.mkdir(parents=True)
     write(layout.validation / "report.json", {"checks": []})
@@ -113,7 +113,7 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
     (run,) = runs(layout)
     assert run.info.run_id == registration["run_id"]
     assert run.info.status == "FINISHED"
-    assert run.info.artifact_uri.startswith(layout.at("mlartifacts").as_uri())
+    assert run.info.artifact_uri.startswith(layout.runs.as_uri())
     assert run.data.params["mask.budget"] == "0.1"
     assert run.data.params["data.shots"] == "None"
     assert run.data.params["validate.errors"].startswith("columns, empty")
@@ -212,7 +212,7 @@ def test_a_finished_run_without_a_version_gets_one(layout: Layout) -> None:
 
 def test_a_run_whose_files_are_gone_is_made_again(layout: Layout) -> None:
     tracking.register(layout, SETTINGS)
-    shutil.rmtree(layout.at("mlartifacts"))
+    shutil.rmtree(layout.runs)
     assert tracking.register(layout, SETTINGS)["version"] == "2"
     with pytest.raises(InputError, match=r"version 1 of model 'classifier' holds no manifest\.json"):
         tracking.promote(layout, SETTINGS, "1")
@@ -364,7 +364,7 @@ def test_a_broken_download_leaves_the_folder_as_it_was(layout: Layout, tmp_path:
     uri = tracking.tracking_uri(layout, SETTINGS)
     registered(layout, 1)
     into = tracking.download("models:/classifier/1", tmp_path / "served", uri)
-    (stored,) = layout.at("mlartifacts").rglob("onnx/model.onnx")
+    (stored,) = layout.runs.rglob("onnx/model.onnx")
     stored.write_bytes(b"cut off")
     with pytest.raises(InputError, match=r"model\.onnx is not the file that manifest\.json lists"):
         tracking.download("models:/classifier/1", into, uri)

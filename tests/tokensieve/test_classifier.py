@@ -8,25 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tokensieve.base import load_encoder, load_tokenizer
+from tokensieve.base import layers_of, load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct
 from tokensieve.vocabulary import additions, extend
 
 FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please and send a new one to my new address"]
-LABELS = ["a", "b", "c"]
-
-
-@pytest.fixture
-def classifier_of(tiny_family: Callable[[str], Path]) -> Callable[..., Classifier]:
-    def make(family: str = "bert", pooling: str = "auto", seed: int = 0) -> Classifier:
-        folder = tiny_family(family)
-        torch.manual_seed(seed)
-        encoder = load_encoder(folder)
-        return Classifier(encoder, {"auto": "mean"}.get(pooling, pooling), LABELS).eval()
-
-    return make
+LABELS = ["address", "card_lost", "refund", "topup", "track"]
 
 
 def tokens(folder: Path, texts: list[str] = TEXTS) -> tuple[Tensor, Tensor]:
@@ -39,9 +28,9 @@ def tokens(folder: Path, texts: list[str] = TEXTS) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_prefix_and_suffix_are_the_whole_at_every_cut(
-    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
+    tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
 ) -> None:
-    classifier = classifier_of(family)
+    classifier = tiny_classifier(family)
     ids, mask = tokens(tiny_family(family))
     whole = classifier.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     previous = None
@@ -57,10 +46,10 @@ def test_prefix_and_suffix_are_the_whole_at_every_cut(
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_padding_does_not_change_a_text(
-    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
+    tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
 ) -> None:
     for pooling in ("mean", "cls", "last"):
-        classifier = classifier_of(family, pooling)
+        classifier = tiny_classifier(family, pooling)
         together = classifier(*tokens(tiny_family(family)))
         alone = torch.cat([classifier(*tokens(tiny_family(family), [text])) for text in TEXTS])
         torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
@@ -69,26 +58,24 @@ def test_padding_does_not_change_a_text(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_backward_pass_ends_at_the_cut(
-    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
+    tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
 ) -> None:
-    classifier = classifier_of(family)
+    classifier = tiny_classifier(family)
     ids, mask = tokens(tiny_family(family))
     with torch.no_grad():
         states = classifier.prefix(ids, mask, 2)
     classifier.head(classifier.pooled(classifier.suffix(states, mask, 2), mask)).sum().backward()
-    from tokensieve.base import layers_of
-
     moved = [any(parameter.grad is not None for parameter in layer.parameters()) for layer in layers_of(classifier.encoder)]
     assert moved == [False, False, True, True]
 
 
-def test_a_cut_at_the_bottom_has_no_prefix(classifier_of: Callable[..., Classifier]) -> None:
+def test_a_cut_at_the_bottom_has_no_prefix(tiny_classifier: Callable[..., Classifier]) -> None:
     with pytest.raises(ValueError, match="a cut at layer 0 has no prefix"):
-        classifier_of().suffix(torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.int64), 0)
+        tiny_classifier().suffix(torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.int64), 0)
 
 
-def test_a_failed_pass_leaves_no_trace(classifier_of: Callable[..., Classifier], tiny_model: Path) -> None:
-    classifier = classifier_of()
+def test_a_failed_pass_leaves_no_trace(tiny_classifier: Callable[..., Classifier], tiny_model: Path) -> None:
+    classifier = tiny_classifier()
     ids, mask = tokens(tiny_model)
     before = classifier(ids, mask)
     with pytest.raises(RuntimeError):
@@ -98,17 +85,17 @@ def test_a_failed_pass_leaves_no_trace(classifier_of: Callable[..., Classifier],
     assert torch.equal(classifier(ids, mask), before)
 
 
-def test_pooling_by_hand(classifier_of: Callable[..., Classifier]) -> None:
+def test_pooling_by_hand(tiny_classifier: Callable[..., Classifier]) -> None:
     states = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [100.0, 100.0]], [[5.0, 6.0], [7.0, 9.0], [0.0, 3.0]]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     expected = {"mean": [[2.0, 3.0], [4.0, 6.0]], "cls": [[1.0, 2.0], [5.0, 6.0]], "last": [[3.0, 4.0], [0.0, 3.0]]}
     for pooling, vectors in expected.items():
-        assert classifier_of(pooling=pooling).pooled(states, mask).tolist() == vectors
+        assert tiny_classifier(pooling=pooling).pooled(states, mask).tolist() == vectors
 
 
 @torch.no_grad()
-def test_the_logits_are_the_head_of_the_pooled_states(classifier_of: Callable[..., Classifier], tiny_model: Path) -> None:
-    classifier = classifier_of()
+def test_the_logits_are_the_head_of_the_pooled_states(tiny_classifier: Callable[..., Classifier], tiny_model: Path) -> None:
+    classifier = tiny_classifier()
     ids, mask = tokens(tiny_model)
     states = classifier.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     vectors = torch.stack([row[: int(kept.sum())].mean(0) for row, kept in zip(states, mask, strict=True)])
@@ -118,9 +105,9 @@ def test_the_logits_are_the_head_of_the_pooled_states(classifier_of: Callable[..
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_a_saved_classifier_answers_the_same(
-    classifier_of: Callable[..., Classifier], tiny_family: Callable[[str], Path], tmp_path: Path, family: str
+    tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], tmp_path: Path, family: str
 ) -> None:
-    classifier = classifier_of(family, "last")
+    classifier = tiny_classifier(family, "last")
     classifier.encoder.get_input_embeddings().weight.mul_(1.5)
     tokenizer = load_tokenizer(tiny_family(family))
     classifier.save(tmp_path, tokenizer, {"max_length": 16})
@@ -145,7 +132,7 @@ def test_a_new_classifier_depends_on_the_seed_alone(tiny_model: Path, tmp_path: 
 @torch.no_grad()
 def test_a_classifier_of_a_grown_vocabulary_is_saved_whole(tiny_model: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
-    added = additions(tokenizer, [Construct("topup", "a", 1.0, 1.0, 2)], 1)
+    added = additions(tokenizer, [Construct("topup", "topup", 1.0, 1.0, 2)], 1)
     grown = extend(tokenizer, added, tmp_path / "tokenizer")
     classifier = Classifier.new(tiny_model, tmp_path / "tokenizer", "auto", LABELS, 0)
     classifier.save(tmp_path / "model", grown, {})

@@ -101,7 +101,6 @@ def test_a_byte_pair_tokenizer_is_refused_by_name(tiny_family: Callable[[str], P
         extend(tokenizer, added, tmp_path)
 
 
-@pytest.mark.parametrize("family", ["bert", "mpnet", "distilbert"])
 def test_a_tokenizer_that_does_not_split_words_first_is_refused_by_name(tiny_family: Callable[[str], Path], tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny_family("roberta"))
     tokenizer.backend_tokenizer.pre_tokenizer = None
@@ -109,6 +108,7 @@ def test_a_tokenizer_that_does_not_split_words_first_is_refused_by_name(tiny_fam
         extend(tokenizer, additions(tokenizer, [construct("topup")], 5), tmp_path)
 
 
+@pytest.mark.parametrize("family", ["bert", "mpnet", "distilbert"])
 def test_new_rows_are_the_mean_of_their_pieces_and_old_rows_stay(tiny_family: Callable[[str], Path], tmp_path: Path, family: str) -> None:
     tokenizer = load_tokenizer(tiny_family(family))
     added = additions(tokenizer, [construct("topup"), construct("refunds")], 10)

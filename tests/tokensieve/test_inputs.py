@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from tokensieve.base import load_tokenizer
+from tokensieve.classifier import Classifier
+from tokensieve.inputs import Inputs, by_length, prefix_key, tokenized
+
+FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
+Texts = tuple[list[str], list[str]]
+
+
+@pytest.fixture
+def ids_of(tiny_family: Callable[[str], Path], tiny_texts: Texts) -> Callable[..., list[list[int]]]:
+    """Token ids of every fifth text: all classes, many lengths."""
+
+    def make(family: str = "bert") -> list[list[int]]:
+        return tokenized(load_tokenizer(tiny_family(family)), tiny_texts[0][::5], 32)
+
+    return make
+
+
+@torch.no_grad()
+def logits(inputs: Inputs, classifier: Classifier) -> Tensor:
+    """Logits of all texts, three at a time."""
+    return torch.cat([inputs.batch(range(i, min(i + 3, len(inputs)))).logits(classifier) for i in range(0, len(inputs), 3)])
+
+
+def test_texts_are_cut_and_keep_their_special_tokens(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    long, short = tokenized(tokenizer, ["card " * 50, ""], 10)
+    assert tokenizer.convert_ids_to_tokens(long) == ["[CLS]", *["card"] * 8, "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens(short) == ["[CLS]", "[SEP]"]
+
+
+@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))
+def test_batches_by_length_hold_every_text_once_within_their_tokens(lengths: list[int], tokens: int) -> None:
+    batches = list(by_length(lengths, tokens))
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[i] for i in order] == sorted(lengths)
+    assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= tokens for batch in batches)
+
+
+def test_a_batch_is_padded_on_the_right_in_the_order_asked_for() -> None:
+    batch = Inputs([[5, 6], [7], [8, 9, 10]]).batch([2, 1])
+    assert batch.ids is not None
+    assert batch.ids.tolist() == [[8, 9, 10], [7, 0, 0]]
+    assert batch.mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert (batch.states, batch.cut, batch.mask.dtype) == (None, 0, torch.int64)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_inputs_give_the_same_logits_and_losses(
+    tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], family: str
+) -> None:
+    classifier = tiny_classifier(family, "last" if family == "qwen2" else "mean")
+    expected = logits(Inputs(ids_of(family)), classifier)
+    targets = torch.arange(len(expected)) % 5
+    for cut in (1, 3, 4):
+        inputs = Inputs(ids_of(family)).freeze(classifier, cut)
+        batch = inputs.batch([0, 1])
+        assert (batch.ids, batch.cut) == (None, cut)
+        found = logits(inputs, classifier)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(F.cross_entropy(found, targets), F.cross_entropy(expected, targets), rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_inputs_can_be_trained_on(tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]]) -> None:
+    classifier = tiny_classifier()
+    gradients = []
+    for cut in (0, 2):
+        classifier.zero_grad()
+        inputs = Inputs(ids_of()).freeze(classifier, cut)
+        F.cross_entropy(inputs.batch([0, 1, 2]).logits(classifier), torch.tensor([0, 1, 2])).backward()
+        gradients.append(classifier.encoder.encoder.layer[2].output.dense.weight.grad.clone())
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_features_and_token_states_lead_to_the_logits(tiny_classifier: Callable[..., Classifier], tiny_model: Path) -> None:
+    classifier = tiny_classifier()
+    batch = Inputs([[2, 9, 3], [2, 3]]).freeze(classifier, 2).batch([0, 1])
+    states = batch.token_states(classifier)
+    assert states.shape == (2, 3, 32)
+    assert torch.equal(classifier.pooled(states, batch.mask), batch.features(classifier))
+    assert torch.equal(classifier.head(batch.features(classifier)), batch.logits(classifier))
+
+
+def test_a_cut_at_the_bottom_freezes_nothing(tiny_classifier: Callable[..., Classifier], tmp_path: Path) -> None:
+    inputs = Inputs([[2, 3]])
+    assert inputs.freeze(tiny_classifier(), 0, tmp_path, "key") is inputs
+    assert inputs.batch([0]).ids is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_states_in_a_file_are_the_same_and_are_found_again(
+    tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, folder = tiny_classifier(), tmp_path / "prefix"
+    expected = logits(Inputs(ids_of()).freeze(classifier, 2), classifier)
+    written = Inputs(ids_of()).freeze(classifier, 2, folder, "key")
+    assert torch.equal(logits(written, classifier), expected)
+    assert sorted(path.name for path in folder.iterdir()) == ["key.f32", "key.json"]
+    assert (folder / "key.f32").stat().st_size == sum(map(len, ids_of())) * 32 * 4
+
+    def never(*_: object) -> Tensor:
+        raise AssertionError("the states were computed again")
+
+    monkeypatch.setattr(Classifier, "prefix", never)
+    assert torch.equal(logits(Inputs(ids_of()).freeze(classifier, 2, folder, "key"), classifier), expected)
+    (folder / "key.f32").write_bytes(bytes((folder / "key.f32").stat().st_size))
+    assert not torch.equal(logits(Inputs(ids_of()).freeze(classifier, 2, folder, "key"), classifier), expected)
+    with pytest.raises(AssertionError, match="computed again"):
+        Inputs(ids_of()).freeze(classifier, 2, folder, "other")
+
+
+@pytest.mark.parametrize("lost", ["key.json", "key.f32", "half"])
+def test_unfinished_states_are_computed_again(
+    tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], tmp_path: Path, lost: str
+) -> None:
+    classifier = tiny_classifier()
+    expected = logits(Inputs(ids_of()).freeze(classifier, 2, tmp_path, "key"), classifier)
+    if lost == "half":
+        (tmp_path / "key.f32").write_bytes((tmp_path / "key.f32").read_bytes()[:1000])
+    else:
+        (tmp_path / lost).unlink()
+    assert torch.equal(logits(Inputs(ids_of()).freeze(classifier, 2, tmp_path, "key"), classifier), expected)
+    assert (tmp_path / "key.json").exists()
+
+
+def test_the_key_changes_with_all_that_the_states_depend_on() -> None:
+    key = prefix_key(Inputs([[1, 2], [3]]), 2, "weights")
+    assert key == prefix_key(Inputs([[1, 2], [3]]), 2, "weights")
+    others = [
+        prefix_key(Inputs([[1, 2], [4]]), 2, "weights"),
+        prefix_key(Inputs([[1], [2, 3]]), 2, "weights"),
+        prefix_key(Inputs([[3], [1, 2]]), 2, "weights"),
+        prefix_key(Inputs([[1, 2], [3]]), 3, "weights"),
+        prefix_key(Inputs([[1, 2], [3]]), 2, "other weights"),
+        prefix_key(Inputs([[1, 2], [3]]), 2, "weights", "pieces"),
+        prefix_key(Inputs([[1, 2], [3]]), 2),
+    ]
+    assert len({key, *others}) == 8
+    assert key.isalnum()

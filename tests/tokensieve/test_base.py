@@ -57,6 +57,11 @@ def test_every_family_loads_in_float32_for_evaluation(tiny_family: Callable[[str
     assert load_tokenizer(tiny_family(family)).is_fast
 
 
+def test_weights_stored_in_half_precision_are_loaded_in_float32(copied: Path) -> None:
+    load_encoder(copied).half().save_pretrained(copied)
+    assert {parameter.dtype for parameter in load_encoder(copied).parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_layers_and_their_linears_are_found(tiny_family: Callable[[str], Path], family: str) -> None:
     encoder = load_encoder(tiny_family(family))

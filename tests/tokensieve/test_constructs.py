@@ -49,7 +49,7 @@ def test_information_is_the_mutual_information(tiny_texts: Texts) -> None:
         assert construct.texts == sum(present)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.lists(st.sampled_from("abcd"), max_size=4).map(" ".join), st.sampled_from("xyz")), min_size=1, max_size=12))
 def test_information_is_the_mutual_information_of_any_corpus(pairs: list[tuple[str, str]]) -> None:
     texts, labels = [text for text, _ in pairs], [label for _, label in pairs]

@@ -73,7 +73,7 @@ def test_endings_are_read_in_capitals_too(tmp_path: Path, file: Callable[..., Pa
     assert part_files(tmp_path) == {"train": tmp_path / "train.TSV"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(TEXT, LABEL), min_size=1, max_size=6))
 def test_any_text_reads_back_from_csv(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
     examples = read_examples(write(tmp_path / "train.csv", pairs))
@@ -81,7 +81,7 @@ def test_any_text_reads_back_from_csv(tmp_path: Path, pairs: list[tuple[str, str
     assert examples.labels == [label.strip() for _, label in pairs]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(TEXT, TEXT, st.integers(1)), max_size=6), st.booleans())
 def test_any_examples_are_saved_and_loaded(tmp_path: Path, rows: list[tuple[str, str, int]], labelled: bool) -> None:
     labels = [label for _, label, _ in rows] if labelled else []

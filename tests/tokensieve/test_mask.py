@@ -33,7 +33,7 @@ def greedy(scores: dict[str, Tensor], sizes: dict[str, int], budget: int) -> dic
     return {name: sorted(found) for name, found in taken.items()}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MODULES, st.integers(0, 60))
 def test_the_selection_is_the_greedy_one_within_the_budget(modules: dict[str, tuple[int, list[float]]], budget: int) -> None:
     scores = {name: torch.tensor(values, dtype=torch.float64) for name, (_, values) in modules.items()}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy.special import log_softmax, softmax
@@ -58,7 +58,6 @@ def test_confusion_and_f1_are_scikit_learns() -> None:
         }
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
 def test_macro_f1_is_scikit_learns_with_any_classes_absent(pairs: list[tuple[int, int]]) -> None:
     targets, predicted = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
@@ -127,7 +126,6 @@ def test_the_temperature_stays_in_its_range() -> None:
     assert fit_temperature(sure, np.array([1, 0])) == pytest.approx(20, rel=1e-3)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 60), st.floats(0.5, 1.0), st.floats(0.5, 3.0))
 def test_the_threshold_keeps_the_wanted_share_of_right_answers(seed: int, texts: int, coverage: float, temperature: float) -> None:
     logits, targets = drawn(texts, 1.0, seed)

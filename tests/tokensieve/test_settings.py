@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokensieve.errors import InputError
@@ -50,7 +50,6 @@ def test_changed_values_render_and_load(params: Path) -> None:
     assert (wanted.data.shots, wanted.validate.errors, wanted.finetune.learning_rate) == (5, (), 1e-5)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\x85"), min_size=1).filter(str.strip))
 def test_any_text_renders_and_loads(text: str) -> None:
     wanted = Settings.of({"data": {"text": text}})

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokensieve.dataset import Examples
@@ -23,7 +23,9 @@ def keys(examples: Examples) -> set[str]:
     return {folded(text) for text in examples.texts}
 
 
-SMALL = st.lists(st.tuples(st.sampled_from(["a", "A ", "b", " b", "c", "d", "e", "", "f", "g"]), st.sampled_from("xyz")), min_size=1, max_size=30)
+SMALL = st.lists(
+    st.tuples(st.sampled_from(["a", "A ", "b", " b", "c", "d", "e", "", "f", "g"]), st.sampled_from("xyz")), min_size=1, max_size=30
+)
 
 
 def examples_of(pairs: list[tuple[str, str]]) -> Examples:
@@ -76,7 +78,6 @@ def test_a_class_more_leaves_the_others_as_they_are() -> None:
     assert all(keys(parts[name]) <= keys(more[name]) for name in DEALT)
 
 
-@settings(deadline=None)
 @given(SMALL, st.none() | st.integers(1, 3), st.integers(0, 5))
 def test_no_text_stands_in_two_parts(pairs: list[tuple[str, str]], shots: int | None, seed: int) -> None:
     parts, _ = deal({"train": examples_of(pairs)}, Split(validation=0.3, test=0.4), seed, shots)
@@ -85,7 +86,6 @@ def test_no_text_stands_in_two_parts(pairs: list[tuple[str, str]], shots: int | 
     assert sum(len(parts[name]) for name in DEALT) == len(pairs) or shots is not None
 
 
-@settings(deadline=None)
 @given(SMALL, SMALL, SMALL, st.sampled_from([("test",), ("validation",), ("test", "validation")]))
 def test_given_parts_are_kept_whole_and_their_texts_leave_train(
     train: list[tuple[str, str]], test: list[tuple[str, str]], validation: list[tuple[str, str]], names: tuple[str, ...]

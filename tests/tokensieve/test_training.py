@@ -79,6 +79,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run: Callable
     assert first[1] != run(seed=1)[1]
 
 
+def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[list[list[int]]] = []
+    monkeypatch.setattr(training, "batches", lambda *arguments: orders.append(batches(*arguments)) or orders[-1])
+    run(seed=0)
+    run(seed=1)
+    assert len({str(order) for order in orders}) == len(orders) == 6
+    # Nothing is learned and all texts are one batch, so only the dropout differs.
+    still = Finetune(epochs=2, batch=64, learning_rate=0.0, head_learning_rate=0.0)
+    losses = [record["train_loss"] for seed in (0, 1) for record in run(still, seed)[1]]
+    assert len({round(loss, 4) for loss in losses}) == 4
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
@@ -153,9 +165,7 @@ def test_without_validation_the_last_epoch_is_kept(run: Callable[..., Run], part
     assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in classifier.state_dict().items())
 
 
-def test_rare_classes_weigh_more_if_so_set(
-    tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]
-) -> None:
+def test_rare_classes_weigh_more_if_so_set(tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]) -> None:
     classifier = tiny_classifier()
     for module in classifier.modules():
         if isinstance(module, nn.Dropout):
@@ -208,7 +218,15 @@ def test_the_rate_rises_and_falls_in_straight_lines() -> None:
 
 @pytest.mark.parametrize(
     ("epochs", "steps", "texts", "expected"),
-    [(10, 1600, 770, 10), (10, 1600, 10_003, 6), (10, 1600, 10**6, 1), (3, 1600, 1, 3), (10, 1, 1000, 1), (10, 64, 1024, 2), (10, 65, 1024, 3)],
+    [
+        (10, 1600, 770, 10),
+        (10, 1600, 10_003, 6),
+        (10, 1600, 10**6, 1),
+        (3, 1600, 1, 3),
+        (10, 1, 1000, 1),
+        (10, 64, 1024, 2),
+        (10, 65, 1024, 3),
+    ],
 )
 def test_large_data_gets_fewer_epochs(epochs: int, steps: int, texts: int, expected: int) -> None:
     assert epochs_of(Finetune(epochs=epochs, steps=steps, batch=32), texts) == expected

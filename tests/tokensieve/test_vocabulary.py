@@ -32,11 +32,11 @@ def added(tiny_model: Path) -> dict[str, list[int]]:
 def test_split_words_are_ranked_by_information_texts_and_tokens_saved(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
     assert [len(pieces(tokenizer, word)) for word in ("topup", "refunds", "xyz")] == [2, 3, 3]
-    # Saved: 1 token x 5 texts x .5, 2 x 2 x .5, 2 x 1 x 1.2
-    found = additions(tokenizer, [construct("refunds", 0.5, 2), construct("xyz", 1.2, 1), construct("topup", 0.5, 5)], 10)
-    assert list(found) == ["topup", "xyz", "refunds"]
+    # Information times texts times tokens saved: 0.5 x 6 x 2, 0.5 x 10 x 1, 2 x 1 x 2.
+    found = additions(tokenizer, [construct("xyz", 2.0, 1), construct("topup", 0.5, 10), construct("refunds", 0.5, 6)], 10)
+    assert list(found) == ["refunds", "topup", "xyz"]
     assert found["refunds"] == tokenizer.convert_tokens_to_ids(["ref", "##und", "##s"])
-    assert list(additions(tokenizer, [construct("refunds", 0.5, 2), construct("topup", 0.5, 5)], 1)) == ["topup"]
+    assert list(additions(tokenizer, [construct("topup", 0.5, 10), construct("refunds", 0.5, 6)], 1)) == ["refunds"]
 
 
 @pytest.mark.parametrize("text", ["card", "lost card", "[CLS]", "it's", "漢字", "\u0301", "größe漢"])

@@ -146,8 +146,11 @@ def restore(layout: Layout, wanted: str) -> str:
         with _repo(layout) as repo:
             _waiting(lambda: repo.pull([str(layout.raw_pointer)], force=True))
     except DvcException as error:
+        # DVC has taken the present data away by now; it is in the cache.
         if before is not None:
             layout.raw_pointer.write_text(before, encoding="utf-8")
+            with _repo(layout) as repo:
+                _waiting(lambda: repo.checkout([str(layout.raw_pointer)], force=True))
         raise InputError(
             f"data version {matching[0]} is neither in the project's cache nor on its remote; known: {', '.join(known)}"
         ) from error

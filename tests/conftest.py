@@ -101,6 +101,12 @@ def one_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Each of FAMILIES in turn."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def tiny_texts() -> tuple[list[str], list[str]]:
     """Sixty texts and their labels, five classes of twelve."""

@@ -13,7 +13,6 @@ from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct
 from tokensieve.vocabulary import additions, extend
 
-FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please and send a new one to my new address"]
 LABELS = ["address", "card_lost", "refund", "topup", "track"]
 
@@ -25,7 +24,6 @@ def tokens(folder: Path, texts: list[str] = TEXTS) -> tuple[Tensor, Tensor]:
     return encoded["input_ids"], encoded["attention_mask"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_prefix_and_suffix_are_the_whole_at_every_cut(
     tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
@@ -43,7 +41,6 @@ def test_prefix_and_suffix_are_the_whole_at_every_cut(
     torch.testing.assert_close(classifier.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, whole, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_padding_does_not_change_a_text(
     tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
@@ -56,7 +53,6 @@ def test_padding_does_not_change_a_text(
         assert (together.argmax(1) == alone.argmax(1)).all()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 def test_the_backward_pass_ends_at_the_cut(
     tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
 ) -> None:
@@ -102,7 +98,6 @@ def test_the_logits_are_the_head_of_the_pooled_states(tiny_classifier: Callable[
     torch.testing.assert_close(classifier(ids, mask), vectors @ classifier.head.weight.T + classifier.head.bias)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_a_saved_classifier_answers_the_same(
     tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], tmp_path: Path, family: str

@@ -14,7 +14,6 @@ from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.inputs import Inputs, by_length, prefix_key, tokenized
 
-FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
 Texts = tuple[list[str], list[str]]
 
 
@@ -58,7 +57,6 @@ def test_a_batch_is_padded_on_the_right_in_the_order_asked_for() -> None:
     assert (batch.states, batch.cut, batch.mask.dtype) == (None, 0, torch.int64)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 def test_frozen_inputs_give_the_same_logits_and_losses(
     tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], family: str
 ) -> None:

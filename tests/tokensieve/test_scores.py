@@ -14,7 +14,6 @@ from tokensieve.base import linears_of, load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.inputs import Inputs, tokenized
 
-FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please", "topup"]
 TARGETS = torch.tensor([4, 2, 1, 3])
 
@@ -55,7 +54,6 @@ def by_autograd(classifier: Classifier, ids: list[list[int]], targets: Tensor, p
 
 @pytest.mark.parametrize("cut", [0, 2])
 @pytest.mark.parametrize("counting", ["all", "some"])
-@pytest.mark.parametrize("family", FAMILIES)
 def test_scores_are_the_sums_of_squared_gradients(
     tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], family: str, counting: str, cut: int
 ) -> None:

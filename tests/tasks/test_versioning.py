@@ -1,0 +1,207 @@
+"""DVC in this process: data by hash, with git and without, from files, folders and URLs, and stages that are stale or not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tasks import versioning
+from tokensieve.errors import InputError
+from tokensieve.layout import Layout
+from tokensieve.manifest import sha256
+from tokensieve.settings import Settings
+
+CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return versioning.open_project(tmp_path / "project")
+
+
+def test_a_project_is_made_with_the_defaults_and_kept_as_it_is(tmp_path: Path) -> None:
+    layout = versioning.open_project(tmp_path / "new")
+    assert Settings.load(layout.params) == Settings()
+    assert versioning.stages(layout)[0] == "validate"
+    layout.params.write_text("finetune:\n  epochs: 3\n")
+
+    assert Settings.load(versioning.open_project(tmp_path / "new").params).finetune.epochs == 3
+
+
+@pytest.mark.parametrize("where", ["no git", "git root", "git folder", "ignored folder"])
+def test_data_is_versioned_inside_git_and_outside(where: str, tmp_path: Path, source: Path) -> None:
+    root = tmp_path / "repository"
+    root.mkdir()
+    if where != "no git":
+        subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    if where == "ignored folder":
+        (root / ".gitignore").write_text("inside/\n")
+    layout = versioning.open_project(root if where == "git root" else root / "inside")
+
+    found = versioning.version(layout, Settings(), str(source))
+
+    assert found == versioning.data_hash(layout)
+    assert (layout.raw / "train.csv").read_text() == CSV
+    assert any((layout.root / "store").rglob("*")), "the remote has it"
+    if where.startswith("git"):
+        listed = subprocess.run(["git", "-C", str(layout.root), "ls-files", "-o", "--exclude-standard"], capture_output=True, text=True)
+        assert "data/raw.dvc" in listed.stdout
+        assert "train.csv" not in listed.stdout
+
+
+def test_the_same_data_has_the_same_hash_and_is_listed_once(layout: Layout, source: Path) -> None:
+    first = versioning.version(layout, Settings(), str(source))
+    assert versioning.version(layout, Settings(), str(source)) == first
+    source.write_text(CSV + "five,b\n")
+    second = versioning.version(layout, Settings(), str(source))
+
+    assert second != first
+    assert [record["data_hash"] for record in versioning.versions(layout)] == [first, second]
+    assert versioning.versions(layout)[1]["rows"] == {"train": 5}
+
+
+def test_a_folder_is_taken_in_by_its_parts_and_a_test_file_can_be_given(layout: Layout, source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("train.csv", "oos.csv", "notes.txt"):
+        (folder / name).write_text(CSV)
+    versioning.version(layout, Settings(), str(folder), str(source))
+    assert sorted(path.name for path in layout.raw.iterdir()) == ["oos.csv", "test.csv", "train.csv"]
+
+
+def test_bad_data_is_refused_before_the_good_is_replaced(layout: Layout, source: Path) -> None:
+    first = versioning.version(layout, Settings(), str(source))
+    source.write_text("text,label\n")
+
+    with pytest.raises(InputError, match="no row"):
+        versioning.version(layout, Settings(), str(source))
+
+    assert versioning.data_hash(layout) == first
+    assert (layout.raw / "train.csv").read_text() == CSV
+
+
+def test_restoring_what_is_nowhere_is_refused_and_changes_nothing(layout: Layout, source: Path) -> None:
+    first = versioning.version(layout, Settings(), str(source))
+    with pytest.raises(InputError, match=f"begin with 'ffff'; known: {first}"):
+        versioning.restore(layout, "ffff")
+    lost = "f" * 32 + ".dir"
+    with pytest.raises(InputError, match="neither in the project's cache nor on its remote"):
+        versioning.restore(layout, lost)
+    assert versioning.data_hash(layout) == first
+    assert (layout.raw / "train.csv").read_text() == CSV
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "texts.csv").write_text(CSV)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def test_a_url_is_imported_and_fetched_again_when_it_has_changed(layout: Layout, server: str, tmp_path: Path) -> None:
+    first = versioning.version(layout, Settings(), f"{server}/texts.csv")
+    assert (layout.raw / "train.csv").read_text() == CSV
+
+    (tmp_path / "served" / "texts.csv").write_text(CSV + "five,b\n")
+    second = versioning.version(layout, Settings(), f"{server}/texts.csv")
+
+    assert second != first
+    assert (layout.raw / "train.csv").read_text() == CSV + "five,b\n"
+    assert versioning.versions(layout)[0]["source"] == f"{server}/texts.csv"
+
+
+def test_a_url_that_is_not_there_is_refused_by_name(layout: Layout, server: str) -> None:
+    with pytest.raises(InputError, match=r"--data http://127.0.0.1:\d+/none.csv could not be fetched"):
+        versioning.version(layout, Settings(), f"{server}/none.csv")
+
+
+def test_a_stage_is_current_after_its_commit_until_something_it_reads_changes(layout: Layout, source: Path) -> None:
+    versioning.version(layout, Settings(), str(source))
+    layout.champion.write_text("{}")
+    assert not versioning.is_current(layout, "validate")
+
+    _pretend(layout, "validate", "first")
+    assert versioning.is_current(layout, "validate")
+
+    layout.params.write_text(layout.params.read_text().replace("min_examples: 2", "min_examples: 3"))
+    assert not versioning.is_current(layout, "validate")
+
+
+def test_what_an_earlier_run_of_the_same_inputs_made_comes_back_from_the_cache(layout: Layout, source: Path) -> None:
+    versioning.version(layout, Settings(), str(source))
+    layout.champion.write_text("{}")
+    _pretend(layout, "validate", "first")
+    before = layout.params.read_text()
+    layout.params.write_text(before.replace("min_examples: 2", "min_examples: 3"))
+    _pretend(layout, "validate", "second")
+
+    layout.params.write_text(before)
+
+    assert versioning.is_current(layout, "validate")
+    assert json.loads((layout.validation / "report.json").read_text()) == "first"
+
+
+def test_another_process_that_holds_the_lock_is_waited_for(layout: Layout, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.lock import LockError
+
+    left = [LockError("held"), LockError("held")]
+
+    def action() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert versioning._waiting(action) == "done"
+    monkeypatch.setattr(versioning, "LOCK_SECONDS", -1)
+    left.append(LockError("held"))
+    with pytest.raises(LockError):
+        versioning._waiting(action)
+
+
+def test_a_moved_project_still_finds_its_remote(layout: Layout, source: Path, tmp_path: Path) -> None:
+    found = versioning.version(layout, Settings(), str(source))
+    moved = Layout(tmp_path / "moved")
+    layout.root.rename(moved.root)
+    for path in (moved.root / ".dvc" / "cache", moved.raw):
+        _remove(path)
+
+    versioning.restore(moved, found)
+
+    assert sha256(moved.raw / "train.csv") == sha256(source)
+
+
+def _pretend(layout: Layout, name: str, result: str) -> None:
+    layout.validation.mkdir(parents=True, exist_ok=True)
+    (layout.validation / "report.json").write_text(json.dumps(result))
+    versioning.commit(layout, name)
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    shutil.rmtree(path)

@@ -43,6 +43,8 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
 
 
 def _further(result: dict[str, Any], layout: Layout) -> str:
+    database = layout.root / "mlflow.db"
+    run = f"\nthe run       mlflow ui --backend-store-uri sqlite:///{_shown(database, layout)}" if database.exists() else ""
     here = f" --project {layout.root}" if layout.root != layout.root.cwd() else ""
     return f"""
 try it        tokensieve predict --model {_shown(layout.onnx, layout)} "your text"
@@ -50,8 +52,7 @@ serve it      tokensieve serve --model {_shown(layout.onnx, layout)}
 promote it    tokensieve promote{here}
 the data      {_shown(layout.validation / "docs" / "index.html", layout)}
 the mask      {_shown(layout.mask / "mask.png", layout)}
-confusions    {_shown(layout.evaluation / "confusion.png", layout)}
-the run       mlflow ui --backend-store-uri sqlite:///{_shown(layout.root / "mlflow.db", layout)}"""
+confusions    {_shown(layout.evaluation / "confusion.png", layout)}{run}"""
 
 
 def _shown(path: Any, layout: Layout) -> str:

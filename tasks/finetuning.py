@@ -12,6 +12,7 @@ from tasks.splitting import load_part
 from tokensieve.base import load_tokenizer, locate, weights_hash
 from tokensieve.checkpoint import Checkpoint
 from tokensieve.folder import read_json, replaced, write_json
+from tokensieve.inputs import forget
 from tokensieve.layout import Layout
 from tokensieve.manifest import sha256
 from tokensieve.mask import Mask
@@ -32,6 +33,7 @@ def finetune(layout: Layout, settings: Settings) -> None:
         examples = load_part(layout, name)
         targets = torch.tensor([classifier.labels.index(label) for label in examples.labels])
         parts[name] = frozen_inputs(layout, settings, classifier, examples, cut), targets
+    forget(layout.prefix, {inputs.key for inputs, _ in parts.values()})
     history = train(classifier, mask, parts["train"], parts["validation"], settings.finetune, settings.data.seed, checkpoint)
     with replaced(layout.model) as folder:
         facts = {

@@ -50,15 +50,14 @@ def export_onnx(model: Path, path: Path) -> None:
             output_names=["logits"],
             dynamic_axes={"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "logits": {0: "batch"}},
         )
-    _optimize(plain, path, graph.classifier.encoder.config)
-    plain.unlink()
+    if graph.classifier.encoder.config.model_type in FUSED:
+        _optimize(plain, path, graph.classifier.encoder.config)
+        plain.unlink()
+    else:
+        plain.replace(path)
 
 
 def _optimize(plain: Path, path: Path, config) -> None:  # type: ignore[no-untyped-def]
-    if config.model_type not in FUSED:
-        plain.replace(path)
-        plain.touch()
-        return
     from onnxruntime.transformers import optimizer
 
     logging.getLogger("onnxruntime.transformers").setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class Inputs:
         self.lengths = [len(tokens) for tokens in ids]
         self.device = torch.device(device)
         self.cut = 0
+        self.key = ""
         self._states: Tensor | None = None
         self._starts = torch.tensor([0, *self.lengths]).cumsum(0).tolist()
 
@@ -103,6 +104,7 @@ class Inputs:
         """
         if cut == 0:
             return self
+        self.key = key
         width, total = classifier.encoder.config.hidden_size, self._starts[-1]
         done = folder / f"{key}.json" if folder else None
         if folder and done:
@@ -135,6 +137,13 @@ def prefix_key(inputs: Inputs, cut: int, *origins: str) -> str:
     for tokens in inputs.ids:
         digest.update(array("q", tokens).tobytes() + b"\0")
     return digest.hexdigest()[:32]
+
+
+def forget(folder: Path, kept: Collection[str]) -> None:
+    """Delete the states in `folder` that are kept under other keys than `kept`: other data's or another base's."""
+    for path in folder.glob("*.*"):
+        if path.stem not in kept:
+            path.unlink()
 
 
 def _size(path: Path) -> int:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
-from tokensieve.inputs import Inputs, by_length, prefix_key, tokenized
+from tokensieve.inputs import Inputs, by_length, forget, prefix_key, tokenized
 
 Texts = tuple[list[str], list[str]]
 
@@ -148,3 +148,11 @@ def test_the_key_changes_with_all_that_the_states_depend_on() -> None:
     ]
     assert len({key, *others}) == 8
     assert key.isalnum()
+
+
+def test_states_of_other_keys_are_forgotten(tiny_classifier: Callable[..., Classifier], tmp_path: Path) -> None:
+    classifier = tiny_classifier()
+    for key in ("old", "new"):
+        Inputs([[2, 5, 3]]).freeze(classifier, 1, tmp_path, key)
+    forget(tmp_path, {"new"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.f32", "new.json"]

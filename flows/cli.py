@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from flows import patch_command
 from tokensieve import __version__
 from tokensieve.errors import InputError
 
@@ -200,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--port", type=int, default=8000)
     command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
     command(rollback)
+    patch_command.add(commands)
     return parser
 
 

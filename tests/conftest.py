@@ -144,8 +144,10 @@ def tiny_classifier(tiny_family: Callable[[str], Path]) -> Callable[..., Classif
         from tokensieve.base import load_encoder
         from tokensieve.classifier import Classifier
 
+        encoder = load_encoder(tiny_family(family))
+        # Making a family seeds torch as well.
         torch.manual_seed(seed)
-        return Classifier(load_encoder(tiny_family(family)), pooling, list(TEXTS)).eval()
+        return Classifier(encoder, pooling, list(TEXTS)).eval()
 
     return make
 

@@ -5,11 +5,7 @@ classifier, and applied to the classifier gives the base, which then need not be
 weights move little, so sign, exponent and leading bits cancel, and what is left compresses. Tensors that grow (new embedding rows)
 or are new (the head) count as zeros before.
 
-"The base" is what a classifier starts from: the encoder as `load_encoder` reads it, in float32 and without pooler or language
-modelling head, written as transformers writes it. Removing a patch gives that, not the parts of the published files that no
-classifier has.
-
-Not here: merging patches, and models that were not fine-tuned from the base they name.
+Not here: the folders a patch is made from and leads to (`patching.py`), and the merging of patches.
 """
 
 from __future__ import annotations
@@ -17,32 +13,21 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import shutil
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from tokensieve.base import load_encoder, load_tokenizer, quiet, weights_hash
 from tokensieve.errors import InputError, excerpt
-from tokensieve.folder import read_json, replaced, write_json
-from tokensieve.vocabulary import PIECES
 
 FORMAT = 1
-WEIGHTS, HEAD, FACTS = "model.safetensors", "head.safetensors", "classifier.json"
-POOLING = "1_Pooling/config.json"
-# What makes a model beside its weights. A patch writes files of these names alone, whatever it holds.
-FILES = (
-    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("added_tokens.json", "chat_template.jinja", PIECES, POOLING),
-)
 
 Array = npt.NDArray[Any]
 # Arrays by the names of `Classifier.state_dict`: "encoder.…" and "head.…".
@@ -64,6 +49,13 @@ class Change:
     before: tuple[int, ...] | None
     after: tuple[int, ...]
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many rows, columns or entries it holds, and how many the tensor has."""
+        rows, size = math.prod(self.after[:1]), math.prod(self.after)
+        of = {"rows": rows, "columns": math.prod(self.after[1:])}.get(self.kind, size)
+        return (of if self.kind == "whole" else len(self.indices)), of
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -84,7 +76,7 @@ class Patch:
             raise InputError(f"{path} is a folder; give a file, for example {path / 'patch.safetensors'}")
         changes = {name: [c.kind, c.dtype, c.before, c.after] for name, c in sorted(self.changes.items())}
         files = [[name, *(None if text is None else len(text) for text in pair)] for name, pair in sorted(self.files.items())]
-        tensors = {f"{name}.indices": change.indices for name, change in self.changes.items()}
+        tensors: dict[str, Array] = {f"{name}.indices": change.indices for name, change in self.changes.items()}
         tensors |= {f"{name}.values": _packed(change.bits) for name, change in self.changes.items()}
         # All in one stream: a file's two versions share most of their text.
         texts = b"".join(text or b"" for _, pair in sorted(self.files.items()) for text in pair)
@@ -107,12 +99,11 @@ class Patch:
         """
         tree, tensors = _read(path)
         if tree.get("format") != FORMAT:
-            raise InputError(f"{path} is a patch of format {excerpt(tree.get('format'))}, and this version reads {FORMAT}; extract it again")
+            raise InputError(
+                f"{path} is a patch of format {excerpt(tree.get('format'))}, and this version reads {FORMAT}; extract it again"
+            )
         if tree.get("sha256") != _checksum(tree, tensors):
             raise InputError(f"{path} is damaged: its content does not have the SHA-256 it names; copy it again, or extract it again")
-        foreign = [name for name, *_ in tree["files"] if name not in FILES]
-        if foreign:
-            raise InputError(f"{path} would write file {excerpt(foreign[0])}, which is no part of a model; take patches from `patch extract`")
         changes = {}
         for name, (kind, dtype, before, after) in tree["changes"].items():
             indices = tensors[f"{name}.indices"]
@@ -128,33 +119,17 @@ class Patch:
         return cls(tree["classifier"], changes, files, tree["base_state"], tree["model_state"])
 
 
-def extract(base: Path, model: Path) -> Patch:
-    """What differs between the base in folder `base` and the classifier that `Classifier.save` wrote into `model`.
+def changes(old: State, new: State) -> dict[str, Change]:
+    """How `old` became `new`, tensor by tensor, each in its smallest form; unchanged tensors are left out.
 
     Raises:
-        InputError: no such classifier, or one that was fine-tuned from another base.
+        InputError: a tensor that is gone, or has another type or shape, other than more rows.
     """
-    new = read_state(model)
-    classifier = read_json(model / FACTS) if (model / FACTS).exists() else {}
-    missing = [key for key in ("labels", "pooling", "max_length", "base", "base_hash") if key not in classifier]
-    if missing or not any(name.startswith("head.") for name in new):
-        raise InputError(f"{model} is no fine-tuned classifier ({FACTS} or {HEAD} lacks {', '.join(missing) or 'the head'}); give artifacts/model")
-    found = weights_hash(base)
-    if found != classifier["base_hash"]:
-        raise InputError(
-            f"{model} was fine-tuned from {excerpt(classifier['base'])} with weights {classifier['base_hash'][:12]}, "
-            f"but {base} has weights {found[:12]}; give the folder of that base with --base"
-        )
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        _write_base(base, folder)
-        old, texts = read_state(folder), (_files(folder), _files(model))
-    lost = sorted(old.keys() - new.keys())
-    if lost:
-        raise InputError(f"{model} lacks tensor {lost[0]} of its base {base}; fine-tune it again")
-    changes = {name: change for name in sorted(new) if (change := _change(name, old.get(name), new[name]))}
-    files = {name: (texts[0].get(name), texts[1].get(name)) for name in FILES if texts[0].get(name) != texts[1].get(name)}
-    return Patch(classifier, changes, files, state_hash(old), state_hash(new))
+    gone = sorted(old.keys() - new.keys())
+    if gone:
+        raise InputError(f"tensor {gone[0]} of the base is not in the model; give a model that was fine-tuned from this base")
+    found = {name: _change(name, old.get(name), new[name]) for name in sorted(new)}
+    return {name: change for name, change in found.items() if change}
 
 
 def patched(state: State, patch: Patch) -> State:
@@ -169,11 +144,11 @@ def patched(state: State, patch: Patch) -> State:
             f"the patch was made for base {excerpt(patch.classifier['base'])}, whose encoder has weights {patch.base_state[:12]}; "
             f"the model given has {found[:12]}: give that base with --base"
         )
-    return _verified({name: array for name, array in _flipped(state, patch, back=False)}, patch.model_state)
+    return _flipped(state, patch, back=False)
 
 
 def restored(state: State, patch: Patch) -> State:
-    """The base's state from the classifier's.
+    """The base's state from the classifier's: the inverse of `patched`.
 
     Raises:
         InputError: a state that is not the one the patch leads to.
@@ -181,7 +156,91 @@ def restored(state: State, patch: Patch) -> State:
     found = state_hash(state)
     if found != patch.model_state:
         raise InputError(
-            f"the patch leads to a model with weights {patch.model_state[:12]}, and this one has {found[:12]}; "
-            "give the model that the patch was applied to, or extracted from"
+            f"the patch leads from base {excerpt(patch.classifier['base'])} to weights {patch.model_state[:12]}; "
+            f"the model given has {found[:12]}: give the one that the patch was applied to, or extracted from"
         )
-    return _verified({name: array for name, array in _flipped(state, patch, back=True)}, patch.base_state)
+    return _flipped(state, patch, back=True)
+
+
+def state_hash(state: State) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        total.update(f"{name} {state[name].dtype} {state[name].shape}\n".encode())
+        total.update(np.ascontiguousarray(state[name]).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _change(name: str, old: Array | None, new: Array) -> Change | None:
+    """The smallest description of how `old` became `new`; None if it did not."""
+    before = None if old is None else old.shape
+    if old is not None and ((old.dtype, old.shape[1:], old.ndim) != (new.dtype, new.shape[1:], new.ndim) or old.shape[:1] > new.shape[:1]):
+        raise InputError(f"tensor {name} is {new.dtype} {new.shape}, in the base {old.dtype} {before}; a patch can add rows alone")
+    bits = _matrix(old, new.shape, new.dtype) ^ _matrix(new, new.shape, new.dtype)
+    changed = bits != 0
+    if before == new.shape and not changed.any():
+        return None
+    indices = {"rows": changed.any(1), "columns": changed.any(0), "entries": changed.ravel(), "whole": np.zeros(0, bool)}
+    found = {kind: np.flatnonzero(chosen).astype(np.int32) for kind, chosen in indices.items()}
+    one = {"rows": bits[:1].nbytes, "columns": bits[:, :1].nbytes, "entries": bits.itemsize}
+    sizes = {kind: len(found[kind]) * (size + found[kind].itemsize) for kind, size in one.items()} | {"whole": bits.nbytes}
+    kind = min(sizes, key=lambda kind: sizes[kind])
+    return Change(kind, found[kind], bits[_place(kind, found[kind], bits.shape)].ravel(), new.dtype.name, before, new.shape)
+
+
+def _flipped(state: State, patch: Patch, back: bool) -> State:
+    """`state` on the other side of the patch, checked by its hash. Arrays that do not change are shared, not copied."""
+    result = dict(state)
+    for name, change in patch.changes.items():
+        bits = _matrix(result.pop(name, None), change.after, np.dtype(change.dtype))
+        place = _place(change.kind, change.indices, bits.shape)
+        bits[place] ^= change.bits.reshape(bits[place].shape)
+        shape = change.before if back else change.after
+        if shape is not None:
+            result[name] = bits.ravel()[: math.prod(shape)].view(change.dtype).reshape(shape)
+    if state_hash(result) != (patch.base_state if back else patch.model_state):
+        raise InputError("the patch does not lead to the weights it names; extract it again")
+    return result
+
+
+def _matrix(array: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The bits of `array` as unsigned integers, a matrix of the first dimension of `shape` against the rest, zero where it has none."""
+    bits = np.zeros((math.prod(shape[:1]), math.prod(shape[1:])), f"u{dtype.itemsize}")
+    if array is not None:
+        bits.ravel()[: array.size] = np.ascontiguousarray(array).reshape(-1).view(bits.dtype)
+    return bits
+
+
+def _place(kind: str, indices: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Any:
+    """What a matrix of `shape` is indexed with to reach the changed part."""
+    if kind == "entries":
+        return np.unravel_index(indices, shape)
+    return {"rows": (indices, slice(None)), "columns": (slice(None), indices), "whole": (slice(None), slice(None))}[kind]
+
+
+def _packed(bits: Array) -> npt.NDArray[np.uint8]:
+    """Compressed byte plane by byte plane, so that the planes that cancelled stand together."""
+    return np.frombuffer(zlib.compress(bits.view(np.uint8).reshape(-1, bits.itemsize).T.tobytes()), np.uint8)
+
+
+def _unpacked(packed: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> Array:
+    planes = np.frombuffer(zlib.decompress(packed.tobytes()), np.uint8).reshape(dtype.itemsize, -1)
+    return np.ascontiguousarray(planes.T).reshape(-1).view(dtype)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The metadata and the tensors of a patch file."""
+    try:
+        with safe_open(path, "np") as file:
+            tree = json.loads((file.metadata() or {})["patch"])
+            return tree, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give a file that `tokensieve patch extract` wrote") from None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is no whole patch ({type(error).__name__}); give a file that `tokensieve patch extract` wrote") from None
+
+
+def _checksum(tree: Mapping[str, Any], tensors: State) -> str:
+    """SHA-256 over all of a patch file but the checksum itself."""
+    text = json.dumps({key: value for key, value in tree.items() if key != "sha256"}, sort_keys=True)
+    return hashlib.sha256(f"{text}\n{state_hash(tensors)}".encode()).hexdigest()

@@ -163,3 +163,20 @@ def test_the_gradients_are_autograds(shape: str, bias: bool) -> None:
         torch.testing.assert_close(sparse.shifts.grad, linear.bias.grad[chosen])
     else:
         assert sparse.shifts is None
+
+
+@pytest.mark.parametrize("shape", ["rows", "columns"])
+def test_gradients_in_bfloat16_are_close_and_of_the_parameters_type(shape: str) -> None:
+    torch.manual_seed(0)
+    linear, x = nn.Linear(24, 16), torch.randn(4, 5, 24, requires_grad=True)
+    module = SparseLinear(linear, torch.tensor([1, 3, 8]), shape)
+
+    def gradients(reduced: bool) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            output = module(x)
+        assert output.dtype == (torch.bfloat16 if reduced else torch.float32)
+        return list(torch.autograd.grad(output.float().square().sum(), [x, *module.parameters()]))
+
+    for exact, rounded in zip(gradients(False), gradients(True), strict=True):
+        assert rounded.dtype == torch.float32
+        assert (exact - rounded).norm() < 0.02 * exact.norm()

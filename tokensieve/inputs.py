@@ -117,7 +117,7 @@ class Inputs:
                 return self
         else:
             states = torch.empty(total, width)
-        with tqdm(total=len(self), desc=f"computing layers 0-{cut - 1} once", unit="text", leave=False) as bar:
+        with tqdm(total=len(self), desc=f"computing layers 0-{cut - 1} once", unit="text", leave=False, disable=None) as bar:
             for indices in by_length(self.lengths):
                 batch = self.batch(indices)
                 assert batch.ids is not None

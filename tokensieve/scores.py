@@ -41,7 +41,7 @@ def fisher(
     handles = [linear.register_forward_hook(_catcher(caught, name)) for name, linear in linears.items()]
     classifier.eval()
     try:
-        with tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False) as bar:
+        with tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False, disable=None) as bar:
             for places in by_length([inputs.lengths[i] for i in scored]):
                 indices = [scored[place] for place in places]
                 batch = inputs.batch(indices)

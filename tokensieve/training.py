@@ -6,6 +6,7 @@ Not here: several GPUs, streaming of data that outgrows memory, more than one la
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from tokensieve.inputs import Inputs, by_length
 from tokensieve.mask import Mask
 from tokensieve.settings import Finetune
 from tokensieve.sparse import attached
+
+log = logging.getLogger("tokensieve")
 
 BUCKET = 50  # batches among which texts are sorted by length
 
@@ -66,7 +69,7 @@ def train(
             classifier.train()
             losses = 0.0
             order = batches(inputs.lengths, settings.batch, seed * 1_000_003 + epoch)
-            for indices in tqdm(order, desc=f"epoch {epoch + 1} of {epochs}", unit="step", leave=False):
+            for indices in tqdm(order, desc=f"epoch {epoch + 1} of {epochs}", unit="step", leave=False, disable=None):
                 with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
                     logits = inputs.batch(indices).logits(classifier)
                 loss = F.cross_entropy(logits.float(), targets[indices].to(inputs.device), weights)
@@ -83,6 +86,8 @@ def train(
                 record["validation_loss"] = F.cross_entropy(found_logits, validation[1]).item()
                 record["validation_accuracy"] = (found_logits.argmax(1) == validation[1]).float().mean().item()
             history.append(record)
+            figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if name != "epoch")
+            log.info("  epoch %d of %d: %s", epoch + 1, epochs, figures)
             if _best(history) == epoch:
                 best = {name: parameter.detach().clone() for name, parameter in trained.items()}
             if checkpoint:

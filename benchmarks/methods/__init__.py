@@ -1,0 +1,73 @@
+"""The methods, one function each from a job to an outcome. This table imports none of them.
+
+`reads` are the settings that a method's result depends on, `options` its own constants: both go into a cell's record and its
+hash, so that a change makes those cells run again, and only those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tokensieve.errors import InputError, excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.job import Job, Outcome
+
+MASKED = ("base", "finetune", "mask.shape", "mask.budget", "mask.frozen")
+SCORED = (*MASKED, "mask.examples")
+
+
+@dataclass(frozen=True)
+class Method:
+    """The module under `benchmarks.methods` that has the method's function, and what its result depends on."""
+
+    module: str
+    reads: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    budgeted: bool = False
+
+
+METHODS = {
+    "tokensieve": Method("masked", (*SCORED, "vocabulary"), budgeted=True),
+    "end_to_end": Method("dense", ("base", "finetune")),
+    "lora": Method("adapters", ("base", "finetune"), {"rank": 16, "alpha": 32}),
+    "prefix": Method("adapters", ("base", "finetune"), {"tokens": 20}),
+    "last_k": Method("dense", ("base", "finetune", "mask.frozen")),
+    "best_k": Method("dense", ("base", "finetune", "mask.frozen", "mask.examples")),
+    "bitfit": Method("dense", ("base", "finetune")),
+    "fish": Method("masked", SCORED, budgeted=True),
+    "random_mask": Method("masked", MASKED, budgeted=True),
+    "shira": Method("adapters", ("base", "finetune"), {"rank": 16}),
+    "frozen": Method("frozen", ("base",), {"penalties": (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0), "folds": 5}),
+    "tfidf_svm": Method("tfidf", (), {"C": 1.0}),
+}
+
+
+def method_of(name: str) -> tuple[str, float | None]:
+    """The method and budget of a name such as `lora` or `tokensieve@0.02`.
+
+    Raises:
+        InputError: an unknown method, or a budget that is none or that the method has not.
+    """
+    method, _, budget = name.partition("@")
+    if method not in METHODS:
+        raise InputError(f"method {excerpt(method)} is unknown; methods: {', '.join(METHODS)}")
+    if not budget and "@" not in name:
+        return method, None
+    if not METHODS[method].budgeted:
+        with_budget = ", ".join(known for known, facts in METHODS.items() if facts.budgeted)
+        raise InputError(f"method {excerpt(name)}: '{method}' has no budget; those that have: {with_budget}")
+    try:
+        return method, float(budget)
+    except ValueError:
+        raise InputError(f"method {excerpt(name)}: the budget is no number; write {method}@0.05") from None
+
+
+def function_of(method: str) -> Callable[[Job], Outcome]:
+    """The method's function, its module imported now."""
+    function: Callable[[Job], Outcome] = getattr(import_module(f"benchmarks.methods.{METHODS[method].module}"), method)
+    return function

@@ -1,0 +1,49 @@
+"""Adapters of the peft library. What can be merged is merged after training, so that the test pass runs the plain model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftConfig, PrefixTuningConfig, ShiraConfig, get_peft_model
+
+from benchmarks.job import Job, Outcome
+from benchmarks.methods.dense import trained
+from tokensieve.base import linears_of
+
+TASK = "FEATURE_EXTRACTION"
+
+
+def lora(job: Job) -> Outcome:
+    """Low-rank updates of all linear layers (Hu et al. 2022)."""
+    rank, alpha = job.options["rank"], job.options["alpha"]
+    return _adapted(job, lambda linears: LoraConfig(r=rank, lora_alpha=alpha, target_modules=linears, task_type=TASK))
+
+
+def shira(job: Job) -> Outcome:
+    """Entries at random places of all linear layers (Bhardwaj et al. 2024), as many as LoRA of that rank has."""
+    rank, seed = job.options["rank"], job.seed
+    # peft builds a sparse tensor each step; torch warns until told whether to check it.
+    torch.sparse.check_sparse_tensor_invariants.disable()
+    return _adapted(job, lambda linears: ShiraConfig(r=rank, random_seed=seed, target_modules=linears, task_type=TASK))
+
+
+def prefix(job: Job) -> Outcome:
+    """Trained keys and values before those of the text, in every layer (Li and Liang 2021)."""
+    return _adapted(job, lambda _: PrefixTuningConfig(num_virtual_tokens=job.options["tokens"], task_type=TASK))
+
+
+def _adapted(job: Job, config: Callable[[list[str]], PeftConfig]) -> Outcome:
+    classifier = job.classifier()
+    with job.clock.phase("load"), warnings.catch_warnings():
+        # peft asks transformers by a name that its next major version drops.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        adapted: Any = get_peft_model(classifier.encoder, config(list(linears_of(classifier.encoder))))
+        classifier.encoder = adapted
+        classifier.to(job.device)
+    outcome = trained(job, classifier)
+    if not adapted.active_peft_config.is_prompt_learning:
+        classifier.encoder = adapted.merge_and_unload()
+    return outcome

@@ -1,0 +1,81 @@
+"""Methods that train parameters of the model as they are: all, some layers, or the biases."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from benchmarks.job import Job, Outcome
+from benchmarks.loop import fit
+from tokensieve import scores
+from tokensieve.base import layers_of, linears_of
+from tokensieve.classifier import Classifier
+
+
+def end_to_end(job: Job) -> Outcome:
+    """Every parameter."""
+    return trained(job, job.classifier())
+
+
+def last_k(job: Job) -> Outcome:
+    """The layers from the masked methods' cut up, dense, with what is below computed once as theirs is."""
+    classifier = job.classifier()
+    layers = layers_of(classifier.encoder)
+    cut = _cut(job, classifier)
+    return _layers(job, classifier, list(range(cut, len(layers))))
+
+
+def best_k(job: Job) -> Outcome:
+    """As many layers as `last_k`, those with the highest Fisher score; what is below the lowest is computed once."""
+    classifier = job.classifier()
+    layers = len(layers_of(classifier.encoder))
+    classifier.encoder.requires_grad_(False)
+    inputs, targets = job.pair(job.sample.train, classifier)
+    sample = sorted(random.Random(job.seed).sample(range(len(inputs)), min(job.settings.mask.examples, len(inputs))))
+    with job.clock.phase("score"):
+        found = scores.fisher(classifier, inputs, targets, texts=sample)
+        sums = [sum(float(found[name].sum()) for name in _linears(classifier, layer)) for layer in range(layers)]
+    best = sorted(range(layers), key=lambda layer: -sums[layer])[: layers - _cut(job, classifier)]
+    outcome = _layers(job, classifier, sorted(best))
+    outcome.notes["scores"] = sums
+    return outcome
+
+
+def bitfit(job: Job) -> Outcome:
+    """All biases of the encoder (Ben Zaken et al. 2022)."""
+    classifier = job.classifier()
+    for name, parameter in classifier.encoder.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    return trained(job, classifier)
+
+
+def trained(job: Job, classifier: Classifier, cut: int = 0, notes: dict[str, Any] | None = None) -> Outcome:
+    """The outcome of training what requires a gradient, the states below `cut` computed once."""
+    settings = job.settings.finetune
+    count = sum(parameter.numel() for parameter in classifier.parameters() if parameter.requires_grad)
+    training = job.pair(job.sample.train, classifier, cut)
+    validation = job.pair(job.sample.validation, classifier, cut) if job.sample.validation else None
+    with job.clock.phase("train"):
+        history = fit(classifier, training, validation, settings, job.seed)
+    steps = len(history) * math.ceil(len(training[0]) / settings.batch)
+    return Outcome(job.predictor(classifier), count, history, steps, notes or {})
+
+
+def _layers(job: Job, classifier: Classifier, chosen: list[int]) -> Outcome:
+    classifier.encoder.requires_grad_(False)
+    for i in chosen:
+        layers_of(classifier.encoder)[i].requires_grad_(True)
+    return trained(job, classifier, min(chosen), {"layers": chosen})
+
+
+def _cut(job: Job, classifier: Classifier) -> int:
+    layers = len(layers_of(classifier.encoder))
+    # At least one layer is trained, also where the masked methods would freeze all.
+    return min(round(job.settings.mask.frozen * layers), layers - 1)
+
+
+def _linears(classifier: Classifier, layer: int) -> set[str]:
+    """The names of one layer's linears."""
+    above = linears_of(classifier.encoder, layer + 1) if layer + 1 < len(layers_of(classifier.encoder)) else {}
+    return linears_of(classifier.encoder, layer).keys() - above.keys()

@@ -1,0 +1,82 @@
+"""The frozen encoder with a linear head: features computed once, logistic regression solved to convergence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from benchmarks.job import Job, Outcome, accuracy
+from tokensieve.base import load_tokenizer
+from tokensieve.classifier import Classifier
+from tokensieve.inputs import Inputs, by_length, tokenized
+
+Floats = NDArray[np.float32]
+ITERATIONS = 2000
+
+
+def frozen(job: Job) -> Outcome:
+    """The penalty is the best of the options on validation; without it, by cross-validation."""
+    classifier = job.classifier()
+    train, validation = job.sample.train, job.sample.validation
+    with job.clock.phase("cache"):
+        features = _features(job, classifier, train.texts)
+        held_out = _features(job, classifier, validation.texts) if validation else None
+    targets = np.array(job.sample.targets(train))
+    with job.clock.phase("train"):
+        tried: dict[float, float] = {}
+        if validation and held_out is not None:
+            judged = job.sample.targets(validation)
+            heads = {c: _head(features, targets, c) for c in job.options["penalties"]}
+            tried = {c: accuracy(_logits(head, held_out), judged) for c, head in heads.items()}
+            head = heads[_best(tried)]
+        else:
+            tried = _cross_validated(features, targets, job)
+            head = _head(features, targets, _best(tried))
+    notes = {"C": float(head.C), "tried": {f"{c:g}": round(found, 4) for c, found in tried.items()}}
+    trained, steps = head.coef_.size + head.intercept_.size, int(max(head.n_iter_))
+    return Outcome(lambda texts: _logits(head, _features(job, classifier, texts)), trained, [], steps, notes)
+
+
+@torch.inference_mode()
+def _features(job: Job, classifier: Classifier, texts: Sequence[str]) -> Floats:
+    """Pooled states of unit length, float32 [texts, width]."""
+    inputs = Inputs(tokenized(load_tokenizer(job.folder), texts, job.settings.base.max_length), job.device)
+    found = torch.empty(len(inputs), classifier.encoder.config.hidden_size)
+    for indices in by_length(inputs.lengths):
+        found[indices] = inputs.batch(indices).features(classifier).float().cpu()
+    return torch.nn.functional.normalize(found).numpy()
+
+
+def _head(features: Floats, targets: NDArray[Any], c: float) -> LogisticRegression:
+    return LogisticRegression(C=c, max_iter=ITERATIONS).fit(features, targets)
+
+
+def _logits(head: LogisticRegression, features: Floats) -> NDArray[Any]:
+    scores = head.decision_function(features)
+    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+
+
+def _cross_validated(features: Floats, targets: NDArray[Any], job: Job) -> dict[float, float]:
+    """Mean accuracy by penalty. A class of one text cannot be dealt to folds: then the middle penalty stands untried."""
+    penalties = job.options["penalties"]
+    folds = min(job.options["folds"], *Counter(targets.tolist()).values())
+    if folds < 2:
+        return {penalties[len(penalties) // 2]: 0.0}
+    parts = list(StratifiedKFold(folds, shuffle=True, random_state=job.seed).split(features, targets))
+
+    def mean(c: float) -> float:
+        return float(np.mean([accuracy(_logits(_head(features[a], targets[a], c), features[b]), targets[b]) for a, b in parts]))
+
+    return {c: mean(c) for c in penalties}
+
+
+def _best(tried: dict[float, float]) -> float:
+    """The strongest penalty (the smallest C) of the highest accuracy."""
+    return min(tried, key=lambda c: (-tried[c], c))

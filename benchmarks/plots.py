@@ -1,0 +1,108 @@
+"""Pictures of the fine-tuning benchmark. The only module here that imports matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+
+BLUE, GREY, PALE, INK = "#2b6cb0", "#6b7280", "#e5e7eb", "#111827"
+COLOURS = (BLUE, "#d9741f", "#2f855a", "#805ad5")
+OURS = "tokensieve"
+
+
+def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
+    """A point a method: (cost relative to end_to_end, mean accuracy over tasks). Names stand in a column beside, so that none overlap."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    order = sorted(points, key=lambda method: points[method][1])
+    for method, height in zip(order, _heights([points[method][1] for method in order]), strict=True):
+        colour = BLUE if method == OURS else GREY
+        axes.scatter(*points[method], color=colour, s=45, zorder=3)
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6}
+        axes.annotate(
+            method, points[method], (1.03, height), textcoords=axes.transAxes, fontsize=9, color=INK, va="center", arrowprops=line
+        )
+    low, high = _limits([accuracy for _, accuracy in points.values()])
+    axes.set_ylim(low, high)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("training cost, end_to_end = 1 (log scale)")
+    axes.set_ylabel("mean test accuracy")
+    _finish(axes)
+    figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    margin = 0.08 * (max(values) - min(values)) or 0.01
+    return min(values) - margin, max(values) + margin
+
+
+def _heights(values: Sequence[float], gap: float = 0.05) -> list[float]:
+    """Heights of labels for ascending `values`, as shares of the axes: where the values stand, but `gap` apart."""
+    low, high = _limits(values)
+    heights = [(value - low) / (high - low) for value in values]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    # What was pushed over the top is pushed back down.
+    limit = 1.0
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], limit)
+        limit = heights[i] - gap
+    return heights
+
+
+def spread_picture(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Accuracies by method and task: a panel a task, a dot a seed, a bar the mean."""
+    tasks = sorted({task for by_task in found.values() for task in by_task})
+    methods = list(found)
+    figure = Figure(figsize=(1.4 + 3.1 * len(tasks), 1.3 + 0.32 * len(methods)), layout="constrained")
+    grid = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
+    for axes, task in zip(grid, tasks, strict=True):
+        for row, method in enumerate(methods):
+            values = found[method].get(task, ())
+            axes.scatter(values, [row] * len(values), color=BLUE if method == OURS else GREY, s=22, alpha=0.7, zorder=3)
+            if values:
+                axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=1.5, zorder=4)
+        axes.set_title(task, fontsize=10)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, 1))
+        axes.tick_params(axis="x", labelsize=8)
+        _plain(axes)
+    grid[0].set_yticks(range(len(methods)), methods, fontsize=9)
+    grid[0].invert_yaxis()
+    figure.supxlabel("test accuracy; a dot a seed, a bar the mean", fontsize=9, color=GREY)
+    figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
+
+
+def budget_picture(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
+    """A line a method through (budget, mean accuracy, its standard deviation over seeds)."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for colour, (method, points) in zip(COLOURS, curves.items(), strict=False):
+        shares, means, deviations = (np.array(column, dtype=float) for column in zip(*points, strict=True))
+        axes.errorbar(shares, means, np.nan_to_num(deviations), color=colour, marker="o", markersize=4, capsize=3, label=method)
+    axes.set_xscale("log")
+    budgets = sorted({budget for points in curves.values() for budget, _, _ in points})
+    axes.set_xticks(budgets, [f"{100 * budget:g}%" for budget in budgets])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("trained share of the encoder's linear weights (log scale)")
+    axes.set_ylabel("mean test accuracy")
+    axes.legend(fontsize=9, frameon=False)
+    _finish(axes)
+    figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
+
+
+def _finish(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, 1))
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,37 @@
+"""The learning rates of every method that has any: one table, for all tasks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tokensieve.settings import Finetune
+
+
+class Rates(NamedTuple):
+    """Of the encoder's (or the adapters') trained weights, and of the head."""
+
+    body: float
+    head: float
+
+
+# What the library ships with.
+SHIPPED = Rates(Finetune().learning_rate, Finetune().head_learning_rate)
+
+# Prototype: the better of two pairs tried on banking77, 10 shots. The others are starting values until `--grid METHOD` has run:
+# from the prototype where it had the method, else from the method's paper or what is usual for it.
+RATES = {
+    "tokensieve": SHIPPED,
+    "fish": SHIPPED,
+    "random_mask": SHIPPED,
+    "end_to_end": Rates(5e-5, 1e-2),
+    "lora": Rates(1e-3, 3e-3),  # prototype: body 1e-3
+    "last_k": Rates(1e-4, 3e-3),  # prototype: layers 4 and 5 dense, body 1e-4
+    "best_k": Rates(1e-4, 3e-3),  # as last_k
+    "bitfit": Rates(1e-3, 3e-3),  # Ben Zaken et al. 2022 search 1e-4 to 1e-3
+    "prefix": Rates(1e-2, 3e-3),  # usual for prompts
+    "shira": Rates(1e-3, 3e-3),  # sparse entries of the weights themselves, as tokensieve's rows
+}
+
+# What `--grid` tries: these factors on a method's body rate, with each of these head rates.
+FACTORS = (0.3, 1.0, 3.0)
+HEADS = (1e-3, 3e-3, 1e-2)

@@ -1,0 +1,175 @@
+"""Tables and plots of the fine-tuning benchmark, from its cells: `python -m benchmarks.report` writes finetune.md and PNGs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import compare
+from benchmarks.compare import Records
+from benchmarks.methods import METHODS, method_of
+from benchmarks.plots import budget_picture, cost_picture, spread_picture
+from tokensieve.errors import InputError
+
+OURS = "tokensieve"
+NOTES = """\
+Accuracy on the official test sets in percent, mean ± standard deviation over seeds. *Rank* is the mean place over tasks. *Cost* is what
+training took, everything counted (loading, mining, scoring, caching, training; not the test pass), against end_to_end on the same task,
+seed and machine: CPU seconds, on a GPU wall seconds; geometric mean over tasks. *Gap* is tokensieve's accuracy less the method's, in
+points, over all pairs of task and seed; *p* is of a two-sided sign-flip test on these pairs, corrected for the number of methods (Holm).
+Pairs of one task share its test set, so p speaks of these tasks, not of tasks in general."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 written, 2 no results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Make tables and plots of the benchmark's results.")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results", help="folder that holds finetune*/")
+    results: Path = parser.parse_args(arguments).results
+    try:
+        text = report(compare.load(results), results)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    (results / "finetune.md").write_text(text, encoding="utf-8")
+    return 0
+
+
+def report(records: Records, folder: Path) -> str:
+    """The Markdown, its pictures written into `folder`."""
+    parts = ["# Fine-tuning benchmark", NOTES]
+    groups = sorted({(record["device"], record["shots"] or math.inf) for record in records})
+    for device, shots in groups:
+        chosen = [record for record in records if record["device"] == device and (record["shots"] or math.inf) == shots]
+        parts += _section(chosen, device, "full" if shots == math.inf else str(shots), folder)
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(records: Records, device: str, size: str, folder: Path) -> list[str]:
+    found = compare.by_task([record for record in records if "@" not in record["method"]])
+    grouped = {method: found[method] for method in METHODS if method in found}
+    name = f"finetune-{size}{'-gpu' if device == 'cuda' else ''}"
+    parts = [f"## {'All training texts' if size == 'full' else f'{size} texts a class'}{', on a GPU' if device == 'cuda' else ''}"]
+    if grouped:
+        tasks = sorted({task for by_task in grouped.values() for task in by_task})
+        costs = compare.relative_costs(grouped)
+        parts += [_table(grouped, tasks, costs), _phases(grouped)]
+        values = {method: {task: compare.accuracies(cells) for task, cells in by_task.items()} for method, by_task in grouped.items()}
+        spread_picture(values, folder / f"{name}-spread.png")
+        parts.append(f"![Spread over seeds]({name}-spread.png)")
+        means = {method: _mean(by_task, tasks) for method, by_task in grouped.items()}
+        points = {method: (costs[method], means[method]) for method in costs if not math.isnan(means[method])}
+        if len(points) > 1:
+            cost_picture(points, folder / f"{name}-cost.png")
+            parts.append(f"![Accuracy against cost]({name}-cost.png)")
+    if curves := _curves(records):
+        budget_picture(curves, folder / f"{name}-budget.png")
+        parts.append(f"![Accuracy against budget]({name}-budget.png)")
+    return [*parts, _origins(records)]
+
+
+def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict[str, float]) -> str:
+    seeds = max(len(found) for tasks_of in grouped.values() for found in tasks_of.values())
+    places = compare.ranks(grouped, tasks)
+    gaps = {other: compare.differences(grouped, OURS, other) for other in grouped if other != OURS}
+    chances = compare.holm({other: compare.sign_flip(found) for other, found in gaps.items() if found})
+    rows = [["method", "trained parameters", *tasks, "mean", "rank", "cost", "gap", "p"]]
+    for method in sorted(grouped, key=lambda method: places.get(method, math.inf)):
+        found = grouped[method]
+        trained = np.mean([record["trained_parameters"] for records in found.values() for record in records])
+        rows.append(
+            [
+                method,
+                f"{trained:,.0f}",
+                *(_cell(found.get(task, []), seeds) for task in tasks),
+                _number(100 * _mean(found, tasks), ".2f"),
+                _number(places.get(method), ".1f"),
+                _number(costs.get(method), ".2g"),
+                _number(100 * float(np.mean(gaps[method])) if gaps.get(method) else None, "+.2f"),
+                _number(chances.get(method), ".3f"),
+            ]
+        )
+    return _markdown(rows) + f"\n\nSeeds: {seeds}; a number in brackets where a method has fewer."
+
+
+def _phases(grouped: dict[str, dict[str, Records]]) -> str:
+    """Mean seconds a cell, by phase."""
+    records = {method: [record for found in tasks.values() for record in found] for method, tasks in grouped.items()}
+    names = list(dict.fromkeys(name for found in records.values() for record in found for name in record["phases"]))
+    rows = [["seconds a cell", "all of training", *names, "peak MiB"]]
+    for method, found in records.items():
+        kind = "wall" if found[0]["device"] == "cuda" else "cpu"
+        phases = [np.mean([record["phases"].get(name, {}).get(kind, 0.0) for record in found]) for name in names]
+        peak = max(record["peak_mib"].get("gpu", record["peak_mib"]["resident"]) for record in found)
+        rows.append([method, f"{np.mean([compare.cost(record) for record in found]):.1f}", *(f"{s:.1f}" for s in phases), f"{peak:.0f}"])
+    return _markdown(rows)
+
+
+def _curves(records: Records) -> dict[str, list[tuple[float, float, float]]]:
+    """(budget, mean accuracy, its standard deviation over seeds) by method, where a method was run at several budgets.
+
+    Only tasks and seeds that have all of its budgets count, so that the points of a line compare.
+    """
+    cells: dict[str, dict[float, dict[tuple[int, str], float]]] = {}
+    for record in records:
+        if "mask.budget" in record["settings"]:
+            budgets = cells.setdefault(method_of(record["method"])[0], {})
+            budgets.setdefault(record["settings"]["mask.budget"], {})[record["seed"], record["task"]] = record["accuracy"]
+    curves = {}
+    for method, budgets in cells.items():
+        shared = set.intersection(*(set(found) for found in budgets.values()))
+        if len(budgets) > 1 and shared:
+            curves[method] = [(budget, *_over_seeds(found, shared)) for budget, found in sorted(budgets.items())]
+    return curves
+
+
+def _over_seeds(found: dict[tuple[int, str], float], shared: set[tuple[int, str]]) -> tuple[float, float]:
+    seeds: dict[int, list[float]] = {}
+    for seed, task in shared:
+        seeds.setdefault(seed, []).append(found[seed, task])
+    return compare.spread([float(np.mean(accuracies)) for accuracies in seeds.values()])
+
+
+def _origins(records: Records) -> str:
+    """Machines and commits, and a warning where a method's cells were made with different settings."""
+    machines = sorted({compare.machine_of(record) for record in records})
+    commits = sorted({str(record["commit"]) for record in records})
+    lines = [f"Machines: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
+    settings: dict[str, set[str]] = {}
+    for record in records:
+        settings.setdefault(record["method"], set()).add(json.dumps(record["settings"], sort_keys=True))
+    mixed = [method for method, found in settings.items() if len(found) > 1]
+    if mixed:
+        lines.append(f"Mixed: cells of {', '.join(mixed)} were made with different settings; run the benchmark again.")
+    return "\n".join(lines)
+
+
+def _mean(found: dict[str, Records], tasks: list[str]) -> float:
+    """Mean over tasks of the mean over seeds; NaN if a task is missing."""
+    return float(np.mean([np.mean(compare.accuracies(found[task])) if task in found else math.nan for task in tasks]))
+
+
+def _cell(records: Records, seeds: int) -> str:
+    if not records:
+        return "–"
+    mean, deviation = compare.spread(compare.accuracies(records))
+    fewer = f" ({len(records)})" if len(records) < seeds else ""
+    return f"{100 * mean:.2f}" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}") + fewer
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None or math.isnan(value) else format(value, form)
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

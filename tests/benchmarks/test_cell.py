@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cell as cells
+from benchmarks.cell import Cell, Setup, facts_of, finished, key_of, settings_of
+from benchmarks.methods import METHODS, function_of, method_of
+from benchmarks.rates import RATES, Rates
+from tokensieve.errors import InputError
+from tokensieve.settings import Finetune, Mask, Settings
+
+
+def test_tokensieve_runs_with_the_defaults_of_the_library(setup: Setup) -> None:
+    settings = settings_of(Cell("tiny", None, 0, "tokensieve"), setup)
+    assert settings.mask == Mask()
+    assert settings.finetune == replace(Finetune(), threads=1)
+    assert settings.vocabulary == Settings().vocabulary
+
+
+def test_a_budget_in_the_name_is_the_masks(setup: Setup) -> None:
+    assert settings_of(Cell("tiny", 5, 3, "random_mask@0.02"), setup).mask.budget == 0.02
+    with pytest.raises(InputError, match=r"'lora' has no budget; those that have: tokensieve, fish, random_mask"):
+        method_of("lora@0.1")
+    with pytest.raises(InputError, match="the budget is no number"):
+        method_of("fish@much")
+    with pytest.raises(InputError, match="methods: tokensieve, end_to_end"):
+        method_of("setfit")
+
+
+def test_every_method_has_a_function_and_rates_if_it_is_trained_by_steps() -> None:
+    for name, method in METHODS.items():
+        assert callable(function_of(name))
+        assert (name in RATES) == ("finetune" in method.reads)
+
+
+def test_the_hash_follows_what_the_method_reads_and_nothing_else(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> dict[str, str]:
+        return {name: key_of(facts_of(Cell("tiny", 5, 0, name), setup)) for name in ("fish", "lora", "frozen")}
+
+    before = keys()
+    other = replace(Settings(), mask=Mask(budget=0.3))
+    monkeypatch.setattr(cells, "Settings", lambda: other)
+    after = keys()
+    assert after["fish"] != before["fish"]
+    assert (after["lora"], after["frozen"]) == (before["lora"], before["frozen"])
+    monkeypatch.setitem(RATES, "lora", Rates(0.1, 0.1))
+    assert keys()["lora"] != before["lora"]
+    assert keys()["frozen"] == before["frozen"]
+
+
+def test_a_record_of_other_settings_is_not_finished(setup: Setup, tmp_path: Path) -> None:
+    cell = Cell("tiny", 5, 0, "lora")
+    assert finished(cell, setup, tmp_path) is None
+    facts = facts_of(cell, setup)
+    path = cell.path(tmp_path)
+    path.parent.mkdir()
+    path.write_text(json.dumps(facts | {"key": key_of(facts)}), encoding="utf-8")
+    assert finished(cell, setup, tmp_path) == facts | {"key": key_of(facts)}
+    assert finished(cell, replace(setup, threads=2), tmp_path) is None
+
+
+def test_facts_hold_no_path_of_the_machine(setup: Setup, tmp_path: Path) -> None:
+    assert str(tmp_path.parent) not in json.dumps(facts_of(Cell("tiny", 5, 0, "tokensieve"), setup))

@@ -1,0 +1,39 @@
+"""The benchmark runs where no orchestration is installed: nothing in it may import any."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+FORBIDDEN = {"prefect", "mlflow", "dvc", "great_expectations", "pandas", "tasks", "flows"}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_no_orchestration_is_imported() -> None:
+    files = sorted(BENCHMARKS.rglob("*.py"))
+    assert files
+    assert {str(path): found for path in files if (found := imported(path) & FORBIDDEN)} == {}
+
+
+def test_a_vendor_stands_in_the_modules_that_need_it() -> None:
+    users = {
+        vendor: {str(path.relative_to(BENCHMARKS)) for path in BENCHMARKS.rglob("*.py") if vendor in imported(path)} for vendor in VENDORS
+    }
+    assert users == VENDORS
+
+
+VENDORS = {
+    "matplotlib": {"plots.py"},
+    "peft": {"methods/adapters.py"},
+    "sklearn": {"methods/frozen.py", "methods/tfidf.py"},
+}

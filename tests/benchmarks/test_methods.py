@@ -1,0 +1,150 @@
+"""Every method on the tiny task. The model is random, so what is asked is that it learns, not how well."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.cell import Cell, Setup, settings_of
+from benchmarks.clock import Clock
+from benchmarks.job import Job
+from benchmarks.measure import measure
+from benchmarks.methods import METHODS, function_of, masked
+from benchmarks.rates import RATES, Rates
+from benchmarks.sample import draw
+from tokensieve.base import load_encoder
+from tokensieve.folder import write_json
+from tokensieve.layout import Layout
+from tokensieve.mask import Mask
+
+HEAD = 5 * 32 + 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cell_of_every_method(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    if method in RATES:
+        monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2))
+    record = measure(Cell("tiny", 7, 0, method), setup)
+    losses = [entry["train_loss"] for entry in record["history"]]
+    if method in RATES:
+        assert losses[-1] < 0.95 * losses[0]
+        assert record["steps"] == len(losses) * math.ceil(35 / 32)
+    assert record["accuracy"] > 0.2
+    assert 0 < record["macro_f1"] <= 1
+    assert record["texts"] == {"train": 35, "validation": 0, "test": 20, "classes": 5}
+    assert record["cpu_seconds"] > 0
+    inside = [seconds["wall"] for phase, seconds in record["phases"].items() if phase != "test"]
+    assert sum(inside) <= record["wall_seconds"] + 0.01
+    assert record["phases"]["test"]["wall"] > 0
+    assert record["peak_mib"]["resident"] > 10
+    assert record["trained_parameters"] >= (0 if method == "tfidf_svm" else HEAD)
+
+
+@pytest.mark.parametrize("method", ["tokensieve", "end_to_end", "frozen"])
+def test_a_cell_on_all_texts_is_validated(method: str, setup: Setup) -> None:
+    record = measure(Cell("tiny", None, 0, method), setup)
+    assert record["texts"]["validation"] == 5
+    assert all("validation_loss" in entry for entry in record["history"])
+
+
+def test_the_same_cell_gives_the_same_result(setup: Setup) -> None:
+    first, again = (measure(Cell("tiny", 4, 1, "tokensieve"), setup) for _ in range(2))
+    assert first["history"] == again["history"]
+    assert first["key"] == again["key"]
+
+
+def test_trained_parameters_are_counted(setup: Setup, tiny_model: Path) -> None:
+    encoder = load_encoder(tiny_model)
+    layer = sum(parameter.numel() for parameter in encoder.encoder.layer[0].parameters())
+    biases = sum(parameter.numel() for name, parameter in encoder.named_parameters() if name.endswith("bias"))
+    counted = {method: _outcome(method, setup).trained for method in ("end_to_end", "last_k", "best_k", "bitfit")}
+    # A cut at 0.67 of 4 layers leaves one.
+    everything = sum(parameter.numel() for parameter in encoder.parameters())
+    assert counted == {"end_to_end": everything + HEAD, "last_k": layer + HEAD, "best_k": layer + HEAD, "bitfit": biases + HEAD}
+
+
+def test_layers_that_are_not_chosen_stay(setup: Setup, tiny_model: Path) -> None:
+    before = load_encoder(tiny_model)
+    job = _job("last_k", setup)
+    kept: list[Any] = []
+    original = job.predictor
+    object.__setattr__(job, "predictor", lambda classifier: kept.append(classifier) or original(classifier))
+    function_of("last_k")(job)
+    layers = kept[0].encoder.encoder.layer
+    changed = [
+        any(not torch.equal(a, b) for a, b in zip(layer.parameters(), old.parameters(), strict=True))
+        for layer, old in zip(layers, before.encoder.layer, strict=True)
+    ]
+    assert changed == [False, False, False, True]
+
+
+def test_rivals_keep_to_the_same_budget(setup: Setup) -> None:
+    budget = 0.1 * 4 * (4 * 32 * 32 + 2 * 32 * 64)
+    trained = {method: _outcome(method, setup).trained - HEAD for method in ("tokensieve", "fish", "random_mask")}
+    assert all(0.8 * budget < count < 1.1 * budget for count in trained.values())
+
+
+def test_the_mask_is_the_pipelines(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.masking import mask
+    from tasks.vocabulary import vocabulary
+
+    job = _job("tokensieve", setup)
+    layout = Layout(tmp_path / "project")
+    layout.split.mkdir(parents=True)
+    job.sample.train.save(layout.split / "train.jsonl")
+    write_json(layout.split / "labels.json", job.sample.labels)
+    vocabulary(layout, job.settings)
+    mask(layout, job.settings)
+    expected = Mask.load(layout.mask / "mask.safetensors")
+
+    seen: list[Mask] = []
+    train = masked.train
+    monkeypatch.setattr(masked, "train", lambda classifier, found, *rest: seen.append(found) or train(classifier, found, *rest))
+    masked.tokensieve(job)
+    assert seen[0].shape == expected.shape
+    assert {name: rows.tolist() for name, rows in seen[0].indices.items()} == {
+        name: rows.tolist() for name, rows in expected.indices.items()
+    }
+
+
+@pytest.mark.parametrize("method", ["lora", "shira"])
+def test_merged_adapters_leave_a_plain_model_with_what_was_learned(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.methods import adapters
+
+    found: list[Any] = []
+    trained = adapters.trained
+
+    def watched(job: Job, classifier: Any) -> Any:
+        outcome = trained(job, classifier)
+        found.append((classifier, outcome.predict(job.sample.test.texts)))
+        return outcome
+
+    monkeypatch.setattr(adapters, "trained", watched)
+    monkeypatch.setitem(RATES, method, Rates(1e-2, 1e-2))
+    job = _job(method, setup)
+    outcome = function_of(method)(job)
+    classifier, unmerged = found[0]
+    assert type(classifier.encoder).__name__ == "BertModel"
+    np.testing.assert_allclose(outcome.predict(job.sample.test.texts), unmerged, atol=1e-3)
+
+
+def test_the_frozen_heads_penalty_is_chosen(setup: Setup) -> None:
+    notes = _outcome("frozen", setup).notes
+    assert set(notes["tried"]) == {f"{c:g}" for c in METHODS["frozen"].options["penalties"]}
+    assert notes["tried"][f"{notes['C']:g}"] == max(notes["tried"].values())
+    # One text a class cannot be dealt to folds: nothing is tried.
+    assert len(_outcome("frozen", setup, 1).notes["tried"]) == 1
+
+
+def _job(method: str, setup: Setup, shots: int = 7) -> Job:
+    cell = Cell("tiny", shots, 0, method)
+    return Job(draw(setup.data, "tiny", shots, 0), settings_of(cell, setup), METHODS[method].options, Path(setup.base), "cpu", Clock("cpu"))
+
+
+def _outcome(method: str, setup: Setup, shots: int = 7) -> Any:
+    return function_of(method)(_job(method, setup, shots))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cell import FORMAT
+from benchmarks.report import main
+from tokensieve.folder import write_json
+
+MEANS = {"tokensieve": 0.90, "end_to_end": 0.88, "frozen": 0.85}
+
+
+def canned(method: str, task: str, seed: int, **changed: Any) -> dict[str, Any]:
+    """A cell of which accuracy and cost follow from its names."""
+    record = {
+        "format": FORMAT,
+        "task": task,
+        "shots": 10,
+        "seed": seed,
+        "method": method,
+        "settings": {"mask.budget": 0.1} if method == "tokensieve" else {},
+        "held_out": False,
+        "device": "cpu",
+        "accuracy": MEANS[method.partition("@")[0]] + (0.01 if seed else 0.0) - (0.1 if task == "b" else 0.0),
+        "cpu_seconds": 25.0 if method == "tokensieve" else 100.0,
+        "wall_seconds": 50.0,
+        "phases": {"train": {"wall": 40.0, "cpu": 20.0}, "test": {"wall": 1.0, "cpu": 1.0}},
+        "peak_mib": {"resident": 500.0},
+        "trained_parameters": 1000,
+        "machine": {"cpu": "a processor", "gpu": None, "threads": 1, "torch": "2"},
+        "commit": "abc",
+    }
+    return record | changed
+
+
+def write(folder: Path, records: list[dict[str, Any]]) -> None:
+    (folder / "finetune").mkdir()
+    for place, record in enumerate(records):
+        write_json(folder / "finetune" / f"{place}.json", record)
+
+
+def row(text: str, method: str) -> list[str]:
+    lines = [line for line in text.splitlines() if line.startswith(f"| {method} |")]
+    return [word.strip() for word in lines[0].strip("|").split("|")]
+
+
+def test_a_table_with_means_ranks_costs_and_tests(tmp_path: Path) -> None:
+    write(tmp_path, [canned(method, task, seed) for method in MEANS for task in "ab" for seed in (0, 1)])
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert row(text, "tokensieve") == ["tokensieve", "1,000", "90.50 ± 0.71", "80.50 ± 0.71", "85.50", "1.0", "0.25", "–", "–"]
+    # Four pairs: 2 of 16 signs are as far out; times two methods.
+    assert row(text, "end_to_end")[4:] == ["83.50", "2.0", "1", "+2.00", "0.250"]
+    assert "a processor, CPU threads: 1, torch 2" in text
+    assert "Mixed" not in text
+    assert (tmp_path / "finetune-10-cost.png").stat().st_size > 1000
+    assert (tmp_path / "finetune-10-spread.png").stat().st_size > 1000
+    assert not (tmp_path / "finetune-10-budget.png").exists()
+
+
+def test_missing_cells_are_shown_as_missing(tmp_path: Path) -> None:
+    cells = [canned("tokensieve", task, seed) for task in "ab" for seed in (0, 1)] + [canned("frozen", "a", 0)]
+    write(tmp_path, cells)
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert row(text, "frozen") == ["frozen", "1,000", "85.00 (1)", "–", "–", "–", "–", "+5.00", "1.000"]
+
+
+def test_devices_and_shots_have_tables_of_their_own(tmp_path: Path) -> None:
+    gpu = {"device": "cuda", "machine": {"cpu": "a processor", "gpu": "a card", "threads": 4, "torch": "2"}, "shots": None}
+    cells = [canned(method, "a", 0) for method in MEANS] + [canned(method, "a", 0, **gpu) for method in ("tokensieve", "end_to_end")]
+    write(tmp_path, cells)
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert "## 10 texts a class\n" in text
+    below = text.partition("## All training texts, on a GPU\n")[2]
+    # On a GPU wall seconds count.
+    assert row(below, "tokensieve")[5] == "1"
+    assert "a card" in below
+
+
+def test_budgets_make_a_plot_and_stay_out_of_the_table(tmp_path: Path) -> None:
+    few = {"settings": {"mask.budget": 0.02}}
+    write(tmp_path, [canned("tokensieve", "a", seed) for seed in (0, 1)] + [canned("tokensieve@0.02", "a", seed, **few) for seed in (0, 1)])
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert "finetune-10-budget.png" in text
+    assert "tokensieve@" not in text
+    assert (tmp_path / "finetune-10-budget.png").stat().st_size > 1000
+
+
+def test_mixed_settings_are_named_and_grid_points_left_out(tmp_path: Path) -> None:
+    cells = [canned("frozen", "a", 0), canned("frozen", "a", 1, settings={"C": 2}), canned("frozen", "a", 2, accuracy=0.0, held_out=True)]
+    write(tmp_path, cells)
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert "Mixed: cells of frozen were made with different settings" in text
+    assert row(text, "frozen")[2] == "85.50 ± 0.71"
+
+
+def test_no_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--results", str(tmp_path)]) == 2
+    assert "holds no result" in capsys.readouterr().err

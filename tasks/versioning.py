@@ -135,7 +135,7 @@ def restore(layout: Layout, wanted: str) -> str:
     Raises:
         InputError: no version, or more than one, begins so, or neither cache nor remote holds it. The data stays what it is.
     """
-    known = [record["data_hash"] for record in versions(layout)]
+    known: list[str] = [record["data_hash"] for record in versions(layout)]
     matching = [found for found in known if found.startswith(wanted)] or ([wanted] if len(wanted) >= 32 else [])
     if len(matching) != 1:
         raise InputError(f"{len(matching)} data versions begin with {excerpt(wanted)}; known: {', '.join(known) or 'none'}")

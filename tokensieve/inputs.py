@@ -19,6 +19,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve.classifier import Classifier
+from tokensieve.constructs import marked
 
 TOKENS_A_BATCH = 4096
 
@@ -50,6 +51,15 @@ class Batch:
 def tokenized(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Token ids of each text, special tokens included, cut at `max_length`."""
     return tokenizer(list(texts), truncation=True, max_length=max_length, add_special_tokens=True)["input_ids"]
+
+
+def construct_positions(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], constructs: Collection[str], longest: int, max_length: int
+) -> list[list[bool]]:
+    """For each token of each text, as `tokenized` gives them, whether it belongs to one of `constructs` of 1 to `longest` words."""
+    known = frozenset(constructs)
+    encoded = tokenizer(list(texts), truncation=True, max_length=max_length, return_offsets_mapping=True)
+    return [marked(text, offsets, known, longest) for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)]
 
 
 def by_length(lengths: Sequence[int], tokens: int = TOKENS_A_BATCH) -> Iterator[list[int]]:

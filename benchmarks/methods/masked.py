@@ -5,21 +5,18 @@ The steps are those of the stages vocabulary, mask and finetune of the pipeline;
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import random
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from benchmarks.job import Job, Outcome
-from tokensieve import scores
-from tokensieve.base import layers_of, linears_of, load_tokenizer
+from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
-from tokensieve.constructs import Construct, marked, mine
-from tokensieve.inputs import Inputs
-from tokensieve.mask import Mask, select
+from tokensieve.constructs import Construct, mine
+from tokensieve.inputs import construct_positions
+from tokensieve.selection import choose_mask, cut_layer, masked_parameters
 from tokensieve.training import train
 from tokensieve.vocabulary import additions, extend
 
@@ -49,14 +46,16 @@ def _masked(job: Job, score: str) -> Outcome:
             extend(plain, additions(plain, constructs, settings.vocabulary.extend) if settings.vocabulary.extend else {}, tokenizer)
             classifier = Classifier.new(job.folder, tokenizer, settings.base.pooling, job.sample.labels, job.seed).to(job.device)
             classifier.encoder.requires_grad_(False)
-        cut = round(settings.mask.frozen * len(layers_of(classifier.encoder)))
+        chosen = dataclasses.replace(settings.mask, score=score)
+        cut = cut_layer(classifier, chosen)
         training = job.pair(job.sample.train, classifier, cut, tokenizer)
         validation = job.pair(job.sample.validation, classifier, cut, tokenizer) if job.sample.validation else None
         with job.clock.phase("score"):
-            mask = _mask(job, score, classifier, training, cut, _positions(job, constructs, tokenizer) if score == "tokens" else None)
+            positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
+            mask = choose_mask(classifier, *training, positions, chosen, job.seed)
         with job.clock.phase("train"):
             history = train(classifier, mask, training, validation, settings.finetune, job.seed)
-        trained = _weights(classifier, mask)
+        trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
         notes: dict[str, Any] = {"cut": cut, "rows": sum(map(len, mask.indices.values())), "constructs": len(constructs)}
         steps = len(history) * math.ceil(len(training[0]) / settings.finetune.batch)
         return Outcome(job.predictor(classifier, tokenizer), trained, history, steps, notes)
@@ -69,34 +68,6 @@ def _constructs(job: Job) -> list[Construct]:
 
 
 def _positions(job: Job, constructs: list[Construct], tokenizer: Path) -> list[list[bool]]:
-    known = frozenset(construct.text for construct in constructs)
-    texts = job.sample.train.texts
-    encoded = load_tokenizer(tokenizer)(texts, truncation=True, max_length=job.settings.base.max_length, return_offsets_mapping=True)
-    return [
-        marked(text, offsets, known, job.settings.vocabulary.ngram) for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
-    ]
-
-
-def _mask(
-    job: Job, score: str, classifier: Classifier, training: tuple[Inputs, Tensor], cut: int, positions: list[list[bool]] | None
-) -> Mask:
-    chosen = job.settings.mask
-    if score == "random":
-        found = scores.random(classifier, job.seed, chosen.shape, cut)
-    else:
-        texts = len(training[0])
-        sample = sorted(random.Random(job.seed).sample(range(texts), min(chosen.examples, texts)))
-        found = scores.fisher(classifier, *training, chosen.shape, positions, cut, sample)
-    across = 1 if chosen.shape == "rows" else 0
-    sizes = {name: linear.weight.shape[across] for name, linear in linears_of(classifier.encoder, cut).items()}
-    total = sum(linear.weight.numel() for linear in linears_of(classifier.encoder).values())
-    return select(found, sizes, int(chosen.budget * total), chosen.shape)
-
-
-def _weights(classifier: Classifier, mask: Mask) -> int:
-    count = sum(parameter.numel() for parameter in classifier.head.parameters())
-    for name, chosen in mask.indices.items():
-        linear: Any = classifier.encoder.get_submodule(name)
-        rows = mask.shape == "rows"
-        count += len(chosen) * linear.weight.shape[1 if rows else 0] + (len(chosen) if rows and linear.bias is not None else 0)
-    return count
+    words, length = job.settings.vocabulary.ngram, job.settings.base.max_length
+    known = [construct.text for construct in constructs]
+    return construct_positions(load_tokenizer(tokenizer), job.sample.train.texts, known, words, length)

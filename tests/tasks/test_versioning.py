@@ -59,9 +59,9 @@ def test_data_is_versioned_inside_git_and_outside(where: str, tmp_path: Path, so
     assert (layout.raw / "train.csv").read_text() == CSV
     assert any((layout.root / "store").rglob("*")), "the remote has it"
     if where.startswith("git"):
-        listed = subprocess.run(["git", "-C", str(layout.root), "ls-files", "-o", "--exclude-standard"], capture_output=True, text=True)
-        assert "data/raw.dvc" in listed.stdout
-        assert "train.csv" not in listed.stdout
+        listed = subprocess.check_output(["git", "-C", str(layout.root), "ls-files", "-o", "--exclude-standard"], text=True)
+        assert "data/raw.dvc" in listed
+        assert "train.csv" not in listed
 
 
 def test_the_same_data_has_the_same_hash_and_is_listed_once(layout: Layout, source: Path) -> None:

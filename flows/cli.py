@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from flows import patch_command
 from tokensieve import __version__
 from tokensieve.errors import InputError
+from tokensieve.layout import Layout
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
-        print(f"tokensieve: {error}", file=sys.stderr)
+        print("\n".join(filter(None, [f"tokensieve: {error}", error.detail])), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("tokensieve: interrupted; the same command goes on where it stopped", file=sys.stderr)
@@ -45,20 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def init(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Make a project folder with the default settings; with --data, take the data in."""
-    from tasks.versioning import open_project
-
-    layout = open_project(Path(options.folder))
+    options.project = options.folder
+    layout = _opened(options)
     if options.data:
-        options.project = options.folder
         version(options, answer)
     answer(f"{layout.root} is ready; settings: {layout.params}; next: tokensieve run --project {options.folder} --data PATH")
 
 
 def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Take data in, run every stage that is stale, and print the summary."""
-    # What can be refused at once is refused before Prefect starts.
-    layout = _project(options)
-    _check_data(layout, options)
+    # What can be refused at once is refused before anything is written and Prefect starts.
+    _check_data(options)
+    layout = _opened(options)
     _quiet_prefect(options.debug)
     from flows.retrain import retrain
 
@@ -74,24 +72,29 @@ def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 def stage(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Run one stage if it is stale. `dvc repro` calls it for every stage that DVC found stale."""
     from tasks import stage as stages
-    from tokensieve.layout import Layout
+    from tokensieve.folder import locked
     from tokensieve.settings import Settings
 
-    if os.environ.get("DVC_STAGE"):
-        layout = Layout(Path(options.project).resolve())
-        stages.function_of(options.name)(layout, Settings.load(layout.params))
-    else:
-        stages.function_of(options.name)
-        stages.run_if_stale(_project(options), options.name, options.force)
+    function, layout = stages.function_of(options.name), _project(options)
+    with locked(layout.busy):
+        if os.environ.get("DVC_STAGE"):
+            function(layout, Settings.load(layout.params))
+        else:
+            stages.run_if_stale(layout, options.name, options.force)
 
 
 def version(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Put data under DVC and print its hash."""
+    from tasks import versioning
     from tasks.stage import take_in
+    from tokensieve.folder import locked
     from tokensieve.settings import Settings
 
-    layout = _project(options)
-    answer(take_in(layout, Settings.load(layout.params), options.data, options.test))
+    _check_data(options)
+    layout = _opened(options)
+    with locked(layout.busy):
+        take_in(layout, Settings.load(layout.params), options.data, options.test)
+    answer(versioning.data_hash(layout))
 
 
 def versions(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
@@ -108,8 +111,11 @@ def versions(options: argparse.Namespace, answer: Callable[[str], None]) -> None
 def restore(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Bring an earlier version of the raw data back by its hash."""
     from tasks import versioning
+    from tokensieve.folder import locked
 
-    answer(f"{versioning.restore(_project(options), options.hash)} is back; next: tokensieve run")
+    layout = _project(options)
+    with locked(layout.busy):
+        answer(f"{versioning.restore(layout, options.hash)} is back; next: tokensieve run")
 
 
 def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
@@ -205,26 +211,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _project(options: argparse.Namespace) -> Any:
-    """The project's layout, with the `--set` assignments written into its settings."""
-    from tasks.versioning import open_project
+def _project(options: argparse.Namespace) -> Layout:
+    """The layout of a project that is there, with the `--set` assignments written into its settings."""
     from tokensieve.settings import changed
 
-    layout = open_project(Path(options.project if "project" in options else options.folder))
+    layout = Layout(Path(options.project).resolve())
+    if not layout.params.exists():
+        raise InputError(f"{layout.root} is no project (it has no {layout.params.name}); make one with tokensieve init {options.project}")
     for key, (old, new) in changed(layout.params, options.set).items():
         logging.getLogger("tokensieve").info("params.yaml: %s = %s (was %s)", key, new, old)
     return layout
 
 
-def _check_data(layout: Any, options: argparse.Namespace) -> None:
-    from tasks import versioning
-    from tokensieve.settings import Settings
+def _opened(options: argparse.Namespace) -> Layout:
+    """As `_project`, made with the defaults where it is not there."""
+    from tasks.versioning import open_project
 
-    settings = Settings.load(layout.params)
+    open_project(Path(options.project))
+    return _project(options)
+
+
+def _check_data(options: argparse.Namespace) -> None:
+    """Refuse settings and local data that cannot be read, before anything is made."""
+    from tasks import versioning
+    from tokensieve.settings import assigned
+
+    layout = Layout(Path(options.project).resolve())
+    settings = assigned(layout.params, options.set)
     if options.data is None:
-        versioning.data_hash(layout)
         if options.test:
             raise InputError("--test needs --data; give both")
+        versioning.data_hash(layout)
     elif "://" not in options.data + (options.test or ""):
         versioning.check(versioning.incoming(options.data, options.test), settings.data)
 
@@ -262,6 +279,7 @@ def _quiet_prefect(debug: bool) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "tokensieve",
+        "MLFLOW_LOGGING_LEVEL": "INFO" if debug else "WARNING",
     }
     for key, value in (defaults | quiet).items():
         os.environ.setdefault(key, value)

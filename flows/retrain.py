@@ -11,6 +11,7 @@ from prefect.artifacts import create_table_artifact
 from tasks import versioning
 from tasks.stage import run_stage, version_data
 from tasks.summary import summary
+from tokensieve.folder import locked
 from tokensieve.settings import Settings
 
 
@@ -21,9 +22,11 @@ def retrain(project: Path = Path(), data: str | None = None, test: str | None = 
     layout = versioning.open_project(project)
     settings = Settings.load(layout.params)
 
-    version_data(layout, settings, data, test)
-    seconds = {name: run_stage(layout, name, force) for name in versioning.stages(layout)}
+    with locked(layout.busy):
+        seconds = {"version": version_data(layout, settings, data, test)}
+        for name in versioning.stages(layout):
+            seconds[name] = run_stage(layout, name, force)
+        result = summary(layout, seconds)
 
-    result = summary(layout, seconds)
     create_table_artifact(key="retrain-summary", table=[{"figure": key, "value": str(value)} for key, value in result.items()])
     return result

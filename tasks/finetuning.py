@@ -9,7 +9,8 @@ import torch
 
 from tasks.masking import frozen_inputs, new_classifier
 from tasks.splitting import load_part
-from tokensieve.base import load_tokenizer, locate, weights_hash
+from tasks.vocabulary import base_folder
+from tokensieve.base import load_tokenizer, weights_hash
 from tokensieve.checkpoint import Checkpoint
 from tokensieve.folder import read_json, replaced, write_json
 from tokensieve.inputs import forget
@@ -27,20 +28,17 @@ def finetune(layout: Layout, settings: Settings) -> None:
     classifier = new_classifier(layout, settings)
     mask = Mask.load(layout.mask / "mask.safetensors")
     cut = read_json(layout.mask / "report.json")["cut"]
-    checkpoint = Checkpoint(layout.checkpoint, _key(layout, settings))
+    base = weights_hash(base_folder(layout, settings))
+    checkpoint = Checkpoint(layout.checkpoint, _key(layout, settings, base))
     parts = {}
     for name in ("train", "validation"):
         examples = load_part(layout, name)
         targets = torch.tensor([classifier.labels.index(label) for label in examples.labels])
-        parts[name] = frozen_inputs(layout, settings, classifier, examples, cut), targets
+        parts[name] = frozen_inputs(layout, settings, classifier, examples, cut, base), targets
     forget(layout.prefix, {inputs.key for inputs, _ in parts.values()})
     history = train(classifier, mask, parts["train"], parts["validation"], settings.finetune, settings.data.seed, checkpoint)
     with replaced(layout.model) as folder:
-        facts = {
-            "max_length": settings.base.max_length,
-            "base": settings.base.model,
-            "base_hash": weights_hash(locate(settings.base.model)),
-        }
+        facts = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
         classifier.cpu().save(folder, load_tokenizer(layout.vocabulary / "tokenizer"), facts)
         (folder / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
         best = min(history, key=lambda record: record["validation_loss"])
@@ -49,12 +47,19 @@ def finetune(layout: Layout, settings: Settings) -> None:
     checkpoint.clear()
 
 
-def _key(layout: Layout, settings: Settings) -> str:
+def _key(layout: Layout, settings: Settings, base: str) -> str:
     """A hash of all that decides the course of this training."""
     files = [
         *sorted(layout.split.glob("*.jsonl")),
         layout.vocabulary / "tokenizer" / "tokenizer.json",
         layout.mask / "mask.safetensors",
     ]
-    parts = [repr(settings.finetune), repr(settings.base), str(settings.data.seed), torch.__version__, *(sha256(path) for path in files)]
+    parts = [
+        repr(settings.finetune),
+        repr(settings.base),
+        base,
+        str(settings.data.seed),
+        torch.__version__,
+        *(sha256(path) for path in files),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

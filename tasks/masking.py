@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from tasks.splitting import load_part
-from tokensieve.base import layers_of, linears_of, load_tokenizer, locate, weights_hash
+from tasks.vocabulary import base_folder
+from tokensieve.base import layers_of, linears_of, load_tokenizer, weights_hash
 from tokensieve.classifier import Classifier
 from tokensieve.dataset import Examples
 from tokensieve.folder import read_json, replaced, write_json
@@ -27,7 +28,7 @@ def mask(layout: Layout, settings: Settings) -> None:
     train = load_part(layout, "train")
     targets = torch.tensor([classifier.labels.index(label) for label in train.labels])
     cut = cut_layer(classifier, settings.mask)
-    inputs = frozen_inputs(layout, settings, classifier, train, cut)
+    inputs = frozen_inputs(layout, settings, classifier, train, cut, weights_hash(base_folder(layout, settings)))
     positions = None
     if settings.mask.score == "tokens":
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
@@ -49,19 +50,19 @@ def new_classifier(layout: Layout, settings: Settings) -> Classifier:
     """The untrained classifier of this project, on the device it will be trained on."""
     labels = read_json(layout.split / "labels.json")
     classifier = Classifier.new(
-        locate(settings.base.model), layout.vocabulary / "tokenizer", settings.base.pooling, labels, settings.data.seed
+        base_folder(layout, settings), layout.vocabulary / "tokenizer", settings.base.pooling, labels, settings.data.seed
     )
     classifier.encoder.requires_grad_(False)
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def frozen_inputs(layout: Layout, settings: Settings, classifier: Classifier, part: Examples, cut: int) -> Inputs:
-    """The part's texts with the states below `cut` computed once, or found from an earlier stage or run."""
+def frozen_inputs(layout: Layout, settings: Settings, classifier: Classifier, part: Examples, cut: int, base: str) -> Inputs:
+    """The part's texts with the states below `cut` computed once, or found from an earlier stage or run of base hash `base`."""
     folder = layout.vocabulary / "tokenizer"
     device = next(classifier.parameters()).device
     inputs = Inputs(tokenized(load_tokenizer(folder), part.texts, settings.base.max_length), device)
     pieces = (folder / "pieces.json").read_text(encoding="utf-8")
-    return inputs.freeze(classifier, cut, layout.prefix, prefix_key(inputs, cut, weights_hash(locate(settings.base.model)), pieces))
+    return inputs.freeze(classifier, cut, layout.prefix, prefix_key(inputs, cut, base, pieces))
 
 
 def _report(selected: Mask, sizes: dict[str, int], classifier: Classifier, cut: int, settings: Settings) -> dict[str, Any]:

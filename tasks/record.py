@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json
@@ -58,6 +59,15 @@ def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
         finals |= {f"{folder.name}_{key}": value for key, value in read_json(folder / "report.json").items()}
     finals |= {f"onnx_{key}": value for key, value in read_json(layout.onnx / NAME)["parity"].items()}
     yield from ((key, float(value), 0) for key, value in finals.items() if isinstance(value, int | float))
+
+
+def validation(layout: Layout) -> dict[str, Any]:
+    """The validation report without the texts of the rows at fault; row numbers and labels stay."""
+    report: dict[str, Any] = read_json(layout.validation / "report.json")
+    for check in report["checks"]:
+        for row in check["rows"]:
+            row.pop("text", None)
+    return report
 
 
 def commit(root: Path) -> str | None:

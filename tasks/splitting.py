@@ -6,7 +6,7 @@ from tokensieve.dataset import PARTS, Examples, part_files, read_examples
 from tokensieve.folder import replaced, write_json
 from tokensieve.layout import Layout
 from tokensieve.settings import Settings
-from tokensieve.splits import deal
+from tokensieve.splits import deal, refuse_untrainable
 
 
 def split(layout: Layout, settings: Settings) -> None:
@@ -16,6 +16,7 @@ def split(layout: Layout, settings: Settings) -> None:
         for name, path in part_files(layout.raw).items()
     }
     dealt, dropped = deal(parts, settings.split, settings.data.seed, settings.data.shots)
+    refuse_untrainable(dealt)
     with replaced(layout.split) as folder:
         for name, examples in dealt.items():
             examples.save(folder / f"{name}.jsonl")

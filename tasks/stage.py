@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -44,39 +45,61 @@ def function_of(name: str) -> Callable[[Layout, Settings], object]:
 
 
 def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None:
-    """Seconds that stage `name` took, None if it was current."""
+    """Seconds that stage `name` took, None if it was current.
+
+    Raises:
+        InputError: what it reads is not there, or changed while it ran; nothing is recorded then. And as the stage does.
+    """
     function = function_of(name)
+    before = versioning.inputs(layout, name)
     if not force and versioning.is_current(layout, name):
         log.info("%-10s unchanged", name)
         return None
     log.info("%-10s ...", name)
     start = time.perf_counter()
     function(layout, Settings.load(layout.params))
+    changed = [key for key, value in versioning.inputs(layout, name).items() if before[key] != value]
+    if changed:
+        raise InputError(f"{', '.join(changed)} changed while stage {name} ran; run it again")
     versioning.commit(layout, name)
     seconds = time.perf_counter() - start
     log.info("%-10s %.1f s", name, seconds)
     return seconds
 
 
-def take_in(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> str:
-    """Version the raw data (`versioning.version`) and note who the champion is, which validation compares with; the data hash."""
-    from tasks.tracking import champion
+def take_in(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> float:
+    """Version the raw data (`versioning.version`), and bring up to date what stages know of the registry; seconds taken.
 
-    found = versioning.version(layout, settings, data, test)
-    now = champion(layout, settings)
-    if not layout.champion.exists() or read_json(layout.champion) != now:
-        write_json(layout.champion, now)
-    return found
+    The champion is noted, since validation compares with it. A registration that the registry of today does not know is
+    forgotten, so that the model is registered again.
+    """
+    from tasks import tracking
+
+    start = time.perf_counter()
+    versioning.version(layout, settings, data, test)
+    champion = tracking.champion(layout, settings)
+    if not layout.champion.exists() or read_json(layout.champion) != champion:
+        write_json(layout.champion, champion)
+    if not tracking.registered(layout, settings):
+        shutil.rmtree(layout.registration, ignore_errors=True)
+    return time.perf_counter() - start
+
+
+# Of the errors of the system, those that stay.
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 def _transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether another try may mend it: a server or a disk may come back, bad input will not get better."""
     try:
         state.result()
+    except _LASTING:
+        return False
     except OSError:
         return True
     except Exception as error:
-        return type(error).__name__ == "MlflowException"
+        # By name: each vendor is imported in one module only.
+        return not {"MlflowException", "FileTransferError"}.isdisjoint(kind.__name__ for kind in type(error).__mro__)
     return False
 
 

@@ -5,7 +5,9 @@ Alias `challenger` names the version registered last, `champion` the one to serv
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -13,6 +15,7 @@ import time
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import mlflow.artifacts
 import mlflow.pyfunc
@@ -21,6 +24,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
+from mlflow.utils.logging_utils import get_mlflow_log_level
 
 import tokensieve
 from tasks import record
@@ -37,12 +41,14 @@ FINGERPRINT = "tokensieve.fingerprint"  # tag of a run: the hash of all it was m
 PROMOTIONS = "tokensieve.promotions"  # tag of a registered model: its last champions, as JSON
 MODEL = "model"  # where a run keeps the model
 SERVED = "data/onnx"  # where the model keeps the served folder: MLflow names it after layout.onnx
-# No usage reports, no links on stdout, no bars in the logs of a scheduler.
+ABANDONED = 24 * 60 * 60  # seconds after which a run that is still RUNNING was cut off: until then another process may be logging it
+# No usage reports, no links on stdout, no bars in the logs of a scheduler, and of MLflow's own lines only the warnings.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 RUNTIME = ("numpy", "onnxruntime", "pyyaml", "tokenizers")
 
@@ -108,8 +114,32 @@ def register(layout: Layout, settings: Settings) -> dict[str, str]:
     return registration
 
 
+def registered(layout: Layout, settings: Settings) -> bool:
+    """Whether the registry holds the version that registration.json names, made from the same run. Makes no database.
+
+    Raises:
+        InputError: as `tracking_uri`, or the registry gives no answer.
+    """
+    uri = tracking_uri(layout, settings)
+    try:
+        registration = read_json(layout.registration / "registration.json")
+    except (FileNotFoundError, ValueError):
+        return False
+    if not _exists(uri):
+        return False
+    try:
+        found = _client(uri).get_model_version(registration["name"], registration["version"])
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return bool(found.run_id == registration["run_id"])
+
+
 def download(uri: str, into: Path, tracking: str) -> Path:
-    """Fetch the served folder of models:/NAME@ALIAS or models:/NAME/VERSION from the registry at `tracking` into `into`.
+    """The served folder of models:/NAME@ALIAS or models:/NAME/VERSION: `into`/NAME-VERSION, fetched from the registry at `tracking`.
+
+    Where that folder is whole nothing is fetched, so those who read it are not disturbed.
 
     Raises:
         InputError: another form of `uri`, an unknown name, alias or version (it says which there are), or files that are gone.
@@ -120,16 +150,12 @@ def download(uri: str, into: Path, tracking: str) -> Path:
     name, alias, version = match.groups()
     client = _opened(tracking)
     model = _model(client, name)
-    served = _served(client, name, version or _aliased(client, model, alias))
-    into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as beside:
-        folder = Path(mlflow.artifacts.download_artifacts(served, dst_path=beside, tracking_uri=tracking))
-        Manifest.load(folder)
-        # A manifest says that the folder is whole: the old one goes first, the new one comes last.
-        (into / manifest.NAME).unlink(missing_ok=True)
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == manifest.NAME):
-            path.replace(into / path.name)
-    return into
+    version = _known(client, name, version) if version else _aliased(client, model, alias)
+    # Quoted, so that no two names share a folder and none leads out of `into`.
+    folder = into / f"{quote(name, safe=' ')}-{version}"
+    if not _whole(folder):
+        _fetch(_served(client, name, version), folder, tracking)
+    return folder
 
 
 def promote(layout: Layout, settings: Settings, version: str | None = None) -> dict[str, str | None]:
@@ -176,6 +202,8 @@ def _client(uri: str) -> MlflowClient:
     # MLflow reads them at each call; who sets them is obeyed. By default it would try a server for four minutes.
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # But the level was read when MLflow was imported.
+    logging.getLogger("mlflow").setLevel(get_mlflow_log_level())
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
@@ -187,7 +215,7 @@ def _client(uri: str) -> MlflowClient:
 
 
 def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"//\S*@", "//", text))
 
 
 def _exists(uri: str) -> bool:
@@ -214,9 +242,9 @@ def _experiment(client: MlflowClient, layout: Layout, name: str) -> str:
 
 def _finished(client: MlflowClient, experiment: str, fingerprint: str) -> Run | None:
     """The finished run of these artifacts whose model is still there. Runs that were cut off are closed."""
-    whole = None
+    whole, abandoned = None, (time.time() - ABANDONED) * 1000
     for run in client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'"):
-        if run.info.status == "RUNNING":
+        if run.info.status == "RUNNING" and run.info.start_time < abandoned:
             client.set_terminated(run.info.run_id, "KILLED")
         elif run.info.status == "FINISHED" and client.list_artifacts(run.info.run_id, f"{MODEL}/{SERVED}"):
             whole = run
@@ -256,11 +284,14 @@ def _log_dataset(client: MlflowClient, run_id: str, layout: Layout, data_hash: s
 
 
 def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
-    for folder in (layout.validation, layout.mask, layout.evaluation):
-        client.log_artifacts(run_id, str(folder), folder.name)
+    """The stages' files. What quotes texts of the data or holds a password stays out: all readers of a run would see it."""
+    client.log_dict(run_id, record.validation(layout), "validation/report.json")
+    for folder in (layout.validation / "docs", layout.mask, layout.evaluation):
+        client.log_artifacts(run_id, str(folder), folder.relative_to(layout.validation.parent).as_posix())
     for path in (layout.pipeline, layout.lock):
         if path.exists():
-            client.log_artifact(run_id, str(path))
+            # dvc.lock repeats the settings, register.uri among them.
+            client.log_text(run_id, _without_password(path.read_text(encoding="utf-8")), path.name)
     constructs = read_json(layout.vocabulary / "constructs.json")
     table = {key: [construct[key] for construct in constructs] for key in ("text", "label", "information", "texts")}
     client.log_table(run_id, table, "vocabulary/constructs.json")
@@ -330,16 +361,44 @@ def _versions(client: MlflowClient, name: str) -> str:
     return ", ".join(map(str, found)) or "none"
 
 
-def _served(client: MlflowClient, name: str, version: str) -> str:
-    """The address of a version's served folder. Raises InputError: no such version, or one without a manifest."""
+def _known(client: MlflowClient, name: str, version: str) -> str:
     known = _versions(client, name)
     if version not in known.split(", "):
         raise InputError(f"model '{name}' has no version {excerpt(version)}; versions: {known}")
-    uri = f"{client.get_model_version_download_uri(name, version)}/{SERVED}"
+    return version
+
+
+def _served(client: MlflowClient, name: str, version: str) -> str:
+    """The address of a version's served folder. Raises InputError: no such version, or one without a manifest."""
+    uri = f"{client.get_model_version_download_uri(name, _known(client, name, version))}/{SERVED}"
     files = mlflow.artifacts.list_artifacts(uri, tracking_uri=client.tracking_uri)
     if manifest.NAME not in {Path(file.path).name for file in files}:
         raise InputError(f"version {version} of model '{name}' holds no {manifest.NAME}: its files were moved, or are not of tokensieve")
     return uri
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        Manifest.load(folder)
+    except InputError:
+        return False
+    return True
+
+
+def _fetch(served: str, folder: Path, tracking: str) -> None:
+    """Fetch a served folder beside `folder` and rename it as a whole. One that another process put there meanwhile stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as beside:
+        fetched = Path(mlflow.artifacts.download_artifacts(served, dst_path=beside, tracking_uri=tracking))
+        Manifest.load(fetched)
+        if not _whole(folder):
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(Path(beside) / "broken")
+        try:
+            fetched.rename(folder)
+        except OSError:
+            if not _whole(folder):
+                raise
 
 
 def _promotions(model: RegisteredModel) -> list[dict[str, Any]]:

@@ -113,9 +113,7 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         (folder / "docs" / "index.html").write_text(_page(checks, results), encoding="utf-8")
         write_json(folder / "report.json", report)
     if errors:
-        where = layout.validation / "report.json"
-        summary = f"the data fails {len(errors)} of its checks (validate.errors names those that stop); all rows: {where}"
-        raise InputError("\n".join([summary, *map(_failure, errors)]))
+        raise InputError(_summary(errors), _rows_at_fault(errors, layout))
     return report
 
 
@@ -234,12 +232,24 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings) -> 
     return f"{subject.file}, {name}: {count:,} {unit} {rule.fails} ({', '.join(named)}{more}); {rule.remedy}"
 
 
-def _failure(check: Mapping[str, Any]) -> str:
-    """The message and what the first rows at fault hold."""
-    rows = [
-        f"row {row['row']}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}" for row in check["rows"][:NAMED] if row["row"]
+def _summary(errors: Sequence[Mapping[str, Any]]) -> str:
+    """What stops the flow, in a line a check."""
+    first = [] if len(errors) == 1 else [f"the data fails {len(errors)} of its checks (validate.errors names those that stop):"]
+    return "\n".join([*first, *(check["message"] for check in errors)])
+
+
+def _rows_at_fault(errors: Sequence[Mapping[str, Any]], layout: Layout) -> str:
+    """What the first rows at fault hold, and where to look further."""
+    lines = [
+        f"  row {row['row']}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
+        for check in errors
+        for row in check["rows"][:NAMED]
+        if row["row"]
     ]
-    return "\n    ".join([check["message"], *rows])
+    lines.append(f"The first {ROWS} rows of each check: {layout.validation / 'report.json'}")
+    if len(layout.versions.read_text(encoding="utf-8").splitlines() if layout.versions.exists() else []) > 1:
+        lines.append("The data before it: tokensieve versions, tokensieve restore HASH")
+    return "\n".join(lines)
 
 
 def _printable(text: str) -> str:

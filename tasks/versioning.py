@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from dvc.exceptions import DvcException
@@ -32,10 +33,12 @@ from tokensieve.folder import replaced
 from tokensieve.layout import Layout
 from tokensieve.settings import Data, Settings, render
 
+
+class FetchError(InputError, ConnectionError):
+    """A URL that gives nothing: it may be wrong, or its server away for a moment, so a scheduled run tries again."""
+
+
 LOCK_SECONDS = 600
-CONFIG = "[core]\n    remote = local\n    analytics = false\n    check_update = false\n"
-# Relative to the folder .dvc, so that a project can be moved.
-REMOTE = "['remote \"local\"']\n    url = ../store\n"
 # DVC would take the copy of dvc.yaml that a run logs for a pipeline of this project.
 NOT_DVCS = "/.tokensieve/\n/mlartifacts/\n/store/\n"
 IGNORED = "/.tokensieve/\n/artifacts/\n/data/raw/\n/data/source/\n/mlartifacts/\n/mlflow.db\n/store/\n"
@@ -54,11 +57,17 @@ def open_project(root: Path) -> Layout:
         layout.pipeline.write_text(_template().read_text(encoding="utf-8"), encoding="utf-8")
     if not layout.at(".gitignore").exists():
         layout.at(".gitignore").write_text(IGNORED, encoding="utf-8")
-    if not layout.at(".dvc").exists():
-        scm = _scm(layout.root)
-        with _quiet(), Repo.init(str(layout.root), **scm):
+    with _quiet(), contextlib.chdir(layout.root):
+        if not layout.at(".dvc").exists():
+            with Repo.init(str(layout.root), **_scm(layout.root)) as repo, repo.config.edit() as config:
+                config["core"] |= {"analytics": False, "check_update": False}
             layout.at(".dvcignore").write_text(NOT_DVCS, encoding="utf-8")
-            layout.at(".dvc", "config").write_text(CONFIG + "    no_scm = True\n" * ("no_scm" in scm) + REMOTE, encoding="utf-8")
+        with Repo(str(layout.root)) as repo:
+            if not repo.config["core"].get("remote"):
+                with repo.config.edit() as config:
+                    # DVC keeps the path relative to its own folder, so that a project can be moved.
+                    config["remote"]["local"] = {"url": "store"}
+                    config["core"]["remote"] = "local"
     return layout
 
 
@@ -90,29 +99,33 @@ def check(found: dict[str, Path], columns: Data) -> dict[str, int]:
 def version(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> str:
     """Take `data` (path or URL) in as the project's raw data, under DVC and on its remote; returns the data hash.
 
-    Without `data`, the raw data stays what it is. A file that cannot be read is refused before anything is replaced.
+    Without `data`, the raw data is what stands in the project now, edited by hand or not. A file that cannot be read is
+    refused before anything is replaced.
     """
     if data is None:
-        if not layout.raw_pointer.exists():
-            raise InputError(f"{layout.root} has no data yet; give some with --data PATH")
         if not layout.raw.exists():
             restore(layout, data_hash(layout))
-        return data_hash(layout)
-    local = {key: _fetched(layout, value, key) if value and "://" in value else value for key, value in (("data", data), ("test", test))}
-    found = incoming(str(local["data"]), local["test"])
-    rows = check(found, settings.data)
-    with replaced(layout.raw) as folder:
-        for name, path in found.items():
-            shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
+        source, found = str(layout.raw), part_files(layout.raw)
+        rows = check(found, settings.data)
+    else:
+        given = (("data", data), ("test", test))
+        local = {key: _fetched(layout, value, key) if value and "://" in value else value for key, value in given}
+        source, found = _public(data), incoming(str(local["data"]), local["test"])
+        rows = check(found, settings.data)
+        with replaced(layout.raw) as folder:
+            for name, path in found.items():
+                shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
     with _repo(layout) as repo:
         _waiting(lambda: repo.add([str(layout.raw)]))
         _waiting(lambda: repo.push([str(layout.raw_pointer)]))
-    found_hash = data_hash(layout)
-    if found_hash not in [known["data_hash"] for known in versions(layout)]:
-        record = {"data_hash": found_hash, "date": datetime.now(UTC).isoformat(timespec="seconds"), "source": data, "rows": rows}
-        with layout.versions.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return found_hash
+    known = versions(layout)
+    if data_hash(layout) not in [record["data_hash"] for record in known]:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        known.append({"data_hash": data_hash(layout), "date": now, "source": source, "rows": rows})
+        beside = layout.versions.with_suffix(".tmp")
+        beside.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in known), encoding="utf-8")
+        beside.replace(layout.versions)
+    return data_hash(layout)
 
 
 def data_hash(layout: Layout) -> str:
@@ -147,7 +160,9 @@ def restore(layout: Layout, wanted: str) -> str:
             _waiting(lambda: repo.pull([str(layout.raw_pointer)], force=True))
     except DvcException as error:
         # DVC has taken the present data away by now; it is in the cache.
-        if before is not None:
+        if before is None:
+            layout.raw_pointer.unlink()
+        else:
             layout.raw_pointer.write_text(before, encoding="utf-8")
             with _repo(layout) as repo:
                 _waiting(lambda: repo.checkout([str(layout.raw_pointer)], force=True))
@@ -160,7 +175,8 @@ def restore(layout: Layout, wanted: str) -> str:
 def stages(layout: Layout) -> list[str]:
     """The stages of dvc.yaml, each after those it depends on."""
     with _repo(layout) as repo:
-        return [stage.name for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
+        planned = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
+        return [stage.name for stage in planned if Path(stage.dvcfile.path) == layout.pipeline]
 
 
 def is_current(layout: Layout, name: str) -> bool:
@@ -185,6 +201,27 @@ def is_current(layout: Layout, name: str) -> bool:
         return found
 
 
+def inputs(layout: Layout, name: str) -> dict[str, Any]:
+    """What stage `name` reads, with its hash or, for settings, its values, as they are now.
+
+    Raises:
+        InputError: a file that it reads is not there.
+    """
+    with _repo(layout) as repo:
+        stage = repo.stage.load_one(str(layout.pipeline), name)
+        for dependency in stage.deps:
+            if not dependency.exists:
+                remedy = "give data with --data PATH" if str(dependency).startswith("data") else "run the stages before it (tokensieve run)"
+                raise InputError(f"stage {name} needs {dependency}, which is not there; {remedy}")
+        _waiting(lambda: _saved(repo, stage))
+        return {str(dependency): dependency.hash_info.value for dependency in stage.deps}
+
+
+def _saved(repo: Repo, stage: Any) -> None:
+    with repo.lock:
+        stage.save_deps()
+
+
 def commit(layout: Layout, name: str) -> None:
     """Record in dvc.lock that stage `name` has run on what is there now, and put its outputs into the cache."""
     with _repo(layout) as repo:
@@ -204,9 +241,18 @@ def _fetched(layout: Layout, url: str, key: str) -> str:
             else:
                 pointer.unlink(missing_ok=True)
                 _waiting(lambda: repo.imp_url(url, str(out), force=True))
-    except Exception as error:
-        raise InputError(f"--{key} {url} could not be fetched: {' '.join(str(error).split()) or type(error).__name__}") from error
+    except (DvcException, OSError) as error:
+        reason = " ".join(str(error).split()).replace(url, _public(url)) or type(error).__name__
+        raise FetchError(f"--{key} {_public(url)} could not be fetched: {reason}") from error
     return str(out)
+
+
+def _public(address: str) -> str:
+    """A path as it is; a URL without what may be a password or a signature."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path, "", ""))
 
 
 @contextlib.contextmanager

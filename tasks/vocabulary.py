@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from tasks.splitting import load_part
@@ -14,12 +15,18 @@ from tokensieve.settings import Settings
 from tokensieve.vocabulary import additions, extend
 
 
+def base_folder(layout: Layout, settings: Settings) -> Path:
+    """The folder of the base model; a relative one starts at the project, whoever runs the stage."""
+    inside = layout.root / settings.base.model
+    return locate(str(inside) if inside.is_dir() else settings.base.model)
+
+
 def vocabulary(layout: Layout, settings: Settings) -> None:
     """Write the constructs, the tokenizer, and what the extension saves."""
     chosen = settings.vocabulary
     train = load_part(layout, "train")
     constructs = mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count)
-    before = load_tokenizer(locate(settings.base.model))
+    before = load_tokenizer(base_folder(layout, settings))
     added = additions(before, constructs, chosen.extend) if chosen.extend else {}
     with replaced(layout.vocabulary) as folder:
         after = extend(before, added, folder / "tokenizer")

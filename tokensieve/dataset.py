@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from tokensieve.errors import InputError, excerpt
@@ -23,6 +25,9 @@ FAULTS = {
     "unexpected end of data": "a quote is opened and never closed; double the quotes inside a quoted text",
     "new-line character": "a carriage return stands alone; end lines with LF or CRLF, and put quotes around a text of several lines",
 }
+
+# JSON can spell it (\ud800), UTF-8 cannot; a pair of them is one character by the time it is read.
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ def part_files(folder: Path) -> dict[str, Path]:
 def read_examples(path: Path, text: str = "text", label: str | None = "label") -> Examples:
     """Read a file of labelled texts; with `label` None, of texts alone.
 
-    Labels keep their spelling; whole numbers are taken as names, empty labels stay empty.
+    Labels keep their spelling; whole numbers are taken as names, empty labels stay empty. Parquet tells texts from numbers, so
+    there a text is a name whatever it looks like, and 3.0, as a whole number beside an absent one is written, is 3.
 
     Raises:
         InputError: missing or empty file, unknown format, a column that is not there, a row that cannot be read, labels
@@ -110,28 +116,36 @@ def read_examples(path: Path, text: str = "text", label: str | None = "label") -
         texts.append("" if values[0] is None else str(values[0]))
         rows.append(number)
         if label is not None:
-            labels.append(_label(path, number, label, values[1]))
+            labels.append(_label(path, number, label, values[1], suffix == ".parquet"))
     if not texts:
         raise InputError(f"{path} holds a header and no row; it needs at least one")
     return Examples(texts, labels, rows)
 
 
-def _label(path: Path, row: int, column: str, value: object) -> str:
-    if isinstance(value, float) and math.isnan(value):
+def _label(path: Path, row: int, column: str, value: object, typed: bool) -> str:
+    if value is None or (isinstance(value, (float, Decimal)) and math.isnan(value)):
         return ""
-    fraction = isinstance(value, float)
-    if isinstance(value, str) and "." in value:
-        try:
-            float(value)
-            fraction = True
-        except ValueError:
-            pass
-    if fraction:
+    if typed and isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
+        value = int(value)
+    if isinstance(value, (float, Decimal)) or (not typed and isinstance(value, str) and _is_fraction(value)):
         raise InputError(
             f"{path}, row {row}: label {excerpt(value)} in column '{column}' is a fraction; "
             "labels are names or whole numbers: name the right column with --set data.label=COLUMN"
         )
-    return "" if value is None else str(value).strip()
+    return str(value).strip()
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        if not math.isfinite(float(text)):
+            return False
+    except ValueError:
+        return False
+    try:
+        int(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _columns(path: Path, header: Sequence[str], wanted: list[str]) -> list[int]:
@@ -139,7 +153,12 @@ def _columns(path: Path, header: Sequence[str], wanted: list[str]) -> list[int]:
         if column not in header:
             setting = "data.text" if column == wanted[0] else "data.label"
             shown = ", ".join(excerpt(name, 40) for name in header[:20])
-            raise InputError(f"{path} has no column '{column}'; it has {shown}: name the right one with --set {setting}=COLUMN")
+            alike = (name for name in header if name.strip().casefold() == column.strip().casefold() and name.isprintable())
+            close = next(alike, None)
+            remedy = f"name the right one with --set {setting}=COLUMN" if close is None else f'write --set "{setting}={close}"'
+            raise InputError(f"{path} has no column '{column}'; it has {shown}: {remedy}")
+        if header.count(column) > 1:
+            raise InputError(f"{path} has {header.count(column)} columns '{column}'; rename all but one")
     return [list(header).index(column) for column in wanted]
 
 
@@ -204,6 +223,9 @@ def _jsonl(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
             for column, value in zip(wanted, (list(row.values())[place] for place in places), strict=True):
                 if isinstance(value, (dict, list)) or (column == wanted[0] and not isinstance(value, (str, type(None)))):
                     raise InputError(f"{path}, row {number}: '{column}' holds {excerpt(value)}; give a text")
+                lone = LONE_SURROGATE.search(value) if isinstance(value, str) else None
+                if lone:
+                    raise InputError(f"{path}, row {number}: '{column}' holds {lone[0]!a}, half of a character; remove it")
             yield number, [row[column] for column in wanted]
 
 
@@ -217,6 +239,9 @@ def _parquet(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]
         _columns(path, table.schema_arrow.names, wanted)
         if not _is_text(table.schema_arrow.field(wanted[0]).type):
             raise InputError(f"{path}: column '{wanted[0]}' holds {table.schema_arrow.field(wanted[0]).type}; give texts")
+        for column in wanted[1:]:
+            if not _is_label(table.schema_arrow.field(column).type):
+                raise InputError(f"{path}: column '{column}' holds {table.schema_arrow.field(column).type}; give names or whole numbers")
         for batch in table.iter_batches(columns=wanted):
             for values in zip(*(batch.column(column).to_pylist() for column in wanted), strict=True):
                 number += 1
@@ -232,3 +257,13 @@ def _is_text(kind: object) -> bool:
     if isinstance(kind, pyarrow.DictionaryType):
         kind = kind.value_type
     return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind))
+
+
+def _is_label(kind: object) -> bool:
+    import pyarrow
+    from pyarrow import types
+
+    if isinstance(kind, pyarrow.DictionaryType):
+        return _is_label(kind.value_type)
+    others = (types.is_integer, types.is_boolean, types.is_floating, types.is_decimal, types.is_null)
+    return _is_text(kind) or any(fits(kind) for fits in others)

@@ -43,4 +43,5 @@ class Layout:
     # What may be deleted at any time: it only saves work.
     checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
+    busy = property(lambda self: self.at(".tokensieve", "lock"))
     served = property(lambda self: self.at(".tokensieve", "served"))

@@ -44,7 +44,7 @@ def macro_f1(matrix: Ints) -> float:
     return float(np.mean(2 * right[either > 0] / either[either > 0]))
 
 
-def probabilities(logits: Floats, temperature: float = 1.0) -> Floats:
+def probabilities(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
     """Softmax of `logits` [texts, classes] divided by `temperature`."""
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(1, keepdims=True)
@@ -61,13 +61,18 @@ def loss(logits: Floats, targets: Ints, temperature: float = 1.0) -> float:
 def fit_temperature(logits: Floats, targets: Ints) -> float:
     """The temperature with the lowest loss, between 0.05 and 20 (Guo et al. 2017, arXiv 1706.04599).
 
+    A standard normal prior on its logarithm, worth one text, keeps it from running to the bound where all answers are right.
     The loss has one minimum in the inverse temperature, so a golden-section search over its logarithm finds it.
     """
+
+    def cost(logarithm: float) -> float:
+        return loss(logits, targets, float(np.exp(logarithm))) + logarithm**2 / (2 * len(targets))
+
     low, high = np.log(0.05), np.log(20.0)
     golden = (np.sqrt(5.0) - 1) / 2
     while high - low > 1e-5:
         left, right = high - golden * (high - low), low + golden * (high - low)
-        if loss(logits, targets, float(np.exp(left))) <= loss(logits, targets, float(np.exp(right))):
+        if cost(left) <= cost(right):
             high = right
         else:
             low = left
@@ -101,7 +106,7 @@ def fit_threshold(logits: Floats, targets: Ints, temperature: float, coverage: f
     if not len(kept):
         return 0.0
     # Rounded down, so that the text which sets it stays on the accepted side in float32 as well.
-    return float(np.floor(kept[int(np.floor((1 - coverage) * len(kept)))] * 1e6) / 1e6)
+    return float(np.floor(kept[int(np.floor((1 - coverage) * len(kept) + 1e-9))] * 1e6) / 1e6)
 
 
 def _confidence(logits: Floats, targets: Ints, temperature: float) -> tuple[Floats, Floats]:

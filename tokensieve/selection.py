@@ -16,8 +16,9 @@ from tokensieve.settings import Mask as MaskSettings
 
 
 def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
-    """The lowest layer that is trained; those below are frozen and computed once."""
-    return round(settings.frozen * len(layers_of(classifier.encoder)))
+    """The lowest layer that is trained, at most the last; those below are frozen and computed once."""
+    layers = len(layers_of(classifier.encoder))
+    return min(round(settings.frozen * layers), layers - 1)
 
 
 def choose_mask(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -34,9 +35,24 @@ CHECKS = (
 )
 
 
-def setting(default: Any, about: str, *, low: float | None = None, high: float | None = None, among: tuple[str, ...] = ()) -> Any:
+# YAML 1.1 reads 1e-3 as text; people and repr() write it so.
+EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
+
+# An expression, and the words for it. MLflow refuses names with / or :, and those that are paths, such as "..".
+NAME = (r"[^\W_][\w .-]*", "letters, digits, spaces and . _ -, a letter or digit first")
+
+
+def setting(
+    default: Any,
+    about: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    among: tuple[str, ...] = (),
+    pattern: tuple[str, str] | None = None,
+) -> Any:
     """A dataclass field with the text that `params.yaml` shows for it and the values it allows."""
-    return field(default=default, metadata={"about": about, "low": low, "high": high, "among": among})
+    return field(default=default, metadata={"about": about, "low": low, "high": high, "among": among, "pattern": pattern})
 
 
 @dataclass(frozen=True)
@@ -44,37 +60,48 @@ class Section:
     """Base of the sections: types and ranges are checked on construction, so a bad value cannot travel."""
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
+        kinds = _kinds(type(self))
         for spec in fields(self):
             key, value = f"{type(self).__name__.lower()}.{spec.name}", getattr(self, spec.name)
-            kinds = typing.get_args(hints[spec.name]) if isinstance(hints[spec.name], types.UnionType) else (hints[spec.name],)
-            checked = _coerced(key, value, kinds, spec.metadata)
-            object.__setattr__(self, spec.name, checked)
+            object.__setattr__(self, spec.name, _coerced(key, value, kinds[spec.name], spec.metadata))
+
+
+def _kinds(section: type[Section]) -> dict[str, tuple[Any, ...]]:
+    hints = typing.get_type_hints(section)
+    return {name: typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,) for name, hint in hints.items()}
 
 
 def _coerced(key: str, value: Any, kinds: tuple[Any, ...], limits: Mapping[str, Any]) -> Any:
     if value is None and type(None) in kinds:
         return None
+    allowed = f"; allowed: {_allowed(limits)}" if _allowed(limits) else ""
+    quotes = "; put it in quotes" if str in kinds and not limits["among"] else ""
+    if isinstance(value, int) and abs(value) >= 10**18:  # too large for a float, and from 4,301 digits on for str() as well
+        raise InputError(f"{key} is a number of more than 18 digits{quotes}{allowed}")
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if float in kinds and isinstance(value, str) and EXPONENT.fullmatch(value):
         value = float(value)
     if tuple[str, ...] in kinds:
         if not isinstance(value, (list, tuple)):
-            raise InputError(f"{key} is {excerpt(value)}; give a list, for example [{', '.join(limits['among'][:2])}]")
+            raise InputError(f"{key} is {excerpt(value)}; give a list, for example [{', '.join(limits['among'][:2])}]{allowed}")
         for item in value:
             if item not in limits["among"]:
-                raise InputError(f"{key} holds {excerpt(item)}; allowed: {_allowed(limits)}")
+                raise InputError(f"{key} holds {excerpt(item)}{allowed}")
         return tuple(value)
     if not any(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in kinds):
         wanted = " or ".join({int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(k, "null") for k in kinds)
-        raise InputError(f"{key} is {excerpt(value)}; give {wanted}")
+        raise InputError(f"{key} is {excerpt(value)}; give {wanted}{quotes}{allowed}")
     if limits["among"] and value not in limits["among"]:
-        raise InputError(f"{key} is {excerpt(value)}; allowed: {_allowed(limits)}")
+        raise InputError(f"{key} is {excerpt(value)}{allowed}")
     low, high = limits["low"], limits["high"]
     # Written so that NaN, which compares to nothing, is out of every range.
     if isinstance(value, (int, float)) and low is not None and not low <= value <= (math.inf if high is None else high):
-        raise InputError(f"{key} is {value:g}; allowed: {_allowed(limits)}")
+        raise InputError(f"{key} is {value:g}{allowed}")
     if isinstance(value, str) and not value.strip():
-        raise InputError(f"{key} is empty; give a text")
+        raise InputError(f"{key} is empty; give a text{allowed}")
+    if limits["pattern"] and not re.fullmatch(limits["pattern"][0], value):
+        raise InputError(f"{key} is {excerpt(value)}{allowed}")
     return value
 
 
@@ -95,6 +122,11 @@ class Data(Section):
     label: str = setting("label", "column with the label")
     shots: int | None = setting(None, "train on this many examples a class; null: on all", low=1)
     seed: int = setting(0, "seeds the split, the head, the masks and the order of batches", low=0, high=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.text == self.label:
+            raise InputError(f"data.text and data.label are both {excerpt(self.text)}; give two different columns")
 
 
 @dataclass(frozen=True)
@@ -132,7 +164,7 @@ class Mask(Section):
     score: str = setting("tokens", "what ranks the weights", among=("tokens", "positions", "magnitude", "random"))
     shape: str = setting("rows", "what is selected as a whole", among=("rows", "columns"))
     budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
-    frozen: float = setting(0.67, "share of the layers, from the bottom, that is frozen and computed once", low=0.0, high=1.0)
+    frozen: float = setting(0.67, "share of the layers, from the bottom, that is frozen and computed once", low=0.0, high=0.99)
     examples: int = setting(1000, "training texts that are scored", low=1)
 
 
@@ -141,7 +173,7 @@ class Finetune(Section):
     """The training of the masked weights and the head."""
 
     epochs: int = setting(10, "passes over the training texts at most", low=1, high=1000)
-    steps: int = setting(1600, "steps at most; large data gets fewer epochs", low=1)
+    steps: int = setting(1600, "steps after which no further epoch begins", low=1)
     patience: int = setting(3, "epochs without a better validation loss before it stops", low=1)
     batch: int = setting(32, "texts a step", low=1, high=4096)
     learning_rate: float = setting(1e-3, "of the masked weights", low=0.0, high=1.0)
@@ -173,7 +205,7 @@ class Register(Section):
 
     uri: str = setting("sqlite:///mlflow.db", "MLflow tracking and registry; a relative SQLite path starts at the project")
     experiment: str = setting("tokensieve", "experiment of the runs")
-    name: str = setting("classifier", "registered model")
+    name: str = setting("classifier", "registered model", pattern=NAME)
 
 
 @dataclass(frozen=True)
@@ -251,21 +283,7 @@ def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:
     Raises:
         InputError: an assignment that is not of that form, or a setting or value that is refused. Nothing is written then.
     """
-    before = Settings.load(path)
-    tree = _tree(path)
-    for assignment in assignments:
-        name, found, text = assignment.partition("=")
-        section, dot, key = name.strip().partition(".")
-        if not (found and dot and key):
-            raise InputError(f"--set {excerpt(assignment)} is not of the form section.key=value, for example finetune.epochs=5")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        if isinstance(value, str):
-            value = _number(value)
-        tree.setdefault(section, {})[key] = value
-    after = Settings.of(tree, "--set")
+    before, after = Settings.load(path), assigned(path, assignments)
     differing = {
         f"{name}.{spec.name}": (getattr(getattr(before, name), spec.name), getattr(getattr(after, name), spec.name))
         for name, kind in sections().items()
@@ -279,31 +297,43 @@ def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:
     return differing
 
 
+def assigned(path: Path, assignments: list[str]) -> Settings:
+    """The settings of a `params.yaml`, or where there is none the defaults, after `section.key=value` assignments. Writes nothing.
+
+    Raises:
+        InputError: as `changed`.
+    """
+    tree = _tree(path) if path.exists() else {}
+    Settings.of(tree, path.name)
+    for assignment in assignments:
+        name, found, text = assignment.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (found and dot and key):
+            raise InputError(f"--set {excerpt(assignment)} is not of the form section.key=value, for example finetune.epochs=5")
+        tree.setdefault(section, {})[key] = _value(section, key, text)
+    return Settings.of(tree, "--set")
+
+
+def _value(section: str, key: str, text: str) -> Any:
+    kind = sections().get(section)
+    if kind and str in _kinds(kind).get(key, ()):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: thousands of digits, a 13th month
+        return text
+
+
 def _tree(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing; 'tokensieve init {path.parent}' makes a project with the defaults") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, thousands of digits, a 13th month
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree or {}, dict):
         raise InputError(f"{path.name} holds {excerpt(tree)}; give sections with keys and values")
-    return _numbers(tree or {})
-
-
-def _numbers(tree: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _numbers(value) if isinstance(value, dict) else _number(value) if isinstance(value, str) else value
-        for key, value in tree.items()
-    }
-
-
-def _number(text: str) -> Any:
-    # YAML 1.1 reads 1e-3 as text; people and repr() write it so.
-    try:
-        return float(text) if "e" in text.lower() and text.strip()[:1] in "+-.0123456789" else text
-    except ValueError:
-        return text
+    return tree or {}
 
 
 def _scalar(value: Any) -> str:
@@ -316,6 +346,8 @@ def _scalar(value: Any) -> str:
 
 def _allowed(limits: Mapping[str, Any]) -> str:
     low, high = limits["low"], limits["high"]
+    if limits["pattern"]:
+        return str(limits["pattern"][1])
     if limits["among"] or low is None:
         return ", ".join(limits["among"])
     return f"at least {low:_}" if high is None else f"{low:_} to {high:_}"

@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 
 from tokensieve.dataset import Examples
+from tokensieve.errors import InputError, excerpt
 from tokensieve.quality import folded
 from tokensieve.settings import Split
 
@@ -48,6 +49,24 @@ def deal(parts: dict[str, Examples], settings: Split, seed: int, shots: int | No
         if name == "train" or name not in parts:
             kept[name] = train.take(sorted(rows))
     return kept, dropped
+
+
+def refuse_untrainable(parts: dict[str, Examples]) -> None:
+    """Refuse parts that nothing can be trained on or judged by.
+
+    Raises:
+        InputError: validation or test is empty, or holds a class that train does not.
+    """
+    known = set(parts["train"].labels)
+    for name in ("validation", "test"):
+        if not len(parts[name]):
+            raise InputError(f"no text is left for {name}: give at least 4 different texts a class, or a {name} file")
+        for label in parts[name].labels:
+            if label not in known:
+                raise InputError(
+                    f"class {excerpt(label)} of {name} has no text left to train on: its training texts stand in a given part too, "
+                    "or are all the same; give it different texts"
+                )
 
 
 def _share(texts: int, share: float, leave: int) -> int:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import onnx
 import pytest
 import tokenizers
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
@@ -40,10 +43,13 @@ def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> L
     shutil.copy(database, tmp_path / "mlflow.db")
     layout = Layout(tmp_path)
     layout.params.write_text(render(), encoding="utf-8")
-    layout.lock.write_text("schema: '2.0'\n", encoding="utf-8")
+    layout.lock.write_text("stages:\n  register:\n    uri: postgresql://me:se/cret@host/mlflow\n", encoding="utf-8")
     for folder in (layout.validation, layout.split, layout.vocabulary, layout.mask, layout.model, layout.evaluation, layout.onnx):
         folder.mkdir(parents=True)
-    write(layout.validation / "report.json", {"checks": []})
+    at_fault = {"row": 7, "text": "my private words", "label": "card"}
+    write(layout.validation / "report.json", {"checks": [{"name": "duplicate", "count": 1, "rows": [at_fault]}]})
+    (layout.validation / "docs").mkdir()
+    (layout.validation / "docs" / "index.html").write_text("<h1>Data Docs</h1>", encoding="utf-8")
     write(layout.split / "report.json", {"train": 8, "validation": 2, "test": 4, "dropped": {"duplicate": 1}})
     write(layout.vocabulary / "constructs.json", [{"text": "lost card", "label": "card", "information": 0.5, "texts": 3}])
     write(layout.vocabulary / "report.json", {"constructs": 1, "added": [], "tokens_before": 9, "tokens_after": 9, "per_class": {}})
@@ -87,7 +93,7 @@ def registered(layout: Layout, versions: int) -> None:
     tracking.register(layout, SETTINGS)
     first = client(layout).get_model_version("classifier", "1")
     for _ in range(versions - 1):
-        client(layout).create_model_version("classifier", first.source)
+        client(layout).create_model_version("classifier", str(first.source))
 
 
 def client(layout: Layout) -> MlflowClient:
@@ -132,6 +138,7 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
     assert found >= {
         "dvc.lock",
         "validation/report.json",
+        "validation/docs/index.html",
         "mask/mask.safetensors",
         "mask/mask.png",
         "vocabulary/constructs.json",
@@ -153,6 +160,19 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
 def test_the_password_of_a_database_is_no_parameter() -> None:
     settings = Settings.of({"register": {"uri": "postgresql://me:secret@host/mlflow"}})
     assert "secret" not in str(record.parameters(settings))
+
+
+def test_no_text_of_the_data_and_no_password_is_logged(layout: Layout) -> None:
+    (layout.split / "train.jsonl").write_text('{"text": "my private words"}', encoding="utf-8")
+    tracking.register(layout, Settings.of({"register": {"experiment": "e"}}))
+    files = [path for path in layout.runs.rglob("*") if path.is_file()]
+    for path in [*files, layout.at("mlflow.db")]:
+        assert b"private words" not in path.read_bytes(), path
+        assert b"se/cret" not in path.read_bytes(), path
+    (report,) = layout.runs.rglob("validation/report.json")
+    assert json.loads(report.read_text(encoding="utf-8"))["checks"][0]["rows"] == [{"row": 7, "label": "card"}]
+    (lock,) = layout.runs.rglob("dvc.lock")
+    assert "uri: postgresql://host/mlflow" in lock.read_text(encoding="utf-8")
 
 
 def test_the_commit_is_a_tag_where_there_is_git(layout: Layout) -> None:
@@ -195,11 +215,15 @@ def test_a_run_that_failed_is_no_challenger_and_is_not_taken_again(layout: Layou
     assert sorted(run.info.status for run in runs(layout)) == ["FAILED", "FINISHED"]
 
 
-def test_a_run_that_was_killed_is_closed(layout: Layout) -> None:
+def test_a_run_that_was_killed_is_closed_after_a_day(layout: Layout) -> None:
     experiment = tracking._experiment(client(layout), layout, "tokensieve")
-    client(layout).create_run(experiment, tags={tracking.FINGERPRINT: record.fingerprint(layout)})
+    tags = {tracking.FINGERPRINT: record.fingerprint(layout)}
+    hour = 60 * 60 * 1000
+    for age in (23, 25):
+        client(layout).create_run(experiment, start_time=int(time.time() * 1000) - age * hour, tags=tags)
     tracking.register(layout, SETTINGS)
-    assert sorted(run.info.status for run in runs(layout)) == ["FINISHED", "KILLED"]
+    # The younger one may be another process at work.
+    assert [run.info.status for run in sorted(runs(layout), key=lambda run: run.info.start_time)] == ["KILLED", "RUNNING", "FINISHED"]
 
 
 def test_a_finished_run_without_a_version_gets_one(layout: Layout) -> None:
@@ -236,6 +260,44 @@ def test_a_deleted_experiment_and_a_bad_name_are_refused(layout: Layout) -> None
         tracking.register(layout, Settings.of({"register": {"name": "a/b"}}))
 
 
+def test_a_registration_holds_while_the_registry_knows_it(layout: Layout, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not tracking.registered(layout, SETTINGS)
+    tracking.register(layout, SETTINGS)
+    assert tracking.registered(layout, SETTINGS)
+    path = layout.registration / "registration.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for other in (whole | {"run_id": "0" * 32}, whole | {"version": "2"}, whole | {"name": "other"}):
+        write(path, other)
+        assert not tracking.registered(layout, SETTINGS)
+    path.write_text("", encoding="utf-8")
+    assert not tracking.registered(layout, SETTINGS)
+    write(path, whole)
+    # The registry that is named now: one not there, which is not made, and one that is empty.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    assert not tracking.registered(layout, SETTINGS)
+    assert not layout.at("other.db").exists()
+    shutil.copy(database, layout.at("other.db"))
+    assert not tracking.registered(layout, SETTINGS)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    client(layout).delete_model_version("classifier", "1")
+    assert not tracking.registered(layout, SETTINGS)
+
+
+def test_mlflow_says_nothing_but_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "INFO")
+    monkeypatch.delenv("MLFLOW_LOGGING_LEVEL")
+    uri = f"sqlite:///{tmp_path}/new.db"
+    tracking._client(uri)
+    assert capsys.readouterr().err == ""
+    logging.getLogger("mlflow.store").warning("heard")
+    assert "WARNING mlflow.store: heard" in capsys.readouterr().err
+    # Who sets the level gets it.
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "info")
+    tracking._client(uri)
+    logging.getLogger("mlflow.store").info("asked for")
+    assert "INFO mlflow.store: asked for" in capsys.readouterr().err
+
+
 def test_the_champion_is_empty_until_there_is_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracking.champion(layout, SETTINGS) == {}
     tracking.register(layout, SETTINGS)
@@ -262,8 +324,11 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert address("postgresql+psycopg2://u@host/db") == "postgresql+psycopg2://u@host/db"
     with pytest.raises(InputError, match=r"is './mlruns'; allowed: sqlite:///FILE"):
         address("./mlruns")
-    with pytest.raises(InputError, match=r"is 'postgres://host/db'; allowed"):
-        address("postgres://me:secret@host/db")
+    for secret in ("me:secret@host/db", "me:se/cret@host/db", "me:se@cret@host/db"):
+        with pytest.raises(InputError, match=r"is 'postgres://host/db'; allowed"):
+            address(f"postgres://{secret}")
+    with pytest.raises(InputError, match=r"is 'postgres://host/db\?user=me&password=\*\*\*&port=1'; allowed"):
+        address("postgres://host/db?user=me&password=secret&port=1")
 
 
 def test_a_registry_that_does_not_answer_is_named_without_its_password(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,30 +411,70 @@ def test_what_is_not_there_is_named_with_what_is(layout: Layout, tmp_path: Path)
         tracking.promote(layout, SETTINGS)
 
 
-def test_a_download_replaces_a_served_folder(layout: Layout, tmp_path: Path) -> None:
+def test_every_version_is_downloaded_once_into_its_own_folder(layout: Layout, tmp_path: Path) -> None:
     uri = tracking.tracking_uri(layout, SETTINGS)
     tracking.register(layout, SETTINGS)
     serve(layout, temperature=2.0)
     tracking.register(layout, SETTINGS)
     tracking.promote(layout, SETTINGS)
     into = tmp_path / "served"
-    assert tracking.download("models:/classifier/1", into, uri) == into
-    assert Manifest.load(into).temperature == 1.0
-    tracking.download("models:/classifier@champion", into, uri)
-    assert Manifest.load(into).temperature == 2.0
-    assert sorted(path.name for path in into.iterdir()) == ["manifest.json", "model.onnx", "tokenizer.json"]
+    assert tracking.download("models:/classifier/1", into, uri) == into / "classifier-1"
+    assert tracking.download("models:/classifier@champion", into, uri) == into / "classifier-2"
+    assert [Manifest.load(into / f"classifier-{version}").temperature for version in (1, 2)] == [1.0, 2.0]
+    assert sorted(path.name for path in into.iterdir()) == ["classifier-1", "classifier-2"]
+    assert sorted(path.name for path in (into / "classifier-1").iterdir()) == ["manifest.json", "model.onnx", "tokenizer.json"]
+    # Here there is nothing left to fetch.
+    shutil.rmtree(layout.runs)
+    assert tracking.download("models:/classifier/1", into, uri) == into / "classifier-1"
+    (into / "classifier-1" / "model.onnx").unlink()
+    with pytest.raises(InputError, match=r"version 1 of model 'classifier' holds no manifest\.json"):
+        tracking.download("models:/classifier/1", into, uri)
 
 
-def test_a_broken_download_leaves_the_folder_as_it_was(layout: Layout, tmp_path: Path) -> None:
+def test_names_of_models_do_not_share_a_folder_or_leave_it(layout: Layout, tmp_path: Path) -> None:
     uri = tracking.tracking_uri(layout, SETTINGS)
+    tracking.register(layout, SETTINGS)
+    source = str(client(layout).get_model_version("classifier", "1").source)
+    names = ["a b", "a_b", "a-1", "a\\b", "~"]
+    for name in names:
+        client(layout).create_registered_model(name)
+        client(layout).create_model_version(name, source)
+    folders = {tracking.download(f"models:/{name}/1", tmp_path / "served", uri) for name in names}
+    assert {folder.name for folder in folders} == {"a b-1", "a_b-1", "a-1-1", "a%5Cb-1", "~-1"}
+    assert {folder.parent for folder in folders} == {tmp_path / "served"}
+
+
+def test_a_broken_folder_is_fetched_again_and_a_broken_download_is_not_kept(layout: Layout, tmp_path: Path) -> None:
+    uri, into = tracking.tracking_uri(layout, SETTINGS), tmp_path / "served"
     registered(layout, 1)
-    into = tracking.download("models:/classifier/1", tmp_path / "served", uri)
+    folder = tracking.download("models:/classifier/1", into, uri)
+    (folder / "model.onnx").write_bytes(b"cut off")
+    (folder / "stray").touch()
+    assert tracking.download("models:/classifier/1", into, uri) == folder
+    Manifest.load(folder)
+    assert len(list(folder.iterdir())) == 3
+    shutil.rmtree(folder)
     (stored,) = layout.runs.rglob("onnx/model.onnx")
     stored.write_bytes(b"cut off")
     with pytest.raises(InputError, match=r"model\.onnx is not the file that manifest\.json lists"):
         tracking.download("models:/classifier/1", into, uri)
-    Manifest.load(into)
-    assert len(list(into.iterdir())) == 3
+    assert list(into.iterdir()) == []
+
+
+def test_of_two_downloads_at_once_the_first_stays(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri, into = tracking.tracking_uri(layout, SETTINGS), tmp_path / "served"
+    registered(layout, 1)
+    first = into / "classifier-1"
+
+    def meanwhile(*inputs: Any, **named: Any) -> Any:
+        shutil.copytree(layout.onnx, first)
+        (first / "first").touch()
+        return download_artifacts(*inputs, **named)
+
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", meanwhile)
+    assert tracking.download("models:/classifier/1", into, uri) == first
+    assert (first / "first").exists()
+    assert list(into.iterdir()) == [first]
 
 
 def test_mlflow_loads_the_version_with_the_code_it_brings(layout: Layout, tmp_path: Path) -> None:

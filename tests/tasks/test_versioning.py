@@ -205,3 +205,51 @@ def _remove(path: Path) -> None:
     import shutil
 
     shutil.rmtree(path)
+
+
+def test_raw_data_edited_by_hand_is_a_version_of_its_own(layout: Layout, source: Path) -> None:
+    first = versioning.version(layout, Settings(), str(source))
+    (layout.raw / "train.csv").write_text(CSV + "five,b\n")
+    second = versioning.version(layout, Settings(), None)
+    assert second != first
+    assert second == versioning.data_hash(layout)
+    assert [record["data_hash"] for record in versioning.versions(layout)] == [first, second]
+
+
+def test_a_failed_restore_in_a_project_without_data_leaves_none(layout: Layout) -> None:
+    with pytest.raises(InputError, match="neither"):
+        versioning.restore(layout, "0" * 32 + ".dir")
+    assert not layout.raw_pointer.exists()
+    with pytest.raises(InputError, match="no data yet"):
+        versioning.version(layout, Settings(), None)
+
+
+def test_a_dvc_project_that_was_there_keeps_its_remote_or_gets_one(tmp_path: Path, source: Path) -> None:
+    from dvc.repo import Repo
+
+    for name, remote in (("without", None), ("with", tmp_path / "elsewhere")):
+        (tmp_path / name).mkdir()
+        Repo.init(str(tmp_path / name), no_scm=True).close()
+        if remote:
+            with (tmp_path / name / ".dvc" / "config").open("a") as file:
+                file.write(f"    remote = mine\n['remote \"mine\"']\n    url = {remote}\n")
+        versioning.version(versioning.open_project(tmp_path / name), Settings(), str(source))
+    assert any((tmp_path / "without" / "store").rglob("*.dir"))
+    assert any((tmp_path / "elsewhere").rglob("*.dir"))
+    assert not (tmp_path / "with" / "store").exists()
+
+
+def test_what_a_url_may_hide_is_not_kept(layout: Layout, server: str) -> None:
+    address = server.replace("http://", "http://user:secret@")
+    versioning.version(layout, Settings(), f"{address}/texts.csv?signature=hidden")
+    kept = layout.versions.read_text()
+    assert "secret" not in kept
+    assert "hidden" not in kept
+    assert f"{server}/texts.csv" in kept
+
+
+def test_a_stage_names_what_it_needs(layout: Layout) -> None:
+    with pytest.raises(InputError, match="stage validate needs data/raw, which is not there; give data with --data PATH"):
+        versioning.inputs(layout, "validate")
+    with pytest.raises(InputError, match=r"stage mask needs artifacts/split/train.jsonl, .* run the stages before it"):
+        versioning.inputs(layout, "mask")

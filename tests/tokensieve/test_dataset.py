@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tokensieve.errors import InputError
 PAIRS = [("where is it", "track"), ('she said "no", twice', "refund"), ("two\nlines\ttab", "größe"), ("", "track"), ("late", "")]
 # All that UTF-8 and CSV can hold: no lone surrogates, no NUL.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-LABEL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0."), max_size=10)
+LABEL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0.eE"), max_size=10)
 
 
 def write(path: Path, pairs: list[tuple[Any, Any]], header: tuple[str, str] = ("text", "label")) -> Path:
@@ -119,14 +120,74 @@ def test_whole_numbers_are_names(tmp_path: Path, suffix: str) -> None:
     assert read_examples(write(tmp_path / f"train{suffix}", [("x", 3), ("y", 10)])).labels == ["3", "10"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("label", [1.0, 0.25, "1.0", "0.5", "1e-3", "1E5", " -.5 "])
+def test_fractions_are_no_labels(tmp_path: Path, suffix: str, label: object) -> None:
+    path = write(tmp_path / f"train{suffix}", [("x", "a"), ("y", label)])
+    refused(path, f"row 2: label '{label}' in column 'label' is a fraction; ")
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_fractions_are_no_labels(tmp_path: Path, suffix: str) -> None:
-    path = write(tmp_path / f"train{suffix}", [("x", 1.0), ("y", 0.25)])
-    refused(path, "row 1: label '1.0' in column 'label' is a fraction; ")
+def test_names_that_are_almost_numbers_are_labels(tmp_path: Path, suffix: str) -> None:
+    labels = ["v1.0", "1.2.3", "a b", "-3", "1e", "nan", "inf", "1e999", "true"]
+    assert read_examples(write(tmp_path / f"train{suffix}", [("x", label) for label in labels])).labels == labels
 
 
-def test_names_with_points_are_labels(file: Callable[..., Path]) -> None:
-    assert read_examples(file(b"text,label\nx,v1.0\ny,1.2.3\nz, a b \n")).labels == ["v1.0", "1.2.3", "a b"]
+def parquet(path: Path, labels: list[Any], kind: pyarrow.DataType) -> Path:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["x"] * len(labels), "label": pyarrow.array(labels, kind)}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "names"),
+    [
+        (["1.0", "1e-3", None], pyarrow.string(), ["1.0", "1e-3", ""]),
+        ([3, None], pyarrow.int8(), ["3", ""]),
+        ([True, False], pyarrow.bool_(), ["True", "False"]),
+        ([3.0, None, float("nan"), -0.0], pyarrow.float64(), ["3", "", "", "0"]),
+        ([3.0], pyarrow.float16(), ["3"]),
+        ([Decimal("3.00"), None], pyarrow.decimal128(5, 2), ["3", ""]),
+        (["0.5", "b"], pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), ["0.5", "b"]),
+        ([None], pyarrow.null(), [""]),
+    ],
+)
+def test_parquet_labels_go_by_their_type(tmp_path: Path, labels: list[Any], kind: pyarrow.DataType, names: list[str]) -> None:
+    assert read_examples(parquet(tmp_path / "train.parquet", labels, kind)).labels == names
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "words"),
+    [
+        ([1.0, 0.25], pyarrow.float64(), "row 2: label '0.25' in column 'label' is a fraction; "),
+        ([float("inf")], pyarrow.float32(), "row 1: label 'inf' in column 'label' is a fraction; "),
+        ([Decimal("1.00"), Decimal("1.50")], pyarrow.decimal128(5, 2), "row 2: label '1.50' in column 'label' is a fraction; "),
+        ([["a"]], pyarrow.list_(pyarrow.string()), "column 'label' holds list<element: string>; give names or whole numbers"),
+        ([{"a": 1}], pyarrow.struct({"a": pyarrow.int64()}), "column 'label' holds struct<a: int64>; give names or whole numbers"),
+        ([b"a"], pyarrow.binary(), "column 'label' holds binary; give names or whole numbers"),
+    ],
+)
+def test_parquet_labels_of_other_types_are_refused(tmp_path: Path, labels: list[Any], kind: pyarrow.DataType, words: str) -> None:
+    refused(parquet(tmp_path / "train.parquet", labels, kind), words)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_column_that_differs_by_case_or_spaces_is_offered(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"train{suffix}", PAIRS[:2], header=("Text ", " Label"))
+    refused(path, "has no column 'text'; it has 'Text ', ' Label': write --set \"data.text=Text \"")
+    refused(path, 'write --set "data.label= Label"', text="Text ")
+    assert read_examples(path, "Text ", " Label").labels == ["track", "refund"]
+
+
+def test_a_column_is_offered_on_one_line_only(file: Callable[..., Path]) -> None:
+    refused(file(b'"text\n",label\nx,y\n'), "name the right one with --set data.text=COLUMN")
+
+
+def test_a_column_that_stands_twice_is_refused_where_it_is_wanted(tmp_path: Path, file: Callable[..., Path]) -> None:
+    refused(file(b"text,label,label\nx,y,z\n"), "has 2 columns 'label'; rename all but one")
+    assert read_examples(file(b"text,label,note,note\nx,y,,\n")).labels == ["y"]
+    table = pyarrow.Table.from_arrays([pyarrow.array(["x"])] * 3, names=["text", "text", "label"])
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    refused(tmp_path / "train.parquet", "has 2 columns 'text'; rename all but one")
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -172,6 +233,8 @@ def test_a_bad_csv_file_is_refused_with_its_place(file: Callable[..., Path], con
         (b'{"text": ["x"], "label": "y"}\n', "row 1: 'text' holds \"['x']\"; give a text"),
         (b'{"text": "x", "label": ["y"]}\n', "row 1: 'label' holds \"['y']\"; give a text"),
         (b'{"text": "x", "label": 0.5}\n', "row 1: label '0.5' in column 'label' is a fraction"),
+        (b'{"text": "x", "label": "y"}\n{"text": "a \\ud800 b", "label": "y"}\n', r"row 2: 'text' holds '\ud800', half of a character"),
+        (b'{"text": "x", "label": "\\udfff"}\n', r"row 1: 'label' holds '\udfff', half of a character; remove it"),
         (b'{"text": "\xe4", "label": "y"}\n', "line 1: byte 0xe4 at column 11 is not UTF-8"),
         (b'{"text": "x", "label": ' + b"9" * 5000 + b"}\n", "row 1: JSON that cannot be read ("),
         (b"[" * 100_000 + b"\n", "row 1: JSON that cannot be read ("),
@@ -179,6 +242,10 @@ def test_a_bad_csv_file_is_refused_with_its_place(file: Callable[..., Path], con
 )
 def test_a_bad_jsonl_file_is_refused_with_its_place(file: Callable[..., Path], content: bytes, words: str) -> None:
     refused(file(content, "train.jsonl"), words)
+
+
+def test_a_pair_of_surrogates_is_one_character(file: Callable[..., Path]) -> None:
+    assert read_examples(file(b'{"text": "\\ud83d\\ude00", "label": "y"}\n', "train.jsonl")).texts == ["\N{GRINNING FACE}"]
 
 
 def test_a_parquet_column_of_numbers_is_no_text(tmp_path: Path) -> None:

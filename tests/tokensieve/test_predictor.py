@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import tokensieve
 from tokensieve import predictor as module
 from tokensieve.errors import InputError
-from tokensieve.predictor import Predictor, cores, groups, probabilities
+from tokensieve.metrics import probabilities
+from tokensieve.predictor import Predictor, cores, groups
 
 QUESTIONS = ["I lost my card", "what is my balance?", "send money to a friend please", "größe", "", "i", "card card card card", "zq9 xv"]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)

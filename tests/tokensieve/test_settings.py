@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokensieve.errors import InputError
-from tokensieve.settings import CHECKS, Settings, changed, render, sections
+from tokensieve.settings import CHECKS, Settings, assigned, changed, render, sections
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -52,8 +52,8 @@ def test_changed_values_render_and_load(params: Path) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\x85"), min_size=1).filter(str.strip))
 def test_any_text_renders_and_loads(text: str) -> None:
-    wanted = Settings.of({"data": {"text": text}})
-    assert yaml.safe_load(render(wanted))["data"]["text"] == text
+    wanted = Settings.of({"register": {"experiment": text}})
+    assert yaml.safe_load(render(wanted))["register"]["experiment"] == text
 
 
 @pytest.mark.parametrize("text", ["5", "null", "true", "1.5", "a: b", "a # b", "- a", "'a'", "{a", "2020-01-01", "@a", " a ", "a\nb"])
@@ -80,22 +80,34 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
         ({"finetune": {7: 3}}, "unknown setting 'finetune.7'; settings of"),
         ({"finetune": 3}, "section 'finetune' holds '3'; give keys and values"),
         ({"finetune": None}, "section 'finetune' holds 'None'; give keys and values"),
-        ({"finetune": {"epochs": "many"}}, "params.yaml: finetune.epochs is 'many'; give a whole number"),
+        ({"finetune": {"epochs": "many"}}, "params.yaml: finetune.epochs is 'many'; give a whole number; allowed: 1 to 1_000"),
         ({"finetune": {"epochs": 2.5}}, "finetune.epochs is '2.5'; give a whole number"),
         ({"finetune": {"epochs": True}}, "finetune.epochs is 'True'; give a whole number"),
         ({"finetune": {"epochs": None}}, "finetune.epochs is 'None'; give a whole number"),
-        ({"finetune": {"warmup": "some"}}, "finetune.warmup is 'some'; give a number"),
+        ({"finetune": {"warmup": "some"}}, "finetune.warmup is 'some'; give a number; allowed: 0.0 to 1.0"),
         ({"finetune": {"warmup": False}}, "finetune.warmup is 'False'; give a number"),
-        ({"data": {"text": 5}}, "data.text is '5'; give text"),
+        ({"data": {"text": 5}}, "data.text is '5'; give text; put it in quotes"),
+        ({"data": {"label": False}}, "data.label is 'False'; give text; put it in quotes"),
+        ({"data": {"label": 10**400}}, "data.label is a number of more than 18 digits; put it in quotes"),
+        ({"data": {"text": "a", "label": "a"}}, "data.text and data.label are both 'a'; give two different columns"),
+        ({"data": {"text": "label"}}, "data.text and data.label are both 'label'"),
+        ({"mask": {"shape": 5}}, "mask.shape is '5'; give text; allowed: rows, columns"),
+        ({"register": {"name": 5}}, "register.name is '5'; give text; put it in quotes; allowed: letters, digits"),
         ({"data": {"text": " "}}, "data.text is empty; give a text"),
-        ({"data": {"shots": "few"}}, "data.shots is 'few'; give a whole number or null"),
+        ({"data": {"shots": "few"}}, "data.shots is 'few'; give a whole number or null; allowed: at least 1"),
         ({"data": {"shots": 0}}, "data.shots is 0; allowed: at least 1"),
         ({"finetune": {"epochs": 0}}, "finetune.epochs is 0; allowed: 1 to 1_000"),
         ({"split": {"test": 0.9}}, "split.test is 0.9; allowed: 0.01 to 0.5"),
         ({"finetune": {"warmup": float("nan")}}, "finetune.warmup is nan; allowed: 0.0 to 1.0"),
         ({"finetune": {"learning_rate": float("inf")}}, "finetune.learning_rate is inf; allowed: 0.0 to 1.0"),
+        ({"finetune": {"learning_rate": 10**400}}, "finetune.learning_rate is a number of more than 18 digits; allowed: 0.0 to 1.0"),
+        ({"finetune": {"epochs": 10**400}}, "finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000"),
+        ({"finetune": {"epochs": -(10**400)}}, "finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000"),
+        ({"finetune": {"epochs": float("inf")}}, "finetune.epochs is 'inf'; give a whole number; allowed: 1 to 1_000"),
+        ({"data": {"shots": 10**400}}, "data.shots is a number of more than 18 digits; allowed: at least 1"),
+        ({"mask": {"frozen": 1.0}}, "mask.frozen is 1; allowed: 0.0 to 0.99"),
         ({"mask": {"shape": "row"}}, "mask.shape is 'row'; allowed: rows, columns"),
-        ({"validate": {"errors": "leak"}}, "validate.errors is 'leak'; give a list, for example ["),
+        ({"validate": {"errors": "leak"}}, "validate.errors is 'leak'; give a list, for example [columns, empty]; allowed: columns, empty"),
         ({"validate": {"errors": ["leek"]}}, "validate.errors holds 'leek'; allowed: columns, empty"),
     ],
 )
@@ -118,6 +130,8 @@ def test_a_section_made_in_code_is_checked_too() -> None:
         (b"a: \xff", "params.yaml is not valid YAML: "),
         (b"- 1", "params.yaml holds '[1]'; give sections with keys and values"),
         (b"text", "params.yaml holds 'text'; give sections with keys and values"),
+        (b"finetune:\n  epochs: 1" + b"0" * 5000, "params.yaml is not valid YAML: Exceeds the limit"),
+        (b"finetune:\n  epochs: 2020-13-01", "params.yaml is not valid YAML: month must be in 1..12"),
     ],
 )
 def test_a_file_that_is_no_tree_is_refused(params: Path, content: bytes, words: str) -> None:
@@ -157,7 +171,50 @@ def test_assignments_are_written_and_told(params: Path) -> None:
 def test_a_text_may_hold_equals_signs_digits_and_brackets(params: Path) -> None:
     changed(params, ["register.uri=postgresql://host/db?a=b", "data.text='5'", "data.label=[x"])
     after = Settings.load(params)
-    assert (after.register.uri, after.data.text, after.data.label) == ("postgresql://host/db?a=b", "5", "[x")
+    assert (after.register.uri, after.data.text, after.data.label) == ("postgresql://host/db?a=b", "'5'", "[x")
+
+
+@pytest.mark.parametrize("text", ["no", "123", "1e5", "1e-3", "null", "2020-01-01", " Text ", "a: b", "# a", "1" * 5000])
+def test_an_assigned_text_is_taken_as_it_stands(params: Path, text: str) -> None:
+    changed(params, [f"data.label={text}"])
+    assert Settings.load(params).data.label == text
+
+
+def test_a_text_that_looks_like_a_number_with_an_exponent_stays_text(params: Path) -> None:
+    params.write_text("data:\n  text: 1e5\n  label: '1e-3'\n", encoding="utf-8")
+    assert (Settings.load(params).data.text, Settings.load(params).data.label) == ("1e5", "1e-3")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "100%", "..", ".", "a\n", "_a", "/a"])
+def test_a_model_name_that_the_registry_refuses_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"register\.name is .*; allowed: letters, digits, spaces and \. _ -, a letter or digit first$"):
+        Settings.of({"register": {"name": name}})
+
+
+@pytest.mark.parametrize("name", ["classifier", "Größe 2.0", "a_b-c", "7"])
+def test_a_model_name_may_hold_spaces_points_and_dashes(name: str) -> None:
+    assert Settings.of({"register": {"name": name}}).register.name == name
+
+
+def test_assignments_are_checked_without_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "params.yaml"
+    assert assigned(path, []) == Settings()
+    assert assigned(path, ["finetune.epochs=5", "data.text=no"]) == Settings.of({"finetune": {"epochs": 5}, "data": {"text": "no"}})
+    with pytest.raises(InputError, match=r"^--set: finetune\.epochs is 0; allowed: 1 to 1_000$"):
+        assigned(path, ["finetune.epochs=0"])
+    with pytest.raises(InputError, match=r"params\.yaml is missing; "):
+        changed(path, ["finetune.epochs=5"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_assignments_are_checked_on_top_of_a_file_that_is_left_alone(params: Path) -> None:
+    params.write_text("# mine\nfinetune:\n  epochs: 4\n", encoding="utf-8")
+    before = params.read_bytes()
+    assert assigned(params, ["finetune.batch=8"]) == Settings.of({"finetune": {"epochs": 4, "batch": 8}})
+    assert params.read_bytes() == before
+    params.write_text("finetune: 3\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^params\.yaml: section 'finetune' holds '3'"):
+        assigned(params, ["finetune.epochs=5"])
 
 
 def test_a_file_that_already_holds_the_values_is_not_touched(params: Path) -> None:
@@ -177,6 +234,15 @@ def test_a_file_that_already_holds_the_values_is_not_touched(params: Path) -> No
         ("fintune.epochs=3", "--set: unknown section 'fintune', did you mean 'finetune'?"),
         ("finetune.epochs=0", "--set: finetune.epochs is 0; allowed: 1 to 1_000"),
         ("finetune.epochs=", "--set: finetune.epochs is 'None'; give a whole number"),
+        ("finetune.epochs=1" + "0" * 400, "--set: finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000"),
+        ("finetune.epochs=1" + "0" * 5000, "--set: finetune.epochs is '1000"),
+        ("mask.budget=1" + "0" * 400, "--set: mask.budget is a number of more than 18 digits; allowed: 0.0001 to 1.0"),
+        ("mask.budget=1e999", "--set: mask.budget is inf; allowed: 0.0001 to 1.0"),
+        ("mask.budget=.nan", "--set: mask.budget is nan; allowed: 0.0001 to 1.0"),
+        ("finetune.epochs=2020-13-01", "--set: finetune.epochs is '2020-13-01'; give a whole number"),
+        ("data.text=label", "--set: data.text and data.label are both 'label'"),
+        ("data.text=", "--set: data.text is empty; give a text"),
+        ("register.name=a/b", "--set: register.name is 'a/b'; allowed: letters, digits"),
         ("mask.budget=1e3", "--set: mask.budget is 1000; allowed: 0.0001 to 1.0"),
     ],
 )

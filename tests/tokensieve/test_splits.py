@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tokensieve.dataset import Examples
+from tokensieve.errors import InputError
 from tokensieve.quality import folded
 from tokensieve.settings import Split
-from tokensieve.splits import deal
+from tokensieve.splits import deal, refuse_untrainable
 
 DEALT = ("train", "validation", "test")
 
@@ -118,3 +120,13 @@ def test_shots_with_given_parts_take_from_train_alone() -> None:
     parts, _ = deal({"train": numbered({"x": 20, "y": 20}), **given_parts}, Split(), seed=0, shots=7)
     assert Counter(parts["train"].labels) == {"x": 7, "y": 7}
     assert (parts["test"], parts["validation"]) == (given_parts["test"], given_parts["validation"])
+
+
+def test_what_nothing_can_be_trained_on_is_refused() -> None:
+    few, _ = deal({"train": numbered({"x": 2, "y": 2})}, Split(), seed=0)
+    with pytest.raises(InputError, match="no text is left for test: give at least 4 different texts a class"):
+        refuse_untrainable(few)
+    gone, _ = deal({"train": numbered({"x": 9, "y": 9}), "test": numbered({"y": 9})}, Split(), seed=0)
+    with pytest.raises(InputError, match="class 'y' of test has no text left to train on"):
+        refuse_untrainable(gone)
+    refuse_untrainable(deal({"train": numbered({"x": 9, "y": 9})}, Split(), seed=0)[0])

@@ -1,0 +1,76 @@
+"""One stage: what changes under it is not recorded as if it had run, and only what may pass is tried again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from prefect.states import Failed
+
+from tasks import stage, versioning
+from tokensieve.errors import InputError
+from tokensieve.layout import Layout
+from tokensieve.settings import Settings
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    source = tmp_path / "source.csv"
+    source.write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20)))
+    layout = versioning.open_project(tmp_path / "project")
+    stage.take_in(layout, Settings(), str(source))
+    return layout
+
+
+def test_a_stage_runs_once(layout: Layout) -> None:
+    assert stage.run_if_stale(layout, "validate") is not None
+    assert stage.run_if_stale(layout, "validate") is None
+    assert stage.run_if_stale(layout, "validate", force=True) is not None
+
+
+def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changes_a_setting(layout: Layout, settings: Settings) -> None:
+        layout.validation.mkdir(parents=True, exist_ok=True)
+        layout.params.write_text(layout.params.read_text().replace("min_examples: 2", "min_examples: 3"))
+
+    monkeypatch.setattr(stage, "function_of", lambda _: changes_a_setting)
+    with pytest.raises(InputError, match=r"params.yaml changed while stage validate ran; run it again"):
+        stage.run_if_stale(layout, "validate")
+    monkeypatch.undo()
+    assert stage.run_if_stale(layout, "validate") is not None
+
+
+def test_a_registration_that_the_registry_does_not_know_is_forgotten(layout: Layout) -> None:
+    layout.registration.mkdir(parents=True)
+    registration = {"run_id": "1", "name": "classifier", "version": "7", "uri": "models:/classifier/7"}
+    (layout.registration / "registration.json").write_text(json.dumps(registration))
+    stage.take_in(layout, Settings(), None)
+    assert not layout.registration.exists()
+
+
+class MlflowException(Exception):  # noqa: N818 - told by this name
+    pass
+
+
+class RestException(MlflowException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ConnectionError("refused"), True),
+        (TimeoutError("late"), True),
+        (OSError("disk"), True),
+        (RestException("server"), True),
+        (versioning.FetchError("url"), True),
+        (FileNotFoundError("gone"), False),
+        (PermissionError("no"), False),
+        (InputError("bad"), False),
+        (KeyError("bug"), False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
+    state = Failed(message="failed", data=error)
+    assert stage._transient(stage.run_stage, None, state) is again  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def fit(classifier: Classifier, training: Pair, validation: Pair | None, setting
         classifier.train()
         losses = 0.0
         order = batches(inputs.lengths, settings.batch, seed * 1_000_003 + epoch)
-        for indices in tqdm(order, desc=f"epoch {epoch + 1} of {epochs}", unit="step", leave=False):
+        for indices in tqdm(order, desc=f"epoch {epoch + 1} of {epochs}", unit="step", leave=False, disable=None):
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
                 logits = inputs.batch(indices).logits(classifier)
             loss = F.cross_entropy(logits.float(), targets[indices].to(inputs.device))

@@ -17,14 +17,14 @@ class Rates(NamedTuple):
 # What the library ships with.
 SHIPPED = Rates(Finetune().learning_rate, Finetune().head_learning_rate)
 
-# Prototype: the better of two pairs tried on banking77, 10 shots. The others are starting values until `--grid METHOD` has run:
-# from the prototype where it had the method, else from the method's paper or what is usual for it.
+# Where a grid has run (results/grid, hwu64 with 10 shots), its best pair. The others are starting values until `--grid METHOD` has
+# run for them: from the prototype where it had the method, else from the method's paper or what is usual for it.
 RATES = {
     "tokensieve": SHIPPED,
     "fish": SHIPPED,
     "random_mask": SHIPPED,
-    "end_to_end": Rates(5e-5, 1e-2),
-    "lora": Rates(1e-3, 3e-3),  # prototype: body 1e-3
+    "end_to_end": Rates(5e-5, 3e-3),  # grid
+    "lora": Rates(1e-3, 1e-2),  # grid
     "last_k": Rates(1e-4, 3e-3),  # prototype: layers 4 and 5 dense, body 1e-4
     "best_k": Rates(1e-4, 3e-3),  # as last_k
     "bitfit": Rates(1e-3, 3e-3),  # Ben Zaken et al. 2022 search 1e-4 to 1e-3

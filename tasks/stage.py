@@ -50,12 +50,12 @@ def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None
     Raises:
         InputError: what it reads is not there, or changed while it ran; nothing is recorded then. And as the stage does.
     """
-    function = function_of(name)
     before = versioning.inputs(layout, name)
     if not force and versioning.is_current(layout, name):
         log.info("%-10s unchanged", name)
         return None
     log.info("%-10s ...", name)
+    function = function_of(name)
     start = time.perf_counter()
     function(layout, Settings.load(layout.params))
     changed = [key for key, value in versioning.inputs(layout, name).items() if before[key] != value]

@@ -185,20 +185,21 @@ def is_current(layout: Layout, name: str) -> bool:
     with _repo(layout) as repo:
         stage = repo.stage.load_one(str(layout.pipeline), name)
 
-        def current() -> bool:
+        def brought_back() -> bool | None:
             with repo.lock:
                 if not stage.changed():
-                    return True
+                    return None
                 try:
                     repo.stage_cache.restore(stage)
                 except RunCacheNotFoundError:
                     return False
                 return True
 
-        found = bool(_waiting(current))
-        if found and stage.changed_stage():
-            commit(layout, name)
-        return found
+        found: bool | None = _waiting(brought_back)
+    if found:
+        # It is as if it had run now: dvc.lock must say so.
+        commit(layout, name)
+    return found is not False
 
 
 def inputs(layout: Layout, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -163,6 +164,7 @@ def test_what_an_earlier_run_of_the_same_inputs_made_comes_back_from_the_cache(l
 
     assert versioning.is_current(layout, "validate")
     assert json.loads((layout.validation / "report.json").read_text()) == "first"
+    assert [stage for stage in _stale(layout) if stage == "validate"] == [], "dvc.lock knows of it"
 
 
 def test_another_process_that_holds_the_lock_is_waited_for(layout: Layout, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +195,11 @@ def test_a_moved_project_still_finds_its_remote(layout: Layout, source: Path, tm
     versioning.restore(moved, found)
 
     assert sha256(moved.raw / "train.csv") == sha256(source)
+
+
+def _stale(layout: Layout) -> list[str]:
+    status = subprocess.check_output([sys.executable, "-m", "dvc", "status", "--json"], cwd=layout.root, text=True)
+    return list(json.loads(status))
 
 
 def _pretend(layout: Layout, name: str, result: str) -> None:

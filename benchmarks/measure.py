@@ -38,7 +38,7 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     sample = draw(setup.data, cell.task, cell.shots, cell.seed, held_out=cell.rates is not None)
     clock = Clock(setup.device)
     job = Job(sample, settings_of(cell, setup), METHODS[method].options, locate(setup.base), setup.device, clock)
-    if "base" in METHODS[method].reads:
+    if METHODS[method].reads:
         _warm(job)
     with clock.phase("total"):
         outcome = run(job)

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from benchmarks.job import Job, Outcome
 
-MASKED = ("base", "finetune", "mask.shape", "mask.budget", "mask.frozen")
+# Named one by one: a setting that only tokensieve reads must not change the hash of its rivals' cells.
+BASE = ("base.model", "base.pooling", "base.max_length")
+OPTIMIZER = ("learning_rate", "head_learning_rate", "weight_decay", "warmup")
+DENSE = (*BASE, *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", *OPTIMIZER)))
+MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen")
 SCORED = (*MASKED, "mask.examples")
 
 
@@ -33,16 +37,16 @@ class Method:
 
 METHODS = {
     "tokensieve": Method("masked", (*SCORED, "vocabulary"), budgeted=True),
-    "end_to_end": Method("dense", ("base", "finetune")),
-    "lora": Method("adapters", ("base", "finetune"), {"rank": 16, "alpha": 32}),
-    "prefix": Method("adapters", ("base", "finetune"), {"tokens": 20}),
-    "last_k": Method("dense", ("base", "finetune", "mask.frozen")),
-    "best_k": Method("dense", ("base", "finetune", "mask.frozen", "mask.examples")),
-    "bitfit": Method("dense", ("base", "finetune")),
+    "end_to_end": Method("dense", DENSE),
+    "lora": Method("adapters", DENSE, {"rank": 16, "alpha": 32}),
+    "prefix": Method("adapters", DENSE, {"tokens": 20}),
+    "last_k": Method("dense", (*DENSE, "mask.frozen")),
+    "best_k": Method("dense", (*DENSE, "mask.frozen", "mask.examples")),
+    "bitfit": Method("dense", DENSE),
     "fish": Method("masked", SCORED, budgeted=True),
     "random_mask": Method("masked", MASKED, budgeted=True),
-    "shira": Method("adapters", ("base", "finetune"), {"rank": 16}),
-    "frozen": Method("frozen", ("base",), {"penalties": (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0), "folds": 5}),
+    "shira": Method("adapters", DENSE, {"rank": 16}),
+    "frozen": Method("frozen", BASE, {"penalties": (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0), "folds": 5}),
     "tfidf_svm": Method("tfidf", (), {"C": 1.0}),
 }
 

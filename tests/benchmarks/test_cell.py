@@ -34,7 +34,7 @@ def test_a_budget_in_the_name_is_the_masks(setup: Setup) -> None:
 def test_every_method_has_a_function_and_rates_if_it_is_trained_by_steps() -> None:
     for name, method in METHODS.items():
         assert callable(function_of(name))
-        assert (name in RATES) == ("finetune" in method.reads)
+        assert (name in RATES) == ("finetune.epochs" in method.reads)
 
 
 def test_the_hash_follows_what_the_method_reads_and_nothing_else(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

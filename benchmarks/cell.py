@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.methods import METHODS, method_of
-from benchmarks.rates import RATES, Rates
+from benchmarks.rates import EPOCHS, RATES, Rates
 from benchmarks.sample import data_hash
 from tokensieve.folder import read_json
 from tokensieve.settings import Settings
@@ -61,6 +61,8 @@ def settings_of(cell: Cell, setup: Setup) -> Settings:
     plain = Settings()
     rates = cell.rates or RATES.get(method)
     finetune = replace(plain.finetune, threads=setup.threads)
+    if "mask.open" not in METHODS[method].reads:
+        finetune = replace(finetune, epochs=METHODS[method].options.get("epochs", EPOCHS))
     if rates:
         finetune = replace(finetune, learning_rate=rates.body, head_learning_rate=rates.head)
     return replace(
@@ -89,6 +91,16 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
 def key_of(facts: dict[str, Any]) -> str:
     """The hash under which a finished cell is found again."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def score(record: dict[str, Any]) -> float:
+    """What methods are compared by: accuracy, or where texts have several labels, micro F1."""
+    return float(record.get("score", record["accuracy"]))
+
+
+def figure(record: dict[str, Any]) -> str:
+    """What `score` is of this record, in words."""
+    return "micro F1" if "micro_f1" in record else "accuracy"
 
 
 def finished(cell: Cell, setup: Setup, output: Path) -> dict[str, Any] | None:

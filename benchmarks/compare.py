@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cell import FORMAT
+from benchmarks.cell import FORMAT, score
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json
 
@@ -51,9 +51,9 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ranks(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[str, float]:
-    """The mean over tasks of each method's place by mean accuracy, 1 the best, ties halved; of methods that have all tasks."""
+    """The mean over tasks of each method's place by mean score, 1 the best, ties halved; of methods that have all tasks."""
     complete = [method for method in grouped if set(tasks) <= grouped[method].keys()]
-    means = np.array([[spread(accuracies(grouped[method][task]))[0] for task in tasks] for method in complete])
+    means = np.array([[spread(scores(grouped[method][task]))[0] for task in tasks] for method in complete])
     places = {}
     for i, method in enumerate(complete):
         above, equal = (means > means[i]).sum(0), (means == means[i]).sum(0)
@@ -61,8 +61,9 @@ def ranks(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[
     return places
 
 
-def accuracies(records: Records) -> list[float]:
-    return [record["accuracy"] for record in records]
+def scores(records: Records) -> list[float]:
+    """The records' accuracies, or where texts have several labels, their micro F1."""
+    return [score(record) for record in records]
 
 
 def cost(record: dict[str, Any]) -> float:
@@ -86,10 +87,10 @@ def relative_costs(grouped: dict[str, dict[str, Records]], reference: str = REFE
 
 
 def differences(grouped: dict[str, dict[str, Records]], method: str, other: str) -> list[float]:
-    """Accuracy of `method` less that of `other`, of each task and seed that both have."""
-    pairs = {(record["task"], record["seed"]): record["accuracy"] for records in grouped.get(other, {}).values() for record in records}
+    """Score of `method` less that of `other`, of each task and seed that both have."""
+    pairs = {(record["task"], record["seed"]): score(record) for records in grouped.get(other, {}).values() for record in records}
     return [
-        record["accuracy"] - pairs[record["task"], record["seed"]]
+        score(record) - pairs[record["task"], record["seed"]]
         for records in grouped.get(method, {}).values()
         for record in records
         if (record["task"], record["seed"]) in pairs

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cell import Cell, Setup, finished
+from benchmarks.cell import Cell, Setup, figure, finished, score
 from benchmarks.grid import points, summarize
 from benchmarks.methods import METHODS, method_of
 from benchmarks.process import apart
@@ -64,7 +64,7 @@ def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
             _say(f"stopped; not finished: {'; '.join(map(str, [*failed, *missing[place:]]))}. The same command goes on with them.")
             return 130
         record = finished(cell, setup, output) if done else None
-        result = f"accuracy {record['accuracy']:.4f}, {record['cpu_seconds']:.1f} CPU s" if record else "FAILED"
+        result = f"{figure(record)} {score(record):.4f}, {record['cpu_seconds']:.1f} CPU s" if record else "FAILED"
         _say(f"[{place + 1}/{len(missing)}] {cell}: {result}, {time.monotonic() - began:.0f} s with start and test")
         if not record:
             failed.append(cell)
@@ -82,13 +82,13 @@ def _grid(method: str, tasks: list[str], shots: list[int | None], setup: Setup, 
             tried: list[tuple[Cell, dict[str, Any]]] = [(cell, finished(cell, setup, output / "points") or {}) for cell in cells]
             found = summarize(tried, output / f"{method}-{task}-{cells[0].size}.json")["points"]
             for row in found:
-                _say(f"body {row['body']:g}, head {row['head']:g}: {row['accuracy']:.4f}")
+                _say(f"body {row['body']:g}, head {row['head']:g}: {row['score']:.4f}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description="Measure fine-tuning methods on public tasks.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of task folders, each with train.csv and test.csv")
+    parser.add_argument("--data", type=Path, required=True, help="folder of task folders: train.csv and test.csv, or a column fold")
     parser.add_argument("--tasks", required=True, help="names of task folders, with commas between")
     parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; METHOD@SHARE sets a masked method's budget")
     parser.add_argument("--shots", default="10", help="texts a class, or full; with commas between")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cell import Cell
+from benchmarks.cell import Cell, score
 from benchmarks.methods import method_of
 from benchmarks.rates import FACTORS, HEADS, RATES, Rates
 from tokensieve.errors import InputError, excerpt
@@ -30,11 +30,12 @@ def points(task: str, shots: int | None, method: str) -> list[Cell]:
 def summarize(tried: list[tuple[Cell, dict[str, Any]]], path: Path) -> dict[str, Any]:
     """Write the grid's outcome, best first, and return it."""
     rows = [
-        {"body": cell.rates.body, "head": cell.rates.head, "accuracy": record["accuracy"], "cpu_seconds": record["cpu_seconds"]}
+        {"body": cell.rates.body, "head": cell.rates.head, "score": score(record)}
+        | {name: record[name] for name in ("accuracy", "cpu_seconds")}
         for cell, record in tried
         if cell.rates
     ]
-    rows.sort(key=lambda row: -row["accuracy"])
+    rows.sort(key=lambda row: -row["score"])
     first, record = tried[0]
     tree = {"task": first.task, "shots": first.shots, "seed": SEED, "method": first.method, "points": rows, "machine": record["machine"]}
     write_json(path, tree)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,7 +23,8 @@ from tokensieve.training import logits_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained classifier: `predict` gives scores [texts, classes].
+    """A trained classifier: `predict` gives scores [texts, classes], of which the highest tells a text's label, or where texts have
+    several, all above 0 (a probability of 1/2) do.
 
     `trained` counts trained parameters; `history` has a record an epoch, `steps` the optimizer's steps, `notes` what the method chose.
     """
@@ -67,15 +67,10 @@ class Job:
             return Inputs(ids, self.device).freeze(classifier, cut)
 
     def pair(self, part: Examples, classifier: Classifier, cut: int = 0, tokenizer: Path | None = None) -> tuple[Inputs, Tensor]:
-        """The part's inputs and targets, int64 [texts]."""
-        return self.inputs(part, classifier, cut, tokenizer), torch.tensor(self.sample.targets(part))
+        """The part's inputs and targets, as `Sample.targets` gives them."""
+        return self.inputs(part, classifier, cut, tokenizer), self.sample.targets(part)
 
     def predictor(self, classifier: Classifier, tokenizer: Path | None = None) -> Callable[[Sequence[str]], NDArray[Any]]:
         """Logits of texts, the whole model computed."""
         loaded = load_tokenizer(tokenizer or self.folder)
         return lambda texts: logits_of(classifier, Inputs(tokenized(loaded, texts, self.settings.base.max_length), self.device)).numpy()
-
-
-def accuracy(scores: NDArray[Any], targets: Sequence[int] | NDArray[Any]) -> float:
-    """The share of texts whose highest score is the target's."""
-    return float((scores.argmax(1) == np.asarray(targets)).mean())

@@ -7,23 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.cell import Cell, Setup, facts_of, key_of, settings_of
 from benchmarks.clock import Clock, commit, machine, peak_mib
-from benchmarks.job import Job, accuracy
+from benchmarks.figures import figures
+from benchmarks.job import Job
 from benchmarks.methods import METHODS, function_of, method_of
 from benchmarks.sample import draw
 from tokensieve.base import locate
 from tokensieve.errors import InputError
 from tokensieve.folder import write_json
-from tokensieve.metrics import confusion, macro_f1
 from tokensieve.training import use_threads
 
 
 def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
-    """The cell's record: accuracy, costs, what was trained and on what machine.
+    """The cell's record: figures, costs, what was trained and on what machine.
 
     Raises:
         InputError: a GPU is asked for and torch sees none.
@@ -45,13 +44,11 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     peak = peak_mib()
     with clock.phase("test"):
         scores = outcome.predict(sample.test.texts)
-    targets = np.array(sample.targets(sample.test))
     spent = clock.rounded()
     facts = facts_of(cell, setup)
     return facts | {
         "key": key_of(facts),
-        "accuracy": accuracy(scores, targets),
-        "macro_f1": macro_f1(confusion(targets, scores.argmax(1), len(sample.labels))),
+        **figures(scores, sample.targets(sample.test).numpy()),
         "wall_seconds": spent["total"]["wall"],
         "cpu_seconds": spent["total"]["cpu"],
         "phases": {name: seconds for name, seconds in spent.items() if name != "total"},

@@ -16,7 +16,7 @@ OURS = "tokensieve"
 
 
 def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
-    """A point a method: (cost relative to end_to_end, mean accuracy over tasks). Names stand in a column beside, so that none overlap."""
+    """A point a method: (cost relative to end_to_end, mean score over tasks). Names stand in a column beside, so that none overlap."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     order = sorted(points, key=lambda method: points[method][1])
@@ -27,13 +27,13 @@ def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
         axes.annotate(
             method, points[method], (1.03, height), textcoords=axes.transAxes, fontsize=9, color=INK, va="center", arrowprops=line
         )
-    low, high = _limits([accuracy for _, accuracy in points.values()])
+    low, high = _limits([score for _, score in points.values()])
     axes.set_ylim(low, high)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training cost, end_to_end = 1 (log scale)")
-    axes.set_ylabel("mean test accuracy")
+    axes.set_ylabel("mean test score")
     _finish(axes)
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
@@ -58,7 +58,7 @@ def _heights(values: Sequence[float], gap: float = 0.05) -> list[float]:
 
 
 def spread_picture(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Accuracies by method and task: a panel a task, a dot a seed, a bar the mean."""
+    """Scores by method and task: a panel a task, a dot a seed, a bar the mean."""
     tasks = sorted({task for by_task in found.values() for task in by_task})
     methods = list(found)
     figure = Figure(figsize=(1.4 + 3.1 * len(tasks), 1.3 + 0.32 * len(methods)), layout="constrained")
@@ -75,12 +75,12 @@ def spread_picture(found: Mapping[str, Mapping[str, Sequence[float]]], path: Pat
         _plain(axes)
     grid[0].set_yticks(range(len(methods)), methods, fontsize=9)
     grid[0].invert_yaxis()
-    figure.supxlabel("test accuracy; a dot a seed, a bar the mean", fontsize=9, color=GREY)
+    figure.supxlabel("test score; a dot a seed, a bar the mean", fontsize=9, color=GREY)
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 
 def budget_picture(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
-    """A line a method through (budget, mean accuracy, its standard deviation over seeds)."""
+    """A line a method through (budget, mean score, its standard deviation over seeds)."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for colour, (method, points) in zip(COLOURS, curves.items(), strict=False):
@@ -91,7 +91,7 @@ def budget_picture(curves: Mapping[str, Sequence[tuple[float, float, float]]], p
     axes.set_xticks(budgets, [f"{100 * budget:g}%" for budget in budgets])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("trained share of the encoder's linear weights (log scale)")
-    axes.set_ylabel("mean test accuracy")
+    axes.set_ylabel("mean test score")
     axes.legend(fontsize=9, frameon=False)
     _finish(axes)
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})

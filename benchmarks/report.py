@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import compare
+from benchmarks.cell import figure, score
 from benchmarks.compare import Records
 from benchmarks.methods import METHODS, method_of
 from benchmarks.plots import budget_picture, cost_picture, spread_picture
@@ -19,9 +20,10 @@ from tokensieve.errors import InputError
 
 OURS = "tokensieve"
 NOTES = """\
-Accuracy on the official test sets in percent, mean ± standard deviation over seeds. *Rank* is the mean place over tasks. *Cost* is what
+Scores on the test sets in percent, mean ± standard deviation over seeds: accuracy, or where it says so micro F1 of the labels, a text of
+that task having any number of them. *Rank* is the mean place over tasks. *Cost* is what
 training took, everything counted (loading, mining, scoring, caching, training; not the test pass), against end_to_end on the same task,
-seed and machine: CPU seconds, on a GPU wall seconds; geometric mean over tasks. *Gap* is tokensieve's accuracy less the method's, in
+seed and machine: CPU seconds, on a GPU wall seconds; geometric mean over tasks. *Gap* is tokensieve's score less the method's, in
 points, over all pairs of task and seed; *p* is of a two-sided sign-flip test on these pairs, corrected for the number of methods (Holm).
 Pairs of one task share its test set, so p speaks of these tasks, not of tasks in general."""
 
@@ -59,17 +61,18 @@ def _section(records: Records, device: str, size: str, folder: Path) -> list[str
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         costs = compare.relative_costs(grouped)
         parts += [_table(grouped, tasks, costs), _phases(grouped)]
-        values = {method: {task: compare.accuracies(cells) for task, cells in by_task.items()} for method, by_task in grouped.items()}
+        titles = _titles(grouped)
+        values = {method: {titles[task]: compare.scores(cells) for task, cells in by_task.items()} for method, by_task in grouped.items()}
         spread_picture(values, folder / f"{name}-spread.png")
         parts.append(f"![Spread over seeds]({name}-spread.png)")
         means = {method: _mean(by_task, tasks) for method, by_task in grouped.items()}
         points = {method: (costs[method], means[method]) for method in costs if not math.isnan(means[method])}
         if len(points) > 1:
             cost_picture(points, folder / f"{name}-cost.png")
-            parts.append(f"![Accuracy against cost]({name}-cost.png)")
+            parts.append(f"![Score against cost]({name}-cost.png)")
     if curves := _curves(records):
         budget_picture(curves, folder / f"{name}-budget.png")
-        parts.append(f"![Accuracy against budget]({name}-budget.png)")
+        parts.append(f"![Score against budget]({name}-budget.png)")
     return [*parts, _origins(records)]
 
 
@@ -78,7 +81,8 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
     places = compare.ranks(grouped, tasks)
     gaps = {other: compare.differences(grouped, OURS, other) for other in grouped if other != OURS}
     chances = compare.holm({other: compare.sign_flip(found) for other, found in gaps.items() if found})
-    rows = [["method", "trained parameters", *tasks, "mean", "rank", "cost", "gap", "p"]]
+    titles = _titles(grouped)
+    rows = [["method", "trained parameters", *(titles[task] for task in tasks), "mean", "rank", "cost", "gap", "p"]]
     for method in sorted(grouped, key=lambda method: places.get(method, math.inf)):
         found = grouped[method]
         trained = np.mean([record["trained_parameters"] for records in found.values() for record in records])
@@ -97,6 +101,12 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
     return _markdown(rows) + f"\n\nSeeds: {seeds}; a number in brackets where a method has fewer."
 
 
+def _titles(grouped: dict[str, dict[str, Records]]) -> dict[str, str]:
+    """Each task's name, with what its scores are where that is not accuracy."""
+    figures = {task: figure(records[0]) for tasks in grouped.values() for task, records in tasks.items()}
+    return {task: task if found == "accuracy" else f"{task} ({found})" for task, found in figures.items()}
+
+
 def _phases(grouped: dict[str, dict[str, Records]]) -> str:
     """Mean seconds a cell, by phase."""
     records = {method: [record for found in tasks.values() for record in found] for method, tasks in grouped.items()}
@@ -111,7 +121,7 @@ def _phases(grouped: dict[str, dict[str, Records]]) -> str:
 
 
 def _curves(records: Records) -> dict[str, list[tuple[float, float, float]]]:
-    """(budget, mean accuracy, its standard deviation over seeds) by method, where a method was run at several budgets.
+    """(budget, mean score, its standard deviation over seeds) by method, where a method was run at several budgets.
 
     Only tasks and seeds that have all of its budgets count, so that the points of a line compare.
     """
@@ -119,7 +129,7 @@ def _curves(records: Records) -> dict[str, list[tuple[float, float, float]]]:
     for record in records:
         if "mask.budget" in record["settings"]:
             budgets = cells.setdefault(method_of(record["method"])[0], {})
-            budgets.setdefault(record["settings"]["mask.budget"], {})[record["seed"], record["task"]] = record["accuracy"]
+            budgets.setdefault(record["settings"]["mask.budget"], {})[record["seed"], record["task"]] = score(record)
     curves = {}
     for method, budgets in cells.items():
         shared = set.intersection(*(set(found) for found in budgets.values()))
@@ -132,7 +142,7 @@ def _over_seeds(found: dict[tuple[int, str], float], shared: set[tuple[int, str]
     seeds: dict[int, list[float]] = {}
     for seed, task in shared:
         seeds.setdefault(seed, []).append(found[seed, task])
-    return compare.spread([float(np.mean(accuracies)) for accuracies in seeds.values()])
+    return compare.spread([float(np.mean(values)) for values in seeds.values()])
 
 
 def _origins(records: Records) -> str:
@@ -151,13 +161,13 @@ def _origins(records: Records) -> str:
 
 def _mean(found: dict[str, Records], tasks: list[str]) -> float:
     """Mean over tasks of the mean over seeds; NaN if a task is missing."""
-    return float(np.mean([np.mean(compare.accuracies(found[task])) if task in found else math.nan for task in tasks]))
+    return float(np.mean([np.mean(compare.scores(found[task])) if task in found else math.nan for task in tasks]))
 
 
 def _cell(records: Records, seeds: int) -> str:
     if not records:
         return "–"
-    mean, deviation = compare.spread(compare.accuracies(records))
+    mean, deviation = compare.spread(compare.scores(records))
     fewer = f" ({len(records)})" if len(records) < seeds else ""
     return f"{100 * mean:.2f}" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}") + fewer
 

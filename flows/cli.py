@@ -120,7 +120,7 @@ def restore(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 
 def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Label texts with an exported model."""
-    from tokensieve.predictor import Predictor
+    from tokensieve.predictor import LabelSet, Predictor
 
     predictor = Predictor.load(_model(options))
     # An argument that is not UTF-8 arrives with lone surrogates, which cannot be printed.
@@ -129,8 +129,9 @@ def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
         if options.json:
             answer(json.dumps({"text": text} | asdict(found), ensure_ascii=False))
         else:
-            doubt = "  (uncertain)" if found.uncertain else ""
-            answer(f"{found.label}  {found.probability:.3f}{doubt}")
+            labels = found.labels if isinstance(found, LabelSet) else [(found.label, found.probability)]
+            shown = ", ".join(f"{label}  {probability:.3f}" for label, probability in labels) or "no label"
+            answer(f"{shown}{'  (uncertain)' if found.uncertain else ''}")
 
 
 def serve(options: argparse.Namespace, answer: Callable[[str], None]) -> None:

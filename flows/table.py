@@ -15,8 +15,9 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     """The summary as text, ending in the commands to go on with."""
     rows, parity = result["rows"], result["parity"]
     table = Table("figure", "value", title=f"{result['model_name']} version {result['model_version']}", title_justify="left")
-    table.add_row("test accuracy", f"{result['test_accuracy']:.4f}")
-    table.add_row("test macro F1", f"{result['test_macro_f1']:.4f}")
+    for key in ("test_accuracy", "test_exact_match", "test_micro_f1", "test_macro_f1"):
+        if key in result:
+            table.add_row(key.replace("_", " ").replace("f1", "F1"), f"{result[key]:.4f}")
     table.add_row("calibration error", f"{result['test_ece']:.4f} (before scaling {result['test_ece_before']:.4f})")
     if result["accepted_accuracy"] is not None:
         kept = f"{result['coverage']:.1%} of the test texts, {result['accepted_accuracy']:.4f} of them right"
@@ -27,7 +28,8 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     table.add_row("texts", ", ".join(f"{name} {count:,}" for name, count in rows.items()))
     if result["tokens_saved"]:
         table.add_row("tokens saved by new vocabulary", f"{result['tokens_saved']:.1%}")
-    table.add_row("ONNX against torch", f"same label on {parity['agreement']:.2%} of {parity['texts']:,} texts")
+    same = "same label" if "test_accuracy" in result else "same labels"
+    table.add_row("ONNX against torch", f"{same} on {parity['agreement']:.2%} of {parity['texts']:,} texts")
     table.add_row("seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["seconds"].items()) or "none")
     if result["skipped"]:
         table.add_row("unchanged", ", ".join(result["skipped"]))
@@ -44,6 +46,7 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
 
 def _further(result: dict[str, Any], layout: Layout) -> str:
     database = layout.root / "mlflow.db"
+    labels = ("confusions ", "confusion.png") if "test_accuracy" in result else ("each label ", "labels.png")
     run = f"\nthe run       mlflow ui --backend-store-uri sqlite:///{_shown(database, layout)}" if database.exists() else ""
     here = f" --project {layout.root}" if layout.root != layout.root.cwd() else ""
     return f"""
@@ -52,7 +55,7 @@ serve it      tokensieve serve --model {_shown(layout.onnx, layout)}
 promote it    tokensieve promote{here}
 the data      {_shown(layout.validation / "docs" / "index.html", layout)}
 the mask      {_shown(layout.mask / "mask.png", layout)}
-confusions    {_shown(layout.evaluation / "confusion.png", layout)}{run}"""
+{labels[0]}   {_shown(layout.evaluation / labels[1], layout)}{run}"""
 
 
 def _shown(path: Any, layout: Layout) -> str:

@@ -1,9 +1,9 @@
-"""Stage evaluate: accuracy, F1, confusion and calibration on the test part, and when to say "don't know"."""
+"""Stage evaluate: what the answers to the test part are worth, their calibration, and when to say "don't know"."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.folder import replaced, write_json
 from tokensieve.inputs import Inputs, tokenized
+from tokensieve.labels import targets
 from tokensieve.layout import Layout
-from tokensieve.plots import calibration_picture, confusion_picture
+from tokensieve.plots import calibration_picture, confusion_picture, labels_picture
 from tokensieve.settings import Settings
 from tokensieve.training import logits_of, use_threads
 
+Chances = Mapping[str, metrics.Floats]  # by part
+
 
 def evaluate(layout: Layout, settings: Settings) -> None:
-    """Fit temperature and threshold on validation, measure on test, and write the report, the pictures and the logits."""
+    """Fit temperature and thresholds on validation, measure on test, and write the report, the pictures and the logits."""
     use_threads(settings.finetune.threads)
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     parts = {name: load_part(layout, name) for name in ("validation", "test", "oos")}
@@ -32,37 +35,70 @@ def evaluate(layout: Layout, settings: Settings) -> None:
         for name, part in parts.items()
         if len(part)
     }
+    several = settings.data.separator is not None
     floats = {name: found.double().numpy() for name, found in logits.items()}
-    place = {label: i for i, label in enumerate(classifier.labels)}
-    checked, tested = (np.array([place[label] for label in parts[name].labels]) for name in ("validation", "test"))
+    wanted = {name: targets(parts[name].labels, classifier.labels, settings.data.separator).numpy() for name in ("validation", "test")}
 
-    temperature = metrics.fit_temperature(floats["validation"], checked)
-    threshold = metrics.fit_threshold(floats["validation"], checked, temperature, settings.evaluate.coverage)
-    matrix = metrics.confusion(tested, floats["test"].argmax(1), len(place))
-    before, after = (metrics.reliability(floats["test"], tested, t) for t in (1.0, temperature))
-    accepted = _accepted(floats["test"], temperature, threshold)
-    report: dict[str, Any] = {
+    temperature = metrics.fit_temperature(floats["validation"], wanted["validation"])
+    chances = {name: (metrics.presence if several else metrics.probabilities)(found, temperature) for name, found in floats.items()}
+    before, after = (metrics.reliability(floats["test"], wanted["test"], t) for t in (1.0, temperature))
+    with replaced(layout.evaluation) as folder:
+        measured = (_several if several else _one)(chances, wanted, classifier.labels, settings.evaluate.coverage, folder)
+        calibration = {
+            "test_ece_before": metrics.calibration_error(before),
+            "test_ece": metrics.calibration_error(after),
+            "temperature": temperature,
+        }
+        write_json(folder / "report.json", measured | calibration)
+        save_file(logits, folder / "logits.safetensors")
+        calibration_picture(before, after, folder / "calibration.png", several)
+
+
+def _one(chances: Chances, wanted: Mapping[str, metrics.Ints], labels: list[str], coverage: float, folder: Path) -> dict[str, Any]:
+    """The report on answers of one label; confusions are written and drawn into `folder`."""
+    confidences = {name: found.max(1) for name, found in chances.items()}
+    right = {name: chances[name].argmax(1) == wanted[name] for name in wanted}
+    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], coverage)
+    matrix = metrics.confusion(wanted["test"], chances["test"].argmax(1), len(labels))
+    _write_confusion(folder / "confusion.csv", matrix.tolist(), labels)
+    confusion_picture(matrix.tolist(), labels, folder / "confusion.png")
+    return {
         "test_accuracy": float(np.trace(matrix) / matrix.sum()),
         "test_macro_f1": metrics.macro_f1(matrix),
-        "test_ece_before": metrics.calibration_error(before),
-        "test_ece": metrics.calibration_error(after),
-        "temperature": temperature,
         "threshold": threshold,
-        "coverage": float(accepted.mean()),
-        "accepted_accuracy": float((floats["test"].argmax(1) == tested)[accepted].mean()) if accepted.any() else None,
-        "oos_recall": float(1 - _accepted(floats["oos"], temperature, threshold).mean()) if "oos" in floats else None,
-        "per_class": metrics.per_class(matrix, classifier.labels),
+        **_accepted(confidences["test"] >= threshold, right["test"]),
+        "oos_recall": float((confidences["oos"] < threshold).mean()) if "oos" in chances else None,
+        "per_class": metrics.per_class(matrix, labels),
     }
-    with replaced(layout.evaluation) as folder:
-        write_json(folder / "report.json", report)
-        save_file(logits, folder / "logits.safetensors")
-        _write_confusion(folder / "confusion.csv", matrix.tolist(), classifier.labels)
-        confusion_picture(matrix.tolist(), classifier.labels, folder / "confusion.png")
-        calibration_picture(before, after, folder / "calibration.png")
 
 
-def _accepted(logits: metrics.Floats, temperature: float, threshold: float) -> Any:
-    return metrics.probabilities(logits, temperature).max(1) >= threshold
+def _several(chances: Chances, wanted: Mapping[str, metrics.Floats], labels: list[str], coverage: float, folder: Path) -> dict[str, Any]:
+    """The report on answers of any number of labels; what each label is worth is drawn into `folder`.
+
+    An answer is right if all its labels are; a text out of scope is told if it gets none.
+    """
+    thresholds = metrics.fit_thresholds(chances["validation"], wanted["validation"])
+    decided = {name: found >= thresholds for name, found in chances.items()}
+    confidences = {name: metrics.certainty(found, thresholds) for name, found in chances.items()}
+    right = {name: metrics.exact_match(decided[name], wanted[name]) for name in wanted}
+    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], coverage)
+    micro_f1, macro_f1 = metrics.label_f1(decided["test"], wanted["test"])
+    per_label = metrics.per_label(decided["test"], wanted["test"], thresholds, labels)
+    labels_picture(per_label, folder / "labels.png")
+    return {
+        "test_exact_match": float(right["test"].mean()),
+        "test_micro_f1": micro_f1,
+        "test_macro_f1": macro_f1,
+        "threshold": threshold,
+        **_accepted(confidences["test"] >= threshold, right["test"]),
+        "oos_recall": float((~decided["oos"].any(1)).mean()) if "oos" in chances else None,
+        "per_class": per_label,
+        "thresholds": thresholds.tolist(),
+    }
+
+
+def _accepted(accepted: metrics.Bools, right: metrics.Bools) -> dict[str, float | None]:
+    return {"coverage": float(accepted.mean()), "accepted_accuracy": float(right[accepted].mean()) if accepted.any() else None}
 
 
 def _write_confusion(path: Path, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> None:

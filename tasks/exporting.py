@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from tasks.splitting import load_part
@@ -15,6 +17,7 @@ from tokensieve.export import export_onnx
 from tokensieve.folder import read_json, replaced
 from tokensieve.layout import Layout
 from tokensieve.manifest import MODEL, TOKENIZER, Manifest
+from tokensieve.metrics import presence
 from tokensieve.predictor import Predictor
 from tokensieve.settings import Settings
 
@@ -37,6 +40,7 @@ def export(layout: Layout, settings: Settings) -> None:
             data_hash=data_hash(layout),
             base=classifier["base"],
             parity={},
+            thresholds=tuple(evaluation.get("thresholds", ())),
         )
         manifest.save(folder)
         parity = _parity(layout, Predictor.load(folder))
@@ -57,5 +61,12 @@ def _parity(layout: Layout, predictor: Predictor) -> dict[str, float]:
     return {
         "texts": len(expected),
         "largest_difference": float(np.abs(found - expected).max()),
-        "agreement": float((found.argmax(1) == expected.argmax(1)).mean()),
+        "agreement": float((_answers(found, predictor.manifest) == _answers(expected, predictor.manifest)).all(1).mean()),
     }
+
+
+def _answers(logits: npt.NDArray[np.float32], manifest: Manifest) -> npt.NDArray[Any]:
+    """What is answered with `logits`, a row a text: the place of its label, or whether it has each."""
+    if manifest.thresholds:
+        return np.asarray(presence(logits, manifest.temperature) >= np.array(manifest.thresholds))
+    return np.asarray(logits.argmax(1, keepdims=True))

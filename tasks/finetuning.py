@@ -1,42 +1,62 @@
-"""Stage finetune: the masked weights and the head trained, and the model written as a Hugging Face folder."""
+"""Stage finetune: the masked weights and the head trained, and the model written as a Hugging Face folder.
+
+As a program, `python -m tasks.finetuning PROJECT` is one of the processes that train together; torchrun starts it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import sys
+from pathlib import Path
 
 import torch
 
 from tasks.masking import frozen_inputs, new_classifier
-from tasks.splitting import load_part
+from tasks.splitting import load_labels
 from tasks.vocabulary import base_folder
+from tokensieve import processes
 from tokensieve.base import load_tokenizer, weights_hash
 from tokensieve.checkpoint import Checkpoint
-from tokensieve.folder import read_json, replaced, write_json
+from tokensieve.folder import replaced, write_json
 from tokensieve.inputs import forget
+from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.manifest import sha256
 from tokensieve.mask import Mask
 from tokensieve.plots import history_picture
+from tokensieve.selection import cut_layer, first_layer, open_epochs
 from tokensieve.settings import Settings
-from tokensieve.training import train, use_threads
+from tokensieve.training import Freezing, epochs_of, train, use_threads
 
 
 def finetune(layout: Layout, settings: Settings) -> None:
-    """Train, from a checkpoint if one of the same training is there, and write model, history and numbers."""
+    """Train, in as many processes as the settings say, and write model, history and numbers."""
+    if settings.finetune.processes > 1:
+        processes.launch(settings.finetune.processes, "tasks.finetuning", str(layout.root))
+    else:
+        _finetune(layout, settings)
+
+
+def _finetune(layout: Layout, settings: Settings) -> None:
+    """Train, from a checkpoint if one of the same training is there; the first process writes."""
     use_threads(settings.finetune.threads)
     classifier = new_classifier(layout, settings)
     mask = Mask.load(layout.mask / "mask.safetensors")
-    cut = read_json(layout.mask / "report.json")["cut"]
     base = weights_hash(base_folder(layout, settings))
     checkpoint = Checkpoint(layout.checkpoint, _key(layout, settings, base))
+    first = first_layer(classifier, settings.mask)
     parts = {}
     for name in ("train", "validation"):
-        examples = load_part(layout, name)
-        targets = torch.tensor([classifier.labels.index(label) for label in examples.labels])
-        parts[name] = frozen_inputs(layout, settings, classifier, examples, cut, base), targets
-    forget(layout.prefix, {inputs.key for inputs, _ in parts.values()})
-    history = train(classifier, mask, parts["train"], parts["validation"], settings.finetune, settings.data.seed, checkpoint)
+        wanted = targets(load_labels(layout, name), classifier.labels, settings.data.separator)
+        parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
+    opened = open_epochs(settings.mask, epochs_of(settings.finetune, len(parts["train"][0])))
+    freezing = Freezing(cut_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
+    history = train(classifier, mask, parts["train"], parts["validation"], settings.finetune, settings.data.seed, freezing, checkpoint)
+    if processes.rank() > 0:
+        return
+    forget(layout.prefix, {key for inputs, _ in parts.values() for key in inputs.keys})
     with replaced(layout.model) as folder:
         facts = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
         classifier.cpu().save(folder, load_tokenizer(layout.vocabulary / "tokenizer"), facts)
@@ -56,10 +76,27 @@ def _key(layout: Layout, settings: Settings, base: str) -> str:
     ]
     parts = [
         repr(settings.finetune),
+        repr(settings.mask),
         repr(settings.base),
         base,
         str(settings.data.seed),
+        str(settings.data.separator),
+        str(processes.count()),
         torch.__version__,
         *(sha256(path) for path in files),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def main() -> None:
+    """Train the project named on the command line, as one of the processes that torchrun starts."""
+    with processes.member():
+        if processes.rank() == 0:
+            logging.basicConfig(level=logging.WARNING, format="%(message)s")
+            logging.getLogger("tokensieve").setLevel(logging.INFO)
+        layout = Layout(Path(sys.argv[1]).resolve())
+        _finetune(layout, Settings.load(layout.params))
+
+
+if __name__ == "__main__":
+    main()

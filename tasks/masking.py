@@ -6,17 +6,17 @@ from typing import Any
 
 import torch
 
-from tasks.splitting import load_part
+from tasks.splitting import load_labels, load_part
 from tasks.vocabulary import base_folder
 from tokensieve.base import layers_of, linears_of, load_tokenizer, weights_hash
 from tokensieve.classifier import Classifier
-from tokensieve.dataset import Examples
 from tokensieve.folder import read_json, replaced, write_json
-from tokensieve.inputs import Inputs, construct_positions, prefix_key, tokenized
+from tokensieve.inputs import Inputs, construct_positions, prefix_key
+from tokensieve.labels import targets
 from tokensieve.layout import Layout
-from tokensieve.mask import Mask
+from tokensieve.mask import Mask, units
 from tokensieve.plots import mask_picture
-from tokensieve.selection import choose_mask, cut_layer, masked_parameters
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters
 from tokensieve.settings import Settings
 from tokensieve.training import use_threads
 
@@ -26,24 +26,22 @@ def mask(layout: Layout, settings: Settings) -> None:
     use_threads(settings.finetune.threads)
     classifier = new_classifier(layout, settings)
     train = load_part(layout, "train")
-    targets = torch.tensor([classifier.labels.index(label) for label in train.labels])
-    cut = cut_layer(classifier, settings.mask)
-    inputs = frozen_inputs(layout, settings, classifier, train, cut, weights_hash(base_folder(layout, settings)))
+    wanted = targets(train.labels, classifier.labels, settings.data.separator)
+    first = first_layer(classifier, settings.mask)
+    inputs = frozen_inputs(layout, settings, classifier, "train", first, weights_hash(base_folder(layout, settings)))
     positions = None
     if settings.mask.score == "tokens":
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
         positions = construct_positions(tokenizer, train.texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
-    selected = choose_mask(classifier, inputs, targets, positions, settings.mask, settings.data.seed)
-    sizes = {
-        name: linear.weight.shape[0 if selected.shape == "rows" else 1] for name, linear in linears_of(classifier.encoder, cut).items()
-    }
+    selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed)
+    sizes = {name: units(linear.weight, selected.shape) for name, linear in linears_of(classifier.encoder, first).items()}
+    none = torch.empty(0, dtype=torch.int64)
     with replaced(layout.mask) as folder:
         selected.save(folder / "mask.safetensors")
-        mask_picture(
-            {name: (selected.indices.get(name, torch.empty(0)).tolist(), size) for name, size in sizes.items()}, folder / "mask.png"
-        )
-        write_json(folder / "report.json", _report(selected, sizes, classifier, cut, settings))
+        places = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
+        mask_picture(places, selected.shape, folder / "mask.png")
+        write_json(folder / "report.json", _report(selected, sizes, classifier, settings))
 
 
 def new_classifier(layout: Layout, settings: Settings) -> Classifier:
@@ -53,27 +51,32 @@ def new_classifier(layout: Layout, settings: Settings) -> Classifier:
         base_folder(layout, settings), layout.vocabulary / "tokenizer", settings.base.pooling, labels, settings.data.seed
     )
     classifier.encoder.requires_grad_(False)
+    if settings.data.separator is not None:
+        classifier.expect(targets(load_labels(layout, "train"), labels, settings.data.separator))
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def frozen_inputs(layout: Layout, settings: Settings, classifier: Classifier, part: Examples, cut: int, base: str) -> Inputs:
-    """The part's texts with the states below `cut` computed once, or found from an earlier stage or run of base hash `base`."""
+def frozen_inputs(layout: Layout, settings: Settings, classifier: Classifier, part: str, cut: int, base: str) -> Inputs:
+    """The part's texts, streamed, with the states below `cut` computed once, or found from an earlier stage or run of base hash `base`."""
     folder = layout.vocabulary / "tokenizer"
     device = next(classifier.parameters()).device
-    inputs = Inputs(tokenized(load_tokenizer(folder), part.texts, settings.base.max_length), device)
+    path, tokenizer = layout.split / f"{part}.jsonl", load_tokenizer(folder)
+    inputs = Inputs.streamed(path, tokenizer, settings.base.max_length, layout.prefix, device=device)
     pieces = (folder / "pieces.json").read_text(encoding="utf-8")
     return inputs.freeze(classifier, cut, layout.prefix, prefix_key(inputs, cut, base, pieces))
 
 
-def _report(selected: Mask, sizes: dict[str, int], classifier: Classifier, cut: int, settings: Settings) -> dict[str, Any]:
+def _report(selected: Mask, sizes: dict[str, int], classifier: Classifier, settings: Settings) -> dict[str, Any]:
+    first, cut = first_layer(classifier, settings.mask), cut_layer(classifier, settings.mask)
     names = {id(module): name for name, module in classifier.encoder.named_modules()}
     layers = []
-    for i, layer in list(enumerate(layers_of(classifier.encoder)))[cut:]:
+    for i, layer in list(enumerate(layers_of(classifier.encoder)))[first:]:
         inside = [name for name in sizes if name.startswith(f"{names[id(layer)]}.")]
         chosen = sum(len(selected.indices.get(name, ())) for name in inside)
         layers.append({"layer": i, "selected": chosen, "of": sum(sizes[name] for name in inside)})
     return {
-        "shape": selected.shape,
+        "shape": settings.mask.shape,
+        "unit": selected.shape,
         "score": settings.mask.score,
         "budget": settings.mask.budget,
         "cut": cut,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from tokensieve.dataset import PARTS, Examples, part_files, read_examples
+import sys
+
+from tokensieve.dataset import PARTS, Examples, part_files, read_examples, rows
 from tokensieve.folder import replaced, write_json
+from tokensieve.labels import classes
 from tokensieve.layout import Layout
 from tokensieve.settings import Settings
 from tokensieve.splits import deal, refuse_untrainable
@@ -12,16 +15,21 @@ from tokensieve.splits import deal, refuse_untrainable
 def split(layout: Layout, settings: Settings) -> None:
     """Write the parts as JSONL, the labels, and the numbers of rows."""
     parts = {
-        name: read_examples(path, settings.data.text, None if name == "oos" else settings.data.label)
+        name: read_examples(path, settings.data.text, None if name == "oos" else settings.data.label, settings.data.separator)
         for name, path in part_files(layout.raw).items()
     }
-    dealt, dropped = deal(parts, settings.split, settings.data.seed, settings.data.shots)
-    refuse_untrainable(dealt)
+    dealt, dropped = deal(parts, settings.split, settings.data.seed, settings.data.shots, settings.data.separator)
+    refuse_untrainable(dealt, settings.data.separator)
     with replaced(layout.split) as folder:
         for name, examples in dealt.items():
             examples.save(folder / f"{name}.jsonl")
-        write_json(folder / "labels.json", sorted(set(dealt["train"].labels)))
+        write_json(folder / "labels.json", classes(dealt["train"].labels, settings.data.separator))
         write_json(folder / "report.json", {name: len(examples) for name, examples in dealt.items()} | {"dropped": dropped})
+
+
+def load_labels(layout: Layout, name: str) -> list[str]:
+    """The labels of a part, without its texts: 8 bytes a text."""
+    return [sys.intern(str(values[0])) for _, values in rows(layout.split / f"{name}.jsonl", ["label"])]
 
 
 def load_part(layout: Layout, name: str) -> Examples:

@@ -16,8 +16,8 @@ def summary(layout: Layout, seconds: dict[str, float | None]) -> dict[str, Any]:
     vocabulary, registration = read_json(layout.vocabulary / "report.json"), read_json(layout.registration / "registration.json")
     manifest = Manifest.load(layout.onnx)
     return {
-        **{key: evaluation[key] for key in ("test_accuracy", "test_macro_f1", "test_ece", "test_ece_before")},
-        **{key: evaluation[key] for key in ("temperature", "threshold", "coverage", "accepted_accuracy", "oos_recall")},
+        # The numbers, and None for those that could not be measured: not the tables by class.
+        **{key: value for key, value in evaluation.items() if not isinstance(value, (dict, list))},
         "rows": {name: split[name] for name in ("train", "validation", "test")},
         "trained_parameters": mask["trained_parameters"],
         "total_parameters": mask["total_parameters"],

@@ -28,8 +28,9 @@ from great_expectations.render.view.view import DefaultJinjaSectionView
 from tokensieve.dataset import PARTS, Examples, part_files, read_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, replaced, write_json
+from tokensieve.labels import classes
 from tokensieve.layout import Layout
-from tokensieve.quality import known_labels, measures, rules
+from tokensieve.quality import by_label, class_measures, known_labels, measures, rules
 from tokensieve.settings import CHECKS, Settings
 
 ROWS, CHARACTERS = 20, 200  # what the report shows of the rows at fault
@@ -60,8 +61,10 @@ BODY
 
 @dataclass(frozen=True)
 class Subject:
-    """What one suite looks at: a part, or the champion's labels, which are looked for in train."""
+    """What one suite looks at: a part, the classes of a part whose texts have several labels, or the champion's labels, which are
+    looked for in train. `name` tells them apart: a part has its own name."""
 
+    name: str
     part: str
     file: str
     examples: Examples
@@ -69,13 +72,23 @@ class Subject:
     unread: str = ""
 
     @property
+    def whole(self) -> bool:
+        """Whether it is a part as it stands in the file."""
+        return self.name == self.part
+
+    @property
+    def places(self) -> list[int]:
+        """A number for each example, by which it is found again: two classes may stand in one row."""
+        return self.examples.rows if self.whole else list(range(len(self.examples)))
+
+    @property
     def columns(self) -> dict[str, Sequence[object]]:
         """Columns by name. Lone surrogates are escaped: Arrow, which holds the texts, refuses them."""
         if self.unread:
             return {}
-        texts = {"text": self.examples.texts} | ({"label": self.examples.labels} if self.examples.labels else {})
+        texts = {"text": self.examples.texts} | ({"label": self.examples.labels} if self.examples.labels or not self.whole else {})
         printable = {name: [_printable(cell) or None for cell in cells] for name, cells in texts.items()}
-        return {"row": self.examples.rows, **printable, **{check: pd.array(cells, dtype="Int64") for check, cells in self.numbers.items()}}
+        return {"row": self.places, **printable, **{check: pd.array(cells, dtype="Int64") for check, cells in self.numbers.items()}}
 
 
 def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
@@ -93,17 +106,17 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     source = context.data_sources.add_pandas("raw")
     results, checks = {}, []
     for subject in subjects:
-        batch = source.add_dataframe_asset(subject.part).add_batch_definition_whole_dataframe("all")
-        results[subject.part] = batch.get_batch({"dataframe": pd.DataFrame(subject.columns)}).validate(
+        batch = source.add_dataframe_asset(subject.name).add_batch_definition_whole_dataframe("all")
+        results[subject.name] = batch.get_batch({"dataframe": pd.DataFrame(subject.columns)}).validate(
             _suite(subject, settings),
             result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["row"], "partial_unexpected_count": ROWS},
         )
-        checks += _checks(subject, results[subject.part], settings)
+        checks += _checks(subject, results[subject.name], settings)
     failed = [check for check in checks if not check["passed"]]
     errors = [check for check in failed if check["severity"] == "error"]
     report = {
-        "rows": {subject.part: len(subject.examples) for subject in subjects if subject.part in PARTS},
-        "classes": len(set(subjects[0].examples.labels) - {""}),
+        "rows": {subject.part: len(subject.examples) for subject in subjects if subject.whole},
+        "classes": len(set(classes(subjects[0].examples.labels, settings.data.separator)) - {""}),
         "checks": checks,
         "errors": len(errors),
         "warnings": len(failed) - len(errors),
@@ -118,26 +131,31 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
 
 
 def _subjects(layout: Layout, settings: Settings) -> list[Subject]:
-    files = part_files(layout.raw)
+    files, separator = part_files(layout.raw), settings.data.separator
     examples: dict[str, Examples] = {}
     unread: dict[str, str] = {}
     for part, path in files.items():
         try:
-            examples[part] = read_examples(path, settings.data.text, None if part == "oos" else settings.data.label)
+            examples[part] = read_examples(path, settings.data.text, None if part == "oos" else settings.data.label, separator)
         except InputError as error:
             unread[part] = str(error)
     champion = read_json(layout.champion).get("labels", []) if layout.champion.exists() else []
     subjects = [
-        Subject(part, files[part].name, Examples(), {}, unread[part])
+        Subject(part, part, files[part].name, Examples(), {}, unread[part])
         if part in unread
-        else Subject(part, files[part].name, examples[part], measures(part, examples, champion))
+        else Subject(part, part, files[part].name, examples[part], measures(part, examples, champion, separator))
         for part in PARTS
         if part in files
     ]
+    trained = classes(examples["train"].labels, separator) if "train" in examples else []
+    if separator is not None:
+        for part in [part for part in PARTS if part in examples and part != "oos"]:
+            own = by_label(examples[part], separator)
+            subjects.append(Subject(f"labels of {part}", part, files[part].name, own, class_measures(part, own.labels, trained, champion)))
     if champion and "train" in examples:
-        numbers = {"vanished_label": known_labels(champion, examples["train"].labels)}
+        numbers = {"vanished_label": known_labels(champion, trained)}
         labels = Examples([""] * len(champion), champion, list(range(len(champion))))
-        subjects.append(Subject("champion", files["train"].name, labels, numbers))
+        subjects.append(Subject("champion", "train", files["train"].name, labels, numbers))
     return subjects
 
 
@@ -155,12 +173,12 @@ def _suite(subject: Subject, settings: Settings) -> gx.ExpectationSuite:
         for check, rule in rules(settings.validate, subject.part).items()
         if check in subject.numbers
     ]
-    if subject.part in PARTS:
+    if subject.whole:
         columns = ["text"] if subject.part == "oos" else ["text", "label"]
         expectations.append(
             ExpectTableColumnsToMatchSet(column_set=columns, exact_match=False, severity=severities["columns"], meta={"check": "columns"})
         )
-    if subject.part == "train" and not subject.unread:
+    if subject.name == ("train" if settings.data.separator is None else "labels of train") and not subject.unread:
         expectations.append(
             ExpectColumnUniqueValueCountToBeBetween(
                 column="label",
@@ -170,7 +188,7 @@ def _suite(subject: Subject, settings: Settings) -> gx.ExpectationSuite:
                 meta={"check": "classes"},
             )
         )
-    return gx.ExpectationSuite(subject.part, expectations)
+    return gx.ExpectationSuite(subject.name, expectations)
 
 
 def _stops(subject: Subject, check: str, settings: Settings) -> bool:
@@ -184,7 +202,7 @@ def _stops(subject: Subject, check: str, settings: Settings) -> bool:
 
 def _checks(subject: Subject, result: ExpectationSuiteValidationResult, settings: Settings) -> list[dict[str, Any]]:
     """The report's entries for one suite, in the order of `CHECKS`."""
-    place = {row: i for i, row in enumerate(subject.examples.rows)}
+    place = {number: i for i, number in enumerate(subject.places)}
     checks = {}
     for outcome in result.results:
         config = outcome.expectation_config
@@ -194,7 +212,7 @@ def _checks(subject: Subject, result: ExpectationSuiteValidationResult, settings
         indices = [place[cells["row"]] for cells in outcome.result.get("partial_unexpected_index_list", [])]
         check = {
             "name": config.meta["check"],
-            "part": subject.part if subject.part in PARTS else "train",
+            "part": subject.part,
             "severity": "error" if config.severity == FailureSeverity.CRITICAL else "warning",
             "passed": bool(outcome.success),
             "count": outcome.result.get("unexpected_count", int(not outcome.success)),
@@ -207,7 +225,7 @@ def _checks(subject: Subject, result: ExpectationSuiteValidationResult, settings
 def _row(subject: Subject, i: int) -> dict[str, Any]:
     own = subject.examples
     return {
-        "row": own.rows[i] if subject.part in PARTS else None,
+        "row": None if subject.name == "champion" else own.rows[i],
         "text": _printable(own.texts[i][:CHARACTERS]),
         "label": _printable(own.labels[i][:CHARACTERS]) if own.labels else "",
     }
@@ -219,8 +237,8 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings) -> 
     if name == "columns":
         return subject.unread or f"{subject.file}, columns: all there"
     if name == "classes":
-        classes = sorted(set(subject.examples.labels) - {""})
-        shown = f"1 class, {excerpt(classes[0], 40)}" if len(classes) == 1 else f"{len(classes):,} classes"
+        found = sorted(set(subject.examples.labels) - {""})
+        shown = f"1 class, {excerpt(found[0], 40)}" if len(found) == 1 else f"{len(found):,} classes"
         remedy = "" if check["passed"] else f"; is column '{settings.data.label}' (data.label) the one with the labels?"
         return f"{subject.file}, classes: {shown}; allowed: 2 to {most:,} (validate.max_classes){remedy}"
     rule = rules(settings.validate, subject.part)[name]

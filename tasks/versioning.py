@@ -93,7 +93,10 @@ def incoming(data: str, test: str | None = None) -> dict[str, Path]:
 
 def check(found: dict[str, Path], columns: Data) -> dict[str, int]:
     """The rows of each file to take in. Raises InputError as `read_examples`."""
-    return {name: len(read_examples(path, columns.text, None if name == "oos" else columns.label)) for name, path in found.items()}
+    return {
+        name: len(read_examples(path, columns.text, None if name == "oos" else columns.label, columns.separator))
+        for name, path in found.items()
+    }
 
 
 def version(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> str:

@@ -25,7 +25,7 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
     """Write the constructs, the tokenizer, and what the extension saves."""
     chosen = settings.vocabulary
     train = load_part(layout, "train")
-    constructs = mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count)
+    constructs = mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count, settings.data.separator)
     before = load_tokenizer(base_folder(layout, settings))
     added = additions(before, constructs, chosen.extend) if chosen.extend else {}
     with replaced(layout.vocabulary) as folder:
@@ -33,7 +33,7 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
         write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])
         report: dict[str, Any] = {
             "constructs": len(constructs),
-            "added": list(added),
+            "added": [after.convert_tokens_to_string([token]) for token in added],
             "tokens_before": sum(map(len, before(train.texts)["input_ids"])),
             "tokens_after": sum(map(len, after(train.texts)["input_ids"])),
             "per_class": per_class(constructs),

@@ -47,8 +47,27 @@ class Classifier(nn.Module):
         weights = mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
+    @torch.no_grad()
+    def expect(self, targets: Tensor) -> None:
+        """Let the head start from how frequent each label is in `targets`, float32 [texts, classes] of 0 and 1: its bias is the log
+        odds of the label (Lin et al. 2017, arXiv 1708.02002, section 3.3).
+
+        From even odds the first steps push all labels down, and Adam's second moments remember these gradients: rare labels are
+        then hardly learned.
+        """
+        having = targets.sum(0) + 0.5
+        self.head.bias.copy_((having / (len(targets) + 1 - having)).log())
+
     def prefix(self, ids: Tensor, mask: Tensor, cut: int) -> Tensor:
         """The states [batch, length, width] that enter layer `cut`; for `cut` the number of layers, those that leave the last."""
+        return self._entering(cut, input_ids=ids, attention_mask=mask)
+
+    def between(self, states: Tensor, mask: Tensor, start: int, cut: int) -> Tensor:
+        """The states that enter layer `cut` from those that enter layer `start`, below it."""
+        with _replayed(layers_of(self.encoder), states, start):
+            return self._entering(cut, inputs_embeds=states, attention_mask=mask)
+
+    def _entering(self, cut: int, **inputs: Tensor) -> Tensor:
         layers = layers_of(self.encoder)
         caught: list[Tensor] = []
         if cut < len(layers):
@@ -56,7 +75,7 @@ class Classifier(nn.Module):
         else:
             hook = layers[-1].register_forward_hook(lambda _, __, output: caught.append(_states(output)))
         try:
-            self.encoder(input_ids=ids, attention_mask=mask)
+            self.encoder(**inputs)
         except _Caught:
             pass
         finally:

@@ -1,4 +1,4 @@
-"""Labelled texts: read from CSV, TSV, JSONL or Parquet, kept between stages as JSONL.
+"""Labelled texts: read from CSV, TSV, JSONL, Parquet or Arrow, kept between stages as JSONL.
 
 Files are refused with the row at fault named; rows are numbered from 1, the header not counted.
 What is wrong with the texts themselves is `quality.py`'s business.
@@ -14,10 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.labels import joined, names_of
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow")
+TYPED = (".parquet", ".arrow")
+BATCH = 4096  # rows that are made Python's objects at a time
 PARTS = ("train", "validation", "test", "oos")
 
 # What the csv module says, and what it means to a person.
@@ -34,7 +38,8 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 class Examples:
     """Texts with their labels and the row each stood in (1 is the first below the header).
 
-    `labels` is empty for texts without labels (out of scope).
+    `labels` is empty for texts without labels (out of scope). Where a text may have several labels, or none, its label is the
+    string that `labels.joined` makes of them.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -92,15 +97,32 @@ def part_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_examples(path: Path, text: str = "text", label: str | None = "label") -> Examples:
-    """Read a file of labelled texts; with `label` None, of texts alone.
+def read_examples(path: Path, text: str = "text", label: str | None = "label", separator: str | None = None) -> Examples:
+    """Read a file of labelled texts; with `label` None, of texts alone; with `separator`, of texts with any number of labels.
 
-    Labels keep their spelling; whole numbers are taken as names, empty labels stay empty. Parquet tells texts from numbers, so
-    there a text is a name whatever it looks like, and 3.0, as a whole number beside an absent one is written, is 3.
+    Labels keep their spelling; whole numbers are taken as names, empty labels stay empty. Parquet and Arrow tell texts from numbers,
+    so there a text is a name whatever it looks like, and 3.0, as a whole number beside an absent one is written, is 3.
 
     Raises:
-        InputError: missing or empty file, unknown format, a column that is not there, a row that cannot be read, labels
-            that are fractions.
+        InputError: as `rows`, or labels that are fractions.
+    """
+    typed = path.suffix.lower() in TYPED
+    found = Examples()
+    for number, values in rows(path, [text] if label is None else [text, label]):
+        found.texts.append("" if values[0] is None else str(values[0]))
+        found.rows.append(number)
+        if label is not None:
+            found.labels.append(_label(path, number, label, values[1], typed, separator))
+    return found
+
+
+def rows(path: Path, columns: list[str]) -> Iterator[tuple[int, list[object]]]:
+    """The rows of a file one by one, from 1, with their values in `columns`, of which the first holds texts.
+
+    A few thousand rows at most are in memory at a time.
+
+    Raises:
+        InputError: missing or empty file, unknown format, a column that is not there, a row that cannot be read.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; give a {', '.join(FORMATS)} file or a folder with train and test files")
@@ -109,20 +131,18 @@ def read_examples(path: Path, text: str = "text", label: str | None = "label") -
         raise InputError(f"{path} has the ending {excerpt(suffix)}; allowed: {', '.join(FORMATS)}")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; it needs a header and at least one row")
-    reader = {".csv": _delimited, ".tsv": _delimited, ".jsonl": _jsonl, ".parquet": _parquet}[suffix]
-    wanted = [text] if label is None else [text, label]
-    texts, labels, rows = [], [], []
-    for number, values in reader(path, wanted):
-        texts.append("" if values[0] is None else str(values[0]))
-        rows.append(number)
-        if label is not None:
-            labels.append(_label(path, number, label, values[1], suffix == ".parquet"))
-    if not texts:
+    reader = {".csv": _delimited, ".tsv": _delimited, ".jsonl": _jsonl, ".parquet": _typed, ".arrow": _typed}[suffix]
+    number = 0
+    for number, values in reader(path, columns):
+        yield number, values
+    if not number:
         raise InputError(f"{path} holds a header and no row; it needs at least one")
-    return Examples(texts, labels, rows)
 
 
-def _label(path: Path, row: int, column: str, value: object, typed: bool) -> str:
+def _label(path: Path, row: int, column: str, value: object, typed: bool, separator: str | None) -> str:
+    if separator is not None:
+        parts = names_of(value, separator) if isinstance(value, str) else [value]
+        return joined({_label(path, row, column, part, typed, None) for part in parts} - {""}, separator)
     if value is None or (isinstance(value, (float, Decimal)) and math.isnan(value)):
         return ""
     if typed and isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
@@ -229,26 +249,51 @@ def _jsonl(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
             yield number, [row[column] for column in wanted]
 
 
-def _parquet(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
+def _typed(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
     import pyarrow
-    import pyarrow.parquet
 
     number = 0
     try:
-        table = pyarrow.parquet.ParquetFile(path)
-        _columns(path, table.schema_arrow.names, wanted)
-        if not _is_text(table.schema_arrow.field(wanted[0]).type):
-            raise InputError(f"{path}: column '{wanted[0]}' holds {table.schema_arrow.field(wanted[0]).type}; give texts")
+        schema, batches = _record_batches(path, wanted)
+        _columns(path, schema.names, wanted)
+        if not _is_text(schema.field(wanted[0]).type):
+            raise InputError(f"{path}: column '{wanted[0]}' holds {schema.field(wanted[0]).type}; give texts")
         for column in wanted[1:]:
-            if not _is_label(table.schema_arrow.field(column).type):
-                raise InputError(f"{path}: column '{column}' holds {table.schema_arrow.field(column).type}; give names or whole numbers")
-        for batch in table.iter_batches(columns=wanted):
-            for values in zip(*(batch.column(column).to_pylist() for column in wanted), strict=True):
-                number += 1
-                yield number, list(values)
+            if not _is_label(schema.field(column).type):
+                raise InputError(f"{path}: column '{column}' holds {schema.field(column).type}; give names or whole numbers")
+        for batch in batches:
+            # A batch may be the whole file: as Arrow it is mapped, as Python's objects it is not.
+            for start in range(0, batch.num_rows, BATCH):
+                part = batch.slice(start, BATCH)
+                for values in zip(*(part.column(column).to_pylist() for column in wanted), strict=True):
+                    number += 1
+                    yield number, list(values)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a Parquet file, or a damaged one, after row {number} ({reason}); write it again") from None
+        reason, kind = str(error).splitlines()[0], path.suffix.lower()[1:].capitalize()
+        raise InputError(f"{path} is no {kind} file, or a damaged one, after row {number} ({reason}); write it again") from None
+
+
+def _record_batches(path: Path, columns: list[str]) -> tuple[Any, Iterator[Any]]:
+    """The schema and the record batches of a Parquet file, or of an Arrow file in either of its formats."""
+    import pyarrow.parquet
+
+    if path.suffix.lower() == ".parquet":
+        file = pyarrow.parquet.ParquetFile(path, buffer_size=2**20)
+        return file.schema_arrow, file.iter_batches(BATCH, columns=columns)
+    source = pyarrow.memory_map(str(path))
+    try:
+        whole = pyarrow.ipc.open_file(source)
+        return whole.schema, (_sound(whole.get_batch(i)) for i in range(whole.num_record_batches))
+    except pyarrow.ArrowInvalid:
+        source.seek(0)
+        stream = pyarrow.ipc.open_stream(source)
+        return stream.schema, map(_sound, stream)
+
+
+def _sound(batch: Any) -> Any:
+    """`batch`, unless it is damaged: Arrow reads what is mapped as it stands, and a wrong offset ends the process."""
+    batch.validate(full=True)
+    return batch
 
 
 def _is_text(kind: object) -> bool:

@@ -1,27 +1,35 @@
 """Tokenized texts as batches for training: token ids, or the cached states that enter the first trained layer.
 
-The states below a cut never change while training, so they are computed once (step 5 of the method). They are kept
-unpadded, one after the other, in memory or in a file that the system pages in.
+The states below a cut never change while training, so they are computed once (step 5 of the method). Ids and states are kept
+unpadded, one text after the other, in memory or in files that the system pages in and out: then memory holds 16 bytes a text.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from array import array
-from collections.abc import Collection, Iterator, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
+from tokensieve import processes
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import marked
+from tokensieve.dataset import rows
+from tokensieve.errors import InputError
+from tokensieve.manifest import sha256
 
 TOKENS_A_BATCH = 4096
+CHUNK = 4096  # texts that are tokenized at once, when they are streamed
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,13 @@ class Batch:
         if self.states is None:
             return classifier.encoder(input_ids=self.ids, attention_mask=self.mask).last_hidden_state
         return classifier.suffix(self.states, self.mask, self.cut)
+
+    def entering(self, classifier: Classifier, cut: int) -> Tensor:
+        """The states [batch, length, width] that enter layer `cut`, at or above that of the batch."""
+        if self.states is None:
+            assert self.ids is not None
+            return classifier.prefix(self.ids, self.mask, cut)
+        return classifier.between(self.states, self.mask, self.cut, cut)
 
     def features(self, classifier: Classifier) -> Tensor:
         """One vector a text, [batch, width]."""
@@ -75,19 +90,55 @@ def by_length(lengths: Sequence[int], tokens: int = TOKENS_A_BATCH) -> Iterator[
 
 
 class Inputs:
-    """Texts as token ids, each of at least one token, served as padded batches on `device`."""
+    """Texts as token ids, each of at least one token, served as padded batches on `device`.
 
-    def __init__(self, ids: list[list[int]], device: torch.device | str = "cpu") -> None:
-        self.ids = ids
-        self.lengths = [len(tokens) for tokens in ids]
-        self.device = torch.device(device)
-        self.cut = 0
-        self.key = ""
-        self._states: Tensor | None = None
-        self._starts = torch.tensor([0, *self.lengths]).cumsum(0).tolist()
+    `lengths` are the texts' numbers of tokens, `keys` the names of the files that the texts are served from (see `forget`).
+    """
+
+    def __init__(self, ids: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> None:
+        tokens = np.fromiter(chain.from_iterable(ids), np.int32)
+        self._hold(torch.from_numpy(tokens), [len(text) for text in ids], (), device)
+
+    def _hold(self, tokens: Tensor, lengths: list[int], keys: tuple[str, ...], device: torch.device | str) -> None:
+        self.lengths, self.keys, self.device, self.cut = lengths, keys, torch.device(device), 0
+        self._tokens, self._states = tokens, torch.empty(0)
+        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+    @classmethod
+    def streamed(
+        cls,
+        path: Path,
+        tokenizer: PreTrainedTokenizerFast,
+        max_length: int,
+        folder: Path,
+        text: str = "text",
+        device: torch.device | str = "cpu",
+    ) -> Inputs:
+        """The texts in the column `text` of a file in one of `dataset.FORMATS`, as `tokenized` gives them; "" for an absent one.
+
+        They are read and tokenized a few thousand at a time, and their ids kept in `folder`, where a later call finds them again.
+
+        Raises:
+            InputError: the file cannot be read, as `dataset.rows`.
+        """
+        key = _key(sha256(path), tokenizer.backend_tokenizer.to_str(), str(max_length), text)
+        tokens, lengths = folder / f"{key}.ids", folder / f"{key}.lengths"
+        if not processes.everywhere(lengths.exists()) and processes.rank_here() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_tokens((str(values[0] or "") for _, values in rows(path, [text])), tokenizer, max_length, tokens, lengths)
+        processes.everywhere()
+        sizes = np.fromfile(lengths, np.int32)
+        inputs = cls.__new__(cls)
+        mapped = torch.from_file(str(tokens), shared=False, size=int(sizes.sum(dtype=np.int64)), dtype=torch.int32)
+        inputs._hold(mapped, sizes.tolist(), (key,), device)
+        return inputs
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.lengths)
+
+    def tokens(self, index: int) -> Tensor:
+        """The token ids of one text, int32 [length]."""
+        return self._tokens[self._starts[index] : self._starts[index + 1]]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The texts at `indices`, padded on the right to the longest of them."""
@@ -95,10 +146,10 @@ class Inputs:
         mask = torch.zeros(len(indices), longest, dtype=torch.int64)
         for row, index in enumerate(indices):
             mask[row, : self.lengths[index]] = 1
-        if self._states is None:
+        if self.cut == 0:
             ids = torch.zeros(len(indices), longest, dtype=torch.int64)
             for row, index in enumerate(indices):
-                ids[row, : self.lengths[index]] = torch.tensor(self.ids[index])
+                ids[row, : self.lengths[index]] = self.tokens(index)
             return Batch(ids.to(self.device), None, mask.to(self.device), 0)
         states = self._states.new_zeros(len(indices), longest, self._states.shape[1])
         for row, index in enumerate(indices):
@@ -107,45 +158,59 @@ class Inputs:
 
     @torch.inference_mode()
     def freeze(self, classifier: Classifier, cut: int, folder: Path | None = None, key: str = "") -> Inputs:
-        """Compute the states that enter layer `cut` once; batches are served from them from now on.
+        """The same texts, whose batches are served from the states that enter layer `cut`, computed now.
 
         With `folder`, the states are kept there in a file under `key`, which must name all they depend on, and found
-        again. Without, they are held in memory.
+        again; several processes on a machine compute a share each and have one file. Without, they are held in memory, by each
+        process for itself.
+
+        Raises:
+            InputError: the disk has no room for them.
         """
-        if cut == 0:
+        if cut == self.cut:
             return self
-        self.key = key
-        width, total = classifier.encoder.config.hidden_size, self._starts[-1]
-        done = folder / f"{key}.json" if folder else None
-        if folder and done:
+        frozen = copy.copy(self)
+        frozen.cut = cut
+        width, total = classifier.encoder.config.hidden_size, int(self._starts[-1])
+        batches = list(by_length(self.lengths))
+        if folder:
+            key = _here(key)
+            frozen.keys = (*self.keys, key)
+            path, done = folder / f"{key}.f32", folder / f"{key}.json"
             folder.mkdir(parents=True, exist_ok=True)
             # Mapping makes the file, or makes it longer: whether it is whole is asked before.
-            whole = done.exists() and _size(folder / f"{key}.f32") == total * width * 4
-            states = _mapped(folder / f"{key}.f32", total, width)
+            whole = done.exists() and _size(path) == total * width * 4
+            if not whole:
+                _refuse_if_full(path, total * width * 4, f"the states of {len(self):,} texts below layer {cut}")
+            whole = processes.everywhere(whole)
+            frozen._states = torch.from_file(str(path), shared=True, size=total * width, dtype=torch.float32).view(total, width)
             if whole:
-                self._states, self.cut = states, cut
-                return self
+                return frozen
+            batches = list(processes.share_here(batches))
         else:
-            states = torch.empty(total, width)
-        with tqdm(total=len(self), desc=f"computing layers 0-{cut - 1} once", unit="text", leave=False, disable=None) as bar:
-            for indices in by_length(self.lengths):
+            frozen._states = torch.empty(total, width)
+        texts = sum(map(len, batches))
+        with tqdm(
+            total=texts, desc=f"computing layers {self.cut}-{cut - 1} once", unit="text", leave=False, disable=processes.hidden()
+        ) as bar:
+            for indices in batches:
                 batch = self.batch(indices)
-                assert batch.ids is not None
-                hidden = classifier.prefix(batch.ids, batch.mask, cut).float().cpu()
+                hidden = batch.entering(classifier, cut).float().cpu()
                 for row, index in enumerate(indices):
-                    states[self._starts[index] : self._starts[index + 1]] = hidden[row, : self.lengths[index]]
+                    frozen._states[self._starts[index] : self._starts[index + 1]] = hidden[row, : self.lengths[index]]
                 bar.update(len(indices))
-        if done:
-            done.write_text(json.dumps({"texts": len(self), "tokens": total, "width": width, "cut": cut}) + "\n", encoding="utf-8")
-        self._states, self.cut = states, cut
-        return self
+        processes.everywhere()
+        if folder and processes.rank_here() == 0:
+            facts = {"texts": len(self), "tokens": total, "width": width, "cut": cut}
+            done.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        return frozen
 
 
 def prefix_key(inputs: Inputs, cut: int, *origins: str) -> str:
     """The name under which `freeze` keeps states: a hash of the token ids, the cut and what else they come from."""
     digest = hashlib.sha256(json.dumps([cut, *origins]).encode())
-    for tokens in inputs.ids:
-        digest.update(array("q", tokens).tobytes() + b"\0")
+    digest.update(np.array(inputs.lengths, np.int32).data)
+    digest.update(inputs._tokens.numpy().data)
     return digest.hexdigest()[:32]
 
 
@@ -160,5 +225,34 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _mapped(path: Path, rows: int, width: int) -> Tensor:
-    return torch.from_file(str(path), shared=True, size=rows * width, dtype=torch.float32).view(rows, width)
+def _key(*origins: str) -> str:
+    return _here(hashlib.sha256(json.dumps(origins).encode()).hexdigest()[:32])
+
+
+def _here(key: str) -> str:
+    """`key` for the files of this machine: on a disk that several share, each maps files of its own, since others' show up late."""
+    return f"{key}-{processes.machine()}" if processes.machine() else key
+
+
+def _write_tokens(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, max_length: int, path: Path, lengths: Path) -> None:
+    """Write token ids, then the numbers of tokens: where these are, both are whole. int32, one text after the other."""
+    texts = iter(texts)
+    beside = [file.with_name(f"{file.name}.tmp") for file in (path, lengths)]
+    with beside[0].open("wb") as ids, beside[1].open("wb") as sizes, tqdm(desc="tokenizing", unit="text", leave=False, disable=None) as bar:
+        while chunk := list(islice(texts, CHUNK)):
+            found = tokenized(tokenizer, chunk, max_length)
+            np.fromiter(chain.from_iterable(found), np.int32).tofile(ids)
+            np.array([len(text) for text in found], np.int32).tofile(sizes)
+            bar.update(len(chunk))
+    beside[0].replace(path)
+    beside[1].replace(lengths)
+
+
+def _refuse_if_full(path: Path, size: int, what: str) -> None:
+    """Refuse to make a file for which there is no room: a mapped one would end the process without a word."""
+    free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
+    if size > free:
+        raise InputError(
+            f"{path}: {what} take {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; make room, "
+            "or set mask.frozen=0, which keeps no states and computes all layers in every epoch"
+        )

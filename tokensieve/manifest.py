@@ -15,7 +15,7 @@ from typing import Any
 
 from tokensieve.errors import InputError, excerpt
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
@@ -28,6 +28,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_length": (lambda v: type(v) is int and v >= 4, "a whole number, at least 4"),
     "data_hash": (lambda v: isinstance(v, str), "text"),
     "base": (lambda v: isinstance(v, str), "text"),
+    "thresholds": (lambda v: isinstance(v, list) and all(_number(x) and 0 < x < 1 for x in v), "a list of numbers between 0 and 1"),
     "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
     "files": (lambda v: isinstance(v, dict) and v.keys() >= {MODEL, TOKENIZER}, f"hashes of at least {MODEL} and {TOKENIZER}"),
 }
@@ -35,7 +36,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands in `manifest.json`. `files` holds a SHA-256 by file name; `save` fills it in."""
+    """What stands in `manifest.json`. `files` holds a SHA-256 by file name; `save` fills it in.
+
+    `thresholds`: for a model that gives any number of labels, the probability from which each is given; empty for one that gives one.
+    `threshold`: the confidence below which an answer, of either kind, is uncertain.
+    """
 
     labels: tuple[str, ...]
     temperature: float
@@ -45,6 +50,7 @@ class Manifest:
     base: str
     parity: Mapping[str, float]
     files: Mapping[str, str] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write `folder`'s manifest, beside and then renamed, with the hashes of its files as they stand now.
@@ -79,7 +85,10 @@ class Manifest:
                 raise InputError(f"{path} is missing, though {NAME} lists it; copy the whole folder again")
             if sha256(path) != expected:
                 raise InputError(f"{path} is not the file that {NAME} lists (its SHA-256 differs); copy the whole folder again")
-        return cls(**values | {"labels": tuple(values["labels"])})
+        if len(values["thresholds"]) not in (0, len(values["labels"])):
+            numbers = f"{len(values['thresholds'])} thresholds for {len(values['labels'])} labels"
+            raise InputError(f"{folder / NAME} holds {numbers}; export the model again")
+        return cls(**values | {name: tuple(values[name]) for name in ("labels", "thresholds")})
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The mask: which rows or columns of which linear layers are trained, under a budget of weights."""
+"""The mask: which rows, columns or entries of which linear layers are trained, under a budget of weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -14,20 +15,28 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mask:
-    """Selected indices (int64, ascending) by module name; `shape` says whether they are rows or columns."""
+    """Selected indices (int64, ascending) by module name; `shape` says of what: "rows", "columns" or "entries".
+
+    Entries of a weight [out, in] are counted row by row: entry i stands at row i // in, column i % in.
+    """
 
     shape: str
     indices: dict[str, Tensor]
 
     def save(self, path: Path) -> None:
-        """Write as safetensors, indices as int32."""
-        save_file({name: chosen.to(torch.int32) for name, chosen in self.indices.items()}, path, metadata={"shape": self.shape})
+        """Write as safetensors, a module's indices as int32 if all of them fit, else as int64."""
+        save_file({name: _small(chosen) for name, chosen in self.indices.items()}, path, metadata={"shape": self.shape})
 
     @classmethod
     def load(cls, path: Path) -> Mask:
         """What `save` wrote."""
         with safe_open(path, "pt") as file:
             return cls(file.metadata()["shape"], {name: file.get_tensor(name).long() for name in sorted(file.keys())})
+
+
+def units(weight: Tensor, shape: str) -> int:
+    """How many rows, columns or entries a weight [out, in] has: what the indices of a mask of `shape` count."""
+    return {"rows": weight.shape[0], "columns": weight.shape[1], "entries": weight.numel()}[shape]
 
 
 def select(scores: Mapping[str, Tensor], sizes: Mapping[str, int], budget: int, shape: str = "rows") -> Mask:
@@ -38,16 +47,55 @@ def select(scores: Mapping[str, Tensor], sizes: Mapping[str, int], budget: int, 
     """
     names = sorted(scores)
     density = torch.cat([scores[name].double() / sizes[name] for name in names])
-    module = torch.cat([torch.full((len(scores[name]),), i) for i, name in enumerate(names)])
-    index = torch.cat([torch.arange(len(scores[name])) for name in names])
     order = torch.sort(density, descending=True, stable=True).indices
-    weights = torch.tensor([sizes[name] for name in names])[module[order]]
+    weights = torch.cat([torch.full((len(scores[name]),), sizes[name]) for name in names])
     taken = torch.zeros(len(order), dtype=torch.bool)
-    left = budget
-    for place, size in enumerate(weights.tolist()):
-        if size <= left:
-            taken[place] = True
-            left -= size
-    chosen = order[taken]
-    indices = {name: index[chosen[module[chosen] == i]].sort().values for i, name in enumerate(names)}
-    return Mask(shape, {name: rows for name, rows in indices.items() if len(rows)})
+    taken[order[_fitting(weights[order], budget)]] = True
+    return _of_parts(shape, dict(zip(names, taken.split([len(scores[name]) for name in names]), strict=True)))
+
+
+def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
+    """The `budget` (at least 1) single weights with the highest scores of the whole model, from float32 [out, in] by module name.
+
+    Ties go by module name and index. Beside the scores it takes one copy of them: the lowest score that is in is found by
+    partition, not by sorting, and the entries by comparison with it.
+    """
+    names = sorted(scores)
+    flat = np.concatenate([scores[name].numpy().ravel() for name in names])
+    place = max(0, len(flat) - budget)
+    flat.partition(place)
+    lowest = flat[place].item()
+    ties = budget - int((flat > lowest).sum())
+    parts = {}
+    for name in names:
+        found = scores[name].flatten()
+        parts[name] = found > lowest
+        level = (found == lowest).nonzero().flatten()[:ties]
+        parts[name][level] = True
+        ties -= len(level)
+    return _of_parts("entries", parts)
+
+
+def _fitting(weights: Tensor, budget: int) -> Tensor:
+    """Places of those that fit when `weights` are taken in their order while `budget` lasts, int64.
+
+    All that fit in a row are taken at once. What is larger than the rest of the budget then never fits again, so there are no
+    more rounds than there are different weights.
+    """
+    taken, places = [torch.empty(0, dtype=torch.int64)], torch.arange(len(weights))
+    while len(places := places[weights[places] <= budget]):
+        used = weights[places].cumsum(0)
+        count = int((used <= budget).sum())
+        taken.append(places[:count])
+        budget -= int(used[count - 1])
+        places = places[count:]
+    return torch.cat(taken)
+
+
+def _of_parts(shape: str, parts: Mapping[str, Tensor]) -> Mask:
+    """The mask of booleans by module name; modules of which nothing is selected are left out."""
+    return Mask(shape, {name: part.nonzero().flatten() for name, part in parts.items() if part.any()})
+
+
+def _small(chosen: Tensor) -> Tensor:
+    return chosen.int() if (chosen <= torch.iinfo(torch.int32).max).all() else chosen

@@ -1,4 +1,8 @@
-"""What a classifier is worth: accuracy, F1, confusion, calibration, and the confidence below which it says "don't know"."""
+"""What a classifier is worth: accuracy, F1, confusion, calibration, and the confidence below which it says "don't know".
+
+Targets are int64 [texts], the class of each text, or, where texts have several labels or none, float64 [texts, classes] of 0 and 1.
+Then a label is decided on by itself, against a threshold of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+FEW = 5  # texts with a label, below which its own best threshold says more of these texts than of the label
 
 
 class Bin(NamedTuple):
-    """One bin of a reliability diagram: mean confidence, accuracy and number of the texts whose confidence falls into it."""
+    """One bin of a reliability diagram: mean confidence, accuracy and number of the texts whose confidence falls into it.
+
+    With several labels a text: mean probability, share present and number of the pairs of a text and a label.
+    """
 
     confidence: float
     accuracy: float
@@ -26,22 +36,31 @@ def confusion(targets: Ints, predicted: Ints, classes: int) -> Ints:
 
 def per_class(matrix: Ints, labels: list[str]) -> dict[str, dict[str, Any]]:
     """Precision, recall, F1 and support of each label, from a confusion matrix; 0 where a ratio has no denominator."""
-    right, predicted, true = np.diag(matrix), matrix.sum(0), matrix.sum(1)
-    report = {}
-    for i, label in enumerate(labels):
-        report[label] = {
-            "precision": _ratio(right[i], predicted[i]),
-            "recall": _ratio(right[i], true[i]),
-            "f1": _ratio(2 * right[i], predicted[i] + true[i]),
-            "support": int(true[i]),
-        }
-    return report
+    return _report(labels, np.diag(matrix), matrix.sum(0), matrix.sum(1))
 
 
 def macro_f1(matrix: Ints) -> float:
     """Mean F1 over the classes that occur as truth or prediction."""
-    right, either = np.diag(matrix), matrix.sum(0) + matrix.sum(1)
-    return float(np.mean(2 * right[either > 0] / either[either > 0]))
+    return _macro_f1(np.diag(matrix), matrix.sum(0) + matrix.sum(1))
+
+
+def per_label(decided: Bools, targets: Floats, thresholds: Floats, labels: list[str]) -> dict[str, dict[str, Any]]:
+    """As `per_class`, from decisions [texts, classes], with each label's threshold."""
+    present = targets > 0
+    report = _report(labels, (decided & present).sum(0), decided.sum(0), present.sum(0))
+    return {label: row | {"threshold": float(thresholds[i])} for i, (label, row) in enumerate(report.items())}
+
+
+def exact_match(decided: Bools, targets: Floats) -> Bools:
+    """For each text, whether all its labels and no others are decided on; the mean is the subset accuracy."""
+    return (decided == (targets > 0)).all(1)
+
+
+def label_f1(decided: Bools, targets: Floats) -> tuple[float, float]:
+    """Micro F1, over all pairs of a text and a label, and macro F1, the mean over the labels that occur as truth or decision."""
+    present = targets > 0
+    right, either = (decided & present).sum(0), decided.sum(0) + present.sum(0)
+    return _ratio(2 * right.sum(), either.sum()), _macro_f1(right, either) if either.any() else 0.0
 
 
 def probabilities(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
@@ -52,13 +71,21 @@ def probabilities(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -
     return exponents / exponents.sum(1, keepdims=True)
 
 
-def loss(logits: Floats, targets: Ints, temperature: float = 1.0) -> float:
-    """Mean negative log-likelihood, nats."""
+def presence(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
+    """The probability that a text has a label, by itself: the sigmoid of `logits` [texts, classes] divided by `temperature`."""
+    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64) / temperature))
+
+
+def loss(logits: Floats, targets: Ints | Floats, temperature: float = 1.0) -> float:
+    """Mean negative log-likelihood of a text, nats; with several labels, it is that of all of them."""
+    if targets.ndim == 2:
+        scaled = logits / temperature
+        return float((np.logaddexp(0.0, scaled) - targets * scaled).sum(1).mean())
     chosen = probabilities(logits, temperature)[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(chosen, 1e-300)).mean())
 
 
-def fit_temperature(logits: Floats, targets: Ints) -> float:
+def fit_temperature(logits: Floats, targets: Ints | Floats) -> float:
     """The temperature with the lowest loss, between 0.05 and 20 (Guo et al. 2017, arXiv 1706.04599).
 
     A standard normal prior on its logarithm, worth one text, keeps it from running to the bound where all answers are right.
@@ -79,9 +106,13 @@ def fit_temperature(logits: Floats, targets: Ints) -> float:
     return round(float(np.exp((low + high) / 2)), 6)
 
 
-def reliability(logits: Floats, targets: Ints, temperature: float = 1.0, bins: int = 15) -> list[Bin]:
+def reliability(logits: Floats, targets: Ints | Floats, temperature: float = 1.0, bins: int = 15) -> list[Bin]:
     """The reliability diagram in `bins` equal intervals of confidence, empty ones left out."""
-    confidences, right = _confidence(logits, targets, temperature)
+    if targets.ndim == 2:
+        confidences, right = presence(logits, temperature).ravel(), targets.ravel()
+    else:
+        chances = probabilities(logits, temperature)
+        confidences, right = chances.max(1), chances.argmax(1) == targets
     place = np.minimum((confidences * bins).astype(int), bins - 1)
     return [
         Bin(float(confidences[place == b].mean()), float(right[place == b].mean()), int((place == b).sum()))
@@ -91,27 +122,71 @@ def reliability(logits: Floats, targets: Ints, temperature: float = 1.0, bins: i
 
 
 def calibration_error(diagram: list[Bin]) -> float:
-    """Expected calibration error: the mean distance of accuracy and confidence, weighted by the bins' counts."""
+    """Expected calibration error: the mean distance of accuracy and confidence, weighted by the bins' counts.
+
+    With several labels most pairs are plainly absent, so there it is a small number, good for comparing with itself.
+    """
     total = sum(bin.texts for bin in diagram)
     return sum(bin.texts * abs(bin.accuracy - bin.confidence) for bin in diagram) / total
 
 
-def fit_threshold(logits: Floats, targets: Ints, temperature: float, coverage: float) -> float:
+def fit_threshold(confidences: Floats, right: Bools, coverage: float) -> float:
     """The confidence below which an answer is uncertain: the highest that keeps `coverage` of the right answers.
 
     Keeping a share of the right answers, rather than asking for an accuracy, gives a threshold also where all are right.
     """
-    confidences, right = _confidence(logits, targets, temperature)
-    kept = np.sort(confidences[right.astype(bool)])
+    kept = np.sort(confidences[right])
     if not len(kept):
         return 0.0
     # Rounded down, so that the text which sets it stays on the accepted side in float32 as well.
     return float(np.floor(kept[int(np.floor((1 - coverage) * len(kept) + 1e-9))] * 1e6) / 1e6)
 
 
-def _confidence(logits: Floats, targets: Ints, temperature: float) -> tuple[Floats, Floats]:
-    chances = probabilities(logits, temperature)
-    return chances.max(1), (chances.argmax(1) == targets).astype(np.float64)
+def fit_thresholds(chances: Floats, targets: Floats, few: int = FEW) -> Floats:
+    """For each label the probability [classes] from which it is decided on: the one with the best F1 on these texts.
+
+    A label that fewer than `few` of the texts have gets the threshold that is best for all labels together, by micro F1.
+    """
+    shared = _best_cut(chances.ravel(), targets.ravel())
+    return np.array([_best_cut(own, true) if true.sum() >= few else shared for own, true in zip(chances.T, targets.T, strict=True)])
+
+
+def certainty(chances: Floats, thresholds: Floats) -> Floats:
+    """How sure the decisions on a text's labels are, [texts], from 0.5 to 1, by the least sure of them.
+
+    A decision's own is its probability after the odds are scaled so that they are even at the label's threshold.
+    """
+    even = chances * (1 - thresholds)
+    scaled = even / (even + (1 - chances) * thresholds)
+    return np.maximum(scaled, 1 - scaled).min(1)
+
+
+def _best_cut(chances: Floats, targets: Floats) -> float:
+    """The threshold with the best F1, half-way between the lowest probability above it and the highest below."""
+    if not targets.any():
+        return 0.5
+    order = np.argsort(-chances, kind="stable")
+    falling = np.append(chances[order], 0.0)
+    f1 = 2 * targets[order].cumsum() / (np.arange(1, len(order) + 1) + targets.sum())
+    # Equal probabilities cannot be parted.
+    place = int(np.where(falling[:-1] > falling[1:], f1, 0.0).argmax())
+    return float(np.clip((falling[place] + falling[place + 1]) / 2, 1e-6, 1 - 1e-6))
+
+
+def _report(labels: list[str], right: Ints, predicted: Ints, true: Ints) -> dict[str, dict[str, Any]]:
+    return {
+        label: {
+            "precision": _ratio(right[i], predicted[i]),
+            "recall": _ratio(right[i], true[i]),
+            "f1": _ratio(2 * right[i], predicted[i] + true[i]),
+            "support": int(true[i]),
+        }
+        for i, label in enumerate(labels)
+    }
+
+
+def _macro_f1(right: Ints, either: Ints) -> float:
+    return float(np.mean(2 * right[either > 0] / either[either > 0]))
 
 
 def _ratio(part: float, whole: float) -> float:

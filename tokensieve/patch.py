@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 
 from tokensieve.errors import InputError, excerpt
 
-FORMAT = 1
+FORMAT = 2
 
 Array = npt.NDArray[Any]
 # Arrays by the names of `Classifier.state_dict`: "encoder.…" and "head.…".
@@ -76,7 +76,9 @@ class Patch:
             raise InputError(f"{path} is a folder; give a file, for example {path / 'patch.safetensors'}")
         changes = {name: [c.kind, c.dtype, c.before, c.after] for name, c in sorted(self.changes.items())}
         files = [[name, *(None if text is None else len(text) for text in pair)] for name, pair in sorted(self.files.items())]
-        tensors: dict[str, Array] = {f"{name}.indices": change.indices for name, change in self.changes.items()}
+        # Steps from index to index, which are mostly below 256: of single entries, the indices would take more than the values.
+        steps = {name: np.diff(change.indices, prepend=0).astype(np.uint32) for name, change in self.changes.items()}
+        tensors: dict[str, Array] = {f"{name}.indices": _packed(gaps) for name, gaps in steps.items()}
         tensors |= {f"{name}.values": _packed(change.bits) for name, change in self.changes.items()}
         # All in one stream: a file's two versions share most of their text.
         texts = b"".join(text or b"" for _, pair in sorted(self.files.items()) for text in pair)
@@ -106,7 +108,7 @@ class Patch:
             raise InputError(f"{path} is damaged: its content does not have the SHA-256 it names; copy it again, or extract it again")
         changes = {}
         for name, (kind, dtype, before, after) in tree["changes"].items():
-            indices = tensors[f"{name}.indices"]
+            indices = np.cumsum(_unpacked(tensors[f"{name}.indices"], np.dtype(np.uint32)), dtype=np.int32)
             bits = _unpacked(tensors[f"{name}.values"], np.dtype(f"u{np.dtype(dtype).itemsize}"))
             changes[name] = Change(kind, indices, bits, dtype, before and tuple(before), tuple(after))
         texts, files, start = lzma.decompress(tensors["files"].tobytes()), {}, 0
@@ -183,7 +185,8 @@ def _change(name: str, old: Array | None, new: Array) -> Change | None:
     indices = {"rows": changed.any(1), "columns": changed.any(0), "entries": changed.ravel(), "whole": np.zeros(0, bool)}
     found = {kind: np.flatnonzero(chosen).astype(np.int32) for kind, chosen in indices.items()}
     one = {"rows": bits[:1].nbytes, "columns": bits[:, :1].nbytes, "entries": bits.itemsize}
-    sizes = {kind: len(found[kind]) * (size + found[kind].itemsize) for kind, size in one.items()} | {"whole": bits.nbytes}
+    # An index takes about a byte, packed.
+    sizes = {kind: len(found[kind]) * (size + 1) for kind, size in one.items()} | {"whole": bits.nbytes}
     kind = min(sizes, key=lambda kind: sizes[kind])
     return Change(kind, found[kind], bits[_place(kind, found[kind], bits.shape)].ravel(), new.dtype.name, before, new.shape)
 

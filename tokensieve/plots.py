@@ -22,16 +22,19 @@ BLUE, ORANGE, GREY, PALE = "#2b6cb0", "#d9741f", "#6b7280", "#e5e7eb"
 STRIPES = 128  # bins a strip of the mask picture is drawn with
 ANNOTATED = 15  # classes up to which the cells of a confusion matrix hold their counts
 TICKED = 40  # classes up to which a confusion matrix names them on its axes
+WORST = 60  # labels shown of those with several a text
 PAIRS = 25  # most confused pairs shown where it does not
 
 Bins = Sequence[tuple[float, float, int]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def mask_picture(selected: dict[str, tuple[list[int], int]], path: Path) -> None:
-    """Which rows (or columns) of which linear module are trained.
+def mask_picture(selected: dict[str, tuple[Places, int]], unit: str, path: Path) -> None:
+    """Which rows (or columns, or entries, as `unit` says) of which linear module are trained.
 
     `selected` holds (selected indices, number of rows) by module name. A line of the picture is a layer, a column a module
-    of the layer; a strip shows the weight's rows from first to last, coloured where they are trained, with their share beside it.
+    of the layer; a strip shows the weight's rows from first to last, or its entries row by row, coloured by the share of them that
+    is trained, with that of the whole weight beside it.
     """
     places = {name: _place(name) for name in selected}
     layers = sorted({layer for layer, _ in places.values()}, reverse=True)
@@ -49,8 +52,8 @@ def mask_picture(selected: dict[str, tuple[list[int], int]], path: Path) -> None
         _strips(axes, module, strips, shares)
     grid[0].set_yticks(range(len(layers)), [f"layer {layer}" if layer >= 0 else "no layer" for layer in layers], fontsize=8)
     trained, total = sum(len(indices) for indices, _ in selected.values()), sum(rows for _, rows in selected.values())
-    figure.suptitle(f"Trained: {trained:,} of {total:,} rows or columns ({trained / total:.1%})", fontsize=11)
-    figure.supxlabel("first row or column to last; beside it, the trained share", fontsize=8, color=GREY)
+    figure.suptitle(f"Trained: {trained:,} of {total:,} {unit} ({trained / total:.1%})", fontsize=11)
+    figure.supxlabel(f"first of the {unit} to last; beside it, the trained share", fontsize=8, color=GREY)
     _save(figure, path)
 
 
@@ -60,7 +63,7 @@ def _place(name: str) -> tuple[int, str]:
     return (int(match[1]), name[match.end() :]) if match else (-1, name)
 
 
-def _strip(indices: list[int], rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _strip(indices: Places, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The share of rows that is selected, in `STRIPES` bins from the first row to the last."""
     chosen = np.zeros(rows)
     chosen[indices] = 1.0
@@ -145,11 +148,33 @@ def _pairs(axes: Axes, counts: np.ndarray[Any, np.dtype[np.float64]], labels: li
     _plain(axes)
 
 
-def calibration_picture(before: Bins, after: Bins, path: Path) -> None:
-    """Reliability diagrams before and after temperature scaling, from bins of (mean confidence, accuracy, texts).
+def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
+    """F1, precision and recall of each label, by name in `report`, and the texts that have it; with many labels, of the worst."""
+    worst = sorted(report, key=lambda label: (report[label]["f1"], label))[:WORST]
+    figure = Figure(figsize=(9.5, 1.6 + 0.24 * len(worst)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(worst))
+    axes.barh(places, [report[label]["f1"] for label in worst], color=PALE, height=0.7, label="F1")
+    for key, colour, marker in (("precision", BLUE, ">"), ("recall", ORANGE, "<")):
+        axes.plot([report[label][key] for label in worst], places, color=colour, marker=marker, linestyle="", markersize=5, label=key)
+    names = [f"{_short(label, 32)} ({report[label]['support']:,})" for label in worst]
+    axes.set_yticks(places, names, fontsize=8, parse_math=False)
+    axes.set_ylim(len(worst) - 0.5, -0.5)
+    axes.set_xlim(0, 1.02)
+    axes.set_title("each label" if len(worst) == len(report) else f"the {len(worst)} worst of {len(report)} labels", fontsize=11)
+    axes.set_xlabel("in brackets: the texts that have the label")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    _plain(axes)
+    _save(figure, path)
+
+
+def calibration_picture(before: Bins, after: Bins, path: Path, several: bool = False) -> None:
+    """Reliability diagrams before and after temperature scaling, from bins of (mean confidence, accuracy, texts); with `several`
+    labels a text, of (mean probability, share present, pairs of a text and a label).
 
     The expected calibration error in the titles is the bins' mean gap, weighted by their texts.
     """
+    across, up, counted = ("probability", "share present", "texts × labels") if several else ("confidence", "accuracy", "texts")
     figure = Figure(figsize=(9.5, 5.4), layout="constrained")
     grid = figure.subplots(2, 2, height_ratios=(4, 1), sharex=True, sharey="row")
     for column, (title, bins, colour) in enumerate((("before scaling", before, ORANGE), ("after scaling", after, BLUE))):
@@ -159,16 +184,16 @@ def calibration_picture(before: Bins, after: Bins, path: Path) -> None:
         above, below = grid[0, column], grid[1, column]
         above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
         above.vlines(confidences, np.minimum(confidences, accuracies), np.maximum(confidences, accuracies), color=colour, alpha=0.35, lw=5)
-        above.plot(confidences, accuracies, color=colour, marker="o", markersize=5, linewidth=1.5, label="accuracy; bar: gap")
+        above.plot(confidences, accuracies, color=colour, marker="o", markersize=5, linewidth=1.5, label=f"{up}; bar: gap")
         above.set_title(f"{title}: ECE {error:.3f}", fontsize=11)
         above.set(xlim=(0, 1), ylim=(0, 1.02))
         above.legend(loc="upper left", fontsize=8, frameon=False)
         below.bar(confidences, counts, width=0.8 / max(len(bins), 1), color=colour, alpha=0.7)
-        below.set_xlabel("confidence")
+        below.set_xlabel(across)
         for axes in (above, below):
             _plain(axes)
-    grid[0, 0].set_ylabel("accuracy")
-    grid[1, 0].set_ylabel("texts")
+    grid[0, 0].set_ylabel(up)
+    grid[1, 0].set_ylabel(counted)
     _save(figure, path)
 
 

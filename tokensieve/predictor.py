@@ -17,7 +17,7 @@ import tokenizers
 
 from tokensieve.errors import InputError
 from tokensieve.manifest import MODEL, TOKENIZER, Manifest
-from tokensieve.metrics import probabilities
+from tokensieve.metrics import certainty, presence, probabilities
 
 # Tokens of one run of the graph. MiniLM on one thread, 512 questions of 4 to 62 tokens: 3.1 ms a text from 256 tokens on, 3.5 at 64,
 # 4.7 one by one. More tokens only take more memory.
@@ -33,6 +33,20 @@ class Prediction:
 
     label: str
     probability: float
+    uncertain: bool
+    truncated: bool
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The answer for one text that may have any number of labels: those it has, as (label, probability), the likeliest first.
+
+    `uncertain`: the label closest to its own threshold is closer than the model's `threshold` allows (`metrics.certainty`). `top`
+    holds the likeliest labels, whether the text has them or not.
+    """
+
+    labels: tuple[tuple[str, float], ...]
     uncertain: bool
     truncated: bool
     top: tuple[tuple[str, float], ...]
@@ -65,8 +79,10 @@ class Predictor:
         """The raw outputs, [texts, classes], in the order of the texts."""
         return self._run(self._encode(texts))
 
-    def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction]:
+    def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction | LabelSet]:
         """An answer a text, in the order of the texts, each with the `top` likeliest labels.
+
+        Of which kind they are, the model's manifest says: with `thresholds`, label sets.
 
         Raises:
             InputError: `top` is less than 1.
@@ -74,15 +90,30 @@ class Predictor:
         if top < 1:
             raise InputError(f"top is {top}; allowed: at least 1")
         encodings = self._encode(texts)
-        labels, threshold = self.manifest.labels, self.manifest.threshold
-        chances = probabilities(self._run(encodings), self.manifest.temperature)
-        ranked = np.argsort(-chances, axis=1, kind="stable")[:, :top]
-        predictions = []
-        for encoding, row, order in zip(encodings, chances, ranked, strict=True):
-            first = tuple((labels[place], float(row[place])) for place in order)
+        logits = self._run(encodings)
+        truncated = [bool(encoding.overflowing) for encoding in encodings]
+        return self._label_sets(logits, truncated, top) if self.manifest.thresholds else self._predictions(logits, truncated, top)
+
+    def _predictions(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
+        predictions: list[Prediction | LabelSet] = []
+        chances = probabilities(logits, self.manifest.temperature)
+        for row, order, cut in zip(chances, _likeliest(chances)[:, :top], truncated, strict=True):
+            first = self._named(row, order)
             label, probability = first[0]
-            predictions.append(Prediction(label, probability, probability < threshold, bool(encoding.overflowing), first))
+            predictions.append(Prediction(label, probability, probability < self.manifest.threshold, cut, first))
         return predictions
+
+    def _label_sets(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
+        sets: list[Prediction | LabelSet] = []
+        chances, thresholds = presence(logits, self.manifest.temperature), np.array(self.manifest.thresholds)
+        doubts = certainty(chances, thresholds) < self.manifest.threshold
+        for row, order, doubt, cut in zip(chances, _likeliest(chances), doubts, truncated, strict=True):
+            given = order[row[order] >= thresholds[order]]
+            sets.append(LabelSet(self._named(row, given), bool(doubt), cut, self._named(row, order[:top])))
+        return sets
+
+    def _named(self, chances: npt.NDArray[np.float64], places: npt.NDArray[np.intp]) -> tuple[tuple[str, float], ...]:
+        return tuple((self.manifest.labels[place], float(chances[place])) for place in places)
 
     def _encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
         if isinstance(texts, str):
@@ -102,6 +133,11 @@ class Predictor:
             parts.append(self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
             order.extend(group)
         return np.concatenate(parts)[np.argsort(order)]
+
+
+def _likeliest(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """The places of the labels of each text, [texts, classes], the likeliest first."""
+    return np.argsort(-chances, axis=1, kind="stable")
 
 
 def groups(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, list[int]]]:

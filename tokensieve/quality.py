@@ -1,6 +1,7 @@
 """The quality of labelled texts: one number a row for each check, and the range in which the check wants it.
 
-Texts are the same when they are the same folded. Empty texts and labels fail `empty` and are left out of the comparisons.
+Texts are the same when they are the same folded. Empty texts and labels fail `empty` and are left out of the comparisons; where
+texts may have several labels, having none is no fault, and a class is one of the labels.
 Not here: whether a text means what its label says, and any change to the data.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokensieve.dataset import Examples
+from tokensieve.labels import names_of
 from tokensieve.settings import Validate
 
 # Control characters but tab, line feed and carriage return, and lone surrogates: UTF-8 cannot hold these, nor can a tokenizer.
@@ -90,7 +92,7 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
             "class",
         ),
         "duplicate": Rule(None, 0, "no text twice", "with the text of an earlier row", "remove the copies"),
-        "conflict": Rule(None, 1, "one label a text", "with a text that has another label elsewhere", "keep one label for each text"),
+        "conflict": Rule(None, 1, "every text labelled in one way", "with a text that is labelled otherwise elsewhere", "keep one of them"),
         "leak": Rule(
             None,
             0,
@@ -110,29 +112,49 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
     }
 
 
-def measures(part: str, examples: Mapping[str, Examples], champion: Collection[str]) -> dict[str, Sequence[int | None]]:
+def measures(
+    part: str, examples: Mapping[str, Examples], champion: Collection[str], separator: str | None = None
+) -> dict[str, Sequence[int | None]]:
     """The numbers of one part, by check; `champion` holds the labels of the model in use, none before the first.
 
-    Duplicates count in train only, since a test may repeat texts as its users do; leaks in test only.
+    Duplicates count in train only, since a test may repeat texts as its users do; leaks in test only. With `separator`, texts have
+    any number of labels; the numbers of classes are then not among these, but those of `class_measures`.
     """
     own, train = examples[part], examples.get("train")
     cells = [f"{text}\n{label}" for text, label in zip(own.texts, own.labels, strict=True)] if own.labels else own.texts
     numbers: dict[str, Sequence[int | None]] = {
-        "empty": empty_cells(own.texts, own.labels),
+        "empty": empty_cells(own.texts, own.labels if separator is None else []),
         "overlong": [len(text) for text in own.texts],
         "control": [control_characters(cell) for cell in cells],
         "encoding": [broken_sequences(cell) for cell in cells],
     }
     if own.labels:
-        numbers["conflict"] = labels_of_text(own.texts, own.labels)
+        numbers["conflict"] = labels_of_text(own.texts, own.labels, none=separator is not None)
     if part == "train":
-        numbers |= {"class_size": class_sizes(own.labels), "duplicate": earlier_copies(own.texts)}
+        numbers["duplicate"] = earlier_copies(own.texts)
     if part == "test" and train:
         numbers["leak"] = known_texts(own.texts, train.texts)
-    known = champion if part == "train" else train.labels if train and own.labels else ()
-    if known:
-        numbers["unknown_label"] = known_labels(own.labels, known)
+    if separator is None:
+        numbers |= class_measures(part, own.labels, train.labels if train else (), champion)
     return numbers
+
+
+def class_measures(
+    part: str, labels: Sequence[str], trained: Collection[str], champion: Collection[str]
+) -> dict[str, Sequence[int | None]]:
+    """The numbers of the classes of one part, by check, on the first of its `labels` with each; `trained` holds the labels of train."""
+    numbers: dict[str, Sequence[int | None]] = {"class_size": class_sizes(labels)} if part == "train" else {}
+    known = champion if part == "train" else trained if labels else ()
+    if known:
+        numbers["unknown_label"] = known_labels(labels, known)
+    return numbers
+
+
+def by_label(examples: Examples, separator: str) -> Examples:
+    """One example for each label of each text, with the text's own row."""
+    names = [names_of(label, separator) for label in examples.labels]
+    repeated = examples.take([i for i, own in enumerate(names) for _ in own])
+    return Examples(repeated.texts, [name for own in names for name in own], repeated.rows)
 
 
 def folded(text: str) -> str:
@@ -166,12 +188,12 @@ def earlier_copies(texts: Sequence[str]) -> list[int]:
     return copies
 
 
-def labels_of_text(texts: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """How many labels the row's text has in all rows together."""
+def labels_of_text(texts: Sequence[str], labels: Sequence[str], none: bool = False) -> list[int]:
+    """How many labels, or sets of them, the row's text has in all rows together; with `none`, the empty one counts as well."""
     keys = [folded(text) for text in texts]
     found: defaultdict[str, set[str]] = defaultdict(set)
     for key, label in zip(keys, labels, strict=True):
-        if key and label:
+        if key and (label or none):
             found[key].add(label)
     return [len(found[key]) if key in found else 0 for key in keys]
 

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from tokensieve import scores
 from tokensieve.base import layers_of, linears_of
 from tokensieve.classifier import Classifier
+from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs
-from tokensieve.mask import Mask, select
+from tokensieve.mask import Mask, select, select_entries, units
 from tokensieve.settings import Mask as MaskSettings
 
 
+def first_layer(classifier: Classifier, settings: MaskSettings) -> int:
+    """The lowest layer that is trained, at most the last; what is below never changes."""
+    return _share(settings.frozen, classifier)
+
+
 def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
-    """The lowest layer that is trained, at most the last; those below are frozen and computed once."""
-    layers = len(layers_of(classifier.encoder))
-    return min(round(settings.frozen * layers), layers - 1)
+    """The lowest layer that is trained in every epoch; from the first layer up to it, layers train in the open epochs only."""
+    return max(_share(settings.cut, classifier), first_layer(classifier, settings))
+
+
+def open_epochs(settings: MaskSettings, epochs: int) -> range:
+    """Which of `epochs` train all layers from the first up: a share of them, after as large a share where there is room.
+
+    First the head and the upper layers learn, on states that are computed once: gradients from an untrained head would only
+    disturb the lower layers (Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for these to learn much.
+    """
+    start = min(settings.open, 1.0 - settings.open)
+    return range(round(start * epochs), round((start + settings.open) * epochs))
 
 
 def choose_mask(
@@ -31,21 +49,40 @@ def choose_mask(
 ) -> Mask:
     """The mask under the budget, from scores of at most `settings.examples` of the training texts, drawn with `seed`.
 
-    `targets` int64 [texts]; `positions` tells for each token of each text whether it belongs to a construct, and is read only
-    where `settings.score` is "tokens".
+    `targets` as in `scores.fisher`; `positions` tells for each token of each text whether it belongs to a construct, and is read
+    only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
+    untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
+    a mask of all their rows, chosen among those that train in every epoch.
+
+    Raises:
+        InputError: whole layers, under a budget that holds none.
     """
-    cut, shape = cut_layer(classifier, settings), settings.shape
+    whole = settings.shape == "layers"
+    first = cut_layer(classifier, settings) if whole else first_layer(classifier, settings)
+    shape = "rows" if whole else settings.shape
+    total = sum(linear.weight.numel() for linear in linears_of(classifier.encoder).values())
+    budget = int(settings.budget * total)
+    if whole:
+        _refuse_less_than_a_layer(classifier, first, settings.budget, total)
     if settings.score == "magnitude":
-        found = scores.magnitude(classifier, shape, cut)
+        found = scores.magnitude(classifier, shape, first)
     elif settings.score == "random":
-        found = scores.random(classifier, seed, shape, cut)
+        found = scores.random(classifier, seed, shape, first)
     else:
         sample = sorted(random.Random(seed).sample(range(len(inputs)), min(settings.examples, len(inputs))))
-        found = scores.fisher(classifier, inputs, targets, shape, positions if settings.score == "tokens" else None, cut, sample)
-    across = 1 if shape == "rows" else 0
-    sizes = {name: linear.weight.shape[across] for name, linear in linears_of(classifier.encoder, cut).items()}
-    total = sum(linear.weight.numel() for linear in linears_of(classifier.encoder).values())
-    return select(found, sizes, int(settings.budget * total), shape)
+        found = scores.fisher(classifier, inputs, targets, shape, positions if settings.score == "tokens" else None, first, sample)
+    if whole:
+        return _whole_layers(classifier, first, found, budget)
+    layers = _linears_by_layer(classifier, first)
+    chosen: dict[str, Tensor] = {}
+    for linears in layers:
+        inside = {name: found[name] for name in linears}
+        if shape == "entries":
+            chosen |= select_entries(inside, budget // len(layers)).indices
+        else:
+            sizes = {name: linear.weight.numel() // units(linear.weight, shape) for name, linear in linears.items()}
+            chosen |= select(inside, sizes, budget // len(layers), shape).indices
+    return Mask(shape, chosen)
 
 
 def masked_parameters(classifier: Classifier, mask: Mask) -> int:
@@ -53,7 +90,41 @@ def masked_parameters(classifier: Classifier, mask: Mask) -> int:
     linears = linears_of(classifier.encoder)
     count = 0
     for name, chosen in mask.indices.items():
-        linear = linears[name]
-        rows = mask.shape == "rows"
-        count += len(chosen) * linear.weight.shape[1 if rows else 0] + (len(chosen) if rows and linear.bias is not None else 0)
+        weight, bias = linears[name].weight, linears[name].bias
+        count += len(chosen) * (weight.numel() // units(weight, mask.shape) + (mask.shape == "rows" and bias is not None))
     return count
+
+
+def _share(share: float, classifier: Classifier) -> int:
+    layers = len(layers_of(classifier.encoder))
+    return min(round(share * layers), layers - 1)
+
+
+def _whole_layers(classifier: Classifier, cut: int, found: Mapping[str, Tensor], budget: int) -> Mask:
+    """All rows of the layers from `cut` up whose linears have the highest sum of row scores `found` a weight, as many as fit."""
+    layers = {f"{cut + i:04}": layer for i, layer in enumerate(_linears_by_layer(classifier, cut))}
+    sums = {key: torch.stack([found[name].double().sum() for name in layer]).sum(0, keepdim=True) for key, layer in layers.items()}
+    chosen = select(sums, {key: _weights(layer) for key, layer in layers.items()}, budget).indices
+    linears = {name: linear for key in chosen for name, linear in layers[key].items()}
+    return Mask("rows", {name: torch.arange(linears[name].out_features) for name in sorted(linears)})
+
+
+def _refuse_less_than_a_layer(classifier: Classifier, cut: int, budget: float, total: int) -> None:
+    """To train the best layer all the same would be more than was asked for, and unfair in a comparison at equal budgets."""
+    smallest = min(_weights(layer) for layer in _linears_by_layer(classifier, cut))
+    if int(budget * total) < smallest:
+        least = math.ceil(smallest / total * 1e4) / 1e4
+        raise InputError(
+            f"mask.budget is {budget:g}, and mask.shape 'layers' trains whole layers, of which the smallest holds {least:g} of the "
+            f"encoder's linear weights; give mask.budget={least:g} or more, or mask.shape=rows, columns or entries"
+        )
+
+
+def _linears_by_layer(classifier: Classifier, cut: int) -> list[dict[str, nn.Linear]]:
+    """The linears of each layer from `cut` up, by module name."""
+    above = [linears_of(classifier.encoder, i) for i in range(cut, len(layers_of(classifier.encoder)) + 1)]
+    return [{name: linear for name, linear in lower.items() if name not in upper} for lower, upper in pairwise(above)]
+
+
+def _weights(linears: Mapping[str, nn.Linear]) -> int:
+    return sum(linear.weight.numel() for linear in linears.values())

@@ -5,6 +5,7 @@ Not here: queueing, metrics, authentication, and exchanging the model while runn
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokensieve import __version__
 from tokensieve.errors import excerpt
-from tokensieve.predictor import Prediction, Predictor
+from tokensieve.predictor import LabelSet, Prediction, Predictor
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,28 @@ class Many(BaseModel):
     data_hash: str
 
 
+class Labels(BaseModel):
+    """The labels of one text, which may be none; `top` holds the likeliest ones, whether the text has them or not."""
+
+    labels: list[Candidate]
+    uncertain: bool
+    truncated: bool
+    top: list[Candidate]
+
+
+class OneSet(Labels):
+    """The answer to `text` of a model that gives any number of labels."""
+
+    data_hash: str
+
+
+class ManySets(BaseModel):
+    """The answers to `texts` of such a model, in their order."""
+
+    predictions: list[Labels]
+    data_hash: str
+
+
 class Refusal(BaseModel):
     """Why a request was not answered."""
 
@@ -114,15 +137,15 @@ def app(predictor: Predictor, limits: Limits = LIMITS) -> FastAPI:
     service = FastAPI(title="tokensieve", version=__version__)
     service.add_middleware(BodyLimit, size=limits.body)
     manifest = predictor.manifest
+    one, many = (OneSet, ManySets) if manifest.thresholds else (One, Many)
 
     # A plain function runs on a thread of its own, so that a long request holds up neither the others nor the health check.
-    @service.post("/predict", responses={status: {"model": Refusal} for status in (400, 413, 422)})
-    def predict(query: Query) -> One | Many:
-        texts = _texts(query, limits)
-        answers = [_answer(prediction) for prediction in predictor.predict(texts, query.top)]
+    @service.post("/predict", response_model=one | many, responses={status: {"model": Refusal} for status in (400, 413, 422)})
+    def predict(query: Query) -> BaseModel:
+        answers = [_answer(found) for found in predictor.predict(_texts(query, limits), query.top)]
         if query.texts is None:
-            return One(**dict(answers[0]), data_hash=manifest.data_hash)
-        return Many(predictions=answers, data_hash=manifest.data_hash)
+            return one.model_validate(dict(answers[0]) | {"data_hash": manifest.data_hash})
+        return many.model_validate({"predictions": answers, "data_hash": manifest.data_hash})
 
     @service.get("/health")
     async def health() -> Health:
@@ -159,15 +182,15 @@ def _texts(query: Query, limits: Limits) -> list[str]:
     return texts
 
 
-def _answer(prediction: Prediction) -> Answer:
-    top = [Candidate(label=label, probability=probability) for label, probability in prediction.top]
-    return Answer(
-        label=prediction.label,
-        probability=prediction.probability,
-        uncertain=prediction.uncertain,
-        truncated=prediction.truncated,
-        top=top,
-    )
+def _answer(found: Prediction | LabelSet) -> Answer | Labels:
+    doubts = {"uncertain": found.uncertain, "truncated": found.truncated}
+    if isinstance(found, LabelSet):
+        return Labels(labels=_candidates(found.labels), top=_candidates(found.top), **doubts)
+    return Answer(label=found.label, probability=found.probability, top=_candidates(found.top), **doubts)
+
+
+def _candidates(labels: Iterable[tuple[str, float]]) -> list[Candidate]:
+    return [Candidate(label=label, probability=probability) for label, probability in labels]
 
 
 def _reason(error: RequestValidationError) -> str:

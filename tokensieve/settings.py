@@ -120,6 +120,7 @@ class Data(Section):
 
     text: str = setting("text", "column with the text")
     label: str = setting("label", "column with the label")
+    separator: str | None = setting(None, "null: one label a text; otherwise what separates the labels of a text, which may also have none")
     shots: int | None = setting(None, "train on this many examples a class; null: on all", low=1)
     seed: int = setting(0, "seeds the split, the head, the masks and the order of batches", low=0, high=2**31 - 1)
 
@@ -162,17 +163,19 @@ class Mask(Section):
     """Which of the encoder's own weights are trained."""
 
     score: str = setting("tokens", "what ranks the weights", among=("tokens", "positions", "magnitude", "random"))
-    shape: str = setting("rows", "what is selected as a whole", among=("rows", "columns"))
+    shape: str = setting("rows", "what is selected as a whole", among=("rows", "columns", "entries", "layers"))
     budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
-    frozen: float = setting(0.67, "share of the layers, from the bottom, that is frozen and computed once", low=0.0, high=0.99)
-    examples: int = setting(1000, "training texts that are scored", low=1)
+    frozen: float = setting(0.33, "share of the layers, from the bottom, that never trains and is computed once", low=0.0, high=0.99)
+    cut: float = setting(0.67, "share of the layers that trains in the open epochs only", low=0.0, high=0.99)
+    open: float = setting(0.25, "share of the epochs that is open, after as many that are not", low=0.0, high=1.0)
+    examples: int = setting(250, "training texts that are scored", low=1)
 
 
 @dataclass(frozen=True)
 class Finetune(Section):
     """The training of the masked weights and the head."""
 
-    epochs: int = setting(10, "passes over the training texts at most", low=1, high=1000)
+    epochs: int = setting(8, "passes over the training texts at most", low=1, high=1000)
     steps: int = setting(1600, "steps after which no further epoch begins", low=1)
     patience: int = setting(3, "epochs without a better validation loss before it stops", low=1)
     batch: int = setting(32, "texts a step", low=1, high=4096)
@@ -181,7 +184,8 @@ class Finetune(Section):
     weight_decay: float = setting(0.01, "of both", low=0.0, high=1.0)
     warmup: float = setting(0.1, "share of the steps over which the rates rise", low=0.0, high=1.0)
     class_weights: str = setting("none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced"))
-    threads: int = setting(0, "CPU threads; 0: all cores", low=0, high=1024)
+    threads: int = setting(0, "CPU threads of a process; 0: all cores", low=0, high=1024)
+    processes: int = setting(1, "GPUs, or CPU processes; more than one are started with torchrun", low=1, high=1024)
 
 
 @dataclass(frozen=True)
@@ -316,8 +320,9 @@ def assigned(path: Path, assignments: list[str]) -> Settings:
 
 def _value(section: str, key: str, text: str) -> Any:
     kind = sections().get(section)
-    if kind and str in _kinds(kind).get(key, ()):
-        return text
+    kinds = _kinds(kind).get(key, ()) if kind else ()
+    if str in kinds:
+        return None if text == "null" and type(None) in kinds else text
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):  # ValueError: thousands of digits, a 13th month

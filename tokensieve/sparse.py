@@ -1,7 +1,8 @@
-"""Sparse training in place: of a linear layer, only chosen rows or columns are trained, as one compact tensor.
+"""Sparse training in place: of a linear layer, only chosen rows, columns or entries are trained, as one compact tensor.
 
 No module is added to the model that remains: `attached` swaps linears for the time of the training and puts them back.
-The backward pass forms gradients for the chosen rows or columns alone (step 5 of the method).
+For rows and columns the backward pass forms the gradients of the chosen ones alone (step 5 of the method). For entries it forms
+the whole weight's and gathers from it: they save memory for the optimizer, but no time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tokensieve.mask import Mask
 
 
 class SparseLinear(nn.Module):
-    """A linear layer [in -> out] of which `values` is trained: rows [k, in] (with `shifts`, their biases [k]) or columns [out, k].
+    """A linear layer [in -> out] of which `values` is trained: rows [k, in] (with `shifts`, their biases [k]), columns [out, k]
+    or entries [k], at the flat indices that `Mask` describes.
 
     The layer's own weight is a buffer that always holds the current values: call `write` after each optimizer step.
     """
@@ -29,30 +31,31 @@ class SparseLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, chosen: Tensor, shape: str) -> None:
         super().__init__()
-        self.linear_features = (linear.in_features, linear.out_features)
-        self.dim = 0 if shape == "rows" else 1
+        self.shape = shape
         self.register_buffer("weight", linear.weight.detach())
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
         self.register_buffer("chosen", chosen.to(linear.weight.device))
-        self.values = nn.Parameter(self.weight.index_select(self.dim, self.chosen))
-        self.shifts = nn.Parameter(self.bias[self.chosen]) if self.bias is not None and self.dim == 0 else None
+        lines, dim = _lines(self.weight, shape)
+        self.values = nn.Parameter(lines.index_select(dim, self.chosen))
+        self.shifts = nn.Parameter(self.bias[self.chosen]) if self.bias is not None and shape == "rows" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return _SparseProduct.apply(x, self.weight, self.bias, self.values, self.shifts, self.chosen, self.dim)
+        return _SparseProduct.apply(x, self.weight, self.bias, self.values, self.shifts, self.chosen, self.shape)
 
     @torch.no_grad()
     def write(self) -> None:
         """Copy the trained values into the layer's weight and bias."""
-        self.weight.index_copy_(self.dim, self.chosen, self.values)
+        lines, dim = _lines(self.weight, self.shape)
+        lines.index_copy_(dim, self.chosen, self.values)
         if self.shifts is not None and self.bias is not None:
             self.bias.index_copy_(0, self.chosen, self.shifts)
 
 
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, values, shifts, chosen, dim):  # type: ignore[no-untyped-def]
+    def forward(ctx, x, weight, bias, values, shifts, chosen, shape):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x, weight, chosen)
-        ctx.dim = dim
+        ctx.shape = shape
         return F.linear(x, weight, bias)
 
     @staticmethod
@@ -60,11 +63,14 @@ class _SparseProduct(torch.autograd.Function):
         x, weight, chosen = ctx.saved_tensors
         below = g @ weight.to(g.dtype) if ctx.needs_input_grad[0] else None
         flat_g, flat_x = g.flatten(0, -2), x.to(g.dtype).flatten(0, -2)
-        if ctx.dim == 0:
+        shifts = None
+        if ctx.shape == "rows":
             part = flat_g.index_select(1, chosen)
             values, shifts = part.mT @ flat_x, part.sum(0) if ctx.needs_input_grad[4] else None
+        elif ctx.shape == "columns":
+            values = flat_g.mT @ flat_x.index_select(1, chosen)
         else:
-            values, shifts = flat_g.mT @ flat_x.index_select(1, chosen), None
+            values = (flat_g.mT @ flat_x).flatten().index_select(0, chosen)
         return below, None, None, values.to(weight.dtype), None if shifts is None else shifts.to(weight.dtype), None, None
 
 
@@ -85,3 +91,8 @@ def attached(encoder: nn.Module, mask: Mask) -> Iterator[dict[str, SparseLinear]
         for name, linear in linears.items():
             sparse[name].write()
             encoder.set_submodule(name, linear)
+
+
+def _lines(weight: Tensor, shape: str) -> tuple[Tensor, int]:
+    """A view of `weight`, and the dimension of it along which the indices of a mask of `shape` count."""
+    return (weight.view(-1) if shape == "entries" else weight), (1 if shape == "columns" else 0)

@@ -1,7 +1,8 @@
-"""Fine-tuning of the masked weights and the head, with early stopping on validation and resumable epochs.
+"""Fine-tuning with early stopping on validation, resumable by epochs, and layers that freeze on the way.
 
-Every epoch is seeded by itself, so that one resumed from a checkpoint goes on exactly as it would have.
-Not here: several GPUs, streaming of data that outgrows memory, more than one label a text.
+`train` trains the masked weights and the head; `fit` is its loop, for any set of parameters. Every epoch is seeded by itself, so
+that one resumed from a checkpoint goes on exactly as it would have. In several processes (`processes.py`) each computes its share of
+every batch: but for the order of sums and the random numbers of dropout, the result is that of one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from tokensieve import processes
 from tokensieve.checkpoint import Checkpoint
 from tokensieve.classifier import Classifier
-from tokensieve.inputs import Inputs, by_length
+from tokensieve.errors import InputError
+from tokensieve.inputs import Batch, Inputs, by_length
 from tokensieve.mask import Mask
 from tokensieve.settings import Finetune
 from tokensieve.sparse import attached
@@ -28,80 +33,142 @@ log = logging.getLogger("tokensieve")
 
 BUCKET = 50  # batches among which texts are sorted by length
 
+Pair = tuple[Inputs, Tensor]
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """The layers below `cut` train in the epochs `open` only (the first is 0). In the others their states are computed once.
+
+    Before `open` the states are those of the untrained layers, after it those of the trained ones. With `folder`, they are kept
+    there in files whose names begin with `key`, which must name the training they belong to.
+    """
+
+    cut: int
+    open: range = range(0)
+    folder: Path | None = None
+    key: str = ""
+
+    def phase(self, epoch: int) -> str:
+        """Where `epoch` lies: before, open or after."""
+        return "open" if epoch in self.open else "before" if epoch < self.open.start else "after"
+
+    def served(self, classifier: Classifier, pair: Pair, part: str, phase: str) -> Pair:
+        """What trains in `phase`: the part `pair` itself, or its states that enter layer `cut`."""
+        inputs, targets = pair
+        if phase == "open" or inputs.cut == self.cut:
+            return pair
+        return inputs.freeze(classifier.eval(), self.cut, self.folder, f"{self.key}-{part}-{phase}"), targets
+
 
 def train(
     classifier: Classifier,
     mask: Mask,
-    training: tuple[Inputs, Tensor],
-    validation: tuple[Inputs, Tensor] | None,
+    training: Pair,
+    validation: Pair | None,
     settings: Finetune,
     seed: int,
+    freezing: Freezing | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, Any]]:
-    """Train `classifier` in place and leave it with the weights of its best epoch; returns one record an epoch.
+    """Train the masked weights and the head of `classifier` in place; arguments and result are those of `fit`."""
+    with attached(classifier.encoder, mask) as sparse:
 
-    `training` and `validation` are inputs with their targets, int64 [texts]. The best epoch has the lowest validation loss;
-    without validation it is the last one.
+        def write() -> None:
+            for module in sparse.values():
+                module.write()
+
+        trained = dict(_trained(classifier, sparse))
+        return fit(classifier, trained, training, validation, settings, seed, freezing, checkpoint, write)
+
+
+def fit(
+    classifier: Classifier,
+    trained: Mapping[str, nn.Parameter],
+    training: Pair,
+    validation: Pair | None,
+    settings: Finetune,
+    seed: int,
+    freezing: Freezing | None = None,
+    checkpoint: Checkpoint | None = None,
+    write: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """Train the parameters `trained`, in place, and leave them as in the best epoch; returns one record an epoch.
+
+    Those whose names begin with "head." learn at the head's rate. `training` and `validation` are inputs with their targets: int64
+    [texts] for one label a text, float32 [texts, classes] of 0 and 1 for several. The best epoch has the lowest validation loss;
+    without validation it is the last one. `write` is called whenever trained values have changed.
+
+    Raises:
+        InputError: several processes do not find the same checkpoint, or what `Inputs.freeze` raises.
     """
     inputs, targets = training
     weights = class_weights(targets, len(classifier.labels)).to(inputs.device) if settings.class_weights == "balanced" else None
     epochs = epochs_of(settings, len(inputs))
-    total = epochs * math.ceil(len(inputs) / settings.batch)
-    with attached(classifier.encoder, mask) as sparse:
-        trained = dict(_trained(classifier, sparse))
-        optimizer = _optimizer(trained, settings)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, settings.warmup))
-        history: list[dict[str, Any]] = []
-        best: dict[str, Tensor] = {}
-        if checkpoint and (found := checkpoint.load(optimizer)):
-            tensors, facts = found
-            history = facts["history"]
-            best = {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}
-            _restore(trained, sparse, {name: tensors[name] for name in trained})
-            scheduler.load_state_dict(facts["scheduler"])
-            # Loading sets the schedule's place, not the rates that belong to it.
-            for group, now in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
-                group["lr"] = now
-        for epoch in range(len(history), epochs):
-            if _stalled(history, settings.patience):
-                break
-            torch.manual_seed(seed * 1_000_003 + epoch)
-            classifier.train()
-            losses = 0.0
-            order = batches(inputs.lengths, settings.batch, seed * 1_000_003 + epoch)
-            for indices in tqdm(order, desc=f"epoch {epoch + 1} of {epochs}", unit="step", leave=False, disable=None):
-                with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
-                    logits = inputs.batch(indices).logits(classifier)
-                loss = F.cross_entropy(logits.float(), targets[indices].to(inputs.device), weights)
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                scheduler.step()
-                for module in sparse.values():
-                    module.write()
-                losses += loss.item() * len(indices)
-            record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": losses / len(inputs)}
-            if validation:
-                found_logits = logits_of(classifier, validation[0])
-                record["validation_loss"] = F.cross_entropy(found_logits, validation[1]).item()
-                record["validation_accuracy"] = (found_logits.argmax(1) == validation[1]).float().mean().item()
-            history.append(record)
-            figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if name != "epoch")
-            log.info("  epoch %d of %d: %s", epoch + 1, epochs, figures)
-            if _best(history) == epoch:
-                best = {name: parameter.detach().clone() for name, parameter in trained.items()}
-            if checkpoint:
-                tensors = dict(trained) | {f"best.{name}": tensor for name, tensor in best.items()}
-                schedule = {key: value for key, value in scheduler.state_dict().items() if key != "lr_lambdas"}
-                checkpoint.save(tensors, optimizer, {"history": history, "scheduler": schedule | {"lr_lambdas": [None, None]}})
-        _restore(trained, sparse, best)
+    optimizer = _optimizer(trained, settings)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    history, best = _resumed(checkpoint, trained, optimizer, write)
+    checked, compute, phase = validation, _computation(classifier, trained, inputs), ""
+    for epoch in range(len(history), epochs):
+        if _stalled(history, settings.patience):
+            break
+        if freezing and freezing.phase(epoch) != phase:
+            phase = freezing.phase(epoch)
+            inputs, _ = freezing.served(classifier, training, "train", phase)
+            checked = freezing.served(classifier, validation, "validation", phase) if validation else None
+            compute = _computation(classifier, trained, inputs)
+        # Each process draws a dropout of its own; 1_009 is more than there are epochs.
+        torch.manual_seed(seed * 1_000_003 + epoch + processes.rank() * 1_009)
+        classifier.train()
+        losses = 0.0
+        order = batches(inputs.lengths, settings.batch, seed * 1_000_003 + epoch)
+        for step, indices in enumerate(_bar(order, f"epoch {epoch + 1} of {epochs}")):
+            now = rate(epoch * len(order) + step, epochs * len(order), settings.warmup)
+            for group, highest in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = highest * now
+            share, factor = _share(indices, targets, weights)
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
+                logits = compute(inputs.batch(share))
+            loss = loss_of(logits.float(), targets[share].to(inputs.device), weights) * factor
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            write()
+            losses += loss.item() * len(indices)
+        losses = float(processes.summed(torch.tensor(losses, dtype=torch.float64))) / processes.count()
+        record = {"train_loss": losses / len(inputs)} | (_validated(classifier, checked) if checked else {})
+        # Machines may differ in the last bit, and all must stop at the same epoch.
+        history.append({"epoch": epoch + 1} | dict(zip(record, processes.of_first(list(record.values())), strict=True)))
+        figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items())
+        log.info("  epoch %d of %d: %s", epoch + 1, epochs, figures)
+        if _best(history) == epoch:
+            best = {name: parameter.detach().clone() for name, parameter in trained.items()}
+        if checkpoint and processes.rank() == 0:
+            tensors = dict(trained) | {f"best.{name}": tensor for name, tensor in best.items()}
+            checkpoint.save(tensors, optimizer, {"history": history})
+    _restore(trained, best, write)
     classifier.eval()
     return history
 
 
+def loss_of(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean loss of logits [texts, classes]: cross entropy for targets int64 [texts], binary cross entropy, summed over the
+    classes, for targets float32 [texts, classes]. `weights` [classes] weigh the texts of a class, or the presence of a label."""
+    if targets.dim() == 1:
+        return F.cross_entropy(logits, targets, weights)
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="sum") / len(targets)
+
+
+def accuracy_of(logits: Tensor, targets: Tensor) -> float:
+    """The share of texts with the right label; with several labels a text, of those with all of them right at threshold 1/2."""
+    if targets.dim() == 1:
+        return (logits.argmax(1) == targets).float().mean().item()
+    return ((logits > 0) == (targets > 0)).all(1).float().mean().item()
+
+
 def use_threads(threads: int) -> None:
-    """Let torch compute on `threads` CPU threads; 0: all cores this process may use."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    """Let torch compute on `threads` CPU threads; 0: all cores this process may use, or its share of them."""
+    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // processes.count_here()))
 
 
 def epochs_of(settings: Finetune, texts: int) -> int:
@@ -127,19 +194,76 @@ def rate(step: int, total: int, warmup: float) -> float:
 
 
 def class_weights(targets: Tensor, classes: int) -> Tensor:
-    """Loss weights float32 [classes], inverse to the classes' frequency and 1 on average over the texts."""
+    """Loss weights float32 [classes], inverse to the classes' frequency: for one label a text 1 on average over the texts, for
+    several the texts without the label over those with it."""
+    if targets.dim() == 2:
+        having = targets.sum(0).clamp(min=1.0)
+        return (len(targets) - having).clamp(min=1.0) / having
     counts = torch.bincount(targets, minlength=classes)
     return len(targets) / (int((counts > 0).sum()) * counts.clamp(min=1).float())
 
 
 @torch.inference_mode()
 def logits_of(classifier: Classifier, inputs: Inputs) -> Tensor:
-    """Logits float32 [texts, classes] on the CPU, in evaluation mode."""
+    """Logits float32 [texts, classes] on the CPU, in evaluation mode; each of several processes computes a share and gets all."""
     classifier.eval()
-    found = torch.empty(len(inputs), len(classifier.labels))
-    for indices in by_length(inputs.lengths):
+    found = torch.zeros(len(inputs), len(classifier.labels))
+    for indices in processes.share(by_length(inputs.lengths)):
         found[indices] = inputs.batch(indices).logits(classifier).float().cpu()
-    return found
+    return processes.summed(found)
+
+
+def _computation(classifier: Classifier, trained: Mapping[str, nn.Parameter], inputs: Inputs) -> Callable[[Batch], Tensor]:
+    """The logits of a batch of `inputs`, with gradients that are the mean of all processes'."""
+
+    def compute(batch: Batch) -> Tensor:
+        return batch.logits(classifier)
+
+    if processes.count() == 1:
+        return compute
+    # All wait for the gradient of every parameter that is named: those of layers below the cut never get one.
+    gradients = torch.autograd.grad(compute(inputs.batch([0])).sum(), list(trained.values()), allow_unused=True)
+    reached = [parameter for parameter, gradient in zip(trained.values(), gradients, strict=True) if gradient is not None]
+    return processes.averaging(compute, reached)
+
+
+def _share(indices: list[int], targets: Tensor, weights: Tensor | None) -> tuple[list[int], float]:
+    """This process's share of a batch, and the factor on the share's mean loss with which the mean over the processes is the batch's.
+
+    Where there are fewer texts than processes, a share is some text with the factor 0: all must take part in every step.
+    """
+    mine = list(processes.share(indices))
+
+    def weight(texts: list[int]) -> float:
+        return len(texts) if weights is None or targets.dim() == 2 else float(weights.cpu()[targets[texts]].double().sum())
+
+    return mine or indices[:1], processes.count() * weight(mine) / weight(indices)
+
+
+def _resumed(
+    checkpoint: Checkpoint | None, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, write: Callable[[], None]
+) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """The history and the best values of the training that is in the checkpoint, all else set to where it stood; empty if none is."""
+    history: list[dict[str, Any]] = []
+    best: dict[str, Tensor] = {}
+    if checkpoint and (found := checkpoint.load(optimizer)):
+        tensors, facts = found
+        history = facts["history"]
+        best = {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}
+        _restore(trained, {name: tensors[name] for name in trained}, write)
+    if processes.of_first([len(history)]) != [len(history)]:
+        raise InputError("the training processes find different checkpoints; put the project on a disk that all machines share")
+    return history, best
+
+
+def _bar(order: list[list[int]], name: str) -> Iterable[list[int]]:
+    return tqdm(order, desc=name, unit="step", leave=False, disable=processes.hidden())
+
+
+def _validated(classifier: Classifier, validation: Pair) -> dict[str, float]:
+    inputs, targets = validation
+    logits = logits_of(classifier, inputs)
+    return {"validation_loss": loss_of(logits, targets).item(), "validation_accuracy": accuracy_of(logits, targets)}
 
 
 def _trained(classifier: Classifier, sparse: dict[str, Any]) -> Iterator[tuple[str, nn.Parameter]]:
@@ -150,7 +274,7 @@ def _trained(classifier: Classifier, sparse: dict[str, Any]) -> Iterator[tuple[s
         yield f"head.{kind}", parameter
 
 
-def _optimizer(trained: dict[str, nn.Parameter], settings: Finetune) -> torch.optim.Optimizer:
+def _optimizer(trained: Mapping[str, nn.Parameter], settings: Finetune) -> torch.optim.Optimizer:
     head = [parameter for name, parameter in trained.items() if name.startswith("head.")]
     masked = [parameter for name, parameter in trained.items() if not name.startswith("head.")]
     groups = [{"params": masked, "lr": settings.learning_rate}, {"params": head, "lr": settings.head_learning_rate}]
@@ -158,11 +282,10 @@ def _optimizer(trained: dict[str, nn.Parameter], settings: Finetune) -> torch.op
 
 
 @torch.no_grad()
-def _restore(trained: dict[str, nn.Parameter], sparse: dict[str, Any], values: dict[str, Tensor]) -> None:
+def _restore(trained: Mapping[str, nn.Parameter], values: Mapping[str, Tensor], write: Callable[[], None]) -> None:
     for name, parameter in trained.items():
         parameter.copy_(values[name])
-    for module in sparse.values():
-        module.write()
+    write()
 
 
 def _best(history: list[dict[str, Any]]) -> int:

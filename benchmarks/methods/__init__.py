@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BASE = ("base.model", "base.pooling", "base.max_length")
 OPTIMIZER = ("learning_rate", "head_learning_rate", "weight_decay", "warmup")
 DENSE = (*BASE, *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", *OPTIMIZER)))
-MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen")
+MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen", "mask.cut", "mask.open")
 SCORED = (*MASKED, "mask.examples")
 
 
@@ -38,14 +38,16 @@ class Method:
 METHODS = {
     "tokensieve": Method("masked", (*SCORED, "vocabulary"), budgeted=True),
     "end_to_end": Method("dense", DENSE),
+    "end_to_end_8": Method("dense", DENSE, {"epochs": 8}),
     "lora": Method("adapters", DENSE, {"rank": 16, "alpha": 32}),
     "prefix": Method("adapters", DENSE, {"tokens": 20}),
-    "last_k": Method("dense", (*DENSE, "mask.frozen")),
-    "best_k": Method("dense", (*DENSE, "mask.frozen", "mask.examples")),
+    "last_k": Method("dense", (*DENSE, "mask.cut")),
+    "best_k": Method("dense", (*DENSE, "mask.cut", "mask.examples")),
     "bitfit": Method("dense", DENSE),
     "fish": Method("masked", SCORED, budgeted=True),
     "random_mask": Method("masked", MASKED, budgeted=True),
     "shira": Method("adapters", DENSE, {"rank": 16}),
+    "setfit": Method("setfit", ("base.model",), {"num_iterations": 20, "batch": 16, "learning_rate": 2e-5}),
     "frozen": Method("frozen", BASE, {"penalties": (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0), "folds": 5}),
     "tfidf_svm": Method("tfidf", (), {"C": 1.0}),
 }
@@ -72,6 +74,14 @@ def method_of(name: str) -> tuple[str, float | None]:
 
 
 def function_of(method: str) -> Callable[[Job], Outcome]:
-    """The method's function, its module imported now."""
-    function: Callable[[Job], Outcome] = getattr(import_module(f"benchmarks.methods.{METHODS[method].module}"), method)
+    """The method's function, its module imported now.
+
+    Raises:
+        InputError: a package that the method needs is not installed.
+    """
+    try:
+        module = import_module(f"benchmarks.methods.{METHODS[method].module}")
+    except ModuleNotFoundError as error:
+        raise InputError(f"method '{method}': the package {error.name} is not installed; pip install 'tokensieve[bench]' does") from None
+    function: Callable[[Job], Outcome] = getattr(module, method)
     return function

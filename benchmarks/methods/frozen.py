@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
-from benchmarks.job import Job, Outcome, accuracy
+from benchmarks.figures import figures
+from benchmarks.job import Job, Outcome
+from benchmarks.methods.linear import decisions, fitted, machines, weights
 from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.inputs import Inputs, by_length, tokenized
@@ -28,20 +30,21 @@ def frozen(job: Job) -> Outcome:
     with job.clock.phase("cache"):
         features = _features(job, classifier, train.texts)
         held_out = _features(job, classifier, validation.texts) if validation else None
-    targets = np.array(job.sample.targets(train))
+    targets = job.sample.targets(train).numpy()
     with job.clock.phase("train"):
-        tried: dict[float, float] = {}
         if validation and held_out is not None:
-            judged = job.sample.targets(validation)
+            judged = job.sample.targets(validation).numpy()
             heads = {c: _head(features, targets, c) for c in job.options["penalties"]}
-            tried = {c: accuracy(_logits(head, held_out), judged) for c, head in heads.items()}
-            head = heads[_best(tried)]
+            tried = {c: _score(head, held_out, judged) for c, head in heads.items()}
+            chosen = _best(tried)
+            head = heads[chosen]
         else:
             tried = _cross_validated(features, targets, job)
-            head = _head(features, targets, _best(tried))
-    notes = {"C": float(head.C), "tried": {f"{c:g}": round(found, 4) for c, found in tried.items()}}
-    trained, steps = head.coef_.size + head.intercept_.size, int(max(head.n_iter_))
-    return Outcome(lambda texts: _logits(head, _features(job, classifier, texts)), trained, [], steps, notes)
+            chosen = _best(tried)
+            head = _head(features, targets, chosen)
+    notes = {"C": chosen, "tried": {f"{c:g}": round(found, 4) for c, found in tried.items()}}
+    steps = max(int(max(machine.n_iter_)) for machine in machines(head))
+    return Outcome(lambda texts: decisions(head, _features(job, classifier, texts)), weights(head), [], steps, notes)
 
 
 @torch.inference_mode()
@@ -54,29 +57,30 @@ def _features(job: Job, classifier: Classifier, texts: Sequence[str]) -> Floats:
     return torch.nn.functional.normalize(found).numpy()
 
 
-def _head(features: Floats, targets: NDArray[Any], c: float) -> LogisticRegression:
-    return LogisticRegression(C=c, max_iter=ITERATIONS).fit(features, targets)
+def _head(features: Floats, targets: NDArray[Any], c: float) -> Any:
+    return fitted(LogisticRegression(C=c, max_iter=ITERATIONS), features, targets)
 
 
-def _logits(head: LogisticRegression, features: Floats) -> NDArray[Any]:
-    scores = head.decision_function(features)
-    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+def _score(head: Any, features: Floats, targets: NDArray[Any]) -> float:
+    return figures(decisions(head, features), targets)["score"]
 
 
 def _cross_validated(features: Floats, targets: NDArray[Any], job: Job) -> dict[float, float]:
-    """Mean accuracy by penalty. A class of one text cannot be dealt to folds: then the middle penalty stands untried."""
+    """Mean score by penalty. A class of one text cannot be dealt to folds: then the middle penalty stands untried."""
     penalties = job.options["penalties"]
-    folds = min(job.options["folds"], *Counter(targets.tolist()).values())
+    several = targets.ndim == 2
+    folds = min(job.options["folds"], *([len(targets)] if several else Counter(targets.tolist()).values()))
     if folds < 2:
         return {penalties[len(penalties) // 2]: 0.0}
-    parts = list(StratifiedKFold(folds, shuffle=True, random_state=job.seed).split(features, targets))
+    deal = (KFold if several else StratifiedKFold)(folds, shuffle=True, random_state=job.seed)
+    parts = list(deal.split(features, targets))
 
     def mean(c: float) -> float:
-        return float(np.mean([accuracy(_logits(_head(features[a], targets[a], c), features[b]), targets[b]) for a, b in parts]))
+        return float(np.mean([_score(_head(features[a], targets[a], c), features[b], targets[b]) for a, b in parts]))
 
     return {c: mean(c) for c in penalties}
 
 
 def _best(tried: dict[float, float]) -> float:
-    """The strongest penalty (the smallest C) of the highest accuracy."""
+    """The strongest penalty (the smallest C) of the highest score."""
     return min(tried, key=lambda c: (-tried[c], c))

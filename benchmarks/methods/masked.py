@@ -16,8 +16,8 @@ from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct, mine
 from tokensieve.inputs import construct_positions
-from tokensieve.selection import choose_mask, cut_layer, masked_parameters
-from tokensieve.training import train
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs
+from tokensieve.training import Freezing, epochs_of, train
 from tokensieve.vocabulary import additions, extend
 
 
@@ -47,16 +47,23 @@ def _masked(job: Job, score: str) -> Outcome:
             classifier = Classifier.new(job.folder, tokenizer, settings.base.pooling, job.sample.labels, job.seed).to(job.device)
             classifier.encoder.requires_grad_(False)
         chosen = dataclasses.replace(settings.mask, score=score)
-        cut = cut_layer(classifier, chosen)
-        training = job.pair(job.sample.train, classifier, cut, tokenizer)
-        validation = job.pair(job.sample.validation, classifier, cut, tokenizer) if job.sample.validation else None
+        first = first_layer(classifier, chosen)
+        training = job.pair(job.sample.train, classifier, first, tokenizer)
+        validation = job.pair(job.sample.validation, classifier, first, tokenizer) if job.sample.validation else None
         with job.clock.phase("score"):
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
             mask = choose_mask(classifier, *training, positions, chosen, job.seed)
         with job.clock.phase("train"):
-            history = train(classifier, mask, training, validation, settings.finetune, job.seed)
+            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])))
+            freezing = Freezing(cut_layer(classifier, chosen), opened)
+            history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
         trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
-        notes: dict[str, Any] = {"cut": cut, "rows": sum(map(len, mask.indices.values())), "constructs": len(constructs)}
+        notes: dict[str, Any] = {
+            "first": first,
+            "cut": freezing.cut,
+            "rows": sum(map(len, mask.indices.values())),
+            "constructs": len(constructs),
+        }
         steps = len(history) * math.ceil(len(training[0]) / settings.finetune.batch)
         return Outcome(job.predictor(classifier, tokenizer), trained, history, steps, notes)
 
@@ -64,7 +71,8 @@ def _masked(job: Job, score: str) -> Outcome:
 def _constructs(job: Job) -> list[Construct]:
     chosen = job.settings.vocabulary
     with job.clock.phase("mine"):
-        return mine(job.sample.train.texts, job.sample.train.labels, chosen.constructs, chosen.ngram, chosen.min_count)
+        train, separator = job.sample.train, job.sample.separator
+        return mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count, separator)
 
 
 def _positions(job: Job, constructs: list[Construct], tokenizer: Path) -> list[list[bool]]:

@@ -1,4 +1,4 @@
-"""A task of five classes on the tiny model: eight training texts a class, four for testing."""
+"""Tasks for the tiny model: one of five classes, eight training texts a class and four for testing, and one of several labels a text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from benchmarks.cell import Setup
 
 
-def write_task(folder: Path, rows: dict[str, list[tuple[str, str]]], header: tuple[str, str] = ("text", "label")) -> None:
-    """Write a task folder: rows of (text, label) by file."""
-    folder.mkdir(parents=True)
+def write_task(folder: Path, rows: dict[str, list[tuple[str, ...]]], header: tuple[str, ...] = ("text", "label")) -> None:
+    """Write a task folder: rows under `header` by file."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, found in rows.items():
         with (folder / name).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *found])
@@ -20,10 +20,16 @@ def write_task(folder: Path, rows: dict[str, list[tuple[str, str]]], header: tup
 
 @pytest.fixture
 def setup(tmp_path: Path, tiny_texts: tuple[list[str], list[str]], tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
-    """The task `tiny` and the tiny model."""
+    """The tasks `tiny` and `several` and the tiny model."""
     rows = list(zip(*tiny_texts, strict=True))
     tests = [i for i in range(len(rows)) if i % 12 >= 8]
     trained = [row for i, row in enumerate(rows) if i not in tests]
     write_task(tmp_path / "data" / "tiny", {"train.csv": trained, "test.csv": [rows[i] for i in tests]})
+    # Three of the twelve texts of a class stand in the last of four folds. What asks has a second label; refunds have none of their own.
+    folded = [
+        (str(i % 4), text, "|".join(sorted({label} - {"refund"} | ({"question"} if text.endswith("?") else set()))))
+        for i, (text, label) in enumerate(rows)
+    ]
+    write_task(tmp_path / "data" / "several", {"a.csv": folded[:30], "b.csv": folded[30:]}, ("fold", "text", "labels"))
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     return Setup(tmp_path / "data", str(tiny_model))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +29,24 @@ def test_a_budget_in_the_name_is_the_masks(setup: Setup) -> None:
     with pytest.raises(InputError, match="the budget is no number"):
         method_of("fish@much")
     with pytest.raises(InputError, match="methods: tokensieve, end_to_end"):
-        method_of("setfit")
+        method_of("adapters")
 
 
-def test_every_method_has_a_function_and_rates_if_it_is_trained_by_steps() -> None:
-    for name, method in METHODS.items():
-        assert callable(function_of(name))
-        assert (name in RATES) == ("finetune.epochs" in method.reads)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_a_function_and_rates_if_it_is_trained_by_our_steps(name: str) -> None:
+    if name == "setfit":
+        pytest.importorskip("setfit")
+    assert callable(function_of(name))
+    assert (name in RATES) == ("finetune.epochs" in METHODS[name].reads)
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "benchmarks.methods.setfit", raising=False)
+    monkeypatch.setitem(sys.modules, "setfit", None)
+    with pytest.raises(
+        InputError, match=r"method 'setfit': the package (setfit|datasets) is not installed; pip install"
+    ):
+        function_of("setfit")
 
 
 def test_the_hash_follows_what_the_method_reads_and_nothing_else(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,13 @@ def test_differences_are_of_pairs() -> None:
     assert compare.differences(compare.by_task(records), "x", "y") == pytest.approx([0.1])
 
 
+def test_methods_are_compared_by_score_where_there_is_one() -> None:
+    records = [record("x", 0.5) | {"score": 0.9}, record("y", 0.6)]
+    assert compare.scores(records) == [0.9, 0.6]
+    assert compare.differences(compare.by_task(records), "x", "y") == pytest.approx([0.3])
+    assert compare.ranks(compare.by_task(records), ["a"]) == {"x": 1.0, "y": 2.0}
+
+
 def test_the_sign_flip_test_against_counting() -> None:
     # Of the 8 signs of three equal gaps two are as far out.
     assert compare.sign_flip([1, 1, 1]) == 0.25

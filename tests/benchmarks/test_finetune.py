@@ -86,11 +86,19 @@ def test_a_grid_is_tried_on_held_out_texts(setup: Setup, tmp_path: Path, here: l
     assert main([*arguments(setup, tmp_path / "grid"), "--grid", "last_k"]) == 0
     outcome = read_json(tmp_path / "grid" / "last_k-tiny-2.json")
     assert len(here) == len(outcome["points"]) == 9
-    assert outcome["points"][0]["accuracy"] == max(point["accuracy"] for point in outcome["points"])
+    assert outcome["points"][0]["score"] == max(point["score"] for point in outcome["points"])
     for path in (tmp_path / "grid" / "points").rglob("*.json"):
         record = read_json(path)
         assert record["held_out"]
         assert record["seed"] == 100
+
+
+def test_a_task_of_several_labels_is_told_by_micro_f1(
+    setup: Setup, tmp_path: Path, here: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(setup, tmp_path / "out", tasks="several", methods="tfidf_svm")) == 0
+    record = read_json(tmp_path / "out" / "several" / "2-tfidf_svm-0.json")
+    assert f"several 2 seed 0 tfidf_svm: micro F1 {record['micro_f1']:.4f}, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -99,7 +107,7 @@ def test_a_grid_is_tried_on_held_out_texts(setup: Setup, tmp_path: Path, here: l
         ({"shots": "0"}, "--shots holds '0'; give whole numbers from 1, or full"),
         ({"seeds": "a"}, "--seeds holds 'a'"),
         ({"methods": "lorra"}, "method 'lorra' is unknown"),
-        ({"tasks": "none"}, "has no such folder; it has tiny"),
+        ({"tasks": "none"}, "has no such folder; it has several, tiny"),
         ({"grid": "frozen"}, "--grid 'frozen': it has no learning rates"),
     ],
 )

@@ -35,5 +35,6 @@ def test_a_vendor_stands_in_the_modules_that_need_it() -> None:
 VENDORS = {
     "matplotlib": {"plots.py"},
     "peft": {"methods/adapters.py"},
-    "sklearn": {"methods/frozen.py", "methods/tfidf.py"},
+    "setfit": {"methods/setfit.py"},
+    "sklearn": {"methods/frozen.py", "methods/linear.py", "methods/setfit.py", "methods/tfidf.py"},
 }

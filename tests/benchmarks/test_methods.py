@@ -25,7 +25,14 @@ from tokensieve.mask import Mask
 HEAD = 5 * 32 + 5
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    """Each method in turn, if its package is there."""
+    if request.param == "setfit":
+        pytest.importorskip("setfit")
+    return str(request.param)
+
+
 def test_a_cell_of_every_method(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     if method in RATES:
         monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2))
@@ -45,10 +52,26 @@ def test_a_cell_of_every_method(method: str, setup: Setup, monkeypatch: pytest.M
     assert record["trained_parameters"] >= (0 if method == "tfidf_svm" else HEAD)
 
 
-@pytest.mark.parametrize("method", ["tokensieve", "end_to_end", "frozen"])
-def test_a_cell_on_all_texts_is_validated(method: str, setup: Setup) -> None:
-    record = measure(Cell("tiny", None, 0, method), setup)
-    assert record["texts"]["validation"] == 5
+def test_a_cell_of_every_method_with_several_labels_a_text(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    if method in RATES:
+        monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2))
+    record = measure(Cell("several", 7, 0, method), setup)
+    losses = [entry["train_loss"] for entry in record["history"]]
+    if method in RATES:
+        assert losses[-1] < 0.95 * losses[0]
+    assert record["texts"]["classes"] == 5
+    # Twenty steps lift few labels of the tiny model over the threshold.
+    assert record["score"] == record["micro_f1"] >= (0 if method in RATES else 0.1)
+    assert 0 <= record["accuracy"] <= 1
+    assert 0 <= record["macro_f1"] <= 1
+    assert record["trained_parameters"] >= (0 if method == "tfidf_svm" else HEAD)
+
+
+@pytest.mark.parametrize("chosen", ["tokensieve", "end_to_end", "frozen"])
+@pytest.mark.parametrize("task", ["tiny", "several"])
+def test_a_cell_on_all_texts_is_validated(chosen: str, task: str, setup: Setup) -> None:
+    record = measure(Cell(task, None, 0, chosen), setup)
+    assert record["texts"]["validation"] >= 5
     assert all("validation_loss" in entry for entry in record["history"])
 
 
@@ -112,8 +135,8 @@ def test_the_mask_is_the_pipelines(setup: Setup, tmp_path: Path, monkeypatch: py
     }
 
 
-@pytest.mark.parametrize("method", ["lora", "shira"])
-def test_merged_adapters_leave_a_plain_model_with_what_was_learned(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("adapter", ["lora", "shira"])
+def test_merged_adapters_leave_a_plain_model_with_what_was_learned(adapter: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.methods import adapters
 
     found: list[Any] = []
@@ -125,9 +148,9 @@ def test_merged_adapters_leave_a_plain_model_with_what_was_learned(method: str, 
         return outcome
 
     monkeypatch.setattr(adapters, "trained", watched)
-    monkeypatch.setitem(RATES, method, Rates(1e-2, 1e-2))
-    job = _job(method, setup)
-    outcome = function_of(method)(job)
+    monkeypatch.setitem(RATES, adapter, Rates(1e-2, 1e-2))
+    job = _job(adapter, setup)
+    outcome = function_of(adapter)(job)
     classifier, unmerged = found[0]
     assert type(classifier.encoder).__name__ == "BertModel"
     np.testing.assert_allclose(outcome.predict(job.sample.test.texts), unmerged, atol=1e-3)
@@ -139,6 +162,13 @@ def test_the_frozen_heads_penalty_is_chosen(setup: Setup) -> None:
     assert notes["tried"][f"{notes['C']:g}"] == max(notes["tried"].values())
     # One text a class cannot be dealt to folds: nothing is tried.
     assert len(_outcome("frozen", setup, 1).notes["tried"]) == 1
+
+
+def test_setfit_sees_as_many_pairs_as_its_option_says(setup: Setup) -> None:
+    pytest.importorskip("setfit")
+    outcome = _outcome("setfit", setup)
+    assert outcome.notes["pairs"] == 2 * 20 * 35
+    assert outcome.steps == math.ceil(2 * 20 * 35 / 16)
 
 
 def _job(method: str, setup: Setup, shots: int = 7) -> Job:

@@ -60,6 +60,15 @@ def test_a_table_with_means_ranks_costs_and_tests(tmp_path: Path) -> None:
     assert not (tmp_path / "finetune-10-budget.png").exists()
 
 
+def test_tasks_of_several_labels_say_what_their_scores_are(tmp_path: Path) -> None:
+    several = {"score": 0.6, "micro_f1": 0.6}
+    write(tmp_path, [canned("tokensieve", "a", 0), canned("tokensieve", "b", 0, **several)])
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert row(text, "method")[2:5] == ["a", "b (micro F1)", "mean"]
+    assert row(text, "tokensieve")[2:5] == ["90.00", "60.00", "75.00"]
+
+
 def test_missing_cells_are_shown_as_missing(tmp_path: Path) -> None:
     cells = [canned("tokensieve", task, seed) for task in "ab" for seed in (0, 1)] + [canned("frozen", "a", 0)]
     write(tmp_path, cells)

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.cell import Setup
 from benchmarks.sample import data_hash, draw, task_files
@@ -58,12 +59,12 @@ def test_a_changed_file_changes_the_hash(setup: Setup) -> None:
 
 
 def test_tasks_that_are_none_are_refused(tmp_path: Path, setup: Setup) -> None:
-    with pytest.raises(InputError, match=r"task 'tinny': .* has no such folder; it has tiny"):
+    with pytest.raises(InputError, match=r"task 'tinny': .* has no such folder; it has several, tiny"):
         task_files(setup.data, "tinny")
-    (tmp_path / "multi").mkdir()
-    (tmp_path / "multi" / "banking.csv").write_text("fold,text,labels\n0,hello,a|b\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"banking\.csv has a column 'labels'; tasks with several labels a text are not measured"):
-        task_files(tmp_path, "multi")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "texts.csv").write_text("text,label\nhello,a\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds no train.csv; .* or with CSV files that have a column 'fold'"):
+        task_files(tmp_path, "other")
     (setup.data / "tiny" / "test.csv").unlink()
     with pytest.raises(InputError, match=r"holds no test.csv"):
         task_files(setup.data, "tiny")
@@ -76,6 +77,44 @@ def test_a_test_label_that_training_lacks_is_refused(tmp_path: Path) -> None:
         draw(tmp_path, "odd", 2, 0)
 
 
-def _write(path: Path, rows: list[tuple[str, str]]) -> None:
+def test_files_with_folds_are_one_task_and_the_last_quarter_of_the_folds_its_test_set(tmp_path: Path) -> None:
+    for name, folds in (("a", range(6)), ("b", range(2, 12))):
+        _write(tmp_path / "folds" / f"{name}.csv", [(str(fold), f"{name} {fold}", "x") for fold in folds], "fold,text,label")
+    sample = draw(tmp_path, "folds", None, 0)
+    assert sorted(sample.test.texts) == ["b 10", "b 11", "b 9"]
+    assert sample.validation is not None
+    assert len(sample.train) + len(sample.validation) == 6 + 10 - 3
+    assert [part.partition(":")[0] for part in data_hash(tmp_path, "folds").split()] == ["a", "b"]
+
+
+def test_one_fold_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path / "folds" / "a.csv", [("0", "one", "x"), ("0", "two", "y")], "fold,text,label")
+    with pytest.raises(InputError, match="task 'folds': its files have one fold, '0'"):
+        draw(tmp_path, "folds", None, 0)
+
+
+@pytest.mark.parametrize("shots", [3, None])
+def test_several_labels_a_text(setup: Setup, shots: int | None) -> None:
+    sample = draw(setup.data, "several", shots, 0)
+    assert sample.labels == ["address", "card_lost", "question", "topup", "track"]
+    assert len(sample.test) == 15
+    targets = sample.targets(sample.train)
+    assert (targets.dtype, targets.shape) == (torch.float32, (len(sample.train), 5))
+    assert targets.sum(0).min() >= 3
+    assert "" in sample.train.labels
+    question = sample.labels.index("question")
+    assert all(text.endswith("?") == bool(row[question]) for text, row in zip(sample.train.texts, targets, strict=True))
+
+
+def test_train_and_test_files_may_have_several_labels(tmp_path: Path) -> None:
+    rows = [(f"text {i}", "a|b" if i % 2 else "b") for i in range(20)]
+    _write(tmp_path / "split" / "train.csv", rows[:16], "text,labels")
+    _write(tmp_path / "split" / "test.csv", rows[16:], "text,labels")
+    sample = draw(tmp_path, "split", 2, 0)
+    assert sample.labels == ["a", "b"]
+    assert sample.targets(sample.test).tolist() == [[0, 1], [1, 1], [0, 1], [1, 1]]
+
+
+def _write(path: Path, rows: list[tuple[str, ...]], header: str = "text,label") -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), encoding="utf-8")
+    path.write_text("\n".join([header, *(",".join(row) for row in rows), ""]), encoding="utf-8")

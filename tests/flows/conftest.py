@@ -28,6 +28,20 @@ def data_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
 
 
 @pytest.fixture
+def several_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
+    """The tiny texts with the label of their class, `please` and `question` beside it where they stand in the text, and texts
+    without a label."""
+    path = tmp_path / "several.csv"
+    marks = {"please": "please", "question": "?"}
+    rows = [("text", "label"), *((text, "") for text in ("hello", "good morning", "thank you", "bye for now", "well", "fine then"))]
+    for text, label in zip(*tiny_texts, strict=True):
+        rows.append((text, "; ".join([label, *(name for name, mark in marks.items() if mark in text)])))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.fixture
 def tiny_run(tiny_model: Path, prefect_server: None) -> Callable[..., int]:
     """Calls `tokensieve run` on a project with settings that take a moment; returns the exit status."""
     from flows.cli import main

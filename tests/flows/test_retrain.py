@@ -197,3 +197,42 @@ def test_the_champion_is_compared_with_and_can_be_served(
     answer = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert answer["text"] == "where is my parcel"
     assert len(answer["top"]) == 3
+
+
+def test_texts_of_several_labels_or_none_go_the_whole_way(
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    several_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from flows.cli import main
+    from tokensieve.predictor import Predictor
+    from tokensieve.pyfunc import _load_pyfunc
+
+    project, layout = tmp_path / "project", Layout(tmp_path / "project")
+    result = outcome(project, "--data", str(several_file), "--set", "data.separator=;")
+
+    labels = ["address", "card_lost", "please", "question", "refund", "topup", "track"]
+    assert result.keys() >= (SUMMARY - {"test_accuracy"}) | {"test_exact_match", "test_micro_f1"}
+    assert result["parity"]["agreement"] == 1.0
+    assert json.loads((layout.split / "labels.json").read_text()) == labels
+    assert "card_lost;please" in "".join(path.read_text() for path in layout.split.glob("*.jsonl"))
+    report = json.loads((layout.evaluation / "report.json").read_text())
+    manifest = json.loads((layout.onnx / "manifest.json").read_text())
+    assert manifest["thresholds"] == [report["per_class"][label]["threshold"] for label in labels]
+    assert {path.name for path in layout.evaluation.iterdir()} == {"report.json", "logits.safetensors", "labels.png", "calibration.png"}
+
+    # It answers as it was measured: the share of test texts with just the right labels is found again.
+    rows = [json.loads(line) for line in (layout.split / "test.jsonl").read_text().splitlines()]
+    answers = Predictor.load(layout.onnx, threads=1).predict([row["text"] for row in rows])
+    right = [";".join(sorted(label for label, _ in answer.labels)) == row["label"] for answer, row in zip(answers, rows, strict=True)]
+    assert sum(right) / len(right) == pytest.approx(result["test_exact_match"])
+    capfd.readouterr()
+    assert main(["predict", "--model", str(layout.onnx), "--json", rows[0]["text"]]) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert (shown["labels"], shown["uncertain"]) == ([list(pair) for pair in answers[0].labels], answers[0].uncertain)
+    assert main(["predict", "--model", str(layout.onnx), *(row["text"] for row in rows)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.startswith("no label") for line in lines] == [not answer.labels for answer in answers]
+    (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": [rows[0]["text"]]})
+    assert row == {"labels": dict(answers[0].labels), "uncertain": answers[0].uncertain}

@@ -266,3 +266,45 @@ def test_public_data_has_the_known_flaws_and_no_error(tmp_path: Path, name: str,
     report = validate(layout, Settings())
     assert {key: check["count"] for key, check in failed(report).items()} == expected
     assert report["errors"] == 0
+
+
+SEVERAL: Rows = [("lost my card", "card|lost"), ("card is gone", "lost|card"), ("hello", ""), ("pay a friend", "pay"), ("pay me", "pay")]
+
+
+def several(**sections: Any) -> Settings:
+    return Settings.of({"data": {"separator": "|"}, **sections})
+
+
+def test_texts_of_several_labels_or_none_pass_every_check(project: Callable[..., Layout]) -> None:
+    layout = project(train=SEVERAL, test=[("gone", "card|pay"), ("hey", "")], oos=["sing"], champion=["card", "lost", "pay"])
+    report = validate(layout, several())
+    assert (report["rows"], report["classes"], failed(report)) == ({"train": 5, "test": 2, "oos": 1}, 3, {})
+    assert {check["name"] for check in report["checks"]} == set(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "data", "rows", "labels"),
+    [
+        ("class_size", "train", {"train": [*SEVERAL, ("block it", "lost|rare")]}, [6], ["rare"]),
+        ("conflict", "train", {"train": [*SEVERAL, ("Hello", "pay")]}, [3, 6], ["", "pay"]),
+        ("unknown_label", "test", {"test": [("fine", "card"), ("bad", "a|card|b")]}, [2, 2], ["a", "b"]),
+        ("unknown_label", "train", {"champion": ["card", "pay"]}, [1], ["lost"]),
+        ("vanished_label", "train", {"champion": ["card", "card|lost"]}, [None], ["card|lost"]),
+        ("empty", "train", {"train": [*SEVERAL, ("", "pay")]}, [6], ["pay"]),
+    ],
+)
+def test_a_class_of_several_labels_is_one_label(
+    project: Callable[..., Layout], name: str, part: str, data: dict[str, Any], rows: list[int], labels: list[str]
+) -> None:
+    layout = project(**{"train": SEVERAL} | data)
+    try:
+        validate(layout, several(validate={"errors": []}))
+    except InputError:
+        assert name == "unknown_label"
+    check = failed(report_of(layout))[name, part]
+    assert [(row["row"], row["label"]) for row in check["rows"]] == list(zip(rows, labels, strict=True))
+
+
+def test_texts_of_which_none_has_a_label_are_refused(project: Callable[..., Layout]) -> None:
+    with pytest.raises(InputError, match=r"train\.jsonl, classes: 0 classes"):
+        validate(project(train=[("a", ""), ("b", "|")]), several())

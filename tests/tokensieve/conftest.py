@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from tokensieve.manifest import Manifest
 LABELS = ("balance", "card_lost", "größe", "transfer")
 WORDS = ("i", "lost", "my", "card", "what", "is", "balance", "send", "money", "to", "a", "friend", "please", "?", ".", "größe")
 MAX_LENGTH = 12
+THRESHOLDS = (0.9, 0.9, 0.96, 0.9935)  # of a model that gives any number of labels
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Served:
         tiny_tokenizer(special).save(str(folder / "tokenizer.json"))
         onnx.save(tiny_graph(self.embedding, self.weight, self.bias, inputs), folder / "model.onnx")
         self.manifest.save(folder)
+        return folder
+
+    def write_several(self, folder: Path) -> Path:
+        """The same model giving any number of labels."""
+        self.write(folder)
+        replace(self.manifest, thresholds=THRESHOLDS, threshold=0.6).save(folder)
         return folder
 
     @property

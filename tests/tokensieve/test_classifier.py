@@ -134,3 +134,17 @@ def test_a_classifier_of_a_grown_vocabulary_is_saved_whole(tiny_model: Path, tmp
     ids, mask = tokens(tmp_path / "model", ["topups"])
     assert int(ids.max()) == len(tokenizer.get_vocab())
     assert torch.equal(Classifier.load(tmp_path / "model")(ids, mask), classifier(ids, mask))
+
+
+@torch.no_grad()
+def test_a_head_that_expects_its_labels_starts_at_their_odds(tiny_classifier: Callable[..., Classifier]) -> None:
+    classifier = tiny_classifier()
+    weight = classifier.head.weight.clone()
+    targets = torch.zeros(999, 5)
+    targets[:499, 0] = 1.0
+    targets[:99, 1] = 1.0
+    targets[:, 2] = 1.0
+    classifier.expect(targets)
+    torch.testing.assert_close(classifier.head.bias.sigmoid()[:3], torch.tensor([0.4995, 0.0995, 0.9995]))
+    assert classifier.head.bias.isfinite().all()
+    assert torch.equal(classifier.head.weight, weight)

@@ -122,3 +122,26 @@ def test_tokens_of_a_construct_are_marked() -> None:
 def test_marks_stay_in_place_after_letters_that_lower_case_makes_longer() -> None:
     assert "İ".lower() != "i"
     assert marked("İİ card", [(0, 2), (3, 7)], frozenset({"card"}), 1) == [False, True]
+
+
+SETS = st.sets(st.sampled_from("xyz")).map(sorted).map("|".join)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.lists(st.sampled_from("abcd"), max_size=4).map(" ".join), SETS), min_size=1, max_size=12))
+def test_of_several_labels_the_information_on_each_presence_is_summed(pairs: list[tuple[str, str]]) -> None:
+    texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    for construct in mine(texts, labels, most=100, longest=2, least=1, separator="|"):
+        present = [construct.text in held(text, 2) for text in texts]
+        each = [mutual_info_score(present, [name in label.split("|") for label in labels]) for name in "xyz"]
+        assert construct.information == pytest.approx(sum(each), abs=2e-9)
+        assert construct.texts == sum(present)
+
+
+def test_a_construct_of_texts_without_labels_speaks_for_none() -> None:
+    texts, labels = ["pay bill", "pay rent", "hello there", "hello you"], ["a", "a|b", "", ""]
+    found = by_text(mine(texts, labels, most=100, least=2, separator="|"))
+    assert (found["pay"].label, found["hello"].label, found["hello"].weight) == ("a", "", 0.0)
+    assert found["pay"].weight == pytest.approx(2 / 4 * math.log(2), abs=1e-9)
+    assert found["hello"].information == found["pay"].information > 0
+    assert per_class(list(found.values())) == {"a": ["pay"]}

@@ -32,8 +32,18 @@ def write(path: Path, pairs: list[tuple[Any, Any]], header: tuple[str, str] = ("
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(dict(zip(header, pair, strict=True))) + "\n" for pair in pairs), encoding="utf-8")
     else:
-        columns = zip(header, zip(*pairs, strict=True), strict=True)
-        pyarrow.parquet.write_table(pyarrow.table({name: list(values) for name, values in columns}), path)
+        table = pyarrow.table({name: list(values) for name, values in zip(header, zip(*pairs, strict=True), strict=True)})
+        if path.suffix == ".parquet":
+            pyarrow.parquet.write_table(table, path)
+        else:
+            write_arrow(path, table, pyarrow.ipc.new_file)
+    return path
+
+
+def write_arrow(path: Path, table: pyarrow.Table, kind: Callable[..., Any]) -> Path:
+    """`table` in one of Arrow's two formats, the file's or the stream's, in one record batch."""
+    with kind(path, table.schema) as writer:
+        writer.write_table(table)
     return path
 
 
@@ -273,7 +283,29 @@ def damaged(content: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("how", ["text", "cut", "foot", "data"])
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, file: Callable[..., Path], how: str) -> None:
     content = write(tmp_path / "whole.parquet", [(f"text {i}", "a") for i in range(200)]).read_bytes()
-    refused(file(damaged(content)[how], "train.parquet"), "is not a Parquet file, or a damaged one, after row 0 (")
+    refused(file(damaged(content)[how], "train.parquet"), "is no Parquet file, or a damaged one, after row 0 (")
+
+
+@pytest.mark.parametrize("kind", [pyarrow.ipc.new_file, pyarrow.ipc.new_stream])
+def test_both_formats_of_arrow_are_read_in_parts(tmp_path: Path, kind: Callable[..., Any]) -> None:
+    texts = [f"text {i}" for i in range(10_001)]
+    table = pyarrow.table({"label": [i % 3 for i in range(10_001)], "text": texts})
+    found = read_examples(write_arrow(tmp_path / "train.arrow", table, kind))
+    assert found.texts == texts
+    assert found.labels[:4] == ["0", "1", "2", "0"]
+    assert found.rows == list(range(1, 10_002))
+
+
+@pytest.mark.parametrize("kind", [pyarrow.ipc.new_file, pyarrow.ipc.new_stream])
+@pytest.mark.parametrize("how", ["text", "cut", "data", "offsets"])
+def test_a_damaged_arrow_file_is_refused(tmp_path: Path, kind: Callable[..., Any], how: str) -> None:
+    table = pyarrow.table({"text": [f"text {i}" for i in range(200)], "label": ["a"] * 200})
+    path = write_arrow(tmp_path / "train.arrow", table, kind)
+    content = path.read_bytes()
+    offsets = content.index((6).to_bytes(4, "little") + (12).to_bytes(4, "little"))
+    broken = damaged(content) | {"offsets": content[:offsets] + b"\x7f" * 8 + content[offsets + 8 :]}
+    path.write_bytes(broken[how])
+    refused(path, "is no Arrow file, or a damaged one, after row 0 (")
 
 
 def test_parquet_texts_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
@@ -289,8 +321,8 @@ def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_of_another_format_is_refused(tmp_path: Path, file: Callable[..., Path]) -> None:
-    refused(tmp_path / "train.csv", "does not exist; give a .csv, .tsv, .jsonl, .parquet file")
-    refused(file(b"x", "train.xlsx"), "has the ending '.xlsx'; allowed: .csv, .tsv, .jsonl, .parquet")
+    refused(tmp_path / "train.csv", "does not exist; give a .csv, .tsv, .jsonl, .parquet, .arrow file")
+    refused(file(b"x", "train.xlsx"), "has the ending '.xlsx'; allowed: .csv, .tsv, .jsonl, .parquet, .arrow")
 
 
 def test_the_parts_of_a_folder_are_found(tmp_path: Path, file: Callable[..., Path]) -> None:
@@ -314,3 +346,18 @@ def test_a_folder_must_hold_one_training_file(tmp_path: Path, file: Callable[...
         part_files(tmp_path)
     with pytest.raises(InputError, match=r"nowhere does not exist"):
         part_files(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_several_labels_are_sorted_joined_and_may_be_none(tmp_path: Path, suffix: str) -> None:
+    pairs = [("one", "b| a |b|"), ("two", ""), ("three", "3|a"), ("four", " | ")]
+    examples = read_examples(write(tmp_path / f"train{suffix}", pairs), separator="|")
+    assert examples.labels == ["a|b", "", "3|a", ""]
+    examples.save(tmp_path / "saved.jsonl")
+    assert Examples.load(tmp_path / "saved.jsonl") == examples
+    assert read_examples(write(tmp_path / f"train{suffix}", pairs)).labels[0] == "b| a |b|"
+
+
+def test_a_fraction_among_several_labels_is_refused(file: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"row 2: label '0\.5' in column 'label' is a fraction"):
+        read_examples(file(b"text,label\nx,a|3\ny,a|0.5\n"), separator="|")

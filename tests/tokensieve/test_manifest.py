@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def test_it_reads_back_what_it_wrote(folder: Path) -> None:
     read = Manifest.load(folder)
     assert (read.labels, read.temperature, read.threshold, read.max_length) == (("ü", "b"), 1.5, 0.25, 64)
     assert (read.data_hash, read.base, read.parity) == ("abc", "base/model", parity)
+    assert read.thresholds == ()
+    replace(written, thresholds=(0.25, 0.75)).save(folder)
+    assert Manifest.load(folder).thresholds == (0.25, 0.75)
     assert read.files == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")}
 
 
@@ -67,7 +71,7 @@ def test_a_changed_or_missing_file_is_refused_by_name(folder: Path, name: str) -
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("format", 2, "format '2', this version reads 1"),
+        ("format", 1, "format '1', this version reads 2"),
         ("labels", "abc", "labels is 'abc'; it must be a list of at least two names"),
         ("labels", ["a", 1], "a list of at least two names"),
         ("labels", ["a"], "a list of at least two names"),
@@ -75,6 +79,9 @@ def test_a_changed_or_missing_file_is_refused_by_name(folder: Path, name: str) -
         ("temperature", float("nan"), "a number above 0"),
         ("threshold", 1.5, "threshold is '1.5'; it must be a number from 0 to 1"),
         ("threshold", True, "a number from 0 to 1"),
+        ("thresholds", [0.5, 1.0, 0.5, 0.5], "a list of numbers between 0 and 1"),
+        ("thresholds", 0.5, "thresholds is '0.5'; it must be a list of numbers between 0 and 1"),
+        ("thresholds", [0.5], "holds 1 thresholds for 4 labels"),
         ("max_length", 3, "a whole number, at least 4"),
         ("max_length", 16.0, "a whole number, at least 4"),
         ("data_hash", None, "data_hash is 'None'; it must be text"),
@@ -94,7 +101,7 @@ def test_a_missing_key_is_refused_and_an_unknown_one_is_not(folder: Path) -> Non
     edit(folder, later="addition")
     assert Manifest.load(folder).base == "tiny"
     path = folder / "manifest.json"
-    path.write_text(json.dumps({"format": 1}), encoding="utf-8")
+    path.write_text(json.dumps({"format": 2}), encoding="utf-8")
     with pytest.raises(InputError, match="lacks 'labels'"):
         Manifest.load(folder)
 

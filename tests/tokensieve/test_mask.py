@@ -6,14 +6,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from torch import Tensor
 
-from tokensieve.mask import Mask, select
+from tokensieve.mask import Mask, select, select_entries, units
 
 # A few values only, so that ties are frequent; thirds, so that densities are no round numbers.
 MODULES = st.dictionaries(
     st.sampled_from(["b", "a", "c.10", "c.9"]),
     st.tuples(st.integers(1, 5), st.lists(st.sampled_from([0.0, 1 / 3, 1.0, 2.0, 5.0]), min_size=1, max_size=6)),
+    min_size=1,
+)
+
+
+MATRICES = st.dictionaries(
+    st.sampled_from(["b", "a", "c.10", "c.9"]),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)).flatmap(
+        lambda shape: st.lists(st.sampled_from([0.0, 0.1, 1.0, 2.0]), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]).map(
+            lambda values: torch.tensor(values).view(shape)
+        )
+    ),
     min_size=1,
 )
 
@@ -67,7 +79,27 @@ def test_indices_are_ascending_whole_numbers() -> None:
     assert (found.shape, found.indices["a"].dtype, found.indices["a"].tolist()) == ("columns", torch.int64, [1, 2])
 
 
-@pytest.mark.parametrize("shape", ["rows", "columns"])
+@settings(max_examples=200)
+@given(MATRICES, st.integers(1, 60))
+def test_the_highest_entries_of_all_modules_are_selected(scores: dict[str, Tensor], budget: int) -> None:
+    before = {name: values.clone() for name, values in scores.items()}
+    flat = {name: values.flatten() for name, values in scores.items()}
+    found = select_entries(scores, budget)
+    assert found.shape == "entries"
+    assert chosen(found) == greedy(flat, dict.fromkeys(scores, 1), budget)
+    assert chosen(found) == chosen(select(flat, dict.fromkeys(scores, 1), budget))
+    assert {entries.dtype for entries in found.indices.values()} == {torch.int64}
+    turned = select_entries(dict(reversed(scores.items())), budget)
+    assert (chosen(turned), list(turned.indices)) == (chosen(found), sorted(found.indices))
+    assert all(torch.equal(scores[name], values) for name, values in before.items())
+
+
+def test_units_are_what_indices_count() -> None:
+    weight = torch.zeros(3, 5)
+    assert {shape: units(weight, shape) for shape in ("rows", "columns", "entries")} == {"rows": 3, "columns": 5, "entries": 15}
+
+
+@pytest.mark.parametrize("shape", ["rows", "columns", "entries"])
 def test_a_mask_is_saved_and_loaded(tmp_path: Path, shape: str) -> None:
     mask = Mask(shape, {"layer.1.dense": torch.tensor([0, 5, 70_000]), "layer.0.dense": torch.tensor([2])})
     mask.save(tmp_path / "mask.safetensors")
@@ -77,3 +109,10 @@ def test_a_mask_is_saved_and_loaded(tmp_path: Path, shape: str) -> None:
     before = (tmp_path / "mask.safetensors").read_bytes()
     loaded.save(tmp_path / "mask.safetensors")
     assert (tmp_path / "mask.safetensors").read_bytes() == before
+
+
+def test_indices_are_kept_in_half_the_space_where_they_fit(tmp_path: Path) -> None:
+    Mask("entries", {"a": torch.tensor([0, 2**31 - 1]), "b": torch.tensor([0, 2**31])}).save(tmp_path / "mask.safetensors")
+    with safe_open(tmp_path / "mask.safetensors", "pt") as file:
+        assert {name: file.get_tensor(name).dtype for name in file.keys()} == {"a": torch.int32, "b": torch.int64}  # noqa: SIM118
+    assert chosen(Mask.load(tmp_path / "mask.safetensors")) == {"a": [0, 2**31 - 1], "b": [0, 2**31]}

@@ -5,18 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, logit, softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
 from tokensieve.metrics import (
     Bin,
     calibration_error,
+    certainty,
     confusion,
+    exact_match,
     fit_temperature,
     fit_threshold,
+    fit_thresholds,
+    label_f1,
     loss,
     macro_f1,
     per_class,
+    per_label,
+    presence,
     probabilities,
     reliability,
 )
@@ -130,15 +136,99 @@ def test_the_temperature_does_not_run_away_where_all_answers_are_right_or_wrong(
 @given(st.integers(0, 1000), st.integers(1, 60), st.floats(0.5, 1.0), st.floats(0.5, 3.0))
 def test_the_threshold_keeps_the_wanted_share_of_right_answers(seed: int, texts: int, coverage: float, temperature: float) -> None:
     logits, targets = drawn(texts, 1.0, seed)
-    threshold = fit_threshold(logits, targets, temperature, coverage)
     chances = softmax(logits / temperature, axis=1)
-    confident = chances.max(1)[chances.argmax(1) == targets]
+    right = chances.argmax(1) == targets
+    threshold = fit_threshold(chances.max(1), right, coverage)
+    confident = chances.max(1)[right]
     assert (confident >= threshold).sum() >= coverage * len(confident) - 1e-9
     # And no more than a step above it would keep.
     assert (confident > threshold + 2e-6).sum() <= coverage * len(confident) + 1e-9
 
 
 def test_the_threshold_where_all_or_none_are_right() -> None:
-    logits = np.log(np.array([[0.9, 0.1], [0.7, 0.3]]))
-    assert fit_threshold(logits, np.array([0, 0]), 1.0, 1.0) == pytest.approx(0.7, abs=1e-6)
-    assert fit_threshold(logits, np.array([1, 1]), 1.0, 0.9) == 0.0
+    confidences = np.array([0.9, 0.7])
+    assert fit_threshold(confidences, np.array([True, True]), 1.0) == pytest.approx(0.7, abs=1e-6)
+    assert fit_threshold(confidences, np.array([False, False]), 0.9) == 0.0
+
+
+def several(texts: int, scale: float = 1.0, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Logits of four labels, and their presence drawn from the sigmoid: `scale` times too sure."""
+    draw = default_rng(seed)
+    logits = draw.normal(size=(texts, 4)) * 2 + np.array([0.0, -1.0, -2.0, -4.0])
+    return logits * scale, (expit(logits) > draw.random((texts, 4))).astype(np.float64)
+
+
+def test_presence_and_its_loss_are_scikit_learns() -> None:
+    logits, targets = several(50)
+    np.testing.assert_allclose(presence(logits, 2.5), expit(logits / 2.5), rtol=1e-12)
+    each = [log_loss(true, expit(own / 2.5), labels=[0, 1]) for true, own in zip(targets.T, logits.T, strict=True)]
+    assert loss(logits, targets, 2.5) == pytest.approx(sum(each))
+    huge = np.array([[1e6, -1e6]], np.float32)
+    assert presence(huge, 0.05).tolist() == [[1.0, 0.0]]
+    assert np.isfinite(loss(huge, np.array([[0.0, 1.0]])))
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_one_temperature_calibrates_all_labels(scale: float) -> None:
+    logits, targets = several(20_000, scale)
+    assert fit_temperature(logits, targets) == pytest.approx(scale, rel=0.03)
+    diagram = reliability(logits, targets, scale)
+    assert calibration_error(diagram) < 0.005
+    assert sum(bin.texts for bin in diagram) == targets.size
+
+
+def test_scores_of_several_labels_are_scikit_learns() -> None:
+    logits, targets = several(300)
+    decided = logits > -0.5
+    assert exact_match(decided, targets).mean() == accuracy_score(targets, decided)
+    assert label_f1(decided, targets) == pytest.approx([f1_score(targets, decided, average=average) for average in ("micro", "macro")])
+    precision, recall, f1, support = precision_recall_fscore_support(targets, decided)
+    report = per_label(decided, targets, np.full(4, 0.3), LABELS)
+    assert list(report) == LABELS
+    for i, label in enumerate(LABELS):
+        values = {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": support[i], "threshold": 0.3}
+        assert report[label] == pytest.approx(values)
+
+
+def test_nothing_present_and_nothing_decided_scores_zero() -> None:
+    none = np.zeros((3, 2))
+    assert label_f1(none > 0, none) == (0.0, 0.0)
+    assert exact_match(none > 0, none).all()
+
+
+def best_f1(chances, targets) -> float:  # type: ignore[no-untyped-def]
+    cuts = [*np.unique(chances), 1.1]
+    return max(f1_score(targets, chances >= cut, zero_division=0) for cut in cuts)
+
+
+@given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 3))
+def test_no_other_threshold_has_a_better_f1(seed: int, texts: int, digits: int) -> None:
+    logits, targets = several(texts, seed=seed)
+    chances = expit(logits).round(digits).clip(0.01, 0.99)  # with ties
+    thresholds = fit_thresholds(chances, targets, few=2)
+    assert ((thresholds > 0) & (thresholds < 1)).all()
+    for i, threshold in enumerate(thresholds):
+        if targets[:, i].sum() >= 2:
+            found = f1_score(targets[:, i], chances[:, i] >= threshold)
+            assert found == pytest.approx(best_f1(chances[:, i], targets[:, i]))
+
+
+def test_a_label_of_few_texts_gets_the_threshold_of_all() -> None:
+    logits, targets = several(200, seed=3)
+    targets[:, 3] = 0.0
+    targets[:4, 3] = 1.0
+    chances = expit(logits)
+    thresholds = fit_thresholds(chances, targets)
+    micro = f1_score(targets.ravel(), chances.ravel() >= thresholds[3])
+    assert micro == pytest.approx(best_f1(chances.ravel(), targets.ravel()))
+    assert len(set(thresholds)) == 4
+    assert fit_thresholds(chances, np.zeros_like(targets)).tolist() == [0.5] * 4
+
+
+def test_certainty_is_that_of_the_label_closest_to_its_threshold_in_odds() -> None:
+    logits, _ = several(50)
+    thresholds = np.array([0.5, 0.3, 0.1, 0.9])
+    distance = np.abs(logits - logit(thresholds)).min(1)
+    np.testing.assert_allclose(certainty(expit(logits), thresholds), expit(distance), rtol=1e-9)
+    assert certainty(thresholds[None], thresholds) == pytest.approx(0.5)
+    assert certainty(np.array([[0.0, 1.0]]), np.array([0.2, 0.7])) == 1.0

@@ -172,6 +172,20 @@ def test_small_steps_take_less_than_their_values(tmp_path: Path) -> None:
     assert (tmp_path / "patch").stat().st_size < 0.9 * 200 * 100 * 4
 
 
+@pytest.mark.parametrize("share", [0.01, 0.1])
+def test_indices_of_entries_take_less_than_their_values(tmp_path: Path, share: float) -> None:
+    draw = np.random.default_rng(0)
+    old = {"encoder.a": draw.normal(size=(500, 400)).astype(np.float32)}
+    new = {"encoder.a": np.where(draw.random((500, 400)) < share, draw.normal(size=(500, 400)).astype(np.float32), old["encoder.a"])}
+    patch = patch_of(old, new)
+    assert patch.changes["encoder.a"].kind == "entries"
+    patch.save(tmp_path / "patch")
+    with safe_open(tmp_path / "patch", "np") as file:
+        sizes = {kind: file.get_tensor(f"encoder.a.{kind}").size for kind in ("indices", "values")}
+    assert sizes["indices"] < 1.2 * len(patch.changes["encoder.a"].indices) < 0.4 * sizes["values"]
+    assert bits(patched(old, Patch.load(tmp_path / "patch"))) == bits(new)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a patch file."""
@@ -199,8 +213,8 @@ def test_what_is_no_patch_is_refused(tmp_path: Path, whole: bytes, content: byte
     if content == "mask":
         save_file({"a": np.zeros(2, np.int32)}, path, metadata={"shape": "rows"})
     elif content == "later":
-        path.write_bytes(whole.replace(b'\\"format\\": 1', b'\\"format\\": 9'))
-        message = "of format '9', and this version reads 1"
+        path.write_bytes(whole.replace(b'\\"format\\": 2', b'\\"format\\": 9'))
+        message = "of format '9', and this version reads 2"
     else:
         path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message):

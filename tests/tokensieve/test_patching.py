@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import AutoModel
 
 from tokensieve import patching
@@ -17,8 +18,12 @@ from tokensieve.base import linears_of, load_encoder, load_tokenizer, weights_ha
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct
 from tokensieve.errors import InputError
+from tokensieve.inputs import Inputs, tokenized
 from tokensieve.manifest import sha256
 from tokensieve.patch import Patch
+from tokensieve.selection import choose_mask
+from tokensieve.settings import Mask
+from tokensieve.sparse import attached
 from tokensieve.vocabulary import additions, extend
 
 LABELS = ["address", "größe", "topup"]
@@ -79,6 +84,38 @@ def test_a_patch_makes_the_model_from_its_base_and_the_base_from_the_model(
     other = tuned(base, tmp_path / "other", seed=1)
     patching.apply(patching.extract(base, other), tmp_path / "removed", tmp_path / "changed")
     assert hashes(tmp_path / "changed").items() <= hashes(other).items()
+
+
+@pytest.mark.parametrize("shape", ["rows", "columns", "entries", "layers"])
+def test_what_a_mask_of_any_shape_has_trained_comes_and_goes_bit_for_bit(tiny_model: Path, tmp_path: Path, shape: str) -> None:
+    tokenizer = extend(load_tokenizer(tiny_model), {}, tmp_path / "tokenizer")
+    classifier = Classifier.new(tiny_model, tmp_path / "tokenizer", "auto", LABELS, 0)
+    classifier.encoder.requires_grad_(False)
+    inputs = Inputs(tokenized(tokenizer, ["where is my order?", "refund"], 16))
+    targets = torch.tensor([0, 1])
+    settings = Mask(shape=shape, score="random", budget=0.25 if shape == "layers" else 0.1, frozen=0.5, open=0.0)
+    mask = choose_mask(classifier, inputs.freeze(classifier, 2), targets, None, settings, 0)
+    with attached(classifier.encoder, mask) as sparse:
+        optimizer = torch.optim.SGD([parameter for parameter in classifier.parameters() if parameter.requires_grad], lr=0.1)
+        F.cross_entropy(inputs.batch([0, 1]).logits(classifier), targets).backward()
+        optimizer.step()
+        for module in sparse.values():
+            module.write()
+    classifier.save(tmp_path / "model", tokenizer, {"max_length": 16, "base": str(tiny_model), "base_hash": weights_hash(tiny_model)})
+
+    patch = through_file(patching.extract(tiny_model, tmp_path / "model"), tmp_path)
+    trained = {name: patch.changes[f"encoder.{name}.weight"] for name in mask.indices}
+    assert {change.kind for change in trained.values()} == ({"whole"} if shape == "layers" else {shape})
+    if shape != "layers":
+        assert {name: change.indices.tolist() for name, change in trained.items()} == {
+            name: chosen.tolist() for name, chosen in mask.indices.items()
+        }
+    patching.apply(patch, tiny_model, tmp_path / "applied")
+    assert hashes(tmp_path / "applied") == hashes(tmp_path / "model")
+    patching.remove(patch, tmp_path / "applied", tmp_path / "removed")
+    found, original = load_encoder(tmp_path / "removed").state_dict(), load_encoder(tiny_model).state_dict()
+    assert found.keys() == original.keys()
+    assert all(torch.equal(found[name], original[name]) for name in original)
 
 
 def test_a_base_without_other_parts_comes_back_as_the_file_it_was(tiny_family: Callable[[str], Path], tmp_path: Path) -> None:

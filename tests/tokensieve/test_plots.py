@@ -14,11 +14,12 @@ from tokensieve import plots
 
 BINS = [(0.0, 0.0, 0), (0.25, 0.15, 10), (0.8, 0.7, 30)]
 HISTORY = [{"epoch": i, "train_loss": 2 / i, "validation_loss": abs(i - 3) + 1.0, "validation_accuracy": 0.2 * i} for i in range(1, 5)]
+LABELS = {label: {"f1": 0.5, "precision": 0.4, "recall": 0.7, "support": 9, "threshold": 0.3} for label in "ab"}
 
 
-def mask(count: int) -> dict[str, tuple[list[int], int]]:
+def mask(count: int) -> dict[str, tuple[plots.Places, int]]:
     names = ("attention.self.query", "output.dense")
-    return {f"encoder.layer.{layer}.{name}": (list(range(count)), 40) for layer in (1, 2) for name in names}
+    return {f"encoder.layer.{layer}.{name}": (np.arange(count), 40) for layer in (1, 2) for name in names}
 
 
 def confusion(size: int) -> list[list[int]]:
@@ -48,9 +49,10 @@ def names(ticks: list[Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("picture", "inputs", "others"),
     [
-        (plots.mask_picture, (mask(4),), (mask(5),)),
+        (plots.mask_picture, (mask(4), "rows"), (mask(5), "rows")),
         (plots.confusion_picture, (confusion(3), ["a", "b", "c"]), (confusion(3), ["a", "b", "d"])),
         (plots.calibration_picture, (BINS, BINS), (BINS, BINS[1:2])),
+        (plots.labels_picture, (LABELS,), ({"b": LABELS["b"]},)),
         (plots.history_picture, (HISTORY,), (HISTORY[:2],)),
     ],
 )
@@ -64,8 +66,9 @@ def test_equal_input_gives_equal_bytes(picture: Callable[..., None], inputs: Any
 
 
 def test_the_mask_is_drawn_where_it_is(drawn: Callable[..., Figure]) -> None:
-    selected = mask(0) | {"encoder.layer.2.attention.self.query": ([0, 1, 2, 3, 39], 40), "pooler.dense": ([], 8)}
-    figure = drawn(plots.mask_picture, selected)
+    selected = mask(0) | {"encoder.layer.2.attention.self.query": (np.array([0, 1, 2, 3, 39]), 40), "pooler.dense": (np.arange(0), 8)}
+    figure = drawn(plots.mask_picture, selected, "columns")
+    assert figure.get_suptitle() == "Trained: 5 of 168 columns (3.0%)"
     panels = {axes.get_title(): axes for axes in figure.axes}
     assert list(panels) == ["attention.self.query", "output.dense", "pooler.dense"]
     assert names(figure.axes[0].get_yticklabels()) == ["layer 2", "layer 1", "no layer"]
@@ -81,7 +84,7 @@ def test_the_mask_is_drawn_where_it_is(drawn: Callable[..., Figure]) -> None:
 def test_every_row_of_a_module_is_in_its_strip() -> None:
     for rows in (3, plots.STRIPES, 1000):
         for row in (0, rows // 2, rows - 1):
-            strip = plots._strip([row], rows)
+            strip = plots._strip(np.array([row]), rows)
             assert strip.max() > 0
             assert np.flatnonzero(strip).mean() / plots.STRIPES == pytest.approx((row + 0.5) / rows, abs=0.01)
 
@@ -124,6 +127,21 @@ def test_the_calibration_error_is_the_weighted_gap(drawn: Callable[..., Figure])
     figure = drawn(plots.calibration_picture, BINS, [(0.5, 0.5, 3)])
     assert figure.axes[0].get_title() == "before scaling: ECE 0.100"
     assert figure.axes[1].get_title() == "after scaling: ECE 0.000"
+
+
+def test_the_axes_say_what_is_counted(drawn: Callable[..., Figure]) -> None:
+    for several, words in ((False, ["accuracy", "texts"]), (True, ["share present", "texts × labels"])):
+        figure = drawn(lambda path, several=several: plots.calibration_picture(BINS, BINS, path, several))
+        assert [figure.axes[place].get_ylabel() for place in (0, 2)] == words
+
+
+@pytest.mark.parametrize(("size", "title"), [(3, "each label"), (plots.WORST + 1, f"the {plots.WORST} worst of {plots.WORST + 1} labels")])
+def test_labels_stand_from_the_worst_on(size: int, title: str, drawn: Callable[..., Figure]) -> None:
+    report = {f"$label{i}": {"f1": 1 - i / 100, "precision": 1.0, "recall": 0.5, "support": 1000 + i} for i in range(size)}
+    axes = drawn(plots.labels_picture, report).axes[0]
+    assert axes.get_title() == title
+    assert names(axes.get_yticklabels())[0] == f"$label{size - 1} ({1000 + size - 1:,})"
+    assert axes.patches[0].get_width() == pytest.approx(1 - (size - 1) / 100)
 
 
 def test_the_best_epoch_is_marked(drawn: Callable[..., Figure]) -> None:

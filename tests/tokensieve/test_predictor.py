@@ -17,7 +17,7 @@ import tokensieve
 from tokensieve import predictor as module
 from tokensieve.errors import InputError
 from tokensieve.metrics import probabilities
-from tokensieve.predictor import Predictor, cores, groups
+from tokensieve.predictor import LabelSet, Predictor, cores, groups
 
 QUESTIONS = ["I lost my card", "what is my balance?", "send money to a friend please", "größe", "", "i", "card card card card", "zq9 xv"]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -44,6 +44,27 @@ def test_logits_and_probabilities_equal_the_plain_reference(predictor: Predictor
         assert prediction.label == max(expected, key=expected.__getitem__)
         assert prediction.probability == prediction.top[0][1]
         assert prediction.uncertain == (prediction.probability < 0.8)
+
+
+def test_a_model_of_several_labels_gives_those_above_their_thresholds(served: Any, tmp_path: Path) -> None:
+    several = Predictor.load(served.write_several(tmp_path), threads=1)
+    manifest = several.manifest
+    chances = 1 / (1 + np.exp(-served.logits(QUESTIONS).astype(np.float64) / manifest.temperature))
+    answers = several.predict(QUESTIONS, top=2)
+    for answer, row in zip(answers, chances, strict=True):
+        known = dict(zip(manifest.labels, row, strict=True))
+        needed = dict(zip(manifest.labels, manifest.thresholds, strict=True))
+        assert isinstance(answer, LabelSet)
+        assert dict(answer.labels) == pytest.approx({label: known[label] for label in known if known[label] >= needed[label]}, abs=1e-5)
+        values = [probability for _, probability in answer.labels]
+        assert values == sorted(values, reverse=True)
+        assert [label for label, _ in answer.top] == sorted(known, key=known.__getitem__, reverse=True)[:2]
+        odds = np.log(row / (1 - row)) - np.log(np.array(manifest.thresholds) / (1 - np.array(manifest.thresholds)))
+        assert answer.uncertain == (1 / (1 + np.exp(-np.abs(odds).min())) < 0.6)
+    # No label, one and several; sure and not.
+    assert {min(len(answer.labels), 2) for answer in answers} == {0, 1, 2}
+    assert {answer.uncertain for answer in answers} == {True, False}
+    assert several.predict([]) == []
 
 
 def test_both_sides_of_the_threshold_are_met(predictor: Predictor) -> None:

@@ -3,6 +3,8 @@ import pytest
 from tokensieve.dataset import Examples
 from tokensieve.quality import (
     broken_sequences,
+    by_label,
+    class_measures,
     class_sizes,
     control_characters,
     earlier_copies,
@@ -110,3 +112,18 @@ def test_without_a_champion_no_label_of_train_is_unknown() -> None:
 
 def test_without_a_readable_train_nothing_is_compared_to_it() -> None:
     assert not {"leak", "unknown_label"} & set(measures("test", {"test": Examples(["a"], ["x"], [1])}, []))
+
+
+def test_of_several_labels_none_is_no_fault_and_sets_are_compared() -> None:
+    train = Examples(["a", "b", "A", "b"], ["x|y", "", "x|y", "x"], [1, 2, 3, 4])
+    numbers = measures("train", {"train": train}, ["x"], "|")
+    assert numbers["empty"] == [0, 0, 0, 0]
+    assert numbers["conflict"] == [1, 2, 1, 2]
+    assert not {"class_size", "unknown_label"} & set(numbers)
+    own = by_label(train, "|")
+    assert (own.texts, own.labels, own.rows) == (["a", "a", "A", "A", "b"], ["x", "y", "x", "y", "x"], [1, 1, 3, 3, 4])
+    assert class_measures("train", own.labels, (), ["x"]) == {
+        "class_size": [3, 2, None, None, None],
+        "unknown_label": [1, 0, None, None, None],
+    }
+    assert class_measures("test", ["x", "z"], ["x", "y"], ["w"]) == {"unknown_label": [1, 0]}

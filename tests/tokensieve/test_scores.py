@@ -16,6 +16,7 @@ from tokensieve.inputs import Inputs, tokenized
 
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please", "topup"]
 TARGETS = torch.tensor([4, 2, 1, 3])
+SHAPES = ("rows", "columns", "entries")
 
 
 @pytest.fixture
@@ -46,7 +47,10 @@ def by_autograd(classifier: Classifier, ids: list[list[int]], targets: Tensor, p
     for row, tokens in enumerate(ids):
         counted = torch.tensor(positions[row] if positions else [True] * len(tokens)).unsqueeze(-1)
         logits = classifier(torch.tensor([tokens]), torch.ones(1, len(tokens), dtype=torch.int64))
-        gradients = torch.autograd.grad(F.cross_entropy(logits, targets[row : row + 1]), [linear.weight for linear in linears.values()])
+        target = targets[row : row + 1]
+        several = target.dim() == 2
+        loss = F.binary_cross_entropy_with_logits(logits, target, reduction="sum") if several else F.cross_entropy(logits, target)
+        gradients = torch.autograd.grad(loss, [linear.weight for linear in linears.values()])
         for name, gradient in zip(linears, gradients, strict=True):
             squares[name] += gradient.square()
     return squares
@@ -64,23 +68,36 @@ def test_scores_are_the_sums_of_squared_gradients(
     inputs = Inputs(ids).freeze(classifier, cut)
     rows = scores.fisher(classifier, inputs, TARGETS, "rows", positions, cut)
     columns = scores.fisher(classifier, inputs, TARGETS, "columns", positions, cut)
+    entries = scores.fisher(classifier, inputs, TARGETS, "entries", positions, cut)
     squares = by_autograd(tiny_classifier(family), ids, TARGETS, positions)
     upper = linears_of(classifier.encoder, cut)
-    assert set(rows) == set(columns) == set(upper)
+    assert set(rows) == set(columns) == set(entries) == set(upper)
     for name in upper:
-        for found, along in ((rows, 1), (columns, 0)):
-            expected = squares[name].sum(along)
+        for found, expected in ((rows, squares[name].sum(1)), (columns, squares[name].sum(0)), (entries, squares[name])):
             torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-5 * float(expected.max()))
     assert sum(float(found.sum()) for found in rows.values()) > 0
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_texts_of_several_classes_count_by_the_sum_of_their_classes_losses(
+    tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], shape: str
+) -> None:
+    ids, targets = ids_of(), torch.tensor([[0, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.float32)
+    found = scores.fisher(tiny_classifier(), Inputs(ids), targets, shape)
+    for name, squares in by_autograd(tiny_classifier(), ids, targets, None).items():
+        expected = {"rows": squares.sum(1), "columns": squares.sum(0), "entries": squares}[shape]
+        torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-5 * float(expected.max()))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_padding_does_not_matter(
-    tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], monkeypatch: pytest.MonkeyPatch
+    tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], monkeypatch: pytest.MonkeyPatch, shape: str
 ) -> None:
     classifier, inputs = tiny_classifier(), Inputs(ids_of())
-    together = scores.fisher(classifier, inputs, TARGETS)
-    monkeypatch.setattr(scores, "by_length", lambda lengths: [[i] for i in range(len(lengths))])
-    for name, alone in scores.fisher(classifier, inputs, TARGETS).items():
+    together = scores.fisher(classifier, inputs, TARGETS, shape)
+    # No batch has room for more than one text.
+    monkeypatch.setattr(scores, "TOKENS_A_BATCH", 1)
+    for name, alone in scores.fisher(classifier, inputs, TARGETS, shape).items():
         torch.testing.assert_close(together[name], alone, rtol=1e-3, atol=1e-5 * float(alone.max()))
 
 
@@ -115,6 +132,8 @@ def test_magnitude_is_the_squared_weights(tiny_classifier: Callable[..., Classif
         assert set(found) == set(linears_of(classifier.encoder, 3))
         for name, values in found.items():
             torch.testing.assert_close(values, classifier.encoder.get_submodule(name).weight.detach().pow(2).sum(along))
+    for name, values in scores.magnitude(classifier, "entries", cut=3).items():
+        torch.testing.assert_close(values, classifier.encoder.get_submodule(name).weight.detach().pow(2))
 
 
 def test_random_scores_are_seeded_and_fair_to_long_rows(tiny_classifier: Callable[..., Classifier]) -> None:
@@ -126,3 +145,6 @@ def test_random_scores_are_seeded_and_fair_to_long_rows(tiny_classifier: Callabl
         assert values.shape == weight.shape[:1]
         assert 0.8 < float(values.max()) / weight.shape[1] <= 1
     assert scores.random(classifier, 0, "columns", 3).keys() == linears_of(classifier.encoder, 3).keys()
+    for name, values in scores.random(classifier, 0, "entries", 3).items():
+        assert values.shape == classifier.encoder.get_submodule(name).weight.shape
+        assert 0.9 < float(values.max()) < 1

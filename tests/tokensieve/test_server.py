@@ -62,6 +62,25 @@ def test_many_texts_get_answers_in_order(client: TestClient, predictor: Predicto
     assert client.post("/predict", json={"texts": []}).json() == {"predictions": [], "data_hash": HASH}
 
 
+def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Path) -> None:
+    several = Predictor.load(served.write_several(tmp_path), threads=1)
+    with TestClient(app(several)) as client:
+        texts = ["I lost my card", "what is my balance?", "send money to a friend please", "i", "größe"]
+        many = client.post("/predict", json={"texts": texts, "top": 1}).json()
+        one = client.post("/predict", json={"text": texts[0], "top": 1}).json()
+        schema = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
+    assert one == many["predictions"][0] | {"data_hash": HASH}
+    assert {reference["$ref"].split("/")[-1] for reference in schema["schema"]["anyOf"]} == {"OneSet", "ManySets"}
+    for answer, found in zip(many["predictions"], several.predict(texts, top=1), strict=True):
+        assert answer == {
+            "labels": [{"label": label, "probability": probability} for label, probability in found.labels],
+            "uncertain": found.uncertain,
+            "truncated": False,
+            "top": [{"label": label, "probability": probability} for label, probability in found.top],
+        }
+    assert any(answer["labels"] == [] for answer in many["predictions"])
+
+
 def test_uncertain_and_truncated_reach_the_caller(client: TestClient, predictor: Predictor) -> None:
     texts = ["i", "größe", "i i i i i i i i i i i i i"]
     answer = client.post("/predict", json={"texts": texts}).json()["predictions"]

@@ -159,7 +159,7 @@ def test_assignments_are_written_and_told(params: Path) -> None:
         "data.shots": (None, 3),
         "validate.errors": (CHECKS[:7], ("leak", "empty")),
         "mask.shape": ("rows", "columns"),
-        "finetune.epochs": (10, 5),
+        "finetune.epochs": (8, 5),
     }
     after = Settings.load(params)
     assert (after.finetune.epochs, after.data.shots, after.mask.shape, after.finetune.batch) == (5, 3, "columns", 32)
@@ -252,3 +252,12 @@ def test_nothing_is_written_when_one_assignment_is_refused(params: Path, assignm
         changed(params, ["finetune.batch=8", assignment])
     assert params.read_bytes() == before
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+
+
+def test_a_separator_is_a_text_and_null_takes_it_away(params: Path) -> None:
+    assert changed(params, ["data.separator=|"]) == {"data.separator": (None, "|")}
+    assert Settings.load(params).data.separator == "|"
+    assert changed(params, ["data.separator=null"]) == {"data.separator": ("|", None)}
+    assert Settings.load(params).data.separator is None
+    with pytest.raises(InputError, match=r"data\.separator is empty; give a text"):
+        changed(params, ["data.separator= "])

@@ -9,19 +9,28 @@ from torch.nn import functional as F
 
 from tokensieve.base import linears_of
 from tokensieve.classifier import Classifier
-from tokensieve.mask import Mask
+from tokensieve.mask import Mask, units
 from tokensieve.sparse import SparseLinear, attached
 
 IDS = torch.tensor([[2, 40, 50, 60, 3], [2, 41, 51, 3, 0], [2, 42, 3, 0, 0]])
 KEPT = (IDS != 0).long()
 TARGETS = torch.tensor([0, 1, 2])
+SHAPES = ("rows", "columns", "entries")
 
 
 def mask_of(classifier: Classifier, shape: str, cut: int = 2) -> Mask:
-    """A third of the rows or columns of all linears from layer `cut` up."""
+    """A third of the rows, columns or entries of all linears from layer `cut` up; for "layers" all rows."""
     draw = torch.Generator().manual_seed(0)
-    sizes = {name: linear.weight.shape[0 if shape == "rows" else 1] for name, linear in linears_of(classifier.encoder, cut).items()}
+    linears = linears_of(classifier.encoder, cut)
+    if shape == "layers":
+        return Mask("rows", {name: torch.arange(linear.out_features) for name, linear in linears.items()})
+    sizes = {name: units(linear.weight, shape) for name, linear in linears.items()}
     return Mask(shape, {name: torch.randperm(size, generator=draw)[: size // 3].sort().values for name, size in sizes.items()})
+
+
+def part(weight: Tensor, chosen: Tensor, shape: str) -> Tensor:
+    """The chosen rows, columns or entries of a weight."""
+    return {"rows": lambda: weight[chosen], "columns": lambda: weight[:, chosen], "entries": lambda: weight.flatten()[chosen]}[shape]()
 
 
 def loss_of(classifier: Classifier) -> Tensor:
@@ -55,7 +64,7 @@ def trained_densely(classifier: Classifier, mask: Mask, steps: int) -> list[floa
     for name, chosen in mask.indices.items():
         linear = classifier.encoder.get_submodule(name)
         selected = torch.zeros(linear.weight.shape, dtype=torch.bool)
-        selected[(chosen,) if mask.shape == "rows" else (slice(None), chosen)] = True
+        {"rows": selected, "columns": selected.mT, "entries": selected.view(-1)}[mask.shape][chosen] = True
         free.append((linear.weight, linear.weight.detach().clone(), selected))
         if mask.shape == "rows" and linear.bias is not None:
             free.append((linear.bias, linear.bias.detach().clone(), selected[:, 0]))
@@ -75,7 +84,7 @@ def trained_densely(classifier: Classifier, mask: Mask, steps: int) -> list[floa
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet", "modernbert", "qwen2"])
-@pytest.mark.parametrize("shape", ["rows", "columns"])
+@pytest.mark.parametrize("shape", [*SHAPES, "layers"])
 def test_sparse_training_is_dense_training_of_the_selected_weights(
     tiny_classifier: Callable[..., Classifier], shape: str, family: str
 ) -> None:
@@ -91,22 +100,22 @@ def test_sparse_training_is_dense_training_of_the_selected_weights(
         assert torch.equal(found == start[name], expected[name] == start[name])
 
 
-@pytest.mark.parametrize("shape", ["rows", "columns"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_what_is_not_selected_keeps_every_bit(tiny_classifier: Callable[..., Classifier], shape: str) -> None:
     classifier = tiny_classifier()
     before, mask = weights_of(classifier), mask_of(classifier, shape)
     trained_sparsely(classifier, mask, 3)
     changed = {name: found != before[name] for name, found in weights_of(classifier).items()}
     for name, chosen in mask.indices.items():
-        along = 1 if shape == "rows" else 0
         moved = changed.pop(f"encoder.{name}.weight")
-        assert moved.any(along).nonzero().flatten().tolist() == chosen.tolist()
+        lines = {"rows": moved.any(1), "columns": moved.any(0), "entries": moved.flatten()}[shape]
+        assert lines.nonzero().flatten().tolist() == chosen.tolist()
         biases = changed.pop(f"encoder.{name}.bias").nonzero().flatten().tolist()
         assert biases == (chosen.tolist() if shape == "rows" else [])
     assert {name for name, moved in changed.items() if moved.any()} == {"head.weight", "head.bias"}
 
 
-@pytest.mark.parametrize("shape", ["rows", "columns"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_modules_are_put_back_with_the_trained_values(tiny_classifier: Callable[..., Classifier], shape: str) -> None:
     classifier = tiny_classifier()
     mask = mask_of(classifier, shape)
@@ -124,7 +133,7 @@ def test_modules_are_put_back_with_the_trained_values(tiny_classifier: Callable[
     assert list(classifier.state_dict()) == names
     for name, chosen in mask.indices.items():
         weight = classifier.encoder.get_submodule(name).weight
-        assert (weight.index_select(0 if shape == "rows" else 1, chosen) == 7).all()
+        assert (part(weight, chosen, shape) == 7).all()
 
 
 def test_an_interrupted_training_puts_the_modules_back_too(tiny_classifier: Callable[..., Classifier]) -> None:
@@ -135,7 +144,7 @@ def test_an_interrupted_training_puts_the_modules_back_too(tiny_classifier: Call
     assert linears_of(classifier.encoder) == before
 
 
-@pytest.mark.parametrize("shape", ["rows", "columns"])
+@pytest.mark.parametrize("shape", [*SHAPES, "layers"])
 def test_attaching_changes_nothing(tiny_classifier: Callable[..., Classifier], shape: str) -> None:
     classifier = tiny_classifier()
     before, logits = weights_of(classifier), classifier(IDS, KEPT)
@@ -145,7 +154,7 @@ def test_attaching_changes_nothing(tiny_classifier: Callable[..., Classifier], s
     assert torch.equal(classifier(IDS, KEPT), logits)
 
 
-@pytest.mark.parametrize("shape", ["rows", "columns"])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_gradients_are_autograds(shape: str, bias: bool) -> None:
     torch.manual_seed(0)
@@ -157,7 +166,7 @@ def test_the_gradients_are_autograds(shape: str, bias: bool) -> None:
     x.grad = None
     sparse = SparseLinear(linear, chosen, shape)
     (sparse(x) * weight).sum().backward()
-    torch.testing.assert_close(sparse.values.grad, whole.index_select(0 if shape == "rows" else 1, chosen))
+    torch.testing.assert_close(sparse.values.grad, part(whole, chosen, shape))
     torch.testing.assert_close(x.grad, below)
     if bias and shape == "rows":
         torch.testing.assert_close(sparse.shifts.grad, linear.bias.grad[chosen])
@@ -165,7 +174,7 @@ def test_the_gradients_are_autograds(shape: str, bias: bool) -> None:
         assert sparse.shifts is None
 
 
-@pytest.mark.parametrize("shape", ["rows", "columns"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_in_bfloat16_are_close_and_of_the_parameters_type(shape: str) -> None:
     torch.manual_seed(0)
     linear, x = nn.Linear(24, 16), torch.randn(4, 5, 24, requires_grad=True)

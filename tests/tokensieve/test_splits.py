@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -130,3 +131,83 @@ def test_what_nothing_can_be_trained_on_is_refused() -> None:
     with pytest.raises(InputError, match="class 'y' of test has no text left to train on"):
         refuse_untrainable(gone)
     refuse_untrainable(deal({"train": numbered({"x": 9, "y": 9})}, Split(), seed=0)[0])
+
+
+def sets(seed: int, texts: int = 600) -> Examples:
+    """Texts with labels of very different frequency, each by itself, and one that stands beside another only."""
+    draw = random.Random(seed)
+    rates = {"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.05, "e": 0.03}
+    own = [[label for label, rate in rates.items() if draw.random() < rate] for _ in range(texts)]
+    own = [[*labels, "f"] if "c" in labels and draw.random() < 0.5 else labels for labels in own]
+    return Examples([f"text {i}" for i in range(texts)], ["|".join(labels) for labels in own], list(range(1, texts + 1)))
+
+
+def counts(examples: Examples) -> Counter[str]:
+    """The texts with each label; under "" those without."""
+    return Counter(name for label in examples.labels for name in label.split("|"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_of_several_labels_is_dealt_by_its_shares(seed: int) -> None:
+    train = sets(seed)
+    parts, _ = deal({"train": train}, Split(validation=0.1, test=0.2), seed, separator="|")
+    assert sorted(row for name in DEALT for row in parts[name].rows) == train.rows
+    for label, texts in counts(train).items():
+        assert counts(parts["test"])[label] == pytest.approx(0.2 * texts, abs=3), label
+        assert counts(parts["validation"])[label] == pytest.approx(0.08 * texts, abs=3), label
+        assert min(counts(parts[name])[label] for name in DEALT) >= 1, label
+    refuse_untrainable(parts, "|")
+
+
+def test_iterative_stratification_keeps_rare_labels_better_than_chance() -> None:
+    def miss(test: Counter[str], whole: Counter[str]) -> float:
+        return sum(abs(test[label] / texts - 0.2) for label, texts in whole.items())
+
+    train, draw = sets(7), random.Random(0)
+    dealt = [counts(deal({"train": train}, Split(test=0.2), seed, separator="|")[0]["test"]) for seed in range(5)]
+    by_chance = [counts(train.take(draw.sample(range(len(train)), 120))) for _ in range(5)]
+    assert max(miss(test, counts(train)) for test in dealt) < min(miss(test, counts(train)) for test in by_chance)
+
+
+def test_several_labels_are_dealt_by_the_seed_not_by_the_order_of_rows() -> None:
+    train = sets(1, 100)
+    turned = train.take(range(len(train) - 1, -1, -1))
+    first, again, other = (deal({"train": given}, Split(), seed, separator="|")[0] for given, seed in ((train, 1), (turned, 1), (train, 2)))
+    assert all(keys(first[name]) == keys(again[name]) != keys(other[name]) for name in DEALT)
+
+
+MANY = st.lists(
+    st.tuples(st.sampled_from(["a", "A ", "b", " b", *"cdefghijk"]), st.sets(st.sampled_from("wxyz")).map(sorted).map("|".join)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(MANY, MANY, st.sampled_from([(), ("test",), ("validation",), ("test", "validation")]), st.none() | st.integers(1, 3))
+def test_texts_of_several_labels_stand_in_one_part_and_every_label_in_train(
+    train: list[tuple[str, str]], other: list[tuple[str, str]], names: tuple[str, ...], shots: int | None
+) -> None:
+    given_parts = {name: examples_of(other) for name in names}
+    parts, dropped = deal({"train": examples_of(train), **given_parts}, Split(validation=0.3, test=0.4), 0, shots, "|")
+    assert {name: parts[name] for name in names} == given_parts
+    made = [parts[name] for name in DEALT if name not in names]
+    assert sum(map(len, map(keys, made))) == len(set().union(*map(keys, made)))
+    assert sum(map(len, made)) == len(train) - dropped["train"] or shots is not None
+    assert {label for part in made for label in counts(part)} - {""} <= set(counts(parts["train"]))
+
+
+def test_shots_are_the_least_of_each_label_and_of_none() -> None:
+    train = sets(3)
+    parts, _ = deal({"train": train}, Split(), 0, shots=5, separator="|")
+    whole = counts(deal({"train": train}, Split(), 0, separator="|")[0]["train"])
+    for label, texts in whole.items():
+        assert counts(parts["train"])[label] >= min(5, texts), label
+    assert len(parts["train"]) <= 5 * len(whole)
+    assert len(parts["validation"]) <= 5 * len(whole)
+    assert len(parts["test"]) > 100
+
+
+def test_labels_that_are_left_without_a_text_are_refused() -> None:
+    parts = {"train": examples_of([("a", "x|y"), ("b", "y")]), "validation": examples_of([("c", "x")]), "test": examples_of([("d", "y|z")])}
+    with pytest.raises(InputError, match="class 'z' of test has no text left to train on"):
+        refuse_untrainable(parts, "|")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from tokensieve.classifier import Classifier
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.mask import Mask
 from tokensieve.settings import Finetune
-from tokensieve.training import batches, class_weights, epochs_of, logits_of, rate, train, use_threads
+from tokensieve.training import Freezing, accuracy_of, batches, class_weights, epochs_of, fit, logits_of, loss_of, rate, train, use_threads
 
 SETTINGS = Finetune(epochs=3, batch=8, learning_rate=3e-3, head_learning_rate=1e-2)
 Part = tuple[Inputs, Tensor]
@@ -45,11 +47,21 @@ def parts(tiny_model: Path, tiny_texts: tuple[list[str], list[str]]) -> tuple[Pa
 
 @pytest.fixture
 def run(tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]) -> Callable[..., Run]:
-    """Trains a new classifier, the upper half of its layers, and returns it with the history."""
+    """Trains a new classifier, its layers from `first` up, and returns it with the history."""
 
-    def start(settings: Finetune = SETTINGS, seed: int = 0, checkpoint: Checkpoint | None = None, **changes: Any) -> Run:
+    def start(
+        settings: Finetune = SETTINGS,
+        seed: int = 0,
+        checkpoint: Checkpoint | None = None,
+        first: int = 2,
+        dropout: bool = True,
+        **changes: Any,
+    ) -> Run:
         classifier = tiny_classifier()
-        chosen = {name: torch.arange(0, linear.out_features, 3) for name, linear in linears_of(classifier.encoder, 2).items()}
+        for module in classifier.modules():
+            if isinstance(module, nn.Dropout) and not dropout:
+                module.p = 0.0
+        chosen = {name: torch.arange(0, linear.out_features, 3) for name, linear in linears_of(classifier.encoder, first).items()}
         data = {"training": parts[0], "validation": parts[1]} | changes
         return classifier, train(classifier, Mask("rows", chosen), settings=settings, seed=seed, checkpoint=checkpoint, **data)
 
@@ -92,16 +104,19 @@ def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch
     assert len({round(loss, 4) for loss in losses}) == 4
 
 
+@pytest.mark.parametrize("freezing", [None, Freezing(2, range(1)), Freezing(2, range(1, 2))])
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
-    run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+    run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, freezing: Freezing | None
 ) -> None:
+    if freezing:
+        run = functools.partial(run, first=0, freezing=dataclasses.replace(freezing, folder=tmp_path / "prefix", key="key"))
     whole, steps = run(), 0
     serve = Inputs.batch
 
     def interrupted(inputs: Inputs, indices: list[int]) -> Any:
         nonlocal steps
-        steps += len(inputs) == 40
+        steps += len(inputs) == 40 and len(indices) == 8 and torch.is_grad_enabled()
         if steps == epoch * 5 + 3:  # the third of the five batches of an epoch
             raise KeyboardInterrupt
         return serve(inputs, indices)
@@ -113,6 +128,94 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
             run(checkpoint=checkpoint)
     assert (tmp_path / FILE).exists() == (epoch > 0)
     assert same(run(checkpoint=checkpoint), whole)
+
+
+def test_layers_below_the_cut_train_in_open_epochs_only(
+    run: Callable[..., Run], tiny_classifier: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, seen = Freezing.served, {}
+
+    def spied(freezing: Freezing, classifier: Classifier, pair: Part, part: str, phase: str) -> Part:
+        seen[phase] = {name: tensor.clone() for name, tensor in classifier.encoder.state_dict().items()}
+        return served(freezing, classifier, pair, part, phase)
+
+    monkeypatch.setattr(Freezing, "served", spied)
+    seen["end"] = run(first=1, freezing=Freezing(2, range(1, 2)))[0].encoder.state_dict()
+    never, upper = tiny_classifier().encoder, linears_of(tiny_classifier().encoder, 2)
+    phases = ["before", "open", "after", "end"]
+    assert list(seen) == phases
+    for name in linears_of(never):
+        states = [seen[phase][f"{name}.weight"] for phase in phases]
+        changed = [not torch.equal(first, second) for first, second in itertools.pairwise(states)]
+        first_layer = name not in linears_of(never, 1)
+        assert changed == ([True] * 3 if name in upper else [False] * 3 if first_layer else [False, True, False])
+
+
+def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = run(first=0, dropout=False, freezing=Freezing(2, range(1)))
+    # The same without cached states: all is computed, and only the gradients of the lower layers are dropped.
+    step = torch.optim.AdamW.step
+    steps = 0
+
+    def without_lower(optimizer: torch.optim.AdamW, *arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps > 5:
+            for parameter in optimizer.param_groups[0]["params"][:frozen_parameters]:
+                parameter.grad = None
+        return step(optimizer, *arguments)
+
+    frozen_parameters = sum(2 for _ in linears_of(cached[0].encoder)) - sum(2 for _ in linears_of(cached[0].encoder, 2))
+    monkeypatch.setattr(torch.optim.AdamW, "step", without_lower)
+    uncached = run(first=0, dropout=False)
+    assert steps == 15
+    for record, expected in zip(cached[1], uncached[1], strict=True):
+        assert record == pytest.approx(expected, rel=1e-4)
+    for name, tensor in uncached[0].state_dict().items():
+        torch.testing.assert_close(cached[0].state_dict()[name], tensor, rtol=1e-2, atol=1e-3)  # Adam magnifies rounding
+
+
+def test_freezing_before_the_first_epoch_is_training_above_a_cached_prefix(run: Callable[..., Run], parts: tuple[Part, Part]) -> None:
+    fresh = run(freezing=Freezing(2))
+    start = run(settings=dataclasses.replace(SETTINGS, learning_rate=0.0, head_learning_rate=0.0))[0]
+    given = tuple((inputs.freeze(start, 2), targets) for inputs, targets in parts)
+    assert same(fresh, run(training=given[0], validation=given[1], freezing=Freezing(2)))
+    assert not parts[0][0].cut
+
+
+def test_fit_trains_dense_weights_as_train_does_a_full_mask(tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]) -> None:
+    masked, dense = tiny_classifier(), tiny_classifier()
+    linears = linears_of(masked.encoder)
+    full = Mask("rows", {name: torch.arange(linear.out_features) for name, linear in linears.items()})
+    expected = train(masked, full, *parts, SETTINGS, 0)
+    named = dict(dense.named_parameters())
+    trained = {f"encoder.{name}.{kind}": named[f"encoder.{name}.{kind}"] for name in linears for kind in ("weight", "bias")}
+    found = fit(dense, trained | {name: named[name] for name in ("head.weight", "head.bias")}, *parts, SETTINGS, 0)
+    for record, wanted in zip(found, expected, strict=True):
+        assert record == pytest.approx(wanted, rel=1e-3)
+
+
+def test_several_labels_a_text_are_learned_each_by_itself(run: Callable[..., Run], parts: tuple[Part, Part]) -> None:
+    inputs, targets = parts[0]
+    # Label 4 goes with label 0, and texts of label 1 have none.
+    several = F.one_hot(targets, 5).float()
+    several[:, 4] = several[:, 0]
+    several[:, 1] = 0.0
+    settings = Finetune(epochs=40, patience=40, batch=8, learning_rate=1e-2, head_learning_rate=3e-2)
+    classifier, history = run(settings, training=(inputs, several), validation=(inputs, several))
+    found = logits_of(classifier, inputs)
+    assert accuracy_of(found, several) > 0.8
+    assert history[-1]["validation_accuracy"] <= 1.0
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+
+
+def test_the_loss_of_several_labels_is_the_sum_of_each_ones() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(6, 3), torch.randint(0, 2, (6, 3)).float()
+    each = -(targets * F.logsigmoid(logits) + (1 - targets) * F.logsigmoid(-logits))
+    assert loss_of(logits, targets).item() == pytest.approx(each.sum(1).mean().item(), rel=1e-5)
+    rare = class_weights(torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 2)
+    assert rare.tolist() == [1.0, 3.0]
 
 
 def test_a_finished_training_is_not_done_again(run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +275,7 @@ def test_rare_classes_weigh_more_if_so_set(tiny_classifier: Callable[..., Classi
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     kept = [i for i, target in enumerate(parts[0][1].tolist()) if target != 0 or i < 2]
-    inputs, targets = Inputs([parts[0][0].ids[i] for i in kept]), parts[0][1][kept]
+    inputs, targets = Inputs([parts[0][0].tokens(i).tolist() for i in kept]), parts[0][1][kept]
     logits = logits_of(classifier, inputs)
     weights = torch.tensor(compute_class_weight("balanced", classes=np.arange(5), y=targets.numpy()), dtype=torch.float32)
     assert weights[0] > 3 * weights[1]

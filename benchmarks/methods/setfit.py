@@ -1,0 +1,83 @@
+"""The encoder tuned on pairs of texts, alike or not, and a linear head on its vectors (SetFit, Tunstall et al. 2022), by its own library.
+
+What the options do not name is as that library ships it: cosine loss, AdamW, linear decay after 10% of warm-up, logistic regression.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from importlib.metadata import version
+from typing import Any
+
+import datasets
+import setfit as library
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+from setfit import SetFitModel, Trainer, TrainingArguments
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from transformers import ProgressCallback
+
+from benchmarks.job import Job, Outcome
+from benchmarks.methods.linear import decisions, weights
+from tokensieve.base import quiet
+
+
+def setfit(job: Job) -> Outcome:
+    """One pass over pairs: for each text `num_iterations` with a text of its class, and as many with one of another.
+
+    Without that bound the library makes all pairs: 403,200 of 64 classes of 10 texts. With several labels, texts are alike that
+    share one. Validation texts are not read: a pass is not stopped early.
+    """
+    library.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    train = job.sample.train
+    targets = job.sample.targets(train).numpy()
+    model = _model(job, several=targets.ndim == 2)
+    with job.clock.phase("train"), tempfile.TemporaryDirectory() as scratch:
+        trainer = _trainer(job, model, Dataset.from_dict({"text": train.texts, "label": targets.tolist()}), scratch)
+        trainer.train()
+    state, head = trainer.st_trainer.state, model.model_head
+    trained = sum(parameter.numel() for parameter in model.model_body.parameters()) + weights(head)
+    history: list[dict[str, Any]] = [{"epoch": 1, "train_loss": state.log_history[-1]["train_loss"]}]
+    notes = {"setfit": version("setfit"), "pairs": _pairs(job)}
+    return Outcome(lambda texts: decisions(head, model.encode(list(texts))), trained, history, state.global_step, notes)
+
+
+def _model(job: Job, several: bool) -> SetFitModel:
+    """What `SetFitModel.from_pretrained` makes of a base model, but for a head that it finds pickled beside, and weights other than
+    safetensors: neither is read."""
+    with job.clock.phase("load"), quiet():
+        body = SentenceTransformer(str(job.folder), device=job.device, local_files_only=True, model_kwargs={"use_safetensors": True})
+    if several:
+        return SetFitModel(body, OneVsRestClassifier(LogisticRegression()), "one-vs-rest")
+    return SetFitModel(body, LogisticRegression())
+
+
+def _trainer(job: Job, model: SetFitModel, training: Dataset, scratch: str) -> Trainer:
+    # The library takes a GPU where there is one, and asks nobody but this.
+    os.environ["ACCELERATE_USE_CPU"] = str(job.device == "cpu")
+    batch = job.options["batch"]
+    arguments = TrainingArguments(
+        scratch,
+        batch_size=batch,
+        # As many as the pairs take. Named, so that the library holds no pair in memory that it will not draw.
+        max_steps=math.ceil(_pairs(job) / batch),
+        num_iterations=job.options["num_iterations"],
+        body_learning_rate=job.options["learning_rate"],
+        seed=job.seed,
+        show_progress_bar=False,
+        report_to="none",
+        logging_strategy="no",
+        save_strategy="no",
+    )
+    trainer = Trainer(model, arguments, training)
+    trainer.remove_callback(ProgressCallback)
+    trainer.st_trainer.args.dataloader_pin_memory = job.device == "cuda"
+    return trainer
+
+
+def _pairs(job: Job) -> int:
+    return 2 * int(job.options["num_iterations"]) * len(job.sample.train)

@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.methods import METHODS, method_of
 from benchmarks.rates import EPOCHS, RATES, Rates
 from benchmarks.sample import data_hash
+from tokensieve.errors import excerpt
 from tokensieve.folder import read_json
 from tokensieve.settings import Settings
 
@@ -29,7 +32,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Cell:
-    """`shots` texts a class, None for all; `method` may name a budget (`tokensieve@0.02`).
+    """`shots` texts a class, None for all; `method` may name settings (`tokensieve@0.02`).
 
     With `rates`, a point of a learning-rate grid: judged on held-out training texts instead of the test set.
     """
@@ -56,22 +59,24 @@ class Cell:
 
 
 def settings_of(cell: Cell, setup: Setup) -> Settings:
-    """The library's defaults with the method's learning rates and budget, the cell's seed and the setup's threads."""
-    method, budget = method_of(cell.method)
+    """The library's defaults with the method's learning rates and epochs, its name's settings, the cell's seed and the setup's threads.
+
+    Raises:
+        InputError: a value that the settings refuse.
+    """
+    method, changes = method_of(cell.method)
     plain = Settings()
-    rates = cell.rates or RATES.get(method)
     finetune = replace(plain.finetune, threads=setup.threads)
     if "mask.open" not in METHODS[method].reads:
-        finetune = replace(finetune, epochs=METHODS[method].options.get("epochs", EPOCHS))
-    if rates:
+        finetune = replace(finetune, epochs=EPOCHS)
+    if rates := cell.rates or RATES.get(method):
         finetune = replace(finetune, learning_rate=rates.body, head_learning_rate=rates.head)
-    return replace(
-        plain,
-        base=replace(plain.base, model=setup.base),
-        data=replace(plain.data, shots=cell.shots, seed=cell.seed),
-        mask=plain.mask if budget is None else replace(plain.mask, budget=budget),
-        finetune=finetune,
-    )
+    base, data = replace(plain.base, model=setup.base), replace(plain.data, shots=cell.shots, seed=cell.seed)
+    tree = asdict(replace(plain, base=base, data=data, finetune=finetune))
+    for key, value in changes.items():
+        section, name = key.split(".")
+        tree[section][name] = yaml.safe_load(value)
+    return type(plain).of(tree, f"method {excerpt(cell.method)}")
 
 
 def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:

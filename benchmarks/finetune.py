@@ -47,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def plan(tasks: list[str], shots: list[int | None], seeds: list[int], methods: list[str]) -> list[Cell]:
     """All cells, seed by seed, so that one which is stopped has compared all methods on the seeds it has done."""
-    for method in methods:
-        method_of(method)
     return [Cell(task, few, seed, method) for few in shots for seed in seeds for task in tasks for method in methods]
 
 
@@ -90,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description="Measure fine-tuning methods on public tasks.")
     parser.add_argument("--data", type=Path, required=True, help="folder of task folders: train.csv and test.csv, or a column fold")
     parser.add_argument("--tasks", required=True, help="names of task folders, with commas between")
-    parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; METHOD@SHARE sets a masked method's budget")
+    parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; METHOD@KEY=VALUE+... changes settings that it reads")
     parser.add_argument("--shots", default="10", help="texts a class, or full; with commas between")
     parser.add_argument("--seeds", default="0-4", help="such as 0-4 or 0,3")
     parser.add_argument("--output", type=Path, help="folder of the results; default: benchmarks/results")

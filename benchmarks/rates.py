@@ -27,7 +27,6 @@ RATES = {
     "fish": SHIPPED,
     "random_mask": SHIPPED,
     "end_to_end": Rates(5e-5, 3e-3),  # grid
-    "end_to_end_8": Rates(5e-5, 3e-3),  # as end_to_end
     "lora": Rates(1e-3, 1e-2),  # grid
     "last_k": Rates(1e-4, 3e-3),  # prototype: layers 4 and 5 dense, body 1e-4
     "best_k": Rates(1e-4, 3e-3),  # as last_k

@@ -127,8 +127,9 @@ def _curves(records: Records) -> dict[str, list[tuple[float, float, float]]]:
     """
     cells: dict[str, dict[float, dict[tuple[int, str], float]]] = {}
     for record in records:
-        if "mask.budget" in record["settings"]:
-            budgets = cells.setdefault(method_of(record["method"])[0], {})
+        method, changes = method_of(record["method"])
+        if "mask.budget" in record["settings"] and changes.keys() <= {"mask.budget"}:
+            budgets = cells.setdefault(method, {})
             budgets.setdefault(record["settings"]["mask.budget"], {})[record["seed"], record["task"]] = score(record)
     curves = {}
     for method, budgets in cells.items():

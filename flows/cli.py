@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     def data(added: argparse.ArgumentParser, required: bool = False) -> None:
-        about = "CSV, TSV, JSONL or Parquet file, folder with train and test files, or http(s)/s3 URL"
+        about = "CSV, TSV, JSONL, Parquet or Arrow file, folder with train and test files, or http(s)/s3 URL"
         added.add_argument("--data", metavar="PATH", required=required, help=about)
         added.add_argument("--test", metavar="PATH", help="file or URL with the test part")
 

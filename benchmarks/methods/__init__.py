@@ -32,20 +32,18 @@ class Method:
     module: str
     reads: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
-    budgeted: bool = False
 
 
 METHODS = {
-    "tokensieve": Method("masked", (*SCORED, "vocabulary"), budgeted=True),
+    "tokensieve": Method("masked", (*SCORED, "vocabulary")),
     "end_to_end": Method("dense", DENSE),
-    "end_to_end_8": Method("dense", DENSE, {"epochs": 8}),
     "lora": Method("adapters", DENSE, {"rank": 16, "alpha": 32}),
     "prefix": Method("adapters", DENSE, {"tokens": 20}),
     "last_k": Method("dense", (*DENSE, "mask.cut")),
     "best_k": Method("dense", (*DENSE, "mask.cut", "mask.examples")),
     "bitfit": Method("dense", DENSE),
-    "fish": Method("masked", SCORED, budgeted=True),
-    "random_mask": Method("masked", MASKED, budgeted=True),
+    "fish": Method("masked", SCORED),
+    "random_mask": Method("masked", MASKED),
     "shira": Method("adapters", DENSE, {"rank": 16}),
     "setfit": Method("setfit", ("base.model",), {"num_iterations": 20, "batch": 16, "learning_rate": 2e-5}),
     "frozen": Method("frozen", BASE, {"penalties": (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0), "folds": 5}),
@@ -53,24 +51,27 @@ METHODS = {
 }
 
 
-def method_of(name: str) -> tuple[str, float | None]:
-    """The method and budget of a name such as `lora` or `tokensieve@0.02`.
+def method_of(name: str) -> tuple[str, dict[str, str]]:
+    """The method and the settings, by key, of a name such as `lora`, `tokensieve@mask.open=0+mask.cut=0.5` or `tokensieve@0.02`.
+
+    A value without a key is the mask's budget.
 
     Raises:
-        InputError: an unknown method, or a budget that is none or that the method has not.
+        InputError: an unknown method, or a setting that it does not read.
     """
-    method, _, budget = name.partition("@")
+    method, at, rest = name.partition("@")
     if method not in METHODS:
         raise InputError(f"method {excerpt(method)} is unknown; methods: {', '.join(METHODS)}")
-    if not budget and "@" not in name:
-        return method, None
-    if not METHODS[method].budgeted:
-        with_budget = ", ".join(known for known, facts in METHODS.items() if facts.budgeted)
-        raise InputError(f"method {excerpt(name)}: '{method}' has no budget; those that have: {with_budget}")
-    try:
-        return method, float(budget)
-    except ValueError:
-        raise InputError(f"method {excerpt(name)}: the budget is no number; write {method}@0.05") from None
+    changes = {}
+    for part in rest.split("+") if at else []:
+        key, equals, value = part.partition("=")
+        if not equals:
+            key, value = "mask.budget", part
+        reads = METHODS[method].reads
+        if key not in reads and key.split(".")[0] not in reads:
+            raise InputError(f"method {excerpt(name)}: '{method}' does not read {excerpt(key)}; it reads {', '.join(reads) or 'no setting'}")
+        changes[key] = value
+    return method, changes
 
 
 def function_of(method: str) -> Callable[[Job], Outcome]:

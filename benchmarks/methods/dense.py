@@ -18,11 +18,6 @@ def end_to_end(job: Job) -> Outcome:
     return trained(job, job.classifier())
 
 
-def end_to_end_8(job: Job) -> Outcome:
-    """Every parameter, in as many epochs as tokensieve takes by default: what shorter training alone would save."""
-    return trained(job, job.classifier())
-
-
 def last_k(job: Job) -> Outcome:
     """The layers from the masked methods' cut up, dense, with what is below computed once as theirs is."""
     classifier = job.classifier()

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import cell as cells
 from benchmarks.cell import Cell, Setup, facts_of, finished, key_of, settings_of
 from benchmarks.methods import METHODS, function_of, method_of
-from benchmarks.rates import RATES, Rates
+from benchmarks.rates import EPOCHS, RATES, Rates
 from tokensieve.errors import InputError
 from tokensieve.settings import Finetune, Mask, Settings
 
@@ -22,14 +22,24 @@ def test_tokensieve_runs_with_the_defaults_of_the_library(setup: Setup) -> None:
     assert settings.vocabulary == Settings().vocabulary
 
 
-def test_a_budget_in_the_name_is_the_masks(setup: Setup) -> None:
+def test_a_name_may_change_settings_that_the_method_reads(setup: Setup) -> None:
     assert settings_of(Cell("tiny", 5, 3, "random_mask@0.02"), setup).mask.budget == 0.02
-    with pytest.raises(InputError, match=r"'lora' has no budget; those that have: tokensieve, fish, random_mask"):
+    changed = settings_of(Cell("tiny", 5, 3, "tokensieve@mask.shape=entries+mask.open=0+vocabulary.extend=5"), setup)
+    assert (changed.mask.shape, changed.mask.open, changed.vocabulary.extend) == ("entries", 0.0, 5)
+    assert changed.finetune == settings_of(Cell("tiny", 5, 3, "tokensieve"), setup).finetune
+    with pytest.raises(InputError, match="'lora' does not read 'mask.budget'; it reads base.model, "):
         method_of("lora@0.1")
-    with pytest.raises(InputError, match="the budget is no number"):
-        method_of("fish@much")
+    with pytest.raises(InputError, match="method 'fish@much': mask.budget is 'much'; give a number"):
+        settings_of(Cell("tiny", 5, 3, "fish@much"), setup)
     with pytest.raises(InputError, match="methods: tokensieve, end_to_end"):
         method_of("adapters")
+
+
+def test_rivals_have_ten_epochs_and_tokensieve_the_librarys(setup: Setup) -> None:
+    epochs = {name: settings_of(Cell("tiny", 5, 3, name), setup).finetune.epochs for name in METHODS}
+    assert epochs["tokensieve"] == epochs["fish"] == epochs["random_mask"] == Finetune().epochs
+    assert epochs["lora"] == epochs["end_to_end"] == EPOCHS
+    assert settings_of(Cell("tiny", 5, 3, "end_to_end@finetune.epochs=8"), setup).finetune.epochs == 8
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -43,9 +53,7 @@ def test_every_method_has_a_function_and_rates_if_it_is_trained_by_our_steps(nam
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "benchmarks.methods.setfit", raising=False)
     monkeypatch.setitem(sys.modules, "setfit", None)
-    with pytest.raises(
-        InputError, match=r"method 'setfit': the package (setfit|datasets) is not installed; pip install"
-    ):
+    with pytest.raises(InputError, match=r"method 'setfit': the package (setfit|datasets) is not installed; pip install"):
         function_of("setfit")
 
 

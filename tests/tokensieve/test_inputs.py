@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import torch
 from hypothesis import given
@@ -10,8 +17,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from tokensieve import inputs as module
 from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
+from tokensieve.dataset import Examples
+from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs, by_length, forget, prefix_key, tokenized
 
 Texts = tuple[list[str], list[str]]
@@ -156,3 +166,117 @@ def test_states_of_other_keys_are_forgotten(tiny_classifier: Callable[..., Class
         Inputs([[2, 5, 3]]).freeze(classifier, 1, tmp_path, key)
     forget(tmp_path, {"new"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.f32", "new.json"]
+
+
+@pytest.fixture(params=[".jsonl", ".parquet", ".arrow", ".csv"])
+def file(request: pytest.FixtureRequest, tiny_texts: Texts, tmp_path: Path) -> Path:
+    """The tiny texts in the column "words" of a file, and an empty one."""
+    path, texts = tmp_path / f"texts{request.param}", [*tiny_texts[0], ""]
+    table = pyarrow.table({"words": texts, "label": ["a"] * len(texts)})
+    if request.param == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    elif request.param == ".parquet":
+        pyarrow.parquet.write_table(table, path, row_group_size=7)
+    elif request.param == ".arrow":
+        with pyarrow.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=7)
+    else:
+        pyarrow.csv.write_csv(table, path)
+    return path
+
+
+def test_streamed_texts_are_those_of_a_list(
+    file: Path, tiny_model: Path, tiny_texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 8)
+    tokenizer = load_tokenizer(tiny_model)
+    listed = Inputs(tokenized(tokenizer, [*tiny_texts[0], ""], 12))
+    streamed = Inputs.streamed(file, tokenizer, 12, tmp_path / "ids", "words")
+    assert len(streamed) == len(listed) == 61
+    assert streamed.lengths == listed.lengths
+    assert prefix_key(streamed, 2) == prefix_key(listed, 2)
+    for indices in ([3, 0, 60], list(range(61))):
+        found, expected = streamed.batch(indices), listed.batch(indices)
+        assert found.ids is not None
+        assert expected.ids is not None
+        assert torch.equal(found.ids, expected.ids)
+        assert torch.equal(found.mask, expected.mask)
+
+
+def test_streamed_states_are_those_of_a_list(
+    tiny_classifier: Callable[..., Classifier], tiny_model: Path, tiny_texts: Texts, tmp_path: Path
+) -> None:
+    classifier, tokenizer = tiny_classifier(), load_tokenizer(tiny_model)
+    Examples(tiny_texts[0], [], list(range(60))).save(tmp_path / "texts.jsonl")
+    streamed = Inputs.streamed(tmp_path / "texts.jsonl", tokenizer, 32, tmp_path)
+    expected = logits(Inputs(tokenized(tokenizer, tiny_texts[0], 32)).freeze(classifier, 2), classifier)
+    frozen = streamed.freeze(classifier, 2, tmp_path, "states")
+    assert torch.equal(logits(frozen, classifier), expected)
+    assert frozen.keys == (*streamed.keys, "states")
+    forget(tmp_path, streamed.keys)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".ids", ".lengths"]
+
+
+def test_streamed_texts_are_tokenized_once(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, path, folder = load_tokenizer(tiny_model), tmp_path / "texts.jsonl", tmp_path / "ids"
+    Examples(["my card", "where is it"], [], [1, 2]).save(path)
+    first = Inputs.streamed(path, tokenizer, 12, folder)
+    (folder / f"{first.keys[0]}.lengths").unlink()  # as if it had been interrupted
+    Inputs.streamed(path, tokenizer, 12, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "tokenized", lambda *_: pytest.fail("the texts were tokenized again"))
+        assert Inputs.streamed(path, tokenizer, 12, folder).lengths == first.lengths
+    keys = {first.keys, Inputs.streamed(path, tokenizer, 3, folder).keys}
+    tokenizer.add_tokens(["where is"])
+    keys.add(Inputs.streamed(path, tokenizer, 12, folder).keys)
+    Examples(["my card", "where was it"], [], [1, 2]).save(path)
+    keys.add(Inputs.streamed(path, tokenizer, 12, folder).keys)
+    assert len(keys) == 4
+
+
+def test_a_file_that_cannot_be_streamed_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "a"}\n{"text": 3}\n')
+    with pytest.raises(InputError, match="row 2: 'text' holds '3'; give a text"):
+        Inputs.streamed(path, load_tokenizer(tiny_model), 12, tmp_path / "ids")
+    assert [found.name for found in (tmp_path / "ids").iterdir() if not found.name.endswith(".tmp")] == []
+
+
+STREAM = """
+import resource, sys
+from pathlib import Path
+from tokensieve.base import load_tokenizer
+from tokensieve.inputs import Inputs
+from tokensieve.training import batches
+
+tokenizer, file = load_tokenizer(Path(sys.argv[1])), Path(sys.argv[2])
+Inputs.streamed(file.with_name("few.jsonl"), tokenizer, 256, file.parent / "ids")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+inputs = Inputs.streamed(file, tokenizer, 256, file.parent / "ids")
+for indices in batches(inputs.lengths, 32, 0)[:200]:
+    inputs.batch(indices)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_holds_a_part_of_the_texts(tiny_model: Path, tmp_path: Path) -> None:
+    # 20,000 texts of 1,000 characters: 20 MB of text, and of ids as lists of Python's numbers about 40 MB.
+    texts = ["my card was stolen on the train and " * 28 + str(i) for i in range(20_000)]
+    Examples(texts, [], list(range(20_000))).save(tmp_path / "many.jsonl")
+    Examples(texts[: module.CHUNK + 1], [], list(range(module.CHUNK + 1))).save(tmp_path / "few.jsonl")
+    command = [sys.executable, "-c", STREAM, str(tiny_model), str(tmp_path / "many.jsonl")]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < 25_000  # kilobytes; of them 20 MB are the mapped ids, which the system may page out
+
+
+def test_a_disk_without_room_for_the_states_is_refused(
+    tiny_classifier: Callable[..., Classifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=3_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    inputs = Inputs([[2, 5, 3]] * 8)
+    message = r"key\.f32: the states of 8 texts below layer 2 take 0\.0 GB and 0\.0 GB are free; make room, or set mask\.frozen=0"
+    with pytest.raises(InputError, match=message):
+        inputs.freeze(tiny_classifier(), 2, tmp_path, "key")
+    assert list(tmp_path.iterdir()) == []
+    Inputs([[2, 5, 3]] * 7).freeze(tiny_classifier(), 2, tmp_path, "key")

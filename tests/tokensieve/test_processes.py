@@ -92,7 +92,10 @@ def test_two_processes_train_what_one_trains(alone: dict[str, Run], together: li
     assert len(found) == len(expected)
     for record, wanted in zip(found, expected, strict=True):
         assert record == pytest.approx(wanted, rel=1e-4)
+    # The bias of the keys has no gradient but rounding, which Adam makes steps of.
     for key, tensor in weights.items():
+        if key.endswith("key.bias"):
+            continue
         torch.testing.assert_close(trained[key], tensor, rtol=1e-2, atol=1e-3)  # Adam magnifies rounding
 
 

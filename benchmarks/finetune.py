@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.cell import Cell, Setup, figure, finished, score
 from benchmarks.grid import points, summarize
-from benchmarks.methods import METHODS, method_of
+from benchmarks.methods import METHODS
 from benchmarks.process import apart
 from benchmarks.sample import task_files
 from tokensieve.errors import InputError, excerpt
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description="Measure fine-tuning methods on public tasks.")
     parser.add_argument("--data", type=Path, required=True, help="folder of task folders: train.csv and test.csv, or a column fold")
     parser.add_argument("--tasks", required=True, help="names of task folders, with commas between")
-    parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; METHOD@KEY=VALUE+... changes settings that it reads")
+    parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; METHOD@KEY=VALUE+... changes settings")
     parser.add_argument("--shots", default="10", help="texts a class, or full; with commas between")
     parser.add_argument("--seeds", default="0-4", help="such as 0-4 or 0,3")
     parser.add_argument("--output", type=Path, help="folder of the results; default: benchmarks/results")

@@ -25,6 +25,7 @@ SHIPPED = Rates(Finetune().learning_rate, Finetune().head_learning_rate)
 RATES = {
     "tokensieve": SHIPPED,
     "fish": SHIPPED,
+    "magnitude_mask": SHIPPED,
     "random_mask": SHIPPED,
     "end_to_end": Rates(5e-5, 3e-3),  # grid
     "lora": Rates(1e-3, 1e-2),  # grid

@@ -47,7 +47,7 @@ def choose_mask(
     settings: MaskSettings,
     seed: int,
 ) -> Mask:
-    """The mask under the budget, from scores of at most `settings.examples` of the training texts, drawn with `seed`.
+    """The mask under the budget, from scores of `settings.examples` of the training texts, drawn with `seed`, or half of them.
 
     `targets` as in `scores.fisher`; `positions` tells for each token of each text whether it belongs to a construct, and is read
     only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
@@ -69,7 +69,9 @@ def choose_mask(
     elif settings.score == "random":
         found = scores.random(classifier, seed, shape, first)
     else:
-        sample = sorted(random.Random(seed).sample(range(len(inputs)), min(settings.examples, len(inputs))))
+        # No more than half of the texts, so that scoring stays a small share of training.
+        count = min(settings.examples, math.ceil(len(inputs) / 2))
+        sample = sorted(random.Random(seed).sample(range(len(inputs)), count))
         found = scores.fisher(classifier, inputs, targets, shape, positions if settings.score == "tokens" else None, first, sample)
     if whole:
         return _whole_layers(classifier, first, found, budget)

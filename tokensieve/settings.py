@@ -168,7 +168,7 @@ class Mask(Section):
     frozen: float = setting(0.33, "share of the layers, from the bottom, that never trains and is computed once", low=0.0, high=0.99)
     cut: float = setting(0.67, "share of the layers that trains in the open epochs only", low=0.0, high=0.99)
     open: float = setting(0.25, "share of the epochs that is open, after as many that are not", low=0.0, high=1.0)
-    examples: int = setting(250, "training texts that are scored", low=1)
+    examples: int = setting(250, "training texts that are scored, at most half of them", low=1)
 
 
 @dataclass(frozen=True)

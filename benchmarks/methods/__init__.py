@@ -43,6 +43,7 @@ METHODS = {
     "best_k": Method("dense", (*DENSE, "mask.cut", "mask.examples")),
     "bitfit": Method("dense", DENSE),
     "fish": Method("masked", SCORED),
+    "magnitude_mask": Method("masked", MASKED),
     "random_mask": Method("masked", MASKED),
     "shira": Method("adapters", DENSE, {"rank": 16}),
     "setfit": Method("setfit", ("base.model",), {"num_iterations": 20, "batch": 16, "learning_rate": 2e-5}),
@@ -69,7 +70,8 @@ def method_of(name: str) -> tuple[str, dict[str, str]]:
             key, value = "mask.budget", part
         reads = METHODS[method].reads
         if key not in reads and key.split(".")[0] not in reads:
-            raise InputError(f"method {excerpt(name)}: '{method}' does not read {excerpt(key)}; it reads {', '.join(reads) or 'no setting'}")
+            known = ", ".join(reads) or "no setting"
+            raise InputError(f"method {excerpt(name)}: '{method}' does not read {excerpt(key)}; it reads {known}")
         changes[key] = value
     return method, changes
 

@@ -31,6 +31,11 @@ def fish(job: Job) -> Outcome:
     return _masked(job, "positions")
 
 
+def magnitude_mask(job: Job) -> Outcome:
+    """Rows with the largest weights."""
+    return _masked(job, "magnitude")
+
+
 def random_mask(job: Job) -> Outcome:
     """Rows drawn at random."""
     return _masked(job, "random")

@@ -27,9 +27,9 @@ def test_a_name_may_change_settings_that_the_method_reads(setup: Setup) -> None:
     changed = settings_of(Cell("tiny", 5, 3, "tokensieve@mask.shape=entries+mask.open=0+vocabulary.extend=5"), setup)
     assert (changed.mask.shape, changed.mask.open, changed.vocabulary.extend) == ("entries", 0.0, 5)
     assert changed.finetune == settings_of(Cell("tiny", 5, 3, "tokensieve"), setup).finetune
-    with pytest.raises(InputError, match="'lora' does not read 'mask.budget'; it reads base.model, "):
+    with pytest.raises(InputError, match=r"'lora' does not read 'mask.budget'; it reads base\.model, "):
         method_of("lora@0.1")
-    with pytest.raises(InputError, match="method 'fish@much': mask.budget is 'much'; give a number"):
+    with pytest.raises(InputError, match=r"method 'fish@much': mask\.budget is 'much'; give a number"):
         settings_of(Cell("tiny", 5, 3, "fish@much"), setup)
     with pytest.raises(InputError, match="methods: tokensieve, end_to_end"):
         method_of("adapters")

@@ -93,7 +93,7 @@ def everywhere(holds: bool = True) -> bool:
 
 def averaging(compute: Callable[[Any], Tensor], parameters: Sequence[nn.Parameter]) -> Callable[[Any], Tensor]:
     """`compute`, whose backward pass leaves the mean of all processes' gradients in `parameters`; it must reach all of them."""
-    return DistributedDataParallel(_Computation(compute, parameters), broadcast_buffers=False) if count() > 1 else compute
+    return DistributedDataParallel(_Computation(compute, parameters)) if count() > 1 else compute
 
 
 class _Computation(nn.Module):

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs
 from tokensieve.mask import Mask, select, select_entries, units
 from tokensieve.settings import Mask as MaskSettings
+from tokensieve.training import Freezing, entropy_of
 
 
 def first_layer(classifier: Classifier, settings: MaskSettings) -> int:
@@ -29,14 +31,18 @@ def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
     return max(_share(settings.cut, classifier), first_layer(classifier, settings))
 
 
-def open_epochs(settings: MaskSettings, epochs: int) -> range:
-    """Which of `epochs` train all layers from the first up: a share of them, after as large a share where there is room.
+def freezing_of(
+    classifier: Classifier, settings: MaskSettings, epochs: int, targets: Tensor, folder: Path | None = None, key: str = ""
+) -> Freezing:
+    """When the layers between the first and the cut train, in a training of `epochs` epochs on `targets` (as in `training.fit`).
 
     First the head and the upper layers learn, on states that are computed once: gradients from an untrained head would only
-    disturb the lower layers (Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for these to learn much.
+    disturb the lower layers (Kumar et al. 2022, arXiv 2202.10054). Then these are open, for a task that upper layers can learn no
+    longer than the settings' share of the epochs, for others until the loss says that it is learned.
     """
-    start = min(settings.open, 1.0 - settings.open)
-    return range(round(start * epochs), round((start + settings.open) * epochs))
+    opens = round(min(settings.open, 1.0 - settings.open) * epochs)
+    least = round(min(2 * settings.open, 1.0) * epochs) - opens
+    return Freezing(cut_layer(classifier, settings), opens, least, settings.settled * entropy_of(targets), folder, key)
 
 
 def choose_mask(

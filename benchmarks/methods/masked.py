@@ -16,8 +16,8 @@ from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct, mine
 from tokensieve.inputs import construct_positions
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs
-from tokensieve.training import Freezing, epochs_of, train
+from tokensieve.selection import choose_mask, first_layer, freezing_of, masked_parameters
+from tokensieve.training import epochs_of, train
 from tokensieve.vocabulary import additions, extend
 
 
@@ -59,8 +59,7 @@ def _masked(job: Job, score: str) -> Outcome:
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
             mask = choose_mask(classifier, *training, positions, chosen, job.seed)
         with job.clock.phase("train"):
-            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])))
-            freezing = Freezing(cut_layer(classifier, chosen), opened)
+            freezing = freezing_of(classifier, chosen, epochs_of(settings.finetune, len(training[0])), training[1])
             history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
         trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
         notes: dict[str, Any] = {

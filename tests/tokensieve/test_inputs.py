@@ -246,9 +246,11 @@ STREAM = """
 import resource, sys
 from pathlib import Path
 from tokensieve.base import load_tokenizer
+from tokensieve import inputs as module
 from tokensieve.inputs import Inputs
 from tokensieve.training import batches
 
+module.CHUNK = 500
 tokenizer, file = load_tokenizer(Path(sys.argv[1])), Path(sys.argv[2])
 Inputs.streamed(file.with_name("few.jsonl"), tokenizer, 256, file.parent / "ids")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -260,13 +262,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def test_memory_holds_a_part_of_the_texts(tiny_model: Path, tmp_path: Path) -> None:
-    # 20,000 texts of 1,000 characters: 20 MB of text, and of ids as lists of Python's numbers about 40 MB.
-    texts = ["my card was stolen on the train and " * 28 + str(i) for i in range(20_000)]
-    Examples(texts, [], list(range(20_000))).save(tmp_path / "many.jsonl")
-    Examples(texts[: module.CHUNK + 1], [], list(range(module.CHUNK + 1))).save(tmp_path / "few.jsonl")
+    # Texts of 1,000 characters, 6 MB; tokenized at once they take about 300 MB.
+    texts = ["my card was stolen on the train and " * 28 + str(i) for i in range(6_000)]
+    Examples(texts, [], list(range(6_000))).save(tmp_path / "many.jsonl")
+    Examples(texts[:501], [], list(range(501))).save(tmp_path / "few.jsonl")
     command = [sys.executable, "-c", STREAM, str(tiny_model), str(tmp_path / "many.jsonl")]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert grown < 25_000  # kilobytes; of them 20 MB are the mapped ids, which the system may page out
+    assert grown < 25_000  # kilobytes, 6,000 of them the mapped ids, which the system may page out
 
 
 def test_a_disk_without_room_for_the_states_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tokensieve.classifier import Classifier
 from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.mask import Mask
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs
+from tokensieve.selection import choose_mask, cut_layer, first_layer, freezing_of, masked_parameters
 from tokensieve.settings import Mask as MaskSettings
 from tokensieve.sparse import attached
 
@@ -101,17 +102,14 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
 
 @pytest.mark.parametrize(
     ("share", "epochs", "expected"),
-    [
-        (0.25, 8, range(2, 4)),
-        (0.25, 4, range(1, 2)),
-        (0.25, 1, range(0)),
-        (0.0, 8, range(0)),
-        (1.0, 8, range(8)),
-        (0.75, 8, range(2, 8)),
-    ],
+    [(0.25, 8, (2, 2)), (0.25, 4, (1, 1)), (0.25, 1, (0, 0)), (0.0, 8, (0, 0)), (1.0, 8, (0, 8)), (0.75, 8, (2, 6))],
 )
-def test_open_epochs_follow_as_many_that_are_not(share: float, epochs: int, expected: range) -> None:
-    assert open_epochs(MaskSettings(open=share), epochs) == expected
+def test_layers_open_after_as_many_epochs_as_they_are_open(
+    tiny_classifier: Callable[..., Classifier], share: float, epochs: int, expected: tuple[int, int]
+) -> None:
+    found = freezing_of(tiny_classifier(), MaskSettings(cut=0.5, open=share, settled=0.5), epochs, TARGETS)
+    assert (found.opens, found.least) == expected
+    assert (found.cut, found.settled) == (2, pytest.approx(0.5 * math.log(4)))
 
 
 @pytest.mark.parametrize(("budget", "count"), [(0.25, 1), (0.4999, 1), (0.5, 2), (1.0, 4)])

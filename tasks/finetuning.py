@@ -19,16 +19,16 @@ from tasks.vocabulary import base_folder
 from tokensieve import processes
 from tokensieve.base import load_tokenizer, weights_hash
 from tokensieve.checkpoint import Checkpoint
-from tokensieve.folder import replaced, write_json
+from tokensieve.folder import read_json, replaced, write_json
 from tokensieve.inputs import forget
 from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.manifest import sha256
 from tokensieve.mask import Mask
 from tokensieve.plots import history_picture
-from tokensieve.selection import first_layer, freezing_of
+from tokensieve.selection import cut_layer, first_layer, open_epochs
 from tokensieve.settings import Settings
-from tokensieve.training import epochs_of, train, use_threads
+from tokensieve.training import Freezing, epochs_of, train, use_threads
 
 
 def finetune(layout: Layout, settings: Settings) -> None:
@@ -51,9 +51,9 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     for name in ("train", "validation"):
         wanted = targets(load_labels(layout, name), classifier.labels, settings.data.separator)
         parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
-    inputs, wanted = parts["train"]
-    epochs = epochs_of(settings.finetune, len(inputs))
-    freezing = freezing_of(classifier, settings.mask, epochs, wanted, layout.prefix, checkpoint.key)
+    epochs = epochs_of(settings.finetune, len(parts["train"][0]))
+    opened = open_epochs(settings.mask, epochs, read_json(layout.mask / "report.json")["distant"])
+    freezing = Freezing(cut_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
     history = train(classifier, mask, parts["train"], parts["validation"], settings.finetune, settings.data.seed, freezing, checkpoint)
     if processes.rank() > 0:
         return

@@ -16,7 +16,8 @@ from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.mask import Mask, units
 from tokensieve.plots import mask_picture
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters
+from tokensieve.probe import distant
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, probe_errors
 from tokensieve.settings import Settings
 from tokensieve.training import use_threads
 
@@ -34,6 +35,7 @@ def mask(layout: Layout, settings: Settings) -> None:
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
         positions = construct_positions(tokenizer, train.texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
+    probed = probe_errors(classifier, inputs, wanted, settings.mask, settings.data.seed)
     selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed)
     sizes = {name: units(linear.weight, selected.shape) for name, linear in linears_of(classifier.encoder, first).items()}
     none = torch.empty(0, dtype=torch.int64)
@@ -41,7 +43,14 @@ def mask(layout: Layout, settings: Settings) -> None:
         selected.save(folder / "mask.safetensors")
         places = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
         mask_picture(places, selected.shape, folder / "mask.png")
-        write_json(folder / "report.json", _report(selected, sizes, classifier, settings))
+        write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | _probe_report(probed, classifier, settings))
+
+
+def _probe_report(probed: list[torch.Tensor], classifier: Classifier, settings: Settings) -> dict[str, Any]:
+    """Errors a text of each probe, and what follows."""
+    layers = sorted({first_layer(classifier, settings.mask), cut_layer(classifier, settings.mask), len(layers_of(classifier.encoder))})
+    errors = {str(layer): round(float(wrong.mean()), 4) for layer, wrong in zip(layers, probed, strict=True)}
+    return {"probe_errors": errors, "distant": distant(probed, settings.mask.distance)}
 
 
 def new_classifier(layout: Layout, settings: Settings) -> Classifier:

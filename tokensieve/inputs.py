@@ -52,7 +52,7 @@ class Batch:
         if self.states is None:
             assert self.ids is not None
             return classifier.prefix(self.ids, self.mask, cut)
-        return classifier.between(self.states, self.mask, self.cut, cut)
+        return self.states if cut == self.cut else classifier.between(self.states, self.mask, self.cut, cut)
 
     def features(self, classifier: Classifier) -> Tensor:
         """One vector a text, [batch, width]."""

@@ -6,19 +6,17 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from tokensieve import scores
+from tokensieve import probe, scores
 from tokensieve.base import layers_of, linears_of
 from tokensieve.classifier import Classifier
 from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs
 from tokensieve.mask import Mask, select, select_entries, units
 from tokensieve.settings import Mask as MaskSettings
-from tokensieve.training import Freezing, entropy_of
 
 
 def first_layer(classifier: Classifier, settings: MaskSettings) -> int:
@@ -31,18 +29,29 @@ def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
     return max(_share(settings.cut, classifier), first_layer(classifier, settings))
 
 
-def freezing_of(
-    classifier: Classifier, settings: MaskSettings, epochs: int, targets: Tensor, folder: Path | None = None, key: str = ""
-) -> Freezing:
-    """When the layers between the first and the cut train, in a training of `epochs` epochs on `targets` (as in `training.fit`).
+def open_epochs(settings: MaskSettings, epochs: int, distant: bool) -> range:
+    """Which of `epochs` train all layers from the first up: all of them for a distant task, else a share, after as large a share.
 
     First the head and the upper layers learn, on states that are computed once: gradients from an untrained head would only
-    disturb the lower layers (Kumar et al. 2022, arXiv 2202.10054). Then these are open, for a task that upper layers can learn no
-    longer than the settings' share of the epochs, for others until the loss says that it is learned.
+    disturb the lower layers (Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for these to learn much.
     """
-    opens = round(min(settings.open, 1.0 - settings.open) * epochs)
-    least = round(min(2 * settings.open, 1.0) * epochs) - opens
-    return Freezing(cut_layer(classifier, settings), opens, least, settings.settled * entropy_of(targets), folder, key)
+    share = 1.0 if distant else settings.open
+    start = min(share, 1.0 - share)
+    return range(round(start * epochs), round((start + share) * epochs))
+
+
+def probe_errors(classifier: Classifier, inputs: Inputs, targets: Tensor, settings: MaskSettings, seed: int) -> list[Tensor]:
+    """What probes of the scored texts get wrong, as `probe.errors`: at the first layer, at the cut, and at the top.
+
+    `probe.distant` of it tells whether a task is far from what the encoder was trained for.
+    """
+    layers = sorted({first_layer(classifier, settings), cut_layer(classifier, settings)})
+    return probe.errors(classifier, inputs, targets, scored(len(inputs), settings, seed), layers)
+
+
+def scored(texts: int, settings: MaskSettings, seed: int) -> list[int]:
+    """The indices of the training texts that are scored and probed, drawn with `seed`: no more than half, so that it stays cheap."""
+    return sorted(random.Random(seed).sample(range(texts), min(settings.examples, math.ceil(texts / 2))))
 
 
 def choose_mask(
@@ -53,7 +62,7 @@ def choose_mask(
     settings: MaskSettings,
     seed: int,
 ) -> Mask:
-    """The mask under the budget, from scores of `settings.examples` of the training texts, drawn with `seed`, or half of them.
+    """The mask under the budget, from the scores of some training texts.
 
     `targets` as in `scores.fisher`; `positions` tells for each token of each text whether it belongs to a construct, and is read
     only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
@@ -75,9 +84,7 @@ def choose_mask(
     elif settings.score == "random":
         found = scores.random(classifier, seed, shape, first)
     else:
-        # No more than half of the texts, so that scoring stays a small share of training.
-        count = min(settings.examples, math.ceil(len(inputs) / 2))
-        sample = sorted(random.Random(seed).sample(range(len(inputs)), count))
+        sample = scored(len(inputs), settings, seed)
         found = scores.fisher(classifier, inputs, targets, shape, positions if settings.score == "tokens" else None, first, sample)
     if whole:
         return _whole_layers(classifier, first, found, budget)

@@ -38,28 +38,20 @@ Pair = tuple[Inputs, Tensor]
 
 @dataclass(frozen=True)
 class Freezing:
-    """The layers below `cut` train while they are open. Before and after that their states are computed once.
+    """The layers below `cut` train in the epochs `open` only (the first is 0). In the others their states are computed once.
 
-    They open with epoch `opens` (the first is 0), for `least` epochs and until the mean training loss of an epoch is below `settled`.
-    The states are first those of the untrained layers, later those of the trained ones. With `folder`, they are kept there in files
-    whose names begin with `key`, which must name the training they belong to.
+    Before `open` the states are those of the untrained layers, after it those of the trained ones. With `folder`, they are kept
+    there in files whose names begin with `key`, which must name the training they belong to.
     """
 
     cut: int
-    opens: int = 0
-    least: int = 0
-    settled: float = math.inf
+    open: range = range(0)
     folder: Path | None = None
     key: str = ""
 
-    def phase(self, history: Sequence[Mapping[str, Any]]) -> str:
-        """Where the epoch that comes after those of `history` lies: before, open or after."""
-        if len(history) < self.opens:
-            return "before"
-        if len(history) < self.opens + self.least:
-            return "open"
-        last = max(0, self.opens + self.least - 1)
-        return "after" if not self.least or any(record["train_loss"] < self.settled for record in history[last:]) else "open"
+    def phase(self, epoch: int) -> str:
+        """Where `epoch` lies: before, open or after."""
+        return "open" if epoch in self.open else "before" if epoch < self.open.start else "after"
 
     def served(self, classifier: Classifier, pair: Pair, part: str, phase: str) -> Pair:
         """What trains in `phase`: the part `pair` itself, or its states that enter layer `cut`."""
@@ -120,8 +112,8 @@ def fit(
     for epoch in range(len(history), epochs):
         if _stalled(history, settings.patience):
             break
-        if freezing and freezing.phase(history) != phase:
-            phase = freezing.phase(history)
+        if freezing and freezing.phase(epoch) != phase:
+            phase = freezing.phase(epoch)
             inputs, _ = freezing.served(classifier, training, "train", phase)
             checked = freezing.served(classifier, validation, "validation", phase) if validation else None
             compute = _computation(classifier, trained, inputs)
@@ -165,15 +157,6 @@ def loss_of(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> T
     if targets.dim() == 1:
         return F.cross_entropy(logits, targets, weights)
     return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="sum") / len(targets)
-
-
-def entropy_of(targets: Tensor) -> float:
-    """The loss, in nats, of the best guess that knows no text: the entropy of the labels; of several labels, the sum of each one's."""
-    if targets.dim() == 1:
-        shares = torch.bincount(targets).double() / len(targets)
-        return float(torch.special.entr(shares).sum())
-    shares = targets.double().mean(0)
-    return float((torch.special.entr(shares) + torch.special.entr(1 - shares)).sum())
 
 
 def accuracy_of(logits: Tensor, targets: Tensor) -> float:

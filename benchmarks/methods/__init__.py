@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 BASE = ("base.model", "base.pooling", "base.max_length")
 OPTIMIZER = ("learning_rate", "head_learning_rate", "weight_decay", "warmup")
 DENSE = (*BASE, *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", *OPTIMIZER)))
-MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen", "mask.cut", "mask.open", "mask.settled")
-SCORED = (*MASKED, "mask.examples")
+MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen", "mask.cut", "mask.open", "mask.distance", "mask.examples")
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class Method:
 
 
 METHODS = {
-    "tokensieve": Method("masked", (*SCORED, "vocabulary")),
+    "tokensieve": Method("masked", (*MASKED, "vocabulary")),
     "end_to_end": Method("dense", DENSE),
     "lora": Method("adapters", DENSE, {"rank": 16, "alpha": 32}),
     "prefix": Method("adapters", DENSE, {"tokens": 20}),
     "last_k": Method("dense", (*DENSE, "mask.cut")),
     "best_k": Method("dense", (*DENSE, "mask.cut", "mask.examples")),
     "bitfit": Method("dense", DENSE),
-    "fish": Method("masked", SCORED),
+    "fish": Method("masked", MASKED),
     "magnitude_mask": Method("masked", MASKED),
     "random_mask": Method("masked", MASKED),
     "shira": Method("adapters", DENSE, {"rank": 16}),

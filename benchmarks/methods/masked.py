@@ -16,8 +16,9 @@ from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct, mine
 from tokensieve.inputs import construct_positions
-from tokensieve.selection import choose_mask, first_layer, freezing_of, masked_parameters
-from tokensieve.training import epochs_of, train
+from tokensieve.probe import distant
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors
+from tokensieve.training import Freezing, epochs_of, train
 from tokensieve.vocabulary import additions, extend
 
 
@@ -55,11 +56,14 @@ def _masked(job: Job, score: str) -> Outcome:
         first = first_layer(classifier, chosen)
         training = job.pair(job.sample.train, classifier, first, tokenizer)
         validation = job.pair(job.sample.validation, classifier, first, tokenizer) if job.sample.validation else None
+        with job.clock.phase("probe"):
+            far = distant(probe_errors(classifier, *training, chosen, job.seed), chosen.distance)
         with job.clock.phase("score"):
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
             mask = choose_mask(classifier, *training, positions, chosen, job.seed)
         with job.clock.phase("train"):
-            freezing = freezing_of(classifier, chosen, epochs_of(settings.finetune, len(training[0])), training[1])
+            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), far)
+            freezing = Freezing(cut_layer(classifier, chosen), opened)
             history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
         trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
         notes: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from tokensieve.classifier import Classifier
 from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.mask import Mask
-from tokensieve.selection import choose_mask, cut_layer, first_layer, freezing_of, masked_parameters
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, scored
 from tokensieve.settings import Mask as MaskSettings
 from tokensieve.sparse import attached
 
@@ -102,14 +101,24 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
 
 @pytest.mark.parametrize(
     ("share", "epochs", "expected"),
-    [(0.25, 8, (2, 2)), (0.25, 4, (1, 1)), (0.25, 1, (0, 0)), (0.0, 8, (0, 0)), (1.0, 8, (0, 8)), (0.75, 8, (2, 6))],
+    [
+        (0.25, 8, range(2, 4)),
+        (0.25, 4, range(1, 2)),
+        (0.25, 1, range(0)),
+        (0.0, 8, range(0)),
+        (1.0, 8, range(8)),
+        (0.75, 8, range(2, 8)),
+    ],
 )
-def test_layers_open_after_as_many_epochs_as_they_are_open(
-    tiny_classifier: Callable[..., Classifier], share: float, epochs: int, expected: tuple[int, int]
-) -> None:
-    found = freezing_of(tiny_classifier(), MaskSettings(cut=0.5, open=share, settled=0.5), epochs, TARGETS)
-    assert (found.opens, found.least) == expected
-    assert (found.cut, found.settled) == (2, pytest.approx(0.5 * math.log(4)))
+def test_open_epochs_follow_as_many_that_are_not_unless_the_task_is_distant(share: float, epochs: int, expected: range) -> None:
+    assert open_epochs(MaskSettings(open=share), epochs, False) == expected
+    assert open_epochs(MaskSettings(open=share), epochs, True) == range(epochs)
+
+
+def test_no_more_than_half_of_the_texts_are_scored() -> None:
+    assert len(scored(1000, MaskSettings(examples=30), 0)) == 30
+    assert len(scored(5, MaskSettings(examples=30), 0)) == 3
+    assert scored(100, MaskSettings(), 0) == scored(100, MaskSettings(), 0) != scored(100, MaskSettings(), 1)
 
 
 @pytest.mark.parametrize(("budget", "count"), [(0.25, 1), (0.4999, 1), (0.5, 2), (1.0, 4)])

@@ -56,8 +56,13 @@ class Job:
         with self.clock.phase("load"):
             encoder = load_encoder(self.folder)
             torch.manual_seed(self.seed)
-            classifier = Classifier(encoder, pooling_of(self.folder, self.settings.base.pooling), self.sample.labels).eval()
-            return classifier.to(self.device)
+            return self.ready(Classifier(encoder, pooling_of(self.folder, self.settings.base.pooling), self.sample.labels).eval())
+
+    def ready(self, classifier: Classifier) -> Classifier:
+        """The new classifier on the job's device; where texts have several labels, its head starts from how frequent each is."""
+        if self.sample.separator is not None:
+            classifier.expect(self.sample.targets(self.sample.train))
+        return classifier.to(self.device)
 
     def inputs(self, part: Examples, classifier: Classifier, cut: int = 0, tokenizer: Path | None = None) -> Inputs:
         """The part's texts, the states below layer `cut` computed once and held in memory."""

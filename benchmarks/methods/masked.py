@@ -50,7 +50,7 @@ def _masked(job: Job, score: str) -> Outcome:
         with job.clock.phase("load"):
             plain = load_tokenizer(job.folder)
             extend(plain, additions(plain, constructs, settings.vocabulary.extend) if settings.vocabulary.extend else {}, tokenizer)
-            classifier = Classifier.new(job.folder, tokenizer, settings.base.pooling, job.sample.labels, job.seed).to(job.device)
+            classifier = job.ready(Classifier.new(job.folder, tokenizer, settings.base.pooling, job.sample.labels, job.seed))
             classifier.encoder.requires_grad_(False)
         chosen = dataclasses.replace(settings.mask, score=score)
         first = first_layer(classifier, chosen)

@@ -19,10 +19,12 @@ from benchmarks.plots import budget_picture, cost_picture, spread_picture
 from tokensieve.errors import InputError
 
 OURS = "tokensieve"
+SCORES = ("fish", "magnitude_mask", "random_mask")
+MARKS = ("<!-- benchmarks.report: begin -->\n", "<!-- benchmarks.report: end -->")
 NOTES = """\
 Scores on the test sets in percent, mean ± standard deviation over seeds: accuracy, or where it says so micro F1 of the labels, a text of
-that task having any number of them. *Rank* is the mean place over tasks. *Cost* is what
-training took, everything counted (loading, mining, scoring, caching, training; not the test pass), against end_to_end on the same task,
+that task having any number of them. *sd* is the mean of these deviations, *rank* the mean place over tasks. *Cost* is what training
+took, everything counted (loading, mining, scoring, caching, training; not the test pass), against end_to_end on the same task,
 seed and machine: CPU seconds, on a GPU wall seconds; geometric mean over tasks. *Gap* is tokensieve's score less the method's, in
 points, over all pairs of task and seed; *p* is of a two-sided sign-flip test on these pairs, corrected for the number of methods (Holm).
 Pairs of one task share its test set, so p speaks of these tasks, not of tasks in general."""
@@ -32,14 +34,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 written, 2 no results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Make tables and plots of the benchmark's results.")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results", help="folder that holds finetune*/")
-    results: Path = parser.parse_args(arguments).results
+    parser.add_argument("--readme", type=Path, help="a Markdown file that shows the tables of several texts a class between two marks")
+    asked = parser.parse_args(arguments)
     try:
-        text = report(compare.load(results), results)
+        records = compare.load(asked.results)
+        (asked.results / "finetune.md").write_text(report(records, asked.results), encoding="utf-8")
+        if asked.readme:
+            asked.readme.write_text(_shown(asked.readme.read_text(encoding="utf-8"), records), encoding="utf-8")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    (results / "finetune.md").write_text(text, encoding="utf-8")
     return 0
+
+
+def _shown(text: str, records: Records) -> str:
+    """`text` with the tables of each number of shots, computed on CPUs, between the marks.
+
+    Raises:
+        InputError: the marks are not there.
+    """
+    head, begin, rest = text.partition(MARKS[0])
+    _, end, tail = rest.partition(MARKS[1])
+    if not (begin and end):
+        raise InputError(f"--readme names a file without the lines {MARKS[0].strip()} and {MARKS[1]}; put them where the tables belong")
+    parts = []
+    for shots in sorted({record["shots"] or math.inf for record in records if record["device"] == "cpu"}):
+        grouped = _main([record for record in records if record["device"] == "cpu" and (record["shots"] or math.inf) == shots])
+        tasks = sorted({task for by_task in grouped.values() for task in by_task})
+        parts += [_title("full" if shots == math.inf else str(shots)), _table(grouped, tasks, compare.relative_costs(grouped))]
+    return head + begin + "\n" + "\n\n".join(parts) + "\n\n" + end + tail
+
+
+def _main(records: Records) -> dict[str, dict[str, Records]]:
+    """Records by method and task, without variants of a method."""
+    found = compare.by_task([record for record in records if "@" not in record["method"]])
+    return {method: found[method] for method in METHODS if method in found}
+
+
+def _title(size: str) -> str:
+    return "**All training texts**" if size == "full" else f"**{size} texts a class**"
 
 
 def report(records: Records, folder: Path) -> str:
@@ -53,10 +86,9 @@ def report(records: Records, folder: Path) -> str:
 
 
 def _section(records: Records, device: str, size: str, folder: Path) -> list[str]:
-    found = compare.by_task([record for record in records if "@" not in record["method"]])
-    grouped = {method: found[method] for method in METHODS if method in found}
+    grouped = _main(records)
     name = f"finetune-{size}{'-gpu' if device == 'cuda' else ''}"
-    parts = [f"## {'All training texts' if size == 'full' else f'{size} texts a class'}{', on a GPU' if device == 'cuda' else ''}"]
+    parts = [f"## {_title(size).strip('*')}{', on a GPU' if device == 'cuda' else ''}"]
     if grouped:
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         costs = compare.relative_costs(grouped)
@@ -70,6 +102,8 @@ def _section(records: Records, device: str, size: str, folder: Path) -> list[str
         if len(points) > 1:
             cost_picture(points, folder / f"{name}-cost.png")
             parts.append(f"![Score against cost]({name}-cost.png)")
+    if ablations := _ablations(records):
+        parts += ["Variants of tokensieve, and other scores for the same mask:", ablations]
     if curves := _curves(records):
         budget_picture(curves, folder / f"{name}-budget.png")
         parts.append(f"![Score against budget]({name}-budget.png)")
@@ -82,7 +116,7 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
     gaps = {other: compare.differences(grouped, OURS, other) for other in grouped if other != OURS}
     chances = compare.holm({other: compare.sign_flip(found) for other, found in gaps.items() if found})
     titles = _titles(grouped)
-    rows = [["method", "trained parameters", *(titles[task] for task in tasks), "mean", "rank", "cost", "gap", "p"]]
+    rows = [["method", "trained parameters", *(titles[task] for task in tasks), "mean", "sd", "rank", "cost", "gap", "p"]]
     for method in sorted(grouped, key=lambda method: places.get(method, math.inf)):
         found = grouped[method]
         trained = np.mean([record["trained_parameters"] for records in found.values() for record in records])
@@ -92,6 +126,7 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
                 f"{trained:,.0f}",
                 *(_cell(found.get(task, []), seeds) for task in tasks),
                 _number(100 * _mean(found, tasks), ".2f"),
+                _number(100 * _deviation(found, tasks), ".2f"),
                 _number(places.get(method), ".1f"),
                 _number(costs.get(method), ".2g"),
                 _number(100 * float(np.mean(gaps[method])) if gaps.get(method) else None, "+.2f"),
@@ -163,6 +198,26 @@ def _origins(records: Records) -> str:
 def _mean(found: dict[str, Records], tasks: list[str]) -> float:
     """Mean over tasks of the mean over seeds; NaN if a task is missing."""
     return float(np.mean([np.mean(compare.scores(found[task])) if task in found else math.nan for task in tasks]))
+
+
+def _deviation(found: dict[str, Records], tasks: list[str]) -> float:
+    """Mean over tasks of the standard deviation over seeds; NaN if a task is missing."""
+    return float(np.mean([compare.spread(compare.scores(found[task]))[1] if task in found else math.nan for task in tasks]))
+
+
+def _ablations(records: Records) -> str:
+    """Each variant of ours, and rivals that differ from it in the scores alone, against ours on the tasks and seeds that both have."""
+    grouped = compare.by_task(records)
+    rows = [["variant", "tasks", "pairs", "score", "gap to tokensieve", "cost against tokensieve"]]
+    for method in [name for name in grouped if name.startswith(f"{OURS}@")] + [name for name in SCORES if name in grouped]:
+        gaps = compare.differences(grouped, method, OURS)
+        if gaps:
+            shared = sorted(grouped[method].keys() & grouped[OURS].keys())
+            costs = compare.relative_costs(grouped, OURS)
+            mean = float(np.mean([score(record) for task in shared for record in grouped[method][task]]))
+            points = f"{100 * float(np.mean(gaps)):+.2f}"
+            rows.append([f"`{method}`", ", ".join(shared), str(len(gaps)), f"{100 * mean:.2f}", points, _number(costs.get(method), ".2f")])
+    return _markdown(rows) if len(rows) > 1 else ""
 
 
 def _cell(records: Records, seeds: int) -> str:

@@ -68,7 +68,8 @@ def _masked(job: Job, score: str) -> Outcome:
         trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
         notes: dict[str, Any] = {
             "first": first,
-            "cut": freezing.cut, "distant": far,
+            "cut": freezing.cut,
+            "distant": far,
             "rows": sum(map(len, mask.indices.values())),
             "constructs": len(constructs),
         }

@@ -10,6 +10,7 @@ from benchmarks.report import main
 from tokensieve.folder import write_json
 
 MEANS = {"tokensieve": 0.90, "end_to_end": 0.88, "frozen": 0.85}
+FISH = 0.82
 
 
 def canned(method: str, task: str, seed: int, **changed: Any) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def canned(method: str, task: str, seed: int, **changed: Any) -> dict[str, Any]:
         "settings": {"mask.budget": 0.1} if method == "tokensieve" else {},
         "held_out": False,
         "device": "cpu",
-        "accuracy": MEANS[method.partition("@")[0]] + (0.01 if seed else 0.0) - (0.1 if task == "b" else 0.0),
+        "accuracy": MEANS.get(method.partition("@")[0], FISH) + (0.01 if seed else 0.0) - (0.1 if task == "b" else 0.0),
         "cpu_seconds": 25.0 if method == "tokensieve" else 100.0,
         "wall_seconds": 50.0,
         "phases": {"train": {"wall": 40.0, "cpu": 20.0}, "test": {"wall": 1.0, "cpu": 1.0}},
@@ -50,9 +51,9 @@ def test_a_table_with_means_ranks_costs_and_tests(tmp_path: Path) -> None:
     write(tmp_path, [canned(method, task, seed) for method in MEANS for task in "ab" for seed in (0, 1)])
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert row(text, "tokensieve") == ["tokensieve", "1,000", "90.50 ± 0.71", "80.50 ± 0.71", "85.50", "1.0", "0.25", "–", "–"]
+    assert row(text, "tokensieve") == ["tokensieve", "1,000", "90.50 ± 0.71", "80.50 ± 0.71", "85.50", "0.71", "1.0", "0.25", "–", "–"]
     # Four pairs: 2 of 16 signs are as far out; times two methods.
-    assert row(text, "end_to_end")[4:] == ["83.50", "2.0", "1", "+2.00", "0.250"]
+    assert row(text, "end_to_end")[4:] == ["83.50", "0.71", "2.0", "1", "+2.00", "0.250"]
     assert "a processor, CPU threads: 1, torch 2" in text
     assert "Mixed" not in text
     assert (tmp_path / "finetune-10-cost.png").stat().st_size > 1000
@@ -74,7 +75,7 @@ def test_missing_cells_are_shown_as_missing(tmp_path: Path) -> None:
     write(tmp_path, cells)
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert row(text, "frozen") == ["frozen", "1,000", "85.00 (1)", "–", "–", "–", "–", "+5.00", "1.000"]
+    assert row(text, "frozen") == ["frozen", "1,000", "85.00 (1)", "–", "–", "–", "–", "–", "+5.00", "1.000"]
 
 
 def test_devices_and_shots_have_tables_of_their_own(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_devices_and_shots_have_tables_of_their_own(tmp_path: Path) -> None:
     assert "## 10 texts a class\n" in text
     below = text.partition("## All training texts, on a GPU\n")[2]
     # On a GPU wall seconds count.
-    assert row(below, "tokensieve")[5] == "1"
+    assert row(below, "tokensieve")[6] == "1"
     assert "a card" in below
 
 
@@ -96,7 +97,7 @@ def test_budgets_make_a_plot_and_stay_out_of_the_table(tmp_path: Path) -> None:
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
     assert "finetune-10-budget.png" in text
-    assert "tokensieve@" not in text
+    assert "| tokensieve@" not in text
     assert (tmp_path / "finetune-10-budget.png").stat().st_size > 1000
 
 
@@ -112,3 +113,30 @@ def test_mixed_settings_are_named_and_grid_points_left_out(tmp_path: Path) -> No
 def test_no_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--results", str(tmp_path)]) == 2
     assert "holds no result" in capsys.readouterr().err
+
+
+def test_variants_are_set_against_the_default(tmp_path: Path) -> None:
+    cells = [canned("tokensieve", task, seed) for task in "ab" for seed in (0, 1)]
+    cells += [canned("tokensieve@mask.open=0", "a", 0, accuracy=0.89, cpu_seconds=20.0), canned("fish", "b", 1, accuracy=0.82)]
+    write(tmp_path, [record | {"settings": {}} for record in cells])
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert row(text, "`tokensieve@mask.open=0`") == ["`tokensieve@mask.open=0`", "a", "1", "89.00", "-1.00", "0.80"]
+    assert row(text, "`fish`")[1:5] == ["b", "1", "82.00", "+1.00"]
+
+
+def test_tables_go_between_the_marks_of_a_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, [canned(method, "a", seed) for method in MEANS for seed in (0, 1)])
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- benchmarks.report: begin -->\nold\n<!-- benchmarks.report: end -->\nafter\n", encoding="utf-8")
+    assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- benchmarks.report: begin -->\n\n**10 texts a class**\n\n| method |")
+    assert text.endswith("<!-- benchmarks.report: end -->\nafter\n")
+    assert "old" not in text
+    assert row(text, "tokensieve")[2] == "90.50 ± 0.71"
+    assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 0
+    assert readme.read_text(encoding="utf-8") == text
+    readme.write_text("no marks", encoding="utf-8")
+    assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 2
+    assert "put them where the tables belong" in capsys.readouterr().err

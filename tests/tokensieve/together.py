@@ -73,7 +73,7 @@ class Trainings:
         """All weights, of which those of the embeddings and lower layers get no gradient once they are frozen."""
         classifier = self.classifier()
         return classifier, fit(
-            classifier, dict(classifier.named_parameters()), self.training, self.validation, Finetune(**SETTINGS), 0, Freezing(2, 0, 1)
+            classifier, dict(classifier.named_parameters()), self.training, self.validation, Finetune(**SETTINGS), 0, Freezing(2, range(1))
         )
 
     def stopped(self) -> tuple[Classifier, list[Any]]:
@@ -87,7 +87,7 @@ class Trainings:
 
     def resumed(self) -> tuple[Classifier, list[Any]]:
         """The training "frozen", interrupted after two epochs."""
-        given = {"first": 0, "freezing": Freezing(2, 0, 1, folder=self.scratch / "resumed", key="key")}
+        given = {"first": 0, "freezing": Freezing(2, range(1), folder=self.scratch / "resumed", key="key")}
         checkpoint, batches, begun = Checkpoint(self.scratch / "checkpoint", "key"), training.batches, 0
 
         def interrupted(*arguments: Any) -> Any:
@@ -110,9 +110,9 @@ class Trainings:
             "rows": self.sparse(),
             "balanced": self.sparse(class_weights="balanced"),
             "several": self.sparse(several=True, class_weights="balanced"),
-            "frozen": self.sparse(first=0, freezing=Freezing(2, 0, 1, folder=self.scratch / "frozen", key="key")),
-            "memory": self.sparse(first=0, freezing=Freezing(2, 0, 1)),
-            "opened": self.sparse(first=0, freezing=Freezing(2, 1, 1)),
+            "frozen": self.sparse(first=0, freezing=Freezing(2, range(1), folder=self.scratch / "frozen", key="key")),
+            "memory": self.sparse(first=0, freezing=Freezing(2, range(1))),
+            "opened": self.sparse(first=0, freezing=Freezing(2, range(1, 2))),
             "resumed": self.resumed(),
             "dense": self.dense(),
             "stopped": self.stopped(),

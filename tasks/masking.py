@@ -17,7 +17,7 @@ from tokensieve.layout import Layout
 from tokensieve.mask import Mask, units
 from tokensieve.plots import mask_picture
 from tokensieve.probe import distant
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, probe_errors
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, probe_errors, scored
 from tokensieve.settings import Settings
 from tokensieve.training import use_threads
 
@@ -34,7 +34,10 @@ def mask(layout: Layout, settings: Settings) -> None:
     if settings.mask.score == "tokens":
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
-        positions = construct_positions(tokenizer, train.texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
+        sample = scored(len(train), settings.mask, settings.data.seed)
+        texts = [train.texts[i] for i in sample]
+        found = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
+        positions = dict(zip(sample, found, strict=True))
     probed = probe_errors(classifier, inputs, wanted, settings.mask, settings.data.seed)
     selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed)
     sizes = {name: units(linear.weight, selected.shape) for name, linear in linears_of(classifier.encoder, first).items()}

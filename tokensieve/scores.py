@@ -8,7 +8,7 @@ G * ((X Xᵀ) G), and the column sums are those of X * ((G Gᵀ) X).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from tokensieve.classifier import Classifier
 from tokensieve.inputs import Inputs, by_length
 
 # Above it, the memory that the activations of all layers pass through costs more time than larger products save.
+# For the index of a text, whether each of its tokens counts.
+Positions = Mapping[int, Sequence[bool]] | Sequence[Sequence[bool]]
 TOKENS_A_BATCH = 512
 
 
@@ -28,14 +30,14 @@ def fisher(
     inputs: Inputs,
     targets: Tensor,
     shape: str = "rows",
-    positions: Sequence[Sequence[bool]] | None = None,
+    positions: Positions | None = None,
     cut: int = 0,
     texts: Sequence[int] | None = None,
 ) -> dict[str, Tensor]:
     """Scores of the rows of every linear layer from layer `cut` up, by module name, float32 [out]; columns [in], entries [out, in].
 
     `targets` are int64 [inputs], one class a text with cross entropy as its loss, or float32 [inputs, classes], 1 for each of a
-    text's classes, with binary cross entropy summed over the classes. `positions` tells for each token of each text whether it
+    text's classes, with binary cross entropy summed over the classes. `positions` tells for each token of each scored text whether it
     counts, None for all; `texts` are the indices of those that are scored, None for all.
 
     Entries are the one shape that needs each text's gradient Gᵀ X [out, in] of each layer: a product of T x out x in, and three
@@ -89,7 +91,7 @@ def _catcher(caught: dict[str, tuple[Tensor, Tensor]], name: str):  # type: igno
     return hook
 
 
-def _counted(positions: Sequence[Sequence[bool]] | None, indices: Sequence[int], mask: Tensor) -> Tensor:
+def _counted(positions: Positions | None, indices: Sequence[int], mask: Tensor) -> Tensor:
     counted = mask.clone()
     if positions is not None:
         for row, index in enumerate(indices):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -58,13 +58,13 @@ def choose_mask(
     classifier: Classifier,
     inputs: Inputs,
     targets: Tensor,
-    positions: Sequence[Sequence[bool]] | None,
+    positions: scores.Positions | None,
     settings: MaskSettings,
     seed: int,
 ) -> Mask:
     """The mask under the budget, from the scores of some training texts.
 
-    `targets` as in `scores.fisher`; `positions` tells for each token of each text whether it belongs to a construct, and is read
+    `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
     only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
     untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
     a mask of all their rows, chosen among those that train in every epoch.

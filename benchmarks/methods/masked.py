@@ -17,7 +17,7 @@ from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct, mine
 from tokensieve.inputs import construct_positions
 from tokensieve.probe import distant
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors, scored
 from tokensieve.training import Freezing, epochs_of, train
 from tokensieve.vocabulary import additions, extend
 
@@ -84,7 +84,9 @@ def _constructs(job: Job) -> list[Construct]:
         return mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count, separator)
 
 
-def _positions(job: Job, constructs: list[Construct], tokenizer: Path) -> list[list[bool]]:
+def _positions(job: Job, constructs: list[Construct], tokenizer: Path) -> dict[int, list[bool]]:
     words, length = job.settings.vocabulary.ngram, job.settings.base.max_length
     known = [construct.text for construct in constructs]
-    return construct_positions(load_tokenizer(tokenizer), job.sample.train.texts, known, words, length)
+    sample = scored(len(job.sample.train), job.settings.mask, job.seed)
+    texts = [job.sample.train.texts[i] for i in sample]
+    return dict(zip(sample, construct_positions(load_tokenizer(tokenizer), texts, known, words, length), strict=True))

@@ -156,7 +156,9 @@ def test_processes_end_without_an_error(members: None, capfd: pytest.CaptureFixt
 
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_end_with_the_one_that_launched_them(members: None, tmp_path: Path, death: signal.Signals) -> None:
-    program = f"from tokensieve import processes; processes.launch(2, 'member_of_two', 'stay', {str(tmp_path / 'pid')!r})"
+    # As from a terminal, also where the tests were started in the background, with interrupts ignored.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += f"from tokensieve import processes; processes.launch(2, 'member_of_two', 'stay', {str(tmp_path / 'pid')!r})"
     launcher = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     started = [tmp_path / f"pid{rank}" for rank in range(2)]
     _wait_until(lambda: all(path.exists() and path.read_text() for path in started))

@@ -103,16 +103,17 @@ def fit(
         InputError: several processes do not find the same checkpoint, or what `Inputs.freeze` raises.
     """
     inputs, targets = training
+    freezing = freezing or Freezing(inputs.cut)
     weights = class_weights(targets, len(classifier.labels)).to(inputs.device) if settings.class_weights == "balanced" else None
     epochs = epochs_of(settings, len(inputs))
     optimizer = _optimizer(trained, settings)
     rates = [group["lr"] for group in optimizer.param_groups]
     history, best = _resumed(checkpoint, trained, optimizer, write)
-    checked, compute, phase = validation, _computation(classifier, trained, inputs), ""
+    phase = ""
     for epoch in range(len(history), epochs):
         if _stalled(history, settings.patience):
             break
-        if freezing and freezing.phase(epoch) != phase:
+        if freezing.phase(epoch) != phase:
             phase = freezing.phase(epoch)
             inputs, _ = freezing.served(classifier, training, "train", phase)
             checked = freezing.served(classifier, validation, "validation", phase) if validation else None

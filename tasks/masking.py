@@ -36,8 +36,8 @@ def mask(layout: Layout, settings: Settings) -> None:
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
         sample = scored(len(train), settings.mask, settings.data.seed)
         texts = [train.texts[i] for i in sample]
-        found = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
-        positions = dict(zip(sample, found, strict=True))
+        marks = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
+        positions = dict(zip(sample, marks, strict=True))
     probed = probe_errors(classifier, inputs, wanted, settings.mask, settings.data.seed)
     selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed)
     sizes = {name: units(linear.weight, selected.shape) for name, linear in linears_of(classifier.encoder, first).items()}
@@ -46,14 +46,9 @@ def mask(layout: Layout, settings: Settings) -> None:
         selected.save(folder / "mask.safetensors")
         places = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
         mask_picture(places, selected.shape, folder / "mask.png")
-        write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | _probe_report(probed, classifier, settings))
-
-
-def _probe_report(probed: list[torch.Tensor], classifier: Classifier, settings: Settings) -> dict[str, Any]:
-    """Errors a text of each probe, and what follows."""
-    layers = sorted({first_layer(classifier, settings.mask), cut_layer(classifier, settings.mask), len(layers_of(classifier.encoder))})
-    errors = {str(layer): round(float(wrong.mean()), 4) for layer, wrong in zip(layers, probed, strict=True)}
-    return {"probe_errors": errors, "distant": distant(probed, settings.mask.distance)}
+        errors = {layer: round(float(wrong.mean()), 4) for layer, wrong in probed.items()}
+        facts = {"probe_errors": errors, "distant": distant(probed, settings.mask.distance)}
+        write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | facts)
 
 
 def new_classifier(layout: Layout, settings: Settings) -> Classifier:

@@ -6,7 +6,7 @@ than lower layers do, and training them alone cannot bring it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -62,9 +62,9 @@ def left_out(features: Tensor, targets: Tensor) -> Tensor:
     return min(tried, key=lambda wrong: float(wrong.sum()))
 
 
-def distant(found: Sequence[Tensor], ratio: float) -> bool:
-    """Whether the last probe makes more than `ratio` times the errors of one before it, and that not by chance."""
-    *lower, top = found
+def distant(found: Mapping[int, Tensor], ratio: float) -> bool:
+    """Whether the probe of the highest layer makes more than `ratio` times the errors of a lower one, and that not by chance."""
+    *lower, top = (found[layer] for layer in sorted(found))
     return any(bool(top.sum() > ratio * other.sum()) and _surely_more(top, other) for other in lower)
 
 

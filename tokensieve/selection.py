@@ -40,13 +40,14 @@ def open_epochs(settings: MaskSettings, epochs: int, distant: bool) -> range:
     return range(round(start * epochs), round((start + share) * epochs))
 
 
-def probe_errors(classifier: Classifier, inputs: Inputs, targets: Tensor, settings: MaskSettings, seed: int) -> list[Tensor]:
-    """What probes of the scored texts get wrong, as `probe.errors`: at the first layer, at the cut, and at the top.
+def probe_errors(classifier: Classifier, inputs: Inputs, targets: Tensor, settings: MaskSettings, seed: int) -> dict[int, Tensor]:
+    """What probes of the scored texts get wrong, as `probe.errors`, by layer: the first, the cut, and above all the head's.
 
     `probe.distant` of it tells whether a task is far from what the encoder was trained for.
     """
     layers = sorted({first_layer(classifier, settings), cut_layer(classifier, settings)})
-    return probe.errors(classifier, inputs, targets, scored(len(inputs), settings, seed), layers)
+    found = probe.errors(classifier, inputs, targets, scored(len(inputs), settings, seed), layers)
+    return dict(zip([*layers, len(layers_of(classifier.encoder))], found, strict=True))
 
 
 def scored(texts: int, settings: MaskSettings, seed: int) -> list[int]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tasks import finetuning
 from tasks.finetuning import finetune
 from tasks.masking import mask
 from tasks.vocabulary import vocabulary
@@ -56,6 +57,20 @@ def test_two_processes_make_the_model_that_one_makes(layout: Layout, capfd: pyte
     assert capfd.readouterr().err.count("epoch 3 of 3") == 1
     assert not [path.name for path in layout.prefix.iterdir() if "-train" in path.name]  # states of this training alone
     assert list(layout.checkpoint.iterdir()) == []
+
+
+@pytest.mark.parametrize("distant", [False, True])
+def test_all_epochs_are_open_for_a_task_that_the_mask_stage_calls_distant(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, distant: bool
+) -> None:
+    report = read_json(layout.mask / "report.json")
+    assert list(report["probe_errors"]) == ["1", "3", "4"]
+    write_json(layout.mask / "report.json", report | {"distant": distant})
+    opened: list[range] = []
+    training = finetuning.train
+    monkeypatch.setattr(finetuning, "train", lambda *arguments: opened.append(arguments[6].open) or training(*arguments))
+    finetune(layout, Settings.load(layout.params))
+    assert opened == [range(3) if distant else range(1, 2)]
 
 
 def test_a_mistake_that_a_process_finds_is_raised_as_it_is(layout: Layout) -> None:

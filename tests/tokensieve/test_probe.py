@@ -82,5 +82,5 @@ def wrong(count: int, of: int = 200) -> Tensor:
     ],
 )
 def test_a_task_is_distant_if_the_top_surely_errs_more(lower: Tensor, top: Tensor, expected: bool) -> None:
-    assert probe.distant([wrong(150), lower, top], 1.2) == expected
-    assert not probe.distant([top], 1.2)
+    assert probe.distant({2: wrong(150), 4: lower, 6: top}, 1.2) == expected
+    assert not probe.distant({6: top}, 1.2)

@@ -28,7 +28,8 @@ from tokensieve.dataset import rows
 from tokensieve.errors import InputError
 from tokensieve.manifest import sha256
 
-TOKENS_A_BATCH = 4096
+# Tokens of a batch that nothing is learned from; on a CPU, memory costs more time above it than larger products save.
+TOKENS_A_BATCH = {"cpu": 512, "cuda": 8192}
 CHUNK = 4096  # texts that are tokenized at once, when they are streamed
 
 
@@ -77,7 +78,7 @@ def construct_positions(
     return [marked(text, offsets, known, longest) for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)]
 
 
-def by_length(lengths: Sequence[int], tokens: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
+def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
     """Indices in batches of similar length, each of at most `tokens` tokens with padding (but at least one text)."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -92,7 +93,8 @@ def by_length(lengths: Sequence[int], tokens: int = TOKENS_A_BATCH) -> Iterator[
 class Inputs:
     """Texts as token ids, each of at least one token, served as padded batches on `device`.
 
-    `lengths` are the texts' numbers of tokens, `keys` the names of the files that the texts are served from (see `forget`).
+    `lengths` are the texts' numbers of tokens, `tokens_a_batch` what suits `by_length` on the device, `keys` the names of the files
+    that the texts are served from (see `forget`).
     """
 
     def __init__(self, ids: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> None:
@@ -101,6 +103,7 @@ class Inputs:
 
     def _hold(self, tokens: Tensor, lengths: list[int], keys: tuple[str, ...], device: torch.device | str) -> None:
         self.lengths, self.keys, self.device, self.cut = lengths, keys, torch.device(device), 0
+        self.tokens_a_batch = TOKENS_A_BATCH["cpu" if self.device.type == "cpu" else "cuda"]
         self._tokens, self._states = tokens, torch.empty(0)
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
@@ -172,7 +175,7 @@ class Inputs:
         frozen = copy.copy(self)
         frozen.cut = cut
         width, total = classifier.encoder.config.hidden_size, int(self._starts[-1])
-        batches = list(by_length(self.lengths))
+        batches = list(by_length(self.lengths, self.tokens_a_batch))
         if folder:
             key = _here(key)
             frozen.keys = (*self.keys, key)

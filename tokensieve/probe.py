@@ -29,7 +29,7 @@ def errors(classifier: Classifier, inputs: Inputs, targets: Tensor, texts: Seque
     """
     classifier.eval()
     pooled = torch.empty(len(layers) + 1, len(texts), classifier.head.in_features)
-    for places in by_length([inputs.lengths[i] for i in texts]):
+    for places in by_length([inputs.lengths[i] for i in texts], inputs.tokens_a_batch):
         batch = inputs.batch([texts[place] for place in places])
         for i, layer in enumerate(layers):
             states = batch.entering(classifier, layer)

@@ -19,10 +19,8 @@ from tokensieve.base import linears_of
 from tokensieve.classifier import Classifier
 from tokensieve.inputs import Inputs, by_length
 
-# Above it, the memory that the activations of all layers pass through costs more time than larger products save.
 # For the index of a text, whether each of its tokens counts.
 Positions = Mapping[int, Sequence[bool]] | Sequence[Sequence[bool]]
-TOKENS_A_BATCH = 512
 
 
 def fisher(
@@ -52,7 +50,7 @@ def fisher(
     classifier.eval()
     try:
         with tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False, disable=None) as bar:
-            for places in by_length([inputs.lengths[i] for i in scored], TOKENS_A_BATCH):
+            for places in by_length([inputs.lengths[i] for i in scored], inputs.tokens_a_batch):
                 indices = [scored[place] for place in places]
                 batch = inputs.batch(indices)
                 counted = _counted(positions, indices, batch.mask)

@@ -209,7 +209,7 @@ def logits_of(classifier: Classifier, inputs: Inputs) -> Tensor:
     """Logits float32 [texts, classes] on the CPU, in evaluation mode; each of several processes computes a share and gets all."""
     classifier.eval()
     found = torch.zeros(len(inputs), len(classifier.labels))
-    for indices in processes.share(by_length(inputs.lengths)):
+    for indices in processes.share(by_length(inputs.lengths, inputs.tokens_a_batch)):
         found[indices] = inputs.batch(indices).logits(classifier).float().cpu()
     return processes.summed(found)
 

@@ -90,13 +90,11 @@ def test_texts_of_several_classes_count_by_the_sum_of_their_classes_losses(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_padding_does_not_matter(
-    tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], monkeypatch: pytest.MonkeyPatch, shape: str
-) -> None:
+def test_padding_does_not_matter(tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], shape: str) -> None:
     classifier, inputs = tiny_classifier(), Inputs(ids_of())
     together = scores.fisher(classifier, inputs, TARGETS, shape)
     # No batch has room for more than one text.
-    monkeypatch.setattr(scores, "TOKENS_A_BATCH", 1)
+    inputs.tokens_a_batch = 1
     for name, alone in scores.fisher(classifier, inputs, TARGETS, shape).items():
         torch.testing.assert_close(together[name], alone, rtol=1e-3, atol=1e-5 * float(alone.max()))
 

@@ -52,6 +52,14 @@ class LabelSet:
     top: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """The token ids of a text; `truncated`: it has more than the model reads."""
+
+    ids: list[int]
+    truncated: bool
+
+
 class Predictor:
     """A served folder, loaded. It may be used from many threads at once."""
 
@@ -70,14 +78,14 @@ class Predictor:
         """
         manifest = Manifest.load(folder)
         predictor = cls(manifest, _tokenizer(folder / TOKENIZER, manifest.max_length), _session(folder / MODEL, threads or cores()))
-        classes = predictor.logits([""]).shape[1]
+        classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export the model again")
         return predictor
 
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The raw outputs, [texts, classes], in the order of the texts."""
-        return self._run(self._encode(texts))
+        return self._run([encoded.ids for encoded in self.encode(texts)])
 
     def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction | LabelSet]:
         """An answer a text, in the order of the texts, each with the `top` likeliest labels.
@@ -87,11 +95,27 @@ class Predictor:
         Raises:
             InputError: `top` is less than 1.
         """
+        encoded = self.encode(texts)
+        return self.answers(self._run([text.ids for text in encoded]), [text.truncated for text in encoded], top)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """The token ids of each text, at least one, as the model reads them."""
+        if isinstance(texts, str):
+            raise TypeError("texts is one text; give a list of texts")
+        found = self._tokenizer.encode_batch_fast([_unicode(text) for text in texts])
+        # A tokenizer without special tokens makes nothing of an empty text: the graph then sees one token.
+        return [Encoded(encoding.ids or [0], bool(encoding.overflowing)) for encoding in found]
+
+    def run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        """Logits [texts, classes] of texts that all have the same number of tokens, in one run of the graph."""
+        batch = np.array(ids, dtype=np.int64)
+        found: npt.NDArray[np.float32] = self._session.run(["logits"], {"input_ids": batch, "attention_mask": np.ones_like(batch)})[0]
+        return found
+
+    def answers(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
+        """What `logits` [texts, classes] say of texts of which some were `truncated`. Raises InputError: `top` is less than 1."""
         if top < 1:
             raise InputError(f"top is {top}; allowed: at least 1")
-        encodings = self._encode(texts)
-        logits = self._run(encodings)
-        truncated = [bool(encoding.overflowing) for encoding in encodings]
         return self._label_sets(logits, truncated, top) if self.manifest.thresholds else self._predictions(logits, truncated, top)
 
     def _predictions(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
@@ -115,24 +139,11 @@ class Predictor:
     def _named(self, chances: npt.NDArray[np.float64], places: npt.NDArray[np.intp]) -> tuple[tuple[str, float], ...]:
         return tuple((self.manifest.labels[place], float(chances[place])) for place in places)
 
-    def _encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        if isinstance(texts, str):
-            raise TypeError("texts is one text; give a list of texts")
-        return self._tokenizer.encode_batch_fast([_unicode(text) for text in texts])
-
-    def _run(self, encodings: Sequence[tokenizers.Encoding]) -> npt.NDArray[np.float32]:
-        if not encodings:
-            return np.zeros((0, len(self.manifest.labels)), dtype=np.float32)
-        order: list[int] = []
-        parts = []
-        for length, group in groups([len(encoding.ids) for encoding in encodings], BUDGET):
-            # A tokenizer without special tokens makes nothing of an empty text: the graph then sees one masked token.
-            ids = np.zeros((len(group), max(length, 1)), dtype=np.int64)
-            ids[:, :length] = [encodings[index].ids for index in group]
-            mask = np.full_like(ids, length > 0)
-            parts.append(self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
-            order.extend(group)
-        return np.concatenate(parts)[np.argsort(order)]
+    def _run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        logits = np.empty((len(ids), len(self.manifest.labels)), dtype=np.float32)
+        for group in groups([len(text) for text in ids], BUDGET):
+            logits[group] = self.run([ids[index] for index in group])
+        return logits
 
 
 def _likeliest(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
@@ -140,8 +151,8 @@ def _likeliest(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     return np.argsort(-chances, axis=1, kind="stable")
 
 
-def groups(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, list[int]]]:
-    """Indices of equal length, at most `budget` tokens together (one text may be longer), as (length, indices).
+def groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices of equal length, at most `budget` tokens together (one text may be longer).
 
     Nothing is ever padded: attention costs the longest text of a batch for each, and groups of equal length were within a
     tenth of the best grouping with padding.
@@ -150,9 +161,9 @@ def groups(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, list[int]
     for index, length in enumerate(lengths):
         members.setdefault(length, []).append(index)
     for length, indices in members.items():
-        size = max(1, budget // max(length, 1))
+        size = max(1, budget // length)
         for start in range(0, len(indices), size):
-            yield length, indices[start : start + size]
+            yield indices[start : start + size]
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from flows import patch_command
+from flows import patch_command, serve_command
 from tokensieve import __version__
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
@@ -136,9 +137,7 @@ def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 
 def serve(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Serve an exported model over HTTP."""
-    from tokensieve.server import serve as serve_folder
-
-    serve_folder(_model(options), options.host, options.port)
+    serve_command.run(options, _source)
 
 
 def promote(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
@@ -202,10 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--json", action="store_true", help="print one JSON object a text")
     added.add_argument("--top", type=int, default=3, metavar="N", help="labels that --json lists (default: 3)")
     added.add_argument("texts", nargs="+", metavar="TEXT")
-    added = command(serve)
-    added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="as for predict")
-    added.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    added.add_argument("--port", type=int, default=8000)
+    serve_command.add(command(serve))
     command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
     command(rollback)
     patch_command.add(commands)
@@ -259,6 +255,13 @@ def _model(options: argparse.Namespace) -> Path:
 
     layout = _project(options)
     return download(options.model, layout.served, tracking_uri(layout, Settings.load(layout.params)))
+
+
+def _source(options: argparse.Namespace) -> Any:
+    """Where the served model comes from, followed by version."""
+    from tokensieve.server.live import Folder
+
+    return Folder(_model(options))
 
 
 def _log_to_stderr() -> None:

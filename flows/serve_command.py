@@ -1,0 +1,97 @@
+"""The command `serve`. As in `cli.py`, it imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tokensieve.errors import InputError
+
+KEY = "TOKENSIEVE_API_KEY"
+
+# Flag, type, default and what it does. 0 texts, seconds or workers are refused where they make no sense.
+OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
+    ("--host", str, "127.0.0.1", "address to listen on"),
+    ("--port", int, 8000, "port to listen on"),
+    ("--workers", int, 0, "texts or batches computed at the same time; 0: as many as there are cores for"),
+    ("--threads", int, 1, "threads of one computation; all cores with --workers 1 answers a lone request soonest"),
+    ("--batch", int, 512, "tokens computed together at most, of texts that wait at the same time; 1: each text alone"),
+    ("--queue", int, 1024, "texts that may wait; more are refused with status 503"),
+    ("--max-texts", int, 128, "texts a request at most"),
+    ("--max-characters", int, 20_000, "characters a text at most"),
+    ("--max-body", int, 1_048_576, "bytes a request at most"),
+    ("--timeout", float, 30.0, "seconds within which a body must arrive and an answer be made"),
+    ("--interval", float, 5.0, "seconds between two looks for a newer model"),
+)
+FILES: tuple[tuple[str, str], ...] = (
+    ("--api-key-file", f"file with the key that requests must send as Authorization: Bearer KEY (or the environment's {KEY})"),
+    ("--tls-certificate", "PEM file with the certificate, for https"),
+    ("--tls-key", "PEM file with its private key"),
+    ("--log-texts", "JSONL file to which texts and their labels are added; without it no text is kept"),
+)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `serve`."""
+    parser.add_argument("--model", required=True, metavar="DIR_OR_URI", help="as for predict; a folder or an alias is followed")
+    for flag, kind, default, about in OPTIONS:
+        parser.add_argument(flag, type=kind, default=default, metavar=flag[2:].split("-")[-1].upper(), help=f"{about} (default: {default})")
+    for flag, about in FILES:
+        parser.add_argument(flag, type=Path, metavar="FILE", help=about)
+
+
+def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Any]) -> None:
+    """Serve the model of `source` until told to end.
+
+    Raises:
+        InputError: an option's value, or a file that cannot be read; as `Live`.
+    """
+    _refuse(options)
+    key = _key(options.api_key_file)
+    from tokensieve.server.app import Limits, Service, serve
+    from tokensieve.server.journal import Journal
+    from tokensieve.server.live import Live
+
+    settings = Service(
+        options.host,
+        options.port,
+        options.workers,
+        options.threads,
+        options.batch,
+        options.interval,
+        str(options.tls_certificate) if options.tls_certificate else None,
+        str(options.tls_key) if options.tls_key else None,
+    )
+    limits = Limits(options.max_texts, options.max_characters, options.max_body, options.queue, options.timeout)
+    journal = Journal(options.log_texts) if options.log_texts else None
+    serve(Live(source(options), options.threads), settings, limits, key, journal)
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    for flag, kind, _, _ in OPTIONS:
+        value = getattr(options, flag[2:].replace("-", "_"))
+        if kind is not str and (value < 0 or (value == 0 and flag not in ("--workers", "--port"))):
+            raise InputError(f"{flag} is {value:g}; it must be above 0")
+    if options.port > 65_535:
+        raise InputError(f"--port is {options.port}; it must be at most 65535")
+    if bool(options.tls_certificate) != bool(options.tls_key):
+        raise InputError("--tls-certificate and --tls-key belong together; give both or none")
+    for path in filter(None, (options.tls_certificate, options.tls_key)):
+        if not path.is_file():
+            raise InputError(f"{path} is no file; give the PEM files of certificate and key")
+
+
+def _key(path: Path | None) -> str | None:
+    """The API key of a file, else of the environment; None: there is none."""
+    if path is None:
+        return os.environ.get(KEY) or None
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InputError(f"--api-key-file {path} cannot be read ({error.strerror})") from None
+    if not key:
+        raise InputError(f"--api-key-file {path} is empty; write the key into it, or leave the option out to serve without one")
+    return key

@@ -1,0 +1,296 @@
+"""The HTTP service: texts in as JSON, the live model's answers out. No text is sent back, none is kept without a journal."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tokensieve import __version__
+from tokensieve.errors import excerpt
+from tokensieve.predictor import LabelSet, Prediction, cores
+from tokensieve.server.batcher import Batcher, Full, Logits
+from tokensieve.server.journal import Journal
+from tokensieve.server.live import Live, Loaded
+from tokensieve.server.meters import CONTENT_TYPE, Meters
+from tokensieve.server.schema import Facts, Health, Many, ManySets, One, OneSet, Query, Readiness, Refusal
+
+log = logging.getLogger("tokensieve")
+
+# Characters that are tokenized at once on the thread that answers: some 100 microseconds. Longer texts get a thread of their own.
+SHORT = 2_000
+OPEN = ("/health", "/ready")  # without a key: who probes them has none
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the service takes on; more is refused.
+
+    MiniLM on 2 cores is busy for half a second with 128 questions, and for 5 s with as many texts of 128 tokens.
+    """
+
+    texts: int = 128  # a request
+    characters: int = 20_000  # a text
+    body: int = 1_048_576  # bytes
+    queue: int = 1_024  # texts that wait
+    seconds: float = 30.0  # for a body to arrive, and for an answer to be made
+
+
+LIMITS = Limits()
+
+
+class Gate:
+    """Refuses requests without the key, and bodies that are too large or too slow, whatever their headers say; measures the others."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, meters: Meters, key: str | None) -> None:
+        self.app, self.limits, self.meters, self.key = app, limits, meters, key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self.key and scope["path"] not in OPEN and not self._known(scope):
+            refusal = JSONResponse({"detail": "send the API key as Authorization: Bearer KEY"}, 401, headers={"WWW-Authenticate": "Bearer"})
+            await refusal(scope, receive, send)
+            return
+        began, seen, status = time.perf_counter(), 0, 500
+
+        async def counted() -> Message:
+            nonlocal seen
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not arrive within {self.limits.seconds:g} s") from None
+            seen += len(message.get("body", b""))
+            if seen > self.limits.body:
+                raise HTTPException(413, f"the body is larger than {self.limits.body} bytes; send fewer texts a request")
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        if scope["path"] != "/predict":
+            await self.app(scope, counted, send)
+            return
+        try:
+            await self.app(scope, counted, noted)
+        finally:
+            self.meters.seconds.observe(time.perf_counter() - began)
+            self.meters.requests.labels(str(status)).inc()
+
+    def _known(self, scope: Scope) -> bool:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(given, f"Bearer {self.key}".encode())
+
+
+def app(
+    live: Live,
+    batcher: Batcher,
+    meters: Meters,
+    limits: Limits = LIMITS,
+    key: str | None = None,
+    journal: Journal | None = None,
+) -> FastAPI:
+    """The service that answers with the live model, described at `/docs`; with `key`, only to those who send it."""
+    service = FastAPI(title="tokensieve", version=__version__, description="Labels for texts, with calibrated probabilities.")
+    service.add_middleware(Gate, limits=limits, meters=meters, key=key)
+    refusals: Responses = {401: {"model": Refusal}} if key else {}
+    refused: Responses = refusals | {status: {"model": Refusal} for status in (408, 413, 415, 422, 503)}
+    answered: Responses = {200: {"model": One | Many | OneSet | ManySets, "description": "The answers"}}
+    plain: Responses = {200: {"content": {"text/plain": {}}}}
+    body = {"content": {"application/json": {"schema": Query.model_json_schema()}}, "required": True}
+
+    @service.post(
+        "/predict",
+        response_model=None,
+        responses=answered | refused,
+        openapi_extra={"requestBody": body},
+    )
+    async def predict(request: Request) -> Response:
+        """Label one text, or several."""
+        query = await _query(request)
+        texts = _texts(query, limits)
+        loaded = live.current
+        try:
+            async with asyncio.timeout(limits.seconds):
+                # Uncontended, a thread costs more than the tokens of a short text.
+                short = sum(map(len, texts)) <= SHORT
+                encoded = loaded.predictor.encode(texts) if short else await asyncio.to_thread(loaded.predictor.encode, texts)
+                finish = _finisher(loaded, query, texts, [text.truncated for text in encoded])
+                content = await batcher.compute(loaded.predictor, [text.ids for text in encoded], finish)
+        except Full:
+            return _refusal(503, f"{batcher.waiting} texts wait already; try again later", {"Retry-After": "1"})
+        except TimeoutError:
+            return _refusal(503, f"no answer within {limits.seconds:g} s; send fewer texts, or try again later", {"Retry-After": "5"})
+        return Response(content, media_type="application/json")
+
+    def _finisher(loaded: Loaded, query: Query, texts: list[str], truncated: list[bool]) -> Callable[[Logits], bytes]:
+        def finish(logits: Logits) -> bytes:
+            answers = loaded.predictor.answers(logits, truncated, query.top)
+            meters.answered(answers)
+            if journal:
+                journal.write(texts, answers, loaded.version)
+            return _content(answers, query.texts is not None, loaded)
+
+        return finish
+
+    @service.get("/health")
+    async def health() -> Health:
+        """Whether the process lives."""
+        return Health(status="ok")
+
+    @service.get("/ready")
+    async def ready() -> Readiness:
+        """Whether it answers, with which model, and why not with a newer one."""
+        current = live.current
+        return Readiness(status="ready", version=current.version, trouble=live.trouble)
+
+    @service.get("/metrics", responses=refusals | plain, response_class=Response)
+    async def metrics() -> Response:
+        """Counts and durations in Prometheus' text format."""
+        current = live.current
+        meters.queue.set(batcher.waiting)
+        meters.model.clear()
+        meters.model.labels(current.version, current.predictor.manifest.data_hash).set(1)
+        for outcome, count in live.swaps.items():
+            meters.swaps.labels(outcome).set(count)
+        return Response(meters.text(), media_type=CONTENT_TYPE)
+
+    @service.get("/model", responses=refusals)
+    async def model() -> Facts:
+        """What answers: labels, thresholds, and the hashes of its files."""
+        current = live.current
+        manifest = current.predictor.manifest
+        kept = {name: getattr(manifest, name) for name in ("data_hash", "base", "max_length", "temperature", "threshold")}
+        return Facts(
+            version=current.version,
+            labels=list(manifest.labels),
+            several=bool(manifest.thresholds),
+            parity=dict(manifest.parity),
+            files=dict(manifest.files),
+            **kept,
+        )
+
+    return service
+
+
+@dataclass(frozen=True)
+class Service:
+    """How to serve: where, on how many cores, behind what.
+
+    `workers` runs of the graph go on at once, of `threads` threads each: 0 workers are as many as there are cores for, which gives the
+    most answers a second; one worker of all cores gives a lone request its answer soonest. `batch` is the most tokens that are
+    computed together.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 0
+    threads: int = 1
+    batch: int = 512
+    interval: float = 5.0  # seconds between two looks for a newer model
+    certificate: str | None = None
+    private_key: str | None = None
+
+
+def serve(live: Live, settings: Service, limits: Limits = LIMITS, key: str | None = None, journal: Journal | None = None) -> None:
+    """Answer requests until the process is told to end."""
+    meters = Meters()
+    batcher = Batcher(settings.workers or max(1, cores() // settings.threads), settings.batch, limits.queue, meters.batches.observe)
+    live.follow(settings.interval)
+    try:
+        # The access log would hold a text that someone puts into the address.
+        uvicorn.run(
+            app(live, batcher, meters, limits, key, journal),
+            host=settings.host,
+            port=settings.port,
+            access_log=False,
+            ssl_certfile=settings.certificate,
+            ssl_keyfile=settings.private_key,
+            backlog=2048,
+        )
+    finally:
+        live.stop()
+        batcher.close()
+        if journal:
+            journal.close()
+
+
+async def _query(request: Request) -> Query:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(415, "send a JSON object with text or texts, with Content-Type: application/json")
+    try:
+        return Query.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise HTTPException(422, _reason(error)) from None
+    except ClientDisconnect:
+        # Nobody reads this; without it the log would show a stack trace for a client that hung up.
+        raise HTTPException(422, "the body ended early") from None
+
+
+def _texts(query: Query, limits: Limits) -> list[str]:
+    if (query.text is None) == (query.texts is None):
+        raise HTTPException(422, "give either text, a string, or texts, a list of strings")
+    texts = query.texts if query.text is None else [query.text]
+    assert texts is not None
+    if len(texts) > limits.texts:
+        raise HTTPException(422, f"texts holds {len(texts)} texts, allowed: {limits.texts}; send them in several requests")
+    for place, text in enumerate(texts):
+        if len(text) > limits.characters:
+            name = "text" if query.texts is None else f"texts[{place}]"
+            raise HTTPException(422, f"{name} has {len(text)} characters, allowed: {limits.characters}; shorten it")
+    return texts
+
+
+def _content(answers: Sequence[Prediction | LabelSet], many: bool, loaded: Loaded) -> bytes:
+    """The body of an answer, as `schema` describes it."""
+    trees = [_tree(answer) for answer in answers]
+    of = {"version": loaded.version, "data_hash": loaded.predictor.manifest.data_hash}
+    tree = {"predictions": trees} | of if many else trees[0] | of
+    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _tree(found: Prediction | LabelSet) -> dict[str, Any]:
+    doubts = {"uncertain": found.uncertain, "truncated": found.truncated, "top": _candidates(found.top)}
+    if isinstance(found, LabelSet):
+        return {"labels": _candidates(found.labels)} | doubts
+    return {"label": found.label, "probability": found.probability} | doubts
+
+
+def _candidates(labels: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": probability} for label, probability in labels]
+
+
+def _refusal(status: int, detail: str, headers: dict[str, str]) -> Response:
+    return JSONResponse({"detail": detail}, status_code=status, headers=headers)
+
+
+def _reason(error: ValidationError) -> str:
+    # pydantic's own message repeats the input, which may be private.
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return f"the body is not JSON: {first['ctx']['error']}"
+    if not first["loc"]:
+        return "send a JSON object with text or texts, with Content-Type: application/json"
+    place = [step for step in first["loc"] if step != "body"]
+    name = excerpt(place[0]).strip("'\"") + "".join(f"[{step}]" for step in place[1:])
+    return f"{name}: {first['msg']}"

@@ -1,0 +1,167 @@
+"""Texts that wait at the same time are computed together; a lone one is computed at once.
+
+A worker that is free takes the text that waits longest and with it those of the same number of tokens, up to a budget: nothing is
+padded, and nobody waits for a batch to fill. Large requests wait in a lane of their own, which gets every fourth turn while small
+ones wait too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokensieve.predictor import Predictor
+
+LARGE_EVERY = 4
+
+Logits = npt.NDArray[np.float32]
+
+
+class Full(Exception):  # noqa: N818 - a state of the queue that clients are told of, not a fault
+    """The queue holds as many texts as it may."""
+
+
+@dataclass
+class _Job:
+    """The texts of one request. Its counts change under the batcher's lock."""
+
+    predictor: Predictor
+    logits: Logits
+    missing: int
+    finish: Callable[[Logits], Any]
+    future: asyncio.Future[Any]
+
+
+@dataclass(frozen=True)
+class _Item:
+    job: _Job
+    row: int
+    ids: Sequence[int]
+
+
+Key = tuple[int, int]  # identity of the predictor, tokens
+
+
+@dataclass
+class _Lane:
+    """Waiting texts by key, the key whose turn is next first."""
+
+    waiting: OrderedDict[Key, deque[_Item]] = field(default_factory=OrderedDict)
+
+    def add(self, item: _Item) -> None:
+        self.waiting.setdefault((id(item.job.predictor), len(item.ids)), deque()).append(item)
+
+    def take(self, budget: int) -> list[_Item]:
+        key, items = self.waiting.popitem(last=False)
+        group = [items.popleft() for _ in range(min(len(items), max(1, budget // key[1])))]
+        if items:
+            # Behind all others, so that a length that is asked for all the time does not keep them waiting.
+            self.waiting[key] = items
+        return group
+
+
+class Batcher:
+    """`workers` threads that compute; at most `queue` texts wait, in groups of at most `budget` tokens (one text may have more)."""
+
+    def __init__(self, workers: int, budget: int, queue: int, observe: Callable[[int], None] = lambda texts: None) -> None:
+        self.waiting = 0
+        self._budget, self._queue, self._observe = budget, queue, observe
+        self._changed = threading.Condition()
+        self._small, self._large = _Lane(), _Lane()
+        self._turn, self._closed = 0, False
+        self._threads = [threading.Thread(target=self._work, name=f"compute-{i}", daemon=True) for i in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    async def compute(self, predictor: Predictor, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]) -> Any:
+        """What `finish` makes, in a worker, of the logits [texts, classes] of the texts `ids`; all of one request.
+
+        Raises:
+            Full: more texts would wait than may. Anything that `finish` or the graph raises.
+        """
+        if not ids:
+            return finish(np.empty((0, len(predictor.manifest.labels)), dtype=np.float32))
+        loop = asyncio.get_running_loop()
+        logits = np.empty((len(ids), len(predictor.manifest.labels)), dtype=np.float32)
+        job = _Job(predictor, logits, len(ids), finish, loop.create_future())
+        with self._changed:
+            # One request may always wait alone, however large: what it may hold is limited elsewhere.
+            if self.waiting and self.waiting + len(ids) > self._queue:
+                raise Full
+            self.waiting += len(ids)
+            lane = self._small if sum(map(len, ids)) <= self._budget else self._large
+            for row, text in enumerate(ids):
+                lane.add(_Item(job, row, text))
+            self._changed.notify(len(ids))
+        return await job.future
+
+    def close(self) -> None:
+        """End the workers once nothing waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while group := self._next():
+            try:
+                found = group[0].job.predictor.run([item.ids for item in group])
+            except Exception as error:
+                for job in {id(item.job): item.job for item in group}.values():
+                    _tell(job, error)
+                continue
+            self._observe(len(group))
+            self._fill(group, found)
+
+    def _next(self) -> list[_Item]:
+        """The next group, waited for; empty once the batcher is closed."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._closed or self.waiting)
+                if not self.waiting:
+                    return []
+                self._turn += 1
+                small, large = self._small.waiting, self._large.waiting
+                first = large and (not small or self._turn % LARGE_EVERY == 0)
+                group = (self._large if first else self._small).take(self._budget)
+                self.waiting -= len(group)
+                # Nobody waits for these any more: the request was given up, or failed.
+                if group := [item for item in group if not item.job.future.done()]:
+                    return group
+
+    def _fill(self, group: list[_Item], found: Logits) -> None:
+        finished = []
+        with self._changed:
+            for item, row in zip(group, found, strict=True):
+                item.job.logits[item.row] = row
+                item.job.missing -= 1
+                if not item.job.missing:
+                    finished.append(item.job)
+        for job in finished:
+            try:
+                _tell(job, job.finish(job.logits))
+            except Exception as error:
+                _tell(job, error)
+
+
+def _tell(job: _Job, result: Any) -> None:
+    def settle() -> None:
+        if job.future.done():
+            return
+        if isinstance(result, Exception):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)
+
+    try:
+        job.future.get_loop().call_soon_threadsafe(settle)
+    except RuntimeError:  # the loop has ended, and with it whoever waited
+        return

@@ -1,0 +1,45 @@
+"""The texts that were answered, in a file that retraining can read. Written only where the operator asks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tokensieve.errors import InputError
+from tokensieve.predictor import LabelSet, Prediction
+
+SEPARATOR = "|"
+
+
+class Journal:
+    """JSON lines: text, label (several with | between), probability, uncertain, version, time. Only the owner may read the file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` to go on at its end. Raises InputError: it cannot be written."""
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written ({error.strerror}); name another file for the texts") from None
+        self._file = os.fdopen(descriptor, "a", encoding="utf-8", errors="replace")
+        self._lock = threading.Lock()
+
+    def write(self, texts: list[str], answers: list[Prediction | LabelSet], version: str) -> None:
+        """Add a line a text, at once on the disk's side of this process."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        lines = []
+        for text, answer in zip(texts, answers, strict=True):
+            if isinstance(answer, LabelSet):
+                said = {"label": SEPARATOR.join(label for label, _ in answer.labels), "probability": answer.top[0][1]}
+            else:
+                said = {"label": answer.label, "probability": answer.probability}
+            tree = {"text": text} | said | {"uncertain": answer.uncertain, "version": version, "time": now}
+            lines.append(json.dumps(tree, ensure_ascii=False) + "\n")
+        with self._lock:
+            self._file.write("".join(lines))
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

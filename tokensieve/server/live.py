@@ -1,0 +1,119 @@
+"""The model that answers now, exchanged for a newer one while requests go on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from tokensieve.errors import InputError
+from tokensieve.manifest import NAME
+from tokensieve.predictor import Predictor
+
+log = logging.getLogger("tokensieve")
+
+PROBE = "Is this model whole?"
+WARM = (8, 16, 32)  # tokens
+PATIENCE = 60.0  # seconds between two tries of a model that failed, at most
+
+
+class Source(Protocol):
+    """Where models come from, by version."""
+
+    def version(self) -> str:
+        """The version to serve now. Raises InputError: there is none, or the source gives no answer."""
+
+    def fetch(self, version: str) -> Path:
+        """The served folder of that version. Raises InputError: it is gone, or not whole."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A served folder that an export replaces; its version is that of its manifest, which holds the hashes of all files."""
+
+    path: Path
+
+    def version(self) -> str:
+        try:
+            return hashlib.sha256((self.path / NAME).read_bytes()).hexdigest()[:12]
+        except OSError:
+            raise InputError(f"{self.path} holds no {NAME}, which an export writes last; give the folder of a finished export") from None
+
+    def fetch(self, version: str) -> Path:
+        return self.path
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory that has answered a probe."""
+
+    predictor: Predictor
+    version: str
+
+
+class Live:
+    """`current` is what answers; `trouble` says why a newer model does not (None: there is none)."""
+
+    def __init__(self, source: Source, threads: int) -> None:
+        """Load what the source has now, to compute with `threads` threads a run.
+
+        Raises:
+            InputError: as the source and `Predictor.load`, or the model has no answer to a probe.
+        """
+        self._source, self._threads = source, threads
+        self._stopped = threading.Event()
+        self.trouble: str | None = None
+        self.swaps = {"taken": 0, "refused": 0}
+        self.current = self._load(source.version())
+
+    def check(self) -> bool:
+        """Take the source's version, if it is another one than the current; whether all is well."""
+        try:
+            version = self._source.version()
+            if version != self.current.version:
+                loaded = self._load(version)
+                log.info("model %s answers instead of %s", version, self.current.version)
+                self.current = loaded
+                self.swaps["taken"] += 1
+        except Exception as error:  # whatever a half-written model or a lost registry raises: the one before goes on answering
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            if reason != self.trouble:
+                log.warning("model %s goes on answering: %s", self.current.version, reason)
+                self.swaps["refused"] += 1
+            self.trouble = reason
+            return False
+        self.trouble = None
+        return True
+
+    def follow(self, interval: float) -> threading.Thread:
+        """Check every `interval` seconds, on a thread of its own, until `stop`."""
+
+        def watch() -> None:
+            wait = interval
+            while not self._stopped.wait(wait):
+                wait = interval if self.check() else max(interval, min(PATIENCE, wait * 2))
+
+        thread = threading.Thread(target=watch, name="follow", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """End following."""
+        self._stopped.set()
+
+    def _load(self, version: str) -> Loaded:
+        folder = self._source.fetch(version)
+        predictor = Predictor.load(folder, self._threads)
+        # The graph plans its memory for each length it meets; the first requests should not wait for it.
+        for length in WARM:
+            predictor.run([[0] * min(length, predictor.manifest.max_length)])
+        if not np.isfinite(predictor.logits([PROBE])).all():
+            raise InputError(f"the model in {folder} gives no finite logits; export it again")
+        if self._source.version() != version:
+            raise InputError(f"{folder} changed while it was read; it is tried again")
+        return Loaded(predictor, version)

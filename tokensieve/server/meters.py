@@ -1,0 +1,46 @@
+"""What the service counts, for Prometheus. No text is among it, and of the labels only those that the model knows."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
+
+from tokensieve.predictor import LabelSet, Prediction
+
+__all__ = ["CONTENT_TYPE", "Meters"]
+
+SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+TEXTS = (1, 2, 4, 8, 16, 32, 64)
+TENTHS = tuple(i / 10 for i in range(1, 11))
+
+
+class Meters:
+    """One set of meters a service."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "tokensieve_request_seconds", "From a request's first byte to its answer", buckets=SECONDS, registry=registry
+        )
+        self.requests = Counter("tokensieve_requests", "Requests for predictions, by status", ["status"], registry=registry)
+        self.batches = Histogram("tokensieve_batch_texts", "Texts that were computed together", buckets=TEXTS, registry=registry)
+        self.queue = Gauge("tokensieve_queue_texts", "Texts that wait", registry=registry)
+        self.confidence = Histogram("tokensieve_confidence", "Probability of the likeliest label", buckets=TENTHS, registry=registry)
+        self.labels = Counter("tokensieve_labels", "Answers, by label", ["label"], registry=registry)
+        self.uncertain = Counter("tokensieve_uncertain", "Answers that were uncertain", registry=registry)
+        self.truncated = Counter("tokensieve_truncated", "Texts that had more tokens than the model reads", registry=registry)
+        self.swaps = Gauge("tokensieve_swaps", "Newer models taken, and refused", ["outcome"], registry=registry)
+        self.model = Gauge("tokensieve_model", "1 for the model that answers", ["version", "data_hash"], registry=registry)
+
+    def answered(self, answers: list[Prediction | LabelSet]) -> None:
+        """Count what was answered."""
+        for answer in answers:
+            self.confidence.observe(answer.top[0][1])
+            for label in [label for label, _ in answer.labels] if isinstance(answer, LabelSet) else [answer.label]:
+                self.labels.labels(label).inc()
+            self.uncertain.inc(answer.uncertain)
+            self.truncated.inc(answer.truncated)
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' format."""
+        return generate_latest(self.registry)

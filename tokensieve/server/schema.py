@@ -1,0 +1,112 @@
+"""What a request may say and what an answer says: the models of the OpenAPI description.
+
+Answers are written by `app` without these models, which cost more than the rest of the request; a test holds both alike.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION = Field(description="version of the model in its registry, or the first digits of its manifest's SHA-256")
+DATA_HASH = Field(description="content hash of the data that the model was trained on")
+
+
+class Query(BaseModel):
+    """One text, or many."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    text: str | None = Field(None, description="the text to label; give it or texts")
+    texts: list[str] | None = Field(None, description="several texts to label, answered in their order")
+    top: int = Field(3, ge=1, le=10_000, description="how many of the likeliest labels to name")
+
+
+class Candidate(BaseModel):
+    """A label and its calibrated probability."""
+
+    label: str
+    probability: float = Field(ge=0, le=1)
+
+
+class Answer(BaseModel):
+    """The prediction for one text."""
+
+    label: str = Field(description="the likeliest label")
+    probability: float = Field(ge=0, le=1, description="its calibrated probability")
+    uncertain: bool = Field(description="the probability is below the model's threshold, or its lead over the second below the margin")
+    truncated: bool = Field(description="the text has more tokens than the model reads")
+    top: list[Candidate] = Field(description="the likeliest labels, the first being `label`")
+
+
+class One(Answer):
+    """The answer to `text`."""
+
+    version: str = VERSION
+    data_hash: str = DATA_HASH
+
+
+class Many(BaseModel):
+    """The answers to `texts`, in their order."""
+
+    predictions: list[Answer]
+    version: str = VERSION
+    data_hash: str = DATA_HASH
+
+
+class Labels(BaseModel):
+    """The labels of one text from a model that gives any number of them."""
+
+    labels: list[Candidate] = Field(description="the labels the text has, which may be none, the likeliest first")
+    uncertain: bool = Field(description="some label's probability is too close to where it would be decided otherwise")
+    truncated: bool = Field(description="the text has more tokens than the model reads")
+    top: list[Candidate] = Field(description="the likeliest labels, whether the text has them or not")
+
+
+class OneSet(Labels):
+    """The answer to `text` of a model that gives any number of labels."""
+
+    version: str = VERSION
+    data_hash: str = DATA_HASH
+
+
+class ManySets(BaseModel):
+    """The answers to `texts` of such a model, in their order."""
+
+    predictions: list[Labels]
+    version: str = VERSION
+    data_hash: str = DATA_HASH
+
+
+class Refusal(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: str = Field(description="always ok")
+
+
+class Readiness(BaseModel):
+    """What answers now, and why a newer model does not."""
+
+    status: str = Field(description="always ready: before it is, nothing listens")
+    version: str = VERSION
+    trouble: str | None = Field(description="why the newest model was not taken; the one before it goes on answering")
+
+
+class Facts(BaseModel):
+    """The model that answers."""
+
+    version: str = VERSION
+    data_hash: str = DATA_HASH
+    base: str = Field(description="the pretrained model that it was made from")
+    labels: list[str]
+    several: bool = Field(description="a text may have any number of labels")
+    max_length: int = Field(description="tokens of a text that are read")
+    temperature: float = Field(description="by which logits are divided")
+    threshold: float = Field(description="confidence below which an answer is uncertain")
+    parity: dict[str, float] = Field(description="how close to torch the exported model was on real texts")
+    files: dict[str, str] = Field(description="SHA-256 by file name")

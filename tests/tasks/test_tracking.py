@@ -425,7 +425,7 @@ def test_every_version_is_downloaded_once_into_its_own_folder(layout: Layout, tm
     assert tracking.download("models:/classifier@champion", into, uri) == into / "classifier-2"
     assert [Manifest.load(into / f"classifier-{version}").temperature for version in (1, 2)] == [1.0, 2.0]
     assert sorted(path.name for path in into.iterdir()) == ["classifier-1", "classifier-2"]
-    assert sorted(path.name for path in (into / "classifier-1").iterdir()) == ["manifest.json", "model.onnx", "tokenizer.json"]
+    assert sorted(path.name for path in (into / "classifier-1").iterdir()) == ["manifest.json", "model.onnx", "race.json", "tokenizer.json"]
     # Here there is nothing left to fetch.
     shutil.rmtree(layout.runs)
     assert tracking.download("models:/classifier/1", into, uri) == into / "classifier-1"
@@ -455,7 +455,7 @@ def test_a_broken_folder_is_fetched_again_and_a_broken_download_is_not_kept(layo
     (folder / "stray").touch()
     assert tracking.download("models:/classifier/1", into, uri) == folder
     Manifest.load(folder)
-    assert len(list(folder.iterdir())) == 3
+    assert len(list(folder.iterdir())) == 4
     shutil.rmtree(folder)
     (stored,) = layout.runs.rglob("onnx/model.onnx")
     stored.write_bytes(b"cut off")

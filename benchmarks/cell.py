@@ -68,7 +68,7 @@ def settings_of(cell: Cell, setup: Setup) -> Settings:
     plain = Settings()
     finetune = replace(plain.finetune, threads=setup.threads)
     if "mask.open" not in METHODS[method].reads:
-        finetune = replace(finetune, epochs=EPOCHS, dropout=True)
+        finetune = replace(finetune, epochs=EPOCHS)
     if rates := cell.rates or RATES.get(method):
         multilabel = rates.head if cell.rates else rates.multilabel
         finetune = replace(finetune, learning_rate=rates.body, head_learning_rate=rates.head, multilabel_head_learning_rate=multilabel)

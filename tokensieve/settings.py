@@ -185,7 +185,6 @@ class Finetune(Section):
     multilabel_head_learning_rate: float = setting(1.2e-2, "of the head where texts have several labels", low=0.0, high=1.0)
     weight_decay: float = setting(0.01, "of both", low=0.0, high=1.0)
     warmup: float = setting(0.1, "share of the steps over which the rates rise", low=0.0, high=1.0)
-    dropout: bool = setting(False, "the encoder's own dropout, while it trains")
     class_weights: str = setting("none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced"))
     threads: int = setting(0, "CPU threads of a process; 0: all cores", low=0, high=1024)
     processes: int = setting(1, "GPUs, or CPU processes; more than one are started with torchrun", low=1, high=1024)

@@ -120,7 +120,7 @@ def fit(
             compute = _computation(classifier, trained, inputs)
         # Each process draws a dropout of its own; 1_009 is more than there are epochs.
         torch.manual_seed(seed * 1_000_003 + epoch + processes.rank() * 1_009)
-        classifier.train(settings.dropout)
+        classifier.train()
         losses = 0.0
         order = batches(inputs.lengths, settings.batch, seed * 1_000_003 + epoch)
         for step, indices in enumerate(_bar(order, f"epoch {epoch + 1} of {epochs}")):

@@ -23,10 +23,12 @@ from tokensieve.settings import Settings, changed, render
 
 @pytest.fixture
 def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: Path) -> Layout:
-    """A project that is ready to be fine-tuned."""
+    """A project that is ready to be fine-tuned, without dropout, whose random numbers differ between processes."""
     layout = Layout(tmp_path / "project")
     layout.split.mkdir(parents=True)
     shutil.copytree(tiny_model, layout.root / "base")
+    config = read_json(layout.root / "base" / "config.json")
+    write_json(layout.root / "base" / "config.json", config | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
     examples = Examples(*tiny_texts, list(range(60)))
     examples.take([i for i in range(60) if i % 3]).save(layout.split / "train.jsonl")
     examples.take(range(0, 60, 3)).save(layout.split / "validation.jsonl")

@@ -39,8 +39,7 @@ from tokensieve.training import (
     use_threads,
 )
 
-SETTINGS = Finetune(epochs=3, batch=8, learning_rate=3e-3, head_learning_rate=1e-2, dropout=True)
-QUIET = dataclasses.replace(SETTINGS, dropout=False)
+SETTINGS = Finetune(epochs=3, batch=8, learning_rate=3e-3, head_learning_rate=1e-2)
 Part = tuple[Inputs, Tensor]
 Run = tuple[Classifier, list[dict[str, Any]]]
 
@@ -67,9 +66,13 @@ def run(tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]) ->
         seed: int = 0,
         checkpoint: Checkpoint | None = None,
         first: int = 2,
+        dropout: bool = True,
         **changes: Any,
     ) -> Run:
         classifier = tiny_classifier()
+        for module in classifier.modules():
+            if isinstance(module, nn.Dropout) and not dropout:
+                module.p = 0.0
         chosen = {name: torch.arange(0, linear.out_features, 3) for name, linear in linears_of(classifier.encoder, first).items()}
         data = {"training": parts[0], "validation": parts[1]} | changes
         return classifier, train(classifier, Mask("rows", chosen), settings=settings, seed=seed, checkpoint=checkpoint, **data)
@@ -108,7 +111,7 @@ def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch
     assert len({str(order) for order in orders}) == len(orders) == 6
     # Nothing is learned and all texts are one batch in one order, so only the dropout differs.
     monkeypatch.setattr(training, "batches", lambda *_: [list(range(40))])
-    still = Finetune(epochs=2, batch=64, learning_rate=0.0, head_learning_rate=0.0, dropout=True)
+    still = Finetune(epochs=2, batch=64, learning_rate=0.0, head_learning_rate=0.0)
     losses = [record["train_loss"] for seed in (0, 1) for record in run(still, seed)[1]]
     assert len({round(loss, 4) for loss in losses}) == 4
 
@@ -161,7 +164,7 @@ def test_layers_below_the_cut_train_in_open_epochs_only(
 
 
 def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    cached = run(QUIET, first=0, freezing=Freezing(2, range(1)))
+    cached = run(first=0, dropout=False, freezing=Freezing(2, range(1)))
     # The same without cached states: all is computed, and only the gradients of the lower layers are dropped.
     step = torch.optim.AdamW.step
     steps = 0
@@ -176,7 +179,7 @@ def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(run: Calla
 
     frozen_parameters = sum(2 for _ in linears_of(cached[0].encoder)) - sum(2 for _ in linears_of(cached[0].encoder, 2))
     monkeypatch.setattr(torch.optim.AdamW, "step", without_lower)
-    uncached = run(QUIET, first=0)
+    uncached = run(first=0, dropout=False)
     assert steps == 15
     for record, expected in zip(cached[1], uncached[1], strict=True):
         assert record == pytest.approx(expected, rel=1e-4)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional as F
 
 from tokensieve import processes, training
@@ -50,13 +51,17 @@ class Trainings:
     def take(self, inputs: Inputs, places: list[int]) -> tuple[Inputs, torch.Tensor]:
         return Inputs([inputs.tokens(i).tolist() for i in places]), self.targets[places]
 
-    def classifier(self) -> Classifier:
+    def classifier(self, dropout: bool = False) -> Classifier:
         encoder = load_encoder(self.model)
         torch.manual_seed(0)
-        return Classifier(encoder, "mean", self.labels).eval()
+        made = Classifier(encoder, "mean", self.labels).eval()
+        for module in made.modules():
+            if isinstance(module, nn.Dropout) and not dropout:
+                module.p = 0.0
+        return made
 
-    def sparse(self, first: int = 2, several: bool = False, **changes: Any) -> tuple[Classifier, list[Any]]:
-        classifier = self.classifier()
+    def sparse(self, first: int = 2, dropout: bool = False, several: bool = False, **changes: Any) -> tuple[Classifier, list[Any]]:
+        classifier = self.classifier(dropout)
         chosen = {name: torch.arange(0, linear.out_features, 3) for name, linear in linears_of(classifier.encoder, first).items()}
         named = {"freezing", "checkpoint"}
         settings = Finetune(**(SETTINGS | {key: value for key, value in changes.items() if key not in named}))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 
 import tokensieve
 from tokensieve import predictor as module
+from tokensieve.base import load_tokenizer
 from tokensieve.errors import InputError
+from tokensieve.inputs import tokenized
 from tokensieve.metrics import probabilities
 from tokensieve.predictor import LabelSet, Predictor, cores, groups
 
@@ -102,6 +106,25 @@ def test_any_unicode_gets_an_answer(predictor: Predictor, text: str) -> None:
     (prediction,) = predictor.predict([text])
     assert prediction.label in predictor.manifest.labels
     assert 0 < prediction.probability <= 1
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "qwen2"])
+def test_any_unicode_gets_the_ids_that_training_saw(family: str, tiny_family: Callable[[str], Path], served: Any, tmp_path: Path) -> None:
+    trained = load_tokenizer(tiny_family(family))
+    folder = served.write(tmp_path)
+    shutil.copyfile(tiny_family(family) / "tokenizer.json", folder / "tokenizer.json")
+    served.manifest.save(folder)
+    tokenizer = Predictor.load(folder, threads=1)
+
+    @settings(max_examples=200, deadline=None)
+    @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=4))
+    def check(texts: list[str]) -> None:
+        for encoded, expected in zip(
+            tokenizer.encode(texts), tokenized(trained, texts, served.manifest.max_length) if texts else [], strict=True
+        ):
+            assert encoded.ids == (expected or [0])
+
+    check()
 
 
 def test_half_a_surrogate_pair_is_replaced_and_two_halves_are_joined(predictor: Predictor) -> None:

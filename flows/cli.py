@@ -11,11 +11,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows import patch_command
 from tokensieve import __version__
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
+
+if TYPE_CHECKING:
+    from tasks.registry import Registry
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -254,11 +258,19 @@ def _model(options: argparse.Namespace) -> Path:
         if not folder.is_dir():
             raise InputError(f"--model {folder} does not exist; give an exported folder (artifacts/onnx) or models:/NAME@ALIAS")
         return folder
-    from tasks.tracking import download, tracking_uri
+    registry = _registry(options)
+    return registry.fetch(registry.version())
+
+
+def _registry(options: argparse.Namespace) -> Registry:
+    """The registry that --model names. Where the environment says where it is, no project is needed: a server has none."""
+    from tasks.registry import Registry
+    from tasks.store import tracking_uri
     from tokensieve.settings import Settings
 
-    layout = _project(options)
-    return download(options.model, layout.served, tracking_uri(layout, Settings.load(layout.params)))
+    layout = Layout(Path(options.project).resolve()) if os.environ.get("MLFLOW_TRACKING_URI") else _project(options)
+    settings = Settings.load(layout.params) if layout.params.exists() else Settings()
+    return Registry.of(options.model, tracking_uri(layout, settings), layout.served)
 
 
 def _log_to_stderr() -> None:

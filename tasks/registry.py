@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -121,26 +122,40 @@ class Registry:
     def _fetched(self, found: ModelVersion, version: str, into: Path) -> Path:
         """The folder with the manifest and the files that it lists, in or under `into`."""
         into.mkdir()
-        local, server = _local(found.location), Server(self.tracking)
-        if not local and not server.proxies(found.location):
+        local, store = _local(found.location), self._store
+        if local:
+            whole = _copy(lambda name, to: _copy_file(local / SERVED / name, to), into)
+        elif isinstance(store, Server) and store.proxies(found.location):
+            whole = _copy(lambda name, to: store.copy(f"{found.location}/{SERVED}/{quote(name)}", to), into)
+        elif isinstance(store, Server) or urlsplit(found.location).scheme != "mlflow-artifacts":
             return Process(self.tracking).download(self.name, version, into)
-
-        def copy(name: str) -> bool:
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            if not local:
-                return server.copy(f"{found.location}/{SERVED}/{quote(name)}", into / name)
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                shutil.copyfile(local / SERVED / name, into / name)
-                return True
-            return False
-
-        if not copy(manifest.NAME):
+        else:
+            raise InputError(
+                f"the files of version {version} of model '{self.name}' are handed out by the MLflow server of this database; "
+                "set MLFLOW_TRACKING_URI to the server's address"
+            )
+        if not whole:
             raise InputError(
                 f"version {version} of model '{self.name}' holds no {manifest.NAME}: its files were moved, or are not of tokensieve"
             )
-        for name in _listed(into / manifest.NAME):
-            copy(name)  # one that is not there is named by Manifest.load
         return into
+
+
+def _copy(read: Callable[[str, Path], bool], into: Path) -> bool:
+    """Copy the manifest and the files that it lists with `read`, which returns whether there is one. False: there is no manifest."""
+    if not read(manifest.NAME, into / manifest.NAME):
+        return False
+    for name in _listed(into / manifest.NAME):
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        read(name, into / name)  # one that is not there is named by Manifest.load
+    return True
+
+
+def _copy_file(path: Path, to: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        shutil.copyfile(path, to)
+        return True
+    return False
 
 
 def _local(location: str) -> Path | None:

@@ -449,6 +449,14 @@ def test_another_database_is_read_by_a_child_process(tmp_path: Path, database: s
         Registry.of("models:/absent@champion", by_child.tracking, tmp_path).version()
 
 
+def test_files_that_a_server_hands_out_are_not_looked_for_through_its_database(tmp_path: Path, database: str) -> None:
+    client = MlflowClient(tracking_uri=database, registry_uri=database)
+    client.create_registered_model("proxied")
+    client.create_model_version("proxied", "mlflow-artifacts:/1/r/artifacts/model")
+    with pytest.raises(InputError, match="handed out by the MLflow server of this database; set MLFLOW_TRACKING_URI to the server's"):
+        Registry.of("models:/proxied/1", database, tmp_path).fetch("1")
+
+
 def test_a_child_process_reports_a_registry_that_gives_no_answer(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
     with pytest.raises(RegistryError, match="file is not a database"):

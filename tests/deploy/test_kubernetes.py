@@ -98,7 +98,7 @@ def test_probes_and_selectors_meet() -> None:
 
 
 def test_the_inference_service_is_one_of_tritons() -> None:
-    """KServe's own schema is not at hand: the fields that its documentation names."""
+    """KServe's own schema is not at hand: what is looked at is that nobody changes it unawares."""
     tree = yaml.safe_load((DEPLOY / "triton" / "inferenceservice.yaml").read_text(encoding="utf-8"))
     assert (tree["apiVersion"], tree["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     model = tree["spec"]["predictor"]["model"]

@@ -11,12 +11,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flows import patch_command, serve_command
 from tokensieve import __version__
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
+
+if TYPE_CHECKING:
+    from tasks.registry import Registry
+    from tokensieve.server.live import Source
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -250,18 +254,26 @@ def _model(options: argparse.Namespace) -> Path:
         if not folder.is_dir():
             raise InputError(f"--model {folder} does not exist; give an exported folder (artifacts/onnx) or models:/NAME@ALIAS")
         return folder
-    from tasks.tracking import download, tracking_uri
+    registry = _registry(options)
+    return registry.fetch(registry.version())
+
+
+def _registry(options: argparse.Namespace) -> Registry:
+    """The registry that --model names. Where the environment says where it is, no project is needed: a server has none."""
+    from tasks.registry import Registry
+    from tasks.store import tracking_uri
     from tokensieve.settings import Settings
 
-    layout = _project(options)
-    return download(options.model, layout.served, tracking_uri(layout, Settings.load(layout.params)))
+    layout = Layout(Path(options.project).resolve()) if os.environ.get("MLFLOW_TRACKING_URI") else _project(options)
+    settings = Settings.load(layout.params) if layout.params.exists() else Settings()
+    return Registry.of(options.model, tracking_uri(layout, settings), layout.served)
 
 
-def _source(options: argparse.Namespace) -> Any:
-    """Where the served model comes from, followed by version."""
+def _source(options: argparse.Namespace) -> Source:
+    """Where the served model comes from: a folder, or the registry, which are both followed."""
     from tokensieve.server.live import Folder
 
-    return Folder(_model(options))
+    return _registry(options) if options.model.startswith("models:/") else Folder(_model(options))
 
 
 def _log_to_stderr() -> None:

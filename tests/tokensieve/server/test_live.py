@@ -20,6 +20,7 @@ class Shelf:
     folders: dict[str, Path]
     wanted: str = "1"
     fetched: list[str] = field(default_factory=list)
+    interval: float = 0.01
 
     def version(self) -> str:
         if not self.wanted:
@@ -125,7 +126,7 @@ def test_a_folder_is_followed_by_its_manifest(served: Any, tmp_path: Path) -> No
 
 def test_following_looks_by_itself_until_it_is_stopped(shelf: Shelf) -> None:
     live = Live(shelf, 1)
-    thread = live.follow(0.01)
+    thread = live.follow()
     shelf.wanted = "2"
     deadline = time.monotonic() + 10
     while live.current.version != "2" and time.monotonic() < deadline:

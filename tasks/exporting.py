@@ -36,6 +36,7 @@ def export(layout: Layout, settings: Settings) -> None:
             labels=tuple(classifier["labels"]),
             temperature=evaluation["temperature"],
             threshold=evaluation["threshold"],
+            margin=evaluation.get("margin", 0.0),
             max_length=classifier["max_length"],
             data_hash=data_hash(layout),
             base=classifier["base"],

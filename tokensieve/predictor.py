@@ -28,7 +28,8 @@ BUDGET = 512
 class Prediction:
     """The answer for one text: its label, how sure it is, and the labels that came first, as (label, probability).
 
-    `uncertain`: the probability is below the model's threshold. `truncated`: the text had more tokens than the model reads.
+    `uncertain`: the probability is below the model's threshold, or leads the second one by less than its margin. `truncated`: the text
+    had more tokens than the model reads.
     """
 
     label: str
@@ -121,10 +122,11 @@ class Predictor:
     def _predictions(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
         predictions: list[Prediction | LabelSet] = []
         chances = probabilities(logits, self.manifest.temperature)
-        for row, order, cut in zip(chances, _likeliest(chances)[:, :top], truncated, strict=True):
-            first = self._named(row, order)
-            label, probability = first[0]
-            predictions.append(Prediction(label, probability, probability < self.manifest.threshold, cut, first))
+        for row, order, cut in zip(chances, _likeliest(chances), truncated, strict=True):
+            named = self._named(row, order[:top])
+            label, probability = named[0]
+            doubtful = probability < self.manifest.threshold or probability - row[order[1]] < self.manifest.margin
+            predictions.append(Prediction(label, probability, bool(doubtful), cut, named))
         return predictions
 
     def _label_sets(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:

@@ -195,6 +195,7 @@ class Evaluate(Section):
     """How far the classifier is trusted."""
 
     coverage: float = setting(0.95, "share of the right answers on validation that the confidence threshold keeps", low=0.5, high=1.0)
+    margin: float = setting(0.0, "lead in probability over the second label below which an answer is uncertain, too", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)

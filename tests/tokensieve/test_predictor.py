@@ -75,6 +75,14 @@ def test_both_sides_of_the_threshold_are_met(predictor: Predictor) -> None:
     assert {prediction.uncertain for prediction in predictor.predict(QUESTIONS)} == {True, False}
 
 
+def test_a_label_that_hardly_leads_is_uncertain_however_likely(folder: Path, served: Any) -> None:
+    replace(served.manifest, threshold=0.0, margin=0.5).save(folder)
+    answers = Predictor.load(folder, threads=1).predict(QUESTIONS, top=2)
+    leads = [answer.top[0][1] - answer.top[1][1] for answer in answers]
+    assert [answer.uncertain for answer in answers] == [lead < 0.5 for lead in leads]
+    assert {answer.uncertain for answer in answers} == {True, False}
+
+
 @pytest.mark.parametrize(("top", "length"), [(1, 1), (2, 2), (3, 3), (99, 4)])
 def test_top_is_sorted_and_as_long_as_asked(predictor: Predictor, top: int, length: int) -> None:
     for prediction in predictor.predict(QUESTIONS, top=top):

@@ -16,7 +16,7 @@ from tokensieve.dataset import FAULTS, FORMATS, TYPED
 from tokensieve.errors import InputError, excerpt
 
 # A chunk holds this many rows at most, and this many bytes, or characters, unless one row is longer.
-ROWS = 2048
+ROWS = 1024
 SIZE = 2**21
 # Rows of a typed file that are read at a time: how long they are is known only then.
 READ = 64

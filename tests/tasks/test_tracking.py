@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import ast
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from tasks import record, tracking
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
+from tokensieve.predictor import Predictor
+from tokensieve.pyfunc import _load_pyfunc
 from tokensieve.settings import Settings, render
 
 HASH = "0123456789abcdef0123456789abcdef.dir"
@@ -482,12 +487,70 @@ def test_mlflow_loads_the_version_with_the_code_it_brings(layout: Layout, tmp_pa
     program = (
         "import mlflow.pyfunc, pandas, json\n"
         "model = mlflow.pyfunc.load_model('models:/classifier@challenger')\n"
-        "answers = model.predict(pandas.DataFrame({'text': ['lost', 'x']}))\n"
+        "answers = model.predict(pandas.DataFrame({'text': ['lost', 'x', None]}))\n"
         "import tokensieve; print(json.dumps([answers, tokensieve.__file__]))\n"
     )
     environment = {"MLFLOW_TRACKING_URI": tracking.tracking_uri(layout, SETTINGS), "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     answers, source = json.loads(done.stdout.splitlines()[-1])
-    assert answers[0] == {"label": "card", "probability": pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5), "uncertain": False}
+    sure = {"label": "card", "probability": pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5), "uncertain": False, "truncated": False}
+    assert answers[0] == sure
     assert answers[1]["probability"] == pytest.approx(0.5)
+    assert answers[2] == {"label": "", "probability": 0.0, "uncertain": True, "truncated": False}
     assert "/model/code/" in source
+
+
+SPARK = """
+import sys, mlflow.pyfunc
+from pyspark.sql import SparkSession
+near = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+session = SparkSession.builder.master("local[2]").config(map=near).getOrCreate()
+answer = mlflow.pyfunc.spark_udf(session, "models:/classifier@challenger", env_manager="local")
+rows = session.createDataFrame([("lost",), (None,)], "text string").withColumn("answer", answer("text")).collect()
+print([tuple(row["answer"]) for row in rows])
+session.stop()
+"""
+
+
+@pytest.mark.slow
+def test_spark_answers_a_column_with_structs(layout: Layout, tmp_path: Path) -> None:
+    pytest.importorskip("pyspark", reason="pyspark is not installed; it needs Java as well")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java, which is not installed")
+    tracking.register(layout, SETTINGS)
+    environment = {
+        "MLFLOW_TRACKING_URI": tracking.tracking_uri(layout, SETTINGS),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYSPARK_PYTHON": sys.executable,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SPARK], cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    probability = 1 / (1 + np.exp(-4))
+    card, absent = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert card == ("card", pytest.approx(probability, abs=1e-5), False, False)
+    assert absent == ("", 0.0, True, False)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "columns"),
+    [((), {"label": "string", "probability": "double"}), ((0.5, 0.5), {"labels": "Array(string)", "probabilities": "Array(double)"})],
+)
+def test_the_signature_names_the_columns_of_the_answers(layout: Layout, thresholds: tuple[float, ...], columns: dict[str, str]) -> None:
+    replace(Manifest.load(layout.onnx), thresholds=thresholds).save(layout.onnx)
+    signature = tracking._signature(Manifest.load(layout.onnx))
+    outputs = {spec.name: str(getattr(spec.type, "name", spec.type)) for spec in signature.outputs}
+    assert outputs == columns | {"uncertain": "boolean", "truncated": "boolean"}
+    (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": ["lost"]})
+    assert list(row) == list(outputs)
+    (absent,) = _load_pyfunc(str(layout.onnx)).predict({"text": [None]})
+    assert list(absent) == list(outputs)
+
+
+def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, load = list[int | None](), Predictor.load
+    monkeypatch.setattr(Predictor, "load", lambda folder, threads: told.append(threads) or load(folder, threads))
+    for value in ("1", "", "4,2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        _load_pyfunc(str(layout.onnx))
+    assert told == [1, None, None]

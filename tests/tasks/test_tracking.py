@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import ast
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -498,38 +496,6 @@ def test_mlflow_loads_the_version_with_the_code_it_brings(layout: Layout, tmp_pa
     assert answers[1]["probability"] == pytest.approx(0.5)
     assert answers[2] == {"label": "", "probability": 0.0, "uncertain": True, "truncated": False}
     assert "/model/code/" in source
-
-
-SPARK = """
-import sys, mlflow.pyfunc
-from pyspark.sql import SparkSession
-near = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-session = SparkSession.builder.master("local[2]").config(map=near).getOrCreate()
-answer = mlflow.pyfunc.spark_udf(session, "models:/classifier@challenger", env_manager="local")
-rows = session.createDataFrame([("lost",), (None,)], "text string").withColumn("answer", answer("text")).collect()
-print([tuple(row["answer"]) for row in rows])
-session.stop()
-"""
-
-
-@pytest.mark.slow
-def test_spark_answers_a_column_with_structs(layout: Layout, tmp_path: Path) -> None:
-    pytest.importorskip("pyspark", reason="pyspark is not installed; it needs Java as well")
-    if shutil.which("java") is None:
-        pytest.skip("Spark needs Java, which is not installed")
-    tracking.register(layout, SETTINGS)
-    environment = {
-        "MLFLOW_TRACKING_URI": tracking.tracking_uri(layout, SETTINGS),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYSPARK_PYTHON": sys.executable,
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SPARK], cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    probability = 1 / (1 + np.exp(-4))
-    card, absent = ast.literal_eval(done.stdout.splitlines()[-1])
-    assert card == ("card", pytest.approx(probability, abs=1e-5), False, False)
-    assert absent == ("", 0.0, True, False)
 
 
 @pytest.mark.parametrize(

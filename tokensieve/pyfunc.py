@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tokensieve.errors import InputError, excerpt
 from tokensieve.predictor import LabelSet, Prediction, Predictor
 
 # Columns of the answers and their MLflow types, of a model that gives one label and of one that gives any number.
@@ -29,11 +31,20 @@ class TextClassifier:
         self._predictor = predictor
 
     def predict(self, table: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
-        # What is absent is None, NaN or NA, by the version of pandas.
-        texts = [text if isinstance(text, str) else None for text in table["text"]]
+        """Raises InputError: the column holds something other than texts."""
+        texts = list(map(_text, table["text"]))
         answers = iter(self._predictor.predict([text for text in texts if text is not None]))
         absent = NO_LABELS if self._predictor.manifest.thresholds else NO_LABEL
         return [dict(absent) if text is None else _row(next(answers)) for text in texts]
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    # What is absent is None, NaN or pandas' NA, by its version and the column's type.
+    if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    raise InputError(f"column 'text' holds {excerpt(value)}; give texts")
 
 
 def _row(answer: Prediction | LabelSet) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas
 import pytest
 import tokenizers
 from mlflow import MlflowClient
@@ -509,8 +510,11 @@ def test_the_signature_names_the_columns_of_the_answers(layout: Layout, threshol
     assert outputs == columns | {"uncertain": "boolean", "truncated": "boolean"}
     (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": ["lost"]})
     assert list(row) == list(outputs)
-    (absent,) = _load_pyfunc(str(layout.onnx)).predict({"text": [None]})
-    assert list(absent) == list(outputs)
+    for absent in _load_pyfunc(str(layout.onnx)).predict({"text": [None, float("nan"), pandas.NA]}):
+        assert list(absent) == list(outputs)
+        assert absent["uncertain"]
+    with pytest.raises(InputError, match="column 'text' holds '5'; give texts"):
+        _load_pyfunc(str(layout.onnx)).predict({"text": ["lost", 5]})
 
 
 def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
 from mlflow.utils.logging_utils import get_mlflow_log_level
 
 import tokensieve
@@ -33,6 +34,7 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
+from tokensieve.pyfunc import SEVERAL, SINGLE
 from tokensieve.settings import Settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -285,9 +287,17 @@ def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:
             # Named, or MLflow would load the model in another process to find them.
             pip_requirements=[f"{name}=={installed(name)}" for name in RUNTIME],
             # As `signature` it would have to come with an example, which MLflow cannot read back with pandas 3.
-            mlflow_model=Model(signature=ModelSignature(Schema([ColSpec("string", "text")]))),
+            mlflow_model=Model(signature=_signature(Manifest.load(layout.onnx))),
         )
         client.log_artifacts(run_id, str(Path(folder) / MODEL), MODEL)
+
+
+def _signature(served: Manifest) -> ModelSignature:
+    """A column of texts in, the columns of `tokensieve.pyfunc` out: from them Spark knows the type of a column of answers."""
+    kinds = {"[string]": Array(DataType.string), "[double]": Array(DataType.double)}
+    columns = SEVERAL if served.thresholds else SINGLE
+    outputs: list[Any] = [ColSpec(kinds.get(kind, kind), name) for name, kind in columns.items()]
+    return ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs))
 
 
 def _version(client: MlflowClient, name: str, run: Run, tags: dict[str, str]) -> str:

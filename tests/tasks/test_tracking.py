@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pandas
 import pytest
 import tokenizers
 from mlflow import MlflowClient
@@ -22,6 +24,8 @@ from tasks.store import tracking_uri
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
+from tokensieve.predictor import Predictor
+from tokensieve.pyfunc import _load_pyfunc
 from tokensieve.settings import Settings, render
 
 HASH = "0123456789abcdef0123456789abcdef.dir"
@@ -386,12 +390,41 @@ def test_mlflow_loads_the_version_with_the_code_it_brings(layout: Layout, tmp_pa
     program = (
         "import mlflow.pyfunc, pandas, json\n"
         "model = mlflow.pyfunc.load_model('models:/classifier@challenger')\n"
-        "answers = model.predict(pandas.DataFrame({'text': ['lost', 'x']}))\n"
+        "answers = model.predict(pandas.DataFrame({'text': ['lost', 'x', None]}))\n"
         "import tokensieve; print(json.dumps([answers, tokensieve.__file__]))\n"
     )
     environment = {"MLFLOW_TRACKING_URI": tracking_uri(layout, SETTINGS), "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     answers, source = json.loads(done.stdout.splitlines()[-1])
-    assert answers[0] == {"label": "card", "probability": pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5), "uncertain": False}
+    sure = {"label": "card", "probability": pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5), "uncertain": False, "truncated": False}
+    assert answers[0] == sure
     assert answers[1]["probability"] == pytest.approx(0.5)
+    assert answers[2] == {"label": "", "probability": 0.0, "uncertain": True, "truncated": False}
     assert "/model/code/" in source
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "columns"),
+    [((), {"label": "string", "probability": "double"}), ((0.5, 0.5), {"labels": "Array(string)", "probabilities": "Array(double)"})],
+)
+def test_the_signature_names_the_columns_of_the_answers(layout: Layout, thresholds: tuple[float, ...], columns: dict[str, str]) -> None:
+    replace(Manifest.load(layout.onnx), thresholds=thresholds).save(layout.onnx)
+    signature = tracking._signature(Manifest.load(layout.onnx))
+    outputs = {spec.name: str(getattr(spec.type, "name", spec.type)) for spec in signature.outputs}
+    assert outputs == columns | {"uncertain": "boolean", "truncated": "boolean"}
+    (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": ["lost"]})
+    assert list(row) == list(outputs)
+    for absent in _load_pyfunc(str(layout.onnx)).predict({"text": [None, float("nan"), pandas.NA]}):
+        assert list(absent) == list(outputs)
+        assert absent["uncertain"]
+    with pytest.raises(InputError, match="column 'text' holds '5'; give texts"):
+        _load_pyfunc(str(layout.onnx)).predict({"text": ["lost", 5]})
+
+
+def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, load = list[int | None](), Predictor.load
+    monkeypatch.setattr(Predictor, "load", lambda folder, threads: told.append(threads) or load(folder, threads))
+    for value in ("1", "", "4,2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        _load_pyfunc(str(layout.onnx))
+    assert told == [1, None, None]

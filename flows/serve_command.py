@@ -77,8 +77,9 @@ def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Sour
 def _refuse(options: argparse.Namespace) -> None:
     for flag, kind, _, _ in OPTIONS:
         value = getattr(options, flag[2:].replace("-", "_"))
-        if kind is not str and (value < 0 or (value == 0 and flag not in MAY_BE_ZERO)):
-            raise InputError(f"{flag} is {value:g}; it must be above 0")
+        allowed = "at least 0" if flag in MAY_BE_ZERO else "above 0"
+        if kind is not str and (value < 0 or (value == 0 and allowed == "above 0")):
+            raise InputError(f"{flag} is {value:g}; it must be {allowed}")
     if options.port > 65_535:
         raise InputError(f"--port is {options.port}; it must be at most 65535")
     if bool(options.tls_certificate) != bool(options.tls_key):

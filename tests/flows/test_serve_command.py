@@ -20,7 +20,7 @@ def served(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workers", "-1"], "--workers is -1; it must be above 0"),
+        (["--workers", "-1"], "--workers is -1; it must be at least 0"),
         (["--threads", "0"], "--threads is 0; it must be above 0"),
         (["--timeout", "0"], "--timeout is 0; it must be above 0"),
         (["--port", "65536"], "--port is 65536; it must be at most 65535"),

@@ -48,8 +48,8 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("tokensieve.server.live.Live", lambda source, threads: (source, threads))
     monkeypatch.setattr(app, "serve", lambda *arguments: seen.extend(arguments))
     monkeypatch.setenv("TOKENSIEVE_API_KEY", "sesame")
-    options = "--workers 3 --threads 2 --max-texts 5 --queue 7 --timeout 1.5 --interval 9 --batch 64".split()
-    assert main(["serve", "--model", str(served), *options, "--log-texts", str(served / "texts.jsonl")]) == 0
+    options = "--workers 3 --threads 2 --max-texts 5 --queue 7 --timeout 1.5 --interval 9 --batch 64"
+    assert main(["serve", "--model", str(served), *options.split(), "--log-texts", str(served / "texts.jsonl")]) == 0
     (source, threads), settings, limits, key, journal = seen
     assert (source.path, threads) == (served, 2)
     assert (settings.workers, settings.threads, settings.batch, settings.interval) == (3, 2, 64, 9.0)

@@ -25,7 +25,7 @@ from transformers import logging as transformers_logging
 
 from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
-from tokensieve.export import export_onnx
+from tokensieve.export import write_graph
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.layout import Layout
 from tokensieve.predictor import Predictor
@@ -81,8 +81,8 @@ def contenders(layout: Layout, scratch: Path) -> dict[str, Label]:
     return {
         "transformers pipeline": _pipeline(layout, classifier),
         "torch": by_torch,
-        "ONNX Runtime fp32": _plain(layout, labels, scratch, padding=False),
-        "ONNX Runtime fp32, padded to 128": _plain(layout, labels, scratch, padding=True),
+        "ONNX Runtime fp32": _plain(layout, classifier, scratch, padding=False),
+        "ONNX Runtime fp32, padded to 128": _plain(layout, classifier, scratch, padding=True),
         "tokensieve": _ours(layout),
     }
 
@@ -104,11 +104,12 @@ def _pipeline(layout: Layout, classifier: Classifier) -> Label:
     return label
 
 
-def _plain(layout: Layout, labels: list[str], scratch: Path, padding: bool) -> Label:
+def _plain(layout: Layout, classifier: Classifier, scratch: Path, padding: bool) -> Label:
     """The graph as torch exports it, with what ONNX Runtime does by default; with `padding` every text has 128 tokens."""
-    graph = scratch / "graph.onnx"
-    if not graph.exists():
-        export_onnx(layout.model, graph)
+    graph, names = scratch / f"{padding}.onnx", ("input_ids", "attention_mask")
+    axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "length"} for name in names} | {"logits": {0: "batch"}}
+    ones = torch.ones(2, 5, dtype=torch.int64)
+    write_graph(Classifier.load(layout.model, attention="eager"), (ones, ones), graph, ["logits"], axes)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -116,8 +117,8 @@ def _plain(layout: Layout, labels: list[str], scratch: Path, padding: bool) -> L
 
     def label(text: str) -> str:
         encoded = tokenizer(text, truncation=True, max_length=128, padding="max_length" if padding else False, return_tensors="np")
-        feed = {name: encoded[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
-        return labels[int(session.run(["logits"], feed)[0].argmax())]
+        feed = {name: encoded[name].astype(np.int64) for name in names}
+        return classifier.labels[int(session.run(["logits"], feed)[0].argmax())]
 
     return label
 

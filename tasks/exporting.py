@@ -1,58 +1,166 @@
-"""Stage export: the ONNX graph and its tokenizer in one folder, checked against torch on the real texts."""
+"""Stage export: the ONNX graph and its tokenizer in one folder, the fastest build that answers as torch does on the real texts.
+
+The folder also holds race.json, how the builds did. Its times differ from run to run, and with them DVC's hash of the folder: that
+matters to a stage after it only when this one was stale and ran. The manifest, by which MLflow's runs are told apart, has no times.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
+from tqdm import tqdm
 
 from tasks.splitting import load_part
 from tasks.versioning import data_hash
+from tokensieve import race
+from tokensieve.base import load_tokenizer
+from tokensieve.engine import Engine, Floats, engine_of
 from tokensieve.errors import InputError
 from tokensieve.export import export_onnx
-from tokensieve.folder import read_json, replaced
+from tokensieve.folder import read_json, replaced, write_json
+from tokensieve.inputs import tokenized
+from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.metrics import presence
-from tokensieve.predictor import Predictor
+from tokensieve.predictor import BUDGET, Predictor, cores, groups
+from tokensieve.race import Entrant
 from tokensieve.settings import Settings
+from tokensieve.variants import build, missing, processor
+
+log = logging.getLogger("tokensieve")
+
+SAMPLE = 64  # training texts that int8's scales are set on
+TIMED = 100  # test texts of the race
 
 
 def export(layout: Layout, settings: Settings) -> None:
     """Write the served folder; its manifest, last, tells how close to torch it is.
 
     Raises:
-        InputError: it is further from torch than the settings allow. The earlier folder stays.
+        InputError: the plain graph is not torch's, or no build is as close to torch as the settings allow. The earlier folder stays.
     """
-    classifier, evaluation = read_json(layout.model / "classifier.json"), read_json(layout.evaluation / "report.json")
     with replaced(layout.onnx) as folder:
-        export_onnx(layout.model, folder / MODEL)
+        manifest = _manifest(layout)
+        builds, skipped = _builds(layout, settings, folder)
+        entrants, accuracy = _measured(layout, settings, manifest, builds)
+        report = {"texts": TIMED, "threads": 1, "processor": processor(), "accuracy": accuracy, "skipped": skipped}
+        faults = {entrant.variant: entrant.faults(settings.export, accuracy) for entrant in entrants}
+        report["variants"] = [asdict(entrant) | {"faults": faults[entrant.variant]} for entrant in entrants]
+        write_json(folder / race.NAME, report)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
-        manifest = Manifest(
-            labels=tuple(classifier["labels"]),
-            temperature=evaluation["temperature"],
-            threshold=evaluation["threshold"],
-            margin=evaluation.get("margin", 0.0),
-            max_length=classifier["max_length"],
-            data_hash=data_hash(layout),
-            base=classifier["base"],
-            parity={},
-            thresholds=tuple(evaluation.get("thresholds", ())),
+        fit = [entrant for entrant in entrants if entrant.variant in settings.export.variants and not faults[entrant.variant]]
+        _serve_the_fastest(layout, settings, manifest, builds, fit, folder)
+        for path in builds.values():
+            path.unlink(missing_ok=True)
+
+
+def _manifest(layout: Layout) -> Manifest:
+    """All but the variant and what was measured of it."""
+    classifier, evaluation = read_json(layout.model / "classifier.json"), read_json(layout.evaluation / "report.json")
+    return Manifest(
+        labels=tuple(classifier["labels"]),
+        temperature=evaluation["temperature"],
+        threshold=evaluation["threshold"],
+        margin=evaluation.get("margin", 0.0),
+        max_length=classifier["max_length"],
+        data_hash=data_hash(layout),
+        base=classifier["base"],
+        parity={},
+        thresholds=tuple(evaluation.get("thresholds", ())),
+    )
+
+
+def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """The variants' graphs, fp32 always among them, and why others cannot be."""
+    plain = folder / "plain.onnx"
+    config = export_onnx(layout.model, plain)
+    skipped = missing(config, settings.export.variants)
+    texts = load_part(layout, "train").texts
+    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:SAMPLE]]
+    sample = tokenized(load_tokenizer(layout.model), texts, settings.base.max_length)
+    paths = {}
+    names = [name for name in dict.fromkeys(("fp32", *settings.export.variants)) if name not in skipped]
+    for name in tqdm(names, desc="builds", unit="build", leave=False, disable=None):
+        paths[name] = folder / f"{name}.onnx"
+        build(plain, config, name, sample, paths[name])
+    plain.unlink()
+    return paths, skipped
+
+
+def _measured(layout: Layout, settings: Settings, manifest: Manifest, builds: Mapping[str, Path]) -> tuple[list[Entrant], float]:
+    """How each build does, and torch's accuracy on validation. Raises InputError: the plain graph is not torch's."""
+    tokenizer, validation = load_tokenizer(layout.model), load_part(layout, "validation")
+    ids = tokenized(tokenizer, validation.texts, manifest.max_length)
+    expected = load_file(layout.evaluation / "logits.safetensors")["validation"]
+    wanted = targets(validation.labels, manifest.labels, settings.data.separator).numpy().reshape(len(validation), -1)
+    found = {}
+    for name in tqdm(builds, desc="accuracy", unit="build", leave=False, disable=None):
+        found[name] = _logits(engine_of(builds[name], name, cores()), ids)
+        _refuse_another_model(found[name], expected, settings, name)
+    test = load_part(layout, "test").texts
+    drawn = np.random.default_rng(0).permutation(len(test))[:TIMED]
+    timed = tokenized(tokenizer, [test[i] for i in drawn], manifest.max_length)
+    milliseconds = race.times({name: engine_of(path, name, 1) for name, path in builds.items()}, timed)
+    answers = _answers(expected, manifest)
+    entrants = [
+        Entrant(
+            variant=name,
+            milliseconds=round(milliseconds[name], 3),
+            megabytes=round(builds[name].stat().st_size / 1e6, 1),
+            largest_difference=float(np.abs(logits - expected).max()),
+            agreement=_agreement(_answers(logits, manifest), answers),
+            accuracy=_agreement(_answers(logits, manifest), wanted),
         )
-        manifest.save(folder)
-        parity = _parity(layout, Predictor.load(folder))
+        for name, logits in found.items()
+    ]
+    return entrants, _agreement(answers, wanted)
+
+
+def _serve_the_fastest(
+    layout: Layout, settings: Settings, manifest: Manifest, builds: Mapping[str, Path], fit: Sequence[Entrant], folder: Path
+) -> None:
+    """Put the fastest of `fit` into `folder`, and its manifest, which tells how often it answers as torch does on the test texts, too."""
+    if not fit:
         limits = settings.export
-        if parity["largest_difference"] > limits.tolerance or parity["agreement"] < limits.agreement:
-            raise InputError(
-                f"the ONNX model is not the torch model: over {parity['texts']} texts its logits differ by up to "
-                f"{parity['largest_difference']:.2g} (export.tolerance {limits.tolerance:g}) and its labels agree on "
-                f"{parity['agreement']:.4%} (export.agreement {limits.agreement:.4%})"
-            )
-        dataclasses.replace(manifest, parity=parity).save(folder)
+        table = read_json(folder / race.NAME)["variants"]
+        shown = "; ".join(f"{row['variant']} {row['agreement']:.4%}, accuracy {row['accuracy']:.4f}" for row in table)
+        raise InputError(
+            f"none of export.variants ({', '.join(limits.variants)}) answers as torch does on {limits.agreement:.4%} of the texts "
+            f"(export.agreement) and loses at most {limits.loss:g} of accuracy (export.loss): {shown}; add fp32, or allow more"
+        )
+    # Chosen by validation alone: the test texts are to say what the choice is worth.
+    first = race.ranked(fit)[0]
+    builds[first.variant].replace(folder / MODEL)
+    chosen = replace(manifest, variant=first.variant)
+    chosen.save(folder)
+    replace(chosen, parity=_parity(layout, Predictor.load(folder))).save(folder)
+    log.info("  %s is served: %.2f ms a text", first.variant, first.milliseconds)
+
+
+def _refuse_another_model(found: Floats, expected: Floats, settings: Settings, variant: str) -> None:
+    difference = float(np.abs(found - expected).max())
+    # Written so that NaN is refused.
+    if variant == "fp32" and not difference <= settings.export.tolerance:
+        raise InputError(
+            f"the ONNX model is not the torch model: over {len(expected)} texts its logits differ by up to "
+            f"{difference:.2g} (export.tolerance {settings.export.tolerance:g})"
+        )
+
+
+def _logits(engine: Engine, ids: Sequence[Sequence[int]]) -> Floats:
+    """The logits of each text, [texts, classes]."""
+    order = list(groups([len(text) for text in ids], BUDGET))
+    found = np.concatenate([engine.run(np.array([ids[i] for i in group], dtype=np.int64)) for group in order])
+    return found[np.argsort(np.concatenate(order))]
 
 
 def _parity(layout: Layout, predictor: Predictor) -> dict[str, float]:
@@ -62,12 +170,17 @@ def _parity(layout: Layout, predictor: Predictor) -> dict[str, float]:
     return {
         "texts": len(expected),
         "largest_difference": float(np.abs(found - expected).max()),
-        "agreement": float((_answers(found, predictor.manifest) == _answers(expected, predictor.manifest)).all(1).mean()),
+        "agreement": _agreement(_answers(found, predictor.manifest), _answers(expected, predictor.manifest)),
     }
 
 
-def _answers(logits: npt.NDArray[np.float32], manifest: Manifest) -> npt.NDArray[Any]:
+def _answers(logits: Floats, manifest: Manifest) -> npt.NDArray[Any]:
     """What is answered with `logits`, a row a text: the place of its label, or whether it has each."""
     if manifest.thresholds:
         return np.asarray(presence(logits, manifest.temperature) >= np.array(manifest.thresholds))
     return np.asarray(logits.argmax(1, keepdims=True))
+
+
+def _agreement(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
+    """The share of texts, a row each, that have the same answer."""
+    return float((found == wanted).all(1).mean())

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.settings import VARIANTS
 
-FORMAT = 2
+FORMAT = 3
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
@@ -31,6 +32,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "base": (lambda v: isinstance(v, str), "text"),
     "thresholds": (lambda v: isinstance(v, list) and all(_number(x) and 0 < x < 1 for x in v), "a list of numbers between 0 and 1"),
     "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
+    "variant": (lambda v: v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
     "files": (lambda v: isinstance(v, dict) and v.keys() >= {MODEL, TOKENIZER}, f"hashes of at least {MODEL} and {TOKENIZER}"),
 }
 
@@ -40,6 +42,7 @@ class Manifest:
     """What stands in `manifest.json`. `files` holds a SHA-256 by file name; `save` fills it in.
 
     `thresholds`: for a model that gives any number of labels, the probability from which each is given; empty for one that gives one.
+    `variant`: which build of the graph the model is; fp16 needs a GPU.
     `threshold`: the confidence below which an answer, of either kind, is uncertain. `margin`: so is one of one label that leads the
     second by less.
     """
@@ -54,6 +57,7 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
     margin: float = 0.0
+    variant: str = "fp32"
 
     def save(self, folder: Path) -> None:
         """Write `folder`'s manifest, beside and then renamed, with the hashes of its files as they stand now.

@@ -47,15 +47,17 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
 
 
 def config(name: str, classes: int) -> str:
-    """The text of a config.pbtxt: input_ids and attention_mask int64 [batch, length] in, logits float32 [batch, classes] out."""
-    sequence = '  {{\n    name: "{}"\n    data_type: TYPE_INT64\n    dims: [ -1 ]\n  }}'
-    inputs = ",\n".join(sequence.format(tensor) for tensor in ("input_ids", "attention_mask"))
-    # Triton joins requests of one length alone: others would need padding, which is the client's to decide.
+    """The text of a config.pbtxt: input_ids int64 [batch, length] in, none of them padding, logits float32 [batch, classes] out."""
+    # Triton joins requests of one length alone: others would need padding, which the graph does not know.
     return f"""name: "{name}"
 backend: "onnxruntime"
 max_batch_size: {BATCH}
 input [
-{inputs}
+  {{
+    name: "input_ids"
+    data_type: TYPE_INT64
+    dims: [ -1 ]
+  }}
 ]
 output [
   {{

@@ -227,7 +227,7 @@ def test_labels_and_graph_must_agree(folder: Path, served: Any) -> None:
 
 def test_a_graph_with_other_inputs_is_refused(tmp_path: Path, served: Any) -> None:
     folder = served.write(tmp_path, inputs=onnx.TensorProto.INT32)
-    with pytest.raises(InputError, match=r"maps input_ids tensor\(int32\).* both int64"):
+    with pytest.raises(InputError, match=r"maps input_ids tensor\(int32\).* must map input_ids tensor\(int64\)"):
         Predictor.load(folder, threads=1)
 
 

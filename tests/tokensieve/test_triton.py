@@ -60,6 +60,6 @@ def test_the_configuration_is_one_that_triton_reads() -> None:
     assert (parsed.backend, parsed.max_batch_size) == ("onnxruntime", 32)
     int64, fp32 = messages.DataType.TYPE_INT64, messages.DataType.TYPE_FP32
     inputs = [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in parsed.input]
-    assert inputs == [("input_ids", int64, [-1]), ("attention_mask", int64, [-1])]
+    assert inputs == [("input_ids", int64, [-1])]
     assert [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in parsed.output] == [("logits", fp32, [77])]
     assert parsed.HasField("dynamic_batching")

@@ -38,10 +38,21 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     # A fixed width where there is no terminal, so that logs stay readable.
     console = Console(file=output, width=min(120, max(80, Console(stderr=True).width)), highlight=False)
     console.print(table)
+    console.print(_race(result))
     for warning in result["warnings"]:
         console.print("warning:", warning, markup=False)
     console.print(_further(result, layout), markup=False, soft_wrap=True)
     return output.getvalue().rstrip()
+
+
+def _race(result: dict[str, Any]) -> Table:
+    """The builds of the exported graph, the served one marked."""
+    table = Table("export", "ms a text", "MB", "as torch", "accuracy", "largest difference", "", title_justify="left")
+    for row in result["race"]:
+        note = "served" if row["variant"] == result["variant"] else f"breaks export.{row['faults'][0]}" if row["faults"] else ""
+        figures = [f"{row['milliseconds']:.2f}", f"{row['megabytes']:.1f}", f"{row['agreement']:.2%}", f"{row['accuracy']:.4f}"]
+        table.add_row(row["variant"], *figures, f"{row['largest_difference']:.1g}", note)
+    return table
 
 
 def _further(result: dict[str, Any], layout: Layout) -> str:

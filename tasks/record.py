@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tokensieve import race
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json
 from tokensieve.layout import Layout
@@ -58,6 +59,8 @@ def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
     for folder in (layout.mask, layout.vocabulary):
         finals |= {f"{folder.name}_{key}": value for key, value in read_json(folder / "report.json").items()}
     finals |= {f"onnx_{key}": value for key, value in read_json(layout.onnx / NAME)["parity"].items()}
+    for row in read_json(layout.onnx / race.NAME)["variants"]:
+        finals |= {f"race_{row['variant']}_{key}": value for key, value in row.items()}
     yield from ((key, float(value), 0) for key, value in finals.items() if isinstance(value, int | float))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokensieve import race
 from tokensieve.folder import read_json
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
@@ -29,5 +30,7 @@ def summary(layout: Layout, seconds: dict[str, float | None]) -> dict[str, Any]:
         "model_name": registration["name"],
         "model_version": registration["version"],
         "model_dir": str(layout.onnx),
+        "variant": manifest.variant,
+        "race": read_json(layout.onnx / race.NAME)["variants"],
         "parity": dict(manifest.parity),
     }

@@ -29,7 +29,7 @@ import tokensieve
 from tasks import record
 from tasks.promotions import champions, noted
 from tasks.store import SERVED, check_database, exists, no_answer, tracking_uri, without_password
-from tokensieve import manifest
+from tokensieve import manifest, race
 from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
@@ -272,6 +272,7 @@ def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
     table = {key: [construct[key] for construct in constructs] for key in ("text", "label", "information", "texts")}
     client.log_table(run_id, table, "vocabulary/constructs.json")
     client.log_artifact(run_id, str(layout.vocabulary / "report.json"), "vocabulary")
+    client.log_artifact(run_id, str(layout.onnx / race.NAME), "onnx")
     for name in ("history.jsonl", "history.png", "report.json"):
         client.log_artifact(run_id, str(layout.model / name), "training")
 

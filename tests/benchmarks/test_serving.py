@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,12 @@ def test_a_server_is_ready_weighed_and_stopped_with_its_children(tmp_path: Path)
         assert server.seconds > 0
         assert server.memory() > 5
     child = int(log.read_text(encoding="utf-8").split()[0])
-    status = Path(f"/proc/{child}/status")
-    # Ended: gone, or not yet fetched by its new parent.
-    assert not status.exists() or "State:\tZ" in status.read_text(encoding="ascii")
+    # Killed; its new parent may take a moment to fetch it.
+    status, deadline = Path(f"/proc/{child}/status"), time.monotonic() + 10
+    while alive := status.exists() and "State:\tZ" not in status.read_text(encoding="ascii"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert not alive
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:

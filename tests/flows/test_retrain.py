@@ -27,6 +27,8 @@ SUMMARY = {
     "model_version",
     "model_dir",
     "parity",
+    "variant",
+    "race",
 }
 
 
@@ -57,7 +59,7 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(outcome: Callable[
     assert 0 < first["trained_parameters"] < first["total_parameters"]
     assert first["data_hash"] in Layout(project).raw_pointer.read_text()
     served = Path(first["model_dir"])
-    assert {path.name for path in served.iterdir()} == {"model.onnx", "tokenizer.json", "manifest.json"}
+    assert {path.name for path in served.iterdir()} == {"model.onnx", "tokenizer.json", "manifest.json", "race.json"}
 
     second = outcome(project, "--data", str(data_file))
 

@@ -66,6 +66,8 @@ def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> L
     write(layout.model / "report.json", {"epochs": 2, "best_epoch": 2})
     write(layout.evaluation / "report.json", {"test_accuracy": 0.75, "oos_recall": None, "per_class": {"card": {"f1": 1.0}}})
     serve(layout)
+    builds = [{"variant": "fp32", "milliseconds": 4.5, "faults": []}, {"variant": "int8", "milliseconds": 1.5, "faults": ["agreement"]}]
+    write(layout.onnx / "race.json", {"processor": "Tiny 9000", "variants": builds})
     return layout
 
 
@@ -78,13 +80,12 @@ def serve(layout: Layout, temperature: float = 1.0) -> None:
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "lost": 2}, unk_token="[UNK]"))
     tokenizer.save(str(layout.onnx / "tokenizer.json"))
     nodes = [
-        helper.make_node("Mul", ["input_ids", "attention_mask"], ["kept"]),
-        helper.make_node("Cast", ["kept"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["input_ids"], ["numbers"], to=TensorProto.FLOAT),
         helper.make_node("ReduceSum", ["numbers", "axis"], ["sum"]),
         helper.make_node("Neg", ["sum"], ["negative"]),
         helper.make_node("Concat", ["sum", "negative"], ["logits"], axis=1),
     ]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in ("input_ids", "attention_mask")]
+    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])
     graph = helper.make_graph(nodes, "tiny", inputs, [output], [helper.make_tensor("axis", TensorProto.INT64, [1], [1])])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), layout.onnx / "model.onnx")
@@ -129,6 +130,7 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
     assert run.data.params["validate.errors"].startswith("columns, empty")
     assert run.data.metrics["test_accuracy"] == 0.75
     assert run.data.metrics["mask_trained_parameters"] == 12
+    assert (run.data.metrics["race_fp32_milliseconds"], run.data.metrics["race_int8_milliseconds"]) == (4.5, 1.5)
     assert "oos_recall" not in run.data.metrics
     losses = client(layout).get_metric_history(run.info.run_id, "train_loss")
     assert [(loss.step, loss.value) for loss in losses] == [(1, 1.0), (2, 0.5)]
@@ -148,6 +150,7 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
         "vocabulary/constructs.json",
         "training/history.png",
         "evaluation/report.json",
+        "onnx/race.json",
         "model/MLmodel",
         "model/data/onnx/model.onnx",
         "model/code/tokensieve/predictor.py",

@@ -30,8 +30,9 @@ def test_it_reads_back_what_it_wrote(folder: Path) -> None:
     assert (read.labels, read.temperature, read.threshold, read.max_length) == (("ü", "b"), 1.5, 0.25, 64)
     assert (read.data_hash, read.base, read.parity) == ("abc", "base/model", parity)
     assert read.thresholds == ()
-    replace(written, thresholds=(0.25, 0.75)).save(folder)
-    assert Manifest.load(folder).thresholds == (0.25, 0.75)
+    assert read.variant == "fp32"
+    replace(written, thresholds=(0.25, 0.75), variant="int8").save(folder)
+    assert (Manifest.load(folder).thresholds, Manifest.load(folder).variant) == ((0.25, 0.75), "int8")
     assert read.files == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")}
 
 
@@ -71,7 +72,9 @@ def test_a_changed_or_missing_file_is_refused_by_name(folder: Path, name: str) -
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("format", 1, "format '1', this version reads 2"),
+        ("format", 2, "format '2', this version reads 3; export again"),
+        ("variant", "int4", "variant is 'int4'; it must be one of fp32, fused, fp16, blocks, mixed, int8"),
+        ("variant", ["fp32"], "it must be one of fp32"),
         ("labels", "abc", "labels is 'abc'; it must be a list of at least two names"),
         ("labels", ["a", 1], "a list of at least two names"),
         ("labels", ["a"], "a list of at least two names"),
@@ -101,7 +104,7 @@ def test_a_missing_key_is_refused_and_an_unknown_one_is_not(folder: Path) -> Non
     edit(folder, later="addition")
     assert Manifest.load(folder).base == "tiny"
     path = folder / "manifest.json"
-    path.write_text(json.dumps({"format": 2}), encoding="utf-8")
+    path.write_text(json.dumps({"format": 3}), encoding="utf-8")
     with pytest.raises(InputError, match="lacks 'labels'"):
         Manifest.load(folder)
 

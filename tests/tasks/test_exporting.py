@@ -1,0 +1,147 @@
+"""The export stage on a tiny untrained classifier whose logits torch has computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tasks import exporting
+from tokensieve.base import load_tokenizer
+from tokensieve.classifier import Classifier
+from tokensieve.dataset import Examples
+from tokensieve.errors import InputError
+from tokensieve.inputs import tokenized
+from tokensieve.layout import Layout
+from tokensieve.manifest import Manifest
+from tokensieve.predictor import Predictor
+from tokensieve.settings import Settings
+
+LENGTH = 32
+
+
+@pytest.fixture
+def layout(
+    tiny_classifier: Callable[..., Classifier],
+    tiny_family: Callable[[str], Path],
+    tiny_texts: tuple[list[str], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Layout:
+    """A project that is ready to be exported: what the classifier answers is taken for the truth."""
+    layout = Layout(tmp_path)
+    monkeypatch.setattr(exporting, "data_hash", lambda _: "abc")
+    for folder in (layout.split, layout.evaluation):
+        folder.mkdir(parents=True)
+    classifier, tokenizer = tiny_classifier(), load_tokenizer(tiny_family("bert"))
+    classifier.save(layout.model, tokenizer, {"max_length": LENGTH, "base": "tiny"})
+    logits = {}
+    for name, places in {"train": range(20), "validation": range(20, 40), "test": range(40, 60)}.items():
+        texts = [tiny_texts[0][i] for i in places]
+        with torch.inference_mode():
+            ids = [torch.tensor([ids]) for ids in tokenized(tokenizer, texts, LENGTH)]
+            logits[name] = torch.cat([classifier(one, torch.ones_like(one)) for one in ids])
+        labels = [classifier.labels[place] for place in logits[name].argmax(1).tolist()]
+        Examples(texts, labels, list(places)).save(layout.split / f"{name}.jsonl")
+    save_file({name: logits[name] for name in ("validation", "test")}, layout.evaluation / "logits.safetensors")
+    write(layout.evaluation / "report.json", {"temperature": 1.5, "threshold": 0.5})
+    return layout
+
+
+def write(path: Path, tree: Any) -> None:
+    path.write_text(json.dumps(tree), encoding="utf-8")
+
+
+def read(layout: Layout) -> dict[str, Any]:
+    return dict(json.loads((layout.onnx / "race.json").read_text(encoding="utf-8")))
+
+
+def with_export(**values: Any) -> Settings:
+    return Settings.of({"base": {"max_length": LENGTH}, "export": values})
+
+
+def fast(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """These builds take 1 ms, the others 9 ms."""
+    monkeypatch.setattr(exporting.race, "times", lambda engines, _: {name: 1.0 if name in names else 9.0 for name in engines})
+
+
+def test_the_fastest_build_that_answers_as_torch_is_served(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast(monkeypatch, "fused")
+    exporting.export(layout, with_export())
+    assert {path.name for path in layout.onnx.iterdir()} == {"model.onnx", "tokenizer.json", "race.json", "manifest.json"}
+    manifest, race = Manifest.load(layout.onnx), read(layout)
+    assert (manifest.variant, manifest.temperature, manifest.data_hash, manifest.max_length) == ("fused", 1.5, "abc", LENGTH)
+    assert manifest.parity["texts"] == 40
+    assert manifest.parity["agreement"] == 1.0
+    assert manifest.parity["largest_difference"] < 1e-3
+    assert [row["variant"] for row in race["variants"]] == ["fp32", "fused", "blocks", "mixed", "int8"]
+    assert list(race["skipped"]) == ["fp16"]
+    assert race["accuracy"] == race["variants"][0]["accuracy"] == 1.0
+    assert all(row["megabytes"] > 0 for row in race["variants"])
+    assert race["variants"][4]["largest_difference"] > 1e-3
+
+
+def test_a_build_that_breaks_a_limit_is_not_served_however_fast(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(path: Path, variant: str, threads: int) -> Any:
+        right = engine_of(path, variant, threads)
+        return type("Wrong", (), {"run": lambda _, ids: -right.run(ids)})() if variant == "int8" else right
+
+    engine_of = exporting.engine_of
+    monkeypatch.setattr(exporting, "engine_of", wrong)
+    fast(monkeypatch, "int8")
+    exporting.export(layout, with_export(variants=["int8", "fused"]))
+    rows = {row["variant"]: row for row in read(layout)["variants"]}
+    assert rows["int8"]["faults"] == ["agreement", "loss"]
+    assert Manifest.load(layout.onnx).variant == "fused"
+
+
+def test_a_build_that_fails_on_the_test_texts_gives_way_to_the_next(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    parity = exporting._parity
+    spoiled = {"texts": 40, "largest_difference": 9.0, "agreement": 0.5}
+    monkeypatch.setattr(exporting, "_parity", lambda at, found: spoiled if found.manifest.variant == "blocks" else parity(at, found))
+    fast(monkeypatch, "blocks")
+    exporting.export(layout, with_export(variants=["blocks", "fused"]))
+    assert Manifest.load(layout.onnx).variant == "fused"
+
+
+def test_without_a_build_that_is_close_enough_the_earlier_folder_stays(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast(monkeypatch, "fused")
+    exporting.export(layout, with_export(variants=["fused"]))
+    before = {path.name: path.read_bytes() for path in layout.onnx.iterdir()}
+    monkeypatch.setattr(exporting, "_agreement", lambda found, wanted: 0.99)
+    with pytest.raises(InputError, match=r"none of export\.variants \(int8\) answers as torch does on 99\.5.*int8 99\.0000%.*add fp32"):
+        exporting.export(layout, with_export(variants=["int8"]))
+    assert {path.name: path.read_bytes() for path in layout.onnx.iterdir()} == before
+
+
+def test_a_plain_graph_that_is_not_torchs_is_refused(layout: Layout) -> None:
+    with pytest.raises(InputError, match=r"the ONNX model is not the torch model: over 20 texts .*export\.tolerance 0"):
+        exporting.export(layout, with_export(tolerance=0.0))
+    assert not layout.onnx.exists()
+
+
+def test_answers_of_any_number_of_labels_are_right_if_all_are(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = json.loads((layout.evaluation / "report.json").read_text(encoding="utf-8"))
+    write(layout.evaluation / "report.json", report | {"thresholds": [0.5] * 5})
+    labels = json.loads((layout.model / "classifier.json").read_text(encoding="utf-8"))["labels"]
+    part, logits = Examples.load(layout.split / "validation.jsonl"), exporting.load_file(layout.evaluation / "logits.safetensors")
+    sets = [";".join(sorted(label for label, value in zip(labels, row, strict=True) if value >= 0)) for row in logits["validation"]]
+    replace(part, labels=["", *sets[1:]]).save(layout.split / "validation.jsonl")
+    fast(monkeypatch, "fused")
+    several = Settings.of({"base": {"max_length": LENGTH}, "data": {"separator": ";"}, "export": {"variants": ["fused"]}})
+    exporting.export(layout, several)
+    assert sets[0]
+    assert read(layout)["variants"][1]["accuracy"] == read(layout)["accuracy"] == 0.95
+    answers = Predictor.load(layout.onnx, threads=1).predict(part.texts)
+    assert [";".join(sorted(label for label, _ in answer.labels)) for answer in answers] == sets
+
+
+def test_the_race_is_timed_on_the_test_texts(layout: Layout) -> None:
+    exporting.export(layout, with_export(variants=["fused"]))
+    assert [row["milliseconds"] > 0 for row in read(layout)["variants"]] == [True, True]

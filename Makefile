@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint format serve clean
+.PHONY: run test lint format serve size clean
 
 run: .venv/pipeline
 	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -22,6 +22,9 @@ format: .venv/dev
 
 serve: .venv/pipeline
 	$(BIN)/tokensieve serve --model artifacts/onnx
+
+size: .venv/pipeline
+	$(BIN)/python -m benchmarks.installed_size
 
 # One stamp a set of dependencies, written last: an installation that was cut off is done again.
 .venv/pipeline .venv/dev: .venv/%: pyproject.toml constraints.txt

@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.methods import METHODS, method_of
 from benchmarks.rates import EPOCHS, RATES, Rates
-from benchmarks.sample import data_hash
+from benchmarks.sample import data_hash, several
 from tokensieve.errors import excerpt
 from tokensieve.folder import read_json
 from tokensieve.settings import Settings
@@ -70,7 +70,8 @@ def settings_of(cell: Cell, setup: Setup) -> Settings:
     if "mask.open" not in METHODS[method].reads:
         finetune = replace(finetune, epochs=EPOCHS)
     if rates := cell.rates or RATES.get(method):
-        finetune = replace(finetune, learning_rate=rates.body, head_learning_rate=rates.head)
+        multilabel = rates.head if cell.rates else rates.multilabel
+        finetune = replace(finetune, learning_rate=rates.body, head_learning_rate=rates.head, multilabel_head_learning_rate=multilabel)
     base, data = replace(plain.base, model=setup.base), replace(plain.data, shots=cell.shots, seed=cell.seed)
     tree = asdict(replace(plain, base=base, data=data, finetune=finetune))
     for key, value in changes.items():
@@ -85,7 +86,12 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
     tree = asdict(settings_of(cell, setup))
     # A folder is named by its last part: results hold no machine's paths.
     tree["base"]["model"] = Path(setup.base).resolve().name if Path(setup.base).is_dir() else setup.base
-    read = {key: tree[key.split(".")[0]] if "." not in key else tree[key.split(".")[0]][key.split(".")[1]] for key in method.reads}
+    unread = "finetune.head_learning_rate" if several(setup.data, cell.task) else "finetune.multilabel_head_learning_rate"
+    read = {
+        key: tree[key.split(".")[0]] if "." not in key else tree[key.split(".")[0]][key.split(".")[1]]
+        for key in method.reads
+        if key != unread
+    }
     facts = {"format": FORMAT, "task": cell.task, "shots": cell.shots, "seed": cell.seed, "method": cell.method}
     facts |= {"data": data_hash(setup.data, cell.task), "settings": read | method.options, "held_out": cell.rates is not None}
     # Through JSON, so that it equals what is read back: tuples become lists.

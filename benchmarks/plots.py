@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -95,6 +96,28 @@ def budget_picture(curves: Mapping[str, Sequence[tuple[float, float, float]]], p
     axes.legend(fontsize=9, frameon=False)
     _finish(axes)
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
+
+
+def shares_picture(shares: Mapping[str, float], path: Path) -> None:
+    """The share of rows that is selected of each linear, by module name: a line a layer, a column a linear of the layer."""
+    places = {name: re.fullmatch(r".*?\.?(\d+)\.(.+)", name) for name in shares}
+    layers = sorted({int(place[1]) for place in places.values() if place}, reverse=True)
+    modules = list(dict.fromkeys(place[2] for place in places.values() if place))
+    grid = np.full((len(layers), len(modules)), np.nan)
+    for name, place in places.items():
+        if place:
+            grid[layers.index(int(place[1])), modules.index(place[2])] = shares[name]
+    figure = Figure(figsize=(1.6 + 1.2 * len(modules), 1.6 + 0.4 * len(layers)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(grid, cmap="Blues", vmin=0, aspect="auto")
+    for (row, column), share in np.ndenumerate(grid):
+        if not np.isnan(share):
+            colour = "white" if share > np.nanmax(grid) / 2 else INK
+            axes.text(column, row, f"{share:.1%}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(modules)), [module.replace(".", "\n") for module in modules], fontsize=8)
+    axes.set_yticks(range(len(layers)), [f"layer {layer}" for layer in layers])
+    axes.set_title("Share of rows selected, mean over tasks and seeds", fontsize=10)
+    figure.savefig(path, dpi=120)
 
 
 def _finish(axes: Axes) -> None:

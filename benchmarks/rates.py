@@ -8,10 +8,11 @@ from tokensieve.settings import Finetune
 
 
 class Rates(NamedTuple):
-    """Of the encoder's (or the adapters') trained weights, and of the head."""
+    """Of the encoder's (or the adapters') trained weights, of the head, and of the head of a task with several labels a text."""
 
     body: float
     head: float
+    multilabel: float = Finetune().multilabel_head_learning_rate
 
 
 # The rivals' epochs at most; tokensieve's are the library's default, which is fewer.
@@ -28,7 +29,7 @@ RATES = {
     "magnitude_mask": SHIPPED,
     "random_mask": SHIPPED,
     "end_to_end": Rates(5e-5, 3e-3),  # grid
-    "lora": Rates(1e-3, 1e-2),  # grid
+    "lora": Rates(1e-3, 1e-2, 1e-2),  # grid
     "last_k": Rates(1e-4, 3e-3),  # prototype: layers 4 and 5 dense, body 1e-4
     "best_k": Rates(1e-4, 3e-3),  # as last_k
     "bitfit": Rates(1e-3, 3e-3),  # Ben Zaken et al. 2022 search 1e-4 to 1e-3

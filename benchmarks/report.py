@@ -15,7 +15,7 @@ from benchmarks import compare
 from benchmarks.cell import figure, score
 from benchmarks.compare import Records
 from benchmarks.methods import METHODS, method_of
-from benchmarks.plots import budget_picture, cost_picture, spread_picture
+from benchmarks.plots import budget_picture, cost_picture, shares_picture, spread_picture
 from tokensieve.errors import InputError
 
 OURS = "tokensieve"
@@ -102,6 +102,9 @@ def _section(records: Records, device: str, size: str, folder: Path) -> list[str
         if len(points) > 1:
             cost_picture(points, folder / f"{name}-cost.png")
             parts.append(f"![Score against cost]({name}-cost.png)")
+    if shares := _shares(grouped.get("tokensieve", {})):
+        shares_picture(shares, folder / f"{name}-shares.png")
+        parts.append(f"![Share of rows selected]({name}-shares.png)")
     if ablations := _ablations(records):
         parts += ["Variants of tokensieve, and other scores for the same mask:", ablations]
     if curves := _curves(records):
@@ -203,6 +206,13 @@ def _mean(found: dict[str, Records], tasks: list[str]) -> float:
 def _deviation(found: dict[str, Records], tasks: list[str]) -> float:
     """Mean over tasks of the standard deviation over seeds; NaN if a task is missing."""
     return float(np.mean([compare.spread(compare.scores(found[task]))[1] if task in found else math.nan for task in tasks]))
+
+
+def _shares(by_task: dict[str, Records]) -> dict[str, float]:
+    """The mean over tasks and seeds of the share that is selected of each linear, from the cells that tell."""
+    told = [record["notes"]["shares"] for records in by_task.values() for record in records if "shares" in record["notes"]]
+    names = told[0] if told else {}
+    return {name: sum(shares.get(name, 0.0) for shares in told) / len(told) for name in names}
 
 
 def _ablations(records: Records) -> str:

@@ -71,6 +71,12 @@ def data_hash(data: Path, task: str) -> str:
     return " ".join(f"{name}:{sha256(path)[:16]}" for name, path in sorted(task_files(data, task).items()))
 
 
+def several(data: Path, task: str) -> bool:
+    """Whether the task's texts have any number of labels."""
+    header = _header(next(iter(task_files(data, task).values())))
+    return "labels" in header and "label" not in header
+
+
 def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = False) -> Sample:
     """`shots` texts a class drawn with `seed`; None: all, of which a tenth (or the given file) is for early stopping.
 
@@ -93,8 +99,7 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
 def _parts(data: Path, task: str) -> tuple[dict[str, Examples], str | None]:
     """The examples of a task by part, and what separates the labels of a text."""
     files = task_files(data, task)
-    header = _header(next(iter(files.values())))
-    label, separator = ("labels", SEPARATOR) if "labels" in header and "label" not in header else ("label", None)
+    label, separator = ("labels", SEPARATOR) if several(data, task) else ("label", None)
     read = {name: read_examples(path, label=label, separator=separator) for name, path in files.items()}
     return (read if "train" in files else _by_fold(task, files, read)), separator
 

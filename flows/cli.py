@@ -11,12 +11,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flows import patch_command, serve_command
 from tokensieve import __version__
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
+
+if TYPE_CHECKING:
+    from tasks.registry import Registry
+    from tokensieve.server.live import Source
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -120,13 +124,20 @@ def restore(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 
 
 def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
-    """Label texts with an exported model."""
+    """Label texts with an exported model: those given, or a file of them."""
+    _check_texts(options)
+    if options.input:
+        from tokensieve.bulk import score
+
+        rows = score(_model(options), Path(options.input), Path(options.output), options.text or "text", options.top)
+        answer(f"{options.output}: {rows:,} rows")
+        return
     from tokensieve.predictor import LabelSet, Predictor
 
     predictor = Predictor.load(_model(options))
     # An argument that is not UTF-8 arrives with lone surrogates, which cannot be printed.
     texts = [text.encode("utf-8", "replace").decode("utf-8") for text in options.texts]
-    for text, found in zip(texts, predictor.predict(texts, options.top), strict=True):
+    for text, found in zip(texts, predictor.predict(texts, 3 if options.top is None else options.top), strict=True):
         if options.json:
             answer(json.dumps({"text": text} | asdict(found), ensure_ascii=False))
         else:
@@ -199,8 +210,13 @@ def _parser() -> argparse.ArgumentParser:
     added = command(predict)
     added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="exported folder, models:/NAME@ALIAS or models:/NAME/VERSION")
     added.add_argument("--json", action="store_true", help="print one JSON object a text")
-    added.add_argument("--top", type=int, default=3, metavar="N", help="labels that --json lists (default: 3)")
-    added.add_argument("texts", nargs="+", metavar="TEXT")
+    added.add_argument(
+        "--top", type=int, metavar="K", help="likeliest labels: that --json lists (default: 3), or in a column of the output"
+    )
+    added.add_argument("texts", nargs="*", metavar="TEXT")
+    added.add_argument("--input", metavar="FILE", help="label the texts of a CSV, TSV, JSONL, Parquet or Arrow file instead")
+    added.add_argument("--output", metavar="FILE", help="where its rows go with their answers, in any of these formats")
+    added.add_argument("--text", metavar="COLUMN", help="the column with the texts (default: text)")
     serve_command.add(command(serve))
     command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
     command(rollback)
@@ -243,6 +259,18 @@ def _check_data(options: argparse.Namespace) -> None:
         versioning.check(versioning.incoming(options.data, options.test), settings.data)
 
 
+def _check_texts(options: argparse.Namespace) -> None:
+    """Refuse texts and a file at once, neither, and half of what a file needs."""
+    if bool(options.texts) == bool(options.input):
+        raise InputError(f"give texts, or --input and --output{', not both' if options.texts else ''}")
+    if bool(options.input) != bool(options.output):
+        raise InputError("--input needs --output; give both" if options.input else "--output needs --input; give both, and no texts")
+    if options.input and options.json:
+        raise InputError("--json is for texts; give an --output that ends in .jsonl")
+    if options.text and not options.input:
+        raise InputError("--text names a column of --input; give both")
+
+
 def _model(options: argparse.Namespace) -> Path:
     """The served folder that --model names: a folder, or what the registry has under a models:/ URI."""
     if not options.model.startswith("models:/"):
@@ -250,18 +278,26 @@ def _model(options: argparse.Namespace) -> Path:
         if not folder.is_dir():
             raise InputError(f"--model {folder} does not exist; give an exported folder (artifacts/onnx) or models:/NAME@ALIAS")
         return folder
-    from tasks.tracking import download, tracking_uri
+    registry = _registry(options)
+    return registry.fetch(registry.version())
+
+
+def _registry(options: argparse.Namespace) -> Registry:
+    """The registry that --model names. Where the environment says where it is, no project is needed: a server has none."""
+    from tasks.registry import Registry
+    from tasks.store import tracking_uri
     from tokensieve.settings import Settings
 
-    layout = _project(options)
-    return download(options.model, layout.served, tracking_uri(layout, Settings.load(layout.params)))
+    layout = Layout(Path(options.project).resolve()) if os.environ.get("MLFLOW_TRACKING_URI") else _project(options)
+    settings = Settings.load(layout.params) if layout.params.exists() else Settings()
+    return Registry.of(options.model, tracking_uri(layout, settings), layout.served)
 
 
-def _source(options: argparse.Namespace) -> Any:
-    """Where the served model comes from, followed by version."""
+def _source(options: argparse.Namespace) -> Source:
+    """Where the served model comes from: a folder, or the registry, which are both followed."""
     from tokensieve.server.live import Folder
 
-    return Folder(_model(options))
+    return _registry(options) if options.model.startswith("models:/") else Folder(_model(options))
 
 
 def _log_to_stderr() -> None:

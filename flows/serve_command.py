@@ -6,13 +6,16 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError
 
+if TYPE_CHECKING:
+    from tokensieve.server.live import Source
+
 KEY = "TOKENSIEVE_API_KEY"
 
-# Flag, type, default and what it does. 0 texts, seconds or workers are refused where they make no sense.
+# Flag, type, default and what it does.
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("--host", str, "127.0.0.1", "address to listen on"),
     ("--port", int, 8000, "port to listen on"),
@@ -24,8 +27,9 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("--max-characters", int, 20_000, "characters a text at most"),
     ("--max-body", int, 1_048_576, "bytes a request at most"),
     ("--timeout", float, 30.0, "seconds within which a body must arrive and an answer be made"),
-    ("--interval", float, 5.0, "seconds between two looks for a newer model"),
+    ("--interval", float, 0.0, "seconds between two looks for a newer model; 0: as few as are cheap for its source"),
 )
+MAY_BE_ZERO = ("--workers", "--port", "--interval")
 FILES: tuple[tuple[str, str], ...] = (
     ("--api-key-file", f"file with the key that requests must send as Authorization: Bearer KEY (or the environment's {KEY})"),
     ("--tls-certificate", "PEM file with the certificate, for https"),
@@ -43,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, type=Path, metavar="FILE", help=about)
 
 
-def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Any]) -> None:
+def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Source]) -> None:
     """Serve the model of `source` until told to end.
 
     Raises:
@@ -73,8 +77,9 @@ def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Any]
 def _refuse(options: argparse.Namespace) -> None:
     for flag, kind, _, _ in OPTIONS:
         value = getattr(options, flag[2:].replace("-", "_"))
-        if kind is not str and (value < 0 or (value == 0 and flag not in ("--workers", "--port"))):
-            raise InputError(f"{flag} is {value:g}; it must be above 0")
+        allowed = "at least 0" if flag in MAY_BE_ZERO else "above 0"
+        if kind is not str and (value < 0 or (value == 0 and allowed == "above 0")):
+            raise InputError(f"{flag} is {value:g}; it must be {allowed}")
     if options.port > 65_535:
         raise InputError(f"--port is {options.port}; it must be at most 65535")
     if bool(options.tls_certificate) != bool(options.tls_key):

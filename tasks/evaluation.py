@@ -19,7 +19,7 @@ from tokensieve.inputs import Inputs, tokenized
 from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.plots import calibration_picture, confusion_picture, labels_picture
-from tokensieve.settings import Settings
+from tokensieve.settings import Evaluate, Settings
 from tokensieve.training import logits_of, use_threads
 
 Chances = Mapping[str, metrics.Floats]  # by part
@@ -43,7 +43,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     chances = {name: (metrics.presence if several else metrics.probabilities)(found, temperature) for name, found in floats.items()}
     before, after = (metrics.reliability(floats["test"], wanted["test"], t) for t in (1.0, temperature))
     with replaced(layout.evaluation) as folder:
-        measured = (_several if several else _one)(chances, wanted, classifier.labels, settings.evaluate.coverage, folder)
+        measured = (_several if several else _one)(chances, wanted, classifier.labels, settings.evaluate, folder)
         calibration = {
             "test_ece_before": metrics.calibration_error(before),
             "test_ece": metrics.calibration_error(after),
@@ -54,11 +54,13 @@ def evaluate(layout: Layout, settings: Settings) -> None:
         calibration_picture(before, after, folder / "calibration.png", several)
 
 
-def _one(chances: Chances, wanted: Mapping[str, metrics.Ints], labels: list[str], coverage: float, folder: Path) -> dict[str, Any]:
+def _one(chances: Chances, wanted: Mapping[str, metrics.Ints], labels: list[str], settings: Evaluate, folder: Path) -> dict[str, Any]:
     """The report on answers of one label; confusions are written and drawn into `folder`."""
     confidences = {name: found.max(1) for name, found in chances.items()}
     right = {name: chances[name].argmax(1) == wanted[name] for name in wanted}
-    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], coverage)
+    leads = {name: metrics.lead(found) for name, found in chances.items()}
+    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], settings.coverage)
+    sure = {name: (confidences[name] >= threshold) & (leads[name] >= settings.margin) for name in chances}
     matrix = metrics.confusion(wanted["test"], chances["test"].argmax(1), len(labels))
     _write_confusion(folder / "confusion.csv", matrix.tolist(), labels)
     confusion_picture(matrix.tolist(), labels, folder / "confusion.png")
@@ -66,13 +68,14 @@ def _one(chances: Chances, wanted: Mapping[str, metrics.Ints], labels: list[str]
         "test_accuracy": float(np.trace(matrix) / matrix.sum()),
         "test_macro_f1": metrics.macro_f1(matrix),
         "threshold": threshold,
-        **_accepted(confidences["test"] >= threshold, right["test"]),
-        "oos_recall": float((confidences["oos"] < threshold).mean()) if "oos" in chances else None,
+        "margin": settings.margin,
+        **_accepted(sure["test"], right["test"]),
+        "oos_recall": float((~sure["oos"]).mean()) if "oos" in chances else None,
         "per_class": metrics.per_class(matrix, labels),
     }
 
 
-def _several(chances: Chances, wanted: Mapping[str, metrics.Floats], labels: list[str], coverage: float, folder: Path) -> dict[str, Any]:
+def _several(chances: Chances, wanted: Mapping[str, metrics.Floats], labels: list[str], settings: Evaluate, folder: Path) -> dict[str, Any]:
     """The report on answers of any number of labels; what each label is worth is drawn into `folder`.
 
     An answer is right if all its labels are; a text out of scope is told if it gets none.
@@ -81,7 +84,7 @@ def _several(chances: Chances, wanted: Mapping[str, metrics.Floats], labels: lis
     decided = {name: found >= thresholds for name, found in chances.items()}
     confidences = {name: metrics.certainty(found, thresholds) for name, found in chances.items()}
     right = {name: metrics.exact_match(decided[name], wanted[name]) for name in wanted}
-    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], coverage)
+    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], settings.coverage)
     micro_f1, macro_f1 = metrics.label_f1(decided["test"], wanted["test"])
     per_label = metrics.per_label(decided["test"], wanted["test"], thresholds, labels)
     labels_picture(per_label, folder / "labels.png")

@@ -5,7 +5,6 @@ Alias `challenger` names the version registered last, `champion` the one to serv
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -15,7 +14,6 @@ import time
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import mlflow.artifacts
 import mlflow.pyfunc
@@ -23,24 +21,26 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
 from mlflow.utils.logging_utils import get_mlflow_log_level
 
 import tokensieve
 from tasks import record
 from tasks.promotions import champions, noted
+from tasks.store import SERVED, check_database, exists, no_answer, tracking_uri, without_password
 from tokensieve import manifest, race
 from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
+from tokensieve.pyfunc import SEVERAL, SINGLE
 from tokensieve.settings import Settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 FINGERPRINT = "tokensieve.fingerprint"  # tag of a run: the hash of all it was made from
 PROMOTIONS = "tokensieve.promotions"  # tag of a registered model: its last champions, as JSON
 MODEL = "model"  # where a run keeps the model
-SERVED = "data/onnx"  # where the model keeps the served folder: MLflow names it after layout.onnx
 ABANDONED = 24 * 60 * 60  # seconds after which a run that is still RUNNING was cut off: until then another process may be logging it
 # No usage reports, no links on stdout, no bars in the logs of a scheduler, and of MLflow's own lines only the warnings.
 ENVIRONMENT = {
@@ -53,33 +53,14 @@ ENVIRONMENT = {
 RUNTIME = ("numpy", "onnxruntime", "pyyaml", "tokenizers")
 
 
-class RegistryError(InputError, ConnectionError):
-    """The registry cannot be reached: its address is wrong, which a person mends, or it is down, which may pass."""
-
-
-def tracking_uri(layout: Layout, settings: Settings) -> str:
-    """Where MLflow keeps runs and models: MLFLOW_TRACKING_URI, else `register.uri`; relative SQLite paths start at the project.
-
-    Raises:
-        InputError: neither a database nor a server.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.register.uri
-    if uri.startswith("sqlite:///"):
-        return f"sqlite:///{layout.root.resolve() / uri.removeprefix('sqlite:///')}"
-    if not re.match(r"(https?|postgresql|mysql|mssql)\b", uri):
-        shown = excerpt(_without_password(uri))
-        raise InputError(f"register.uri or MLFLOW_TRACKING_URI is {shown}; allowed: sqlite:///FILE, postgresql://... or http(s)://...")
-    return uri
-
-
 def champion(layout: Layout, settings: Settings) -> dict[str, Any]:
     """Name, version, labels and data hash of the champion; empty when there is none. Makes no database.
 
     Raises:
-        InputError: as `download`, when the champion's files are gone.
+        InputError: the champion's files are gone.
     """
     uri, name = tracking_uri(layout, settings), settings.register.name
-    client = _client(uri) if _exists(uri) else None
+    client = _client(uri) if exists(uri) else None
     model = _registered(client, name) if client else None
     version = _aliases(model).get(CHAMPION) if model else None
     if not (client and version):
@@ -125,7 +106,7 @@ def registered(layout: Layout, settings: Settings) -> bool:
         registration = read_json(layout.registration / "registration.json")
     except (FileNotFoundError, ValueError):
         return False
-    if not _exists(uri):
+    if not exists(uri):
         return False
     try:
         found = _client(uri).get_model_version(registration["name"], registration["version"])
@@ -136,26 +117,33 @@ def registered(layout: Layout, settings: Settings) -> bool:
     return bool(found.run_id == registration["run_id"])
 
 
-def download(uri: str, into: Path, tracking: str) -> Path:
-    """The served folder of models:/NAME@ALIAS or models:/NAME/VERSION: `into`/NAME-VERSION, fetched from the registry at `tracking`.
-
-    Where that folder is whole nothing is fetched, so those who read it are not disturbed.
+def described(uri: str, name: str) -> dict[str, Any]:
+    """All models, and the aliases (None: no such model) and versions of one of them, as `tasks.store` has them.
 
     Raises:
-        InputError: another form of `uri`, an unknown name, alias or version (it says which there are), or files that are gone.
+        InputError: no registry at `uri`.
     """
-    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
-    if not match:
-        raise InputError(f"{excerpt(uri)} names no model version; give models:/NAME@{CHAMPION} or models:/NAME/VERSION")
-    name, alias, version = match.groups()
-    client = _opened(tracking)
-    model = _model(client, name)
-    version = _known(client, name, version) if version else _aliased(client, model, alias)
-    # Quoted, so that no two names share a folder and none leads out of `into`.
-    folder = into / f"{quote(name, safe=' ')}-{version}"
-    if not _whole(folder):
-        _fetch(_served(client, name, version), folder, tracking)
-    return folder
+    client = _opened(uri)
+    model = _registered(client, name) if name else None
+    versions = client.search_model_versions(f"name = '{name}'") if model else []
+    return {
+        "models": [known.name for known in client.search_registered_models()],
+        "aliases": _aliases(model) if model else None,
+        "versions": {
+            str(found.version): {"run_id": found.run_id or "", "location": found.source, "created": found.creation_timestamp}
+            for found in versions
+        },
+    }
+
+
+def download(uri: str, name: str, version: str, into: Path) -> Path:
+    """Fetch a version's served folder into the folder `into`; returns where it stands.
+
+    Raises:
+        InputError: no such version, or its files are gone.
+    """
+    served = _served(_opened(uri), name, version)
+    return Path(mlflow.artifacts.download_artifacts(served, dst_path=str(into), tracking_uri=uri))
 
 
 def promote(layout: Layout, settings: Settings, version: str | None = None) -> dict[str, str | None]:
@@ -208,24 +196,12 @@ def _client(uri: str) -> MlflowClient:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
     except Exception as error:  # MLflow's, the database's or its driver's: they share no narrower base
-        reason = excerpt(str(error).partition("\n")[0], 400)
-        message = f"MLflow at {uri} gives no answer: {reason}; start it, or set register.uri or MLFLOW_TRACKING_URI"
-        raise RegistryError(_without_password(message)) from None
+        raise no_answer(uri, error) from None
     return client
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"//\S*@", "//", text))
-
-
-def _exists(uri: str) -> bool:
-    # MLflow would make an empty database, which takes seconds and hides a wrong path.
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
-
-
 def _opened(uri: str) -> MlflowClient:
-    if not _exists(uri):
-        raise InputError(f"{uri} does not exist; register a model first, or set register.uri or MLFLOW_TRACKING_URI")
+    check_database(uri)
     return _client(uri)
 
 
@@ -291,7 +267,7 @@ def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
     for path in (layout.pipeline, layout.lock):
         if path.exists():
             # dvc.lock repeats the settings, register.uri among them.
-            client.log_text(run_id, _without_password(path.read_text(encoding="utf-8")), path.name)
+            client.log_text(run_id, without_password(path.read_text(encoding="utf-8")), path.name)
     constructs = read_json(layout.vocabulary / "constructs.json")
     table = {key: [construct[key] for construct in constructs] for key in ("text", "label", "information", "texts")}
     client.log_table(run_id, table, "vocabulary/constructs.json")
@@ -312,9 +288,17 @@ def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:
             # Named, or MLflow would load the model in another process to find them.
             pip_requirements=[f"{name}=={installed(name)}" for name in RUNTIME],
             # As `signature` it would have to come with an example, which MLflow cannot read back with pandas 3.
-            mlflow_model=Model(signature=ModelSignature(Schema([ColSpec("string", "text")]))),
+            mlflow_model=Model(signature=_signature(Manifest.load(layout.onnx))),
         )
         client.log_artifacts(run_id, str(Path(folder) / MODEL), MODEL)
+
+
+def _signature(served: Manifest) -> ModelSignature:
+    """A column of texts in, the columns of `tokensieve.pyfunc` out: from them Spark knows the type of a column of answers."""
+    kinds = {"[string]": Array(DataType.string), "[double]": Array(DataType.double)}
+    columns = SEVERAL if served.thresholds else SINGLE
+    outputs: list[Any] = [ColSpec(kinds.get(kind, kind), name) for name, kind in columns.items()]
+    return ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs))
 
 
 def _version(client: MlflowClient, name: str, run: Run, tags: dict[str, str]) -> str:
@@ -376,30 +360,6 @@ def _served(client: MlflowClient, name: str, version: str) -> str:
     if manifest.NAME not in {Path(file.path).name for file in files}:
         raise InputError(f"version {version} of model '{name}' holds no {manifest.NAME}: its files were moved, or are not of tokensieve")
     return uri
-
-
-def _whole(folder: Path) -> bool:
-    try:
-        Manifest.load(folder)
-    except InputError:
-        return False
-    return True
-
-
-def _fetch(served: str, folder: Path, tracking: str) -> None:
-    """Fetch a served folder beside `folder` and rename it as a whole. One that another process put there meanwhile stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as beside:
-        fetched = Path(mlflow.artifacts.download_artifacts(served, dst_path=beside, tracking_uri=tracking))
-        Manifest.load(fetched)
-        if not _whole(folder):
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(Path(beside) / "broken")
-        try:
-            fetched.rename(folder)
-        except OSError:
-            if not _whole(folder):
-                raise
 
 
 def _promotions(model: RegisteredModel) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def test_one_vendor_one_file(vendor: str) -> None:
 
 
 def test_prediction_and_serving_import_nothing_heavy() -> None:
-    program = "import sys, tokensieve.predictor, tokensieve.server.app, flows.cli; print(*sorted(sys.modules))"
+    program = "import sys, tokensieve.predictor, tokensieve.server.app, tasks.registry, flows.cli; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "mlflow", "prefect", "dvc", "pandas", "great_expectations"} & set(loaded)
 

@@ -26,6 +26,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "labels": (lambda v: isinstance(v, list) and len(v) >= 2 and all(isinstance(x, str) for x in v), "a list of at least two names"),
     "temperature": (lambda v: _number(v) and v > 0, "a number above 0"),
     "threshold": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+    "margin": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     "max_length": (lambda v: type(v) is int and v >= 4, "a whole number, at least 4"),
     "data_hash": (lambda v: isinstance(v, str), "text"),
     "base": (lambda v: isinstance(v, str), "text"),
@@ -42,7 +43,8 @@ class Manifest:
 
     `thresholds`: for a model that gives any number of labels, the probability from which each is given; empty for one that gives one.
     `variant`: which build of the graph the model is; fp16 needs a GPU.
-    `threshold`: the confidence below which an answer, of either kind, is uncertain.
+    `threshold`: the confidence below which an answer, of either kind, is uncertain. `margin`: so is one of one label that leads the
+    second by less.
     """
 
     labels: tuple[str, ...]
@@ -54,6 +56,7 @@ class Manifest:
     parity: Mapping[str, float]
     files: Mapping[str, str] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
+    margin: float = 0.0
     variant: str = "fp32"
 
     def save(self, folder: Path) -> None:

@@ -151,6 +151,12 @@ def fit_thresholds(chances: Floats, targets: Floats, few: int = FEW) -> Floats:
     return np.array([_best_cut(own, true) if true.sum() >= few else shared for own, true in zip(chances.T, targets.T, strict=True)])
 
 
+def lead(chances: Floats) -> Floats:
+    """By how much the likeliest label's probability is above the second's, [texts], from probabilities [texts, classes]."""
+    highest = np.partition(chances, -2, axis=1)
+    return np.asarray(highest[:, -1] - highest[:, -2])
+
+
 def certainty(chances: Floats, thresholds: Floats) -> Floats:
     """How sure the decisions on a text's labels are, [texts], from 0.5 to 1, by the least sure of them.
 

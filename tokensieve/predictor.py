@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import tokenizers
 
+from tokensieve.engine import Engine, engine
 from tokensieve.errors import InputError
 from tokensieve.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.metrics import certainty, presence, probabilities
@@ -28,7 +28,8 @@ BUDGET = 512
 class Prediction:
     """The answer for one text: its label, how sure it is, and the labels that came first, as (label, probability).
 
-    `uncertain`: the probability is below the model's threshold. `truncated`: the text had more tokens than the model reads.
+    `uncertain`: the probability is below the model's threshold, or leads the second one by less than its margin. `truncated`: the text
+    had more tokens than the model reads.
     """
 
     label: str
@@ -63,10 +64,10 @@ class Encoded:
 class Predictor:
     """A served folder, loaded. It may be used from many threads at once."""
 
-    def __init__(self, manifest: Manifest, tokenizer: tokenizers.Tokenizer, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, manifest: Manifest, tokenizer: tokenizers.Tokenizer, engine: Engine) -> None:
         self.manifest = manifest
         self._tokenizer = tokenizer
-        self._session = session
+        self._engine = engine
 
     @classmethod
     def load(cls, folder: Path, threads: int | None = None) -> Predictor:
@@ -77,7 +78,7 @@ class Predictor:
                 other inputs, outputs or classes than a manifest promises.
         """
         manifest = Manifest.load(folder)
-        predictor = cls(manifest, _tokenizer(folder / TOKENIZER, manifest.max_length), _session(folder / MODEL, threads or cores()))
+        predictor = cls(manifest, _tokenizer(folder / TOKENIZER, manifest.max_length), engine(folder, manifest, threads or cores()))
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export the model again")
@@ -108,9 +109,7 @@ class Predictor:
 
     def run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """Logits [texts, classes] of texts that all have the same number of tokens, in one run of the graph."""
-        batch = np.array(ids, dtype=np.int64)
-        found: npt.NDArray[np.float32] = self._session.run(["logits"], {"input_ids": batch, "attention_mask": np.ones_like(batch)})[0]
-        return found
+        return self._engine.run(np.array(ids, dtype=np.int64))
 
     def answers(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
         """What `logits` [texts, classes] say of texts of which some were `truncated`. Raises InputError: `top` is less than 1."""
@@ -121,10 +120,11 @@ class Predictor:
     def _predictions(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
         predictions: list[Prediction | LabelSet] = []
         chances = probabilities(logits, self.manifest.temperature)
-        for row, order, cut in zip(chances, _likeliest(chances)[:, :top], truncated, strict=True):
-            first = self._named(row, order)
-            label, probability = first[0]
-            predictions.append(Prediction(label, probability, probability < self.manifest.threshold, cut, first))
+        for row, order, cut in zip(chances, _likeliest(chances), truncated, strict=True):
+            named = self._named(row, order[:top])
+            label, probability = named[0]
+            doubtful = probability < self.manifest.threshold or probability - row[order[1]] < self.manifest.margin
+            predictions.append(Prediction(label, probability, bool(doubtful), cut, named))
         return predictions
 
     def _label_sets(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
@@ -187,26 +187,6 @@ def _tokenizer(path: Path, max_length: int) -> tokenizers.Tokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer
-
-
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # Its own default is a thread for every core of the machine, whatever the container may use.
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Idle threads spin by default: at 20 requests a second that took 49 ms of CPU a request for 6 ms of work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors share no narrower base
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({reason}); install a newer one") from None
-    inputs = {item.name: item.type for item in session.get_inputs()}
-    outputs = [item.name for item in session.get_outputs()]
-    if inputs != {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"} or "logits" not in outputs:
-        shown = ", ".join(f"{name} {kind}" for name, kind in inputs.items()) + " to " + ", ".join(outputs)
-        raise InputError(f"{path} maps {shown}; it must map input_ids and attention_mask, both int64, to logits: export the model again")
-    return session
 
 
 def _unicode(text: str) -> str:

@@ -184,6 +184,7 @@ class Finetune(Section):
     batch: int = setting(32, "texts a step", low=1, high=4096)
     learning_rate: float = setting(1e-3, "of the masked weights", low=0.0, high=1.0)
     head_learning_rate: float = setting(3e-3, "of the head", low=0.0, high=1.0)
+    multilabel_head_learning_rate: float = setting(1.2e-2, "of the head where texts have several labels", low=0.0, high=1.0)
     weight_decay: float = setting(0.01, "of both", low=0.0, high=1.0)
     warmup: float = setting(0.1, "share of the steps over which the rates rise", low=0.0, high=1.0)
     class_weights: str = setting("none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced"))
@@ -196,6 +197,7 @@ class Evaluate(Section):
     """How far the classifier is trusted."""
 
     coverage: float = setting(0.95, "share of the right answers on validation that the confidence threshold keeps", low=0.5, high=1.0)
+    margin: float = setting(0.0, "lead in probability over the second label below which an answer is uncertain, too", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def fit(
     freezing = freezing or Freezing(inputs.cut)
     weights = class_weights(targets, len(classifier.labels)).to(inputs.device) if settings.class_weights == "balanced" else None
     epochs = epochs_of(settings, len(inputs))
-    optimizer = _optimizer(trained, settings)
+    optimizer = _optimizer(trained, settings, several=targets.dim() == 2)
     rates = [group["lr"] for group in optimizer.param_groups]
     history, best = _resumed(checkpoint, trained, optimizer, write)
     phase = ""
@@ -275,10 +275,12 @@ def _trained(classifier: Classifier, sparse: dict[str, Any]) -> Iterator[tuple[s
         yield f"head.{kind}", parameter
 
 
-def _optimizer(trained: Mapping[str, nn.Parameter], settings: Finetune) -> torch.optim.Optimizer:
+def _optimizer(trained: Mapping[str, nn.Parameter], settings: Finetune, several: bool) -> torch.optim.Optimizer:
+    # A label that is decided by itself must pass a threshold, which takes its logit further than to rise above the others.
+    rate = settings.multilabel_head_learning_rate if several else settings.head_learning_rate
     head = [parameter for name, parameter in trained.items() if name.startswith("head.")]
     masked = [parameter for name, parameter in trained.items() if not name.startswith("head.")]
-    groups = [{"params": masked, "lr": settings.learning_rate}, {"params": head, "lr": settings.head_learning_rate}]
+    groups = [{"params": masked, "lr": settings.learning_rate}, {"params": head, "lr": rate}]
     return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.job import Job, Outcome
-from tokensieve.base import load_tokenizer
+from tokensieve.base import linears_of, load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct, mine
 from tokensieve.inputs import construct_positions
+from tokensieve.mask import Mask, units
 from tokensieve.probe import distant
 from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors, scored
 from tokensieve.training import Freezing, epochs_of, train
@@ -71,10 +72,17 @@ def _masked(job: Job, score: str) -> Outcome:
             "cut": freezing.cut,
             "distant": far,
             "rows": sum(map(len, mask.indices.values())),
+            "shares": _shares(classifier, mask, first),
             "constructs": len(constructs),
         }
         steps = len(history) * math.ceil(len(training[0]) / settings.finetune.batch)
         return Outcome(job.predictor(classifier, tokenizer), trained, history, steps, notes)
+
+
+def _shares(classifier: Classifier, mask: Mask, first: int) -> dict[str, float]:
+    """The share of what is selected of each linear from layer `first` up, by module name."""
+    linears = linears_of(classifier.encoder, first)
+    return {name: round(len(mask.indices.get(name, ())) / units(linear.weight, mask.shape), 4) for name, linear in linears.items()}
 
 
 def _constructs(job: Job) -> list[Construct]:

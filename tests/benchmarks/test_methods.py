@@ -35,7 +35,7 @@ def method(request: pytest.FixtureRequest) -> str:
 
 def test_a_cell_of_every_method(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     if method in RATES:
-        monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2))
+        monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2, 3e-2))
     record = measure(Cell("tiny", 7, 0, method), setup)
     losses = [entry["train_loss"] for entry in record["history"]]
     if method in RATES:
@@ -54,7 +54,7 @@ def test_a_cell_of_every_method(method: str, setup: Setup, monkeypatch: pytest.M
 
 def test_a_cell_of_every_method_with_several_labels_a_text(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     if method in RATES:
-        monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2))
+        monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2, 3e-2))
     record = measure(Cell("several", 7, 0, method), setup)
     losses = [entry["train_loss"] for entry in record["history"]]
     if method in RATES:

@@ -166,6 +166,39 @@ def test_a_model_folder_that_is_none_is_refused(tmp_path: Path, capfd: pytest.Ca
     assert "does not exist" in capfd.readouterr().err
 
 
+def test_a_model_of_a_registry_needs_a_project_or_the_registrys_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", "--model", "models:/classifier@champion", "--project", str(tmp_path), "text"]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert main(command) == 2
+    assert "is no project" in capfd.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
+    assert main(command) == 2
+    assert f"sqlite:///{tmp_path}/absent.db does not exist; register a model first" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give texts, or --input and --output"),
+        (["text", "--input", "in.csv", "--output", "out.csv"], "give texts, or --input and --output, not both"),
+        (["--input", "in.csv"], "--input needs --output"),
+        (["text", "--output", "out.csv"], "--output needs --input"),
+        (["text", "--text", "utterance"], "--text names a column of --input"),
+        (["--input", "in.csv", "--output", "out.csv", "--json"], "give an --output that ends in .jsonl"),
+        (["--input", "in.csv", "--output", "out.csv"], "--model none does not exist"),
+    ],
+)
+def test_predict_takes_texts_or_a_file(arguments: list[str], words: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--model", "none", *arguments]) == 2
+    output = capfd.readouterr()
+    assert words in output.err
+    assert len(output.err.splitlines()) == 1
+    assert output.out == ""
+
+
 def test_predict_starts_fast_for_it_imports_neither_torch_nor_the_orchestration(
     tiny_run: Callable[..., int], data_file: Path, tmp_path: Path
 ) -> None:

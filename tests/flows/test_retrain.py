@@ -237,4 +237,5 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     lines = capfd.readouterr().out.splitlines()
     assert [line.startswith("no label") for line in lines] == [not answer.labels for answer in answers]
     (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": [rows[0]["text"]]})
-    assert row == {"labels": dict(answers[0].labels), "uncertain": answers[0].uncertain}
+    assert dict(zip(row["labels"], row["probabilities"], strict=True)) == pytest.approx(dict(answers[0].labels))
+    assert (row["uncertain"], row["truncated"]) == (answers[0].uncertain, answers[0].truncated)

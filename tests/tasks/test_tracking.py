@@ -6,22 +6,26 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pandas
 import pytest
 import tokenizers
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from tasks import record, tracking
+from tasks.store import tracking_uri
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
+from tokensieve.predictor import Predictor
+from tokensieve.pyfunc import _load_pyfunc
 from tokensieve.settings import Settings, render
 
 HASH = "0123456789abcdef0123456789abcdef.dir"
@@ -98,7 +102,7 @@ def registered(layout: Layout, versions: int) -> None:
 
 
 def client(layout: Layout) -> MlflowClient:
-    uri = tracking.tracking_uri(layout, SETTINGS)
+    uri = tracking_uri(layout, SETTINGS)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -314,26 +318,6 @@ def test_the_champion_is_empty_until_there_is_one(layout: Layout, monkeypatch: p
     assert not (layout.root / "other.db").exists()
 
 
-def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    layout = Layout(tmp_path)
-
-    def address(uri: str) -> str:
-        return tracking.tracking_uri(layout, Settings.of({"register": {"uri": uri}}))
-
-    assert address("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
-    assert address(f"sqlite:///{tmp_path}/x/m.db") == f"sqlite:///{tmp_path}/x/m.db"
-    assert address("https://host:5000") == "https://host:5000"
-    assert address("postgresql+psycopg2://u@host/db") == "postgresql+psycopg2://u@host/db"
-    with pytest.raises(InputError, match=r"is './mlruns'; allowed: sqlite:///FILE"):
-        address("./mlruns")
-    for secret in ("me:secret@host/db", "me:se/cret@host/db", "me:se@cret@host/db"):
-        with pytest.raises(InputError, match=r"is 'postgres://host/db'; allowed"):
-            address(f"postgres://{secret}")
-    with pytest.raises(InputError, match=r"is 'postgres://host/db\?user=me&password=\*\*\*&port=1'; allowed"):
-        address("postgres://host/db?user=me&password=secret&port=1")
-
-
 def test_a_registry_that_does_not_answer_is_named_without_its_password(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
@@ -389,95 +373,19 @@ def test_a_move_cut_off_in_the_middle_never_makes_a_rollback_go_forward(layout: 
     assert tracking.rollback(layout, SETTINGS) == {"name": "classifier", "version": "2", "replaced": "3"}
 
 
-def test_what_is_not_there_is_named_with_what_is(layout: Layout, tmp_path: Path) -> None:
-    uri = tracking.tracking_uri(layout, SETTINGS)
+def test_what_is_not_there_is_named_with_what_is(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"absent\.db does not exist; register a model first"):
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
+        tracking.promote(layout, SETTINGS)
+    assert not layout.at("absent.db").exists()
     with pytest.raises(InputError, match="no model 'classifier' in the registry; models: none"):
         tracking.promote(layout, SETTINGS)
     tracking.register(layout, SETTINGS)
     with pytest.raises(InputError, match="model 'classifier' has no version '7'; versions: 1"):
         tracking.promote(layout, SETTINGS, "7")
-    for address, message in {
-        "models:/other/1": "no model 'other' in the registry; models: classifier",
-        "models:/classifier@champion": r"has no alias 'champion'; aliases: challenger \(1\); versions: 1",
-        "models:/classifier/2": "has no version '2'; versions: 1",
-        "models:/classifier": "names no model version; give models:/NAME@champion or models:/NAME/VERSION",
-        "classifier": "names no model version",
-    }.items():
-        with pytest.raises(InputError, match=message):
-            tracking.download(address, tmp_path / "into", uri)
-    with pytest.raises(InputError, match=r"absent\.db does not exist"):
-        tracking.download("models:/classifier/1", tmp_path / "into", f"sqlite:///{tmp_path}/absent.db")
-    assert not (tmp_path / "into").exists()
-    assert not (tmp_path / "absent.db").exists()
     client(layout).delete_registered_model_alias("classifier", "challenger")
     with pytest.raises(InputError, match="has no alias 'challenger'; aliases: none"):
         tracking.promote(layout, SETTINGS)
-
-
-def test_every_version_is_downloaded_once_into_its_own_folder(layout: Layout, tmp_path: Path) -> None:
-    uri = tracking.tracking_uri(layout, SETTINGS)
-    tracking.register(layout, SETTINGS)
-    serve(layout, temperature=2.0)
-    tracking.register(layout, SETTINGS)
-    tracking.promote(layout, SETTINGS)
-    into = tmp_path / "served"
-    assert tracking.download("models:/classifier/1", into, uri) == into / "classifier-1"
-    assert tracking.download("models:/classifier@champion", into, uri) == into / "classifier-2"
-    assert [Manifest.load(into / f"classifier-{version}").temperature for version in (1, 2)] == [1.0, 2.0]
-    assert sorted(path.name for path in into.iterdir()) == ["classifier-1", "classifier-2"]
-    assert sorted(path.name for path in (into / "classifier-1").iterdir()) == ["manifest.json", "model.onnx", "race.json", "tokenizer.json"]
-    # Here there is nothing left to fetch.
-    shutil.rmtree(layout.runs)
-    assert tracking.download("models:/classifier/1", into, uri) == into / "classifier-1"
-    (into / "classifier-1" / "model.onnx").unlink()
-    with pytest.raises(InputError, match=r"version 1 of model 'classifier' holds no manifest\.json"):
-        tracking.download("models:/classifier/1", into, uri)
-
-
-def test_names_of_models_do_not_share_a_folder_or_leave_it(layout: Layout, tmp_path: Path) -> None:
-    uri = tracking.tracking_uri(layout, SETTINGS)
-    tracking.register(layout, SETTINGS)
-    source = str(client(layout).get_model_version("classifier", "1").source)
-    names = ["a b", "a_b", "a-1", "a\\b", "~"]
-    for name in names:
-        client(layout).create_registered_model(name)
-        client(layout).create_model_version(name, source)
-    folders = {tracking.download(f"models:/{name}/1", tmp_path / "served", uri) for name in names}
-    assert {folder.name for folder in folders} == {"a b-1", "a_b-1", "a-1-1", "a%5Cb-1", "~-1"}
-    assert {folder.parent for folder in folders} == {tmp_path / "served"}
-
-
-def test_a_broken_folder_is_fetched_again_and_a_broken_download_is_not_kept(layout: Layout, tmp_path: Path) -> None:
-    uri, into = tracking.tracking_uri(layout, SETTINGS), tmp_path / "served"
-    registered(layout, 1)
-    folder = tracking.download("models:/classifier/1", into, uri)
-    (folder / "model.onnx").write_bytes(b"cut off")
-    (folder / "stray").touch()
-    assert tracking.download("models:/classifier/1", into, uri) == folder
-    Manifest.load(folder)
-    assert len(list(folder.iterdir())) == 4
-    shutil.rmtree(folder)
-    (stored,) = layout.runs.rglob("onnx/model.onnx")
-    stored.write_bytes(b"cut off")
-    with pytest.raises(InputError, match=r"model\.onnx is not the file that manifest\.json lists"):
-        tracking.download("models:/classifier/1", into, uri)
-    assert list(into.iterdir()) == []
-
-
-def test_of_two_downloads_at_once_the_first_stays(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri, into = tracking.tracking_uri(layout, SETTINGS), tmp_path / "served"
-    registered(layout, 1)
-    first = into / "classifier-1"
-
-    def meanwhile(*inputs: Any, **named: Any) -> Any:
-        shutil.copytree(layout.onnx, first)
-        (first / "first").touch()
-        return download_artifacts(*inputs, **named)
-
-    monkeypatch.setattr("mlflow.artifacts.download_artifacts", meanwhile)
-    assert tracking.download("models:/classifier/1", into, uri) == first
-    assert (first / "first").exists()
-    assert list(into.iterdir()) == [first]
 
 
 def test_mlflow_loads_the_version_with_the_code_it_brings(layout: Layout, tmp_path: Path) -> None:
@@ -485,12 +393,41 @@ def test_mlflow_loads_the_version_with_the_code_it_brings(layout: Layout, tmp_pa
     program = (
         "import mlflow.pyfunc, pandas, json\n"
         "model = mlflow.pyfunc.load_model('models:/classifier@challenger')\n"
-        "answers = model.predict(pandas.DataFrame({'text': ['lost', 'x']}))\n"
+        "answers = model.predict(pandas.DataFrame({'text': ['lost', 'x', None]}))\n"
         "import tokensieve; print(json.dumps([answers, tokensieve.__file__]))\n"
     )
-    environment = {"MLFLOW_TRACKING_URI": tracking.tracking_uri(layout, SETTINGS), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {"MLFLOW_TRACKING_URI": tracking_uri(layout, SETTINGS), "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     answers, source = json.loads(done.stdout.splitlines()[-1])
-    assert answers[0] == {"label": "card", "probability": pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5), "uncertain": False}
+    sure = {"label": "card", "probability": pytest.approx(1 / (1 + np.exp(-4)), abs=1e-5), "uncertain": False, "truncated": False}
+    assert answers[0] == sure
     assert answers[1]["probability"] == pytest.approx(0.5)
+    assert answers[2] == {"label": "", "probability": 0.0, "uncertain": True, "truncated": False}
     assert "/model/code/" in source
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "columns"),
+    [((), {"label": "string", "probability": "double"}), ((0.5, 0.5), {"labels": "Array(string)", "probabilities": "Array(double)"})],
+)
+def test_the_signature_names_the_columns_of_the_answers(layout: Layout, thresholds: tuple[float, ...], columns: dict[str, str]) -> None:
+    replace(Manifest.load(layout.onnx), thresholds=thresholds).save(layout.onnx)
+    signature = tracking._signature(Manifest.load(layout.onnx))
+    outputs = {spec.name: str(getattr(spec.type, "name", spec.type)) for spec in signature.outputs}
+    assert outputs == columns | {"uncertain": "boolean", "truncated": "boolean"}
+    (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": ["lost"]})
+    assert list(row) == list(outputs)
+    for absent in _load_pyfunc(str(layout.onnx)).predict({"text": [None, float("nan"), pandas.NA]}):
+        assert list(absent) == list(outputs)
+        assert absent["uncertain"]
+    with pytest.raises(InputError, match="column 'text' holds '5'; give texts"):
+        _load_pyfunc(str(layout.onnx)).predict({"text": ["lost", 5]})
+
+
+def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, load = list[int | None](), Predictor.load
+    monkeypatch.setattr(Predictor, "load", lambda folder, threads: told.append(threads) or load(folder, threads))
+    for value in ("1", "", "4,2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        _load_pyfunc(str(layout.onnx))
+    assert told == [1, None, None]

@@ -85,31 +85,18 @@ def tiny_tokenizer(special: bool = True) -> tokenizers.Tokenizer:
 def tiny_graph(
     embedding: npt.NDArray[np.float32], weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], inputs: int = TensorProto.INT64
 ) -> onnx.ModelProto:
-    """input_ids, attention_mask [batch, length] -> logits [batch, classes]: the masked mean of the rows, times `weight`."""
-    constants = {
-        "embedding": embedding,
-        "weight": weight,
-        "bias": bias,
-        "one": np.float32([1]),
-        "last": np.int64([2]),
-        "words": np.int64([1]),
-    }
+    """input_ids [batch, length] -> logits [batch, classes]: the mean of the rows, times `weight`."""
+    constants = {"embedding": embedding, "weight": weight, "bias": bias}
     nodes = [
         helper.make_node("Gather", ["embedding", "input_ids"], ["rows"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
-        helper.make_node("Mul", ["rows", "column"], ["kept"]),
-        helper.make_node("ReduceSum", ["kept", "words"], ["total"], keepdims=0),
-        helper.make_node("ReduceSum", ["column", "words"], ["count"], keepdims=0),
-        helper.make_node("Max", ["count", "one"], ["divisor"]),
-        helper.make_node("Div", ["total", "divisor"], ["mean"]),
+        helper.make_node("ReduceMean", ["rows"], ["mean"], axes=[1], keepdims=0),
         helper.make_node("MatMul", ["mean", "weight"], ["product"]),
         helper.make_node("Add", ["product", "bias"], ["logits"]),
     ]
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(name, inputs, ["batch", "length"]) for name in ("input_ids", "attention_mask")],
+        [helper.make_tensor_value_info("input_ids", inputs, ["batch", "length"])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias)])],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )

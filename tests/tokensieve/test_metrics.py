@@ -18,6 +18,7 @@ from tokensieve.metrics import (
     fit_threshold,
     fit_thresholds,
     label_f1,
+    lead,
     loss,
     macro_f1,
     per_class,
@@ -232,3 +233,7 @@ def test_certainty_is_that_of_the_label_closest_to_its_threshold_in_odds() -> No
     np.testing.assert_allclose(certainty(expit(logits), thresholds), expit(distance), rtol=1e-9)
     assert certainty(thresholds[None], thresholds) == pytest.approx(0.5)
     assert certainty(np.array([[0.0, 1.0]]), np.array([0.2, 0.7])) == 1.0
+
+
+def test_lead_is_that_of_the_likeliest_over_the_second() -> None:
+    np.testing.assert_allclose(lead(np.array([[0.2, 0.7, 0.1], [0.4, 0.2, 0.4], [1.0, 0.0, 0.0]])), [0.5, 0.0, 1.0])

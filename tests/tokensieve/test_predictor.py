@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 
 import tokensieve
 from tokensieve import predictor as module
+from tokensieve.base import load_tokenizer
 from tokensieve.errors import InputError
+from tokensieve.inputs import tokenized
 from tokensieve.metrics import probabilities
 from tokensieve.predictor import LabelSet, Predictor, cores, groups
 
@@ -71,6 +75,14 @@ def test_both_sides_of_the_threshold_are_met(predictor: Predictor) -> None:
     assert {prediction.uncertain for prediction in predictor.predict(QUESTIONS)} == {True, False}
 
 
+def test_a_label_that_hardly_leads_is_uncertain_however_likely(folder: Path, served: Any) -> None:
+    replace(served.manifest, threshold=0.0, margin=0.5).save(folder)
+    answers = Predictor.load(folder, threads=1).predict(QUESTIONS, top=2)
+    leads = [answer.top[0][1] - answer.top[1][1] for answer in answers]
+    assert [answer.uncertain for answer in answers] == [lead < 0.5 for lead in leads]
+    assert {answer.uncertain for answer in answers} == {True, False}
+
+
 @pytest.mark.parametrize(("top", "length"), [(1, 1), (2, 2), (3, 3), (99, 4)])
 def test_top_is_sorted_and_as_long_as_asked(predictor: Predictor, top: int, length: int) -> None:
     for prediction in predictor.predict(QUESTIONS, top=top):
@@ -102,6 +114,25 @@ def test_any_unicode_gets_an_answer(predictor: Predictor, text: str) -> None:
     (prediction,) = predictor.predict([text])
     assert prediction.label in predictor.manifest.labels
     assert 0 < prediction.probability <= 1
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "qwen2"])
+def test_any_unicode_gets_the_ids_that_training_saw(family: str, tiny_family: Callable[[str], Path], served: Any, tmp_path: Path) -> None:
+    trained = load_tokenizer(tiny_family(family))
+    folder = served.write(tmp_path)
+    shutil.copyfile(tiny_family(family) / "tokenizer.json", folder / "tokenizer.json")
+    served.manifest.save(folder)
+    tokenizer = Predictor.load(folder, threads=1)
+
+    @settings(max_examples=200, deadline=None)
+    @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=4))
+    def check(texts: list[str]) -> None:
+        for encoded, expected in zip(
+            tokenizer.encode(texts), tokenized(trained, texts, served.manifest.max_length) if texts else [], strict=True
+        ):
+            assert encoded.ids == (expected or [0])
+
+    check()
 
 
 def test_half_a_surrogate_pair_is_replaced_and_two_halves_are_joined(predictor: Predictor) -> None:
@@ -196,7 +227,7 @@ def test_labels_and_graph_must_agree(folder: Path, served: Any) -> None:
 
 def test_a_graph_with_other_inputs_is_refused(tmp_path: Path, served: Any) -> None:
     folder = served.write(tmp_path, inputs=onnx.TensorProto.INT32)
-    with pytest.raises(InputError, match=r"maps input_ids tensor\(int32\).* both int64"):
+    with pytest.raises(InputError, match=r"maps input_ids tensor\(int32\).* must map input_ids tensor\(int64\)"):
         Predictor.load(folder, threads=1)
 
 

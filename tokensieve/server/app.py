@@ -206,7 +206,7 @@ class Service:
     workers: int = 0
     threads: int = 1
     batch: int = 512
-    interval: float = 5.0  # seconds between two looks for a newer model
+    interval: float = 0.0  # seconds between two looks for a newer model; 0: as the source says
     certificate: str | None = None
     private_key: str | None = None
 

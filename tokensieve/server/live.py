@@ -25,6 +25,10 @@ PATIENCE = 60.0  # seconds between two tries of a model that failed, at most
 class Source(Protocol):
     """Where models come from, by version."""
 
+    @property
+    def interval(self) -> float:
+        """Seconds to wait between two looks at the version."""
+
     def version(self) -> str:
         """The version to serve now. Raises InputError: there is none, or the source gives no answer."""
 
@@ -37,6 +41,7 @@ class Folder:
     """A served folder that an export replaces; its version is that of its manifest, which holds the hashes of all files."""
 
     path: Path
+    interval: float = 2.0
 
     def version(self) -> str:
         try:
@@ -90,13 +95,13 @@ class Live:
         self.trouble = None
         return True
 
-    def follow(self, interval: float) -> threading.Thread:
-        """Check every `interval` seconds, on a thread of its own, until `stop`."""
+    def follow(self, interval: float = 0.0) -> threading.Thread:
+        """Check every `interval` seconds (0: as the source says), on a thread of its own, until `stop`."""
 
         def watch() -> None:
-            wait = interval
+            wait = every = interval or self._source.interval
             while not self._stopped.wait(wait):
-                wait = interval if self.check() else max(interval, min(PATIENCE, wait * 2))
+                wait = every if self.check() else max(every, min(PATIENCE, wait * 2))
 
         thread = threading.Thread(target=watch, name="follow", daemon=True)
         thread.start()

@@ -1,4 +1,4 @@
-"""What deploy/ names exists: entry points, and the parameters that they take."""
+"""What deploy/prefect.yaml names exists: entry points, and the parameters that they take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
 
 

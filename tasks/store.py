@@ -1,0 +1,89 @@
+"""Where an MLflow registry is, what it can be asked, and the error that it gives no answer. MLflow itself is not imported."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tokensieve.errors import InputError, excerpt
+from tokensieve.layout import Layout
+from tokensieve.settings import Settings
+
+SQLITE = "sqlite:///"
+SERVED = "data/onnx"  # where a registered model keeps the served folder: MLflow names it after layout.onnx
+REMEDY = "start it, or set register.uri or MLFLOW_TRACKING_URI"
+
+
+class RegistryError(InputError, ConnectionError):
+    """The registry cannot be reached: its address is wrong, which a person mends, or it is down, which may pass."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version: the run that made it (empty: none did), where its model lies, and when it was registered, in ms."""
+
+    run_id: str
+    location: str
+    created: int
+
+    @property
+    def mark(self) -> str:
+        """Eight characters that tell it from a version of the same name and number in a registry made anew."""
+        return self.run_id[:8] or hashlib.sha256(f"{self.location} {self.created}".encode()).hexdigest()[:8]
+
+
+class Store(Protocol):
+    """What a registry is asked. Every call raises RegistryError where it gives no answer."""
+
+    def models(self) -> list[str]:
+        """The names of all models."""
+
+    def aliases(self, name: str) -> dict[str, str] | None:
+        """The version of each alias; None: no such model."""
+
+    def versions(self, name: str) -> list[str]:
+        """The numbers of all versions."""
+
+    def version(self, name: str, number: str) -> ModelVersion | None:
+        """One version; None: there is none of that number."""
+
+
+def tracking_uri(layout: Layout, settings: Settings) -> str:
+    """Where MLflow keeps runs and models: MLFLOW_TRACKING_URI, else `register.uri`; relative SQLite paths start at the project.
+
+    Raises:
+        InputError: neither a database nor a server.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.register.uri
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{layout.root.resolve() / uri.removeprefix(SQLITE)}"
+    if not re.match(r"(https?|postgresql|mysql|mssql)\b", uri):
+        shown = excerpt(without_password(uri))
+        raise InputError(f"register.uri or MLFLOW_TRACKING_URI is {shown}; allowed: sqlite:///FILE, postgresql://... or http(s)://...")
+    return uri
+
+
+def check_database(uri: str) -> None:
+    """Raises InputError: `uri` is an SQLite file that is not there. MLflow would make it, which takes seconds and hides a wrong path."""
+    if not exists(uri):
+        raise InputError(f"{uri} does not exist; register a model first, or set register.uri or MLFLOW_TRACKING_URI")
+
+
+def exists(uri: str) -> bool:
+    """Whether the SQLite file is there; of any other address, True."""
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+
+
+def no_answer(uri: str, reason: object) -> RegistryError:
+    """The error to raise where the registry at `uri` fails for `reason`; it shows no password."""
+    first = excerpt(str(reason).strip().partition("\n")[0], 400)
+    return RegistryError(without_password(f"MLflow at {uri} gives no answer: {first}; {REMEDY}"))
+
+
+def without_password(text: str) -> str:
+    """`text` with the credentials of every address in it taken out."""
+    return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"//\S*@", "//", text))

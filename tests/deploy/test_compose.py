@@ -1,0 +1,101 @@
+"""The compose file: read by Docker Compose where that is installed, which needs no engine, and held to what it promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+TEXT = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+
+
+def variables() -> dict[str, str]:
+    """The names and values of .env.example."""
+    lines = (DEPLOY / ".env.example").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def configured(environment: Path) -> subprocess.CompletedProcess[str]:
+    """What `docker compose config` says of the file; skips where it is not installed."""
+    if shutil.which("docker-compose"):
+        command = ["docker-compose"]
+    elif shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+        command = ["docker", "compose"]
+    else:
+        pytest.skip("Docker Compose is not installed")
+    # What the shell has set would go before the file.
+    inherited = {name: value for name, value in os.environ.items() if name not in variables()}
+    command += ["--file", str(DEPLOY / "compose.yaml"), "--env-file", str(environment), "config", "--format", "json"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=inherited)
+
+
+def test_compose_reads_it(tmp_path: Path) -> None:
+    filled = tmp_path / ".env"
+    filled.write_text("".join(f"{name}=secret1\n" for name in variables()), encoding="utf-8")
+    read = configured(filled)
+    services = json.loads(read.stdout)["services"]
+    assert services.keys() == SERVICES.keys()
+    assert services["server"]["environment"]["TOKENSIEVE_API_KEY"] == "secret1"
+    # Compose itself would put $name there.
+    assert '"$$name"' in services["worker"]["command"][2]
+
+
+def test_compose_refuses_an_empty_password(tmp_path: Path) -> None:
+    read = configured(DEPLOY / ".env.example")
+    assert read.stdout == ""
+    assert "set it in deploy/.env" in read.stderr
+
+
+def test_every_variable_is_in_the_example_and_every_secret_is_a_variable() -> None:
+    assert set(re.findall(r"(?<!\$)\$\{(\w+)", TEXT)) == set(variables())
+    assert set(variables().values()) == {""}
+    for password in re.findall(r"//postgres:([^@]*)@", TEXT):
+        assert password == "${POSTGRES_PASSWORD}"
+
+
+def test_nothing_is_published_beyond_this_machine() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert "ports" not in SERVICES["postgres"]
+
+
+def test_services_wait_for_those_that_can_say_they_are_healthy() -> None:
+    for name, service in SERVICES.items():
+        assert service["restart"] == "unless-stopped"
+        for other, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}
+            assert "healthcheck" in SERVICES[other], f"{name} waits for {other}"
+    for name in ("mlflow", "prefect"):
+        _, _, _, program = SERVICES[name]["healthcheck"]["test"]
+        compile(program, name, "exec")
+
+
+def test_what_is_built_or_mounted_exists() -> None:
+    targets = re.findall(r"^FROM \S+ AS (\w+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    for service in SERVICES.values():
+        if "build" in service:
+            assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).exists()
+            assert service["build"]["target"] in targets
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in yaml.safe_load(TEXT)["volumes"]
+    deployments = yaml.safe_load((DEPLOY / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    (names,) = re.findall(r"for name in (.*); do", SERVICES["worker"]["command"][2])
+    assert names.split() == [deployment["name"] for deployment in deployments]
+
+
+def test_the_servers_container_cannot_change_itself() -> None:
+    server = SERVICES["server"]
+    assert server["read_only"]
+    assert server["cap_drop"] == ["ALL"]
+    assert server["security_opt"] == ["no-new-privileges:true"]

@@ -1,0 +1,83 @@
+"""The Dockerfile: read by hadolint where that is installed, and held to what it promises. No image is built."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+
+
+def stages() -> dict[str, list[tuple[str, str]]]:
+    """The instructions of each stage: the word and what follows it, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(encoding="utf-8"), flags=re.MULTILINE).replace("\\\n", " ")
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in filter(None, text.splitlines()):
+        word, rest = line.split(maxsplit=1)
+        if word == "FROM":
+            found[rest.split()[-1]] = []
+        elif found:
+            found[list(found)[-1]].append((word, rest))
+    return found
+
+
+def last(stage: str, word: str) -> str:
+    return [rest for found, rest in stages()[stage] if found == word][-1]
+
+
+def test_hadolint_finds_nothing() -> None:
+    if not shutil.which("hadolint"):
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run(["hadolint", "--failure-threshold", "style", str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_default_image_is_the_server_with_its_own_extra_alone() -> None:
+    assert list(stages())[-1] == "serve"
+    installed = [rest for word, rest in stages()["serve"] if word == "RUN" and "pip install" in rest]
+    assert len(installed) == 1
+    assert '"tokensieve[serve] @ file://' in installed[0]
+    assert "--constraint" in installed[0]
+
+
+@pytest.mark.parametrize("stage", ["serve", "pipeline", "mlflow"])
+def test_no_image_runs_as_root(stage: str) -> None:
+    # A number: Kubernetes cannot tell from a name that it is not root.
+    assert last(stage, "USER") == "10001"
+    assert "useradd --uid 10001" in last(stage, "RUN")
+
+
+def test_the_health_check_is_a_program_that_asks_the_server() -> None:
+    _, command = last("serve", "HEALTHCHECK").split(" CMD ")
+    python, option, program = json.loads(command)
+    assert (python, option) == ("python", "-c")
+    compile(program, "HEALTHCHECK", "exec")
+    assert f":{last('serve', 'EXPOSE')}/ready" in program
+
+
+def test_the_entry_point_is_a_command_that_is_there() -> None:
+    from flows.cli import _parser
+
+    entry, default = json.loads(last("serve", "ENTRYPOINT")), json.loads(last("serve", "CMD"))
+    assert entry[0] == "tokensieve"
+    options = _parser().parse_args([*entry[1:], *default])
+    assert (options.host, options.port, options.model) == ("0.0.0.0", int(last("serve", "EXPOSE")), "/model")
+
+
+def test_what_is_copied_exists_and_is_not_ignored() -> None:
+    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")}
+    copied = {
+        source
+        for found in stages().values()
+        for word, rest in found
+        if word == "COPY" and "--from" not in rest
+        for source in rest.split()[:-1]
+    }
+    assert {"pyproject.toml", "tokensieve", "flows"} <= copied <= taken
+    assert all((ROOT / name).exists() for name in taken)

@@ -1,0 +1,107 @@
+"""The manifests: validated against Kubernetes' own schemas, and held to what they promise. Nothing is applied."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FOLDER = DEPLOY / "kubernetes"
+MANIFESTS: dict[str, dict[str, Any]] = {
+    tree["kind"]: tree
+    for tree in (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yaml")))
+    if tree["kind"] != "Kustomization"
+}
+POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
+(SERVER,) = POD["containers"]
+
+
+@pytest.mark.parametrize("kind", MANIFESTS)
+def test_a_manifest_is_one_of_its_kind(kind: str) -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    # No field may be of one release alone.
+    for version in ("1.29", "1.37"):
+        kubernetes_validate.validate(MANIFESTS[kind], version, strict=True)
+
+
+def test_the_schemas_refuse_a_field_that_is_not_there() -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    wrong = json.loads(json.dumps(MANIFESTS["Deployment"]))
+    wrong["spec"]["template"]["spec"]["readOnlyRootFilesystem"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.33", strict=True)
+
+
+def test_kustomize_builds_all_of_them() -> None:
+    listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
+    assert sorted(listed) == sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    done = subprocess.run(["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, check=True)
+    assert {tree["kind"] for tree in yaml.safe_load_all(done.stdout)} == set(MANIFESTS)
+
+
+def test_the_pod_may_do_nothing_that_it_does_not_need() -> None:
+    assert POD["automountServiceAccountToken"] is False
+    assert POD["securityContext"]["runAsNonRoot"]
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert SERVER["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert SERVER["resources"].keys() == {"requests", "limits"}
+
+
+def test_what_the_image_writes_to_is_a_volume() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    mounts = {mount["mountPath"]: mount["name"] for mount in SERVER["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in POD["volumes"]}
+    assert dockerfile.split("WORKDIR ")[-1].splitlines()[0] in mounts
+    assert set(mounts.values()) == set(volumes)
+    for path in ("/var/lib/tokensieve", "/tmp"):
+        assert "sizeLimit" in volumes[mounts[path]]["emptyDir"]
+    assert str(POD["securityContext"]["runAsUser"]) == dockerfile.split("USER ")[-1].splitlines()[0]
+
+
+def test_the_api_key_is_a_file_of_a_secret() -> None:
+    path = Path(SERVER["args"][SERVER["args"].index("--api-key-file") + 1])
+    (mount,) = (mount for mount in SERVER["volumeMounts"] if mount["mountPath"] == str(path.parent))
+    (volume,) = (volume for volume in POD["volumes"] if volume["name"] == mount["name"])
+    assert volume["secret"]["secretName"] == "tokensieve"
+    assert path.name == "api-key"  # as the kustomization says to make it
+    assert f"--from-literal={path.name}=" in (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
+
+
+def test_probes_and_selectors_meet() -> None:
+    (port,) = SERVER["ports"]
+    probes = {name: SERVER[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
+    assert {name: probe["path"] for name, probe in probes.items()} == {"startup": "/ready", "readiness": "/ready", "liveness": "/health"}
+    assert {probe["port"] for probe in probes.values()} == {port["name"]}
+    template = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]
+    assert template["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+    labels = template["labels"]
+    selectors = [
+        MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"],
+        MANIFESTS["Service"]["spec"]["selector"],
+        MANIFESTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        MANIFESTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ]
+    assert all(selector == labels for selector in selectors)
+    assert MANIFESTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == MANIFESTS["Deployment"]["metadata"]["name"]
+
+
+def test_the_inference_service_is_one_of_tritons() -> None:
+    """KServe's own schema is not at hand: what is looked at is that nobody changes it unawares."""
+    tree = yaml.safe_load((DEPLOY / "triton" / "inferenceservice.yaml").read_text(encoding="utf-8"))
+    assert (tree["apiVersion"], tree["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    model = tree["spec"]["predictor"]["model"]
+    assert model["modelFormat"] == {"name": "triton"}
+    assert model["protocolVersion"] == "v2"
+    assert model["storageUri"].startswith("pvc://")

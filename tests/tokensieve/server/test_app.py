@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tokensieve
+from tokensieve.predictor import Predictor
+from tokensieve.server.app import Limits, app
+from tokensieve.server.batcher import Batcher
+from tokensieve.server.journal import Journal
+from tokensieve.server.live import Folder, Live
+from tokensieve.server.meters import Meters
+from tokensieve.server.schema import Facts, Many, ManySets, One, OneSet
+
+ROOT = Path(tokensieve.__file__).parents[1]
+HASH = "0123456789abcdef0123456789abcdef"
+LIMITS = Limits(texts=3, characters=40, body=2000)
+POST = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def live(served: Any) -> Live:
+    return Live(Folder(served.folder), 1)
+
+
+@pytest.fixture(scope="module")
+def predictor(live: Live) -> Predictor:
+    return live.current.predictor
+
+
+@contextmanager
+def serving(live: Live, limits: Limits = LIMITS, **rest: Any) -> Iterator[TestClient]:
+    """A client of the service. A failure inside it must show as a status, as it would to a user."""
+    meters = Meters()
+    batcher = Batcher(2, 64, limits.queue, meters.batches.observe)
+    try:
+        with TestClient(app(live, batcher, meters, limits, **rest), raise_server_exceptions=False) as client:
+            yield client
+    finally:
+        batcher.close()
+
+
+@pytest.fixture(scope="module")
+def client(live: Live) -> Iterator[TestClient]:
+    with serving(live) as client:
+        yield client
+
+
+def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, live: Live) -> None:
+    answer = client.post("/predict", json={"text": "I lost my card", "top": 2})
+    (expected,) = predictor.predict(["I lost my card"])
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "label": expected.label,
+        "probability": expected.probability,
+        "uncertain": expected.uncertain,
+        "truncated": False,
+        "top": [{"label": label, "probability": probability} for label, probability in expected.top[:2]],
+        "version": live.current.version,
+        "data_hash": HASH,
+    }
+    One.model_validate(answer.json(), strict=True, extra="forbid")
+
+
+def test_many_texts_get_answers_in_order(client: TestClient, predictor: Predictor, live: Live) -> None:
+    texts = ["größe", "what is my balance for my card please?", ""]
+    answer = client.post("/predict", json={"texts": texts}).json()
+    assert answer["data_hash"] == HASH
+    assert [item["probability"] for item in answer["predictions"]] == pytest.approx([item.probability for item in predictor.predict(texts)])
+    assert len(answer["predictions"][0]["top"]) == 3
+    assert client.post("/predict", json={"texts": ["i"]}).json()["predictions"][0]["label"]
+    Many.model_validate(answer, strict=True, extra="forbid")
+    assert client.post("/predict", json={"texts": []}).json() == {"predictions": [], "version": live.current.version, "data_hash": HASH}
+
+
+def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Path) -> None:
+    several = Live(Folder(served.write_several(tmp_path)), 1)
+    texts = ["I lost my card", "what is my balance?", "send money"]
+    with serving(several) as client:
+        many = client.post("/predict", json={"texts": texts, "top": 1}).json()
+        one = client.post("/predict", json={"text": texts[0], "top": 1}).json()
+        assert client.get("/model").json()["several"]
+    ManySets.model_validate(many, strict=True, extra="forbid")
+    OneSet.model_validate(one, strict=True, extra="forbid")
+    assert one == many["predictions"][0] | {"version": several.current.version, "data_hash": HASH}
+    for answer, found in zip(many["predictions"], several.current.predictor.predict(texts, top=1), strict=True):
+        assert [item["label"] for item in answer["labels"]] == [label for label, _ in found.labels]
+        assert [item["probability"] for item in answer["labels"]] == pytest.approx([chance for _, chance in found.labels])
+        assert (answer["uncertain"], answer["truncated"], len(answer["top"])) == (found.uncertain, False, 1)
+
+
+def test_uncertain_and_truncated_reach_the_caller(client: TestClient, predictor: Predictor) -> None:
+    texts = ["i", "größe", "i i i i i i i i i i i i i"]
+    answer = client.post("/predict", json={"texts": texts}).json()["predictions"]
+    assert [item["uncertain"] for item in answer] == [item["probability"] < 0.8 for item in answer]
+    assert [item["truncated"] for item in answer] == [False, False, True]
+
+
+def test_what_answers_is_told(client: TestClient, live: Live, served: Any) -> None:
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").json() == {"status": "ready", "version": live.current.version, "trouble": None}
+    facts = client.get("/model").json()
+    Facts.model_validate(facts, strict=True, extra="forbid")
+    assert (facts["labels"], facts["data_hash"], facts["several"]) == (list(served.manifest.labels), HASH, False)
+    assert facts["files"] == dict(live.current.predictor.manifest.files)
+
+
+def test_what_happens_is_counted(live: Live) -> None:
+    with serving(live) as client:
+        client.post("/predict", json={"texts": ["I lost my card", "i i i i i i i i i i i i i"]})
+        client.post("/predict", json={"text": 5})
+        metrics = client.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain; version=")
+    lines = metrics.text.splitlines()
+    for line in (
+        'tokensieve_requests_total{status="200"} 1.0',
+        'tokensieve_requests_total{status="422"} 1.0',
+        "tokensieve_request_seconds_count 2.0",
+        "tokensieve_batch_texts_sum 2.0",
+        "tokensieve_confidence_count 2.0",
+        "tokensieve_truncated_total 1.0",
+        "tokensieve_queue_texts 0.0",
+        f'tokensieve_model{{data_hash="{HASH}",version="{live.current.version}"}} 1.0',
+    ):
+        assert line in lines, line
+    assert sum(float(line.split()[-1]) for line in lines if line.startswith("tokensieve_labels_total{")) == 2
+    assert "lost" not in metrics.text.replace("card_lost", "")
+
+
+def test_with_a_key_only_probes_need_none(live: Live) -> None:
+    with serving(live, key="sesame") as client:
+        for headers in (
+            {},
+            {"Authorization": "Bearer sesam"},
+            {"Authorization": "sesame"},
+            {"Authorization": "Bearer s\u00e9same".encode()},
+        ):
+            refusal = client.post("/predict", json={"text": "card"}, headers=headers)
+            assert (refusal.status_code, refusal.headers["www-authenticate"]) == (401, "Bearer")
+            assert refusal.json() == {"detail": "send the API key as Authorization: Bearer KEY"}
+        assert client.post("/predict", json={"text": "card"}, headers={"Authorization": "Bearer sesame"}).status_code == 200
+        for path, status in (("/health", 200), ("/ready", 200), ("/metrics", 401), ("/model", 401), ("/openapi.json", 401)):
+            assert client.get(path).status_code == status, path
+
+
+def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
+    blocked = threading.Event()
+    with serving(live, Limits(queue=2)) as client, pytest.MonkeyPatch.context() as patched:
+        run = live.current.predictor.run
+        patched.setattr(live.current.predictor, "run", lambda ids: blocked.wait(20) and run(ids))
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(8)]
+            deadline = time.monotonic() + 10
+            while sum(request.done() for request in waiting) < 4 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            blocked.set()
+            answers = [request.result() for request in waiting]
+    # Two are computed by the two workers, two wait.
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert len(refused) == 4
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert all(answer.headers["retry-after"] == "1" and "wait already" in answer.json()["detail"] for answer in refused)
+
+
+def test_an_answer_that_takes_too_long_is_given_up(live: Live) -> None:
+    done = threading.Event()
+    with serving(live, Limits(seconds=0.2)) as client, pytest.MonkeyPatch.context() as patched:
+        run = live.current.predictor.run
+        patched.setattr(live.current.predictor, "run", lambda ids: done.wait(20) and run(ids))
+        late = client.post("/predict", json={"text": "card"})
+        done.set()
+    assert (late.status_code, late.headers["retry-after"]) == (503, "5")
+    assert late.json()["detail"].startswith("no answer within 0.2 s")
+
+
+def test_texts_are_kept_only_where_that_is_asked_for(live: Live, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "texts.jsonl")
+    with serving(live, journal=journal) as client:
+        said = client.post("/predict", json={"texts": ["I lost my card", "gr\u00f6\u00dfe\n"]}).json()["predictions"]
+        client.post("/predict", json={"text": "card", "top": 0})
+    journal.close()
+    kept = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["text"] for line in kept] == ["I lost my card", "gr\u00f6\u00dfe\n"]
+    for line, answer in zip(kept, said, strict=True):
+        assert {key: line[key] for key in ("label", "probability", "uncertain")} == {
+            key: answer[key] for key in ("label", "probability", "uncertain")
+        }
+        assert line["version"] == live.current.version
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{}", 422, "give either text"),
+        (b'{"text": "a", "texts": ["b"]}', 422, "give either text"),
+        (b'{"text": null}', 422, "give either text"),
+        (b'{"text": 5}', 422, "text: Input should be a valid string"),
+        (b'{"text": ["a"]}', 422, "text: Input should be a valid string"),
+        (b'{"texts": "a"}', 422, "texts: Input should be a valid array"),
+        (b'{"texts": ["a", null]}', 422, "texts[1]: Input should be a valid string"),
+        (b'{"text": "a", "top": 0}', 422, "top: Input should be greater than or equal to 1"),
+        (b'{"text": "a", "top": "3"}', 422, "top: Input should be a valid integer"),
+        (b'{"text": "a", "top": true}', 422, "top: Input should be a valid integer"),
+        (b'{"txt": "a"}', 422, "txt: Extra inputs are not permitted"),
+        (b'{"\\ud800": "a"}', 422, "not JSON"),
+        (b'{"text": "card \\ud800"}', 422, "not JSON: "),
+        (b'{"texts": ["a", "\\udfff"]}', 422, "not JSON: "),
+        (b"", 422, "not JSON"),
+        (b"[]", 422, "send a JSON object"),
+        (b'"text"', 422, "send a JSON object"),
+        (b"null", 422, "send a JSON object"),
+        (b'{"text": "a"', 422, "not JSON: EOF while parsing an object at line 1 column 12"),
+        (b"text=a", 422, "not JSON"),
+        (b'{"text": "\xff"}', 422, "not JSON: invalid unicode"),
+        (b"[" * 1900, 422, "not JSON: recursion"),
+        (b'{"text": ' + b"9" * 1900 + b"}", 422, "text: Input should be a valid string"),
+        (b'{"texts": ["a", "b", "c", "d"]}', 422, "texts holds 4 texts, allowed: 3"),
+        (b'{"text": "%s"}' % (b"a" * 41), 422, "text has 41 characters, allowed: 40"),
+        (b'{"texts": ["a", "%s"]}' % (b"a" * 41), 422, "texts[1] has 41 characters, allowed: 40"),
+        (b'{"text": "%s"}' % (b"a" * 2000), 413, "larger than 2000 bytes"),
+    ],
+)
+def test_a_bad_request_is_refused_with_a_reason(client: TestClient, body: bytes, status: int, words: str) -> None:
+    answer = client.post("/predict", content=body, headers=POST)
+    assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
+
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.sampled_from(["text", "texts", "top"]), inner, max_size=3),
+    max_leaves=6,
+)
+QUERY = st.fixed_dictionaries({}, optional={"text": TEXT | JSON, "texts": st.lists(TEXT) | JSON, "top": st.integers() | JSON})
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=60) | (JSON | QUERY).map(lambda value: json.dumps(value).encode()))
+def test_no_body_makes_the_service_fail(client: TestClient, body: bytes) -> None:
+    answer = client.post("/predict", content=body, headers=POST)
+    assert answer.status_code in (200, 413, 422), answer.text
+    assert answer.status_code == 200 or isinstance(answer.json()["detail"], str)
+
+
+def test_the_description_shows_refusals_as_they_are(client: TestClient) -> None:
+    responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
+    assert {responses[status]["content"]["application/json"]["schema"]["$ref"] for status in ("408", "413", "415", "422", "503")} == {
+        "#/components/schemas/Refusal"
+    }
+
+
+def test_a_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
+    chunks = (b"a" * 500 for _ in range(100))
+    answer = client.post("/predict", content=chunks, headers=POST)
+    assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 2000 bytes; send fewer texts a request")
+
+
+def test_another_content_type_path_or_method_is_refused(client: TestClient) -> None:
+    assert client.post("/predict", content=b'{"text": "a"}', headers={"Content-Type": "text/plain"}).status_code == 415
+    assert client.get("/predict").status_code == 405
+    assert client.get("/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("text", ["\0", "", "\ufeff", "😀", "<b>card</b>", "\x7f\x1b[2J", "e\u0301" * 20, "\U0010ffff"])
+def test_odd_but_valid_text_is_answered(client: TestClient, text: str) -> None:
+    assert client.post("/predict", json={"text": text}).status_code == 200
+
+
+def test_no_text_is_logged_or_sent_back(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for body in ({"text": "sesame"}, {"text": "sesame", "top": 0}, {"texts": ["sesame", 1]}, {"text": {"sesame": 1}}):
+        assert "sesame" not in client.post("/predict", json=body).text
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith("httpx")]
+    assert not any("sesame" in message for message in ours)
+
+
+def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = f"import sys; from flows.cli import main; sys.exit(main(['serve', '--model', {str(served.folder)!r}, '--port', '{port}']))"
+    address = f"http://127.0.0.1:{port}"
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        assert wait_for(f"{address}/health", process)["status"] == "ok"
+        assert call(f"{address}/predict", b'{"text": "sesame card"}')["data_hash"] == HASH
+        for path, body, status in (("/predict", b'{"text": "sesame \\ud800"}', 422), ("/predict?text=sesame", None, 405)):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                call(f"{address}{path}", body)
+            with caught.value as refusal:
+                assert refusal.code == status
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Uvicorn running" in log.read_text(encoding="utf-8")
+    assert "sesame" not in log.read_text(encoding="utf-8")
+
+
+def test_serving_imports_no_training_or_orchestration() -> None:
+    heavy = ("torch", "transformers", "mlflow", "prefect", "pandas", "onnx")
+    code = f"import sys, tokensieve.server.app; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def call(address: str, body: bytes | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(address, data=body, headers=POST)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return dict(json.load(answer))
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            return call(address)
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise AssertionError(f"no answer from {address}; the process returned {process.poll()}")

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokensieve.server.batcher import LARGE_EVERY, Batcher, Full
+
+CLASSES = 3
+
+
+class Model:
+    """Logits that name their text: its first token and its length. It remembers its runs, and can be held up."""
+
+    def __init__(self) -> None:
+        self.manifest = SimpleNamespace(labels=("a", "b", "c"))
+        self.runs: list[list[list[int]]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.busy = threading.Semaphore(0)
+
+    def run(self, ids: list[list[int]]) -> Any:
+        self.busy.release()
+        assert self.open.wait(20)
+        self.runs.append(ids)
+        if ids[0][0] == -1:
+            raise ValueError("no such token")
+        return np.array([[text[0], len(text), 0] for text in ids], dtype=np.float32)
+
+
+@pytest.fixture
+def batcher() -> Iterator[Callable[..., Batcher]]:
+    made: list[Batcher] = []
+
+    def make(workers: int = 1, budget: int = 12, queue: int = 100) -> Batcher:
+        made.append(Batcher(workers, budget, queue))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def texts(*lengths: int, first: int = 0) -> list[list[int]]:
+    return [[first + i] + [0] * (length - 1) for i, length in enumerate(lengths)]
+
+
+async def held(batcher: Batcher, model: Model) -> asyncio.Task[Any]:
+    """A request that keeps the one worker busy until the model opens."""
+    model.open.clear()
+    task = asyncio.create_task(batcher.compute(model, texts(1), len))  # type: ignore[arg-type]
+    await asyncio.to_thread(model.busy.acquire)
+    return task
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    requests=st.lists(st.lists(st.integers(1, 8), max_size=6), min_size=1, max_size=8),
+    workers=st.integers(1, 3),
+    budget=st.integers(1, 20),
+)
+def test_every_request_gets_the_logits_of_its_texts_in_order(requests: list[list[int]], workers: int, budget: int) -> None:
+    batcher, model = Batcher(workers, budget, 1000), Model()
+
+    async def all_of_them() -> list[Any]:
+        asked = (batcher.compute(model, texts(*lengths, first=100 * i), np.copy) for i, lengths in enumerate(requests))  # type: ignore[arg-type]
+        return await asyncio.gather(*asked)
+
+    try:
+        found = asyncio.run(all_of_them())
+    finally:
+        batcher.close()
+    for i, (lengths, logits) in enumerate(zip(requests, found, strict=True)):
+        expected = np.array([[100 * i + k, length, 0] for k, length in enumerate(lengths)], dtype=np.float32).reshape(-1, CLASSES)
+        np.testing.assert_array_equal(logits, expected)
+    for run in model.runs:
+        assert len({len(text) for text in run}) == 1
+        assert sum(map(len, run)) <= budget or len(run) == 1
+    assert batcher.waiting == 0
+
+
+def test_texts_that_wait_are_computed_together_by_length(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(), Model()
+
+    async def main() -> None:
+        first = await held(one, model)
+        rest = [asyncio.create_task(one.compute(model, texts(n), len)) for n in (4, 5, 4, 4, 4, 5)]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        model.open.set()
+        await asyncio.gather(first, *rest)
+
+    asyncio.run(main())
+    # Three of four tokens fit a budget of twelve; the fourth goes behind those of five.
+    assert [(len(run), len(run[0])) for run in model.runs] == [(1, 1), (3, 4), (2, 5), (1, 4)]
+
+
+def test_a_large_request_gets_its_turn_and_does_not_hold_up_small_ones(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(), Model()
+
+    async def main() -> None:
+        first = await held(one, model)
+        large = asyncio.create_task(one.compute(model, texts(7, 8, 9), len))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        small = [asyncio.create_task(one.compute(model, texts(n), len)) for n in range(1, 7)]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        model.open.set()
+        await asyncio.gather(first, large, *small)
+
+    asyncio.run(main())
+    lengths = [len(run[0]) for run in model.runs][1:]
+    assert [n for n in lengths if n < 7] == [1, 2, 3, 4, 5, 6]
+    assert [n for n in lengths if n >= 7] == [7, 8, 9]
+    assert lengths.index(7) == LARGE_EVERY - 2
+
+
+def test_more_than_may_wait_are_refused_and_the_others_answered(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(queue=3), Model()
+
+    async def main() -> None:
+        first = await held(one, model)
+        # Alone, a request may wait however large it is.
+        waiting = asyncio.create_task(one.compute(model, texts(2, 2, 2, 2), len))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        with pytest.raises(Full):
+            await one.compute(model, texts(1), len)  # type: ignore[arg-type]
+        model.open.set()
+        assert (await first, await waiting) == (1, 4)
+
+    asyncio.run(main())
+
+
+def test_a_failure_reaches_only_those_it_concerns(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(budget=1), Model()
+
+    def broken(_: Any) -> None:
+        raise KeyError("finish")
+
+    async def main() -> list[Any]:
+        asked = [one.compute(model, ids, len) for ids in (texts(2), [[-1, 0, 0]], texts(4))]  # type: ignore[arg-type]
+        return await asyncio.gather(*asked, one.compute(model, texts(1), broken), return_exceptions=True)  # type: ignore[arg-type]
+
+    first, failed, third, unfinished = asyncio.run(main())
+    assert (first, third) == (1, 1)
+    assert isinstance(failed, ValueError)
+    assert isinstance(unfinished, KeyError)
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(), Model()
+
+    async def main() -> None:
+        first = await held(one, model)
+        given_up = asyncio.create_task(one.compute(model, texts(9), len))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.sleep(0)
+        model.open.set()
+        await first
+        await one.compute(model, texts(3), len)  # type: ignore[arg-type]
+
+    asyncio.run(main())
+    assert [len(run[0]) for run in model.runs] == [1, 3]
+
+
+def test_two_workers_compute_at_the_same_time(batcher: Callable[..., Batcher]) -> None:
+    two, model = batcher(workers=2), Model()
+
+    async def main() -> None:
+        model.open.clear()
+        asked = [asyncio.create_task(two.compute(model, texts(n), len)) for n in (1, 2)]  # type: ignore[arg-type]
+        for _ in range(2):
+            assert await asyncio.to_thread(model.busy.acquire, timeout=10)
+        model.open.set()
+        await asyncio.gather(*asked)
+
+    asyncio.run(main())

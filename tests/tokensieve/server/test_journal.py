@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tokensieve.dataset import read_examples
+from tokensieve.errors import InputError
+from tokensieve.predictor import LabelSet, Prediction
+from tokensieve.server.journal import Journal
+
+ONE = Prediction("card", 0.75, True, False, (("card", 0.75), ("cash", 0.25)))
+SET = LabelSet((("a", 0.9), ("b", 0.8)), False, False, (("a", 0.9),))
+
+
+def test_what_is_kept_can_be_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    for texts, answers in ((["größe\n\0", "<b>"], [ONE, ONE]), (["two"], [SET])):
+        journal = Journal(path)
+        journal.write(texts, list(answers), "7")
+        journal.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [(line["text"], line["label"], line["probability"], line["uncertain"], line["version"]) for line in lines] == [
+        ("größe\n\0", "card", 0.75, True, "7"),
+        ("<b>", "card", 0.75, True, "7"),
+        ("two", "a|b", 0.9, False, "7"),
+    ]
+    assert read_examples(path).labels == ["card", "card", "a|b"]
+
+
+def test_a_line_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "texts.jsonl")
+    journal.write(["card"], [ONE], "7")
+    assert (tmp_path / "texts.jsonl").read_text(encoding="utf-8").count("\n") == 1
+    journal.close()
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(tmp_path / "nowhere" / "texts.jsonl")

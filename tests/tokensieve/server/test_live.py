@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokensieve.errors import InputError
+from tokensieve.server.live import Folder, Live
+
+
+@dataclass
+class Shelf:
+    """Served folders by version, of which one is wanted."""
+
+    folders: dict[str, Path]
+    wanted: str = "1"
+    fetched: list[str] = field(default_factory=list)
+    interval: float = 0.01
+
+    def version(self) -> str:
+        if not self.wanted:
+            raise InputError("the alias is gone")
+        return self.wanted
+
+    def fetch(self, version: str) -> Path:
+        self.fetched.append(version)
+        return self.folders[version]
+
+
+@pytest.fixture
+def shelf(served: Any, tmp_path: Path) -> Shelf:
+    folders = {}
+    for version in ("1", "2"):
+        folders[version] = served.write(tmp_path / version)
+        replace(served.manifest, data_hash=f"data-{version}").save(folders[version])
+    return Shelf(folders)
+
+
+def answers(live: Live) -> str:
+    live.current.predictor.predict(["I lost my card"])
+    return live.current.predictor.manifest.data_hash
+
+
+def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    assert (live.current.version, answers(live)) == ("1", "data-1")
+    assert live.check()
+    shelf.wanted = "2"
+    assert live.check()
+    assert live.check()
+    assert (live.current.version, answers(live), live.trouble) == ("2", "data-2", None)
+    assert shelf.fetched == ["1", "2"]
+    assert live.swaps == {"taken": 1, "refused": 0}
+
+
+def corrupt(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
+
+
+def half(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def unlisted(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [(corrupt, "SHA-256"), (half, "missing"), (unlisted, "not JSON"), (shutil.rmtree, "no manifest")]
+)
+def test_a_broken_version_leaves_the_one_before_and_is_named_once(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture, damage: Any, words: str, served: Any
+) -> None:
+    live = Live(shelf, 1)
+    damage(shelf.folders["2"])
+    shelf.wanted = "2"
+    with caplog.at_level(logging.WARNING, "tokensieve"):
+        assert not live.check()
+        assert not live.check()
+    assert (live.current.version, answers(live)) == ("1", "data-1")
+    assert words in (live.trouble or "")
+    assert [record.getMessage().startswith("model 1 goes on answering") for record in caplog.records] == [True]
+    # Once it is whole, it is taken without anyone telling.
+    served.write(shelf.folders["2"])
+    assert live.check()
+    assert (live.current.version, live.trouble) == ("2", None)
+
+
+def test_a_source_that_is_lost_leaves_the_model(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    shelf.wanted = ""
+    assert not live.check()
+    assert (live.current.version, live.trouble) == ("1", "the alias is gone")
+
+
+def test_a_model_without_finite_answers_is_refused(served: Any, tmp_path: Path) -> None:
+    broken = replace(served, bias=served.bias * float("nan"))
+    with pytest.raises(InputError, match="no finite logits"):
+        Live(Folder(broken.write(tmp_path)), 1)
+
+
+def test_the_first_model_must_be_whole(shelf: Shelf) -> None:
+    corrupt(shelf.folders["1"])
+    with pytest.raises(InputError, match="SHA-256"):
+        Live(shelf, 1)
+
+
+def test_a_folder_is_followed_by_its_manifest(served: Any, tmp_path: Path) -> None:
+    folder = served.write(tmp_path / "onnx")
+    live = Live(Folder(folder), 1)
+    before = live.current.version
+    assert live.check()
+    assert live.current.version == before
+    replace(served.manifest, data_hash="other").save(folder)
+    assert live.check()
+    assert live.current.version != before
+    assert answers(live) == "other"
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        Folder(tmp_path / "nowhere").version()
+
+
+def test_following_looks_by_itself_until_it_is_stopped(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    thread = live.follow()
+    shelf.wanted = "2"
+    deadline = time.monotonic() + 10
+    while live.current.version != "2" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    live.stop()
+    thread.join(10)
+    assert (live.current.version, thread.is_alive()) == ("2", False)

@@ -1,0 +1,239 @@
+"""The service as a process of its own, under load, and with clients that misbehave."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tokensieve
+from tokensieve.predictor import Predictor
+
+ROOT = Path(tokensieve.__file__).parents[1]
+Call = Callable[..., dict[str, Any]]
+SWAPS, CLIENTS = 20, 8
+
+
+class Server:
+    """A running `tokensieve serve`."""
+
+    def __init__(self, folder: Path, log: Path, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log = log
+        command = ["serve", "--model", str(folder), "--port", str(self.port), *options]
+        code = f"import sys; from flows.cli import main; sys.exit(main({command!r}))"
+        with log.open("wb") as output:
+            self.process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+
+    def ready(self) -> dict[str, Any]:
+        deadline = time.monotonic() + 60
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                return self.get("/ready")[1]
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"not ready; the process returned {self.process.poll()}: {self.log.read_text(encoding='utf-8')}")
+
+    def get(self, path: str) -> tuple[int, Any]:
+        with closing(self.connection()) as connection:
+            return self.ask(connection, "GET", path)
+
+    def predict(self, tree: Any, connection: http.client.HTTPConnection | None = None) -> tuple[int, Any]:
+        if connection:
+            return self.ask(connection, "POST", "/predict", json.dumps(tree))
+        with closing(self.connection()) as once:
+            return self.ask(once, "POST", "/predict", json.dumps(tree))
+
+    def ask(self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    running: list[Server] = []
+
+    def begin(folder: Path, *options: str) -> Server:
+        running.append(Server(folder, tmp_path / f"log-{len(running)}", *options))
+        running[-1].ready()
+        return running[-1]
+
+    yield begin
+    for server in running:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def exchange(made: Path, live: Path) -> None:
+    """Put a folder in another's place, as an export does."""
+    old = live.with_name("old")
+    live.rename(old)
+    made.rename(live)
+    shutil.rmtree(old)
+
+
+def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(
+    served: Any, tmp_path: Path, start: Callable[..., Server]
+) -> None:
+    text = "I lost my card"
+    kinds = [served, replace(served, weight=-served.weight)]
+    expected = {}
+    live = tmp_path / "onnx"
+
+    def make(i: int) -> Path:
+        folder = kinds[i % 2].write(tmp_path / f"made-{i}")
+        replace(served.manifest, data_hash=f"data-{i}").save(folder)
+        expected[f"data-{i}"] = Predictor.load(folder, threads=1).predict([text])[0]
+        return folder
+
+    make(0).rename(live)
+    server = start(live, "--interval", "0.02")
+    stopped = threading.Event()
+    answers: list[tuple[int, Any]] = []
+
+    def load() -> None:
+        with closing(server.connection()) as connection:
+            while not stopped.is_set():
+                answers.append(server.predict({"text": text}, connection))
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(load) for _ in range(CLIENTS)]
+        try:
+            before = server.ready()["version"]
+            for i in range(1, SWAPS + 1):
+                exchange(make(i), live)
+                deadline = time.monotonic() + 30
+                while (now := server.ready()["version"]) == before and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert now != before, server.ready()
+                before = now
+                sent = len(answers)
+                while len(answers) < sent + CLIENTS * 2:  # so that each model has answered
+                    time.sleep(0.005)
+        finally:
+            stopped.set()
+        for client in clients:
+            client.result()
+    assert {status for status, _ in answers} == {200}
+    assert {answer["data_hash"] for _, answer in answers} == set(expected)
+    assert len({answer["version"] for _, answer in answers}) == SWAPS + 1
+    for _, answer in answers:
+        assert (answer["label"], answer["probability"]) == (
+            expected[answer["data_hash"]].label,
+            pytest.approx(expected[answer["data_hash"]].probability),
+        )
+
+
+def test_a_broken_export_is_told_and_the_model_before_it_answers(served: Any, tmp_path: Path, start: Callable[..., Server]) -> None:
+    live = served.write(tmp_path / "onnx")
+    server = start(live, "--interval", "0.02")
+    broken = served.write(tmp_path / "made")
+    replace(served.manifest, data_hash="new").save(broken)
+    (broken / "model.onnx").write_bytes(b"half")
+    exchange(broken, live)
+    deadline = time.monotonic() + 20
+    while not (told := server.ready())["trouble"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert told["status"] == "ready"
+    assert "SHA-256" in told["trouble"]
+    assert server.predict({"text": "card"})[1]["data_hash"] == served.manifest.data_hash
+    assert "goes on answering" in server.log.read_text(encoding="utf-8")
+
+
+def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(served: Any, start: Callable[..., Server]) -> None:
+    server = start(served.folder, "--timeout", "1")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    slow = socket.create_connection(("127.0.0.1", server.port))
+    slow.sendall(head + b'{"text": "ca')
+    for sent in (b"", b"POST", head, head + b'{"text": "sesame', b"\0\xff\r\n\r\n", head.replace(b"100", b"13") + b'{"text": "a"}'):
+        with socket.create_connection(("127.0.0.1", server.port)) as rude:
+            rude.sendall(sent)
+            rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    began = time.monotonic()
+    assert server.predict({"text": "card"})[0] == 200
+    assert time.monotonic() - began < 1
+    slow.settimeout(10)
+    answer = slow.recv(1000).decode()
+    slow.close()
+    assert answer.startswith("HTTP/1.1 408 ")
+    assert server.predict({"text": "card"})[0] == 200
+    log = server.log.read_text(encoding="utf-8")
+    assert "Traceback" not in log
+    assert "sesame" not in log
+
+
+def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(served.folder, "--max-texts", "3")
+    checks = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"]
+    options = ["--checks", ",".join(checks), "--max-examples", "60", "--seed", "1", "--generation-database", "none", "--no-color"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=200, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert server.process.poll() is None
+    assert "Traceback" not in server.log.read_text(encoding="utf-8")
+
+
+def test_key_and_certificate(served: Any, tmp_path: Path, start: Callable[..., Server]) -> None:
+    certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        str(private),
+        "-out",
+        str(certificate),
+        *subject,
+    ]
+    subprocess.run(make, check=True, capture_output=True)
+    (tmp_path / "secret").write_text("sesame\n", encoding="utf-8")
+    trusted = ssl.create_default_context(cafile=certificate)
+
+    class Secure(Server):
+        def connection(self) -> http.client.HTTPConnection:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trusted)
+
+    options = ("--api-key-file", str(tmp_path / "secret"), "--tls-certificate", str(certificate), "--tls-key", str(private))
+    server = Secure(served.folder, tmp_path / "log", *options)
+    try:
+        server.ready()
+        assert server.predict({"text": "card"})[0] == 401
+        request = urllib.request.Request(f"https://127.0.0.1:{server.port}/model", headers={"Authorization": "Bearer sesame"})
+        with urllib.request.urlopen(request, timeout=10, context=trusted) as answer:
+            assert json.load(answer)["base"] == "tiny"
+    finally:
+        assert server.stop() in (0, -signal.SIGTERM)
+    assert "sesame" not in (tmp_path / "log").read_text(encoding="utf-8")

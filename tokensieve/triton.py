@@ -1,0 +1,83 @@
+"""A Triton model repository from a served folder: the graph and its configuration. Not here: tokenization, which is the client's.
+
+Beside the graph lie the tokenizer and the manifest, so that a client finds the ids, the temperature and the threshold.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from tokensieve import manifest
+from tokensieve.errors import InputError, excerpt
+from tokensieve.manifest import Manifest
+
+NAME = r"[A-Za-z0-9][\w.-]*"
+LABELS = "labels.txt"
+BATCH = 32  # texts that Triton joins at most
+DELAY = 1000  # microseconds that it waits for more of them
+
+
+def write_repository(served: Path, into: Path, name: str = "classifier", version: int = 1) -> Path:
+    """Write `into`/`name` with the model of a served folder as its `version`; returns that folder.
+
+    The version's folder is written beside and renamed, so that a Triton that polls the repository never loads half of one.
+
+    Raises:
+        InputError: as `Manifest.load`, a name that Triton does not take, or a version that is there already.
+    """
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"Triton takes no model named {excerpt(name)}; allowed: letters, digits and . _ -, a letter or digit first")
+    known = Manifest.load(served)
+    model, folder = into / name, into / name / str(version)
+    if folder.exists():
+        raise InputError(f"{folder} is there already; give the next version")
+    beside = model / f".{version}.new"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for file in (*known.files, manifest.NAME):
+        (beside / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(served / file, beside / file)
+    # One line a label: Triton numbers them by their lines.
+    (model / LABELS).write_text("".join(" ".join(label.split()) + "\n" for label in known.labels), encoding="utf-8")
+    (model / "config.pbtxt").write_text(config(name, len(known.labels)), encoding="utf-8")
+    beside.rename(folder)
+    return model
+
+
+def config(name: str, classes: int) -> str:
+    """The text of a config.pbtxt: input_ids int64 [batch, length] in, none of them padding, logits float32 [batch, classes] out."""
+    # Triton joins requests of one length alone: others would need padding, which the graph does not know.
+    return f"""name: "{name}"
+backend: "onnxruntime"
+max_batch_size: {BATCH}
+input [
+  {{
+    name: "input_ids"
+    data_type: TYPE_INT64
+    dims: [ -1 ]
+  }}
+]
+output [
+  {{
+    name: "logits"
+    data_type: TYPE_FP32
+    dims: [ {classes} ]
+    label_filename: "{LABELS}"
+  }}
+]
+dynamic_batching {{
+  max_queue_delay_microseconds: {DELAY}
+}}
+instance_group [
+  {{
+    count: 1
+    kind: KIND_CPU
+  }}
+]
+parameters {{
+  key: "intra_op_thread_count"
+  value: {{ string_value: "1" }}
+}}
+"""

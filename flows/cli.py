@@ -151,6 +151,15 @@ def serve(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     serve_command.run(options, _source)
 
 
+def export(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Write the models of several projects into one folder that computes the layers they share once."""
+    from tasks.sharing import export_shared
+
+    found = export_shared([Path(source) for source in options.shared_prefix], Path(options.output))
+    agreement = ", ".join(f"{name} {share:.2%}" for name, share in found["tasks"].items())
+    answer(f"{options.output} shares {found['layers']} layers, variant {found['variant']}; as torch on validation: {agreement}")
+
+
 def promote(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Make a version the champion; without --version, the challenger."""
     _quiet_prefect(options.debug)
@@ -218,6 +227,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", metavar="FILE", help="where its rows go with their answers, in any of these formats")
     added.add_argument("--text", metavar="COLUMN", help="the column with the texts (default: text)")
     serve_command.add(command(serve))
+    added = command(export, project=False)
+    about = "two or more projects, or their artifacts/model folders, trained from one base"
+    added.add_argument("--shared-prefix", nargs="+", required=True, metavar="DIR", help=about)
+    added.add_argument("--output", required=True, metavar="DIR", help="new folder; a task is named after its project's folder")
     command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
     command(rollback)
     patch_command.add(commands)

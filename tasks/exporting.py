@@ -34,11 +34,10 @@ from tokensieve.metrics import presence
 from tokensieve.predictor import BUDGET, Predictor, cores, groups
 from tokensieve.race import Entrant
 from tokensieve.settings import Settings
-from tokensieve.variants import build, missing, processor
+from tokensieve.variants import SAMPLE, build, missing, processor
 
 log = logging.getLogger("tokensieve")
 
-SAMPLE = 64  # training texts that int8's scales are set on
 TIMED = 100  # test texts of the race
 
 
@@ -84,9 +83,7 @@ def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str,
     plain = folder / "plain.onnx"
     config = export_onnx(layout.model, plain)
     skipped = missing(config, settings.export.variants)
-    texts = load_part(layout, "train").texts
-    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:SAMPLE]]
-    sample = tokenized(load_tokenizer(layout.model), texts, settings.base.max_length)
+    sample = sample_of(layout, settings.base.max_length)
     paths = {}
     names = [name for name in dict.fromkeys(("fp32", *settings.export.variants)) if name not in skipped]
     for name in tqdm(names, desc="builds", unit="build", leave=False, disable=None):
@@ -94,6 +91,13 @@ def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str,
         build(plain, config, name, sample, paths[name])
     plain.unlink()
     return paths, skipped
+
+
+def sample_of(layout: Layout, max_length: int) -> list[list[int]]:
+    """The token ids of the training texts that int8's scales are set on."""
+    texts = load_part(layout, "train").texts
+    drawn = np.random.default_rng(0).permutation(len(texts))[:SAMPLE]
+    return tokenized(load_tokenizer(layout.model), [texts[i] for i in drawn], max_length)
 
 
 def _measured(layout: Layout, settings: Settings, manifest: Manifest, builds: Mapping[str, Path]) -> tuple[list[Entrant], float]:
@@ -167,10 +171,15 @@ def _parity(layout: Layout, predictor: Predictor) -> dict[str, float]:
     logits = load_file(layout.evaluation / "logits.safetensors")
     expected = np.concatenate([logits[name] for name in ("validation", "test")])
     found = predictor.logits([text for name in ("validation", "test") for text in load_part(layout, name).texts])
+    return parity_of(found, expected, predictor.manifest)
+
+
+def parity_of(found: Floats, expected: Floats, manifest: Manifest) -> dict[str, float]:
+    """How close logits [texts, classes] are to the `expected` ones, of a model with that manifest."""
     return {
         "texts": len(expected),
         "largest_difference": float(np.abs(found - expected).max()),
-        "agreement": _agreement(_answers(found, predictor.manifest), _answers(expected, predictor.manifest)),
+        "agreement": _agreement(_answers(found, manifest), _answers(expected, manifest)),
     }
 
 

@@ -33,7 +33,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "thresholds": (lambda v: isinstance(v, list) and all(_number(x) and 0 < x < 1 for x in v), "a list of numbers between 0 and 1"),
     "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
     "variant": (lambda v: v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
-    "files": (lambda v: isinstance(v, dict) and v.keys() >= {MODEL, TOKENIZER}, f"hashes of at least {MODEL} and {TOKENIZER}"),
+    "files": (lambda v: isinstance(v, dict) and all(isinstance(x, str) for x in v.values()), "names with hashes"),
 }
 
 
@@ -66,9 +66,7 @@ class Manifest:
         """
         names = sorted({MODEL, TOKENIZER, *self.files})
         tree = {"format": FORMAT, **asdict(self), "files": {name: sha256(folder / name) for name in names}}
-        beside = (folder / NAME).with_suffix(".tmp")
-        beside.write_text(json.dumps(tree, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        beside.replace(folder / NAME)
+        write_tree(folder / NAME, tree)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -77,25 +75,45 @@ class Manifest:
         Raises:
             InputError: no manifest, one of another format or with a bad value, or a listed file that is missing or changed.
         """
-        tree = _tree(folder)
+        path = folder / NAME
+        manifest = cls.of(read_tree(path, FORMAT), path)
+        if not manifest.files.keys() >= {MODEL, TOKENIZER}:
+            raise InputError(f"{path}: files must have hashes of at least {MODEL} and {TOKENIZER}; export the model again")
+        verify(folder, manifest.files, NAME)
+        return manifest
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], path: Path) -> Manifest:
+        """The manifest in `tree`, which stands in the file at `path`. Raises InputError: a missing or a bad value."""
         values = {}
         for spec in fields(cls):
             allowed, wanted = _RULES[spec.name]
             if spec.name not in tree:
-                raise InputError(f"{folder / NAME} lacks '{spec.name}'; export the model again")
+                raise InputError(f"{path} lacks '{spec.name}'; export the model again")
             if not allowed(tree[spec.name]):
-                raise InputError(f"{folder / NAME}: {spec.name} is {excerpt(tree[spec.name])}; it must be {wanted}: export the model again")
+                raise InputError(f"{path}: {spec.name} is {excerpt(tree[spec.name])}; it must be {wanted}: export the model again")
             values[spec.name] = tree[spec.name]
-        for name, expected in values["files"].items():
-            path = folder / name
-            if not path.is_file():
-                raise InputError(f"{path} is missing, though {NAME} lists it; copy the whole folder again")
-            if sha256(path) != expected:
-                raise InputError(f"{path} is not the file that {NAME} lists (its SHA-256 differs); copy the whole folder again")
         if len(values["thresholds"]) not in (0, len(values["labels"])):
             numbers = f"{len(values['thresholds'])} thresholds for {len(values['labels'])} labels"
-            raise InputError(f"{folder / NAME} holds {numbers}; export the model again")
+            raise InputError(f"{path} holds {numbers}; export the model again")
         return cls(**values | {name: tuple(values[name]) for name in ("labels", "thresholds")})
+
+
+def verify(folder: Path, files: Mapping[str, str], listed: str) -> None:
+    """Raises InputError: one of `files`, SHA-256s by name as the file `listed` has them, is missing or changed."""
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path} is missing, though {listed} lists it; copy the whole folder again")
+        if sha256(path) != expected:
+            raise InputError(f"{path} is not the file that {listed} lists (its SHA-256 differs); copy the whole folder again")
+
+
+def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
+    """Write what `read_tree` reads, beside and then renamed."""
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(tree, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    beside.replace(path)
 
 
 def sha256(path: Path) -> str:
@@ -104,19 +122,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _tree(folder: Path) -> dict[str, Any]:
-    path = folder / NAME
+def read_tree(path: Path, version: int) -> dict[str, Any]:
+    """The object in a manifest file. Raises InputError: no such file, no JSON, no object, or another format than `version`."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder} holds no {NAME}, which an export writes last; give the folder of a finished export") from None
+        raise InputError(f"{path.parent} holds no {path.name}, which an export writes last; give the folder of a finished export") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); export the model again") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} holds {excerpt(tree)}; it must be one object: export the model again")
-    if tree.get("format") != FORMAT:
+    if tree.get("format") != version:
         found = excerpt(tree.get("format"))
-        raise InputError(f"{path} has format {found}, this version reads {FORMAT}; export again, or install the version that exported it")
+        raise InputError(f"{path} has format {found}, this version reads {version}; export again, or install the version that exported it")
     return tree
 
 

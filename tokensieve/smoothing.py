@@ -19,15 +19,13 @@ import numpy.typing as npt
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from tokensieve.engine import IDS
-
 Floats = npt.NDArray[np.float32]
 
 EXPONENTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-def smooth(model: ModelProto, sample: Sequence[Sequence[int]]) -> ModelProto:
-    """`model` with its products' inputs divided and weights multiplied; `sample` holds the token ids of some texts."""
+def smooth(model: ModelProto, sample: Sequence[npt.ArrayLike]) -> ModelProto:
+    """`model` with its products' inputs divided and weights multiplied; `sample` holds what the graph reads of some texts."""
     smoothed = copy.deepcopy(model)
     weights = {item.name: item for item in smoothed.graph.initializer}
     products = [node for node in smoothed.graph.node if _is_product(node, weights)]
@@ -80,12 +78,12 @@ def _rounded(rows: Floats, lengths: Sequence[int]) -> Floats:
     return (np.clip(np.round(rows / step) + zero, 0, 255) - zero) * step
 
 
-def _states(model: ModelProto, names: Sequence[str], sample: Sequence[Sequence[int]]) -> dict[str, list[Floats]]:
+def _states(model: ModelProto, names: Sequence[str], sample: Sequence[npt.ArrayLike]) -> dict[str, list[Floats]]:
     """What flows through the graph's values `names` for each text of `sample`, [tokens, width]."""
     shown = copy.deepcopy(model)
     shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
-    runs = [session.run(list(names), {IDS: np.array([ids], dtype=np.int64)}) for ids in sample]
+    runs = [session.run(list(names), {session.get_inputs()[0].name: np.array([text])}) for text in sample]
     return {name: [run[place].reshape(-1, run[place].shape[-1]) for run in runs] for place, name in enumerate(names)}
 
 

@@ -89,6 +89,7 @@ def test_a_changed_or_missing_file_is_refused_by_name(folder: Path, name: str) -
         ("max_length", 16.0, "a whole number, at least 4"),
         ("data_hash", None, "data_hash is 'None'; it must be text"),
         ("parity", {"texts": "many"}, "names with numbers"),
+        ("files", {"model.onnx": 0}, "names with hashes"),
         ("files", {"model.onnx": "0"}, "hashes of at least model.onnx and tokenizer.json"),
     ],
 )

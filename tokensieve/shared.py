@@ -1,0 +1,94 @@
+"""Answers of several tasks for one text by one pass through the layers that their models share.
+
+A shared folder holds `prefix.onnx`, a suffix graph a task, the tokenizer, and shared.json, written last, with each task's manifest.
+As the predictor, it needs numpy, onnxruntime and tokenizers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, engine_of
+from tokensieve.errors import InputError
+from tokensieve.manifest import TOKENIZER, Manifest, read_tree, sha256, verify, write_tree
+from tokensieve.predictor import BUDGET, LabelSet, Prediction, Predictor, _tokenizer, cores, groups
+
+FORMAT = 1
+NAME = "shared.json"
+PREFIX = "prefix.onnx"
+
+
+class SharedPredictor:
+    """A shared folder, loaded. It may be used from many threads at once."""
+
+    def __init__(self, prefix: Engine, tasks: Mapping[str, tuple[Predictor, Engine]]) -> None:
+        self._prefix = prefix
+        self._tasks = dict(tasks)
+
+    @classmethod
+    def load(cls, folder: Path, threads: int | None = None) -> SharedPredictor:
+        """The models of a shared folder, checked against its shared.json; they compute with `threads` threads, or all that there are.
+
+        Raises:
+            InputError: no shared.json, a bad value in it, a file that is missing, changed or cannot be read, or other classes than labels.
+        """
+        path, threads = folder / NAME, threads or cores()
+        tree = read_tree(path, FORMAT)
+        if not isinstance(tree.get("files"), dict) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
+            raise InputError(f"{path} lacks its files or its tasks; export the models again")
+        verify(folder, tree["files"], NAME)
+        manifests = {name: Manifest.of(task, path) for name, task in tree["tasks"].items()}
+        first = next(iter(manifests.values()))
+        tokenizer = _tokenizer(folder / TOKENIZER, first.max_length)
+        prefix, tasks = engine_of(folder / PREFIX, first.variant, threads, IDS, STATES), {}
+        states = prefix.run(np.array([[0]], dtype=np.int64))
+        for name, manifest in manifests.items():
+            suffix = engine_of(folder / suffix_of(name), manifest.variant, threads, STATES, LOGITS)
+            classes, labels = suffix.run(states).shape[1], len(manifest.labels)
+            if classes != labels:
+                raise InputError(f"{folder / suffix_of(name)} has {classes} classes, its task {labels} labels; export the models again")
+            tasks[name] = (Predictor(manifest, tokenizer, suffix), suffix)
+        return cls(prefix, tasks)
+
+    @property
+    def tasks(self) -> dict[str, Manifest]:
+        """The manifest of each task."""
+        return {name: task.manifest for name, (task, _) in self._tasks.items()}
+
+    def predict(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction | LabelSet]]:
+        """By task an answer a text, as `Predictor.predict` gives them."""
+        encoded = self._encoder.encode(texts)
+        truncated = [text.truncated for text in encoded]
+        logits = self._run([text.ids for text in encoded])
+        return {name: task.answers(logits[name], truncated, top) for name, (task, _) in self._tasks.items()}
+
+    def logits(self, texts: Sequence[str]) -> dict[str, Floats]:
+        """By task the raw outputs, [texts, classes], in the order of the texts."""
+        return self._run([encoded.ids for encoded in self._encoder.encode(texts)])
+
+    @property
+    def _encoder(self) -> Predictor:
+        return next(iter(self._tasks.values()))[0]
+
+    def _run(self, ids: Sequence[Sequence[int]]) -> dict[str, Floats]:
+        logits = {name: np.empty((len(ids), len(task.manifest.labels)), dtype=np.float32) for name, (task, _) in self._tasks.items()}
+        for group in groups([len(text) for text in ids], BUDGET):
+            states = self._prefix.run(np.array([ids[index] for index in group], dtype=np.int64))
+            for name, (_, suffix) in self._tasks.items():
+                logits[name][group] = suffix.run(states)
+        return logits
+
+
+def suffix_of(task: str) -> str:
+    """The file name of a task's graph."""
+    return f"{task}.onnx"
+
+
+def save_manifest(folder: Path, tasks: Mapping[str, Manifest], layers: int) -> None:
+    """Write `folder`'s shared.json with the hashes of its files as they stand now: the last step of an export."""
+    files = {name: sha256(folder / name) for name in (PREFIX, TOKENIZER, *map(suffix_of, tasks))}
+    write_tree(folder / NAME, {"format": FORMAT, "layers": layers, "files": files, "tasks": {k: asdict(v) for k, v in tasks.items()}})

@@ -210,7 +210,8 @@ def _deviation(found: dict[str, Records], tasks: list[str]) -> float:
 
 def _shares(by_task: dict[str, Records]) -> dict[str, float]:
     """The mean over tasks and seeds of the share that is selected of each linear, from the cells that tell."""
-    told = [record["notes"]["shares"] for records in by_task.values() for record in records if "shares" in record["notes"]]
+    notes = [record.get("notes", {}) for records in by_task.values() for record in records]
+    told = [note["shares"] for note in notes if "shares" in note]
     names = told[0] if told else {}
     return {name: sum(shares.get(name, 0.0) for shares in told) / len(told) for name in names}
 

@@ -160,6 +160,15 @@ def export(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     answer(f"{options.output} shares {found['layers']} layers, variant {found['variant']}; as torch on validation: {agreement}")
 
 
+def triton(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
+    """Add an exported model to a Triton model repository, as its next version."""
+    from tokensieve.triton import write_repository
+
+    versions = [int(path.name) for path in (Path(options.output) / options.name).glob("[0-9]*")]
+    added = max(versions, default=0) + 1
+    answer(f"{write_repository(_model(options), Path(options.output), options.name, added)} holds version {added}")
+
+
 def promote(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Make a version the champion; without --version, the challenger."""
     _quiet_prefect(options.debug)
@@ -227,14 +236,23 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", metavar="FILE", help="where its rows go with their answers, in any of these formats")
     added.add_argument("--text", metavar="COLUMN", help="the column with the texts (default: text)")
     serve_command.add(command(serve))
-    added = command(export, project=False)
-    about = "two or more projects, or their artifacts/model folders, trained from one base"
-    added.add_argument("--shared-prefix", nargs="+", required=True, metavar="DIR", help=about)
-    added.add_argument("--output", required=True, metavar="DIR", help="new folder; a task is named after its project's folder")
+    _add_exports(command)
     command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
     command(rollback)
     patch_command.add(commands)
     return parser
+
+
+def _add_exports(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what puts exported models into another form."""
+    added = command(export, project=False)
+    about = "two or more projects, or their artifacts/model folders, trained from one base"
+    added.add_argument("--shared-prefix", nargs="+", required=True, metavar="DIR", help=about)
+    added.add_argument("--output", required=True, metavar="DIR", help="new folder; a task is named after its project's folder")
+    added = command(triton)
+    added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="as for predict")
+    added.add_argument("--output", required=True, metavar="DIR", help="the model repository")
+    added.add_argument("--name", default="classifier", metavar="NAME", help="of the model there (default: classifier)")
 
 
 def _project(options: argparse.Namespace) -> Layout:

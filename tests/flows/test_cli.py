@@ -15,6 +15,7 @@ import pytest
 
 from flows.cli import main
 from tokensieve.layout import Layout
+from tokensieve.manifest import Manifest
 
 
 def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
@@ -177,6 +178,19 @@ def test_a_model_of_a_registry_needs_a_project_or_the_registrys_address(
     assert main(command) == 2
     assert f"sqlite:///{tmp_path}/absent.db does not exist; register a model first" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_added_to_a_triton_repository_as_its_next_version(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    served = tmp_path / "onnx"
+    served.mkdir()
+    for name in ("model.onnx", "tokenizer.json"):
+        (served / name).write_bytes(b"any")
+    Manifest(("a", "b"), 1.0, 0.5, 8, "hash", "tiny", {}).save(served)
+    for version in ("1", "2"):
+        assert main(["triton", "--model", str(served), "--output", str(tmp_path / "models"), "--name", "intents"]) == 0
+        assert f"holds version {version}" in capfd.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "models" / "intents").iterdir()) == ["1", "2", "config.pbtxt", "labels.txt"]
+    assert main(["triton", "--model", str(served), "--output", str(tmp_path), "--name", "../x"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,10 @@ def predictor(live: Live) -> Predictor:
 
 
 @contextmanager
-def serving(live: Live, limits: Limits = LIMITS, **rest: Any) -> Iterator[TestClient]:
+def serving(live: Live, limits: Limits = LIMITS, budget: int = 64, **rest: Any) -> Iterator[TestClient]:
     """A client of the service. A failure inside it must show as a status, as it would to a user."""
     meters = Meters()
-    batcher = Batcher(2, 64, limits.queue, meters.batches.observe)
+    batcher = Batcher(2, budget, limits.queue, meters.batches.observe)
     try:
         with TestClient(app(live, batcher, meters, limits, **rest), raise_server_exceptions=False) as client:
             yield client
@@ -163,7 +163,7 @@ def test_with_a_key_only_probes_need_none(live: Live) -> None:
 
 def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
     blocked = threading.Event()
-    with serving(live, Limits(queue=2)) as client, pytest.MonkeyPatch.context() as patched:
+    with serving(live, Limits(queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.predictor.run
         patched.setattr(live.current.predictor, "run", lambda ids: blocked.wait(20) and run(ids))
         with ThreadPoolExecutor(8) as pool:

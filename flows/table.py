@@ -47,9 +47,9 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
 
 def _race(result: dict[str, Any]) -> Table:
     """The builds of the exported graph, the served one marked."""
-    table = Table("export", "ms a text", "MB", "as torch", "accuracy", "largest difference", "", title_justify="left")
+    table = Table("export", "ms a text", "MB", "as torch", "accuracy", "logits off", "", title_justify="left")
     for row in result["race"]:
-        note = "served" if row["variant"] == result["variant"] else f"breaks export.{row['faults'][0]}" if row["faults"] else ""
+        note = "served" if row["variant"] == result["variant"] else f"fails {row['faults'][0]}" if row["faults"] else ""
         figures = [f"{row['milliseconds']:.2f}", f"{row['megabytes']:.1f}", f"{row['agreement']:.2%}", f"{row['accuracy']:.4f}"]
         table.add_row(row["variant"], *figures, f"{row['largest_difference']:.1g}", note)
     return table

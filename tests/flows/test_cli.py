@@ -234,3 +234,9 @@ def test_predict_starts_fast_for_it_imports_neither_torch_nor_the_orchestration(
     assert [answer["text"] for answer in answers] == ["one text", "another"]
     assert done.stderr.strip() == "[]"
     assert seconds < 10, "on a quiet machine it is under one second; README tells how it was measured"
+
+
+def test_a_folder_that_is_no_project_shares_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status = main(["export", "--shared-prefix", str(tmp_path), str(tmp_path / "b"), "--output", str(tmp_path / "shared")])
+    assert status == 2
+    assert "is no exported project, nor the artifacts/model of one" in capfd.readouterr().err

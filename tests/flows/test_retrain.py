@@ -233,8 +233,8 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     assert main(["predict", "--model", str(layout.onnx), "--json", rows[0]["text"]]) == 0
     shown = json.loads(capfd.readouterr().out)
     assert [label for label, _ in shown["labels"]] == [label for label, _ in answers[0].labels]
-    # Alone and in a batch: int8 takes its steps from all texts of a run.
-    assert [chance for _, chance in shown["labels"]] == pytest.approx([chance for _, chance in answers[0].labels], rel=0.05)
+    # Alone and in a batch, sums may be taken in another order.
+    assert [chance for _, chance in shown["labels"]] == pytest.approx([chance for _, chance in answers[0].labels], rel=1e-4)
     assert shown["uncertain"] == answers[0].uncertain
     assert main(["predict", "--model", str(layout.onnx), *(row["text"] for row in rows)]) == 0
     lines = capfd.readouterr().out.splitlines()

@@ -5,30 +5,33 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError
+from tokensieve.server.service import Limits, Service
 
 if TYPE_CHECKING:
     from tokensieve.server.live import Source
 
 KEY = "TOKENSIEVE_API_KEY"
 
-# Flag, type, default and what it does.
-OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
-    ("--host", str, "127.0.0.1", "address to listen on"),
-    ("--port", int, 8000, "port to listen on"),
-    ("--workers", int, 0, "texts or batches computed at the same time; 0: as many as there are cores for"),
-    ("--threads", int, 1, "threads of one computation; all cores with --workers 1 answers a lone request soonest"),
-    ("--batch", int, 512, "tokens computed together at most, of texts that wait at the same time; 1: each text alone"),
-    ("--queue", int, 1024, "texts that may wait; more are refused with status 503"),
-    ("--max-texts", int, 128, "texts a request at most"),
-    ("--max-characters", int, 20_000, "characters a text at most"),
-    ("--max-body", int, 1_048_576, "bytes a request at most"),
-    ("--timeout", float, 30.0, "seconds within which a body must arrive and an answer be made"),
-    ("--interval", float, 0.0, "seconds between two looks for a newer model; 0: as few as are cheap for its source"),
+# Flag, the field that it sets of Service or Limits, whose default is the option's, and what it does.
+OPTIONS: tuple[tuple[str, str, str], ...] = (
+    ("--host", "host", "address to listen on"),
+    ("--port", "port", "port to listen on"),
+    ("--workers", "workers", "texts or batches computed at the same time; 0: as many as there are cores for"),
+    ("--threads", "threads", "threads of one computation; all cores with --workers 1 answers a lone request soonest"),
+    ("--batch", "batch", "tokens computed together at most, of texts that wait at the same time; 1: each text alone"),
+    ("--interval", "interval", "seconds between two looks for a newer model; 0: as few as are cheap for its source"),
+    ("--queue", "queue", "texts that may wait; more are refused with status 503"),
+    ("--max-texts", "texts", "texts a request at most"),
+    ("--max-characters", "characters", "characters a text at most"),
+    ("--max-body", "body", "bytes a request at most"),
+    ("--timeout", "seconds", "seconds within which a body must arrive and an answer be made"),
 )
+DEFAULTS: dict[str, Any] = asdict(Service()) | asdict(Limits())
 MAY_BE_ZERO = ("--workers", "--port", "--interval")
 FILES: tuple[tuple[str, str], ...] = (
     ("--api-key-file", f"file with the key that requests must send as Authorization: Bearer KEY (or the environment's {KEY})"),
@@ -41,8 +44,10 @@ FILES: tuple[tuple[str, str], ...] = (
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options of `serve`."""
     parser.add_argument("--model", required=True, metavar="DIR_OR_URI", help="as for predict; a folder or an alias is followed")
-    for flag, kind, default, about in OPTIONS:
-        parser.add_argument(flag, type=kind, default=default, metavar=flag[2:].split("-")[-1].upper(), help=f"{about} (default: {default})")
+    for flag, name, about in OPTIONS:
+        default = DEFAULTS[name]
+        shown = f"{about} (default: {default})"
+        parser.add_argument(flag, dest=name, type=type(default), default=default, metavar=flag[2:].split("-")[-1].upper(), help=shown)
     for flag, about in FILES:
         parser.add_argument(flag, type=Path, metavar="FILE", help=about)
 
@@ -55,30 +60,23 @@ def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Sour
     """
     _refuse(options)
     key = _key(options.api_key_file)
-    from tokensieve.server.app import Limits, Service, serve
+    from tokensieve.server.app import serve
     from tokensieve.server.journal import Journal
     from tokensieve.server.live import Live
 
-    settings = Service(
-        options.host,
-        options.port,
-        options.workers,
-        options.threads,
-        options.batch,
-        options.interval,
-        str(options.tls_certificate) if options.tls_certificate else None,
-        str(options.tls_key) if options.tls_key else None,
-    )
-    limits = Limits(options.max_texts, options.max_characters, options.max_body, options.queue, options.timeout)
+    chosen = {name: getattr(options, name) for _, name, _ in OPTIONS}
+    files = {"certificate": options.tls_certificate, "private_key": options.tls_key}
+    settings = Service(**{spec.name: chosen[spec.name] for spec in fields(Service) if spec.name in chosen}, **files)
+    limits = Limits(**{spec.name: chosen[spec.name] for spec in fields(Limits)})
     journal = Journal(options.log_texts) if options.log_texts else None
     serve(Live(source(options), options.threads), settings, limits, key, journal)
 
 
 def _refuse(options: argparse.Namespace) -> None:
-    for flag, kind, _, _ in OPTIONS:
-        value = getattr(options, flag[2:].replace("-", "_"))
+    for flag, name, _ in OPTIONS:
+        value = getattr(options, name)
         allowed = "at least 0" if flag in MAY_BE_ZERO else "above 0"
-        if kind is not str and (value < 0 or (value == 0 and allowed == "above 0")):
+        if not isinstance(value, str) and (value < 0 or (value == 0 and allowed == "above 0")):
             raise InputError(f"{flag} is {value:g}; it must be {allowed}")
     if options.port > 65_535:
         raise InputError(f"--port is {options.port}; it must be at most 65535")

@@ -22,7 +22,7 @@ from tasks.splitting import load_part
 from tasks.versioning import data_hash
 from tokensieve import race
 from tokensieve.base import load_tokenizer
-from tokensieve.engine import Engine, Floats, engine_of
+from tokensieve.engine import Floats, engine_of
 from tokensieve.errors import InputError
 from tokensieve.export import export_onnx
 from tokensieve.folder import read_json, replaced, write_json
@@ -31,7 +31,7 @@ from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.metrics import presence
-from tokensieve.predictor import BUDGET, Predictor, cores, groups
+from tokensieve.predictor import Predictor, cores, logits_of
 from tokensieve.race import Entrant
 from tokensieve.settings import Settings
 from tokensieve.variants import SAMPLE, build, missing, processor
@@ -108,7 +108,7 @@ def _measured(layout: Layout, settings: Settings, manifest: Manifest, builds: Ma
     wanted = targets(validation.labels, manifest.labels, settings.data.separator).numpy().reshape(len(validation), -1)
     found = {}
     for name in tqdm(builds, desc="accuracy", unit="build", leave=False, disable=None):
-        found[name] = _logits(engine_of(builds[name], name, cores()), ids)
+        found[name] = logits_of(engine_of(builds[name], name, cores()), ids, len(manifest.labels))
         _refuse_another_model(found[name], expected, settings, name)
     test = load_part(layout, "test").texts
     drawn = np.random.default_rng(0).permutation(len(test))[:TIMED]
@@ -158,13 +158,6 @@ def _refuse_another_model(found: Floats, expected: Floats, settings: Settings, v
             f"the ONNX model is not the torch model: over {len(expected)} texts its logits differ by up to "
             f"{difference:.2g} (export.tolerance {settings.export.tolerance:g})"
         )
-
-
-def _logits(engine: Engine, ids: Sequence[Sequence[int]]) -> Floats:
-    """The logits of each text, [texts, classes]."""
-    order = list(groups([len(text) for text in ids], BUDGET))
-    found = np.concatenate([engine.run(np.array([ids[i] for i in group], dtype=np.int64)) for group in order])
-    return found[np.argsort(np.concatenate(order))]
 
 
 def _parity(layout: Layout, predictor: Predictor) -> dict[str, float]:

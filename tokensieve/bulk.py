@@ -1,4 +1,4 @@
-"""Files of texts scored as a whole: every row of a table with its answer beside it, in memory that does not grow with the file.
+"""Files of texts scored as a whole: every row of a table with its answer beside it, a chunk of rows at a time.
 
 A chunk of rows at a time is answered, each on one core, and kept as a part beside the output, which is assembled when all are there.
 So a run that is killed, at any time, is finished by the same call. In memory are at most a chunk a core and two more, and when a
@@ -103,12 +103,9 @@ def _write(predictor: Predictor, chunk: Chunk, top: int | None, form: Form, path
 def _row(answer: Prediction | LabelSet | None, top: int | None) -> dict[str, Any]:
     if answer is None:
         return {}
-    row: dict[str, Any] = {"uncertain": answer.uncertain, "truncated": answer.truncated}
-    if isinstance(answer, LabelSet):
-        row |= {"labels": [label for label, _ in answer.labels], "probabilities": [probability for _, probability in answer.labels]}
-    else:
-        row |= {"label": answer.label, "probability": answer.probability}
-    return row | ({"top": [{"label": label, "probability": probability} for label, probability in answer.top]} if top else {})
+    if not top:
+        return answer.row()
+    return answer.row() | {"top": [{"label": label, "probability": probability} for label, probability in answer.top]}
 
 
 def _columns(manifest: Manifest, top: int | None) -> Sequence[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokensieve.dataset import FAULTS, FORMATS, TYPED
+from tokensieve.dataset import FAULTS, FORMATS, TYPED, record_batches
 from tokensieve.errors import InputError, excerpt
 
 # A chunk holds this many rows at most, and this many bytes, or characters, unless one row is longer.
@@ -161,7 +161,7 @@ def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[Piece]]:
 def _typed(path: Path, text: str) -> tuple[Any, Iterator[Piece]]:
     pyarrow = pyarrow_for(path)
     try:
-        schema, batches = _batches(path)
+        schema, batches = record_batches(path, READ)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged(path, 0, error) from None
     _check(path, schema.names, text)
@@ -187,28 +187,6 @@ def _typed(path: Path, text: str) -> tuple[Any, Iterator[Piece]]:
             raise _damaged(path, row, error) from None
 
     return schema, pieces()
-
-
-def _batches(path: Path) -> tuple[Any, Iterator[Any]]:
-    """The schema and the record batches of a Parquet file, or of an Arrow file in either of its formats."""
-    pyarrow = pyarrow_for(path)
-    if suffix(path) == ".parquet":
-        file = pyarrow.parquet.ParquetFile(path, buffer_size=2**20)
-        return file.schema_arrow, file.iter_batches(READ)
-    source = pyarrow.memory_map(str(path))
-    try:
-        whole = pyarrow.ipc.open_file(source)
-        return whole.schema, (_sound(whole.get_batch(place)) for place in range(whole.num_record_batches))
-    except pyarrow.ArrowInvalid:
-        source.seek(0)
-        stream = pyarrow.ipc.open_stream(source)
-        return stream.schema, map(_sound, stream)
-
-
-def _sound(batch: Any) -> Any:
-    """`batch`, unless it is damaged: Arrow reads what is mapped as it stands, and a wrong offset ends the process."""
-    batch.validate(full=True)
-    return batch
 
 
 def _texts(path: Path, before: int, column: Any) -> list[str | None]:

@@ -254,7 +254,7 @@ def _typed(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
 
     number = 0
     try:
-        schema, batches = _record_batches(path, wanted)
+        schema, batches = record_batches(path, BATCH, wanted)
         _columns(path, schema.names, wanted)
         if not _is_text(schema.field(wanted[0]).type):
             raise InputError(f"{path}: column '{wanted[0]}' holds {schema.field(wanted[0]).type}; give texts")
@@ -273,13 +273,14 @@ def _typed(path: Path, wanted: list[str]) -> Iterator[tuple[int, list[object]]]:
         raise InputError(f"{path} is no {kind} file, or a damaged one, after row {number} ({reason}); write it again") from None
 
 
-def _record_batches(path: Path, columns: list[str]) -> tuple[Any, Iterator[Any]]:
-    """The schema and the record batches of a Parquet file, or of an Arrow file in either of its formats."""
+def record_batches(path: Path, size: int, columns: list[str] | None = None) -> tuple[Any, Iterator[Any]]:
+    """The schema and the record batches of a Parquet file, `size` rows each with `columns` (None: all), or of an Arrow file in either
+    of its formats, as they stand."""
     import pyarrow.parquet
 
     if path.suffix.lower() == ".parquet":
         file = pyarrow.parquet.ParquetFile(path, buffer_size=2**20)
-        return file.schema_arrow, file.iter_batches(BATCH, columns=columns)
+        return file.schema_arrow, file.iter_batches(size, columns=columns)
     source = pyarrow.memory_map(str(path))
     try:
         whole = pyarrow.ipc.open_file(source)

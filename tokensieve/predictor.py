@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,10 @@ class Prediction:
     truncated: bool
     top: tuple[tuple[str, float], ...]
 
+    def row(self) -> dict[str, Any]:
+        """The answer as a table's columns; `top` is left out."""
+        return {"label": self.label, "probability": self.probability, "uncertain": self.uncertain, "truncated": self.truncated}
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -51,6 +56,11 @@ class LabelSet:
     uncertain: bool
     truncated: bool
     top: tuple[tuple[str, float], ...]
+
+    def row(self) -> dict[str, Any]:
+        """The answer as a table's columns, a label's probability at the label's place; `top` is left out."""
+        columns: dict[str, Any] = {"labels": [label for label, _ in self.labels], "probabilities": [chance for _, chance in self.labels]}
+        return columns | {"uncertain": self.uncertain, "truncated": self.truncated}
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Predictor:
                 other inputs, outputs or classes than a manifest promises.
         """
         manifest = Manifest.load(folder)
-        predictor = cls(manifest, _tokenizer(folder / TOKENIZER, manifest.max_length), engine(folder, manifest, threads or cores()))
+        predictor = cls(manifest, tokenizer_of(folder / TOKENIZER, manifest.max_length), engine(folder, manifest, threads or cores()))
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export the model again")
@@ -140,10 +150,15 @@ class Predictor:
         return tuple((self.manifest.labels[place], float(chances[place])) for place in places)
 
     def _run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        logits = np.empty((len(ids), len(self.manifest.labels)), dtype=np.float32)
-        for group in groups([len(text) for text in ids], BUDGET):
-            logits[group] = self.run([ids[index] for index in group])
-        return logits
+        return logits_of(self._engine, ids, len(self.manifest.labels))
+
+
+def logits_of(engine: Engine, ids: Sequence[Sequence[int]], classes: int) -> npt.NDArray[np.float32]:
+    """Logits [texts, classes] of the token ids of each text, those of equal length in one run."""
+    logits = np.empty((len(ids), classes), dtype=np.float32)
+    for group in groups([len(text) for text in ids], BUDGET):
+        logits[group] = engine.run(np.array([ids[index] for index in group], dtype=np.int64))
+    return logits
 
 
 def _likeliest(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
@@ -177,7 +192,8 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return pinned if share == "max" else max(1, min(pinned, int(share) // int(period)))
 
 
-def _tokenizer(path: Path, max_length: int) -> tokenizers.Tokenizer:
+def tokenizer_of(path: Path, max_length: int) -> tokenizers.Tokenizer:
+    """A served tokenizer, which cuts at `max_length` tokens and pads nothing. Raises InputError: it cannot be read."""
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # it raises nothing narrower

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.predictor import LabelSet, Prediction, Predictor
+from tokensieve.predictor import Predictor
 
 # Columns of the answers and their MLflow types, of a model that gives one label and of one that gives any number.
 SINGLE = {"label": "string", "probability": "double", "uncertain": "boolean", "truncated": "boolean"}
@@ -35,7 +35,7 @@ class TextClassifier:
         texts = list(map(_text, table["text"]))
         answers = iter(self._predictor.predict([text for text in texts if text is not None]))
         absent = NO_LABELS if self._predictor.manifest.thresholds else NO_LABEL
-        return [dict(absent) if text is None else _row(next(answers)) for text in texts]
+        return [dict(absent) if text is None else next(answers).row() for text in texts]
 
 
 def _text(value: Any) -> str | None:
@@ -45,13 +45,6 @@ def _text(value: Any) -> str | None:
     if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
         return None
     raise InputError(f"column 'text' holds {excerpt(value)}; give texts")
-
-
-def _row(answer: Prediction | LabelSet) -> dict[str, Any]:
-    doubts = {"uncertain": answer.uncertain, "truncated": answer.truncated}
-    if isinstance(answer, LabelSet):
-        return {"labels": [label for label, _ in answer.labels], "probabilities": [chance for _, chance in answer.labels]} | doubts
-    return {"label": answer.label, "probability": answer.probability} | doubts
 
 
 def _load_pyfunc(path: str) -> TextClassifier:

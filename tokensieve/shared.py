@@ -15,7 +15,7 @@ import numpy as np
 from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, engine_of
 from tokensieve.errors import InputError
 from tokensieve.manifest import TOKENIZER, Manifest, read_tree, sha256, verify, write_tree
-from tokensieve.predictor import BUDGET, LabelSet, Prediction, Predictor, _tokenizer, cores, groups
+from tokensieve.predictor import BUDGET, LabelSet, Prediction, Predictor, cores, groups, tokenizer_of
 
 FORMAT = 1
 NAME = "shared.json"
@@ -43,7 +43,7 @@ class SharedPredictor:
         verify(folder, tree["files"], NAME)
         manifests = {name: Manifest.of(task, path) for name, task in tree["tasks"].items()}
         first = next(iter(manifests.values()))
-        tokenizer = _tokenizer(folder / TOKENIZER, first.max_length)
+        tokenizer = tokenizer_of(folder / TOKENIZER, first.max_length)
         prefix, tasks = engine_of(folder / PREFIX, first.variant, threads, IDS, STATES), {}
         states = prefix.run(np.array([[0]], dtype=np.int64))
         for name, manifest in manifests.items():

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -26,8 +24,7 @@ from tokensieve.server.journal import Journal
 from tokensieve.server.live import Live, Loaded
 from tokensieve.server.meters import CONTENT_TYPE, Meters
 from tokensieve.server.schema import Facts, Health, Many, ManySets, One, OneSet, Query, Readiness, Refusal
-
-log = logging.getLogger("tokensieve")
+from tokensieve.server.service import Limits, Service
 
 # Characters that are tokenized at once on the thread that answers: some 100 microseconds. Longer texts get a thread of their own.
 SHORT = 2_000
@@ -35,23 +32,6 @@ OPEN = ("/health", "/ready")  # without a key: who probes them has none
 
 
 Responses = dict[int | str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the service takes on; more is refused.
-
-    MiniLM on 2 cores is busy for half a second with 128 questions, and for 5 s with as many texts of 128 tokens.
-    """
-
-    texts: int = 128  # a request
-    characters: int = 20_000  # a text
-    body: int = 1_048_576  # bytes
-    queue: int = 1_024  # texts that wait
-    seconds: float = 30.0  # for a body to arrive, and for an answer to be made
-
-
-LIMITS = Limits()
 
 
 class Gate:
@@ -69,11 +49,12 @@ class Gate:
             await refusal(scope, receive, send)
             return
         began, seen, status = time.perf_counter(), 0, 500
+        ends = asyncio.get_running_loop().time() + self.limits.seconds
 
         async def counted() -> Message:
             nonlocal seen
             try:
-                async with asyncio.timeout(self.limits.seconds):
+                async with asyncio.timeout_at(ends):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, f"the body did not arrive within {self.limits.seconds:g} s") from None
@@ -105,7 +86,7 @@ def app(
     live: Live,
     batcher: Batcher,
     meters: Meters,
-    limits: Limits = LIMITS,
+    limits: Limits,
     key: str | None = None,
     journal: Journal | None = None,
 ) -> FastAPI:
@@ -179,7 +160,9 @@ def app(
         """What answers: labels, thresholds, and the hashes of its files."""
         current = live.current
         manifest = current.predictor.manifest
-        kept = {name: getattr(manifest, name) for name in ("data_hash", "base", "max_length", "temperature", "threshold")}
+        kept = {
+            name: getattr(manifest, name) for name in ("data_hash", "base", "variant", "max_length", "temperature", "threshold", "margin")
+        }
         return Facts(
             version=current.version,
             labels=list(manifest.labels),
@@ -192,26 +175,7 @@ def app(
     return service
 
 
-@dataclass(frozen=True)
-class Service:
-    """How to serve: where, on how many cores, behind what.
-
-    `workers` runs of the graph go on at once, of `threads` threads each: 0 workers are as many as there are cores for, which gives the
-    most answers a second; one worker of all cores gives a lone request its answer soonest. `batch` is the most tokens that are
-    computed together.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    workers: int = 0
-    threads: int = 1
-    batch: int = 512
-    interval: float = 0.0  # seconds between two looks for a newer model; 0: as the source says
-    certificate: str | None = None
-    private_key: str | None = None
-
-
-def serve(live: Live, settings: Service, limits: Limits = LIMITS, key: str | None = None, journal: Journal | None = None) -> None:
+def serve(live: Live, settings: Service, limits: Limits, key: str | None = None, journal: Journal | None = None) -> None:
     """Answer requests until the process is told to end."""
     meters = Meters()
     batcher = Batcher(settings.workers or max(1, cores() // settings.threads), settings.batch, limits.queue, meters.batches.observe)

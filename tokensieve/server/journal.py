@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from tokensieve.errors import InputError
 from tokensieve.predictor import LabelSet, Prediction
+
+log = logging.getLogger("tokensieve")
 
 SEPARATOR = "|"
 
@@ -23,11 +26,13 @@ class Journal:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}); name another file for the texts") from None
-        self._file = os.fdopen(descriptor, "a", encoding="utf-8", errors="replace")
+        # Without a buffer: what the disk did not take once is not tried again with every later line.
+        self._file = os.fdopen(descriptor, "ab", buffering=0)
         self._lock = threading.Lock()
+        self._failed = False
 
     def write(self, texts: list[str], answers: list[Prediction | LabelSet], version: str) -> None:
-        """Add a line a text, at once on the disk's side of this process."""
+        """Add a line a text, at once. That the disk takes none is logged, once: the answers are worth more than the journal."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         lines = []
         for text, answer in zip(texts, answers, strict=True):
@@ -38,8 +43,12 @@ class Journal:
             tree = {"text": text} | said | {"uncertain": answer.uncertain, "version": version, "time": now}
             lines.append(json.dumps(tree, ensure_ascii=False) + "\n")
         with self._lock:
-            self._file.write("".join(lines))
-            self._file.flush()
+            try:
+                self._file.write("".join(lines).encode("utf-8", "replace"))
+            except OSError as error:
+                if not self._failed:
+                    log.warning("texts are not kept any more: %s", error.strerror)
+                self._failed = True
 
     def close(self) -> None:
         self._file.close()

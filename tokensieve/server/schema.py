@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = Field(description="version of the model in its registry, or the first digits of its manifest's SHA-256")
-DATA_HASH = Field(description="content hash of the data that the model was trained on")
+
+class Origin(BaseModel):
+    """The model that answered."""
+
+    version: str = Field(description="of the model in its registry, or the first digits of its manifest's SHA-256")
+    data_hash: str = Field(description="content hash of the data that the model was trained on")
 
 
 class Query(BaseModel):
@@ -38,19 +42,14 @@ class Answer(BaseModel):
     top: list[Candidate] = Field(description="the likeliest labels, the first being `label`")
 
 
-class One(Answer):
+class One(Answer, Origin):
     """The answer to `text`."""
 
-    version: str = VERSION
-    data_hash: str = DATA_HASH
 
-
-class Many(BaseModel):
+class Many(Origin):
     """The answers to `texts`, in their order."""
 
     predictions: list[Answer]
-    version: str = VERSION
-    data_hash: str = DATA_HASH
 
 
 class Labels(BaseModel):
@@ -62,19 +61,14 @@ class Labels(BaseModel):
     top: list[Candidate] = Field(description="the likeliest labels, whether the text has them or not")
 
 
-class OneSet(Labels):
+class OneSet(Labels, Origin):
     """The answer to `text` of a model that gives any number of labels."""
 
-    version: str = VERSION
-    data_hash: str = DATA_HASH
 
-
-class ManySets(BaseModel):
+class ManySets(Origin):
     """The answers to `texts` of such a model, in their order."""
 
     predictions: list[Labels]
-    version: str = VERSION
-    data_hash: str = DATA_HASH
 
 
 class Refusal(BaseModel):
@@ -93,20 +87,20 @@ class Readiness(BaseModel):
     """What answers now, and why a newer model does not."""
 
     status: str = Field(description="always ready: before it is, nothing listens")
-    version: str = VERSION
+    version: str = Field(description="of the model that answers")
     trouble: str | None = Field(description="why the newest model was not taken; the one before it goes on answering")
 
 
-class Facts(BaseModel):
+class Facts(Origin):
     """The model that answers."""
 
-    version: str = VERSION
-    data_hash: str = DATA_HASH
     base: str = Field(description="the pretrained model that it was made from")
     labels: list[str]
     several: bool = Field(description="a text may have any number of labels")
     max_length: int = Field(description="tokens of a text that are read")
     temperature: float = Field(description="by which logits are divided")
     threshold: float = Field(description="confidence below which an answer is uncertain")
+    margin: float = Field(description="lead over the second label below which it is uncertain, too")
+    variant: str = Field(description="build of the graph")
     parity: dict[str, float] = Field(description="how close to torch the exported model was on real texts")
     files: dict[str, str] = Field(description="SHA-256 by file name")

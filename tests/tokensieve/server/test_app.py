@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 
 import tokensieve
 from tokensieve.predictor import Predictor
-from tokensieve.server.app import Limits, app
+from tokensieve.server.app import app
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.journal import Journal
 from tokensieve.server.live import Folder, Live
 from tokensieve.server.meters import Meters
 from tokensieve.server.schema import Facts, Many, ManySets, One, OneSet
+from tokensieve.server.service import Limits
 
 ROOT = Path(tokensieve.__file__).parents[1]
 HASH = "0123456789abcdef0123456789abcdef"

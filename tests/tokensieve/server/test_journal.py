@@ -41,3 +41,12 @@ def test_a_line_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         Journal(tmp_path / "nowhere" / "texts.jsonl")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full, which is a disk without room")
+def test_a_full_disk_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(Path("/dev/full"))
+    for _ in range(3):
+        journal.write(["sesame"], [ONE], "7")
+    journal.close()
+    assert [record.getMessage() for record in caplog.records] == ["texts are not kept any more: No space left on device"]

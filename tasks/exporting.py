@@ -108,7 +108,7 @@ def _measured(layout: Layout, settings: Settings, manifest: Manifest, builds: Ma
     wanted = targets(validation.labels, manifest.labels, settings.data.separator).numpy().reshape(len(validation), -1)
     found = {}
     for name in tqdm(builds, desc="accuracy", unit="build", leave=False, disable=None):
-        found[name] = logits_of(engine_of(builds[name], name, cores()), ids, len(manifest.labels))
+        found[name] = logits_of(engine_of(builds[name], name, cores()).run, ids, len(manifest.labels))
         _refuse_another_model(found[name], expected, settings, name)
     test = load_part(layout, "test").texts
     drawn = np.random.default_rng(0).permutation(len(test))[:TIMED]

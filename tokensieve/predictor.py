@@ -6,7 +6,7 @@ Needs numpy, onnxruntime and tokenizers alone, so that a process that only predi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tokensieve.metrics import certainty, presence, probabilities
 # Tokens of one run of the graph. MiniLM on one thread, 512 questions of 4 to 62 tokens: 3.1 ms a text from 256 tokens on, 3.5 at 64,
 # 4.7 one by one. More tokens only take more memory.
 BUDGET = 512
+ONLY = ""  # the task of a model that has a single one
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,16 @@ class Predictor:
             raise InputError(f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export the model again")
         return predictor
 
+    @property
+    def tasks(self) -> dict[str, Manifest]:
+        """The manifest of its one task, named `ONLY`."""
+        return {ONLY: self.manifest}
+
+    @property
+    def classes(self) -> int:
+        """How many logits a text has."""
+        return len(self.manifest.labels)
+
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The raw outputs, [texts, classes], in the order of the texts."""
         return self._run([encoded.ids for encoded in self.encode(texts)])
@@ -127,6 +138,12 @@ class Predictor:
             raise InputError(f"top is {top}; allowed: at least 1")
         return self._label_sets(logits, truncated, top) if self.manifest.thresholds else self._predictions(logits, truncated, top)
 
+    def answers_by_task(
+        self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int
+    ) -> dict[str, list[Prediction | LabelSet]]:
+        """`answers`, under the name of the one task."""
+        return {ONLY: self.answers(logits, truncated, top)}
+
     def _predictions(self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int) -> list[Prediction | LabelSet]:
         predictions: list[Prediction | LabelSet] = []
         chances = probabilities(logits, self.manifest.temperature)
@@ -150,14 +167,16 @@ class Predictor:
         return tuple((self.manifest.labels[place], float(chances[place])) for place in places)
 
     def _run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        return logits_of(self._engine, ids, len(self.manifest.labels))
+        return logits_of(self._engine.run, ids, self.classes)
 
 
-def logits_of(engine: Engine, ids: Sequence[Sequence[int]], classes: int) -> npt.NDArray[np.float32]:
-    """Logits [texts, classes] of the token ids of each text, those of equal length in one run."""
+def logits_of(
+    run: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]], ids: Sequence[Sequence[int]], classes: int
+) -> npt.NDArray[np.float32]:
+    """Logits [texts, classes] of the token ids of each text, those of equal length in one `run`."""
     logits = np.empty((len(ids), classes), dtype=np.float32)
     for group in groups([len(text) for text in ids], BUDGET):
-        logits[group] = engine.run(np.array([ids[index] for index in group], dtype=np.int64))
+        logits[group] = run(np.array([ids[index] for index in group], dtype=np.int64))
     return logits
 
 

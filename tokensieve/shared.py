@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, engine_of
+from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, Ids, engine_of
 from tokensieve.errors import InputError
 from tokensieve.manifest import TOKENIZER, Manifest, read_tree, sha256, verify, write_tree
-from tokensieve.predictor import BUDGET, LabelSet, Prediction, Predictor, cores, groups, tokenizer_of
+from tokensieve.predictor import Encoded, LabelSet, Prediction, Predictor, cores, logits_of, tokenizer_of
 
 FORMAT = 1
 NAME = "shared.json"
@@ -23,11 +23,18 @@ PREFIX = "prefix.onnx"
 
 
 class SharedPredictor:
-    """A shared folder, loaded. It may be used from many threads at once."""
+    """A shared folder, loaded. It may be used from many threads at once.
+
+    `tasks` holds the manifest of each task, `classes` how many logits a text has for all tasks together.
+    """
 
     def __init__(self, prefix: Engine, tasks: Mapping[str, tuple[Predictor, Engine]]) -> None:
         self._prefix = prefix
         self._tasks = dict(tasks)
+        self.tasks = {name: task.manifest for name, (task, _) in tasks.items()}
+        ends = np.cumsum([task.classes for task, _ in tasks.values()]).tolist()
+        self.classes: int = ends[-1]
+        self._columns = dict(zip(tasks, map(slice, [0, *ends[:-1]], ends), strict=True))
 
     @classmethod
     def load(cls, folder: Path, threads: int | None = None) -> SharedPredictor:
@@ -54,33 +61,31 @@ class SharedPredictor:
             tasks[name] = (Predictor(manifest, tokenizer, suffix), suffix)
         return cls(prefix, tasks)
 
-    @property
-    def tasks(self) -> dict[str, Manifest]:
-        """The manifest of each task."""
-        return {name: task.manifest for name, (task, _) in self._tasks.items()}
-
     def predict(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction | LabelSet]]:
         """By task an answer a text, as `Predictor.predict` gives them."""
-        encoded = self._encoder.encode(texts)
-        truncated = [text.truncated for text in encoded]
-        logits = self._run([text.ids for text in encoded])
-        return {name: task.answers(logits[name], truncated, top) for name, (task, _) in self._tasks.items()}
+        encoded = self.encode(texts)
+        return self.answers_by_task(self._logits(encoded), [text.truncated for text in encoded], top)
 
     def logits(self, texts: Sequence[str]) -> dict[str, Floats]:
         """By task the raw outputs, [texts, classes], in the order of the texts."""
-        return self._run([encoded.ids for encoded in self._encoder.encode(texts)])
+        logits = self._logits(self.encode(texts))
+        return {name: logits[:, columns] for name, columns in self._columns.items()}
 
-    @property
-    def _encoder(self) -> Predictor:
-        return next(iter(self._tasks.values()))[0]
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """The token ids of each text, as `Predictor.encode`: all tasks read the same."""
+        return next(iter(self._tasks.values()))[0].encode(texts)
 
-    def _run(self, ids: Sequence[Sequence[int]]) -> dict[str, Floats]:
-        logits = {name: np.empty((len(ids), len(task.manifest.labels)), dtype=np.float32) for name, (task, _) in self._tasks.items()}
-        for group in groups([len(text) for text in ids], BUDGET):
-            states = self._prefix.run(np.array([ids[index] for index in group], dtype=np.int64))
-            for name, (_, suffix) in self._tasks.items():
-                logits[name][group] = suffix.run(states)
-        return logits
+    def run(self, ids: Sequence[Sequence[int]] | Ids) -> Floats:
+        """Logits [texts, classes], one task's after another's, of texts that all have the same number of tokens."""
+        states = self._prefix.run(np.array(ids, dtype=np.int64))
+        return np.concatenate([suffix.run(states) for _, suffix in self._tasks.values()], axis=1)
+
+    def answers_by_task(self, logits: Floats, truncated: Sequence[bool], top: int) -> dict[str, list[Prediction | LabelSet]]:
+        """What `logits`, as `run` gives them, say of texts of which some were `truncated`. Raises InputError: `top` is less than 1."""
+        return {name: task.answers(logits[:, self._columns[name]], truncated, top) for name, (task, _) in self._tasks.items()}
+
+    def _logits(self, encoded: Sequence[Encoded]) -> Floats:
+        return logits_of(self.run, [text.ids for text in encoded], self.classes)
 
 
 def suffix_of(task: str) -> str:

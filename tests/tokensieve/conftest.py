@@ -14,7 +14,8 @@ import pytest
 import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 
-from tokensieve.manifest import Manifest
+from tokensieve.manifest import TOKENIZER, Manifest
+from tokensieve.shared import PREFIX, save_manifest, suffix_of
 
 LABELS = ("balance", "card_lost", "größe", "transfer")
 WORDS = ("i", "lost", "my", "card", "what", "is", "balance", "send", "money", "to", "a", "friend", "please", "?", ".", "größe")
@@ -49,6 +50,17 @@ class Served:
         """The same model giving any number of labels."""
         self.write(folder)
         replace(self.manifest, thresholds=THRESHOLDS, threshold=0.6).save(folder)
+        return folder
+
+    def write_shared(self, folder: Path) -> Path:
+        """A folder of two tasks: "intent", the same model, and "topics", its opposite, which gives any number of labels."""
+        folder.mkdir(exist_ok=True)
+        tiny_tokenizer().save(str(folder / TOKENIZER))
+        onnx.save(prefix_graph(self.embedding), folder / PREFIX)
+        topics = replace(self.manifest, labels=LABELS[:3], thresholds=THRESHOLDS[:3], threshold=0.6, data_hash="topics")
+        onnx.save(suffix_graph(self.weight, self.bias), folder / suffix_of("intent"))
+        onnx.save(suffix_graph(-self.weight[:, :3], self.bias[:3]), folder / suffix_of("topics"))
+        save_manifest(folder, {"intent": self.manifest, "topics": topics}, layers=1)
         return folder
 
     @property
@@ -86,18 +98,39 @@ def tiny_graph(
     embedding: npt.NDArray[np.float32], weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], inputs: int = TensorProto.INT64
 ) -> onnx.ModelProto:
     """input_ids [batch, length] -> logits [batch, classes]: the mean of the rows, times `weight`."""
+    ids = helper.make_tensor_value_info("input_ids", inputs, ["batch", "length"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias)])
     constants = {"embedding": embedding, "weight": weight, "bias": bias}
-    nodes = [
-        helper.make_node("Gather", ["embedding", "input_ids"], ["rows"]),
-        helper.make_node("ReduceMean", ["rows"], ["mean"], axes=[1], keepdims=0),
+    return _model([helper.make_node("Gather", ["embedding", "input_ids"], ["states"]), *_head()], ids, logits, constants)
+
+
+def prefix_graph(embedding: npt.NDArray[np.float32]) -> onnx.ModelProto:
+    """input_ids [batch, length] -> states [batch, length, width]: the rows."""
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
+    return _model([helper.make_node("Gather", ["embedding", "input_ids"], ["states"])], ids, _states(embedding), {"embedding": embedding})
+
+
+def suffix_graph(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> onnx.ModelProto:
+    """states [batch, length, width] -> logits [batch, classes]: their mean, times `weight`."""
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias)])
+    return _model(_head(), _states(weight.T), logits, {"weight": weight, "bias": bias})
+
+
+def _states(rows: npt.NDArray[np.float32]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info("states", TensorProto.FLOAT, ["batch", "length", rows.shape[1]])
+
+
+def _head() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("ReduceMean", ["states"], ["mean"], axes=[1], keepdims=0),
         helper.make_node("MatMul", ["mean", "weight"], ["product"]),
         helper.make_node("Add", ["product", "bias"], ["logits"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("input_ids", inputs, ["batch", "length"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias)])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
+
+
+def _model(
+    nodes: list[onnx.NodeProto], given: onnx.ValueInfoProto, made: onnx.ValueInfoProto, constants: dict[str, npt.NDArray[np.float32]]
+) -> onnx.ModelProto:
+    tensors = [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", [given], [made], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import uvicorn
@@ -18,12 +18,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokensieve import __version__
 from tokensieve.errors import excerpt
-from tokensieve.predictor import LabelSet, Prediction, cores
-from tokensieve.server.batcher import Batcher, Full, Logits
+from tokensieve.manifest import Manifest
+from tokensieve.predictor import ONLY, LabelSet, Prediction, cores
+from tokensieve.server.batcher import Batcher, Full
 from tokensieve.server.journal import Journal
 from tokensieve.server.live import Live, Loaded
 from tokensieve.server.meters import CONTENT_TYPE, Meters
-from tokensieve.server.schema import Facts, Health, Many, ManySets, One, OneSet, Query, Readiness, Refusal
+from tokensieve.server.model import Answers, Logits
+from tokensieve.server.schema import (
+    Facts,
+    FactsByTask,
+    Health,
+    Many,
+    ManyByTask,
+    ManySets,
+    One,
+    OneByTask,
+    OneSet,
+    Query,
+    Readiness,
+    Refusal,
+)
 from tokensieve.server.service import Limits, Service
 
 # Characters that are tokenized at once on the thread that answers: some 100 microseconds. Longer texts get a thread of their own.
@@ -95,7 +110,7 @@ def app(
     service.add_middleware(Gate, limits=limits, meters=meters, key=key)
     refusals: Responses = {401: {"model": Refusal}} if key else {}
     refused: Responses = refusals | {status: {"model": Refusal} for status in (408, 413, 415, 422, 503)}
-    answered: Responses = {200: {"model": One | Many | OneSet | ManySets, "description": "The answers"}}
+    answered: Responses = {200: {"model": One | Many | OneSet | ManySets | OneByTask | ManyByTask, "description": "The answers"}}
     plain: Responses = {200: {"content": {"text/plain": {}}}}
     body = {"content": {"application/json": {"schema": Query.model_json_schema()}}, "required": True}
 
@@ -114,9 +129,9 @@ def app(
             async with asyncio.timeout(limits.seconds):
                 # Uncontended, a thread costs more than the tokens of a short text.
                 short = sum(map(len, texts)) <= SHORT
-                encoded = loaded.predictor.encode(texts) if short else await asyncio.to_thread(loaded.predictor.encode, texts)
+                encoded = loaded.model.encode(texts) if short else await asyncio.to_thread(loaded.model.encode, texts)
                 finish = _finisher(loaded, query, texts, [text.truncated for text in encoded])
-                content = await batcher.compute(loaded.predictor, [text.ids for text in encoded], finish)
+                content = await batcher.compute(loaded.model, [text.ids for text in encoded], finish)
         except Full:
             return _refusal(503, f"{batcher.waiting} texts wait already; try again later", {"Retry-After": "1"})
         except TimeoutError:
@@ -125,7 +140,7 @@ def app(
 
     def _finisher(loaded: Loaded, query: Query, texts: list[str], truncated: list[bool]) -> Callable[[Logits], bytes]:
         def finish(logits: Logits) -> bytes:
-            answers = loaded.predictor.answers(logits, truncated, query.top)
+            answers = loaded.model.answers_by_task(logits, truncated, query.top)
             meters.answered(answers)
             if journal:
                 journal.write(texts, answers, loaded.version)
@@ -150,27 +165,18 @@ def app(
         current = live.current
         meters.queue.set(batcher.waiting)
         meters.model.clear()
-        meters.model.labels(current.version, current.predictor.manifest.data_hash).set(1)
+        for task, manifest in current.model.tasks.items():
+            meters.model.labels(task, current.version, manifest.data_hash).set(1)
         for outcome, count in live.swaps.items():
             meters.swaps.labels(outcome).set(count)
         return Response(meters.text(), media_type=CONTENT_TYPE)
 
     @service.get("/model", responses=refusals)
-    async def model() -> Facts:
+    async def model() -> Facts | FactsByTask:
         """What answers: labels, thresholds, and the hashes of its files."""
         current = live.current
-        manifest = current.predictor.manifest
-        kept = {
-            name: getattr(manifest, name) for name in ("data_hash", "base", "variant", "max_length", "temperature", "threshold", "margin")
-        }
-        return Facts(
-            version=current.version,
-            labels=list(manifest.labels),
-            several=bool(manifest.thresholds),
-            parity=dict(manifest.parity),
-            files=dict(manifest.files),
-            **kept,
-        )
+        facts = {task: _facts(manifest, current.version) for task, manifest in current.model.tasks.items()}
+        return facts[ONLY] if ONLY in facts else FactsByTask(version=current.version, tasks=facts)
 
     return service
 
@@ -225,10 +231,16 @@ def _texts(query: Query, limits: Limits) -> list[str]:
     return texts
 
 
-def _content(answers: Sequence[Prediction | LabelSet], many: bool, loaded: Loaded) -> bytes:
+def _content(answers: Answers, many: bool, loaded: Loaded) -> bytes:
     """The body of an answer, as `schema` describes it."""
-    trees = [_tree(answer) for answer in answers]
-    of = {"version": loaded.version, "data_hash": loaded.predictor.manifest.data_hash}
+    of: dict[str, Any]
+    if ONLY in answers:
+        trees = [_tree(answer) for answer in answers[ONLY]]
+        of = {"version": loaded.version, "data_hash": loaded.model.tasks[ONLY].data_hash}
+    else:
+        texts = zip(*answers.values(), strict=True)
+        trees = [{"tasks": {task: _tree(answer) for task, answer in zip(answers, text, strict=True)}} for text in texts]
+        of = {"version": loaded.version, "data_hashes": {task: manifest.data_hash for task, manifest in loaded.model.tasks.items()}}
     tree = {"predictions": trees} | of if many else trees[0] | of
     return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
@@ -242,6 +254,18 @@ def _tree(found: Prediction | LabelSet) -> dict[str, Any]:
 
 def _candidates(labels: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
     return [{"label": label, "probability": probability} for label, probability in labels]
+
+
+def _facts(manifest: Manifest, version: str) -> Facts:
+    same = ("data_hash", "base", "variant", "max_length", "temperature", "threshold", "margin")
+    return Facts(
+        version=version,
+        labels=list(manifest.labels),
+        several=bool(manifest.thresholds),
+        parity=dict(manifest.parity),
+        files=dict(manifest.files),
+        **{name: getattr(manifest, name) for name in same},
+    )
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str]) -> Response:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokensieve.predictor import Predictor
+from tokensieve.server.model import Model
 
 LARGE_EVERY = 4
 
@@ -32,7 +32,7 @@ class Full(Exception):  # noqa: N818 - a state of the queue that clients are tol
 class _Job:
     """The texts of one request. Its counts change under the batcher's lock."""
 
-    predictor: Predictor
+    model: Model
     logits: Logits
     missing: int
     finish: Callable[[Logits], Any]
@@ -46,7 +46,7 @@ class _Item:
     ids: Sequence[int]
 
 
-Key = tuple[int, int]  # identity of the predictor, tokens
+Key = tuple[int, int]  # identity of the model, tokens
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Lane:
     waiting: OrderedDict[Key, deque[_Item]] = field(default_factory=OrderedDict)
 
     def add(self, item: _Item) -> None:
-        self.waiting.setdefault((id(item.job.predictor), len(item.ids)), deque()).append(item)
+        self.waiting.setdefault((id(item.job.model), len(item.ids)), deque()).append(item)
 
     def take(self, budget: int) -> list[_Item]:
         key, items = self.waiting.popitem(last=False)
@@ -80,17 +80,17 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    async def compute(self, predictor: Predictor, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]) -> Any:
+    async def compute(self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]) -> Any:
         """What `finish` makes, in a worker, of the logits [texts, classes] of the texts `ids`; all of one request.
 
         Raises:
             Full: more texts would wait than may. Anything that `finish` or the graph raises.
         """
         if not ids:
-            return finish(np.empty((0, len(predictor.manifest.labels)), dtype=np.float32))
+            return finish(np.empty((0, model.classes), dtype=np.float32))
         loop = asyncio.get_running_loop()
-        logits = np.empty((len(ids), len(predictor.manifest.labels)), dtype=np.float32)
-        job = _Job(predictor, logits, len(ids), finish, loop.create_future())
+        logits = np.empty((len(ids), model.classes), dtype=np.float32)
+        job = _Job(model, logits, len(ids), finish, loop.create_future())
         with self._changed:
             # One request may always wait alone, however large: what it may hold is limited elsewhere.
             if self.waiting and self.waiting + len(ids) > self._queue:
@@ -113,7 +113,7 @@ class Batcher:
     def _work(self) -> None:
         while group := self._next():
             try:
-                found = group[0].job.predictor.run([item.ids for item in group])
+                found = group[0].job.model.run([item.ids for item in group])
             except Exception as error:
                 for job in {id(item.job): item.job for item in group}.values():
                     _tell(job, error)

@@ -8,9 +8,11 @@ import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tokensieve.errors import InputError
-from tokensieve.predictor import LabelSet, Prediction
+from tokensieve.predictor import ONLY, LabelSet, Prediction
+from tokensieve.server.model import Answers
 
 log = logging.getLogger("tokensieve")
 
@@ -18,7 +20,8 @@ SEPARATOR = "|"
 
 
 class Journal:
-    """JSON lines: text, label (several with | between), probability, uncertain, version, time. Only the owner may read the file."""
+    """JSON lines: text, label (several with | between), probability, uncertain, version, time, and where several tasks share the model,
+    a line for each with its task. Only the owner may read the file."""
 
     def __init__(self, path: Path) -> None:
         """Open `path` to go on at its end. Raises InputError: it cannot be written."""
@@ -31,17 +34,14 @@ class Journal:
         self._lock = threading.Lock()
         self._failed = False
 
-    def write(self, texts: list[str], answers: list[Prediction | LabelSet], version: str) -> None:
-        """Add a line a text, at once. That the disk takes none is logged, once: the answers are worth more than the journal."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    def write(self, texts: list[str], answers: Answers, version: str) -> None:
+        """Add a line a text and task, at once. That the disk takes none is logged, once: the answers are worth more than the journal."""
+        of = {"version": version, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         lines = []
-        for text, answer in zip(texts, answers, strict=True):
-            if isinstance(answer, LabelSet):
-                said = {"label": SEPARATOR.join(label for label, _ in answer.labels), "probability": answer.top[0][1]}
-            else:
-                said = {"label": answer.label, "probability": answer.probability}
-            tree = {"text": text} | said | {"uncertain": answer.uncertain, "version": version, "time": now}
-            lines.append(json.dumps(tree, ensure_ascii=False) + "\n")
+        for task, found in answers.items():
+            of_task = of if task == ONLY else {"task": task} | of
+            for text, answer in zip(texts, found, strict=True):
+                lines.append(json.dumps({"text": text} | _said(answer) | of_task, ensure_ascii=False) + "\n")
         with self._lock:
             try:
                 self._file.write("".join(lines).encode("utf-8", "replace"))
@@ -52,3 +52,11 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _said(answer: Prediction | LabelSet) -> dict[str, Any]:
+    if isinstance(answer, LabelSet):
+        said = {"label": SEPARATOR.join(label for label, _ in answer.labels), "probability": answer.top[0][1]}
+    else:
+        said = {"label": answer.label, "probability": answer.probability}
+    return said | {"uncertain": answer.uncertain}

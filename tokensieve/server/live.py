@@ -12,8 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from tokensieve.errors import InputError
-from tokensieve.manifest import NAME
-from tokensieve.predictor import Predictor
+from tokensieve.server.model import Model, load, manifest_of
 
 log = logging.getLogger("tokensieve")
 
@@ -44,10 +43,13 @@ class Folder:
     interval: float = 2.0
 
     def version(self) -> str:
+        path = manifest_of(self.path)
         try:
-            return hashlib.sha256((self.path / NAME).read_bytes()).hexdigest()[:12]
+            return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         except OSError:
-            raise InputError(f"{self.path} holds no {NAME}, which an export writes last; give the folder of a finished export") from None
+            raise InputError(
+                f"{self.path} holds no {path.name}, which an export writes last; give the folder of a finished export"
+            ) from None
 
     def fetch(self, version: str) -> Path:
         return self.path
@@ -57,7 +59,7 @@ class Folder:
 class Loaded:
     """A model in memory that has answered a probe."""
 
-    predictor: Predictor
+    model: Model
     version: str
 
 
@@ -68,7 +70,7 @@ class Live:
         """Load what the source has now, to compute with `threads` threads a run.
 
         Raises:
-            InputError: as the source and `Predictor.load`, or the model has no answer to a probe.
+            InputError: as the source and `model.load`, or the model has no answer to a probe.
         """
         self._source, self._threads = source, threads
         self._stopped = threading.Event()
@@ -113,12 +115,13 @@ class Live:
 
     def _load(self, version: str) -> Loaded:
         folder = self._source.fetch(version)
-        predictor = Predictor.load(folder, self._threads)
+        model = load(folder, self._threads)
+        longest = min(manifest.max_length for manifest in model.tasks.values())
         # The graph plans its memory for each length it meets; the first requests should not wait for it.
         for length in WARM:
-            predictor.run([[0] * min(length, predictor.manifest.max_length)])
-        if not np.isfinite(predictor.logits([PROBE])).all():
+            model.run([[0] * min(length, longest)])
+        if not np.isfinite(model.run([text.ids for text in model.encode([PROBE])])).all():
             raise InputError(f"the model in {folder} gives no finite logits; export it again")
         if self._source.version() != version:
             raise InputError(f"{folder} changed while it was read; it is tried again")
-        return Loaded(predictor, version)
+        return Loaded(model, version)

@@ -1,11 +1,15 @@
-"""What the service counts, for Prometheus. No text is among it, and of the labels only those that the model knows."""
+"""What the service counts, for Prometheus. No text is among it, and of the labels only those that the model knows.
+
+The label `task` is empty, which Prometheus takes for absent, unless several tasks share the model.
+"""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
-from tokensieve.predictor import LabelSet, Prediction
+from tokensieve.predictor import LabelSet
+from tokensieve.server.model import Answers
 
 __all__ = ["CONTENT_TYPE", "Meters"]
 
@@ -25,21 +29,25 @@ class Meters:
         self.requests = Counter("tokensieve_requests", "Requests for predictions, by status", ["status"], registry=registry)
         self.batches = Histogram("tokensieve_batch_texts", "Texts that were computed together", buckets=TEXTS, registry=registry)
         self.queue = Gauge("tokensieve_queue_texts", "Texts that wait", registry=registry)
-        self.confidence = Histogram("tokensieve_confidence", "Probability of the likeliest label", buckets=TENTHS, registry=registry)
-        self.labels = Counter("tokensieve_labels", "Answers, by label", ["label"], registry=registry)
-        self.uncertain = Counter("tokensieve_uncertain", "Answers that were uncertain", registry=registry)
+        self.confidence = Histogram(
+            "tokensieve_confidence", "Probability of the likeliest label", ["task"], buckets=TENTHS, registry=registry
+        )
+        self.labels = Counter("tokensieve_labels", "Answers, by label", ["task", "label"], registry=registry)
+        self.uncertain = Counter("tokensieve_uncertain", "Answers that were uncertain", ["task"], registry=registry)
         self.truncated = Counter("tokensieve_truncated", "Texts that had more tokens than the model reads", registry=registry)
         self.swaps = Gauge("tokensieve_swaps", "Newer models taken, and refused", ["outcome"], registry=registry)
-        self.model = Gauge("tokensieve_model", "1 for the model that answers", ["version", "data_hash"], registry=registry)
+        self.model = Gauge("tokensieve_model", "1 for the model that answers", ["task", "version", "data_hash"], registry=registry)
 
-    def answered(self, answers: list[Prediction | LabelSet]) -> None:
+    def answered(self, answers: Answers) -> None:
         """Count what was answered."""
-        for answer in answers:
-            self.confidence.observe(answer.top[0][1])
-            for label in [label for label, _ in answer.labels] if isinstance(answer, LabelSet) else [answer.label]:
-                self.labels.labels(label).inc()
-            self.uncertain.inc(answer.uncertain)
-            self.truncated.inc(answer.truncated)
+        for task, found in answers.items():
+            confidence, uncertain = self.confidence.labels(task), self.uncertain.labels(task)
+            for answer in found:
+                confidence.observe(answer.top[0][1])
+                for label in [label for label, _ in answer.labels] if isinstance(answer, LabelSet) else [answer.label]:
+                    self.labels.labels(task, label).inc()
+                uncertain.inc(answer.uncertain)
+        self.truncated.inc(sum(answer.truncated for answer in next(iter(answers.values()))))
 
     def text(self) -> bytes:
         """All of it in Prometheus' format."""

@@ -71,6 +71,29 @@ class ManySets(Origin):
     predictions: list[Labels]
 
 
+class OriginByTask(BaseModel):
+    """The shared model that answered."""
+
+    version: str = Field(description="the first digits of its manifest's SHA-256")
+    data_hashes: dict[str, str] = Field(description="by task, content hash of the data that it was trained on")
+
+
+class ByTask(BaseModel):
+    """The answers of several tasks for one text."""
+
+    tasks: dict[str, Answer | Labels] = Field(description="by task")
+
+
+class OneByTask(ByTask, OriginByTask):
+    """The answer to `text` of a model that several tasks share."""
+
+
+class ManyByTask(OriginByTask):
+    """The answers to `texts` of such a model, in their order."""
+
+    predictions: list[ByTask]
+
+
 class Refusal(BaseModel):
     """Why a request was not answered."""
 
@@ -104,3 +127,10 @@ class Facts(Origin):
     variant: str = Field(description="build of the graph")
     parity: dict[str, float] = Field(description="how close to torch the exported model was on real texts")
     files: dict[str, str] = Field(description="SHA-256 by file name")
+
+
+class FactsByTask(BaseModel):
+    """The model that answers, shared by several tasks."""
+
+    version: str = Field(description="the first digits of its manifest's SHA-256")
+    tasks: dict[str, Facts]

@@ -22,14 +22,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tokensieve
-from tokensieve.predictor import Predictor
+from tokensieve.predictor import LabelSet, Prediction, Predictor
 from tokensieve.server.app import app
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.journal import Journal
 from tokensieve.server.live import Folder, Live
 from tokensieve.server.meters import Meters
-from tokensieve.server.schema import Facts, Many, ManySets, One, OneSet
+from tokensieve.server.schema import Facts, FactsByTask, Many, ManyByTask, ManySets, One, OneByTask, OneSet
 from tokensieve.server.service import Limits
+from tokensieve.shared import SharedPredictor
 
 ROOT = Path(tokensieve.__file__).parents[1]
 HASH = "0123456789abcdef0123456789abcdef"
@@ -44,7 +45,8 @@ def live(served: Any) -> Live:
 
 @pytest.fixture(scope="module")
 def predictor(live: Live) -> Predictor:
-    return live.current.predictor
+    assert isinstance(live.current.model, Predictor)
+    return live.current.model
 
 
 @contextmanager
@@ -102,10 +104,50 @@ def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Pat
     ManySets.model_validate(many, strict=True, extra="forbid")
     OneSet.model_validate(one, strict=True, extra="forbid")
     assert one == many["predictions"][0] | {"version": several.current.version, "data_hash": HASH}
-    for answer, found in zip(many["predictions"], several.current.predictor.predict(texts, top=1), strict=True):
+    for answer, found in zip(many["predictions"], several.current.model.predict(texts, top=1), strict=True):
         assert [item["label"] for item in answer["labels"]] == [label for label, _ in found.labels]
         assert [item["probability"] for item in answer["labels"]] == pytest.approx([chance for _, chance in found.labels])
         assert (answer["uncertain"], answer["truncated"], len(answer["top"])) == (found.uncertain, False, 1)
+
+
+def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path) -> None:
+    shared = Live(Folder(served.write_shared(tmp_path / "shared")), 1)
+    texts = ["I lost my card", "what is my balance?", "i i i i i i i i i i i i i", ""]
+    expected = SharedPredictor.load(tmp_path / "shared", threads=1).predict(texts, top=2)
+    assert [answer.label for answer in expected["intent"]] == [  # type: ignore[union-attr]
+        answer.label
+        for answer in Predictor.load(served.folder, 1).predict(texts)  # type: ignore[union-attr]
+    ]
+    journal = Journal(tmp_path / "texts.jsonl")
+    with serving(shared, Limits(texts=4), journal=journal) as client:
+        many = client.post("/predict", json={"texts": texts, "top": 2}).json()
+        one = client.post("/predict", json={"text": texts[0], "top": 2}).json()
+        none = client.post("/predict", json={"texts": []}).json()
+        facts = client.get("/model").json()
+        lines = client.get("/metrics").text.splitlines()
+    journal.close()
+    of = {"version": shared.current.version, "data_hashes": {"intent": HASH, "topics": "topics"}}
+    ManyByTask.model_validate(many, strict=True, extra="forbid")
+    OneByTask.model_validate(one, strict=True, extra="forbid")
+    assert one == many["predictions"][0] | of
+    assert none == {"predictions": []} | of
+    assert many["version"] == of["version"]
+    for place, answer in enumerate(many["predictions"]):
+        intent, topics = expected["intent"][place], expected["topics"][place]
+        assert isinstance(intent, Prediction)
+        assert isinstance(topics, LabelSet)
+        told = answer["tasks"]["intent"]
+        assert (told["label"], told["uncertain"], told["truncated"]) == (intent.label, intent.uncertain, intent.truncated)
+        assert told["probability"] == pytest.approx(intent.probability)
+        assert [item["label"] for item in answer["tasks"]["topics"]["labels"]] == [label for label, _ in topics.labels]
+        assert [item["label"] for item in answer["tasks"]["topics"]["top"]] == [label for label, _ in topics.top]
+    FactsByTask.model_validate(facts, strict=True, extra="forbid")
+    assert {task: told["several"] for task, told in facts["tasks"].items()} == {"intent": False, "topics": True}
+    for line in ('tokensieve_confidence_count{task="topics"} 5.0', "tokensieve_batch_texts_sum 5.0", "tokensieve_truncated_total 1.0"):
+        assert line in lines, line
+    kept = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted({line["task"] for line in kept}) == ["intent", "topics"]
+    assert len(kept) == 10
 
 
 def test_uncertain_and_truncated_reach_the_caller(client: TestClient, predictor: Predictor) -> None:
@@ -121,7 +163,7 @@ def test_what_answers_is_told(client: TestClient, live: Live, served: Any) -> No
     facts = client.get("/model").json()
     Facts.model_validate(facts, strict=True, extra="forbid")
     assert (facts["labels"], facts["data_hash"], facts["several"]) == (list(served.manifest.labels), HASH, False)
-    assert facts["files"] == dict(live.current.predictor.manifest.files)
+    assert facts["files"] == dict(live.current.model.manifest.files)
 
 
 def test_what_happens_is_counted(live: Live) -> None:
@@ -136,10 +178,10 @@ def test_what_happens_is_counted(live: Live) -> None:
         'tokensieve_requests_total{status="422"} 1.0',
         "tokensieve_request_seconds_count 2.0",
         "tokensieve_batch_texts_sum 2.0",
-        "tokensieve_confidence_count 2.0",
+        'tokensieve_confidence_count{task=""} 2.0',
         "tokensieve_truncated_total 1.0",
         "tokensieve_queue_texts 0.0",
-        f'tokensieve_model{{data_hash="{HASH}",version="{live.current.version}"}} 1.0',
+        f'tokensieve_model{{data_hash="{HASH}",task="",version="{live.current.version}"}} 1.0',
     ):
         assert line in lines, line
     assert sum(float(line.split()[-1]) for line in lines if line.startswith("tokensieve_labels_total{")) == 2
@@ -165,8 +207,8 @@ def test_with_a_key_only_probes_need_none(live: Live) -> None:
 def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
     blocked = threading.Event()
     with serving(live, Limits(queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
-        run = live.current.predictor.run
-        patched.setattr(live.current.predictor, "run", lambda ids: blocked.wait(20) and run(ids))
+        run = live.current.model.run
+        patched.setattr(live.current.model, "run", lambda ids: blocked.wait(20) and run(ids))
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(8)]
             deadline = time.monotonic() + 10
@@ -184,8 +226,8 @@ def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
 def test_an_answer_that_takes_too_long_is_given_up(live: Live) -> None:
     done = threading.Event()
     with serving(live, Limits(seconds=0.2)) as client, pytest.MonkeyPatch.context() as patched:
-        run = live.current.predictor.run
-        patched.setattr(live.current.predictor, "run", lambda ids: done.wait(20) and run(ids))
+        run = live.current.model.run
+        patched.setattr(live.current.model, "run", lambda ids: done.wait(20) and run(ids))
         late = client.post("/predict", json={"text": "card"})
         done.set()
     assert (late.status_code, late.headers["retry-after"]) == (503, "5")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ class Model:
     """Logits that name their text: its first token and its length. It remembers its runs, and can be held up."""
 
     def __init__(self) -> None:
-        self.manifest = SimpleNamespace(labels=("a", "b", "c"))
+        self.classes = CLASSES
         self.runs: list[list[list[int]]] = []
         self.open = threading.Event()
         self.open.set()

@@ -8,7 +8,7 @@ import pytest
 
 from tokensieve.dataset import read_examples
 from tokensieve.errors import InputError
-from tokensieve.predictor import LabelSet, Prediction
+from tokensieve.predictor import ONLY, LabelSet, Prediction
 from tokensieve.server.journal import Journal
 
 ONE = Prediction("card", 0.75, True, False, (("card", 0.75), ("cash", 0.25)))
@@ -19,7 +19,7 @@ def test_what_is_kept_can_be_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     for texts, answers in ((["größe\n\0", "<b>"], [ONE, ONE]), (["two"], [SET])):
         journal = Journal(path)
-        journal.write(texts, list(answers), "7")
+        journal.write(texts, {ONLY: answers}, "7")
         journal.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -31,9 +31,22 @@ def test_what_is_kept_can_be_trained_on(tmp_path: Path) -> None:
     assert read_examples(path).labels == ["card", "card", "a|b"]
 
 
+def test_of_several_tasks_each_has_lines_of_its_own(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "texts.jsonl")
+    journal.write(["x", "y"], {"cards": [ONE, ONE], "topics": [SET, SET]}, "7")
+    journal.close()
+    lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(line["task"], line["text"], line["label"]) for line in lines] == [
+        ("cards", "x", "card"),
+        ("cards", "y", "card"),
+        ("topics", "x", "a|b"),
+        ("topics", "y", "a|b"),
+    ]
+
+
 def test_a_line_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "texts.jsonl")
-    journal.write(["card"], [ONE], "7")
+    journal.write(["card"], {ONLY: [ONE]}, "7")
     assert (tmp_path / "texts.jsonl").read_text(encoding="utf-8").count("\n") == 1
     journal.close()
 
@@ -47,6 +60,6 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(Path("/dev/full"))
     for _ in range(3):
-        journal.write(["sesame"], [ONE], "7")
+        journal.write(["sesame"], {ONLY: [ONE]}, "7")
     journal.close()
     assert [record.getMessage() for record in caplog.records] == ["texts are not kept any more: No space left on device"]

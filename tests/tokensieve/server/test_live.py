@@ -42,8 +42,8 @@ def shelf(served: Any, tmp_path: Path) -> Shelf:
 
 
 def answers(live: Live) -> str:
-    live.current.predictor.predict(["I lost my card"])
-    return live.current.predictor.manifest.data_hash
+    live.current.model.predict(["I lost my card"])
+    return live.current.model.manifest.data_hash
 
 
 def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
@@ -122,6 +122,20 @@ def test_a_folder_is_followed_by_its_manifest(served: Any, tmp_path: Path) -> No
     assert answers(live) == "other"
     with pytest.raises(InputError, match=r"no manifest\.json"):
         Folder(tmp_path / "nowhere").version()
+
+
+def test_a_folder_may_hold_several_tasks_and_is_followed_too(served: Any, tmp_path: Path) -> None:
+    folder = served.write_shared(tmp_path / "shared")
+    live = Live(Folder(folder), 1)
+    before = live.current
+    assert list(before.model.tasks) == ["intent", "topics"]
+    (folder / "topics.onnx").write_bytes(b"half")
+    (folder / "shared.json").write_bytes((folder / "shared.json").read_bytes() + b"\n")
+    assert not live.check()
+    assert (live.current, "topics.onnx" in (live.trouble or "")) == (before, True)
+    replace(served, weight=-served.weight).write_shared(folder)
+    assert live.check()
+    assert live.current.version != before.version
 
 
 def test_following_looks_by_itself_until_it_is_stopped(shelf: Shelf) -> None:

@@ -194,8 +194,10 @@ def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(served: Any,
     assert "sesame" not in log
 
 
-def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: Callable[..., Server], tmp_path: Path) -> None:
-    server = start(served.folder, "--max-texts", "3")
+@pytest.mark.parametrize("tasks", ["one", "shared"])
+def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: Callable[..., Server], tmp_path: Path, tasks: str) -> None:
+    folder = served.folder if tasks == "one" else served.write_shared(tmp_path / "shared")
+    server = start(folder, "--max-texts", "3")
     checks = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"]
     options = ["--checks", ",".join(checks), "--max-examples", "60", "--seed", "1", "--generation-database", "none", "--no-color"]

@@ -1,0 +1,51 @@
+"""What the service asks of a model, which has one task (`Predictor`) or several that share layers (`SharedPredictor`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tokensieve import manifest, shared
+from tokensieve.manifest import Manifest
+from tokensieve.predictor import Encoded, LabelSet, Prediction, Predictor
+from tokensieve.shared import SharedPredictor
+
+Logits = npt.NDArray[np.float32]
+Answers = Mapping[str, list[Prediction | LabelSet]]  # by task, an answer a text
+
+
+class Model(Protocol):
+    """It is used from many threads at once."""
+
+    @property
+    def tasks(self) -> Mapping[str, Manifest]:
+        """The manifest of each task; `predictor.ONLY` names that of a model with a single one."""
+
+    @property
+    def classes(self) -> int:
+        """How many logits a text has, of all tasks together."""
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """The token ids of each text, at least one."""
+
+    def run(self, ids: Sequence[Sequence[int]]) -> Logits:
+        """Logits [texts, classes] of texts that all have the same number of tokens."""
+
+    def answers_by_task(self, logits: Logits, truncated: Sequence[bool], top: int) -> Answers:
+        """What `logits` [texts, classes] say of texts of which some were `truncated`."""
+
+
+def manifest_of(folder: Path) -> Path:
+    """The file of a served folder that an export writes last and that holds the hashes of the others."""
+    several = folder / shared.NAME
+    return several if several.exists() else folder / manifest.NAME
+
+
+def load(folder: Path, threads: int) -> Model:
+    """The model of a served folder, of one task or shared by several. Raises InputError: as `Predictor.load`, `SharedPredictor.load`."""
+    kind = SharedPredictor if manifest_of(folder).name == shared.NAME else Predictor
+    return kind.load(folder, threads)

@@ -9,11 +9,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import patch_command, serve_command
+from flows import patch_command, predict_command, serve_command
 from tokensieve import __version__
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
@@ -125,25 +124,7 @@ def restore(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 
 def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Label texts with an exported model: those given, or a file of them."""
-    _check_texts(options)
-    if options.input:
-        from tokensieve.bulk import score
-
-        rows = score(_model(options), Path(options.input), Path(options.output), options.text or "text", options.top)
-        answer(f"{options.output}: {rows:,} rows")
-        return
-    from tokensieve.predictor import LabelSet, Predictor
-
-    predictor = Predictor.load(_model(options))
-    # An argument that is not UTF-8 arrives with lone surrogates, which cannot be printed.
-    texts = [text.encode("utf-8", "replace").decode("utf-8") for text in options.texts]
-    for text, found in zip(texts, predictor.predict(texts, 3 if options.top is None else options.top), strict=True):
-        if options.json:
-            answer(json.dumps({"text": text} | asdict(found), ensure_ascii=False))
-        else:
-            labels = found.labels if isinstance(found, LabelSet) else [(found.label, found.probability)]
-            shown = ", ".join(f"{label}  {probability:.3f}" for label, probability in labels) or "no label"
-            answer(f"{shown}{'  (uncertain)' if found.uncertain else ''}")
+    predict_command.run(options, _model, answer)
 
 
 def serve(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
@@ -225,16 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     assignments(added)
     command(versions)
     command(restore).add_argument("hash", metavar="HASH", help="data hash or its beginning")
-    added = command(predict)
-    added.add_argument("--model", required=True, metavar="DIR_OR_URI", help="exported folder, models:/NAME@ALIAS or models:/NAME/VERSION")
-    added.add_argument("--json", action="store_true", help="print one JSON object a text")
-    added.add_argument(
-        "--top", type=int, metavar="K", help="likeliest labels: that --json lists (default: 3), or in a column of the output"
-    )
-    added.add_argument("texts", nargs="*", metavar="TEXT")
-    added.add_argument("--input", metavar="FILE", help="label the texts of a CSV, TSV, JSONL, Parquet or Arrow file instead")
-    added.add_argument("--output", metavar="FILE", help="where its rows go with their answers, in any of these formats")
-    added.add_argument("--text", metavar="COLUMN", help="the column with the texts (default: text)")
+    predict_command.add(command(predict))
     serve_command.add(command(serve))
     _add_exports(command)
     command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
@@ -288,18 +260,6 @@ def _check_data(options: argparse.Namespace) -> None:
         versioning.data_hash(layout)
     elif "://" not in options.data + (options.test or ""):
         versioning.check(versioning.incoming(options.data, options.test), settings.data)
-
-
-def _check_texts(options: argparse.Namespace) -> None:
-    """Refuse texts and a file at once, neither, and half of what a file needs."""
-    if bool(options.texts) == bool(options.input):
-        raise InputError(f"give texts, or --input and --output{', not both' if options.texts else ''}")
-    if bool(options.input) != bool(options.output):
-        raise InputError("--input needs --output; give both" if options.input else "--output needs --input; give both, and no texts")
-    if options.input and options.json:
-        raise InputError("--json is for texts; give an --output that ends in .jsonl")
-    if options.text and not options.input:
-        raise InputError("--text names a column of --input; give both")
 
 
 def _model(options: argparse.Namespace) -> Path:

@@ -23,12 +23,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tokensieve import __version__, chunks, parts
+from tokensieve import __version__, chunks, parts, shared
 from tokensieve.chunks import Chunk, suffix
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest, sha256
 from tokensieve.parts import Form
 from tokensieve.predictor import LabelSet, Prediction, Predictor, cores
+from tokensieve.served import manifest_of
 
 KEY, LOCK = "key.json", "lock"
 
@@ -46,6 +47,8 @@ def score(folder: Path, source: Path, output: Path, text: str = "text", top: int
         InputError: as `Predictor.load` and `parts.form`, or a path that cannot be written, or another run is writing it.
     """
     _check(source, output, top)
+    if manifest_of(folder).name == shared.NAME:
+        raise InputError(f"{folder} is what several tasks share; a file is labelled by the model of one: name its project's artifacts/onnx")
     predictor = Predictor.load(folder, threads=1)
     with tqdm(desc="reading", unit="row", leave=False, disable=None) as bar:
         form = parts.form(source, text, output, _columns(predictor.manifest, top), bar.update)

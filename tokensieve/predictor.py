@@ -120,6 +120,10 @@ class Predictor:
         encoded = self.encode(texts)
         return self.answers(self._run([text.ids for text in encoded]), [text.truncated for text in encoded], top)
 
+    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction | LabelSet]]:
+        """`predict`, under the name of the one task."""
+        return {ONLY: self.predict(texts, top)}
+
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """The token ids of each text, at least one, as the model reads them."""
         if isinstance(texts, str):

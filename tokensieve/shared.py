@@ -61,7 +61,7 @@ class SharedPredictor:
             tasks[name] = (Predictor(manifest, tokenizer, suffix), suffix)
         return cls(prefix, tasks)
 
-    def predict(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction | LabelSet]]:
+    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction | LabelSet]]:
         """By task an answer a text, as `Predictor.predict` gives them."""
         encoded = self.encode(texts)
         return self.answers_by_task(self._logits(encoded), [text.truncated for text in encoded], top)

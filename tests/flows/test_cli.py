@@ -193,26 +193,6 @@ def test_a_model_is_added_to_a_triton_repository_as_its_next_version(tmp_path: P
     assert main(["triton", "--model", str(served), "--output", str(tmp_path), "--name", "../x"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "give texts, or --input and --output"),
-        (["text", "--input", "in.csv", "--output", "out.csv"], "give texts, or --input and --output, not both"),
-        (["--input", "in.csv"], "--input needs --output"),
-        (["text", "--output", "out.csv"], "--output needs --input"),
-        (["text", "--text", "utterance"], "--text names a column of --input"),
-        (["--input", "in.csv", "--output", "out.csv", "--json"], "give an --output that ends in .jsonl"),
-        (["--input", "in.csv", "--output", "out.csv"], "--model none does not exist"),
-    ],
-)
-def test_predict_takes_texts_or_a_file(arguments: list[str], words: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "--model", "none", *arguments]) == 2
-    output = capfd.readouterr()
-    assert words in output.err
-    assert len(output.err.splitlines()) == 1
-    assert output.out == ""
-
-
 def test_predict_starts_fast_for_it_imports_neither_torch_nor_the_orchestration(
     tiny_run: Callable[..., int], data_file: Path, tmp_path: Path
 ) -> None:

@@ -82,7 +82,7 @@ def test_the_tasks_answer_as_each_model_alone(project: Callable[..., Layout], tm
         expected = answers(layout, QUESTIONS)
         assert expected.std() > 0.1
         np.testing.assert_allclose(logits[layout.root.name], expected, atol=1e-4)
-    predicted = shared.predict(QUESTIONS, top=2)
+    predicted = shared.predict_by_task(QUESTIONS, top=2)
     assert [answer.label for answer in predicted["money"]] == ["abcdefgh"[i] for i in logits["money"].argmax(1)]  # type: ignore[union-attr]
     assert [answer.truncated for answer in predicted["cards"]] == [False] * 5 + [True]
     assert shared.tasks["parcels"].data_hash == "hash of parcels"
@@ -187,5 +187,5 @@ def test_a_task_of_several_labels_gives_its_own_kind_of_answer(project: Callable
     cards, parcels = project("cards", 2), project("parcels", 2)
     replace(Manifest.load(parcels.onnx), thresholds=(0.5,) * 5).save(parcels.onnx)
     export_shared([cards.root, parcels.root], tmp_path / "shared")
-    predicted = SharedPredictor.load(tmp_path / "shared", threads=1).predict(QUESTIONS[:2])
+    predicted = SharedPredictor.load(tmp_path / "shared", threads=1).predict_by_task(QUESTIONS[:2])
     assert [type(answer).__name__ for answer in predicted["cards"] + predicted["parcels"]] == ["Prediction"] * 2 + ["LabelSet"] * 2

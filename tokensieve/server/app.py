@@ -20,11 +20,11 @@ from tokensieve import __version__
 from tokensieve.errors import excerpt
 from tokensieve.manifest import Manifest
 from tokensieve.predictor import ONLY, LabelSet, Prediction, cores
+from tokensieve.served import Answers, Logits
 from tokensieve.server.batcher import Batcher, Full
 from tokensieve.server.journal import Journal
 from tokensieve.server.live import Live, Loaded
 from tokensieve.server.meters import CONTENT_TYPE, Meters
-from tokensieve.server.model import Answers, Logits
 from tokensieve.server.schema import (
     Facts,
     FactsByTask,

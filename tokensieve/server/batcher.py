@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokensieve.server.model import Model
+from tokensieve.served import Model
 
 LARGE_EVERY = 4
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokensieve.errors import InputError
 from tokensieve.predictor import ONLY, LabelSet, Prediction
-from tokensieve.server.model import Answers
+from tokensieve.served import Answers
 
 log = logging.getLogger("tokensieve")
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from tokensieve.errors import InputError
-from tokensieve.server.model import Model, load, manifest_of
+from tokensieve.served import Model, load, manifest_of
 
 log = logging.getLogger("tokensieve")
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
 from tokensieve.predictor import LabelSet
-from tokensieve.server.model import Answers
+from tokensieve.served import Answers
 
 __all__ = ["CONTENT_TYPE", "Meters"]
 

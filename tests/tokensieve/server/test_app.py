@@ -113,7 +113,7 @@ def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Pat
 def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path) -> None:
     shared = Live(Folder(served.write_shared(tmp_path / "shared")), 1)
     texts = ["I lost my card", "what is my balance?", "i i i i i i i i i i i i i", ""]
-    expected = SharedPredictor.load(tmp_path / "shared", threads=1).predict(texts, top=2)
+    expected = SharedPredictor.load(tmp_path / "shared", threads=1).predict_by_task(texts, top=2)
     assert [answer.label for answer in expected["intent"]] == [  # type: ignore[union-attr]
         answer.label
         for answer in Predictor.load(served.folder, 1).predict(texts)  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What the service asks of a model, which has one task (`Predictor`) or several that share layers (`SharedPredictor`)."""
+"""A served folder: of one task (`Predictor`), or of several that share layers (`SharedPredictor`), and what can be asked of both."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class Model(Protocol):
     def classes(self) -> int:
         """How many logits a text has, of all tasks together."""
 
+    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> Answers:
+        """By task an answer a text, in their order, each with the `top` likeliest labels. Raises InputError: `top` is less than 1."""
+
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """The token ids of each text, at least one."""
 
@@ -46,6 +49,6 @@ def manifest_of(folder: Path) -> Path:
 
 
 def load(folder: Path, threads: int) -> Model:
-    """The model of a served folder, of one task or shared by several. Raises InputError: as `Predictor.load`, `SharedPredictor.load`."""
+    """The model of a served folder, to compute with `threads` threads. Raises InputError: as `Predictor.load`, `SharedPredictor.load`."""
     kind = SharedPredictor if manifest_of(folder).name == shared.NAME else Predictor
     return kind.load(folder, threads)

@@ -109,7 +109,7 @@ def _alone(project: Path, texts: list[str], workers: int, seconds: int) -> dict[
 
 def _http(kind: Kind, project: Path, workers: int, texts: list[str], asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """The middle of what several starts of the server give."""
-    runs = []
+    runs: list[dict[str, Any]] = []
     for _ in range(asked.rounds):
         with running(kind, project, workers, texts[0], scratch / "log") as server:
             for text in texts[:200]:

@@ -64,7 +64,7 @@ def measured(layouts: Mapping[str, Layout]) -> dict[str, Any]:
         for variant in VARIANTS:
             shared = _shared(layouts, plain, variant, cut, Path(scratch))
             apart = {name: _apart(layout, variant, Path(scratch)) for name, layout in layouts.items()}
-            rows[variant] = _timed({"separate": _each(apart), "shared": shared.predict}, texts)
+            rows[variant] = _timed({"separate": _each(apart), "shared": shared.predict_by_task}, texts)
             rows[variant]["difference"] = max(
                 float(np.abs(logits - np.concatenate([apart[name].logits([text]) for text in texts])).max())
                 for name, logits in _one_by_one(shared, texts).items()

@@ -182,6 +182,7 @@ class Finetune(Section):
     steps: int = setting(1600, "steps after which no further epoch begins", low=1)
     patience: int = setting(3, "epochs without a better validation loss before it stops", low=1)
     batch: int = setting(32, "texts a step", low=1, high=4096)
+    steps_per_epoch: int = setting(20, "steps an epoch has at least: of few texts, fewer are taken a step, but 8", low=1)
     learning_rate: float = setting(1e-3, "of the masked weights", low=0.0, high=1.0)
     head_learning_rate: float = setting(3e-3, "of the head", low=0.0, high=1.0)
     multilabel_head_learning_rate: float = setting(1.2e-2, "of the head where texts have several labels", low=0.0, high=1.0)

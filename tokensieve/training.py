@@ -12,6 +12,8 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from tokensieve.sparse import attached
 log = logging.getLogger("tokensieve")
 
 BUCKET = 50  # batches among which texts are sorted by length
+SMALLEST = 8  # texts a step, of a small data set: with fewer, a step costs more and learns no better
 
 Pair = tuple[Inputs, Tensor]
 
@@ -122,7 +125,7 @@ def fit(
         torch.manual_seed(seed * 1_000_003 + epoch + processes.rank() * 1_009)
         classifier.train()
         losses = 0.0
-        order = batches(inputs.lengths, settings.batch, seed * 1_000_003 + epoch)
+        order = batches(inputs.lengths, batch_of(settings, len(inputs)), seed * 1_000_003 + epoch)
         for step, indices in enumerate(_bar(order, f"epoch {epoch + 1} of {epochs}")):
             now = rate(epoch * len(order) + step, epochs * len(order), settings.warmup)
             for group, highest in zip(optimizer.param_groups, rates, strict=True):
@@ -174,17 +177,27 @@ def use_threads(threads: int) -> None:
 
 def epochs_of(settings: Finetune, texts: int) -> int:
     """Passes over `texts` texts: as many as `settings.epochs` and `settings.steps` both allow, at least one."""
-    return max(1, min(settings.epochs, math.ceil(settings.steps / math.ceil(texts / settings.batch))))
+    return max(1, min(settings.epochs, math.ceil(settings.steps / math.ceil(texts / batch_of(settings, texts)))))
 
 
-def batches(lengths: Sequence[int], size: int, seed: int) -> list[list[int]]:
-    """All indices in shuffled batches of `size` texts of similar length."""
+def batch_of(settings: Finetune, texts: int) -> Fraction:
+    """Texts a step, on average, of a training on `texts` texts, at least one: `settings.batch`, or as many fewer as give an epoch
+    `settings.steps_per_epoch` steps, but not fewer than 8. What little there is to learn from takes steps, too: after 16 of them
+    the head of 35 texts is half trained."""
+    steps = min(settings.steps_per_epoch, texts // SMALLEST)
+    return min(Fraction(settings.batch), Fraction(texts, max(1, steps)))
+
+
+def batches(lengths: Sequence[int], size: Fraction | int, seed: int) -> list[list[int]]:
+    """All indices in shuffled batches of texts of similar length, `size` texts on average; only a last one may be smaller."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(lengths), generator=generator).tolist()
     chunks = []
-    for first in range(0, len(order), size * BUCKET):
-        bucket = sorted(order[first : first + size * BUCKET], key=lengths.__getitem__)
-        chunks += [bucket[i : i + size] for i in range(0, len(bucket), size)]
+    sorted_together = int(size * BUCKET)
+    for first in range(0, len(order), sorted_together):
+        bucket = sorted(order[first : first + sorted_together], key=lengths.__getitem__)
+        ends = [round(i * size) for i in range(math.ceil(len(bucket) / size) + 1)]
+        chunks += [bucket[start:end] for start, end in pairwise(ends)]
     return [chunks[i] for i in torch.randperm(len(chunks), generator=generator).tolist()]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Named one by one: a setting that only tokensieve reads must not change the hash of its rivals' cells.
 BASE = ("base.model", "base.pooling", "base.max_length")
 OPTIMIZER = ("learning_rate", "head_learning_rate", "multilabel_head_learning_rate", "weight_decay", "warmup")
-DENSE = (*BASE, *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", *OPTIMIZER)))
+DENSE = (*BASE, *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", "steps_per_epoch", *OPTIMIZER)))
 MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen", "mask.cut", "mask.open", "mask.distance", "mask.examples")
 
 

@@ -10,7 +10,7 @@ from benchmarks.job import Job, Outcome
 from tokensieve import scores
 from tokensieve.base import layers_of, linears_of
 from tokensieve.classifier import Classifier
-from tokensieve.training import fit
+from tokensieve.training import batch_of, fit
 
 
 def end_to_end(job: Job) -> Outcome:
@@ -59,7 +59,7 @@ def trained(job: Job, classifier: Classifier, cut: int = 0, notes: dict[str, Any
     validation = job.pair(job.sample.validation, classifier, cut) if job.sample.validation else None
     with job.clock.phase("train"):
         history = fit(classifier, parameters, training, validation, settings, job.seed)
-    steps = len(history) * math.ceil(len(training[0]) / settings.batch)
+    steps = len(history) * math.ceil(len(training[0]) / batch_of(settings, len(training[0])))
     return Outcome(job.predictor(classifier), count, history, steps, notes or {})
 
 

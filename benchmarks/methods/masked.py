@@ -19,7 +19,7 @@ from tokensieve.inputs import construct_positions
 from tokensieve.mask import Mask, units
 from tokensieve.probe import distant
 from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors, scored
-from tokensieve.training import Freezing, epochs_of, train
+from tokensieve.training import Freezing, batch_of, epochs_of, train
 from tokensieve.vocabulary import additions, extend
 
 
@@ -75,7 +75,7 @@ def _masked(job: Job, score: str) -> Outcome:
             "shares": _shares(classifier, mask, first),
             "constructs": len(constructs),
         }
-        steps = len(history) * math.ceil(len(training[0]) / settings.finetune.batch)
+        steps = len(history) * math.ceil(len(training[0]) / batch_of(settings.finetune, len(training[0])))
         return Outcome(job.predictor(classifier, tokenizer), trained, history, steps, notes)
 
 

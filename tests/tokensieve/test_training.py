@@ -28,6 +28,7 @@ from tokensieve.settings import Finetune
 from tokensieve.training import (
     Freezing,
     accuracy_of,
+    batch_of,
     batches,
     class_weights,
     epochs_of,
@@ -292,7 +293,7 @@ def test_rare_classes_weigh_more_if_so_set(tiny_classifier: Callable[..., Classi
     weights = torch.tensor(compute_class_weight("balanced", classes=np.arange(5), y=targets.numpy()), dtype=torch.float32)
     assert weights[0] > 3 * weights[1]
     for kind, expected in (("none", None), ("balanced", weights)):
-        still = Finetune(epochs=1, batch=64, learning_rate=0.0, head_learning_rate=0.0, class_weights=kind)
+        still = Finetune(epochs=1, batch=64, steps_per_epoch=1, learning_rate=0.0, head_learning_rate=0.0, class_weights=kind)
         history = train(classifier, Mask("rows", {}), (inputs, targets), None, still, 0)
         assert history[0]["train_loss"] == pytest.approx(F.cross_entropy(logits, targets, expected).item(), rel=1e-4)
 
@@ -314,6 +315,21 @@ def test_batches_hold_every_text_once(lengths: list[int], size: int, seed: int) 
     assert max(map(len, found)) <= size
     assert len(found) == math.ceil(len(lengths) / size)
     assert found == batches(lengths, size, seed)
+
+
+@given(texts=st.integers(1, 5000), batch=st.integers(1, 64), least=st.integers(1, 40))
+def test_few_texts_are_dealt_evenly_to_as_many_steps_as_an_epoch_has_at_least(texts: int, batch: int, least: int) -> None:
+    settings = Finetune(batch=batch, steps_per_epoch=least)
+    size = batch_of(settings, texts)
+    sizes = [len(indices) for indices in batches([1] * texts, size, 0)]
+    plain = math.ceil(texts / batch)
+    assert len(sizes) == max(plain, min(least, texts // 8))
+    assert max(sizes) <= batch
+    if len(sizes) > plain:
+        assert min(sizes) >= 8
+        assert max(sizes) - min(sizes) <= 1
+    else:
+        assert sorted(sizes)[1:] == [batch] * (plain - 1)
 
 
 def test_batches_are_shuffled_and_hold_similar_lengths() -> None:

@@ -20,6 +20,7 @@ from tokensieve.probe import distant
 from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, probe_errors, scored
 from tokensieve.settings import Settings
 from tokensieve.training import use_threads
+from tokensieve.vocabulary import added_tokens
 
 
 def mask(layout: Layout, settings: Settings) -> None:
@@ -39,7 +40,8 @@ def mask(layout: Layout, settings: Settings) -> None:
         marks = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
         positions = dict(zip(sample, marks, strict=True))
     probed = probe_errors(classifier, inputs, wanted, settings.mask, settings.data.seed)
-    selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed)
+    added = added_tokens(layout.vocabulary / "tokenizer")
+    selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
     sizes = {name: units(linear.weight, selected.shape) for name, linear in linears_of(classifier.encoder, first).items()}
     none = torch.empty(0, dtype=torch.int64)
     with replaced(layout.mask) as folder:
@@ -88,6 +90,7 @@ def _report(selected: Mask, sizes: dict[str, int], classifier: Classifier, setti
         "budget": settings.mask.budget,
         "cut": cut,
         "layers": layers,
+        "trained_tokens": len(selected.tokens),
         "trained_parameters": masked_parameters(classifier, selected) + sum(p.numel() for p in classifier.head.parameters()),
         "total_parameters": sum(parameter.numel() for parameter in classifier.parameters()),
     }

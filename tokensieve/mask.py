@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +12,33 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+TOKENS = "input embeddings"  # the name of the tokens in a file; no module's, which has no space
+
 
 @dataclass(frozen=True)
 class Mask:
     """Selected indices (int64, ascending) by module name; `shape` says of what: "rows", "columns" or "entries".
 
-    Entries of a weight [out, in] are counted row by row: entry i stands at row i // in, column i % in.
+    Entries of a weight [out, in] are counted row by row: entry i stands at row i // in, column i % in. `tokens` are the ids (int64,
+    ascending) of tokens whose embedding is trained as well.
     """
 
     shape: str
     indices: dict[str, Tensor]
+    tokens: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def save(self, path: Path) -> None:
         """Write as safetensors, a module's indices as int32 if all of them fit, else as int64."""
-        save_file({name: _small(chosen) for name, chosen in self.indices.items()}, path, metadata={"shape": self.shape})
+        tensors = self.indices | ({TOKENS: self.tokens} if len(self.tokens) else {})
+        save_file({name: _small(chosen) for name, chosen in tensors.items()}, path, metadata={"shape": self.shape})
 
     @classmethod
     def load(cls, path: Path) -> Mask:
         """What `save` wrote."""
         with safe_open(path, "pt") as file:
-            return cls(file.metadata()["shape"], {name: file.get_tensor(name).long() for name in sorted(file.keys())})
+            tensors = {name: file.get_tensor(name).long() for name in sorted(file.keys())}
+            tokens = tensors.pop(TOKENS, torch.empty(0, dtype=torch.int64))
+            return cls(file.metadata()["shape"], tensors, tokens)
 
 
 def units(weight: Tensor, shape: str) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,17 +64,42 @@ def choose_mask(
     positions: scores.Positions | None,
     settings: MaskSettings,
     seed: int,
+    added: Sequence[int] = (),
 ) -> Mask:
     """The mask under the budget, from the scores of some training texts.
 
     `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
     only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
     untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
-    a mask of all their rows, chosen among those that train in every epoch.
+    a mask of all their rows, chosen among those that train in every epoch. Where no layer is frozen throughout, the embeddings of the
+    tokens `added` (ids, ascending) train as well, outside the budget: below a frozen layer they would have no gradient.
 
     Raises:
         InputError: whole layers, under a budget that holds none.
     """
+    tokens = torch.tensor(added if first_layer(classifier, settings) == 0 else (), dtype=torch.int64)
+    return replace(_under_budget(classifier, inputs, targets, positions, settings, seed), tokens=tokens)
+
+
+def masked_parameters(classifier: Classifier, mask: Mask) -> int:
+    """The encoder's weights and biases that `mask` trains."""
+    linears = linears_of(classifier.encoder)
+    embedding: Any = classifier.encoder.get_input_embeddings()
+    count: int = len(mask.tokens) * embedding.weight.shape[1]
+    for name, chosen in mask.indices.items():
+        weight, bias = linears[name].weight, linears[name].bias
+        count += len(chosen) * (weight.numel() // units(weight, mask.shape) + (mask.shape == "rows" and bias is not None))
+    return count
+
+
+def _under_budget(
+    classifier: Classifier,
+    inputs: Inputs,
+    targets: Tensor,
+    positions: scores.Positions | None,
+    settings: MaskSettings,
+    seed: int,
+) -> Mask:
     whole = settings.shape == "layers"
     first = cut_layer(classifier, settings) if whole else first_layer(classifier, settings)
     shape = "rows" if whole else settings.shape
@@ -99,16 +126,6 @@ def choose_mask(
             sizes = {name: linear.weight.numel() // units(linear.weight, shape) for name, linear in linears.items()}
             chosen |= select(inside, sizes, budget // len(layers), shape).indices
     return Mask(shape, chosen)
-
-
-def masked_parameters(classifier: Classifier, mask: Mask) -> int:
-    """The encoder's weights and biases that `mask` trains."""
-    linears = linears_of(classifier.encoder)
-    count = 0
-    for name, chosen in mask.indices.items():
-        weight, bias = linears[name].weight, linears[name].bias
-        count += len(chosen) * (weight.numel() // units(weight, mask.shape) + (mask.shape == "rows" and bias is not None))
-    return count
 
 
 def _share(share: float, classifier: Classifier) -> int:

@@ -1,4 +1,5 @@
-"""Sparse training in place: of a linear layer, only chosen rows, columns or entries are trained, as one compact tensor.
+"""Sparse training in place: of a linear layer, only chosen rows, columns or entries are trained, as one compact tensor; of the
+embeddings, those of chosen tokens.
 
 No module is added to the model that remains: `attached` swaps linears for the time of the training and puts them back.
 For rows and columns the backward pass forms the gradients of the chosen ones alone (step 5 of the method). For entries it forms
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
 from tokensieve.mask import Mask
 
@@ -51,6 +53,33 @@ class SparseLinear(nn.Module):
             self.bias.index_copy_(0, self.chosen, self.shifts)
 
 
+class SparseEmbedding(nn.Module):
+    """Embeddings [tokens, width] of which `values`, the rows [k, width] of the tokens `chosen`, are trained. `write` as `SparseLinear`."""
+
+    weight: Tensor
+    chosen: Tensor
+    places: Tensor
+
+    def __init__(self, embedding: nn.Embedding, chosen: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", embedding.weight.detach())
+        self.register_buffer("chosen", chosen.to(embedding.weight.device))
+        places = torch.full((embedding.num_embeddings,), -1, device=embedding.weight.device)
+        places[self.chosen] = torch.arange(len(chosen), device=embedding.weight.device)
+        self.register_buffer("places", places)  # of a token's row in `values`; -1: not chosen
+        self.values = nn.Parameter(self.weight[self.chosen])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        places = self.places[ids]
+        trained = F.embedding(places.clamp(min=0), self.values)
+        return torch.where((places < 0).unsqueeze(-1), F.embedding(ids, self.weight), trained)
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Copy the trained rows into the weight."""
+        self.weight.index_copy_(0, self.chosen, self.values)
+
+
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, values, shifts, chosen, shape):  # type: ignore[no-untyped-def]
@@ -75,22 +104,26 @@ class _SparseProduct(torch.autograd.Function):
 
 
 @contextmanager
-def attached(encoder: nn.Module, mask: Mask) -> Iterator[dict[str, SparseLinear]]:
-    """Within it, the masked linears of `encoder` train their masked part and nothing else of the encoder trains.
+def attached(encoder: PreTrainedModel, mask: Mask) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
+    """Within it, the masked linears and embeddings of `encoder` train their masked part and nothing else of the encoder trains.
 
-    On leaving, the linears stand where they stood, with the trained values in their own weights.
+    On leaving, all modules stand where they stood, with the trained values in their own weights.
     """
     encoder.requires_grad_(False)
-    linears: dict[str, Any] = {name: encoder.get_submodule(name) for name in mask.indices}
-    sparse = {name: SparseLinear(linear, mask.indices[name], mask.shape) for name, linear in linears.items()}
+    modules: dict[str, Any] = {name: encoder.get_submodule(name) for name in mask.indices}
+    sparse: dict[str, Any] = {name: SparseLinear(linear, mask.indices[name], mask.shape) for name, linear in modules.items()}
+    if len(mask.tokens):
+        embedding: Any = encoder.get_input_embeddings()
+        name = next(name for name, module in encoder.named_modules() if module is embedding)
+        modules[name], sparse[name] = embedding, SparseEmbedding(embedding, mask.tokens)
     for name, module in sparse.items():
         encoder.set_submodule(name, module)
     try:
         yield sparse
     finally:
-        for name, linear in linears.items():
+        for name, module in modules.items():
             sparse[name].write()
-            encoder.set_submodule(name, linear)
+            encoder.set_submodule(name, module)
 
 
 def _lines(weight: Tensor, shape: str) -> tuple[Tensor, int]:

@@ -17,7 +17,7 @@ where the tokenizer tells them from lower case, which constructs are in.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -186,11 +186,10 @@ def grow(encoder: PreTrainedModel, folder: Path) -> None:
 
     Rows that the model has beyond its tokenizer stay, and are used first; output embeddings, where there are any, grow likewise.
     """
-    added = json.loads((folder / PIECES).read_text(encoding="utf-8"))
+    added = _pieces(folder)
     if not added:
         return
-    vocabulary = load_tokenizer(folder).get_vocab()
-    ids = [vocabulary[token] for token in added]
+    ids = _ids(folder, added)
     before: int = encoder.get_input_embeddings().num_embeddings  # type: ignore[assignment]
     if max(ids) >= before:
         encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
@@ -201,6 +200,21 @@ def grow(encoder: PreTrainedModel, folder: Path) -> None:
             rows[before:] = 0.0
             for row, pieces in zip(ids, added.values(), strict=True):
                 rows[row] = rows[pieces].mean(0)
+
+
+def added_tokens(folder: Path) -> list[int]:
+    """The ids of the tokens that `extend` added in `folder`, ascending."""
+    return sorted(_ids(folder, _pieces(folder)))
+
+
+def _pieces(folder: Path) -> dict[str, list[int]]:
+    """Of each token that was added, the ids of the tokens it is made of."""
+    return dict(json.loads((folder / PIECES).read_text(encoding="utf-8")))
+
+
+def _ids(folder: Path, added: Iterable[str]) -> list[int]:
+    vocabulary = load_tokenizer(folder).get_vocab()
+    return [vocabulary[token] for token in added]
 
 
 def _kind(backend: Tokenizer, wanted: int) -> WordPiece:

@@ -20,7 +20,7 @@ from tokensieve.mask import Mask, units
 from tokensieve.probe import distant
 from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors, scored
 from tokensieve.training import Freezing, batch_of, epochs_of, train
-from tokensieve.vocabulary import additions, extend
+from tokensieve.vocabulary import added_tokens, additions, extend
 
 
 def tokensieve(job: Job) -> Outcome:
@@ -61,7 +61,7 @@ def _masked(job: Job, score: str) -> Outcome:
             far = distant(probe_errors(classifier, *training, chosen, job.seed), chosen.distance)
         with job.clock.phase("score"):
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
-            mask = choose_mask(classifier, *training, positions, chosen, job.seed)
+            mask = choose_mask(classifier, *training, positions, chosen, job.seed, added_tokens(tokenizer))
         with job.clock.phase("train"):
             opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), far)
             freezing = Freezing(cut_layer(classifier, chosen), opened)

@@ -101,10 +101,10 @@ def test_units_are_what_indices_count() -> None:
 
 @pytest.mark.parametrize("shape", ["rows", "columns", "entries"])
 def test_a_mask_is_saved_and_loaded(tmp_path: Path, shape: str) -> None:
-    mask = Mask(shape, {"layer.1.dense": torch.tensor([0, 5, 70_000]), "layer.0.dense": torch.tensor([2])})
+    mask = Mask(shape, {"layer.1.dense": torch.tensor([0, 5, 70_000]), "layer.0.dense": torch.tensor([2])}, torch.tensor([7, 9]))
     mask.save(tmp_path / "mask.safetensors")
     loaded = Mask.load(tmp_path / "mask.safetensors")
-    assert (loaded.shape, chosen(loaded)) == (shape, chosen(mask))
+    assert (loaded.shape, chosen(loaded), loaded.tokens.tolist()) == (shape, chosen(mask), [7, 9])
     assert {rows.dtype for rows in loaded.indices.values()} == {torch.int64}
     before = (tmp_path / "mask.safetensors").read_bytes()
     loaded.save(tmp_path / "mask.safetensors")

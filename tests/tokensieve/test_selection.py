@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,14 @@ SCORES = ("tokens", "positions", "magnitude", "random")
 def chosen(tiny_model: Path, tiny_classifier: Callable[..., Classifier]) -> Callable[..., tuple[Classifier, Mask]]:
     """A classifier and the mask that settings choose for it, of four layers without a cut unless they say so."""
 
-    def choose(seed: int = 0, **settings: Any) -> tuple[Classifier, Mask]:
+    def choose(seed: int = 0, added: Sequence[int] = (), **settings: Any) -> tuple[Classifier, Mask]:
         classifier = tiny_classifier()
         classifier.encoder.requires_grad_(False)
         wanted = MaskSettings(**{"frozen": 0.0, "cut": 0.0} | settings)
         ids = tokenized(load_tokenizer(tiny_model), TEXTS, 32)
         positions = [[place % 2 == 1 for place in range(len(tokens))] for tokens in ids]
         inputs = Inputs(ids).freeze(classifier, round(4 * wanted.frozen))
-        return classifier, choose_mask(classifier, inputs, TARGETS, positions, wanted, seed)
+        return classifier, choose_mask(classifier, inputs, TARGETS, positions, wanted, seed, added)
 
     return choose
 
@@ -60,6 +60,15 @@ def test_the_mask_fills_the_budget_and_is_counted_as_it_is_trained(
     assert weights == LAYER if shape == "layers" else budget - 4 * 64 < weights <= budget
     assert shape != "entries" or weights == budget // 4 * 4
     assert masked_parameters(classifier, mask) == trained
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_added_tokens_train_where_nothing_below_them_is_frozen(chosen: Callable[..., tuple[Classifier, Mask]], shape: str) -> None:
+    without, (classifier, mask) = (chosen(added=added, shape=shape, budget=0.3) for added in ((), (40, 50)))
+    assert mask.tokens.tolist() == [40, 50]
+    assert layers_in(mask) == layers_in(without[1])
+    assert masked_parameters(classifier, mask) == masked_parameters(*without) + 2 * 32
+    assert len(chosen(added=(40, 50), shape=shape, budget=0.3, frozen=0.25)[1].tokens) == 0
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ IDS = torch.tensor([[2, 40, 50, 60, 3], [2, 41, 51, 3, 0], [2, 42, 3, 0, 0]])
 KEPT = (IDS != 0).long()
 TARGETS = torch.tensor([0, 1, 2])
 SHAPES = ("rows", "columns", "entries")
+FAMILIES = ("bert", "mpnet", "modernbert", "qwen2")
 
 
 def mask_of(classifier: Classifier, shape: str, cut: int = 2) -> Mask:
@@ -68,6 +70,10 @@ def trained_densely(classifier: Classifier, mask: Mask, steps: int) -> list[floa
         free.append((linear.weight, linear.weight.detach().clone(), selected))
         if mask.shape == "rows" and linear.bias is not None:
             free.append((linear.bias, linear.bias.detach().clone(), selected[:, 0]))
+    embeddings = classifier.encoder.get_input_embeddings().weight
+    selected = torch.zeros(embeddings.shape, dtype=torch.bool)
+    selected[mask.tokens] = True
+    free += [(embeddings, embeddings.detach().clone(), selected)] if len(mask.tokens) else []
     parameters = [parameter.requires_grad_(True) for parameter, _, _ in free]
     optimizer = torch.optim.AdamW([*parameters, *classifier.head.parameters()], lr=1e-2, weight_decay=0.1)
     losses = []
@@ -83,7 +89,7 @@ def trained_densely(classifier: Classifier, mask: Mask, steps: int) -> list[floa
     return losses
 
 
-@pytest.mark.parametrize("family", ["bert", "mpnet", "modernbert", "qwen2"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("shape", [*SHAPES, "layers"])
 def test_sparse_training_is_dense_training_of_the_selected_weights(
     tiny_classifier: Callable[..., Classifier], shape: str, family: str
@@ -98,6 +104,21 @@ def test_sparse_training_is_dense_training_of_the_selected_weights(
     for name, found in weights_of(sparse).items():
         torch.testing.assert_close(found, expected[name], rtol=1e-8, atol=1e-8)
         assert torch.equal(found == start[name], expected[name] == start[name])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_chosen_tokens_train_as_rows_of_the_dense_embeddings(tiny_classifier: Callable[..., Classifier], family: str) -> None:
+    sparse, dense = tiny_classifier(family).double(), tiny_classifier(family).double()
+    mask = replace(mask_of(sparse, "entries", 0), tokens=torch.tensor([40, 42, 63]))
+    start, logits = weights_of(sparse), sparse(IDS, KEPT)
+    with attached(sparse.encoder, mask):
+        assert torch.equal(sparse(IDS, KEPT), logits)
+    assert trained_sparsely(sparse, mask, 4) == pytest.approx(trained_densely(dense, mask, 4), rel=1e-9)
+    name = next(name for name, tensor in dense.named_parameters() if tensor is dense.encoder.get_input_embeddings().weight)
+    new = weights_of(sparse)[name]
+    torch.testing.assert_close(new, weights_of(dense)[name], rtol=1e-8, atol=1e-8)
+    # No text has token 63: weight decay alone moves it.
+    assert (new != start[name]).any(1).nonzero().flatten().tolist() == [40, 42, 63]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

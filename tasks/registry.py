@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from tokensieve.manifest import Manifest
 ADDRESS = r"models:/([^/@]+)(?:@([^/@]+)|/([1-9][0-9]{0,9}))"
 # A manifest comes from the registry: no file that it names may lie outside its folder.
 FILE = r"\w[\w.-]*(/\w[\w.-]*)*"
+UNUSED = 7 * 24 * 3600.0  # seconds after which a fetched folder goes; it is fetched again if it is asked for
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Registry:
         folder = self.into / f"{quote(self.name, safe=' ')}-{version}-{quote(found.mark, safe='')}"
         if not _whole(folder):
             self._fetch(found, version, folder)
+        os.utime(folder)
+        self._clear(folder)
         return folder
 
     @property
@@ -118,6 +123,13 @@ class Registry:
             except OSError:
                 if not _whole(folder):
                     raise
+
+    def _clear(self, kept: Path) -> None:
+        """Delete the folders in `into` that nobody has asked for in `UNUSED` seconds. Who serves one of them has it in memory."""
+        for folder in self.into.iterdir():
+            with contextlib.suppress(OSError):
+                if folder != kept and time.time() - folder.stat().st_mtime > UNUSED:
+                    shutil.rmtree(folder)
 
     def _fetched(self, found: ModelVersion, version: str, into: Path) -> Path:
         """The folder with the manifest and the files that it lists, in or under `into`."""

@@ -21,7 +21,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks import elsewhere, registry, rest
-from tasks.registry import Registry
+from tasks.registry import UNUSED, Registry
 from tasks.store import RegistryError
 from tokensieve.errors import InputError
 from tokensieve.manifest import Manifest, sha256
@@ -193,6 +193,17 @@ def test_a_whole_folder_is_not_fetched_again_and_a_broken_one_is(model: Model) -
     assert pinned.fetch("1") == folder
     Manifest.load(folder)
     assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def test_folders_that_nobody_asks_for_any_more_are_deleted(model: Model) -> None:
+    folders = [model.at(f"/{model.add()}").fetch(str(version)) for version in (1, 2, 3)]
+    week = time.time() - UNUSED
+    for folder, age in zip(folders, (week - 60, week - 60, week + 3600), strict=True):
+        os.utime(folder, (age, age))
+    assert model.at("/2").fetch("2") == folders[1]
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    assert model.at("/1").fetch("1") == folders[0]
+    assert folders[0].exists()
 
 
 def test_a_broken_version_is_refused_and_leaves_nothing(model: Model) -> None:

@@ -31,13 +31,14 @@ def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
     return max(_share(settings.cut, classifier), first_layer(classifier, settings))
 
 
-def open_epochs(settings: MaskSettings, epochs: int, distant: bool) -> range:
-    """Which of `epochs` train all layers from the first up: all of them for a distant task, else a share, after as large a share.
+def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
+    """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
+    text; else a share, after as large a share.
 
     First the head and the upper layers learn, on states that are computed once: gradients from an untrained head would only
     disturb the lower layers (Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for these to learn much.
     """
-    share = 1.0 if distant else settings.open
+    share = 1.0 if throughout else settings.open
     start = min(share, 1.0 - share)
     return range(round(start * epochs), round((start + share) * epochs))
 

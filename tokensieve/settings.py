@@ -169,7 +169,9 @@ class Mask(Section):
     budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
     frozen: float = setting(0.33, "share of the layers, from the bottom, that never trains and is computed once", low=0.0, high=0.99)
     cut: float = setting(0.67, "share of the layers that trains in the open epochs only", low=0.0, high=0.99)
-    open: float = setting(0.25, "share of the epochs that is open, after as many that are not", low=0.0, high=1.0)
+    open: float = setting(
+        0.25, "share of the epochs that is open, after as many that are not; with several labels a text, all are", low=0.0, high=1.0
+    )
     distance: float = setting(1.2, "all epochs are open if the top layer's probe errs so many times more often than a lower one's", low=1.0)
     examples: int = setting(250, "training texts that are scored, at most half of them", low=1)
 

@@ -63,7 +63,7 @@ def _masked(job: Job, score: str) -> Outcome:
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
             mask = choose_mask(classifier, *training, positions, chosen, job.seed, added_tokens(tokenizer))
         with job.clock.phase("train"):
-            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), far)
+            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), far or job.sample.separator is not None)
             freezing = Freezing(cut_layer(classifier, chosen), opened)
             history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
         trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
@@ -71,6 +71,7 @@ def _masked(job: Job, score: str) -> Outcome:
             "first": first,
             "cut": freezing.cut,
             "distant": far,
+            "open": [opened.start, opened.stop],
             "rows": sum(map(len, mask.indices.values())),
             "shares": _shares(classifier, mask, first),
             "constructs": len(constructs),

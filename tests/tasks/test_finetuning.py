@@ -59,10 +59,13 @@ def test_two_processes_make_the_model_that_one_makes(layout: Layout, capfd: pyte
     assert list(layout.checkpoint.iterdir()) == []
 
 
-@pytest.mark.parametrize("distant", [False, True])
-def test_all_epochs_are_open_for_a_task_that_the_mask_stage_calls_distant(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch, distant: bool
+@pytest.mark.parametrize(
+    ("distant", "separator", "expected"), [(False, "null", range(1, 2)), (True, "null", range(3)), (False, "'|'", range(3))]
+)
+def test_all_epochs_are_open_for_a_distant_task_and_for_several_labels(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, distant: bool, separator: str, expected: range
 ) -> None:
+    changed(layout.params, [f"data.separator={separator}"])
     report = read_json(layout.mask / "report.json")
     assert list(report["probe_errors"]) == ["1", "3", "4"]
     write_json(layout.mask / "report.json", report | {"distant": distant})
@@ -70,7 +73,7 @@ def test_all_epochs_are_open_for_a_task_that_the_mask_stage_calls_distant(
     training = finetuning.train
     monkeypatch.setattr(finetuning, "train", lambda *arguments: opened.append(arguments[6].open) or training(*arguments))
     finetune(layout, Settings.load(layout.params))
-    assert opened == [range(3) if distant else range(1, 2)]
+    assert opened == [expected]
 
 
 def test_a_mistake_that_a_process_finds_is_raised_as_it_is(layout: Layout) -> None:

@@ -119,7 +119,7 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
         (0.75, 8, range(2, 8)),
     ],
 )
-def test_open_epochs_follow_as_many_that_are_not_unless_the_task_is_distant(share: float, epochs: int, expected: range) -> None:
+def test_open_epochs_follow_as_many_that_are_not_unless_all_are_open(share: float, epochs: int, expected: range) -> None:
     assert open_epochs(MaskSettings(open=share), epochs, False) == expected
     assert open_epochs(MaskSettings(open=share), epochs, True) == range(epochs)
 

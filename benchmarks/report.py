@@ -189,10 +189,11 @@ def _origins(records: Records) -> str:
     machines = sorted({compare.machine_of(record) for record in records})
     commits = sorted({str(record["commit"]) for record in records})
     lines = [f"Machines: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
-    settings: dict[str, set[str]] = {}
+    # By task: where texts have several labels, another setting gives the head's rate.
+    settings: dict[tuple[str, str], set[str]] = {}
     for record in records:
-        settings.setdefault(record["method"], set()).add(json.dumps(record["settings"], sort_keys=True))
-    mixed = [method for method, found in settings.items() if len(found) > 1]
+        settings.setdefault((record["method"], record["task"]), set()).add(json.dumps(record["settings"], sort_keys=True))
+    mixed = sorted({method for (method, _), found in settings.items() if len(found) > 1})
     if mixed:
         lines.append(f"Mixed: cells of {', '.join(mixed)} were made with different settings; run the benchmark again.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Pictures of the fine-tuning benchmark. The only module here that imports matplotlib."""
+"""Pictures of the benchmarks. The only module here that imports matplotlib."""
 
 from __future__ import annotations
 
@@ -36,6 +36,32 @@ def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
     axes.set_xlabel("training cost, end_to_end = 1 (log scale)")
     axes.set_ylabel("mean test score")
     _finish(axes)
+    figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
+
+
+def serving_picture(milliseconds: Mapping[str, float], rates: Mapping[str, Mapping[int, float]], alone: float, path: Path) -> None:
+    """Left a bar a way to answer in process, its milliseconds a text; right a line a server, its answers a second by clients, below
+    those of the predictor `alone`."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    bars, lines = figure.subplots(1, 2, width_ratios=(3, 2))
+    names = list(milliseconds)[::-1]
+    drawn = bars.barh(names, [milliseconds[name] for name in names], color=[BLUE if name == OURS else GREY for name in names])
+    bars.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8, color=INK)
+    bars.margins(x=0.1)
+    bars.set_xlabel("ms a text (p50), one thread, in process")
+    rivals = iter(COLOURS[1:])
+    for name, found in rates.items():
+        lines.plot(list(found), list(found.values()), marker="o", label=name, color=BLUE if name == OURS else next(rivals))
+    lines.axhline(alone, color=GREY, linestyle=":", label="predictor alone")
+    lines.set_xscale("log", base=2)
+    clients = sorted({count for found in rates.values() for count in found})
+    lines.set_xticks(clients, [str(count) for count in clients])
+    lines.set_ylim(bottom=0)
+    lines.set_xlabel("clients at the same time")
+    lines.set_ylabel("texts a second")
+    lines.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    for axes in (bars, lines):
+        _plain(axes)
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 

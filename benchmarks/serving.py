@@ -4,7 +4,8 @@
 
 `--project` has been run (`tokensieve run`). Rivals are measured where FOLDER has an environment for them: `python -m venv
 FOLDER/bentoml`, there `pip install bentoml onnxruntime tokenizers pyyaml`; the same with litserve. All servers answer with the same
-exported model on the same cores. With `--readme FILE` the tables of the results are written into FILE, and nothing is measured.
+exported model on the same cores. With `--readme FILE` the tables of the results are written into FILE and a picture beside the
+results, and nothing is measured.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clock import commit, machine
+from benchmarks.plots import serving_picture
 from benchmarks.servers import ROOT, Kind, kinds, require_wrk, running
 from tokensieve.dataset import read_examples
 from tokensieve.errors import InputError
@@ -39,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         if asked.readme:
-            _show(asked.readme, read_json(asked.output))
+            result = read_json(asked.output)
+            _show(asked.readme, result)
+            _draw(result, asked.output.with_suffix(".png"))
         else:
             _measure(asked)
     except InputError as error:
@@ -165,6 +169,12 @@ def _show(path: Path, result: dict[str, Any]) -> None:
     if not (begin and end):
         raise InputError(f"{path} lacks the lines {MARKS[0].strip()} and {MARKS[1]}; put them where the tables belong")
     path.write_text(head + begin + "\n" + tables(result) + "\n\n" + end + tail, encoding="utf-8")
+
+
+def _draw(result: dict[str, Any], path: Path) -> None:
+    milliseconds = {name: row["p50"] for name, row in result["inprocess"].items()}
+    rates = {name: {count: row["clients"][str(count)]["texts_a_second"] for count in CLIENTS} for name, row in result["http"].items()}
+    serving_picture(milliseconds, rates, result["predictor"]["texts_a_second"], path)
 
 
 def _parser() -> argparse.ArgumentParser:

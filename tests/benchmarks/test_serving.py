@@ -45,6 +45,7 @@ def test_the_readme_gets_the_tables_between_its_marks(tmp_path: Path, capsys: py
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert text.count("over HTTP") == 1
+    assert (tmp_path / "serving.png").read_bytes().startswith(b"\x89PNG")
     assert "old" not in text
     readme.write_text("no marks", encoding="utf-8")
     assert serving.main(["--readme", str(readme), "--output", str(result)]) == 2

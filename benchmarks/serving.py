@@ -112,19 +112,22 @@ def _alone(project: Path, texts: list[str], workers: int, seconds: int) -> dict[
 
 
 def _http(kind: Kind, project: Path, workers: int, texts: list[str], asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """The middle of what several starts of the server give. `added` are the milliseconds by which its p50 for one client is above the
-    predictor's in this process, measured right before it: the machine's speed differs from minute to minute."""
+    """The middle of what several starts of the server give.
+
+    The machine's speed differs from minute to minute, so the predictor in this process is measured right before each: `added` are the
+    milliseconds by which p50 for one client is above its own, `share` is what 32 clients get of its texts a second on all cores.
+    """
     predictor = Predictor.load(Layout(project).onnx, threads=1)
     runs: list[dict[str, Any]] = []
     for _ in range(asked.rounds):
         with running(kind, project, workers, texts[0], scratch / "log") as server:
             for text in texts[:200]:
                 server.ask(text)
-            alone = _median_milliseconds(predictor, texts)
+            alone, rate = _median_milliseconds(predictor, texts), _alone(project, texts, workers, asked.seconds)["texts_a_second"]
             loads = {str(clients): server.load(texts, clients, asked.seconds, scratch) for clients in CLIENTS}
-            added = loads["1"]["p50"] - alone
-            runs.append({"start_seconds": server.seconds, "memory_mib": server.memory(), "added": added, "clients": loads})
-    middle = {key: round(statistics.median(run[key] for run in runs), 3) for key in ("start_seconds", "memory_mib", "added")}
+            beside = {"added": loads["1"]["p50"] - alone, "share": loads[str(CLIENTS[-1])]["texts_a_second"] / rate}
+            runs.append({"start_seconds": server.seconds, "memory_mib": server.memory(), "clients": loads} | beside)
+    middle = {key: round(statistics.median(run[key] for run in runs), 3) for key in ("start_seconds", "memory_mib", "added", "share")}
     clients = {
         count: {key: statistics.median(run["clients"][count][key] for run in runs) for key in runs[0]["clients"][count]}
         for count in map(str, CLIENTS)
@@ -148,12 +151,15 @@ def tables(result: dict[str, Any]) -> str:
     for name, row in result["inprocess"].items():
         times = f"{row['p50']:.2f} | {row['p95']:.2f} | {row['p99']:.2f} | {row['p50'] / ours:.1f}"
         lines.append(f"| {name} | {times} | {row['agreement']:.1%} |")
-    loads = "p50, p99 ms at 1 client | texts/s, p99 ms at 8 | texts/s, p99 ms at 32"
-    lines += ["", f"| over HTTP | start s | MiB | ms added at 1 client | {loads} |", "|---|---|---|---|---|---|---|"]
+    loads = "p50, p99 ms at 1 client | texts/s, p99 ms at 8 | texts/s, p99 ms at 32 | of the predictor's"
+    lines += ["", f"| over HTTP | start s | MiB | ms added at 1 client | {loads} |", "|---|---|---|---|---|---|---|---|"]
     for name, row in result["http"].items():
         one, eight, many = (row["clients"][str(count)] for count in CLIENTS)
         cells = [f"{one['p50']:.2f}, {one['p99']:.1f}", *(f"{load['texts_a_second']:.0f}, {load['p99']:.0f}" for load in (eight, many))]
+        lines.append(
+        cells += [f"{row['share']:.0%}"]
         lines.append(f"| {name} | {row['start_seconds']:.1f} | {row['memory_mib']:.0f} | {row['added']:.2f} | {' | '.join(cells)} |")
+        )
     alone = result["predictor"]["texts_a_second"]
     cpu = result["machine"]["cpu"]
     lines += ["", f"The predictor alone, a thread a core: {alone:.0f} texts/s. {result['workers']} cores of {cpu}."]

@@ -21,7 +21,9 @@ RESULT: dict[str, Any] = {
         "tokensieve": {"p50": 2.0, "p95": 2.5, "p99": 3.0, "agreement": 0.998},
     },
     "predictor": {"texts_a_second": 600.0},
-    "http": {"tokensieve": {"start_seconds": 1.2, "memory_mib": 170.4, "added": 0.6, "clients": {"1": LOAD, "8": LOAD, "32": LOAD}}},
+    "http": {
+        "tokensieve": {"start_seconds": 1.2, "memory_mib": 170.4, "added": 0.6, "share": 0.8, "clients": {"1": LOAD, "8": LOAD, "32": LOAD}}
+    },
     "skipped": {"LitServe": "no environment litserve"},
 }
 
@@ -30,7 +32,7 @@ def test_the_tables_show_what_was_measured_and_what_was_not() -> None:
     text = serving.tables(RESULT)
     assert "| torch | 8.00 | 9.00 | 10.00 | 4.0 | 100.0% |" in text
     assert "| tokensieve | 2.00 | 2.50 | 3.00 | 1.0 | 99.8% |" in text
-    assert "| tokensieve | 1.2 | 170 | 0.60 | 2.00, 4.0 | 480, 4 | 480, 4 |" in text
+    assert "| tokensieve | 1.2 | 170 | 0.60 | 2.00, 4.0 | 480, 4 | 480, 4 | 80% |" in text
     assert "600 texts/s. 2 cores of Some CPU." in text
     assert "Not measured: LitServe (no environment litserve)." in text
 

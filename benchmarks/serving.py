@@ -156,10 +156,8 @@ def tables(result: dict[str, Any]) -> str:
     for name, row in result["http"].items():
         one, eight, many = (row["clients"][str(count)] for count in CLIENTS)
         cells = [f"{one['p50']:.2f}, {one['p99']:.1f}", *(f"{load['texts_a_second']:.0f}, {load['p99']:.0f}" for load in (eight, many))]
-        lines.append(
         cells += [f"{row['share']:.0%}"]
         lines.append(f"| {name} | {row['start_seconds']:.1f} | {row['memory_mib']:.0f} | {row['added']:.2f} | {' | '.join(cells)} |")
-        )
     alone = result["predictor"]["texts_a_second"]
     cpu = result["machine"]["cpu"]
     lines += ["", f"The predictor alone, a thread a core: {alone:.0f} texts/s. {result['workers']} cores of {cpu}."]

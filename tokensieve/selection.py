@@ -78,29 +78,6 @@ def choose_mask(
     Raises:
         InputError: whole layers, under a budget that holds none.
     """
-    tokens = torch.tensor(added if first_layer(classifier, settings) == 0 else (), dtype=torch.int64)
-    return replace(_under_budget(classifier, inputs, targets, positions, settings, seed), tokens=tokens)
-
-
-def masked_parameters(classifier: Classifier, mask: Mask) -> int:
-    """The encoder's weights and biases that `mask` trains."""
-    linears = linears_of(classifier.encoder)
-    embedding: Any = classifier.encoder.get_input_embeddings()
-    count: int = len(mask.tokens) * embedding.weight.shape[1]
-    for name, chosen in mask.indices.items():
-        weight, bias = linears[name].weight, linears[name].bias
-        count += len(chosen) * (weight.numel() // units(weight, mask.shape) + (mask.shape == "rows" and bias is not None))
-    return count
-
-
-def _under_budget(
-    classifier: Classifier,
-    inputs: Inputs,
-    targets: Tensor,
-    positions: scores.Positions | None,
-    settings: MaskSettings,
-    seed: int,
-) -> Mask:
     whole = settings.shape == "layers"
     first = cut_layer(classifier, settings) if whole else first_layer(classifier, settings)
     shape = "rows" if whole else settings.shape
@@ -115,8 +92,9 @@ def _under_budget(
     else:
         sample = scored(len(inputs), settings, seed)
         found = scores.fisher(classifier, inputs, targets, shape, positions if settings.score == "tokens" else None, first, sample)
+    tokens = torch.tensor(added if first_layer(classifier, settings) == 0 else (), dtype=torch.int64)
     if whole:
-        return _whole_layers(classifier, first, found, budget)
+        return replace(_whole_layers(classifier, first, found, budget), tokens=tokens)
     layers = _linears_by_layer(classifier, first)
     chosen: dict[str, Tensor] = {}
     for linears in layers:
@@ -126,7 +104,18 @@ def _under_budget(
         else:
             sizes = {name: linear.weight.numel() // units(linear.weight, shape) for name, linear in linears.items()}
             chosen |= select(inside, sizes, budget // len(layers), shape).indices
-    return Mask(shape, chosen)
+    return Mask(shape, chosen, tokens)
+
+
+def masked_parameters(classifier: Classifier, mask: Mask) -> int:
+    """The encoder's weights, biases and embeddings that `mask` trains, as numbers."""
+    linears = linears_of(classifier.encoder)
+    embedding: Any = classifier.encoder.get_input_embeddings()
+    count: int = len(mask.tokens) * embedding.weight.shape[1]
+    for name, chosen in mask.indices.items():
+        weight, bias = linears[name].weight, linears[name].bias
+        count += len(chosen) * (weight.numel() // units(weight, mask.shape) + (mask.shape == "rows" and bias is not None))
+    return count
 
 
 def _share(share: float, classifier: Classifier) -> int:

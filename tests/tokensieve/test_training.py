@@ -322,10 +322,10 @@ def test_few_texts_are_dealt_evenly_to_as_many_steps_as_an_epoch_has_at_least(te
     settings = Finetune(batch=batch, steps_per_epoch=least)
     size = batch_of(settings, texts)
     sizes = [len(indices) for indices in batches([1] * texts, size, 0)]
-    plain = math.ceil(texts / batch)
-    assert len(sizes) == max(plain, min(least, texts // 8))
+    plain, dealt = math.ceil(texts / batch), min(least, texts // 8)
+    assert len(sizes) == max(plain, dealt)
     assert max(sizes) <= batch
-    if len(sizes) > plain:
+    if dealt >= plain:
         assert min(sizes) >= 8
         assert max(sizes) - min(sizes) <= 1
     else:

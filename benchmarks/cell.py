@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.methods import METHODS, method_of
 from benchmarks.rates import EPOCHS, RATES, Rates
-from benchmarks.sample import data_hash, several
+from benchmarks.sample import HELD_OUT, data_hash, several
 from tokensieve.errors import excerpt
 from tokensieve.folder import read_json
 from tokensieve.settings import Settings
@@ -34,7 +34,7 @@ class Setup:
 class Cell:
     """`shots` texts a class, None for all; `method` may name settings (`tokensieve@0.02`).
 
-    With `rates`, a point of a learning-rate grid: judged on held-out training texts instead of the test set.
+    With `held_out`, it is judged on training texts that were not drawn instead of the test set. With `rates`, a point of a grid of them.
     """
 
     task: str
@@ -42,6 +42,7 @@ class Cell:
     seed: int
     method: str
     rates: Rates | None = None
+    held_out: bool = False
 
     @property
     def size(self) -> str:
@@ -55,7 +56,7 @@ class Cell:
 
     def __str__(self) -> str:
         grid = f" at {self.rates.body:g} and {self.rates.head:g}" if self.rates else ""
-        return f"{self.task} {self.size} seed {self.seed} {self.method}{grid}"
+        return f"{self.task} {self.size} seed {self.seed} {self.method}{grid}{', held out' if self.held_out else ''}"
 
 
 def settings_of(cell: Cell, setup: Setup) -> Settings:
@@ -93,7 +94,7 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
         if key != unread
     }
     facts = {"format": FORMAT, "task": cell.task, "shots": cell.shots, "seed": cell.seed, "method": cell.method}
-    facts |= {"data": data_hash(setup.data, cell.task), "settings": read | method.options, "held_out": cell.rates is not None}
+    facts |= {"data": data_hash(setup.data, cell.task), "settings": read | method.options, "held_out": cell.held_out and HELD_OUT}
     # Through JSON, so that it equals what is read back: tuples become lists.
     tree = json.loads(json.dumps(facts | {"threads": setup.threads, "device": setup.device}))
     return dict(tree)

@@ -24,17 +24,24 @@ EXACT = 16  # pairs up to which all signs are tried
 DRAWS = 100_000
 
 
-def load(results: Path) -> Records:
-    """All records of the benchmark under `results`, in the order of their paths.
+def load(results: Path) -> tuple[Records, Records]:
+    """All records of the benchmark under `results`, in the order of their paths: those on test sets, and those on held-out texts.
 
     Raises:
-        InputError: none there.
+        InputError: none on a test set.
     """
-    trees = [read_json(path) for folder in sorted(results.glob("finetune*/")) for path in sorted(folder.rglob("*.json"))]
-    records = [tree for tree in trees if tree.get("format") == FORMAT and not tree["held_out"]]
-    if not records:
+    tested, held_out = (
+        [
+            tree
+            for folder in sorted(results.glob(pattern))
+            for path in sorted(folder.rglob("*.json"))
+            if (tree := read_json(path)).get("format") == FORMAT and bool(tree["held_out"]) == held
+        ]
+        for pattern, held in (("finetune*/", False), ("held_out/", True))
+    )
+    if not tested:
         raise InputError(f"{results} holds no result of this version in finetune*/; make some with python -m benchmarks.finetune")
-    return records
+    return tested, held_out
 
 
 def by_task(records: Records) -> dict[str, dict[str, Records]]:

@@ -38,16 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             task_files(asked.data, task)
         if asked.grid:
             return _grid(asked.grid, tasks, shots, setup, asked.output or RESULTS / "grid")
-        cells = plan(tasks, shots, _seeds(asked.seeds), _names(asked.methods))
-        return _run(cells, setup, asked.output or RESULTS / "finetune")
+        cells = plan(tasks, shots, _seeds(asked.seeds), _names(asked.methods), asked.held_out)
+        return _run(cells, setup, asked.output or RESULTS / ("held_out" if asked.held_out else "finetune"))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def plan(tasks: list[str], shots: list[int | None], seeds: list[int], methods: list[str]) -> list[Cell]:
+def plan(tasks: list[str], shots: list[int | None], seeds: list[int], methods: list[str], held_out: bool = False) -> list[Cell]:
     """All cells, seed by seed, so that one which is stopped has compared all methods on the seeds it has done."""
-    return [Cell(task, few, seed, method) for few in shots for seed in seeds for task in tasks for method in methods]
+    return [Cell(task, few, seed, method, held_out=held_out) for few in shots for seed in seeds for task in tasks for method in methods]
 
 
 def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a cell")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--base", default=Settings().base.model, help="base model: a folder or a name of the hub")
+    parser.add_argument("--held-out", action="store_true", help="judge by training texts that are not drawn, as settings are chosen by")
     parser.add_argument("--grid", metavar="METHOD", help="try this method's learning rates on held-out training texts instead")
     return parser
 

@@ -1,16 +1,32 @@
 #!/usr/bin/env bash
-# end_to_end, lora and tokensieve on all training texts, on one GPU, in at most 9 minutes: what is not finished then is named, and the
-# same command goes on with it. Needs torch, transformers and peft.
+# end_to_end, lora and tokensieve on one GPU, in bf16: on an encoder of base size at random weights, for time and memory only, then on all
+# training texts. At most 9 minutes: what is not finished then is named, and the same command goes on with it. Needs torch,
+# transformers and peft.
 #   benchmarks/gpu.sh DATA [BASE] [TASKS] [SEEDS]
-# BASE is the base model's folder where the hub cannot be reached. Results go to $OUT/finetune-gpu, or benchmarks/results/finetune-gpu.
+# BASE is the base model's folder where the hub cannot be reached. Results go to $OUT, or benchmarks/results.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?"usage: benchmarks/gpu.sh DATA [BASE] [TASKS] [SEEDS]"}
 base=${2:-sentence-transformers/all-MiniLM-L6-v2}
-export TQDM_DISABLE=1 PYTHONPATH=.
-timeout --signal=TERM --kill-after=15 525 "${PYTHON:-python3}" -m benchmarks.finetune --data "$data" --base "$base" \
-    --tasks "${3:-banking77,hwu64,clinc150,snips}" --seeds "${4:-0-1}" --methods end_to_end,lora,tokensieve --shots full \
-    --device cuda --threads 4 --output "${OUT:-benchmarks/results}/finetune-gpu"
+tasks=${3:-banking77,hwu64,clinc150,snips,nlupp}
+results=${OUT:-benchmarks/results}
+python=${PYTHON:-python3}
+export TQDM_DISABLE=1 PYTHONPATH=".${PYTHONPATH:+:$PYTHONPATH}"
+last=$((SECONDS + ${SECONDS_AT_MOST:-525}))
+
+cells() {
+    timeout --signal=TERM --kill-after=15 $((last - SECONDS)) "$python" -m benchmarks.finetune --data "$data" \
+        --methods end_to_end,lora,tokensieve --device cuda --threads 4 "$@"
+}
+
+random=$(mktemp -d)/random-bert-base
+"$python" -m benchmarks.random_base "$random" "$base" || exit
+cells --base "$random" --tasks "${tasks%%,*}" --shots 10 --seeds 0 --output "$results/finetune-gpu-random"
 status=$?
+if test $status -eq 0; then
+    cells --base "$base" --tasks "$tasks" --seeds "${4:-0-1}" --shots full --output "$results/finetune-gpu"
+    status=$?
+fi
+rm -r "$(dirname "$random")"
 # Out of time is no failure: what could not be finished stands above.
 test $status -eq 124 || exit $status

@@ -24,7 +24,7 @@ def points(task: str, shots: int | None, method: str) -> list[Cell]:
     if name not in RATES:
         raise InputError(f"--grid {excerpt(method)}: it has no learning rates; methods that have: {', '.join(RATES)}")
     bodies = [float(f"{RATES[name].body * factor:.2g}") for factor in FACTORS]
-    return [Cell(task, shots, SEED, method, Rates(body, head)) for body in bodies for head in HEADS]
+    return [Cell(task, shots, SEED, method, Rates(body, head), held_out=True) for body in bodies for head in HEADS]
 
 
 def summarize(tried: list[tuple[Cell, dict[str, Any]]], path: Path) -> dict[str, Any]:

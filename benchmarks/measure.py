@@ -34,7 +34,7 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if setup.threads == 1 else "true"
     method, _ = method_of(cell.method)
     run = function_of(method)
-    sample = draw(setup.data, cell.task, cell.shots, cell.seed, held_out=cell.rates is not None)
+    sample = draw(setup.data, cell.task, cell.shots, cell.seed, cell.held_out)
     clock = Clock(setup.device)
     job = Job(sample, settings_of(cell, setup), METHODS[method].options, locate(setup.base), setup.device, clock)
     if METHODS[method].reads:

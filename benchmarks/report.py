@@ -16,6 +16,7 @@ from benchmarks.cell import figure, score
 from benchmarks.compare import Records
 from benchmarks.methods import METHODS, method_of
 from benchmarks.plots import budget_picture, cost_picture, shares_picture, spread_picture
+from benchmarks.random_base import MARK
 from tokensieve.errors import InputError
 
 OURS = "tokensieve"
@@ -37,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--readme", type=Path, help="a Markdown file that shows the tables of several texts a class between two marks")
     asked = parser.parse_args(arguments)
     try:
-        records = compare.load(asked.results)
-        (asked.results / "finetune.md").write_text(report(records, asked.results), encoding="utf-8")
+        records, held_out = compare.load(asked.results)
+        (asked.results / "finetune.md").write_text(report(records, held_out, asked.results), encoding="utf-8")
         if asked.readme:
             asked.readme.write_text(_shown(asked.readme.read_text(encoding="utf-8"), records), encoding="utf-8")
     except InputError as error:
@@ -75,14 +76,27 @@ def _title(size: str) -> str:
     return "**All training texts**" if size == "full" else f"**{size} texts a class**"
 
 
-def report(records: Records, folder: Path) -> str:
+def report(records: Records, held_out: Records, folder: Path) -> str:
     """The Markdown, its pictures written into `folder`."""
+    random = [record for record in records if record["settings"].get("base.model", "").startswith(MARK)]
     parts = ["# Fine-tuning benchmark", NOTES]
-    groups = sorted({(record["device"], record["shots"] or math.inf) for record in records})
-    for device, shots in groups:
-        chosen = [record for record in records if record["device"] == device and (record["shots"] or math.inf) == shots]
-        parts += _section(chosen, device, "full" if shots == math.inf else str(shots), folder)
+    for (device, shots), chosen in _by_size([record for record in records if record not in random]).items():
+        parts += _section(chosen, device, "full" if shots == math.inf else f"{shots:g}", folder)
+    if random:
+        title = "## An encoder of base size with random weights: time and memory only"
+        parts += [title, _phases(_main(random)), _origins(random)]
+    for (_, shots), chosen in _by_size(held_out).items():
+        title = f"## Settings compared on held-out training texts, {'all' if shots == math.inf else f'{shots:g} texts a class'}"
+        parts += [title, "The test sets were not touched.", _ablations(chosen), _origins(chosen)]
     return "\n\n".join(parts) + "\n"
+
+
+def _by_size(records: Records) -> dict[tuple[str, float], Records]:
+    """Records by device and shots, infinity for all texts."""
+    found: dict[tuple[str, float], Records] = {}
+    for record in sorted(records, key=lambda record: (record["device"], record["shots"] or math.inf)):
+        found.setdefault((record["device"], record["shots"] or math.inf), []).append(record)
+    return found
 
 
 def _section(records: Records, device: str, size: str, folder: Path) -> list[str]:
@@ -106,7 +120,7 @@ def _section(records: Records, device: str, size: str, folder: Path) -> list[str
         shares_picture(shares, folder / f"{name}-shares.png")
         parts.append(f"![Share of rows selected]({name}-shares.png)")
     if ablations := _ablations(records):
-        parts += ["Variants of tokensieve, and other scores for the same mask:", ablations]
+        parts += ["Variants, and other scores for tokensieve's mask, on the tasks and seeds that both have:", ablations]
     if curves := _curves(records):
         budget_picture(curves, folder / f"{name}-budget.png")
         parts.append(f"![Score against budget]({name}-budget.png)")
@@ -218,17 +232,19 @@ def _shares(by_task: dict[str, Records]) -> dict[str, float]:
 
 
 def _ablations(records: Records) -> str:
-    """Each variant of ours, and rivals that differ from it in the scores alone, against ours on the tasks and seeds that both have."""
+    """Each variant of a method, and rivals that differ from ours in the scores alone, against ours on the tasks and seeds that both have.
+
+    p is that of the main table, not corrected: a hint at what to measure next.
+    """
     grouped = compare.by_task(records)
-    rows = [["variant", "tasks", "pairs", "score", "gap to tokensieve", "cost against tokensieve"]]
-    for method in [name for name in grouped if name.startswith(f"{OURS}@")] + [name for name in SCORES if name in grouped]:
+    costs = compare.relative_costs(grouped, OURS)
+    rows = [["variant", "tasks", "pairs", "gap to tokensieve", "p, uncorrected", "cost against tokensieve"]]
+    for method in [name for name in grouped if "@" in name] + [name for name in SCORES if name in grouped]:
         gaps = compare.differences(grouped, method, OURS)
         if gaps:
-            shared = sorted(grouped[method].keys() & grouped[OURS].keys())
-            costs = compare.relative_costs(grouped, OURS)
-            mean = float(np.mean([score(record) for task in shared for record in grouped[method][task]]))
-            points = f"{100 * float(np.mean(gaps)):+.2f}"
-            rows.append([f"`{method}`", ", ".join(shared), str(len(gaps)), f"{100 * mean:.2f}", points, _number(costs.get(method), ".2f")])
+            shared = ", ".join(sorted(grouped[method].keys() & grouped[OURS].keys()))
+            points, chance = f"{100 * float(np.mean(gaps)):+.2f}", f"{compare.sign_flip(gaps):.2f}"
+            rows.append([f"`{method}`", shared, str(len(gaps)), points, chance, _number(costs.get(method), ".2f")])
     return _markdown(rows) if len(rows) > 1 else ""
 
 

@@ -8,6 +8,7 @@ The test set stays whole; training texts that also stand in it are dropped.
 from __future__ import annotations
 
 import csv
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEPARATOR = "|"
+HELD_OUT = 2000  # texts at most
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ def several(data: Path, task: str) -> bool:
 def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = False) -> Sample:
     """`shots` texts a class drawn with `seed`; None: all, of which a tenth (or the given file) is for early stopping.
 
-    Where texts have several labels, `shots` is the least of each. With `held_out`, the test set is not touched: judged by are
-    training texts that were not drawn.
+    Where texts have several labels, `shots` is the least of each. With `held_out`, the test set is not touched: judged by are up to
+    `HELD_OUT` training texts that were not drawn, or with all texts those for early stopping.
 
     Raises:
         InputError: what `task_files` and reading raise, or a test label that training lacks.
@@ -89,7 +91,7 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
     parts, separator = _parts(data, task)
     dealt, _ = deal(parts, Split(), seed, shots, separator)
     labels = names.classes(dealt["train"].labels, separator)
-    judged = dealt["validation"] if held_out else dealt["test"]
+    judged = dealt["test"] if not held_out else dealt["validation"] if shots is None else _undrawn(parts, dealt, seed)
     if unknown := sorted(set(names.classes(judged.labels, separator)) - set(labels)):
         raise InputError(f"task '{task}': label {excerpt(unknown[0])} of its test set does not occur in training; remove its rows")
     train = dealt["train"] if shots is None else _distinct(dealt["train"])
@@ -118,6 +120,13 @@ def _by_fold(task: str, files: dict[str, Path], read: dict[str, Examples]) -> di
 def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return next(csv.reader(file), [])
+
+
+def _undrawn(parts: dict[str, Examples], dealt: dict[str, Examples], seed: int) -> Examples:
+    """Texts of the training file that are in neither the drawn part nor the test set, drawn with `seed`."""
+    taken = {folded(text) for name in ("train", "test") for text in dealt[name].texts}
+    left = _distinct(parts["train"].take([i for i, text in enumerate(parts["train"].texts) if folded(text) not in taken]))
+    return left.take(sorted(random.Random(seed).sample(range(len(left)), min(HELD_OUT, len(left)))))
 
 
 def _distinct(examples: Examples) -> Examples:

@@ -11,6 +11,7 @@ from benchmarks import finetune
 from benchmarks.cell import Cell, Setup
 from benchmarks.finetune import main, plan
 from benchmarks.measure import measure_to
+from benchmarks.sample import HELD_OUT
 from tokensieve.folder import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,15 @@ def test_a_grid_is_tried_on_held_out_texts(setup: Setup, tmp_path: Path, here: l
         record = read_json(path)
         assert record["held_out"]
         assert record["seed"] == 100
+
+
+def test_settings_are_compared_on_held_out_texts(setup: Setup, tmp_path: Path, here: list[str]) -> None:
+    assert main([*arguments(setup, tmp_path / "held"), "--held-out"]) == 0
+    records = [read_json(path) for path in (tmp_path / "held").rglob("*.json")]
+    assert records
+    assert {record["held_out"] for record in records} == {HELD_OUT}
+    assert main(arguments(setup, tmp_path / "held")) == 0
+    assert {read_json(path)["held_out"] for path in (tmp_path / "held").rglob("*.json")} == {False}
 
 
 def test_a_task_of_several_labels_is_told_by_micro_f1(

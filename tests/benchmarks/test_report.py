@@ -110,6 +110,31 @@ def test_mixed_settings_are_named_and_grid_points_left_out(tmp_path: Path) -> No
     assert row(text, "frozen")[2] == "85.50 ± 0.71"
 
 
+def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_path: Path) -> None:
+    names = ("tokensieve", "tokensieve@mask.open=1", "end_to_end@finetune.epochs=8", "fish")
+    write(tmp_path, [canned(name, "a", seed) for name in names for seed in (0, 1)])
+    (tmp_path / "held_out").mkdir()
+    for place, (name, score) in enumerate([("tokensieve", 0.5), ("tokensieve@mask.open=1", 0.6)]):
+        write_json(tmp_path / "held_out" / f"{place}.json", canned(name, "b", 3, held_out=2000, accuracy=score, shots=5))
+    assert main(["--results", str(tmp_path)]) == 0
+    tested, held_out = (tmp_path / "finetune.md").read_text(encoding="utf-8").split("held-out training texts, 5 texts a class")
+    assert row(tested, "`tokensieve@mask.open=1`")[1:] == ["a", "2", "+0.00", "1.00", "4.00"]
+    assert row(tested, "`end_to_end@finetune.epochs=8`")[3] == "-2.00"
+    assert row(tested, "`fish`")[3] == "-8.00"
+    assert row(held_out, "`tokensieve@mask.open=1`")[1:] == ["b", "1", "+10.00", "1.00", "4.00"]
+
+
+def test_random_weights_show_time_and_memory_alone(tmp_path: Path) -> None:
+    random = {"settings": {"base.model": "random-bert-base"}, "accuracy": 0.01}
+    write(tmp_path, [canned("tokensieve", "a", 0), canned("tokensieve", "a", 1, **random), canned("end_to_end", "a", 1, **random)])
+    assert main(["--results", str(tmp_path)]) == 0
+    usual, alone = (tmp_path / "finetune.md").read_text(encoding="utf-8").split("random weights: time and memory only")
+    assert row(usual, "tokensieve")[2] == "90.00"
+    assert "end_to_end |" not in usual
+    assert row(alone, "end_to_end")[1] == "100.0"
+    assert "1.00" not in alone
+
+
 def test_no_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--results", str(tmp_path)]) == 2
     assert "holds no result" in capsys.readouterr().err
@@ -121,8 +146,8 @@ def test_variants_are_set_against_the_default(tmp_path: Path) -> None:
     write(tmp_path, [record | {"settings": {}} for record in cells])
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert row(text, "`tokensieve@mask.open=0`") == ["`tokensieve@mask.open=0`", "a", "1", "89.00", "-1.00", "0.80"]
-    assert row(text, "`fish`")[1:5] == ["b", "1", "82.00", "+1.00"]
+    assert row(text, "`tokensieve@mask.open=0`") == ["`tokensieve@mask.open=0`", "a", "1", "-1.00", "1.00", "0.80"]
+    assert row(text, "`fish`")[1:5] == ["b", "1", "+1.00", "1.00"]
 
 
 def test_tables_go_between_the_marks_of_a_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ def test_all_texts_leave_a_tenth_for_validation(setup: Setup) -> None:
 def test_a_held_out_part_holds_no_test_text_and_no_drawn_one(setup: Setup) -> None:
     sample, usual = (draw(setup.data, "tiny", 3, 0, held_out) for held_out in (True, False))
     assert sample.train == usual.train
+    assert len(sample.test)
     assert not set(sample.test.texts) & (set(usual.test.texts) | set(sample.train.texts))
 
 

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import random_base
+from benchmarks.random_base import make
+from tokensieve.base import load_encoder, load_tokenizer
+
+
+def test_an_encoder_of_random_weights_reads_the_base_models_tokens(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+    usual = random_base.BertConfig
+    monkeypatch.setattr(random_base, "BertConfig", lambda **given: usual(**given, **small))
+    make(tmp_path / "random-tiny", str(tiny_model))
+    encoder, tokenizer = load_encoder(tmp_path / "random-tiny"), load_tokenizer(tmp_path / "random-tiny")
+    assert encoder.config.num_hidden_layers == 3
+    text = "where is my refund"
+    assert tokenizer(text)["input_ids"] == load_tokenizer(tiny_model)(text)["input_ids"]
+    assert max(tokenizer(text)["input_ids"]) < encoder.config.vocab_size

@@ -131,7 +131,8 @@ def app(
                 short = sum(map(len, texts)) <= SHORT
                 encoded = loaded.model.encode(texts) if short else await asyncio.to_thread(loaded.model.encode, texts)
                 finish = _finisher(loaded, query, texts, [text.truncated for text in encoded])
-                content = await batcher.compute(loaded.model, [text.ids for text in encoded], finish)
+                client = f"{request.client.host} {request.client.port}" if request.client else ""
+                content = await batcher.compute(loaded.model, [text.ids for text in encoded], finish, client)
         except Full:
             return _refusal(503, f"{batcher.waiting} texts wait already; try again later", {"Retry-After": "1"})
         except TimeoutError:

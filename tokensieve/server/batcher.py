@@ -3,12 +3,16 @@
 A worker that is free takes the text that waits longest and with it those of the same number of tokens, up to a budget: nothing is
 padded, and nobody waits for a batch to fill. Large requests wait in a lane of their own, which gets every fourth turn while small
 ones wait too.
+
+Where one client asks at a time, its short text is computed on the thread that answers: to wake a worker and to be woken by it takes
+about half a millisecond, a tenth to a fifth of the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +24,8 @@ import numpy.typing as npt
 from tokensieve.served import Model
 
 LARGE_EVERY = 4
+LONE = 48  # tokens of a text that may be computed on the thread that answers, which meanwhile hears nobody: some milliseconds
+QUIET = 0.02  # seconds without a request, after which a client counts as the only one
 
 Logits = npt.NDArray[np.float32]
 
@@ -76,18 +82,38 @@ class Batcher:
         self._changed = threading.Condition()
         self._small, self._large = _Lane(), _Lane()
         self._turn, self._closed = 0, False
+        self._asked, self._client, self._answered = 0, "", -QUIET
         self._threads = [threading.Thread(target=self._work, name=f"compute-{i}", daemon=True) for i in range(workers)]
         for thread in self._threads:
             thread.start()
 
-    async def compute(self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]) -> Any:
-        """What `finish` makes, in a worker, of the logits [texts, classes] of the texts `ids`; all of one request.
+    async def compute(self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any], client: str = "") -> Any:
+        """What `finish` makes of the logits [texts, classes] of the texts `ids`; all of one request, which the connection `client`
+        makes. Called on one event loop.
 
         Raises:
             Full: more texts would wait than may. Anything that `finish` or the graph raises.
         """
         if not ids:
             return finish(np.empty((0, model.classes), dtype=np.float32))
+        lone = len(ids) == 1 and len(ids[0]) <= LONE and self._alone(client)
+        self._asked, self._client = self._asked + 1, client
+        try:
+            if not lone:
+                return await self._queued(model, ids, finish)
+            self._observe(1)
+            return finish(model.run(ids))
+        finally:
+            self._asked, self._answered = self._asked - 1, time.monotonic()
+
+    def _alone(self, client: str) -> bool:
+        """Whether `client` seems to be the only one: nobody else is being answered, and the last to be was the same, or long ago.
+
+        Two that ask in turns would otherwise both be computed on this thread, one after the other.
+        """
+        return bool(client) and not self._asked and (client == self._client or time.monotonic() - self._answered > QUIET)
+
+    async def _queued(self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]) -> Any:
         loop = asyncio.get_running_loop()
         logits = np.empty((len(ids), model.classes), dtype=np.float32)
         job = _Job(model, logits, len(ids), finish, loop.create_future())

@@ -209,6 +209,7 @@ def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
     with serving(live, Limits(queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.model.run
         patched.setattr(live.current.model, "run", lambda ids: blocked.wait(20) and run(ids))
+        patched.setattr("tokensieve.server.batcher.LONE", 0)
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(8)]
             deadline = time.monotonic() + 10
@@ -228,7 +229,7 @@ def test_an_answer_that_takes_too_long_is_given_up(live: Live) -> None:
     with serving(live, Limits(seconds=0.2)) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.model.run
         patched.setattr(live.current.model, "run", lambda ids: done.wait(20) and run(ids))
-        late = client.post("/predict", json={"text": "card"})
+        late = client.post("/predict", json={"texts": ["card", "card"]})
         done.set()
     assert (late.status_code, late.headers["retry-after"]) == (503, "5")
     assert late.json()["detail"].startswith("no answer within 0.2 s")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensieve.server.batcher import LARGE_EVERY, Batcher, Full
+from tokensieve.server.batcher import LARGE_EVERY, LONE, Batcher, Full
 
 CLASSES = 3
 
@@ -180,3 +180,57 @@ def test_two_workers_compute_at_the_same_time(batcher: Callable[..., Batcher]) -
         await asyncio.gather(*asked)
 
     asyncio.run(main())
+
+
+def threads_of(batcher: Batcher, requests: list[tuple[str, int]], pause: float = 0.0) -> list[bool]:
+    """Whether each request, a client and its text's tokens, one after the other, is computed on the thread that asks."""
+
+    async def ask() -> list[bool]:
+        here = []
+        for client, tokens in requests:
+            done = await batcher.compute(Model(), texts(tokens), lambda _: threading.current_thread(), client)  # type: ignore[arg-type]
+            here.append(done is threading.current_thread())
+            await asyncio.sleep(pause)
+        return here
+
+    return asyncio.run(ask())
+
+
+def test_the_short_texts_of_one_client_are_computed_on_the_thread_that_answers(batcher: Callable[..., Batcher]) -> None:
+    assert threads_of(batcher(budget=100), [("a", 3), ("a", LONE), ("a", LONE + 1), ("a", 3)]) == [True, True, False, True]
+
+
+def test_clients_that_take_turns_get_workers_until_one_has_been_alone(
+    batcher: Callable[..., Batcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokensieve.server.batcher.QUIET", 10.0)
+    turns = [("a", 3), ("b", 3), ("a", 3), ("b", 3), ("b", 3), ("", 3)]
+    assert threads_of(batcher(), turns) == [True, False, False, False, True, False]
+    monkeypatch.setattr("tokensieve.server.batcher.QUIET", 0.01)
+    assert threads_of(batcher(), turns[:4], pause=0.02) == [True] * 4
+
+
+def test_who_asks_while_another_waits_is_computed_by_a_worker(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(workers=2), Model()
+
+    async def both() -> Any:
+        first = await held(one, model)
+        second = asyncio.create_task(one.compute(Model(), texts(2), lambda _: threading.current_thread(), "a"))  # type: ignore[arg-type]
+        found = await second
+        model.open.set()
+        await first
+        return found
+
+    assert asyncio.run(both()).name.startswith("compute-")
+
+
+def test_a_lone_text_that_fails_harms_no_later_one(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(), Model()
+
+    async def ask(first: int) -> Any:
+        return await one.compute(model, texts(1, first=first), np.copy, "a")  # type: ignore[arg-type]
+
+    with pytest.raises(ValueError, match="no such token"):
+        asyncio.run(ask(-1))
+    assert asyncio.run(ask(7)).tolist() == [[7, 1, 0]]
+    assert len(model.runs) == 2

@@ -30,9 +30,9 @@ RATES = {
     "random_mask": SHIPPED,
     "end_to_end": Rates(5e-5, 3e-3),  # grid
     "lora": Rates(1e-3, 1e-2, 1e-2),  # grid
-    "last_k": Rates(1e-4, 3e-3),  # prototype: layers 4 and 5 dense, body 1e-4
-    "best_k": Rates(1e-4, 3e-3),  # as last_k
-    "bitfit": Rates(1e-3, 3e-3),  # Ben Zaken et al. 2022 search 1e-4 to 1e-3
+    "last_k": Rates(3e-4, 1e-3),  # grid
+    "best_k": Rates(3e-4, 1e-3),  # grid
+    "bitfit": Rates(1e-3, 1e-2),  # grid
     "prefix": Rates(1e-2, 3e-3),  # usual for prompts
     "shira": Rates(1e-3, 3e-3),  # sparse entries of the weights themselves, as tokensieve's rows
 }

@@ -26,7 +26,7 @@ from tokensieve.layout import Layout
 from tokensieve.manifest import sha256
 from tokensieve.mask import Mask
 from tokensieve.plots import history_picture
-from tokensieve.selection import cut_layer, first_layer, open_epochs, settled_layer
+from tokensieve.selection import cut_layer, first_layer, open_epochs
 from tokensieve.settings import Settings
 from tokensieve.training import Freezing, epochs_of, train, use_threads
 
@@ -54,9 +54,7 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     epochs = epochs_of(settings.finetune, len(parts["train"][0]))
     throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
     opened = open_epochs(settings.mask, epochs, throughout)
-    freezing = Freezing(
-        cut_layer(classifier, settings.mask), opened, settled_layer(classifier, settings.mask), layout.prefix, checkpoint.key
-    )
+    freezing = Freezing(cut_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
     history = train(classifier, mask, parts["train"], parts["validation"], settings.finetune, settings.data.seed, freezing, checkpoint)
     if processes.rank() > 0:
         return

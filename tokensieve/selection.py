@@ -31,11 +31,6 @@ def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
     return max(_share(settings.cut, classifier), first_layer(classifier, settings))
 
 
-def settled_layer(classifier: Classifier, settings: MaskSettings) -> int:
-    """The lowest layer that is still trained after the open epochs."""
-    return max(_share(settings.settled, classifier), cut_layer(classifier, settings))
-
-
 def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
     """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
     text; else a share, after as large a share.

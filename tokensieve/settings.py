@@ -169,7 +169,6 @@ class Mask(Section):
     budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
     frozen: float = setting(0.33, "share of the layers, from the bottom, that never trains and is computed once", low=0.0, high=0.99)
     cut: float = setting(0.67, "share of the layers that trains in the open epochs only", low=0.0, high=0.99)
-    settled: float = setting(0.67, "share of the layers that no longer trains after the open epochs; as cut, if lower", low=0.0, high=0.99)
     open: float = setting(
         0.25, "share of the epochs that is open, after as many that are not; with several labels a text, all are", low=0.0, high=1.0
     )

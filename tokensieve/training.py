@@ -43,28 +43,25 @@ Pair = tuple[Inputs, Tensor]
 class Freezing:
     """The layers below `cut` train in the epochs `open` only (the first is 0). In the others their states are computed once.
 
-    Before `open` the states are those of the untrained layers, after it those of the trained ones, and the layers below `settled`, where
-    it is above `cut`, train no more. With `folder`, they are kept there in files whose names begin with `key`, which must name the
-    training they belong to.
+    Before `open` the states are those of the untrained layers, after it those of the trained ones. With `folder`, they are kept
+    there in files whose names begin with `key`, which must name the training they belong to.
     """
 
     cut: int
     open: range = range(0)
-    settled: int = 0
     folder: Path | None = None
     key: str = ""
 
     def phase(self, epoch: int) -> str:
-        """Where `epoch` lies: before, open or after; before, if no epoch is open."""
-        return "open" if epoch in self.open else "after" if self.open and epoch >= self.open.stop else "before"
+        """Where `epoch` lies: before, open or after."""
+        return "open" if epoch in self.open else "before" if epoch < self.open.start else "after"
 
     def served(self, classifier: Classifier, pair: Pair, part: str, phase: str) -> Pair:
         """What trains in `phase`: the part `pair` itself, or its states that enter layer `cut`."""
         inputs, targets = pair
-        cut = max(self.cut, self.settled) if phase == "after" else self.cut
-        if phase == "open" or inputs.cut == cut:
+        if phase == "open" or inputs.cut == self.cut:
             return pair
-        return inputs.freeze(classifier.eval(), cut, self.folder, f"{self.key}-{part}-{phase}"), targets
+        return inputs.freeze(classifier.eval(), self.cut, self.folder, f"{self.key}-{part}-{phase}"), targets
 
 
 def train(

@@ -18,16 +18,7 @@ from tokensieve.constructs import Construct, mine
 from tokensieve.inputs import construct_positions
 from tokensieve.mask import Mask, units
 from tokensieve.probe import distant
-from tokensieve.selection import (
-    choose_mask,
-    cut_layer,
-    first_layer,
-    masked_parameters,
-    open_epochs,
-    probe_errors,
-    scored,
-    settled_layer,
-)
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors, scored
 from tokensieve.training import Freezing, batch_of, epochs_of, train
 from tokensieve.vocabulary import added_tokens, additions, extend
 
@@ -73,13 +64,12 @@ def _masked(job: Job, score: str) -> Outcome:
             mask = choose_mask(classifier, *training, positions, chosen, job.seed, added_tokens(tokenizer))
         with job.clock.phase("train"):
             opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), far or job.sample.separator is not None)
-            freezing = Freezing(cut_layer(classifier, chosen), opened, settled_layer(classifier, chosen))
+            freezing = Freezing(cut_layer(classifier, chosen), opened)
             history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
         trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
         notes: dict[str, Any] = {
             "first": first,
             "cut": freezing.cut,
-            "settled": freezing.settled,
             "distant": far,
             "open": [opened.start, opened.stop],
             "rows": sum(map(len, mask.indices.values())),

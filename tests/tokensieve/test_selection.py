@@ -15,7 +15,7 @@ from tokensieve.classifier import Classifier
 from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.mask import Mask
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, scored, settled_layer
+from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, scored
 from tokensieve.settings import Mask as MaskSettings
 from tokensieve.sparse import attached
 
@@ -106,11 +106,6 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
         for shares in ((0.0, 0.0), (0.25, 0.75), (0.5, 0.25), (0.99, 0.99))
     }
     assert found == {(0.0, 0.0): (0, 0), (0.25, 0.75): (1, 3), (0.5, 0.25): (2, 2), (0.99, 0.99): (3, 3)}
-
-
-def test_the_settled_layer_is_never_below_the_cut(tiny_classifier: Callable[..., Classifier]) -> None:
-    classifier = tiny_classifier()
-    assert [settled_layer(classifier, MaskSettings(cut=0.5, settled=share)) for share in (0.0, 0.5, 0.75)] == [2, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
@@ -47,13 +48,18 @@ OPEN = ("/health", "/ready")  # without a key: who probes them has none
 
 
 Responses = dict[int | str, dict[str, Any]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Gate:
-    """Refuses requests without the key, and bodies that are too large or too slow, whatever their headers say; measures the others."""
+    """Refuses requests without the key, and bodies that are too large or too slow, whatever their headers say; measures the others.
 
-    def __init__(self, app: ASGIApp, limits: Limits, meters: Meters, key: str | None) -> None:
-        self.app, self.limits, self.meters, self.key = app, limits, meters, key
+    Texts go to `predict` from here: through the framework's layers (middleware, telemetry, routing, dependencies) a request without
+    the graph's work takes 0.3 ms of CPU, past them 0.2.
+    """
+
+    def __init__(self, app: ASGIApp, predict: Endpoint, limits: Limits, meters: Meters, key: str | None) -> None:
+        self.app, self.predict, self.limits, self.meters, self.key = app, predict, limits, meters, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,10 +93,20 @@ class Gate:
             await self.app(scope, counted, send)
             return
         try:
-            await self.app(scope, counted, noted)
+            if scope["method"] == "POST":
+                response = await self._answer(Request(scope, counted))
+                await response(scope, counted, noted)
+            else:
+                await self.app(scope, counted, noted)
         finally:
             self.meters.seconds.observe(time.perf_counter() - began)
             self.meters.requests.labels(str(status)).inc()
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            return await self.predict(request)
+        except HTTPException as error:
+            return await http_exception_handler(request, error)
 
     def _known(self, scope: Scope) -> bool:
         given = dict(scope["headers"]).get(b"authorization", b"")
@@ -104,10 +120,9 @@ def app(
     limits: Limits,
     key: str | None = None,
     journal: Journal | None = None,
-) -> FastAPI:
+) -> Gate:
     """The service that answers with the live model, described at `/docs`; with `key`, only to those who send it."""
     service = FastAPI(title="tokensieve", version=__version__, description="Labels for texts, with calibrated probabilities.")
-    service.add_middleware(Gate, limits=limits, meters=meters, key=key)
     refusals: Responses = {401: {"model": Refusal}} if key else {}
     refused: Responses = refusals | {status: {"model": Refusal} for status in (408, 413, 415, 422, 503)}
     answered: Responses = {200: {"model": One | Many | OneSet | ManySets | OneByTask | ManyByTask, "description": "The answers"}}
@@ -179,7 +194,7 @@ def app(
         facts = {task: _facts(manifest, current.version) for task, manifest in current.model.tasks.items()}
         return facts[ONLY] if ONLY in facts else FactsByTask(version=current.version, tasks=facts)
 
-    return service
+    return Gate(service, predict, limits, meters, key)
 
 
 def serve(live: Live, settings: Service, limits: Limits, key: str | None = None, journal: Journal | None = None) -> None:

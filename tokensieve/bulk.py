@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,13 +23,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tokensieve import __version__, chunks, parts, shared
+from tokensieve import __version__, chunks, parts
 from tokensieve.chunks import Chunk, suffix
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest, sha256
 from tokensieve.parts import Form
-from tokensieve.predictor import LabelSet, Prediction, Predictor, cores
-from tokensieve.served import manifest_of
+from tokensieve.predictor import ONLY, LabelSet, Prediction, cores
+from tokensieve.served import Model, load
 
 KEY, LOCK = "key.json", "lock"
 
@@ -40,22 +40,22 @@ def score(folder: Path, source: Path, output: Path, text: str = "text", top: int
     """Write `output`: the table `source` with the answers of a served folder to the texts in column `text`. Returns the rows.
 
     Columns added: label, probability, uncertain, truncated, or from a model that gives any number of labels, labels and
-    probabilities instead of the first two; with `top`, the likeliest labels as well. A row without a text (null) has no answer, an
-    empty text is answered. What stood at `output` is replaced when all is done.
+    probabilities instead of the first two; with `top`, the likeliest labels as well. Where several tasks share the folder, each has
+    these columns, the task's name and _ before theirs. A row without a text (null) has no answer, an empty text is answered. What
+    stood at `output` is replaced when all is done.
 
     Raises:
-        InputError: as `Predictor.load` and `parts.form`, or a path that cannot be written, or another run is writing it.
+        InputError: as `served.load` and `parts.form`, or a path that cannot be written, or another run is writing it.
     """
     _check(source, output, top)
-    if manifest_of(folder).name == shared.NAME:
-        raise InputError(f"{folder} is what several tasks share; a file is labelled by the model of one: name its project's artifacts/onnx")
-    predictor = Predictor.load(folder, threads=1)
+    model = load(folder, threads=1)
     with tqdm(desc="reading", unit="row", leave=False, disable=None) as bar:
-        form = parts.form(source, text, output, _columns(predictor.manifest, top), bar.update)
-    if suffix(output) in (".csv", ".tsv") and predictor.manifest.thresholds:
-        _refuse_bars(predictor.manifest, output)
-    with _opened(output, _key(predictor.manifest, source, form, text, top)) as kept:
-        paths = _answered(predictor, source, text, top, form, kept)
+        form = parts.form(source, text, output, _columns(model, top), bar.update)
+    if suffix(output) in (".csv", ".tsv"):
+        for manifest in model.tasks.values():
+            _refuse_bars(manifest, output)
+    with _opened(output, _key(model, source, text, top)) as kept:
+        paths = _answered(model, source, text, top, form, kept)
         beside = output.with_name(f".{output.name}.new")
         parts.assemble(tqdm(paths, desc="assembling", unit="part", leave=False, disable=None), form, beside)
         _flushed(beside)
@@ -65,7 +65,7 @@ def score(folder: Path, source: Path, output: Path, text: str = "text", top: int
     return form.total
 
 
-def _answered(predictor: Predictor, source: Path, text: str, top: int | None, form: Form, folder: Path) -> list[Path]:
+def _answered(model: Model, source: Path, text: str, top: int | None, form: Form, folder: Path) -> list[Path]:
     """The parts of all chunks, in their order; those that are not there yet are made."""
     paths, waiting = [], deque[Future[int]]()
     _, pieces = chunks.read(source, text)
@@ -81,7 +81,7 @@ def _answered(predictor: Predictor, source: Path, text: str, top: int | None, fo
                     bar.update(len(chunk.texts))
                     continue
                 # onnxruntime and tokenizers compute without Python's lock: threads share one model, and use all cores.
-                waiting.append(pool.submit(_write, predictor, chunk, top, form, path))
+                waiting.append(pool.submit(_write, model, chunk, top, form, path))
                 if len(waiting) > cores():
                     bar.update(waiting.popleft().result())
             while waiting:
@@ -92,9 +92,13 @@ def _answered(predictor: Predictor, source: Path, text: str, top: int | None, fo
     return paths
 
 
-def _write(predictor: Predictor, chunk: Chunk, top: int | None, form: Form, path: Path) -> int:
-    answers = iter(predictor.predict([text for text in chunk.texts if text is not None], top or 1))
-    rows = [_row(next(answers) if text is not None else None, top) for text in chunk.texts]
+def _write(model: Model, chunk: Chunk, top: int | None, form: Form, path: Path) -> int:
+    rows: list[dict[str, Any]] = [{} for _ in chunk.texts]
+    asked = [place for place, text in enumerate(chunk.texts) if text is not None]
+    answers = model.predict_by_task([text for text in chunk.texts if text is not None], top or 1)
+    for task, found in answers.items():
+        for place, answer in zip(asked, found, strict=True):
+            rows[place] |= {_column(task, name): value for name, value in _row(answer, top).items()}
     columns = {name: [row.get(name) for row in rows] for name in form.answers}
     beside = path.with_name(f".{path.name}.new")
     beside.write_bytes(parts.part(chunk, columns, form))
@@ -103,17 +107,23 @@ def _write(predictor: Predictor, chunk: Chunk, top: int | None, form: Form, path
     return len(rows)
 
 
-def _row(answer: Prediction | LabelSet | None, top: int | None) -> dict[str, Any]:
-    if answer is None:
-        return {}
+def _row(answer: Prediction | LabelSet, top: int | None) -> dict[str, Any]:
     if not top:
         return answer.row()
     return answer.row() | {"top": [{"label": label, "probability": probability} for label, probability in answer.top]}
 
 
-def _columns(manifest: Manifest, top: int | None) -> Sequence[str]:
-    first = ["labels", "probabilities"] if manifest.thresholds else ["label", "probability"]
-    return [*first, "uncertain", "truncated", *(["top"] if top else [])]
+def _columns(model: Model, top: int | None) -> dict[str, str]:
+    """The columns of the answers, with what each is of `parts.KINDS`."""
+    found: dict[str, str] = {}
+    for task, manifest in model.tasks.items():
+        first = ["labels", "probabilities"] if manifest.thresholds else ["label", "probability"]
+        found |= {_column(task, kind): kind for kind in (*first, "uncertain", "truncated", *(["top"] if top else []))}
+    return found
+
+
+def _column(task: str, kind: str) -> str:
+    return kind if task == ONLY else f"{task}_{kind}"
 
 
 def _check(source: Path, output: Path, top: int | None) -> None:
@@ -127,16 +137,16 @@ def _check(source: Path, output: Path, top: int | None) -> None:
 
 
 def _refuse_bars(manifest: Manifest, output: Path) -> None:
-    for label in manifest.labels:
+    for label in manifest.labels if manifest.thresholds else ():
         if "|" in label:
             raise InputError(f"{output}: labels are joined with |, and label {excerpt(label)} holds one; write to .jsonl or .parquet")
 
 
-def _key(manifest: Manifest, source: Path, form: Form, text: str, top: int | None) -> dict[str, Any]:
-    """What the parts depend on. The manifest holds the hashes of the model's files."""
-    model = hashlib.sha256(json.dumps(asdict(manifest), sort_keys=True).encode()).hexdigest()
-    cut = [chunks.ROWS, chunks.SIZE, chunks.READ]
-    return {"version": __version__, "input": sha256(source), "format": suffix(source), "model": model, "text": text, "top": top, "cut": cut}
+def _key(model: Model, source: Path, text: str, top: int | None) -> dict[str, Any]:
+    """What the parts depend on. The manifests hold the hashes of the model's files."""
+    manifests = json.dumps({task: asdict(manifest) for task, manifest in model.tasks.items()}, sort_keys=True)
+    made = {"version": __version__, "input": sha256(source), "format": suffix(source), "text": text, "top": top}
+    return made | {"model": hashlib.sha256(manifests.encode()).hexdigest(), "cut": [chunks.ROWS, chunks.SIZE, chunks.READ]}
 
 
 @contextmanager

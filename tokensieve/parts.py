@@ -35,19 +35,20 @@ KINDS: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class Form:
-    """What an output looks like: its path, the columns of the input, those of the answers, and if it is typed, Arrow's schema.
+    """What an output looks like: its path, the columns of the input, those of the answers with what each is of `KINDS`, and if it is
+    typed, Arrow's schema.
 
     `total`: the rows it will have.
     """
 
     path: Path
     names: tuple[str, ...]
-    answers: tuple[str, ...]
+    answers: Mapping[str, str]
     schema: Any
     total: int
 
 
-def form(source: Path, text: str, output: Path, answers: Sequence[str], seen: Callable[[int], object]) -> Form:
+def form(source: Path, text: str, output: Path, answers: Mapping[str, str], seen: Callable[[int], object]) -> Form:
     """What `output` will look like, found by reading all of `source`; `seen` is told of the rows as they are read.
 
     Rows that cannot be read are so found before hours are spent on those above them.
@@ -82,9 +83,9 @@ def form(source: Path, text: str, output: Path, answers: Sequence[str], seen: Ca
         kinds = {name: schema.field(name).type for name in names}
         if suffix(output) == ".arrow":  # an Arrow file has one dictionary a column, and each chunk its own
             kinds = {name: kind.value_type if isinstance(kind, pyarrow.DictionaryType) else kind for name, kind in kinds.items()}
-        kinds |= {name: KINDS[name](pyarrow) for name in answers}
+        kinds |= {name: KINDS[kind](pyarrow) for name, kind in answers.items()}
         schema = pyarrow.schema(kinds.items(), schema.metadata)
-    return Form(output, tuple(names), tuple(answers), schema, total)
+    return Form(output, tuple(names), answers, schema, total)
 
 
 def part(chunk: Chunk, answers: Mapping[str, Sequence[Any]], made: Form) -> bytes:
@@ -99,8 +100,9 @@ def part(chunk: Chunk, answers: Mapping[str, Sequence[Any]], made: Form) -> byte
     records = [row | dict(zip(answers, values, strict=True)) for row, *values in zip(_dicts(chunk), *answers.values(), strict=True)]
     if ending == ".jsonl":
         return b"".join(map(_line, records))
+    joined = [name for name, kind in made.answers.items() if kind in ("labels", "probabilities")]
     for record in records:
-        for name in {"labels", "probabilities"} & set(made.answers):
+        for name in joined:
             record[name] = None if record[name] is None else "|".join(map(str, record[name]))
     return _delimited(([_cell(record.get(name)) for name in (*made.names, *made.answers)] for record in records), ending)
 

@@ -37,12 +37,6 @@ def test_of_several_tasks_each_says_its_own(tmp_path: Path, monkeypatch: pytest.
     }
 
 
-def test_a_file_is_labelled_by_the_model_of_one_task(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "shared.json").write_text("{}", encoding="utf-8")
-    assert main(["predict", "--model", str(tmp_path), "--input", "in.csv", "--output", "out.csv"]) == 2
-    assert "several tasks share" in capfd.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -25,6 +25,7 @@ from tokensieve.bulk import score
 from tokensieve.dataset import FORMATS
 from tokensieve.errors import InputError
 from tokensieve.predictor import LabelSet, Prediction, Predictor
+from tokensieve.shared import SharedPredictor
 
 TEXTS = ["I lost my card", "", 'what is "my" balance?', "send money\nto a friend, please", "größe", "card " * 20, "a\tb", "i\rme"]
 ANSWERS = ["label", "probability", "uncertain", "truncated"]
@@ -119,6 +120,28 @@ def test_several_labels_and_the_likeliest(output: str, served: Any, tmp_path: Pa
         assert [float(chance) for chance in chances] == pytest.approx([chance for _, chance in answer.labels], abs=1e-5)
         assert [one["label"] for one in top] == [label for label, _ in answer.top]
         assert [one["probability"] for one in top] == pytest.approx([chance for _, chance in answer.top], abs=1e-5)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("output", FORMATS)
+def test_each_task_that_shares_a_model_has_columns_of_its_own(output: str, served: Any, tmp_path: Path) -> None:
+    folder = served.write_shared(tmp_path / "shared")
+    texts = [TEXTS[0], None, *TEXTS[1:]]
+    path = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
+    assert score(folder, path, tmp_path / f"out{output}", top=1) == len(texts)
+    rows = read(tmp_path / f"out{output}")
+    expected = SharedPredictor.load(folder, threads=1).predict_by_task(TEXTS, 1)
+    assert list(expected) == ["intent", "topics"]
+    columns = {"intent": ("label", "probability"), "topics": ("labels", "probabilities")}
+    flags = ("uncertain", "truncated", "top")
+    assert list(rows[0]) == ["text", *(f"{task}_{name}" for task, names in columns.items() for name in (*names, *flags))]
+    assert not any(value for name, value in rows.pop(1).items() if name != "text")
+    check([{name.removeprefix("intent_"): value for name, value in row.items()} for row in rows], expected["intent"])
+    for row, answer in zip(rows, expected["topics"], strict=True):
+        assert isinstance(answer, LabelSet)
+        found = row["topics_labels"]
+        labels = [part for part in found.split("|") if part] if isinstance(found, str) else found
+        assert labels == [label for label, _ in answer.labels]
 
 
 def test_labels_that_hold_the_bar_they_would_be_joined_with_are_refused(served: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +78,29 @@ def cost(record: dict[str, Any]) -> float:
     return float(record["wall_seconds"] if record["device"] == "cuda" else record["cpu_seconds"])
 
 
-def relative_costs(grouped: dict[str, dict[str, Records]], reference: str = REFERENCE) -> dict[str, float]:
+def wall(record: dict[str, Any]) -> float:
+    """Wall seconds."""
+    return float(record["wall_seconds"])
+
+
+def undisturbed(records: Records) -> Records:
+    """Cells of one CPU thread that had a core to themselves: their wall seconds are at most 1.1 times their CPU seconds."""
+    alone = [record for record in records if record["device"] == "cpu" and record["machine"]["threads"] == 1]
+    return [record for record in alone if wall(record) <= 1.1 * record["cpu_seconds"]]
+
+
+def relative_costs(
+    grouped: dict[str, dict[str, Records]], reference: str = REFERENCE, seconds: Callable[[dict[str, Any]], float] = cost
+) -> dict[str, float]:
     """Cost of each method over that of `reference` on the same task, seed and machine: geometric mean over tasks."""
-    base = {_place(record): cost(record) for records in grouped.get(reference, {}).values() for record in records}
+    base = {_place(record): seconds(record) for records in grouped.get(reference, {}).values() for record in records}
     found = {}
     for method, tasks in grouped.items():
         ratios = []
         for records in tasks.values():
             paired = [record for record in records if _place(record) in base]
             if paired:
-                ratios.append(sum(map(cost, paired)) / sum(base[_place(record)] for record in paired))
+                ratios.append(sum(map(seconds, paired)) / sum(base[_place(record)] for record in paired))
         if ratios:
             found[method] = math.exp(float(np.mean(np.log(ratios))))
     return found

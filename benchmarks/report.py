@@ -63,6 +63,7 @@ def _shown(text: str, records: Records) -> str:
         grouped = _main([record for record in records if record["device"] == "cpu" and (record["shots"] or math.inf) == shots])
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         parts += [_title("full" if shots == math.inf else str(shots)), _table(grouped, tasks, compare.relative_costs(grouped))]
+        parts += _walls(grouped)
     return head + begin + "\n" + "\n\n".join(parts) + "\n\n" + end + tail
 
 
@@ -106,7 +107,7 @@ def _section(records: Records, device: str, size: str, folder: Path) -> list[str
     if grouped:
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         costs = compare.relative_costs(grouped)
-        parts += [_table(grouped, tasks, costs), _phases(grouped)]
+        parts += [_table(grouped, tasks, costs), *_walls(grouped), _phases(grouped)]
         titles = _titles(grouped)
         values = {method: {titles[task]: compare.scores(cells) for task, cells in by_task.items()} for method, by_task in grouped.items()}
         spread_picture(values, folder / f"{name}-spread.png")
@@ -151,6 +152,19 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
             ]
         )
     return _markdown(rows) + f"\n\nSeeds: {seeds}; a number in brackets where a method has fewer."
+
+
+def _walls(grouped: dict[str, dict[str, Records]]) -> list[str]:
+    """What tokensieve takes of others' wall seconds, in cells that nothing disturbed."""
+    calm = compare.by_task(compare.undisturbed([cell for tasks in grouped.values() for cells in tasks.values() for cell in cells]))
+    told = []
+    for other in ("end_to_end", "lora"):
+        share = compare.relative_costs(calm, other, compare.wall).get(OURS)
+        if share is not None:
+            pairs = len(compare.differences(calm, OURS, other))
+            tasks = len(calm[OURS].keys() & calm[other].keys())
+            told.append(f"{share:.2f} of {other}'s ({pairs} pairs, {tasks} tasks)")
+    return [f"Wall seconds of cells that had a core to themselves: tokensieve takes {', '.join(told)}."] if told else []
 
 
 def _titles(grouped: dict[str, dict[str, Records]]) -> dict[str, str]:

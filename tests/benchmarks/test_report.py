@@ -124,6 +124,17 @@ def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_pat
     assert row(held_out, "`tokensieve@mask.open=1`")[1:] == ["b", "1", "+10.00", "1.00", "4.00"]
 
 
+def test_wall_seconds_count_where_nothing_disturbed_them(tmp_path: Path) -> None:
+    cells = [canned("tokensieve", task, seed, wall_seconds=26.0) for task in "ab" for seed in (0, 1)]
+    cells += [canned("end_to_end", task, 0, wall_seconds=104.0) for task in "ab"]
+    # Waiting for a core took half of the time here, and would make tokensieve look twice as good.
+    cells += [canned("end_to_end", task, 1, wall_seconds=208.0) for task in "ab"]
+    write(tmp_path, cells)
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert "core to themselves: tokensieve takes 0.25 of end_to_end's (2 pairs, 2 tasks)." in text
+
+
 def test_random_weights_show_time_and_memory_alone(tmp_path: Path) -> None:
     random = {"settings": {"base.model": "random-bert-base"}, "accuracy": 0.01}
     write(tmp_path, [canned("tokensieve", "a", 0), canned("tokensieve", "a", 1, **random), canned("end_to_end", "a", 1, **random)])

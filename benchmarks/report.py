@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,9 @@ Scores on the test sets in percent, mean ± standard deviation over seeds: accur
 that task having any number of them. *sd* is the mean of these deviations, *rank* the mean place over tasks. *Cost* is what training
 took, everything counted (loading, mining, scoring, caching, training; not the test pass), against end_to_end on the same task,
 seed and machine: CPU seconds, on a GPU wall seconds; geometric mean over tasks. *Gap* is tokensieve's score less the method's, in
-points, over all pairs of task and seed; *p* is of a two-sided sign-flip test on these pairs, corrected for the number of methods (Holm).
-Pairs of one task share its test set, so p speaks of these tasks, not of tasks in general."""
+points, over all pairs of task and seed; *p* is of a two-sided sign-flip test on these pairs, corrected for the number of methods
+that have all tasks (Holm). Pairs of one task share its test set, so p speaks of these tasks, not of tasks in general. With
+one CPU thread, 16 cells shared a GPU: their cost is rough."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _shown(text: str, records: Records) -> str:
-    """`text` with the tables of each number of shots, computed on CPUs, between the marks.
+    """`text` with the tables between the marks, of the methods that have all tasks.
 
     Raises:
         InputError: the marks are not there.
@@ -59,11 +61,12 @@ def _shown(text: str, records: Records) -> str:
     if not (begin and end):
         raise InputError(f"--readme names a file without the lines {MARKS[0].strip()} and {MARKS[1]}; put them where the tables belong")
     parts = []
-    for shots in sorted({record["shots"] or math.inf for record in records if record["device"] == "cpu"}):
-        grouped = _main([record for record in records if record["device"] == "cpu" and (record["shots"] or math.inf) == shots])
+    for (device, shots), chosen in _by_size([record for record in records if not _random(record)]).items():
+        grouped = _main(chosen)
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
-        parts += [_title("full" if shots == math.inf else str(shots)), _table(grouped, tasks, compare.relative_costs(grouped))]
-        parts += _walls(grouped)
+        whole = {method: by_task for method, by_task in grouped.items() if by_task.keys() == set(tasks)}
+        if OURS in whole:
+            parts += [f"**{_title(shots, device)}**", _table(whole, tasks, compare.relative_costs(whole)), *_walls(whole)]
     return head + begin + "\n" + "\n\n".join(parts) + "\n\n" + end + tail
 
 
@@ -73,22 +76,30 @@ def _main(records: Records) -> dict[str, dict[str, Records]]:
     return {method: found[method] for method in METHODS if method in found}
 
 
-def _title(size: str) -> str:
-    return "**All training texts**" if size == "full" else f"**{size} texts a class**"
+def _title(shots: float, device: str = "cpu") -> str:
+    return ("All training texts" if shots == math.inf else f"{shots:g} texts a class") + (", on a GPU" if device == "cuda" else "")
+
+
+def _random(record: dict[str, Any]) -> bool:
+    """Whether the encoder's weights were random: then scores say nothing."""
+    return str(record["settings"].get("base.model", "")).startswith(MARK)
 
 
 def report(records: Records, held_out: Records, folder: Path) -> str:
     """The Markdown, its pictures written into `folder`."""
-    random = [record for record in records if record["settings"].get("base.model", "").startswith(MARK)]
     parts = ["# Fine-tuning benchmark", NOTES]
-    for (device, shots), chosen in _by_size([record for record in records if record not in random]).items():
-        parts += _section(chosen, device, "full" if shots == math.inf else f"{shots:g}", folder)
-    if random:
+    for (device, shots), chosen in _by_size([record for record in records if not _random(record)]).items():
+        parts += _section(chosen, device, shots, folder)
+    if random := [record for record in records if _random(record)]:
         title = "## An encoder of base size with random weights: time and memory only"
         parts += [title, _phases(_main(random)), _origins(random)]
     for (_, shots), chosen in _by_size(held_out).items():
-        title = f"## Settings compared on held-out training texts, {'all' if shots == math.inf else f'{shots:g} texts a class'}"
-        parts += [title, "The test sets were not touched.", _ablations(chosen), _origins(chosen)]
+        parts += [
+            f"## Settings compared on held-out training texts: {_title(shots).lower()}",
+            "The test sets were not touched.",
+            _ablations(chosen),
+            _origins(chosen),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,10 +111,10 @@ def _by_size(records: Records) -> dict[tuple[str, float], Records]:
     return found
 
 
-def _section(records: Records, device: str, size: str, folder: Path) -> list[str]:
+def _section(records: Records, device: str, shots: float, folder: Path) -> list[str]:
     grouped = _main(records)
-    name = f"finetune-{size}{'-gpu' if device == 'cuda' else ''}"
-    parts = [f"## {_title(size).strip('*')}{', on a GPU' if device == 'cuda' else ''}"]
+    name = f"finetune-{'full' if shots == math.inf else f'{shots:g}'}{'-gpu' if device == 'cuda' else ''}"
+    parts = [f"## {_title(shots, device)}"]
     if grouped:
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         costs = compare.relative_costs(grouped)
@@ -132,7 +143,7 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
     seeds = max(len(found) for tasks_of in grouped.values() for found in tasks_of.values())
     places = compare.ranks(grouped, tasks)
     gaps = {other: compare.differences(grouped, OURS, other) for other in grouped if other != OURS}
-    chances = compare.holm({other: compare.sign_flip(found) for other, found in gaps.items() if found})
+    chances = compare.holm({other: compare.sign_flip(found) for other, found in gaps.items() if found and other in places})
     titles = _titles(grouped)
     rows = [["method", "trained parameters", *(titles[task] for task in tasks), "mean", "sd", "rank", "cost", "gap", "p"]]
     for method in sorted(grouped, key=lambda method: places.get(method, math.inf)):
@@ -162,8 +173,8 @@ def _walls(grouped: dict[str, dict[str, Records]]) -> list[str]:
         share = compare.relative_costs(calm, other, compare.wall).get(OURS)
         if share is not None:
             pairs = len(compare.differences(calm, OURS, other))
-            tasks = len(calm[OURS].keys() & calm[other].keys())
-            told.append(f"{share:.2f} of {other}'s ({pairs} pairs, {tasks} tasks)")
+            tasks = sorted(calm[OURS].keys() & calm[other].keys())
+            told.append(f"{share:.2f} of {other}'s ({pairs} pairs of cells, in {', '.join(tasks)})")
     return [f"Wall seconds of cells that had a core to themselves: tokensieve takes {', '.join(told)}."] if told else []
 
 

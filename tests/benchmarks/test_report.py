@@ -75,7 +75,7 @@ def test_missing_cells_are_shown_as_missing(tmp_path: Path) -> None:
     write(tmp_path, cells)
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert row(text, "frozen") == ["frozen", "1,000", "85.00 (1)", "–", "–", "–", "–", "–", "+5.00", "1.000"]
+    assert row(text, "frozen") == ["frozen", "1,000", "85.00 (1)", "–", "–", "–", "–", "–", "+5.00", "–"]
 
 
 def test_devices_and_shots_have_tables_of_their_own(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_pat
     for place, (name, score) in enumerate([("tokensieve", 0.5), ("tokensieve@mask.open=1", 0.6)]):
         write_json(tmp_path / "held_out" / f"{place}.json", canned(name, "b", 3, held_out=2000, accuracy=score, shots=5))
     assert main(["--results", str(tmp_path)]) == 0
-    tested, held_out = (tmp_path / "finetune.md").read_text(encoding="utf-8").split("held-out training texts, 5 texts a class")
+    tested, held_out = (tmp_path / "finetune.md").read_text(encoding="utf-8").split("held-out training texts: 5 texts a class")
     assert row(tested, "`tokensieve@mask.open=1`")[1:] == ["a", "2", "+0.00", "1.00", "4.00"]
     assert row(tested, "`end_to_end@finetune.epochs=8`")[3] == "-2.00"
     assert row(tested, "`fish`")[3] == "-8.00"
@@ -132,7 +132,7 @@ def test_wall_seconds_count_where_nothing_disturbed_them(tmp_path: Path) -> None
     write(tmp_path, cells)
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert "core to themselves: tokensieve takes 0.25 of end_to_end's (2 pairs, 2 tasks)." in text
+    assert "core to themselves: tokensieve takes 0.25 of end_to_end's (2 pairs of cells, in a, b)." in text
 
 
 def test_random_weights_show_time_and_memory_alone(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ RATES = {
     "last_k": Rates(3e-4, 1e-3),  # grid
     "best_k": Rates(3e-4, 1e-3),  # grid
     "bitfit": Rates(1e-3, 1e-2),  # grid
-    "prefix": Rates(1e-2, 3e-3),  # usual for prompts
-    "shira": Rates(1e-3, 3e-3),  # sparse entries of the weights themselves, as tokensieve's rows
+    "prefix": Rates(9e-2, 3e-3),  # grid
+    "shira": Rates(1e-3, 3e-3),  # grid
 }
 
 # What `--grid` tries: these factors on a method's body rate, with each of these head rates.

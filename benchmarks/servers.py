@@ -33,15 +33,19 @@ class Kind:
     command: tuple[str, ...]
     path: str
     needs: Path
-    wrapped: bool = False  # texts as MLflow wants them
+    asks: str = '{"text": %s}'
+    threads: int = 1  # of a process
 
     def body(self, text: str) -> str:
-        return json.dumps({"inputs": {"text": [text]}} if self.wrapped else {"text": text})
+        return self.asks % json.dumps(text)
 
 
 def kinds(rivals: Path, project: Path, workers: int) -> list[Kind]:
-    """Ours and the rivals, each in an environment of its own in the folder `rivals`, on as many workers of one thread."""
-    python, bento = rivals / "litserve/bin/python", rivals / "bentoml/bin/bentoml"
+    """Ours and the rivals, each in an environment of its own in the folder `rivals`, on as many workers of one thread.
+
+    infinity-emb has one worker, of as many threads, and gives the encoder's embedding of a text: it has no place for the head.
+    """
+    python, bento, infinity = (rivals / name for name in ("litserve/bin/python", "bentoml/bin/bentoml", "infinity/bin/infinity_emb"))
     here, mlflow = (Path(sys.executable).with_name(name) for name in ("tokensieve", "mlflow"))
     model = project / "artifacts/registration/registration.json"
     uri = json.loads(model.read_text(encoding="utf-8"))["uri"] if model.exists() else ""
@@ -51,7 +55,15 @@ def kinds(rivals: Path, project: Path, workers: int) -> list[Kind]:
         Kind("tokensieve", (str(here), *ours), "/predict", here),
         Kind("BentoML", (str(bento), "serve", "benchmarks.rivals.bento:Classifier", "--port", "{port}"), "/predict", bento),
         Kind("LitServe", (str(python), "-m", "benchmarks.rivals.lit", "{port}"), "/predict", python),
-        Kind("mlflow models serve", (str(mlflow), *served), "/invocations", mlflow, wrapped=True),
+        Kind("mlflow models serve", (str(mlflow), *served), "/invocations", mlflow, '{"inputs": {"text": [%s]}}'),
+        Kind(
+            "infinity-emb, no head",
+            (str(infinity), "v2", "--model-id", str(Layout(project).model), "--device", "cpu", "--port", "{port}", "--host", "127.0.0.1"),
+            "/embeddings",
+            infinity,
+            '{"model": "encoder", "input": [%s]}',
+            threads=workers,
+        ),
     ]
 
 
@@ -101,7 +113,9 @@ def running(kind: Kind, project: Path, workers: int, text: str, log: Path) -> It
         "WORKERS": str(workers),
         "PATH": f"{kind.needs.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(kind.threads),
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
         "BENTOML_DO_NOT_TRACK": "true",
         "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db",
     }

@@ -3,9 +3,10 @@
     python -m benchmarks.serving --project DIR --texts ../shared/data/banking77/test.csv --rivals FOLDER
 
 `--project` has been run (`tokensieve run`). Rivals are measured where FOLDER has an environment for them: `python -m venv
-FOLDER/bentoml`, there `pip install bentoml onnxruntime tokenizers pyyaml`; the same with litserve. All servers answer with the same
-exported model on the same cores. With `--readme FILE` the tables of the results are written into FILE and a picture beside the
-results, and nothing is measured.
+FOLDER/bentoml`, there `pip install bentoml onnxruntime tokenizers pyyaml`; the same with litserve; in FOLDER/infinity `pip install
+torch "infinity-emb[server]" "sentence-transformers<4" "transformers<4.49" "optimum<1.25" einops` (with newer ones it does not start).
+All servers answer with the same exported model on the same cores, infinity-emb with its encoder. With `--readme FILE` the tables of
+the results are written into FILE and a picture beside the results, and nothing is measured.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 BLUE, GREY, PALE, INK = "#2b6cb0", "#6b7280", "#e5e7eb", "#111827"
-COLOURS = (BLUE, "#d9741f", "#2f855a", "#805ad5")
+COLOURS = (BLUE, "#d9741f", "#2f855a", "#805ad5", "#b83280")
 OURS = "tokensieve"
 
 

@@ -15,7 +15,9 @@ export TQDM_DISABLE=1 PYTHONPATH=".${PYTHONPATH:+:$PYTHONPATH}"
 last=$((SECONDS + ${SECONDS_AT_MOST:-525}))
 
 cells() {
-    timeout --signal=TERM --kill-after=15 $((last - SECONDS)) "$python" -m benchmarks.finetune --data "$data" \
+    local left=$((last - SECONDS))
+    ((left > 0)) || return 124
+    timeout --signal=TERM --kill-after=15 $left "$python" -m benchmarks.finetune --data "$data" \
         --methods end_to_end,lora,tokensieve --device cuda --threads 4 "$@"
 }
 

@@ -5,13 +5,16 @@ Its tokenizer is that of BASE, so that texts have as many tokens. No hub is need
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import BertConfig, BertModel
 
 from tokensieve.base import MINILM, load_tokenizer, locate
+from tokensieve.errors import InputError
 
 MARK = "random-"  # begins the folder's name, by which the report knows that scores on it say nothing
 
@@ -28,5 +31,19 @@ def make(folder: Path, base: str = MINILM) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 written, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.random_base", description="Write a base-sized encoder of random weights.")
+    parser.add_argument("folder", type=Path, help=f"where; the report knows it by a name that begins with {MARK}")
+    parser.add_argument("base", nargs="?", default=MINILM, help="model whose tokenizer it has: a folder or a name of the hub")
+    asked = parser.parse_args(arguments)
+    try:
+        make(asked.folder, asked.base)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), *sys.argv[2:3])
+    sys.exit(main())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import random_base
-from benchmarks.random_base import make
+from benchmarks.random_base import main, make
 from tokensieve.base import load_encoder, load_tokenizer
 
 
@@ -21,3 +21,9 @@ def test_an_encoder_of_random_weights_reads_the_base_models_tokens(
     text = "where is my refund"
     assert tokenizer(text)["input_ids"] == load_tokenizer(tiny_model)(text)["input_ids"]
     assert max(tokenizer(text)["input_ids"]) < encoder.config.vocab_size
+
+
+def test_a_base_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "random-tiny"), str(tmp_path / "empty")]) == 2
+    assert "holds no config.json" in capsys.readouterr().err

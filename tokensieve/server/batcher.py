@@ -1,8 +1,9 @@
 """Texts that wait at the same time are computed together; a lone one is computed at once.
 
-A worker that is free takes the text that waits longest and with it those of the same number of tokens, up to a budget: nothing is
-padded, and nobody waits for a batch to fill. Large requests wait in a lane of their own, which gets every fourth turn while small
-ones wait too.
+A worker that is free takes its share of the texts that wait, the longest waiting first and with each those of the same number of
+tokens, up to a budget: nothing is padded, and nobody waits for a batch to fill. All that it took is answered at once, since a thread
+that is woken interrupts one that computes. Large requests wait in a lane of their own, which gets every fourth turn while small ones
+wait too.
 
 Where one client asks at a time, its short text is computed on the thread that answers: to wake a worker and to be woken by it takes
 about half a millisecond, a tenth to a fifth of the whole.
@@ -11,10 +12,12 @@ about half a millisecond, a tenth to a fifth of the whole.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +27,7 @@ import numpy.typing as npt
 from tokensieve.served import Model
 
 LARGE_EVERY = 4
+SHARE = 8  # texts that a worker takes for its share at most: with more, others wait long to be told, and no more are answered
 LONE = 48  # tokens of a text that may be computed on the thread that answers, which meanwhile hears nobody: some milliseconds
 QUIET = 0.02  # seconds without a request, after which a client counts as the only one
 
@@ -64,17 +68,21 @@ class _Lane:
     def add(self, item: _Item) -> None:
         self.waiting.setdefault((id(item.job.model), len(item.ids)), deque()).append(item)
 
-    def take(self, budget: int) -> list[_Item]:
-        key, items = self.waiting.popitem(last=False)
-        group = [items.popleft() for _ in range(min(len(items), max(1, budget // key[1])))]
-        if items:
-            # Behind all others, so that a length that is asked for all the time does not keep them waiting.
-            self.waiting[key] = items
-        return group
+    def take(self, budget: int, share: int) -> list[list[_Item]]:
+        """Groups of the same key, of `share` texts together, or more of the last key, and of at most `budget` tokens."""
+        groups: list[list[_Item]] = []
+        while self.waiting and share > 0 and (budget >= next(iter(self.waiting))[1] or not groups):
+            key, items = self.waiting.popitem(last=False)
+            groups.append([items.popleft() for _ in range(min(len(items), max(1, budget // key[1])))])
+            share, budget = share - len(groups[-1]), budget - len(groups[-1]) * key[1]
+            if items:
+                # Behind all others, so that a length that is asked for all the time does not keep them waiting.
+                self.waiting[key] = items
+        return groups
 
 
 class Batcher:
-    """`workers` threads that compute; at most `queue` texts wait, in groups of at most `budget` tokens (one text may have more)."""
+    """`workers` threads that compute; at most `queue` texts wait, of which one takes at most `budget` tokens (one text may have more)."""
 
     def __init__(self, workers: int, budget: int, queue: int, observe: Callable[[int], None] = lambda texts: None) -> None:
         self.waiting = 0
@@ -137,18 +145,12 @@ class Batcher:
             thread.join()
 
     def _work(self) -> None:
-        while group := self._next():
-            try:
-                found = group[0].job.model.run([item.ids for item in group])
-            except Exception as error:
-                for job in {id(item.job): item.job for item in group}.values():
-                    _tell(job, error)
-                continue
-            self._observe(len(group))
-            self._fill(group, found)
+        while groups := self._next():
+            # All are computed before any is answered: threads that compute and threads that hold the interpreter then seldom meet.
+            _tell(self._answers([(group, _computed(group)) for group in groups]))
 
-    def _next(self) -> list[_Item]:
-        """The next group, waited for; empty once the batcher is closed."""
+    def _next(self) -> list[list[_Item]]:
+        """The next groups, waited for; empty once the batcher is closed."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._closed or self.waiting)
@@ -157,37 +159,59 @@ class Batcher:
                 self._turn += 1
                 small, large = self._small.waiting, self._large.waiting
                 first = large and (not small or self._turn % LARGE_EVERY == 0)
-                group = (self._large if first else self._small).take(self._budget)
-                self.waiting -= len(group)
-                # Nobody waits for these any more: the request was given up, or failed.
-                if group := [item for item in group if not item.job.future.done()]:
-                    return group
+                share = min(SHARE, math.ceil(self.waiting / len(self._threads)))
+                taken = (self._large if first else self._small).take(self._budget, share)
+                self.waiting -= sum(map(len, taken))
+                # Nobody waits for some any more: the request was given up, or failed.
+                wanted = [[item for item in group if not item.job.future.done()] for group in taken]
+                if groups := [group for group in wanted if group]:
+                    return groups
 
-    def _fill(self, group: list[_Item], found: Logits) -> None:
-        finished = []
+    def _answers(self, computed: list[tuple[list[_Item], Logits | Exception]]) -> list[tuple[_Job, Any]]:
+        """The requests that now have all their logits, each with its answer, or with what went wrong."""
+        finished: list[_Job] = []
+        failed: list[tuple[_Job, Any]] = []
         with self._changed:
-            for item, row in zip(group, found, strict=True):
-                item.job.logits[item.row] = row
-                item.job.missing -= 1
-                if not item.job.missing:
-                    finished.append(item.job)
-        for job in finished:
-            try:
-                _tell(job, job.finish(job.logits))
-            except Exception as error:
-                _tell(job, error)
+            for group, found in computed:
+                if isinstance(found, Exception):
+                    failed += [(item.job, found) for item in group]
+                    continue
+                self._observe(len(group))
+                for item, row in zip(group, found, strict=True):
+                    item.job.logits[item.row] = row
+                    item.job.missing -= 1
+                    if not item.job.missing:
+                        finished.append(item.job)
+        return failed + [(job, _finished(job)) for job in finished]
 
 
-def _tell(job: _Job, result: Any) -> None:
-    def settle() -> None:
-        if job.future.done():
-            return
-        if isinstance(result, Exception):
-            job.future.set_exception(result)
-        else:
-            job.future.set_result(result)
-
+def _computed(group: list[_Item]) -> Logits | Exception:
     try:
-        job.future.get_loop().call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop has ended, and with it whoever waited
-        return
+        return group[0].job.model.run([item.ids for item in group])
+    except Exception as error:
+        return error
+
+
+def _finished(job: _Job) -> Any:
+    try:
+        return job.finish(job.logits)
+    except Exception as error:
+        return error
+
+
+def _tell(results: list[tuple[_Job, Any]]) -> None:
+    """Settle the futures of these requests, all on one loop, with their answers or what went wrong."""
+
+    def settle() -> None:
+        for job, result in results:
+            if job.future.done():
+                continue
+            if isinstance(result, Exception):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result(result)
+
+    if results:
+        # The loop may have ended, and with it whoever waited.
+        with suppress(RuntimeError):
+            results[0][0].future.get_loop().call_soon_threadsafe(settle)

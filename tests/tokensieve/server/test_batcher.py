@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensieve.server.batcher import LARGE_EVERY, LONE, Batcher, Full
+from tokensieve.server.batcher import LARGE_EVERY, LONE, SHARE, Batcher, Full
 
 CLASSES = 3
 
@@ -100,6 +100,33 @@ def test_texts_that_wait_are_computed_together_by_length(batcher: Callable[..., 
     assert [(len(run), len(run[0])) for run in model.runs] == [(1, 1), (3, 4), (2, 5), (1, 4)]
 
 
+def test_a_worker_takes_a_share_and_answers_it_at_once(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(budget=1000), Model()
+
+    class Halting(Model):
+        def run(self, ids: list[list[int]]) -> Any:
+            found = super().run(ids)
+            if len(self.runs) == SHARE:
+                self.open.clear()
+            return found
+
+    halting = Halting()
+
+    async def main() -> tuple[int, int]:
+        first = await held(one, model)
+        lengths = range(1, SHARE + 3)
+        rest = [asyncio.create_task(one.compute(halting, texts(n), len)) for n in lengths]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        model.open.set()
+        await first
+        done, waiting = await asyncio.wait(rest, return_when=asyncio.FIRST_COMPLETED)
+        halting.open.set()
+        await asyncio.gather(*rest)
+        return len(done), len(waiting)
+
+    assert asyncio.run(main()) == (SHARE, 2)
+
+
 def test_a_large_request_gets_its_turn_and_does_not_hold_up_small_ones(batcher: Callable[..., Batcher]) -> None:
     one, model = batcher(), Model()
 
@@ -107,16 +134,15 @@ def test_a_large_request_gets_its_turn_and_does_not_hold_up_small_ones(batcher: 
         first = await held(one, model)
         large = asyncio.create_task(one.compute(model, texts(7, 8, 9), len))  # type: ignore[arg-type]
         await asyncio.sleep(0)
-        small = [asyncio.create_task(one.compute(model, texts(n), len)) for n in range(1, 7)]  # type: ignore[arg-type]
+        small = [asyncio.create_task(one.compute(model, texts(12), len)) for _ in range(6)]  # type: ignore[arg-type]
         await asyncio.sleep(0)
         model.open.set()
         await asyncio.gather(first, large, *small)
 
     asyncio.run(main())
-    lengths = [len(run[0]) for run in model.runs][1:]
-    assert [n for n in lengths if n < 7] == [1, 2, 3, 4, 5, 6]
-    assert [n for n in lengths if n >= 7] == [7, 8, 9]
-    assert lengths.index(7) == LARGE_EVERY - 2
+    # The turn of the one that was held up counts.
+    turns = [*[12] * (LARGE_EVERY - 2), 7, *[12] * (LARGE_EVERY - 1), 8, 12, 9]
+    assert [len(run[0]) for run in model.runs][1:] == turns
 
 
 def test_more_than_may_wait_are_refused_and_the_others_answered(batcher: Callable[..., Batcher]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from benchmarks.methods import METHODS, method_of
-from benchmarks.rates import EPOCHS, RATES, Rates
+from benchmarks.rates import RATES, Rates
 from benchmarks.sample import HELD_OUT, data_hash, several
 from tokensieve.errors import excerpt
 from tokensieve.folder import read_json
@@ -60,7 +60,7 @@ class Cell:
 
 
 def settings_of(cell: Cell, setup: Setup) -> Settings:
-    """The library's defaults with the method's learning rates and epochs, its name's settings, the cell's seed and the setup's threads.
+    """The library's defaults with the method's learning rates, its name's settings, the cell's seed and the setup's threads.
 
     Raises:
         InputError: a value that the settings refuse.
@@ -68,8 +68,6 @@ def settings_of(cell: Cell, setup: Setup) -> Settings:
     method, changes = method_of(cell.method)
     plain = Settings()
     finetune = replace(plain.finetune, threads=setup.threads)
-    if "mask.open" not in METHODS[method].reads:
-        finetune = replace(finetune, epochs=EPOCHS)
     if rates := cell.rates or RATES.get(method):
         multilabel = rates.head if cell.rates else rates.multilabel
         finetune = replace(finetune, learning_rate=rates.body, head_learning_rate=rates.head, multilabel_head_learning_rate=multilabel)

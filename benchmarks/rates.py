@@ -1,4 +1,4 @@
-"""The learning rates and epochs of every method that has any: one table, for all tasks."""
+"""The learning rates of every method that has any: one table, for all tasks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ class Rates(NamedTuple):
     head: float
     multilabel: float = Finetune().multilabel_head_learning_rate
 
-
-# The rivals' epochs at most; tokensieve's are the library's default, which is fewer.
-EPOCHS = 10
 
 # What the library ships with.
 SHIPPED = Rates(Finetune().learning_rate, Finetune().head_learning_rate)

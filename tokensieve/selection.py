@@ -33,14 +33,15 @@ def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
 
 def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
     """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
-    text; else a share, after as large a share.
+    text; else a share, at least one, after those of the head.
 
-    First the head and the upper layers learn, on states that are computed once: gradients from an untrained head would only
-    disturb the lower layers (Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for these to learn much.
+    First the head learns, on states that are computed once: gradients from an untrained one would only disturb the layers (linear
+    probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for the lower ones to learn much.
     """
-    share = 1.0 if throughout else settings.open
-    start = min(share, 1.0 - share)
-    return range(round(start * epochs), round((start + share) * epochs))
+    if throughout:
+        return range(epochs)
+    start = math.floor(settings.head * epochs)
+    return range(start, min(epochs, start + max(round(settings.open * epochs), settings.open > 0)))
 
 
 def probe_errors(classifier: Classifier, inputs: Inputs, targets: Tensor, settings: MaskSettings, seed: int) -> dict[int, Tensor]:

@@ -169,9 +169,8 @@ class Mask(Section):
     budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
     frozen: float = setting(0.33, "share of the layers, from the bottom, that never trains and is computed once", low=0.0, high=0.99)
     cut: float = setting(0.67, "share of the layers that trains in the open epochs only", low=0.0, high=0.99)
-    open: float = setting(
-        0.25, "share of the epochs that is open, after as many that are not; with several labels a text, all are", low=0.0, high=1.0
-    )
+    head: float = setting(0.4, "share of the epochs, the first, that trains the head alone, on states computed once", low=0.0, high=1.0)
+    open: float = setting(0.3, "share of the epochs, the next, that is open; with several labels a text, all epochs are", low=0.0, high=1.0)
     distance: float = setting(1.2, "all epochs are open if the top layer's probe errs so many times more often than a lower one's", low=1.0)
     examples: int = setting(250, "training texts that are scored, at most half of them", low=1)
 
@@ -180,7 +179,7 @@ class Mask(Section):
 class Finetune(Section):
     """The training of the masked weights and the head."""
 
-    epochs: int = setting(8, "passes over the training texts at most", low=1, high=1000)
+    epochs: int = setting(10, "passes over the training texts at most", low=1, high=1000)
     steps: int = setting(1600, "steps after which no further epoch begins", low=1)
     patience: int = setting(3, "epochs without a better validation loss before it stops", low=1)
     batch: int = setting(32, "texts a step", low=1, high=4096)

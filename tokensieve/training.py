@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from tokensieve import processes
+from tokensieve.base import layers_of
 from tokensieve.checkpoint import Checkpoint
 from tokensieve.classifier import Classifier
 from tokensieve.errors import InputError
@@ -41,10 +42,10 @@ Pair = tuple[Inputs, Tensor]
 
 @dataclass(frozen=True)
 class Freezing:
-    """The layers below `cut` train in the epochs `open` only (the first is 0). In the others their states are computed once.
+    """What trains when: before the epochs `open` (the first is 0) the head alone, in them all, after them the layers from `cut` up.
 
-    Before `open` the states are those of the untrained layers, after it those of the trained ones. With `folder`, they are kept
-    there in files whose names begin with `key`, which must name the training they belong to.
+    What does not train is computed once, before the first epoch and after the last open one. With `folder`, these states are kept there
+    in files whose names begin with `key`, which must name the training they belong to.
     """
 
     cut: int
@@ -53,15 +54,16 @@ class Freezing:
     key: str = ""
 
     def phase(self, epoch: int) -> str:
-        """Where `epoch` lies: before, open or after."""
-        return "open" if epoch in self.open else "before" if epoch < self.open.start else "after"
+        """Where `epoch` lies: head, open or after."""
+        return "open" if epoch in self.open else "head" if epoch < self.open.start else "after"
 
     def served(self, classifier: Classifier, pair: Pair, part: str, phase: str) -> Pair:
-        """What trains in `phase`: the part `pair` itself, or its states that enter layer `cut`."""
+        """What trains in `phase`: the part `pair` itself, or its states that enter the lowest layer that trains, or the head."""
         inputs, targets = pair
-        if phase == "open" or inputs.cut == self.cut:
+        if phase == "open":
             return pair
-        return inputs.freeze(classifier.eval(), self.cut, self.folder, f"{self.key}-{part}-{phase}"), targets
+        cut = self.cut if phase == "after" else len(layers_of(classifier.encoder))
+        return inputs.freeze(classifier.eval(), cut, self.folder, f"{self.key}-{part}-{phase}"), targets
 
 
 def train(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BASE = ("base.model", "base.pooling", "base.max_length")
 OPTIMIZER = ("learning_rate", "head_learning_rate", "multilabel_head_learning_rate", "weight_decay", "warmup")
 DENSE = (*BASE, *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", "steps_per_epoch", *OPTIMIZER)))
-MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen", "mask.cut", "mask.open", "mask.distance", "mask.examples")
+MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen", "mask.cut", "mask.head", "mask.open", "mask.distance", "mask.examples")
 
 
 @dataclass(frozen=True)

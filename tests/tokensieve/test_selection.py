@@ -109,19 +109,23 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
 
 
 @pytest.mark.parametrize(
-    ("share", "epochs", "expected"),
+    ("head", "share", "epochs", "expected"),
     [
-        (0.25, 8, range(2, 4)),
-        (0.25, 4, range(1, 2)),
-        (0.25, 1, range(0)),
-        (0.0, 8, range(0)),
-        (1.0, 8, range(8)),
-        (0.75, 8, range(2, 8)),
+        (0.4, 0.3, 10, range(4, 7)),
+        (0.4, 0.3, 6, range(2, 4)),
+        (0.4, 0.3, 4, range(1, 2)),
+        (0.4, 0.3, 2, range(1)),
+        (0.4, 0.3, 1, range(1)),
+        (0.0, 0.3, 10, range(3)),
+        (0.4, 0.0, 10, range(4, 4)),
+        (0.8, 0.4, 10, range(8, 10)),
+        (0.0, 1.0, 10, range(10)),
+        (1.0, 0.3, 10, range(10, 10)),
     ],
 )
-def test_open_epochs_follow_as_many_that_are_not_unless_all_are_open(share: float, epochs: int, expected: range) -> None:
-    assert open_epochs(MaskSettings(open=share), epochs, False) == expected
-    assert open_epochs(MaskSettings(open=share), epochs, True) == range(epochs)
+def test_open_epochs_follow_those_of_the_head_unless_all_are_open(head: float, share: float, epochs: int, expected: range) -> None:
+    assert open_epochs(MaskSettings(head=head, open=share), epochs, False) == expected
+    assert open_epochs(MaskSettings(head=head, open=share), epochs, True) == range(epochs)
 
 
 def test_no_more_than_half_of_the_texts_are_scored() -> None:

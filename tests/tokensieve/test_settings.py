@@ -159,7 +159,7 @@ def test_assignments_are_written_and_told(params: Path) -> None:
         "data.shots": (None, 3),
         "validate.errors": (CHECKS[:7], ("leak", "empty")),
         "mask.shape": ("rows", "columns"),
-        "finetune.epochs": (8, 5),
+        "finetune.epochs": (10, 5),
     }
     after = Settings.load(params)
     assert (after.finetune.epochs, after.data.shots, after.mask.shape, after.finetune.batch) == (5, 3, "columns", 32)

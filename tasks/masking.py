@@ -35,10 +35,8 @@ def mask(layout: Layout, settings: Settings) -> None:
     if settings.mask.score == "tokens":
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
-        sample = scored(len(train), settings.mask, settings.data.seed)
-        texts = [train.texts[i] for i in sample]
-        marks = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
-        positions = dict(zip(sample, marks, strict=True))
+        texts = {i: train.texts[i] for i in scored(len(train), settings.mask, settings.data.seed)}
+        positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
     probed = probe_errors(classifier, inputs, wanted, settings.mask, settings.data.seed)
     added = added_tokens(layout.vocabulary / "tokenizer")
     selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)

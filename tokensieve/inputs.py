@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -70,12 +70,13 @@ def tokenized(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_leng
 
 
 def construct_positions(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], constructs: Collection[str], longest: int, max_length: int
-) -> list[list[bool]]:
+    tokenizer: PreTrainedTokenizerFast, texts: Mapping[int, str], constructs: Collection[str], longest: int, max_length: int
+) -> dict[int, list[bool]]:
     """For each token of each text, as `tokenized` gives them, whether it belongs to one of `constructs` of 1 to `longest` words."""
     known = frozenset(constructs)
-    encoded = tokenizer(list(texts), truncation=True, max_length=max_length, return_offsets_mapping=True)
-    return [marked(text, offsets, known, longest) for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)]
+    encoded = tokenizer(list(texts.values()), truncation=True, max_length=max_length, return_offsets_mapping=True)
+    offsets = zip(texts.items(), encoded["offset_mapping"], strict=True)
+    return {place: marked(text, spans, known, longest) for (place, text), spans in offsets}
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -96,6 +96,5 @@ def _constructs(job: Job) -> list[Construct]:
 def _positions(job: Job, constructs: list[Construct], tokenizer: Path) -> dict[int, list[bool]]:
     words, length = job.settings.vocabulary.ngram, job.settings.base.max_length
     known = [construct.text for construct in constructs]
-    sample = scored(len(job.sample.train), job.settings.mask, job.seed)
-    texts = [job.sample.train.texts[i] for i in sample]
-    return dict(zip(sample, construct_positions(load_tokenizer(tokenizer), texts, known, words, length), strict=True))
+    texts = {i: job.sample.train.texts[i] for i in scored(len(job.sample.train), job.settings.mask, job.seed)}
+    return construct_positions(load_tokenizer(tokenizer), texts, known, words, length)

@@ -21,7 +21,10 @@ cells() {
         --methods end_to_end,lora,tokensieve --device cuda --threads 4 "$@"
 }
 
-random=$(mktemp -d)/random-bert-base
+scratch=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; wait; rm -r "$scratch"' EXIT
+trap 'exit 130' INT TERM
+random=$scratch/random-bert-base
 "$python" -m benchmarks.random_base "$random" "$base" || exit
 cells --base "$random" --tasks "${tasks%%,*}" --shots 10 --seeds 0 --output "$results/finetune-gpu-random"
 status=$?
@@ -38,5 +41,4 @@ if test $status -eq 0; then
         test $code -eq 0 -o $code -eq 124 || status=$code
     done
 fi
-rm -r "$(dirname "$random")"
 test $status -eq 124 || exit $status

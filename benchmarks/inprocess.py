@@ -31,21 +31,23 @@ from tokensieve.layout import Layout
 from tokensieve.predictor import Predictor
 
 BLOCK, ROUNDS, WARM = 50, 8, 20
+OURS = "tokensieve"
 Label = Callable[[str], str]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--project", type=Path, required=True)
-    parser.add_argument("--texts", type=Path, required=True, help="a text a line, as JSON")
+    parser.add_argument("--texts", type=Path, required=True, help="a text and its label a line, as a JSON list")
     asked = parser.parse_args()
-    texts = [json.loads(line) for line in asked.texts.read_text(encoding="utf-8").splitlines()]
-    json.dump(measured(Layout(asked.project), texts), sys.stdout)
+    pairs = [json.loads(line) for line in asked.texts.read_text(encoding="utf-8").splitlines()]
+    json.dump(measured(Layout(asked.project), *map(list, zip(*pairs, strict=True))), sys.stdout)
     return 0
 
 
-def measured(layout: Layout, texts: list[str]) -> dict[str, Any]:
-    """Milliseconds a text (p50, p95, p99) by contender, and the share of texts to which it gives torch's label."""
+def measured(layout: Layout, texts: list[str], labels: list[str]) -> dict[str, Any]:
+    """Milliseconds a text (p50, p95, p99) by contender, and the share of the timed texts to which it gives torch's label; of torch and
+    what is served also the accuracy on all texts."""
     torch.set_num_threads(1)
     transformers_logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as scratch:
@@ -63,8 +65,14 @@ def measured(layout: Layout, texts: list[str]) -> dict[str, Any]:
                     answer = label(text)
                     seconds[name].append(time.perf_counter() - began)
                     found[name].append(answer)
+        right = {
+            name: {"accuracy": statistics.mean(made[name](text) == label for text, label in zip(texts, labels, strict=True))}
+            for name in ("torch", OURS)
+        }
     return {
-        name: _milliseconds(spent) | {"agreement": statistics.mean(a == b for a, b in zip(found[name], found["torch"], strict=True))}
+        name: _milliseconds(spent)
+        | {"agreement": statistics.mean(a == b for a, b in zip(found[name], found["torch"], strict=True))}
+        | right.get(name, {})
         for name, spent in seconds.items()
     }
 
@@ -83,7 +91,7 @@ def contenders(layout: Layout, scratch: Path) -> dict[str, Label]:
         "torch": by_torch,
         "ONNX Runtime fp32": _plain(layout, classifier, scratch, padding=False),
         "ONNX Runtime fp32, padded to 128": _plain(layout, classifier, scratch, padding=True),
-        "tokensieve": _ours(layout),
+        OURS: _ours(layout),
     }
 
 

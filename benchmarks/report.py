@@ -29,8 +29,8 @@ that task having any number of them. *sd* is the mean of these deviations, *rank
 took, everything counted (loading, mining, scoring, caching, training; not the test pass), against end_to_end on the same task,
 seed and machine: CPU seconds, on a GPU wall seconds; geometric mean over tasks. *Gap* is tokensieve's score less the method's, in
 points, over all pairs of task and seed; *p* is of a two-sided sign-flip test on these pairs, corrected for the number of methods
-that have all tasks (Holm). Pairs of one task share its test set, so p speaks of these tasks, not of tasks in general. With
-one CPU thread, 16 cells shared a GPU: their cost is rough. SetFit runs as its library ships it."""
+that have all tasks (Holm). Pairs of one task share its test set, so p speaks of these tasks, not of tasks in general. Cells on a
+GPU shared it with up to 15 others: their cost is rough. SetFit runs as its library ships it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

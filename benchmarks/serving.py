@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.clock import commit, machine
 from benchmarks.plots import serving_picture
 from benchmarks.servers import ROOT, Kind, kinds, require_wrk, running
-from tokensieve.dataset import read_examples
+from tokensieve.dataset import Examples, read_examples
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
@@ -56,13 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(asked: argparse.Namespace) -> None:
     require_wrk()
     if not asked.project or not asked.texts:
-        raise InputError("give --project, a project that has been run, and --texts, a file with a column text")
-    texts = read_examples(asked.texts, label=None).texts
+        raise InputError("give --project, a project that has been run, and --texts, a file with columns text and label")
+    examples = read_examples(asked.texts)
+    texts = examples.texts
     project, workers = asked.project.resolve(), cores()
     result: dict[str, Any] = {"texts": len(texts), "workers": workers, "machine": machine("cpu"), "commit": commit()}
     result["manifest"] = _facts(project)
     with tempfile.TemporaryDirectory() as scratch:
-        result["inprocess"] = _inprocess(project, texts, Path(scratch))
+        result["inprocess"] = _inprocess(project, examples, Path(scratch))
         result["predictor"] = _alone(project, texts, workers, asked.seconds)
         _say(json.dumps(result["inprocess"]))
         result["http"], result["skipped"] = {}, {}
@@ -85,9 +86,10 @@ def _facts(project: Path) -> dict[str, Any]:
     return {key: tree.get(key) for key in ("base", "variant", "data_hash", "max_length")} | {"labels": len(tree["labels"])}
 
 
-def _inprocess(project: Path, texts: list[str], scratch: Path) -> dict[str, Any]:
+def _inprocess(project: Path, examples: Examples, scratch: Path) -> dict[str, Any]:
     path = scratch / "texts"
-    path.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
+    pairs = zip(examples.texts, examples.labels, strict=True)
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     command = [sys.executable, "-m", "benchmarks.inprocess", "--project", str(project), "--texts", str(path)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout))
@@ -148,10 +150,14 @@ def _median_milliseconds(predictor: Predictor, texts: list[str]) -> float:
 def tables(result: dict[str, Any]) -> str:
     """The results as Markdown."""
     ours = result["inprocess"]["tokensieve"]["p50"]
-    lines = ["| in one process, one thread | p50 ms | p95 ms | p99 ms | times ours | labels as torch |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| in one process, one thread | p50 ms | p95 ms | p99 ms | times ours | labels as torch | accuracy |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, row in result["inprocess"].items():
         times = f"{row['p50']:.2f} | {row['p95']:.2f} | {row['p99']:.2f} | {row['p50'] / ours:.1f}"
-        lines.append(f"| {name} | {times} | {row['agreement']:.1%} |")
+        accuracy = f"{row['accuracy']:.4f}" if "accuracy" in row else "–"
+        lines.append(f"| {name} | {times} | {row['agreement']:.1%} | {accuracy} |")
     loads = "p50, p99 ms at 1 client | texts/s, p99 ms at 8 | texts/s, p99 ms at 32 | of the predictor's"
     lines += ["", f"| over HTTP | start s | MiB | ms added at 1 client | {loads} |", "|---|---|---|---|---|---|---|---|"]
     for name, row in result["http"].items():
@@ -185,7 +191,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description="Measure one model in process and over HTTP.")
     parser.add_argument("--project", type=Path, help="a project that has been run")
-    parser.add_argument("--texts", type=Path, help="a file with a column text")
+    parser.add_argument("--texts", type=Path, help="a file with columns text and label")
     parser.add_argument("--rivals", type=Path, default=Path("rivals"), help="folder of the rivals' environments")
     parser.add_argument("--seconds", type=int, default=8, help="of each load")
     parser.add_argument("--rounds", type=int, default=3, help="starts of each server, of which the middle counts")

@@ -22,7 +22,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2")
+FAMILIES = ("bert", "mpnet", "roberta", "distilbert", "modernbert", "qwen2", "llama")
 
 TEXTS = {
     "address": """
@@ -166,11 +166,12 @@ def _write(family: str, folder: Path, texts: list[str]) -> None:
         # Local attention over 8 tokens in two layers of three, as the family is.
         "modernbert": {"max_position_embeddings": 64, "local_attention": 8, "global_attn_every_n_layers": 3},
         "qwen2": {"max_position_embeddings": 64, "num_key_value_heads": 1},
+        "llama": {"max_position_embeddings": 64, "num_key_value_heads": 1},
     }[family]
     own |= {} if family in ("bert", "mpnet", "distilbert") else {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     own |= {"cls_token_id": 0, "sep_token_id": 2} if family == "modernbert" else {}
     torch.manual_seed(len(family))
-    kind = AutoModelForCausalLM if family == "qwen2" else AutoModel
+    kind = AutoModelForCausalLM if family in ("qwen2", "llama") else AutoModel
     model = kind.from_config(AutoConfig.for_model(family, **sizes, **own))
     with torch.no_grad():
         # The usual start makes all texts nearly equal at this width: a wrong position or mask would not show, nor would learning.

@@ -1,6 +1,6 @@
-"""Tokenized texts as batches for training: token ids, or the cached states that enter the first trained layer.
+"""Tokenized texts as batches for training: token ids, or the cached states that enter the lowest layer that trains, or the head.
 
-The states below a cut never change while training, so they are computed once (step 5 of the method). Ids and states are kept
+While the layers below do not change, these states are computed once (step 5 of the method). Ids and states are kept
 unpadded, one text after the other, in memory or in files that the system pages in and out: then memory holds 16 bytes a text.
 """
 
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve import processes
+from tokensieve.base import layers_of
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import marked
 from tokensieve.dataset import rows
@@ -35,7 +36,10 @@ CHUNK = 4096  # texts that are tokenized at once, when they are streamed
 
 @dataclass(frozen=True)
 class Batch:
-    """`states` [batch, length, width] entering layer `cut`, or `ids` [batch, length] when `cut` is 0; `mask` [batch, length] int64."""
+    """`states` [batch, length, width] entering layer `cut`, or `ids` [batch, length] when `cut` is 0; `mask` [batch, length] int64.
+
+    Where `cut` is the number of layers, `states` [batch, width] enter the head.
+    """
 
     ids: Tensor | None
     states: Tensor | None
@@ -57,6 +61,8 @@ class Batch:
 
     def features(self, classifier: Classifier) -> Tensor:
         """One vector a text, [batch, width]."""
+        if self.states is not None and self.states.dim() == 2:
+            return self.states
         return classifier.pooled(self.token_states(classifier), self.mask)
 
     def logits(self, classifier: Classifier) -> Tensor:
@@ -105,7 +111,7 @@ class Inputs:
     def _hold(self, tokens: Tensor, lengths: list[int], keys: tuple[str, ...], device: torch.device | str) -> None:
         self.lengths, self.keys, self.device, self.cut = lengths, keys, torch.device(device), 0
         self.tokens_a_batch = TOKENS_A_BATCH["cpu" if self.device.type == "cpu" else "cuda"]
-        self._tokens, self._states = tokens, torch.empty(0)
+        self._tokens, self._states, self._pooled = tokens, torch.empty(0), False
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
     @classmethod
@@ -146,6 +152,8 @@ class Inputs:
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The texts at `indices`, padded on the right to the longest of them."""
+        if self._pooled:
+            return Batch(None, self._states[list(indices)].to(self.device), torch.ones(len(indices), 1, dtype=torch.int64), self.cut)
         longest = max(self.lengths[i] for i in indices)
         mask = torch.zeros(len(indices), longest, dtype=torch.int64)
         for row, index in enumerate(indices):
@@ -162,7 +170,8 @@ class Inputs:
 
     @torch.inference_mode()
     def freeze(self, classifier: Classifier, cut: int, folder: Path | None = None, key: str = "") -> Inputs:
-        """The same texts, whose batches are served from the states that enter layer `cut`, computed now.
+        """The same texts, whose batches are served from the states that enter layer `cut`, computed now; where `cut` is the number of
+        layers, from one vector a text, which enters the head.
 
         With `folder`, the states are kept there in a file under `key`, which must name all they depend on, and found
         again; several processes on a machine compute a share each and have one file. Without, they are held in memory, by each
@@ -174,8 +183,8 @@ class Inputs:
         if cut == self.cut:
             return self
         frozen = copy.copy(self)
-        frozen.cut = cut
-        width, total = classifier.encoder.config.hidden_size, int(self._starts[-1])
+        frozen.cut, frozen._pooled = cut, cut == len(layers_of(classifier.encoder))
+        width, total = classifier.encoder.config.hidden_size, len(self) if frozen._pooled else int(self._starts[-1])
         batches = list(by_length(self.lengths, self.tokens_a_batch))
         if folder:
             key = _here(key)
@@ -199,13 +208,16 @@ class Inputs:
         ) as bar:
             for indices in batches:
                 batch = self.batch(indices)
-                hidden = batch.entering(classifier, cut).float().cpu()
-                for row, index in enumerate(indices):
-                    frozen._states[self._starts[index] : self._starts[index + 1]] = hidden[row, : self.lengths[index]]
+                if frozen._pooled:
+                    frozen._states[indices] = batch.features(classifier).float().cpu()
+                else:
+                    hidden = batch.entering(classifier, cut).float().cpu()
+                    for row, index in enumerate(indices):
+                        frozen._states[self._starts[index] : self._starts[index + 1]] = hidden[row, : self.lengths[index]]
                 bar.update(len(indices))
         processes.everywhere()
         if folder and processes.rank_here() == 0:
-            facts = {"texts": len(self), "tokens": total, "width": width, "cut": cut}
+            facts = {"texts": len(self), "rows": total, "width": width, "cut": cut}
             done.write_text(json.dumps(facts) + "\n", encoding="utf-8")
         return frozen
 
@@ -258,5 +270,5 @@ def _refuse_if_full(path: Path, size: int, what: str) -> None:
     if size > free:
         raise InputError(
             f"{path}: {what} take {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; make room, "
-            "or set mask.frozen=0, which keeps no states and computes all layers in every epoch"
+            "or set mask.frozen=0, mask.head=0 and mask.open=1, which keep no states and compute all layers in every epoch"
         )

@@ -27,21 +27,20 @@ def first_layer(classifier: Classifier, settings: MaskSettings) -> int:
 
 
 def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
-    """The lowest layer that is trained in every epoch; from the first layer up to it, layers train in the open epochs only."""
+    """The lowest layer that is trained to the end; from the first layer up to it, layers train in the open epochs only."""
     return max(_share(settings.cut, classifier), first_layer(classifier, settings))
 
 
-def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
-    """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
-    text; else a share, at least one, after those of the head.
+def open_epochs(settings: MaskSettings, epochs: int, at_once: bool) -> range:
+    """Which of `epochs` train all layers from the first up: a share, at least one, after those of the head alone; with `at_once`, for a
+    distant task and for several labels a text, those of the head as well.
 
     First the head learns, on states that are computed once: gradients from an untrained one would only disturb the layers (linear
     probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for the lower ones to learn much.
     """
-    if throughout:
-        return range(epochs)
     start = math.floor(settings.head * epochs)
-    return range(start, min(epochs, start + max(round(settings.open * epochs), settings.open > 0)))
+    stop = min(epochs, start + max(round(settings.open * epochs), settings.open > 0))
+    return range(0 if at_once else start, stop)
 
 
 def probe_errors(classifier: Classifier, inputs: Inputs, targets: Tensor, settings: MaskSettings, seed: int) -> dict[int, Tensor]:
@@ -73,7 +72,7 @@ def choose_mask(
     `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
     only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
     untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
-    a mask of all their rows, chosen among those that train in every epoch. Where no layer is frozen throughout, the embeddings of the
+    a mask of all their rows, chosen among those that train to the end. Where no layer is frozen throughout, the embeddings of the
     tokens `added` (ids, ascending) train as well, outside the budget: below a frozen layer they would have no gradient.
 
     Raises:

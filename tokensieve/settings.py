@@ -168,10 +168,17 @@ class Mask(Section):
     shape: str = setting("rows", "what is selected as a whole", among=("rows", "columns", "entries", "layers"))
     budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
     frozen: float = setting(0.33, "share of the layers, from the bottom, that never trains and is computed once", low=0.0, high=0.99)
-    cut: float = setting(0.67, "share of the layers that trains in the open epochs only", low=0.0, high=0.99)
-    head: float = setting(0.4, "share of the epochs, the first, that trains the head alone, on states computed once", low=0.0, high=1.0)
-    open: float = setting(0.3, "share of the epochs, the next, that is open; with several labels a text, all epochs are", low=0.0, high=1.0)
-    distance: float = setting(1.2, "all epochs are open if the top layer's probe errs so many times more often than a lower one's", low=1.0)
+    cut: float = setting(0.67, "share of the layers, from the bottom, that does not train after the open epochs", low=0.0, high=0.99)
+    head: float = setting(
+        0.4,
+        "share of the epochs, the first, that trains the head alone; with several labels a text, all are open instead",
+        low=0.0,
+        high=1.0,
+    )
+    open: float = setting(0.3, "share of the epochs, the next, that is open: all but the frozen layers train", low=0.0, high=1.0)
+    distance: float = setting(
+        1.2, "the first epochs are open, too, if the top layer's probe errs so many times as often as a lower one's", low=1.0
+    )
     examples: int = setting(250, "training texts that are scored, at most half of them", low=1)
 
 

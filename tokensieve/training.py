@@ -116,7 +116,8 @@ def fit(
     history, best = _resumed(checkpoint, trained, optimizer, write)
     phase = ""
     for epoch in range(len(history), epochs):
-        if _stalled(history, settings.patience):
+        # The head alone may come to a halt before the layers have begun.
+        if min(_stalled(history), epoch - freezing.open.start) >= settings.patience:
             break
         if freezing.phase(epoch) != phase:
             phase = freezing.phase(epoch)
@@ -312,5 +313,6 @@ def _best(history: list[dict[str, Any]]) -> int:
     return min(range(len(history)), key=lambda i: history[i]["validation_loss"])
 
 
-def _stalled(history: list[dict[str, Any]], patience: int) -> bool:
-    return bool(history) and len(history) - 1 - _best(history) >= patience
+def _stalled(history: list[dict[str, Any]]) -> int:
+    """Epochs since the best one."""
+    return len(history) - 1 - _best(history) if history else 0

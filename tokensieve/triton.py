@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from tokensieve import manifest
+from tokensieve.engine import IDS, LOGITS, SHARED_STEP
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest
 
@@ -41,43 +42,43 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
         shutil.copyfile(served / file, beside / file)
     # One line a label: Triton numbers them by their lines.
     (model / LABELS).write_text("".join(" ".join(label.split()) + "\n" for label in known.labels), encoding="utf-8")
-    (model / "config.pbtxt").write_text(config(name, len(known.labels)), encoding="utf-8")
+    (model / "config.pbtxt").write_text(config(name, known), encoding="utf-8")
     beside.rename(folder)
     return model
 
 
-def config(name: str, classes: int) -> str:
-    """The text of a config.pbtxt: input_ids int64 [batch, length] in, none of them padding, logits float32 [batch, classes] out."""
-    # Triton joins requests of one length alone: others would need padding, which the graph does not know.
+def config(name: str, served: Manifest) -> str:
+    """The text of a config.pbtxt: input_ids int64 [batch, length] in, none of them padding, logits float32 [batch, classes] out.
+
+    Triton joins requests of one length alone: others would need padding, which the graph does not know. Variants whose answers would
+    depend on the other texts of a batch are run text by text, as they were when they were chosen.
+    """
+    alone = served.variant in SHARED_STEP
+    batching = "" if alone else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"
+    on_gpu = served.variant == "fp16"
+    threads = "" if on_gpu else 'parameters {\n  key: "intra_op_thread_count"\n  value: { string_value: "1" }\n}\n'
     return f"""name: "{name}"
 backend: "onnxruntime"
-max_batch_size: {BATCH}
+max_batch_size: {1 if alone else BATCH}
 input [
   {{
-    name: "input_ids"
+    name: "{IDS}"
     data_type: TYPE_INT64
     dims: [ -1 ]
   }}
 ]
 output [
   {{
-    name: "logits"
+    name: "{LOGITS}"
     data_type: TYPE_FP32
-    dims: [ {classes} ]
+    dims: [ {len(served.labels)} ]
     label_filename: "{LABELS}"
   }}
 ]
-dynamic_batching {{
-  max_queue_delay_microseconds: {DELAY}
-}}
-instance_group [
+{batching}instance_group [
   {{
     count: 1
-    kind: KIND_CPU
+    kind: {"KIND_GPU" if on_gpu else "KIND_CPU"}
   }}
 ]
-parameters {{
-  key: "intra_op_thread_count"
-  value: {{ string_value: "1" }}
-}}
-"""
+{threads}"""

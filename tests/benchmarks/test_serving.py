@@ -17,7 +17,7 @@ RESULT: dict[str, Any] = {
     "workers": 2,
     "machine": {"cpu": "Some CPU"},
     "inprocess": {
-        "torch": {"p50": 8.0, "p95": 9.0, "p99": 10.0, "agreement": 1.0},
+        "torch": {"p50": 8.0, "p95": 9.0, "p99": 10.0, "agreement": 1.0, "accuracy": 0.86},
         "tokensieve": {"p50": 2.0, "p95": 2.5, "p99": 3.0, "agreement": 0.998},
     },
     "predictor": {"texts_a_second": 600.0},
@@ -30,8 +30,8 @@ RESULT: dict[str, Any] = {
 
 def test_the_tables_show_what_was_measured_and_what_was_not() -> None:
     text = serving.tables(RESULT)
-    assert "| torch | 8.00 | 9.00 | 10.00 | 4.0 | 100.0% |" in text
-    assert "| tokensieve | 2.00 | 2.50 | 3.00 | 1.0 | 99.8% |" in text
+    assert "| torch | 8.00 | 9.00 | 10.00 | 4.0 | 100.0% | 0.8600 |" in text
+    assert "| tokensieve | 2.00 | 2.50 | 3.00 | 1.0 | 99.8% | – |" in text
     assert "| tokensieve | 1.2 | 170 | 0.60 | 2.00, 4.0 | 480, 4 | 480, 4 | 80% |" in text
     assert "600 texts/s. 2 cores of Some CPU." in text
     assert "Not measured: LitServe (no environment litserve)." in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -85,7 +86,6 @@ def test_probes_and_selectors_meet() -> None:
     assert {name: probe["path"] for name, probe in probes.items()} == {"startup": "/ready", "readiness": "/ready", "liveness": "/health"}
     assert {probe["port"] for probe in probes.values()} == {port["name"]}
     template = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]
-    assert template["annotations"]["prometheus.io/port"] == str(port["containerPort"])
     labels = template["labels"]
     selectors = [
         MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"],
@@ -95,6 +95,17 @@ def test_probes_and_selectors_meet() -> None:
     ]
     assert all(selector == labels for selector in selectors)
     assert MANIFESTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == MANIFESTS["Deployment"]["metadata"]["name"]
+
+
+def test_the_monitor_of_the_readme_sends_the_key_to_the_pods_port() -> None:
+    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    (monitor,) = [
+        tree for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if (tree := yaml.safe_load(block))["kind"] == "PodMonitor"
+    ]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert monitor["spec"]["selector"]["matchLabels"] == MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert (endpoint["port"], endpoint["path"]) == (SERVER["ports"][0]["name"], "/metrics")
+    assert endpoint["authorization"]["credentials"] == {"name": "tokensieve", "key": "api-key"}
 
 
 def test_the_inference_service_is_one_of_tritons() -> None:

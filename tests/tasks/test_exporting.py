@@ -101,15 +101,6 @@ def test_a_build_that_breaks_a_limit_is_not_served_however_fast(layout: Layout, 
     assert Manifest.load(layout.onnx).variant == "fused"
 
 
-def test_a_build_that_fails_on_the_test_texts_gives_way_to_the_next(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    parity = exporting._parity
-    spoiled = {"texts": 40, "largest_difference": 9.0, "agreement": 0.5}
-    monkeypatch.setattr(exporting, "_parity", lambda at, found: spoiled if found.manifest.variant == "blocks" else parity(at, found))
-    fast(monkeypatch, "blocks")
-    exporting.export(layout, with_export(variants=["blocks", "fused"]))
-    assert Manifest.load(layout.onnx).variant == "fused"
-
-
 def test_without_a_build_that_is_close_enough_the_earlier_folder_stays(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     fast(monkeypatch, "fused")
     exporting.export(layout, with_export(variants=["fused"]))

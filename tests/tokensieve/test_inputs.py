@@ -70,7 +70,7 @@ def test_a_batch_is_padded_on_the_right_in_the_order_asked_for() -> None:
 def test_frozen_inputs_give_the_same_logits_and_losses(
     tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], family: str
 ) -> None:
-    classifier = tiny_classifier(family, "last" if family == "qwen2" else "mean")
+    classifier = tiny_classifier(family, "last" if family in ("qwen2", "llama") else "mean")
     expected = logits(Inputs(ids_of(family)), classifier)
     targets = torch.arange(len(expected)) % 5
     for cut in (1, 3, 4):
@@ -84,13 +84,17 @@ def test_frozen_inputs_give_the_same_logits_and_losses(
 
 def test_frozen_inputs_can_be_trained_on(tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]]) -> None:
     classifier = tiny_classifier()
-    gradients = []
-    for cut in (0, 2):
+    heads, layers = [], []
+    for cut in (0, 2, 4):
         classifier.zero_grad()
         inputs = Inputs(ids_of()).freeze(classifier, cut)
         F.cross_entropy(inputs.batch([0, 1, 2]).logits(classifier), torch.tensor([0, 1, 2])).backward()
-        gradients.append(classifier.encoder.encoder.layer[2].output.dense.weight.grad.clone())
-    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+        heads.append(classifier.head.weight.grad.clone())
+        layers.append(classifier.encoder.encoder.layer[2].output.dense.weight.grad)
+    torch.testing.assert_close(layers[1], layers[0], rtol=1e-3, atol=1e-6)
+    assert layers[2] is None
+    for gradient in heads[1:]:
+        torch.testing.assert_close(gradient, heads[0], rtol=1e-3, atol=1e-6)
 
 
 def test_features_and_token_states_lead_to_the_logits(tiny_classifier: Callable[..., Classifier], tiny_model: Path) -> None:

@@ -91,7 +91,7 @@ def test_every_layer_gets_the_same_share(chosen: Callable[..., tuple[Classifier,
         assert 0.1 * 4 * LAYER - 64 < count - biases <= 0.1 * 4 * LAYER
 
 
-def test_whole_layers_are_among_those_that_train_in_every_epoch(chosen: Callable[..., tuple[Classifier, Mask]]) -> None:
+def test_whole_layers_are_among_those_that_train_to_the_end(chosen: Callable[..., tuple[Classifier, Mask]]) -> None:
     for seed in range(5):
         assert layers_in(chosen(seed, shape="layers", score="random", cut=0.75, budget=0.3)[1]) == {"3"}
 
@@ -123,9 +123,9 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
         (1.0, 0.3, 10, range(10, 10)),
     ],
 )
-def test_open_epochs_follow_those_of_the_head_unless_all_are_open(head: float, share: float, epochs: int, expected: range) -> None:
+def test_open_epochs_follow_those_of_the_head_or_take_their_place(head: float, share: float, epochs: int, expected: range) -> None:
     assert open_epochs(MaskSettings(head=head, open=share), epochs, False) == expected
-    assert open_epochs(MaskSettings(head=head, open=share), epochs, True) == range(epochs)
+    assert open_epochs(MaskSettings(head=head, open=share), epochs, True) == range(expected.stop)
 
 
 def test_no_more_than_half_of_the_texts_are_scored() -> None:

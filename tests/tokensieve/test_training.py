@@ -164,6 +164,16 @@ def test_the_head_trains_alone_then_all_layers_then_those_above_the_cut(
         assert changed == ([False] * 3 if first_layer else [False, True, name in upper])
 
 
+def test_a_head_that_comes_to_a_halt_does_not_end_the_training(run: Callable[..., Run]) -> None:
+    still = dataclasses.replace(SETTINGS, epochs=8, patience=2, head_learning_rate=0.0)
+    losses = [record["validation_loss"] for record in run(still, first=0, freezing=Freezing(2, range(5, 8)))[1]]
+    assert losses[:5] == [losses[0]] * 5
+    assert losses[5] < losses[0]
+    # Of the epochs that follow, as many as ever may bring nothing.
+    worse = dataclasses.replace(still, learning_rate=0.0)
+    assert len(run(worse, first=0, freezing=Freezing(2, range(5, 8)))[1]) == 7
+
+
 def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     cached = run(first=0, dropout=False, freezing=Freezing(2, range(1)))
     # The same without cached states: all is computed, and only the gradients of the lower layers are dropped.

@@ -26,6 +26,7 @@ from tokensieve.server.batcher import Batcher, Full
 from tokensieve.server.journal import Journal
 from tokensieve.server.live import Live, Loaded
 from tokensieve.server.meters import CONTENT_TYPE, Meters
+from tokensieve.server.protocol import punctual
 from tokensieve.server.schema import (
     Facts,
     FactsByTask,
@@ -66,6 +67,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         if self.key and scope["path"] not in OPEN and not self._known(scope):
+            self.meters.requests.labels("401").inc()
             refusal = JSONResponse({"detail": "send the API key as Authorization: Bearer KEY"}, 401, headers={"WWW-Authenticate": "Bearer"})
             await refusal(scope, receive, send)
             return
@@ -143,8 +145,11 @@ def app(
         try:
             async with asyncio.timeout(limits.seconds):
                 # Uncontended, a thread costs more than the tokens of a short text.
-                short = sum(map(len, texts)) <= SHORT
-                encoded = loaded.model.encode(texts) if short else await asyncio.to_thread(loaded.model.encode, texts)
+                if sum(map(len, texts)) <= SHORT:
+                    encoded = loaded.model.encode(texts)
+                else:
+                    with batcher.expecting(len(texts)):
+                        encoded = await asyncio.to_thread(loaded.model.encode, texts)
                 finish = _finisher(loaded, query, texts, [text.truncated for text in encoded])
                 client = f"{request.client.host} {request.client.port}" if request.client else ""
                 content = await batcher.compute(loaded.model, [text.ids for text in encoded], finish, client)
@@ -209,6 +214,9 @@ def serve(live: Live, settings: Service, limits: Limits, key: str | None = None,
             host=settings.host,
             port=settings.port,
             access_log=False,
+            http=punctual(limits.seconds),
+            # Behind a proxy, its connections are the clients that the batcher tells apart.
+            proxy_headers=False,
             ssl_certfile=settings.certificate,
             ssl_keyfile=settings.private_key,
             backlog=2048,

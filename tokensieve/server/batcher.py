@@ -16,8 +16,8 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from tokensieve.served import Model
 
 LARGE_EVERY = 4
-SHARE = 8  # texts that a worker takes for its share at most: with more, others wait long to be told, and no more are answered
+TOGETHER = 8  # texts after which a worker takes no further group: with more, others wait long to be told, and no more are answered
 LONE = 48  # tokens of a text that may be computed on the thread that answers, which meanwhile hears nobody: some milliseconds
 QUIET = 0.02  # seconds without a request, after which a client counts as the only one
 
@@ -69,12 +69,15 @@ class _Lane:
         self.waiting.setdefault((id(item.job.model), len(item.ids)), deque()).append(item)
 
     def take(self, budget: int, share: int) -> list[list[_Item]]:
-        """Groups of the same key, of `share` texts together, or more of the last key, and of at most `budget` tokens."""
+        """Groups of the same key, of at most `budget` tokens together (a text may have more) and `share` texts each, until they hold as
+        many together, or `TOGETHER`."""
         groups: list[list[_Item]] = []
-        while self.waiting and share > 0 and (budget >= next(iter(self.waiting))[1] or not groups):
+        left = min(share, TOGETHER)
+        while self.waiting and left > 0 and (budget >= next(iter(self.waiting))[1] or not groups):
             key, items = self.waiting.popitem(last=False)
-            groups.append([items.popleft() for _ in range(min(len(items), max(1, budget // key[1])))])
-            share, budget = share - len(groups[-1]), budget - len(groups[-1]) * key[1]
+            group = [items.popleft() for _ in range(min(len(items), share, max(1, budget // key[1])))]
+            groups.append(group)
+            left, budget = left - len(group), budget - len(group) * key[1]
             if items:
                 # Behind all others, so that a length that is asked for all the time does not keep them waiting.
                 self.waiting[key] = items
@@ -89,7 +92,7 @@ class Batcher:
         self._budget, self._queue, self._observe = budget, queue, observe
         self._changed = threading.Condition()
         self._small, self._large = _Lane(), _Lane()
-        self._turn, self._closed = 0, False
+        self._turn, self._closed, self._expected = 0, False, 0
         self._asked, self._client, self._answered = 0, "", -QUIET
         self._threads = [threading.Thread(target=self._work, name=f"compute-{i}", daemon=True) for i in range(workers)]
         for thread in self._threads:
@@ -114,6 +117,22 @@ class Batcher:
         finally:
             self._asked, self._answered = self._asked - 1, time.monotonic()
 
+    @contextmanager
+    def expecting(self, texts: int) -> Iterator[None]:
+        """Within it, so many texts that are still to be tokenized take room in the queue. Raises Full: as `compute`."""
+        self._refuse_if_full(texts)
+        self._expected += texts
+        try:
+            yield
+        finally:
+            self._expected -= texts
+
+    def _refuse_if_full(self, texts: int) -> None:
+        # One request may always wait alone, however large: what it may hold is limited elsewhere.
+        before = self.waiting + self._expected
+        if before and before + texts > self._queue:
+            raise Full
+
     def _alone(self, client: str) -> bool:
         """Whether `client` seems to be the only one: nobody else is being answered, and the last to be was the same, or long ago.
 
@@ -126,9 +145,7 @@ class Batcher:
         logits = np.empty((len(ids), model.classes), dtype=np.float32)
         job = _Job(model, logits, len(ids), finish, loop.create_future())
         with self._changed:
-            # One request may always wait alone, however large: what it may hold is limited elsewhere.
-            if self.waiting and self.waiting + len(ids) > self._queue:
-                raise Full
+            self._refuse_if_full(len(ids))
             self.waiting += len(ids)
             lane = self._small if sum(map(len, ids)) <= self._budget else self._large
             for row, text in enumerate(ids):
@@ -145,9 +162,15 @@ class Batcher:
             thread.join()
 
     def _work(self) -> None:
-        while groups := self._next():
-            # All are computed before any is answered: threads that compute and threads that hold the interpreter then seldom meet.
-            _tell(self._answers([(group, _computed(group)) for group in groups]))
+        while self._turned():
+            pass
+
+    def _turned(self) -> bool:
+        """Take, compute and answer once; whether there was anything, else the batcher is closed. While it waits, it holds no model."""
+        groups = self._next()
+        # All are computed before any is answered: threads that compute and threads that hold the interpreter then seldom meet.
+        _tell(self._answers([(group, _computed(group)) for group in groups]))
+        return bool(groups)
 
     def _next(self) -> list[list[_Item]]:
         """The next groups, waited for; empty once the batcher is closed."""
@@ -159,7 +182,7 @@ class Batcher:
                 self._turn += 1
                 small, large = self._small.waiting, self._large.waiting
                 first = large and (not small or self._turn % LARGE_EVERY == 0)
-                share = min(SHARE, math.ceil(self.waiting / len(self._threads)))
+                share = math.ceil(self.waiting / len(self._threads))
                 taken = (self._large if first else self._small).take(self._budget, share)
                 self.waiting -= sum(map(len, taken))
                 # Nobody waits for some any more: the request was given up, or failed.
@@ -171,23 +194,27 @@ class Batcher:
         """The requests that now have all their logits, each with its answer, or with what went wrong."""
         finished: list[_Job] = []
         failed: list[tuple[_Job, Any]] = []
-        with self._changed:
-            for group, found in computed:
-                if isinstance(found, Exception):
-                    failed += [(item.job, found) for item in group]
-                    continue
-                self._observe(len(group))
+        for group, found in computed:
+            if isinstance(found, Exception):
+                failed += [(item.job, found) for item in group]
+                continue
+            self._observe(len(group))
+            with self._changed:
                 for item, row in zip(group, found, strict=True):
                     item.job.logits[item.row] = row
                     item.job.missing -= 1
-                    if not item.job.missing:
+                    if not item.job.missing and not item.job.future.done():
                         finished.append(item.job)
         return failed + [(job, _finished(job)) for job in finished]
 
 
 def _computed(group: list[_Item]) -> Logits | Exception:
+    model = group[0].job.model
     try:
-        return group[0].job.model.run([item.ids for item in group])
+        found = model.run([item.ids for item in group])
+        if found.shape != (len(group), model.classes):
+            raise ValueError(f"the graph gives logits {list(found.shape)} for {len(group)} texts of {model.classes} classes")
+        return found
     except Exception as error:
         return error
 

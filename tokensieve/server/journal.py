@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -42,9 +43,14 @@ class Journal:
             of_task = of if task == ONLY else {"task": task} | of
             for text, answer in zip(texts, found, strict=True):
                 lines.append(json.dumps({"text": text} | _said(answer) | of_task, ensure_ascii=False) + "\n")
+        data = "".join(lines).encode("utf-8", "replace")
         with self._lock:
             try:
-                self._file.write("".join(lines).encode("utf-8", "replace"))
+                end = os.fstat(self._file.fileno()).st_size
+                if self._file.write(data) < len(data):
+                    # Half a line would make the whole file unreadable.
+                    self._file.truncate(end)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 if not self._failed:
                     log.warning("texts are not kept any more: %s", error.strerror)

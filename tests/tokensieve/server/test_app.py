@@ -199,7 +199,9 @@ def test_with_a_key_only_probes_need_none(live: Live) -> None:
             refusal = client.post("/predict", json={"text": "card"}, headers=headers)
             assert (refusal.status_code, refusal.headers["www-authenticate"]) == (401, "Bearer")
             assert refusal.json() == {"detail": "send the API key as Authorization: Bearer KEY"}
-        assert client.post("/predict", json={"text": "card"}, headers={"Authorization": "Bearer sesame"}).status_code == 200
+        right = {"Authorization": "Bearer sesame"}
+        assert client.post("/predict", json={"text": "card"}, headers=right).status_code == 200
+        assert 'tokensieve_requests_total{status="401"} 4.0' in client.get("/metrics", headers=right).text
         for path, status in (("/health", 200), ("/ready", 200), ("/metrics", 401), ("/model", 401), ("/openapi.json", 401)):
             assert client.get(path).status_code == status, path
 
@@ -224,13 +226,32 @@ def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
     assert all(answer.headers["retry-after"] == "1" and "wait already" in answer.json()["detail"] for answer in refused)
 
 
-def test_an_answer_that_takes_too_long_is_given_up(live: Live) -> None:
-    done = threading.Event()
+def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: Live) -> None:
+    blocked = threading.Event()
+    with serving(live, Limits(queue=2)) as client, pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor(1) as pool:
+        encode = live.current.model.encode
+        patched.setattr(live.current.model, "encode", lambda texts: (len(texts[0]) < 9 or blocked.wait(20)) and encode(texts))
+        patched.setattr("tokensieve.server.app.SHORT", 8)
+        long = pool.submit(client.post, "/predict", json={"texts": ["a long text"] * 3})
+        deadline = time.monotonic() + 10
+        while (answer := client.post("/predict", json={"texts": ["card", "card"]})).status_code == 200 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert answer.status_code == 503
+        blocked.set()
+        assert long.result().status_code == 200
+        assert client.post("/predict", json={"texts": ["card", "card"]}).status_code == 200
+
+
+def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: Live) -> None:
+    done, ran = threading.Event(), threading.Event()
     with serving(live, Limits(seconds=0.2)) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.model.run
         patched.setattr(live.current.model, "run", lambda ids: done.wait(20) and run(ids))
+        patched.setattr("tokensieve.server.batcher._tell", lambda results: ran.set())
         late = client.post("/predict", json={"texts": ["card", "card"]})
         done.set()
+        assert ran.wait(10)
+        assert "tokensieve_confidence_count 0.0" in (metrics := client.get("/metrics").text) or "tokensieve_confidence_count" not in metrics
     assert (late.status_code, late.headers["retry-after"]) == (503, "5")
     assert late.json()["detail"].startswith("no answer within 0.2 s")
 

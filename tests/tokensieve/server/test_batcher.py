@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensieve.server.batcher import LARGE_EVERY, LONE, SHARE, Batcher, Full
+from tokensieve.server.batcher import LARGE_EVERY, LONE, TOGETHER, Batcher, Full
 
 CLASSES = 3
 
@@ -106,7 +109,7 @@ def test_a_worker_takes_a_share_and_answers_it_at_once(batcher: Callable[..., Ba
     class Halting(Model):
         def run(self, ids: list[list[int]]) -> Any:
             found = super().run(ids)
-            if len(self.runs) == SHARE:
+            if len(self.runs) == TOGETHER:
                 self.open.clear()
             return found
 
@@ -114,7 +117,7 @@ def test_a_worker_takes_a_share_and_answers_it_at_once(batcher: Callable[..., Ba
 
     async def main() -> tuple[int, int]:
         first = await held(one, model)
-        lengths = range(1, SHARE + 3)
+        lengths = range(1, TOGETHER + 3)
         rest = [asyncio.create_task(one.compute(halting, texts(n), len)) for n in lengths]  # type: ignore[arg-type]
         await asyncio.sleep(0)
         model.open.set()
@@ -124,7 +127,68 @@ def test_a_worker_takes_a_share_and_answers_it_at_once(batcher: Callable[..., Ba
         await asyncio.gather(*rest)
         return len(done), len(waiting)
 
-    assert asyncio.run(main()) == (SHARE, 2)
+    assert asyncio.run(main()) == (TOGETHER, 2)
+
+
+def test_texts_of_one_length_are_shared_out_among_the_workers(batcher: Callable[..., Batcher]) -> None:
+    two, model = batcher(workers=2, budget=1000), Model()
+
+    async def main() -> None:
+        model.open.clear()
+        asked = asyncio.create_task(two.compute(model, texts(*[3] * 20), len))  # type: ignore[arg-type]
+        for _ in range(2):
+            assert await asyncio.to_thread(model.busy.acquire, timeout=10)
+        model.open.set()
+        await asked
+
+    asyncio.run(main())
+    assert max(map(len, model.runs)) == 10
+    assert sum(map(len, model.runs)) == 20
+
+
+def test_workers_outlive_a_graph_that_gives_too_few_rows_and_keep_no_model(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(budget=100), Model()
+
+    class Short(Model):
+        def run(self, ids: list[list[int]]) -> Any:
+            return super().run(ids)[:1]
+
+    short = Short()
+    with pytest.raises(ValueError, match=r"gives logits \[1, 3\] for 2 texts of 3 classes"):
+        asyncio.run(one.compute(short, texts(2, 2), len))  # type: ignore[arg-type]
+    assert asyncio.run(one.compute(model, texts(2, 2), len)) == 2  # type: ignore[arg-type]
+    left = weakref.ref(model)
+    del model
+    deadline = time.monotonic() + 10
+    while left() and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert left() is None
+
+
+def test_what_nobody_waits_for_any_more_is_not_finished(batcher: Callable[..., Batcher]) -> None:
+    one, model = batcher(), Model()
+    finished: list[int] = []
+
+    async def main() -> None:
+        first = await held(one, model)
+        first.cancel()
+        await asyncio.sleep(0)
+        model.open.set()
+        await one.compute(model, texts(3), lambda logits: finished.append(len(logits)))  # type: ignore[arg-type]
+
+    asyncio.run(main())
+    assert finished == [1]
+
+
+def test_texts_that_are_being_tokenized_take_room(batcher: Callable[..., Batcher]) -> None:
+    one = batcher(queue=3)
+    with one.expecting(5):  # alone, however many
+        with pytest.raises(Full), one.expecting(1):
+            raise AssertionError
+        with pytest.raises(Full):
+            asyncio.run(one.compute(Model(), texts(1), len))  # type: ignore[arg-type]
+    assert asyncio.run(one.compute(Model(), texts(1), len)) == 1  # type: ignore[arg-type]
 
 
 def test_a_large_request_gets_its_turn_and_does_not_hold_up_small_ones(batcher: Callable[..., Batcher]) -> None:

@@ -63,3 +63,19 @@ def test_a_full_disk_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFix
         journal.write(["sesame"], {ONLY: [ONE]}, "7")
     journal.close()
     assert [record.getMessage() for record in caplog.records] == ["texts are not kept any more: No space left on device"]
+
+
+def test_a_line_that_the_disk_takes_half_of_is_taken_back(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of files are those of POSIX")
+    path = tmp_path / "texts.jsonl"
+    journal = Journal(path)
+    journal.write(["card"], {ONLY: [ONE]}, "7")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        journal.write(["lost"], {ONLY: [ONE]}, "7")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    journal.write(["kept"], {ONLY: [ONE]}, "7")
+    journal.close()
+    assert read_examples(path).texts == ["card", "kept"]

@@ -195,6 +195,21 @@ def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(served: Any,
     assert "sesame" not in log
 
 
+def test_connections_without_a_whole_head_are_closed(served: Any, start: Callable[..., Server]) -> None:
+    server = start(served.folder, "--timeout", "1")
+    with closing(server.connection()) as kept, contextlib.ExitStack() as opened:
+        waiting = []
+        for sent in (b"", b"\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+            waiting.append(opened.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10)))
+            waiting[-1].sendall(sent)
+        assert server.predict({"text": "card"}, kept)[0] == 200
+        for one in waiting:
+            assert one.recv(100) == b""
+        assert server.predict({"text": "card"}, kept)[0] == 200
+        time.sleep(1.2)  # a connection that is used is not late
+        assert server.predict({"text": "card"}, kept)[0] == 200
+
+
 @pytest.mark.parametrize("tasks", ["one", "shared"])
 def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: Callable[..., Server], tmp_path: Path, tasks: str) -> None:
     folder = served.folder if tasks == "one" else served.write_shared(tmp_path / "shared")

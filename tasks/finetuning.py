@@ -52,8 +52,8 @@ def _finetune(layout: Layout, settings: Settings) -> None:
         wanted = targets(load_labels(layout, name), classifier.labels, settings.data.separator)
         parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
     epochs = epochs_of(settings.finetune, len(parts["train"][0]))
-    at_once = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
-    opened = open_epochs(settings.mask, epochs, at_once)
+    throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
+    opened = open_epochs(settings.mask, epochs, throughout)
     freezing = Freezing(cut_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
     history = train(classifier, mask, parts["train"], parts["validation"], settings.finetune, settings.data.seed, freezing, checkpoint)
     if processes.rank() > 0:

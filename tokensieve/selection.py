@@ -31,16 +31,17 @@ def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
     return max(_share(settings.cut, classifier), first_layer(classifier, settings))
 
 
-def open_epochs(settings: MaskSettings, epochs: int, at_once: bool) -> range:
-    """Which of `epochs` train all layers from the first up: a share, at least one, after those of the head alone; with `at_once`, for a
-    distant task and for several labels a text, those of the head as well.
+def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
+    """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
+    text; else a share, at least one, after those of the head alone.
 
     First the head learns, on states that are computed once: gradients from an untrained one would only disturb the layers (linear
     probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for the lower ones to learn much.
     """
+    if throughout:
+        return range(epochs)
     start = math.floor(settings.head * epochs)
-    stop = min(epochs, start + max(round(settings.open * epochs), settings.open > 0))
-    return range(0 if at_once else start, stop)
+    return range(start, min(epochs, start + max(round(settings.open * epochs), settings.open > 0)))
 
 
 def probe_errors(classifier: Classifier, inputs: Inputs, targets: Tensor, settings: MaskSettings, seed: int) -> dict[int, Tensor]:

@@ -60,9 +60,9 @@ def test_two_processes_make_the_model_that_one_makes(layout: Layout, capfd: pyte
 
 
 @pytest.mark.parametrize(
-    ("distant", "separator", "expected"), [(False, "null", range(1, 2)), (True, "null", range(2)), (False, "'|'", range(2))]
+    ("distant", "separator", "expected"), [(False, "null", range(1, 2)), (True, "null", range(3)), (False, "'|'", range(3))]
 )
-def test_open_epochs_begin_at_once_for_a_distant_task_and_for_several_labels(
+def test_all_epochs_are_open_for_a_distant_task_and_for_several_labels(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, distant: bool, separator: str, expected: range
 ) -> None:
     changed(layout.params, [f"data.separator={separator}"])

@@ -22,7 +22,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--host", "host", "address to listen on"),
     ("--port", "port", "port to listen on"),
     ("--workers", "workers", "texts or batches computed at the same time; 0: as many as there are cores for"),
-    ("--threads", "threads", "threads of one computation; all cores with --workers 1 answers a lone request soonest"),
+    ("--threads", "threads", "threads of one computation; all cores with --workers 1 answers a long text soonest"),
     ("--batch", "batch", "tokens computed together at most, of texts that wait at the same time; 1: each text alone"),
     ("--interval", "interval", "seconds between two looks for a newer model; 0: as few as are cheap for its source"),
     ("--queue", "queue", "texts that may wait; more are refused with status 503"),

@@ -25,7 +25,7 @@ class Service:
     """Where to listen, on how many cores, behind what.
 
     `workers` runs of the graph go on at once, of `threads` threads each: 0 workers are as many as there are cores for, which gives the
-    most answers a second; one worker of all cores gives a lone request its answer soonest. `batch` is the most tokens that are
+    most answers a second; one worker of all cores gives a long text its answer soonest. `batch` is the most tokens that are
     computed together.
     """
 

@@ -16,8 +16,9 @@ last=$((SECONDS + ${SECONDS_AT_MOST:-525}))
 
 cells() {
     local left=$((last - SECONDS))
-    ((left > 0)) || return 124
-    timeout --signal=TERM --kill-after=15 $left "$python" -m benchmarks.finetune --data "$data" \
+    ((left > 0)) || exit 124
+    # In place of the shell, so that whoever stops the job stops it, too.
+    exec timeout --foreground --signal=TERM --kill-after=15 $left "$python" -m benchmarks.finetune --data "$data" \
         --methods end_to_end,lora,tokensieve --device cuda --threads 4 "$@"
 }
 
@@ -26,8 +27,8 @@ trap 'kill $(jobs -p) 2>/dev/null; wait; rm -r "$scratch"' EXIT
 trap 'exit 130' INT TERM
 random=$scratch/random-bert-base
 "$python" -m benchmarks.random_base "$random" "$base" || exit
-cells --base "$random" --tasks "${tasks%%,*}" --shots 10 --seeds 0 --output "$results/finetune-gpu-random"
-status=$?
+status=0
+(cells --base "$random" --tasks "${tasks%%,*}" --shots 10 --seeds 0 --output "$results/finetune-gpu-random") || status=$?
 lanes=()
 if test $status -eq 0; then
     for task in ${tasks//,/ }; do

@@ -176,9 +176,7 @@ class Mask(Section):
         high=1.0,
     )
     open: float = setting(0.3, "share of the epochs, the next, that is open: all but the frozen layers train", low=0.0, high=1.0)
-    distance: float = setting(
-        1.2, "the first epochs are open, too, if the top layer's probe errs so many times as often as a lower one's", low=1.0
-    )
+    distance: float = setting(1.2, "all epochs are open if the top layer's probe errs so many times more often than a lower one's", low=1.0)
     examples: int = setting(250, "training texts that are scored, at most half of them", low=1)
 
 

@@ -166,16 +166,24 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
 
 
 def _walls(grouped: dict[str, dict[str, Records]]) -> list[str]:
-    """What tokensieve takes of others' wall seconds, in cells that nothing disturbed."""
+    """What tokensieve takes of others' wall seconds, in all and by task, in cells that nothing disturbed."""
     calm = compare.by_task(compare.undisturbed([cell for tasks in grouped.values() for cells in tasks.values() for cell in cells]))
     told = []
     for other in ("end_to_end", "lora"):
         share = compare.relative_costs(calm, other, compare.wall).get(OURS)
         if share is not None:
             pairs = len(compare.differences(calm, OURS, other))
-            tasks = sorted(calm[OURS].keys() & calm[other].keys())
-            told.append(f"{share:.2f} of {other}'s ({pairs} pairs of cells, in {', '.join(tasks)})")
+            told.append(f"{share:.2f} of {other}'s ({', '.join(_shares_by_task(calm, other))}; {pairs} pairs of cells)")
     return [f"Wall seconds of cells that had a core to themselves: tokensieve takes {', '.join(told)}."] if told else []
+
+
+def _shares_by_task(calm: dict[str, dict[str, Records]], other: str) -> list[str]:
+    told = []
+    for task in sorted(calm[OURS].keys() & calm[other].keys()):
+        of_task = {method: {task: calm[method][task]} for method in (OURS, other)}
+        if OURS in (found := compare.relative_costs(of_task, other, compare.wall)):
+            told.append(f"{task} {found[OURS]:.2f}")
+    return told
 
 
 def _titles(grouped: dict[str, dict[str, Records]]) -> dict[str, str]:

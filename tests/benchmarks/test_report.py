@@ -132,7 +132,7 @@ def test_wall_seconds_count_where_nothing_disturbed_them(tmp_path: Path) -> None
     write(tmp_path, cells)
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert "core to themselves: tokensieve takes 0.25 of end_to_end's (2 pairs of cells, in a, b)." in text
+    assert "core to themselves: tokensieve takes 0.25 of end_to_end's (a 0.25, b 0.25; 2 pairs of cells)." in text
 
 
 def test_random_weights_show_time_and_memory_alone(tmp_path: Path) -> None:

@@ -71,5 +71,9 @@ def test_the_configuration_is_one_that_triton_reads(variant: str) -> None:
     from google.protobuf import text_format
 
     parsed = text_format.Parse(config("classifier", served_as(variant)), messages.ModelConfig())
-    assert (parsed.backend, parsed.output[0].dims[0]) == ("onnxruntime", 77)
+    assert (parsed.backend, parsed.max_batch_size) == ("onnxruntime", 1 if variant == "mixed" else 32)
+    int64, fp32 = messages.DataType.TYPE_INT64, messages.DataType.TYPE_FP32
+    inputs = [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in parsed.input]
+    assert inputs == [("input_ids", int64, [-1])]
+    assert [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in parsed.output] == [("logits", fp32, [77])]
     assert parsed.HasField("dynamic_batching") == (variant != "mixed")

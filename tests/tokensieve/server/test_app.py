@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import signal
@@ -17,19 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tokensieve
 from tokensieve.predictor import LabelSet, Prediction, Predictor
-from tokensieve.server.app import app
+from tokensieve.server.app import app, serve
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.journal import Journal
 from tokensieve.server.live import Folder, Live
 from tokensieve.server.meters import Meters
 from tokensieve.server.schema import Facts, FactsByTask, Many, ManyByTask, ManySets, One, OneByTask, OneSet
-from tokensieve.server.service import Limits
+from tokensieve.server.service import Limits, Service
 from tokensieve.shared import SharedPredictor
 
 ROOT = Path(tokensieve.__file__).parents[1]
@@ -385,6 +387,23 @@ def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: P
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Uvicorn running" in log.read_text(encoding="utf-8")
     assert "sesame" not in log.read_text(encoding="utf-8")
+
+
+def test_the_client_is_who_is_connected_whatever_a_proxy_says(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    async def spy(scope: Any, *_: Any) -> None:
+        seen.append(scope["client"])
+
+    def answered(_: Any, **options: Any) -> None:
+        config = uvicorn.Config(spy, **options)
+        config.load()
+        scope = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 7), "headers": [(b"x-forwarded-for", b"10.0.0.7")]}
+        asyncio.run(config.loaded_app(scope, None, None))
+
+    monkeypatch.setattr(uvicorn, "run", answered)
+    serve(live, Service(), LIMITS)
+    assert seen == [("127.0.0.1", 7)]
 
 
 def test_serving_imports_no_training_or_orchestration() -> None:

@@ -166,19 +166,22 @@ def test_workers_outlive_a_graph_that_gives_too_few_rows_and_keep_no_model(batch
     assert left() is None
 
 
-def test_what_nobody_waits_for_any_more_is_not_finished(batcher: Callable[..., Batcher]) -> None:
+def test_what_is_given_up_while_it_is_computed_is_not_finished(batcher: Callable[..., Batcher]) -> None:
     one, model = batcher(), Model()
-    finished: list[int] = []
+    finished: list[str] = []
 
     async def main() -> None:
-        first = await held(one, model)
-        first.cancel()
+        model.open.clear()
+        given_up = asyncio.create_task(one.compute(model, texts(2), lambda _: finished.append("given up")))  # type: ignore[arg-type]
+        await asyncio.to_thread(model.busy.acquire)
+        given_up.cancel()
         await asyncio.sleep(0)
         model.open.set()
-        await one.compute(model, texts(3), lambda logits: finished.append(len(logits)))  # type: ignore[arg-type]
+        await one.compute(model, texts(3), lambda _: finished.append("waited for"))  # type: ignore[arg-type]
 
     asyncio.run(main())
-    assert finished == [1]
+    assert len(model.runs) == 2
+    assert finished == ["waited for"]
 
 
 def test_texts_that_are_being_tokenized_take_room(batcher: Callable[..., Batcher]) -> None:

@@ -16,8 +16,7 @@ from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.mask import Mask, units
 from tokensieve.plots import mask_picture
-from tokensieve.probe import distant
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, probe_errors, scored
+from tokensieve.selection import choose, cut_layer, first_layer, masked_parameters, scored
 from tokensieve.settings import Settings
 from tokensieve.training import use_threads
 from tokensieve.vocabulary import added_tokens
@@ -37,17 +36,17 @@ def mask(layout: Layout, settings: Settings) -> None:
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
         texts = {i: train.texts[i] for i in scored(len(train), settings.mask, settings.data.seed)}
         positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
-    probed = probe_errors(classifier, inputs, wanted, settings.mask, settings.data.seed)
     added = added_tokens(layout.vocabulary / "tokenizer")
-    selected = choose_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
+    choice = choose(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
+    selected = choice.mask
     sizes = {name: units(linear.weight, selected.shape) for name, linear in linears_of(classifier.encoder, first).items()}
     none = torch.empty(0, dtype=torch.int64)
     with replaced(layout.mask) as folder:
         selected.save(folder / "mask.safetensors")
         places = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
         mask_picture(places, selected.shape, folder / "mask.png")
-        errors = {layer: round(float(wrong.mean()), 4) for layer, wrong in probed.items()}
-        facts = {"probe_errors": errors, "distant": distant(probed, settings.mask.distance)}
+        errors = {layer: round(float(wrong.mean()), 4) for layer, wrong in choice.errors.items()}
+        facts = {"probe_errors": errors, "distant": choice.distant}
         write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | facts)
 
 

@@ -6,47 +6,81 @@ than lower layers do, and training them alone cannot bring it back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
+from tokensieve.base import layers_of
 from tokensieve.classifier import Classifier
-from tokensieve.inputs import Batch, Inputs, by_length
+from tokensieve.inputs import Inputs, by_length
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of the mean variance of a feature
 SURE = 3.0  # standard errors
 
 
-@torch.inference_mode()
-def errors(classifier: Classifier, inputs: Inputs, targets: Tensor, texts: Sequence[int], layers: Sequence[int]) -> list[Tensor]:
-    """How many labels of each text a probe gets wrong, float64 [texts]: of the pooled states that enter each of `layers`, and last of
-    those that the head gets.
+class Watch:
+    """Within it, `keep` takes what the classifier computed last: `states` float32 [layers + 1, texts, width] are the pooled states that
+    enter each of `layers`, ascending from the cut of the inputs or above, and last those that the head gets.
 
-    `layers` ascend, from the cut of `inputs` or above; `targets` are all inputs', as in `training.fit`, `texts` the indices of those
-    that are probed.
+    So a pass that is made for something else, such as scoring, serves the probes as well.
     """
-    classifier.eval()
-    pooled = torch.empty(len(layers) + 1, len(texts), classifier.head.in_features)
-    for places in by_length([inputs.lengths[i] for i in texts], inputs.tokens_a_batch):
-        batch = inputs.batch([texts[place] for place in places])
-        for i, layer in enumerate(layers):
-            states = batch.entering(classifier, layer)
-            pooled[i, places] = classifier.pooled(states, batch.mask).float().cpu()
-            batch = Batch(None, states, batch.mask, layer) if layer else batch
-        pooled[-1, places] = batch.features(classifier).float().cpu()
-    return [left_out(features, targets[list(texts)]) for features in pooled]
+
+    def __init__(self, classifier: Classifier, layers: Sequence[int], texts: int) -> None:
+        self.states = torch.empty(len(layers) + 1, texts, classifier.head.in_features)
+        self._classifier, self._layers = classifier, layers
+        self._caught: dict[int, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Watch:
+        modules = [*(layers_of(self._classifier.encoder)[layer] for layer in self._layers), self._classifier.head]
+        self._handles = [module.register_forward_pre_hook(self._catcher(i), with_kwargs=True) for i, module in enumerate(modules)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._caught.clear()
+
+    def keep(self, places: Sequence[int], mask: Tensor) -> None:
+        """Keep the states of the batch computed last, of attention mask [batch, length], as those of the texts `places`."""
+        for i in range(len(self._layers)):
+            self.states[i, places] = self._classifier.pooled(self._caught[i], mask).float().cpu()
+        self.states[-1, places] = self._caught[len(self._layers)].float().cpu()
+
+    @torch.inference_mode()
+    def over(self, inputs: Inputs, texts: Sequence[int]) -> None:
+        """Keep the states of the inputs at the indices `texts`, all that there is to keep, by a pass of its own."""
+        self._classifier.eval()
+        for places in by_length([inputs.lengths[i] for i in texts], inputs.tokens_a_batch):
+            batch = inputs.batch([texts[place] for place in places])
+            batch.logits(self._classifier)
+            self.keep(places, batch.mask)
+
+    def errors(self, targets: Tensor) -> dict[int, Tensor]:
+        """Whether a probe gets each text wrong, float64 [texts] of 0 and 1, by layer, the head's as that above the last.
+
+        `targets` are the texts' classes, int64 [texts].
+        """
+        layers = [*self._layers, len(layers_of(self._classifier.encoder))]
+        return {layer: left_out(states, targets) for layer, states in zip(layers, self.states, strict=True)}
+
+    def _catcher(self, place: int) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            self._caught[place] = (args[0] if args else kwargs["hidden_states"]).detach()
+
+        return hook
 
 
 def left_out(features: Tensor, targets: Tensor) -> Tensor:
-    """How many labels of each text are wrong, float64 [texts], by a ridge regression on all other texts, with the best penalty.
+    """Whether a ridge regression on all other texts gets each text wrong, float64 [texts] of 0 and 1, with the best penalty.
 
-    `features` float32 [texts, width]. Leaving a text out needs no second regression: its residual grows by the factor 1 / (1 - h),
-    h being its leverage (Allen 1974).
+    `features` float32 [texts, width], `targets` int64 [texts]. Leaving a text out needs no second regression: its residual grows by
+    the factor 1 / (1 - h), h being its leverage (Allen 1974).
     """
-    several = targets.dim() == 2
-    wanted = (targets.double() if several else F.one_hot(targets).double()) * 2 - 1
+    wanted = F.one_hot(targets).double() * 2 - 1
     x = features.double() - features.double().mean(0)
     values, vectors = torch.linalg.eigh(x.mT @ x)
     turned = x @ vectors
@@ -57,8 +91,7 @@ def left_out(features: Tensor, targets: Tensor) -> Tensor:
         leverage = (turned.square() * inverse).sum(1, keepdim=True) + 1 / len(x)
         fitted = wanted.mean(0) + turned @ (inverse.unsqueeze(1) * products)
         predicted = wanted - (wanted - fitted) / (1 - leverage).clamp(min=1e-9)
-        wrong = ((predicted > 0) != (wanted > 0)).sum(1) if several else predicted.argmax(1) != targets
-        tried.append(wrong.double())
+        tried.append((predicted.argmax(1) != targets).double())
     return min(tried, key=lambda wrong: float(wrong.sum()))
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from tokensieve.base import linears_of
 from tokensieve.classifier import Classifier
 from tokensieve.inputs import Inputs, by_length
+from tokensieve.probe import Watch
 
 # Tokens of a batch at most. It keeps every layer's states for the gradients, which a batch that only predicts does not: with 8,192
 # on a GPU, scoring took twice the memory of training all weights.
@@ -35,12 +36,13 @@ def fisher(
     positions: Positions | None = None,
     cut: int = 0,
     texts: Sequence[int] | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Tensor]:
     """Scores of the rows of every linear layer from layer `cut` up, by module name, float32 [out]; columns [in], entries [out, in].
 
     `targets` are int64 [inputs], one class a text with cross entropy as its loss, or float32 [inputs, classes], 1 for each of a
     text's classes, with binary cross entropy summed over the classes. `positions` tells for each token of each scored text whether it
-    counts, None for all; `texts` are the indices of those that are scored, None for all.
+    counts, None for all; `texts` are the indices of those that are scored, None for all. `watch`, entered, keeps their states.
 
     Entries are the one shape that needs each text's gradient Gᵀ X [out, in] of each layer: a product of T x out x in, and three
     passes over memory of that size. It is formed for one text and one layer at a time, so that beside the scores, as many
@@ -59,6 +61,8 @@ def fisher(
                 batch = inputs.batch(indices)
                 counted = _counted(positions, indices, batch.mask)
                 loss = _loss(batch.logits(classifier), targets[indices].to(inputs.device))
+                if watch:
+                    watch.keep(places, batch.mask)
                 gradients = torch.autograd.grad(loss, [output for _, output in caught.values()])
                 for (name, (x, _)), g in zip(caught.items(), gradients, strict=True):
                     _add_squares(totals[name], x.detach(), g, counted, shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -44,22 +44,25 @@ def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
     return range(start, min(epochs, start + max(round(settings.open * epochs), settings.open > 0)))
 
 
-def probe_errors(classifier: Classifier, inputs: Inputs, targets: Tensor, settings: MaskSettings, seed: int) -> dict[int, Tensor]:
-    """What probes of the scored texts get wrong, as `probe.errors`, by layer: the first, the cut, and above all the head's.
-
-    `probe.distant` of it tells whether a task is far from what the encoder was trained for.
-    """
-    layers = sorted({first_layer(classifier, settings), cut_layer(classifier, settings)})
-    found = probe.errors(classifier, inputs, targets, scored(len(inputs), settings, seed), layers)
-    return dict(zip([*layers, len(layers_of(classifier.encoder))], found, strict=True))
-
-
 def scored(texts: int, settings: MaskSettings, seed: int) -> list[int]:
     """The indices of the training texts that are scored and probed, drawn with `seed`: no more than half, so that it stays cheap."""
     return sorted(random.Random(seed).sample(range(texts), min(settings.examples, math.ceil(texts / 2))))
 
 
-def choose_mask(
+@dataclass(frozen=True)
+class Choice:
+    """The mask, and whether the task is distant from what the encoder was trained for: by what probes of the scored texts get wrong,
+    `probe.Watch.errors` at the first layer, the cut and the head.
+
+    Where texts have several labels nothing is probed, since all layers train throughout in any case.
+    """
+
+    mask: Mask
+    errors: dict[int, Tensor]
+    distant: bool
+
+
+def choose(
     classifier: Classifier,
     inputs: Inputs,
     targets: Tensor,
@@ -67,8 +70,8 @@ def choose_mask(
     settings: MaskSettings,
     seed: int,
     added: Sequence[int] = (),
-) -> Mask:
-    """The mask under the budget, from the scores of some training texts.
+) -> Choice:
+    """The mask under the budget, from the scores of some training texts, and what probes say of them.
 
     `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
     only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
@@ -79,23 +82,32 @@ def choose_mask(
     Raises:
         InputError: whole layers, under a budget that holds none.
     """
-    whole = settings.shape == "layers"
-    first = cut_layer(classifier, settings) if whole else first_layer(classifier, settings)
-    shape = "rows" if whole else settings.shape
+    first, cut = first_layer(classifier, settings), cut_layer(classifier, settings)
+    lowest, shape = (cut, "rows") if settings.shape == "layers" else (first, settings.shape)
     total = sum(linear.weight.numel() for linear in linears_of(classifier.encoder).values())
-    budget = int(settings.budget * total)
-    if whole:
-        _refuse_less_than_a_layer(classifier, first, settings.budget, total)
-    if settings.score == "magnitude":
-        found = scores.magnitude(classifier, shape, first)
-    elif settings.score == "random":
-        found = scores.random(classifier, seed, shape, first)
-    else:
-        sample = scored(len(inputs), settings, seed)
-        found = scores.fisher(classifier, inputs, targets, shape, positions if settings.score == "tokens" else None, first, sample)
-    tokens = torch.tensor(added if first_layer(classifier, settings) == 0 else (), dtype=torch.int64)
-    if whole:
-        return replace(_whole_layers(classifier, first, found, budget), tokens=tokens)
+    if settings.shape == "layers":
+        _refuse_less_than_a_layer(classifier, cut, settings.budget, total)
+    sample = scored(len(inputs), settings, seed)
+    several = targets.dim() == 2
+    with probe.Watch(classifier, sorted({first, cut}), len(sample)) as watch:
+        if settings.score in ("tokens", "positions"):
+            counted = positions if settings.score == "tokens" else None
+            found = scores.fisher(classifier, inputs, targets, shape, counted, lowest, sample, watch)
+        else:
+            magnitude = settings.score == "magnitude"
+            found = scores.magnitude(classifier, shape, lowest) if magnitude else scores.random(classifier, seed, shape, lowest)
+            if not several:
+                watch.over(inputs, sample)
+    errors = {} if several else watch.errors(targets[sample])
+    mask = _mask(classifier, found, settings.shape, int(settings.budget * total), lowest)
+    tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
+    return Choice(replace(mask, tokens=tokens), errors, not several and probe.distant(errors, settings.distance))
+
+
+def _mask(classifier: Classifier, found: Mapping[str, Tensor], shape: str, budget: int, first: int) -> Mask:
+    """What has the highest scores `found`, from layer `first` up, without tokens."""
+    if shape == "layers":
+        return _whole_layers(classifier, first, found, budget)
     layers = _linears_by_layer(classifier, first)
     chosen: dict[str, Tensor] = {}
     for linears in layers:
@@ -105,7 +117,7 @@ def choose_mask(
         else:
             sizes = {name: linear.weight.numel() // units(linear.weight, shape) for name, linear in linears.items()}
             chosen |= select(inside, sizes, budget // len(layers), shape).indices
-    return Mask(shape, chosen, tokens)
+    return Mask(shape, chosen)
 
 
 def masked_parameters(classifier: Classifier, mask: Mask) -> int:

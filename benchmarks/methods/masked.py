@@ -17,8 +17,7 @@ from tokensieve.classifier import Classifier
 from tokensieve.constructs import Construct, mine
 from tokensieve.inputs import construct_positions
 from tokensieve.mask import Mask, units
-from tokensieve.probe import distant
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, probe_errors, scored
+from tokensieve.selection import choose, cut_layer, first_layer, masked_parameters, open_epochs, scored
 from tokensieve.training import Freezing, batch_of, epochs_of, train
 from tokensieve.vocabulary import added_tokens, additions, extend
 
@@ -57,20 +56,19 @@ def _masked(job: Job, score: str) -> Outcome:
         first = first_layer(classifier, chosen)
         training = job.pair(job.sample.train, classifier, first, tokenizer)
         validation = job.pair(job.sample.validation, classifier, first, tokenizer) if job.sample.validation else None
-        with job.clock.phase("probe"):
-            far = distant(probe_errors(classifier, *training, chosen, job.seed), chosen.distance)
         with job.clock.phase("score"):
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
-            mask = choose_mask(classifier, *training, positions, chosen, job.seed, added_tokens(tokenizer))
+            choice = choose(classifier, *training, positions, chosen, job.seed, added_tokens(tokenizer))
+        mask = choice.mask
         with job.clock.phase("train"):
-            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), far or job.sample.separator is not None)
+            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), choice.distant or job.sample.separator is not None)
             freezing = Freezing(cut_layer(classifier, chosen), opened)
             history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
         trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
         notes: dict[str, Any] = {
             "first": first,
             "cut": freezing.cut,
-            "distant": far,
+            "distant": choice.distant,
             "open": [opened.start, opened.stop],
             "rows": sum(map(len, mask.indices.values())),
             "shares": _shares(classifier, mask, first),

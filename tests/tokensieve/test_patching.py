@@ -21,7 +21,7 @@ from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.manifest import sha256
 from tokensieve.patch import Patch
-from tokensieve.selection import choose_mask
+from tokensieve.selection import choose
 from tokensieve.settings import Mask
 from tokensieve.sparse import attached
 from tokensieve.vocabulary import additions, extend
@@ -94,7 +94,7 @@ def test_what_a_mask_of_any_shape_has_trained_comes_and_goes_bit_for_bit(tiny_mo
     inputs = Inputs(tokenized(tokenizer, ["where is my order?", "refund"], 16))
     targets = torch.tensor([0, 1])
     settings = Mask(shape=shape, score="random", budget=0.25 if shape == "layers" else 0.1, frozen=0.5, open=0.0)
-    mask = choose_mask(classifier, inputs.freeze(classifier, 2), targets, None, settings, 0)
+    mask = choose(classifier, inputs.freeze(classifier, 2), targets, None, settings, 0).mask
     with attached(classifier.encoder, mask) as sparse:
         optimizer = torch.optim.SGD([parameter for parameter in classifier.parameters() if parameter.requires_grad], lr=0.1)
         F.cross_entropy(inputs.batch([0, 1]).logits(classifier), targets).backward()

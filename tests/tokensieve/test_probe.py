@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,30 +11,27 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 from torch.nn import functional as F
 
-from tokensieve import probe
-from tokensieve.base import layers_of, load_tokenizer
+from tokensieve import probe, scores
+from tokensieve.base import layers_of
 from tokensieve.classifier import Classifier
-from tokensieve.inputs import Inputs, tokenized
+from tokensieve.inputs import Inputs
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_leaving_a_text_out_is_a_regression_without_it(several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_a_text_out_is_a_regression_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     features = torch.randn(40, 6)
     targets = (features @ torch.randn(6, 4) + torch.randn(40, 4)).argmax(1)
-    wanted = F.one_hot(targets, 4)
-    if several:
-        wanted = (features @ torch.randn(6, 4) + torch.randn(40, 4) > 0).long()
+    wanted = 2 * F.one_hot(targets, 4) - 1
     monkeypatch.setattr(probe, "PENALTIES", (0.5,))
-    found = probe.left_out(features, wanted.float() if several else targets)
+    found = probe.left_out(features, targets)
     x = features.double() - features.double().mean(0)
     penalty = 0.5 * float(torch.linalg.eigvalsh(x.mT @ x).mean())
     for i in range(40):
         others = [j for j in range(40) if j != i]
-        model = Ridge(alpha=penalty).fit(features[others].double().numpy(), (2 * wanted[others] - 1).numpy())
+        model = Ridge(alpha=penalty).fit(features[others].double().numpy(), wanted[others].numpy())
         predicted = model.predict(features[i : i + 1].double().numpy())[0]
-        expected = int(((predicted > 0) != wanted[i].numpy()).sum()) if several else int(np.argmax(predicted) != targets[i])
-        assert found[i] == expected
+        assert found[i] == int(np.argmax(predicted) != targets[i])
+    assert 0 < found.sum() < 40
 
 
 def test_features_without_sense_are_not_learned_by_heart() -> None:
@@ -45,26 +41,34 @@ def test_features_without_sense_are_not_learned_by_heart() -> None:
     assert probe.left_out(F.one_hot(targets).float() + 0.1 * torch.randn(200, 4), targets).mean() < 0.05
 
 
-def test_the_layers_asked_for_and_the_top_are_probed(
-    tiny_classifier: Callable[..., Classifier], tiny_model: Path, tiny_texts: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cut", [0, 2])
+@pytest.mark.parametrize("scoring", [False, True])
+def test_the_states_that_enter_the_layers_and_the_head_are_kept(
+    family: str, scoring: bool, cut: int, tiny_classifier: Callable[..., Classifier], tiny_texts: tuple[list[str], list[str]]
 ) -> None:
-    texts, labels = tiny_texts
-    inputs = Inputs(tokenized(load_tokenizer(tiny_model), texts, 32))
-    names = sorted(set(labels))
-    targets = torch.tensor([names.index(label) for label in labels])
-    classifier, seen = tiny_classifier(), []
-    monkeypatch.setattr(probe, "left_out", lambda features, targets: seen.append((features, targets)) or torch.zeros(len(targets)))
-    chosen = list(range(3, 60, 2))
-    probe.errors(classifier, inputs, targets, chosen, [0, 2])
-    probe.errors(classifier, inputs.freeze(classifier, 2), targets, chosen, [2])
-    batch = inputs.batch(chosen)
+    ids = [[2 + (place * 7 + len(text)) % 90 for place in range(2 + len(text) % 9)] for text in tiny_texts[0][:60]]
+    classifier, texts, layers = tiny_classifier(family), list(range(3, 60, 2)), sorted({cut, 2, 3})
+    inputs = Inputs(ids).freeze(classifier, cut)
+    classifier.encoder.requires_grad_(False)
+    targets = torch.arange(60) % len(classifier.labels)
+    with probe.Watch(classifier, layers, len(texts)) as watch:
+        if scoring:
+            unwatched = scores.fisher(classifier, inputs, targets, texts=texts, cut=cut)
+            watched = scores.fisher(classifier, inputs, targets, texts=texts, cut=cut, watch=watch)
+            assert all(torch.equal(unwatched[name], found) for name, found in watched.items())
+        else:
+            watch.over(inputs, texts)
+    batch = Inputs(ids).batch(texts)
     with torch.no_grad():
         assert batch.ids is not None
-        states = [classifier.prefix(batch.ids, batch.mask, layer) for layer in (0, 2, len(layers_of(classifier.encoder)))]
-        expected = [classifier.pooled(found, batch.mask) for found in states]
-    for (features, kept), wanted in zip(seen, [*expected, *expected[1:]], strict=True):
-        torch.testing.assert_close(features, wanted, rtol=1e-3, atol=1e-4)
-        assert torch.equal(kept, targets[chosen])
+        expected = [classifier.pooled(classifier.prefix(batch.ids, batch.mask, layer), batch.mask) for layer in layers]
+        expected.append(classifier.pooled(classifier.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch.mask))
+    torch.testing.assert_close(watch.states, torch.stack(expected), rtol=1e-3, atol=1e-4)
+    errors = watch.errors(targets[texts])
+    assert list(errors) == [*layers, len(layers_of(classifier.encoder))]
+    assert all(torch.equal(errors[layer], probe.left_out(watch.states[i], targets[texts])) for i, layer in enumerate(errors))
+    inputs.batch([0]).logits(classifier)
+    assert not watch._caught  # left, it holds nothing
 
 
 def wrong(count: int, of: int = 200) -> Tensor:

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from tokensieve import scores
+from tokensieve import probe, scores
 from tokensieve.base import linears_of, load_tokenizer
 from tokensieve.classifier import Classifier
 from tokensieve.errors import InputError
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.mask import Mask
-from tokensieve.selection import choose_mask, cut_layer, first_layer, masked_parameters, open_epochs, scored
+from tokensieve.selection import choose, cut_layer, first_layer, masked_parameters, open_epochs, scored
 from tokensieve.settings import Mask as MaskSettings
 from tokensieve.sparse import attached
 
@@ -30,16 +31,16 @@ SCORES = ("tokens", "positions", "magnitude", "random")
 def chosen(tiny_model: Path, tiny_classifier: Callable[..., Classifier]) -> Callable[..., tuple[Classifier, Mask]]:
     """A classifier and the mask that settings choose for it, of four layers without a cut unless they say so."""
 
-    def choose(seed: int = 0, added: Sequence[int] = (), **settings: Any) -> tuple[Classifier, Mask]:
+    def chosen(seed: int = 0, added: Sequence[int] = (), **settings: Any) -> tuple[Classifier, Mask]:
         classifier = tiny_classifier()
         classifier.encoder.requires_grad_(False)
         wanted = MaskSettings(**{"frozen": 0.0, "cut": 0.0} | settings)
         ids = tokenized(load_tokenizer(tiny_model), TEXTS, 32)
         positions = [[place % 2 == 1 for place in range(len(tokens))] for tokens in ids]
         inputs = Inputs(ids).freeze(classifier, round(4 * wanted.frozen))
-        return classifier, choose_mask(classifier, inputs, TARGETS, positions, wanted, seed, added)
+        return classifier, choose(classifier, inputs, TARGETS, positions, wanted, seed, added).mask
 
-    return choose
+    return chosen
 
 
 def layers_in(mask: Mask) -> set[str]:
@@ -126,6 +127,32 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
 def test_open_epochs_follow_those_of_the_head_unless_all_are_open(head: float, share: float, epochs: int, expected: range) -> None:
     assert open_epochs(MaskSettings(head=head, open=share), epochs, False) == expected
     assert open_epochs(MaskSettings(head=head, open=share), epochs, True) == range(epochs)
+
+
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("several", [False, True])
+def test_the_scored_texts_are_probed_at_the_first_layer_the_cut_and_the_head(
+    tiny_model: Path, tiny_classifier: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch, several: bool, score: str
+) -> None:
+    classifier = tiny_classifier()
+    classifier.encoder.requires_grad_(False)
+    settings = MaskSettings(frozen=0.25, cut=0.5, score=score, distance=1.5)
+    inputs = Inputs(tokenized(load_tokenizer(tiny_model), TEXTS, 32)).freeze(classifier, 1)
+    targets = F.one_hot(TARGETS, 5).float() if several else TARGETS
+    asked: list[Any] = []
+    monkeypatch.setattr(probe, "distant", lambda errors, ratio: asked.append((errors, ratio)) or True)
+    choice = choose(classifier, inputs, targets, [[True] * length for length in inputs.lengths], settings, 0)
+    if several:
+        assert (choice.errors, choice.distant, asked) == ({}, False, [])
+        return
+    sample = scored(4, settings, 0)
+    with probe.Watch(classifier, [1, 2], 2) as watch:
+        watch.over(inputs, sample)
+    expected = {layer: wrong.tolist() for layer, wrong in watch.errors(TARGETS[sample]).items()}
+    assert {layer: wrong.tolist() for layer, wrong in choice.errors.items()} == expected
+    assert list(expected) == [1, 2, 4]
+    assert choice.distant
+    assert asked == [(choice.errors, 1.5)]
 
 
 def test_no_more_than_half_of_the_texts_are_scored() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,14 +235,27 @@ def _origins(records: Records) -> str:
     machines = sorted({compare.machine_of(record) for record in records})
     commits = sorted({str(record["commit"]) for record in records})
     lines = [f"Machines: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
-    # By task: where texts have several labels, another setting gives the head's rate.
-    settings: dict[tuple[str, str], set[str]] = {}
-    for record in records:
-        settings.setdefault((record["method"], record["task"]), set()).add(json.dumps(record["settings"], sort_keys=True))
-    mixed = sorted({method for (method, _), found in settings.items() if len(found) > 1})
-    if mixed:
+    if mixed := _mixed(records):
         lines.append(f"Mixed: cells of {', '.join(mixed)} were made with different settings; run the benchmark again.")
     return "\n".join(lines)
+
+
+def _mixed(records: Records) -> list[str]:
+    """Methods of which a task's cells differ in their settings, and variants that differ from their method in more than they name."""
+    mixed: set[str] = set()
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in sorted(records, key=lambda record: "@" in record["method"]):
+        name, task, settings = record["method"], record["task"], record["settings"]
+        method, changes = method_of(name)
+        first.setdefault((name, task), settings)
+        if any(_without(first.get((known, task), settings), changes) != _without(settings, changes) for known in (name, method)):
+            mixed.add(name)
+    return sorted(mixed)
+
+
+def _without(settings: dict[str, Any], changes: Collection[str]) -> dict[str, Any]:
+    """`settings` but for the keys `changes` and sections that hold one of them."""
+    return {key: value for key, value in settings.items() if not any(f"{change}.".startswith(f"{key}.") for change in changes)}
 
 
 def _mean(found: dict[str, Records], tasks: list[str]) -> float:

@@ -110,6 +110,20 @@ def test_mixed_settings_are_named_and_grid_points_left_out(tmp_path: Path) -> No
     assert row(text, "frozen")[2] == "85.50 ± 0.71"
 
 
+def test_a_variant_that_differs_in_more_than_it_names_is_mixed(tmp_path: Path) -> None:
+    plain = {"mask.budget": 0.1, "mask.open": 0.3, "vocabulary": {"extend": 0, "ngram": 3}}
+    variants = {
+        "tokensieve": plain,
+        "tokensieve@0.02": plain | {"mask.budget": 0.02},
+        "tokensieve@vocabulary.extend=300": plain | {"vocabulary": {"extend": 300, "ngram": 3}},
+        "tokensieve@mask.cut=0.5": plain | {"mask.cut": 0.5, "mask.open": 0.2},
+    }
+    write(tmp_path, [canned(name, "a", 0, settings=settings) for name, settings in variants.items()])
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    assert "Mixed: cells of tokensieve@mask.cut=0.5 were made with different settings" in text
+
+
 def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_path: Path) -> None:
     names = ("tokensieve", "tokensieve@mask.open=1", "end_to_end@finetune.epochs=8", "fish")
     write(tmp_path, [canned(name, "a", seed) for name in names for seed in (0, 1)])

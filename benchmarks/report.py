@@ -248,7 +248,8 @@ def _mixed(records: Records) -> list[str]:
         name, task, settings = record["method"], record["task"], record["settings"]
         method, changes = method_of(name)
         first.setdefault((name, task), settings)
-        if any(_without(first.get((known, task), settings), changes) != _without(settings, changes) for known in (name, method)):
+        compared = [first[known, task] for known in (name, method) if (known, task) in first]
+        if any(_without(other, changes) != _without(settings, changes) for other in compared):
             mixed.add(name)
     return sorted(mixed)
 

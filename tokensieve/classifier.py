@@ -64,7 +64,7 @@ class Classifier(nn.Module):
 
     def between(self, states: Tensor, mask: Tensor, start: int, cut: int) -> Tensor:
         """The states that enter layer `cut` from those that enter layer `start`, below it."""
-        with _replayed(layers_of(self.encoder), states, start):
+        with _replayed(self.encoder, states, start):
             return self._entering(cut, inputs_embeds=states, attention_mask=mask)
 
     def _entering(self, cut: int, **inputs: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Classifier(nn.Module):
         """Token states after the last layer (and the final norm, if the family has one) from those that enter layer `cut`."""
         if cut == 0:
             raise ValueError("a cut at layer 0 has no prefix; call the classifier on token ids")
-        with _replayed(layers_of(self.encoder), states, cut):
+        with _replayed(self.encoder, states, cut):
             return self.encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerFast, facts: dict[str, object]) -> None:
@@ -129,18 +129,17 @@ def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 @contextmanager
-def _replayed(layers: nn.ModuleList, states: Tensor, cut: int) -> Iterator[None]:
-    """Within it, the first `cut` layers hand on `states` instead of computing."""
-
+def _replayed(encoder: PreTrainedModel, states: Tensor, cut: int) -> Iterator[None]:
+    """Within it, the embeddings and the first `cut` layers hand on `states` instead of computing."""
+    layers = layers_of(encoder)
     output = (states,) if type(layers[0]).__name__ in TUPLED else states
-
-    def handed_on(*_: object, **__: object) -> object:
-        return output
-
-    for layer in layers[:cut]:
-        layer.forward = handed_on
+    handed = dict.fromkeys(layers[:cut], output)
+    if isinstance(embeddings := getattr(encoder, "embeddings", None), nn.Module):  # a norm and a dropout, where decoders have none
+        handed[embeddings] = states
+    for module, result in handed.items():
+        module.forward = lambda *_, result=result, **__: result
     try:
         yield
     finally:
-        for layer in layers[:cut]:
-            del layer.forward
+        for module in handed:
+            del module.forward

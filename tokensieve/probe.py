@@ -82,12 +82,13 @@ def left_out(features: Tensor, targets: Tensor) -> Tensor:
     """
     wanted = F.one_hot(targets).double() * 2 - 1
     x = features.double() - features.double().mean(0)
-    values, vectors = torch.linalg.eigh(x.mT @ x)
-    turned = x @ vectors
+    left, singular, _ = torch.linalg.svd(x, full_matrices=False)  # where texts are fewer than features, a fraction of eigh's time
+    turned, values = left * singular, singular.square()
+    variance = (values.sum() / x.shape[1]).clamp(min=1e-12)
     products = turned.mT @ (wanted - wanted.mean(0))
     tried = []
     for penalty in PENALTIES:
-        inverse = 1 / (values.clamp(min=0) + penalty * values.mean().clamp(min=1e-12))
+        inverse = 1 / (values + penalty * variance)
         leverage = (turned.square() * inverse).sum(1, keepdim=True) + 1 / len(x)
         fitted = wanted.mean(0) + turned @ (inverse.unsqueeze(1) * products)
         predicted = wanted - (wanted - fitted) / (1 - leverage).clamp(min=1e-9)

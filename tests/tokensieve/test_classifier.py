@@ -65,6 +65,22 @@ def test_the_backward_pass_ends_at_the_cut(
     assert moved == [False, False, True, True]
 
 
+@torch.no_grad()
+def test_states_are_handed_on_as_they_are_in_training_too(
+    tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], family: str
+) -> None:
+    classifier = tiny_classifier(family)
+    ids, mask = tokens(tiny_family(family))
+    states = classifier.prefix(ids, mask, 2)
+    upper = classifier.between(states, mask, 2, 4)
+    classifier.train()
+    drawn = torch.get_rng_state()
+    assert torch.equal(classifier.between(states, mask, 2, 2), states)
+    trained = classifier.suffix(upper, mask, 4)
+    assert torch.equal(torch.get_rng_state(), drawn)  # no dropout below the cut, of embeddings neither
+    torch.testing.assert_close(trained[mask.bool()], classifier.eval().suffix(upper, mask, 4)[mask.bool()])
+
+
 def test_a_cut_at_the_bottom_has_no_prefix(tiny_classifier: Callable[..., Classifier]) -> None:
     with pytest.raises(ValueError, match="a cut at layer 0 has no prefix"):
         tiny_classifier().suffix(torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.int64), 0)

@@ -1,15 +1,19 @@
-# make run: the retraining flow on the sample data.  make test: lint and tests.  Both set up .venv themselves.
+# make run: the retraining flow on the sample data.  make test: the tests.  make test-system: the tests with real servers.
+# Each sets up .venv itself.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint format serve size clean
+.PHONY: run test test-system lint format serve size clean
 
 run: .venv/pipeline
 	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
 
 test: .venv/dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not system"
+
+test-system: .venv/dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/system
 
 lint: .venv/dev
 	$(BIN)/ruff check .

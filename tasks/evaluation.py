@@ -31,7 +31,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     parts = {name: load_part(layout, name) for name in ("validation", "test", "oos")}
     logits = {
-        name: logits_of(classifier, Inputs(tokenized(tokenizer, part.texts, settings.base.max_length)))
+        name: logits_of(classifier, Inputs(tokenized(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)))
         for name, part in parts.items()
         if len(part)
     }

@@ -34,6 +34,7 @@ from tokensieve.metrics import presence
 from tokensieve.predictor import Predictor, cores, logits_of
 from tokensieve.race import Entrant
 from tokensieve.settings import Settings
+from tokensieve.truncation import HEAD
 from tokensieve.variants import SAMPLE, build, missing, processor
 
 log = logging.getLogger("tokensieve")
@@ -75,6 +76,7 @@ def _manifest(layout: Layout) -> Manifest:
         base=classifier["base"],
         parity={},
         thresholds=tuple(evaluation.get("thresholds", ())),
+        truncation=classifier.get("truncation", HEAD),
     )
 
 
@@ -83,7 +85,7 @@ def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str,
     plain = folder / "plain.onnx"
     config = export_onnx(layout.model, plain)
     skipped = missing(config, settings.export.variants)
-    sample = sample_of(layout, settings.base.max_length)
+    sample = sample_of(layout, settings.base.max_length, settings.base.truncation)
     paths = {}
     names = [name for name in dict.fromkeys(("fp32", *settings.export.variants)) if name not in skipped]
     for name in tqdm(names, desc="builds", unit="build", leave=False, disable=None):
@@ -93,17 +95,17 @@ def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str,
     return paths, skipped
 
 
-def sample_of(layout: Layout, max_length: int) -> list[list[int]]:
+def sample_of(layout: Layout, max_length: int, truncation: str = HEAD) -> list[list[int]]:
     """The token ids of the training texts that int8's scales are set on."""
     texts = load_part(layout, "train").texts
     drawn = np.random.default_rng(0).permutation(len(texts))[:SAMPLE]
-    return tokenized(load_tokenizer(layout.model), [texts[i] for i in drawn], max_length)
+    return tokenized(load_tokenizer(layout.model), [texts[i] for i in drawn], max_length, truncation)
 
 
 def _measured(layout: Layout, settings: Settings, manifest: Manifest, builds: Mapping[str, Path]) -> tuple[list[Entrant], float]:
     """How each build does, and torch's accuracy on validation. Raises InputError: the plain graph is not torch's."""
     tokenizer, validation = load_tokenizer(layout.model), load_part(layout, "validation")
-    ids = tokenized(tokenizer, validation.texts, manifest.max_length)
+    ids = tokenized(tokenizer, validation.texts, manifest.max_length, manifest.truncation)
     expected = load_file(layout.evaluation / "logits.safetensors")["validation"]
     wanted = targets(validation.labels, manifest.labels, settings.data.separator).numpy().reshape(len(validation), -1)
     found = {}
@@ -112,7 +114,7 @@ def _measured(layout: Layout, settings: Settings, manifest: Manifest, builds: Ma
         _refuse_another_model(found[name], expected, settings, name)
     test = load_part(layout, "test").texts
     drawn = np.random.default_rng(0).permutation(len(test))[:TIMED]
-    timed = tokenized(tokenizer, [test[i] for i in drawn], manifest.max_length)
+    timed = tokenized(tokenizer, [test[i] for i in drawn], manifest.max_length, manifest.truncation)
     milliseconds = race.times({name: engine_of(path, name, 1) for name, path in builds.items()}, timed)
     answers = _answers(expected, manifest)
     entrants = [

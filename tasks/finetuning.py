@@ -29,6 +29,7 @@ from tokensieve.plots import history_picture
 from tokensieve.selection import cut_layer, first_layer, open_epochs
 from tokensieve.settings import Settings
 from tokensieve.training import Freezing, epochs_of, train, use_threads
+from tokensieve.truncation import HEAD
 
 
 def finetune(layout: Layout, settings: Settings) -> None:
@@ -61,6 +62,7 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     forget(layout.prefix, {key for inputs, _ in parts.values() for key in inputs.keys})
     with replaced(layout.model) as folder:
         facts = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
+        facts |= {} if settings.base.truncation == HEAD else {"truncation": settings.base.truncation}
         classifier.cpu().save(folder, load_tokenizer(layout.vocabulary / "tokenizer"), facts)
         (folder / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
         best = min(history, key=lambda record: record["validation_loss"])

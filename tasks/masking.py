@@ -35,7 +35,8 @@ def mask(layout: Layout, settings: Settings) -> None:
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
         texts = {i: train.texts[i] for i in scored(len(train), settings.mask, settings.data.seed)}
-        positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, settings.base.max_length)
+        read = settings.base.max_length, settings.base.truncation
+        positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, *read)
     added = added_tokens(layout.vocabulary / "tokenizer")
     choice = choose(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
     selected = choice.mask
@@ -67,7 +68,7 @@ def frozen_inputs(layout: Layout, settings: Settings, classifier: Classifier, pa
     folder = layout.vocabulary / "tokenizer"
     device = next(classifier.parameters()).device
     path, tokenizer = layout.split / f"{part}.jsonl", load_tokenizer(folder)
-    inputs = Inputs.streamed(path, tokenizer, settings.base.max_length, layout.prefix, device=device)
+    inputs = Inputs.streamed(path, tokenizer, settings.base.max_length, layout.prefix, device=device, truncation=settings.base.truncation)
     pieces = (folder / "pieces.json").read_text(encoding="utf-8")
     return inputs.freeze(classifier, cut, layout.prefix, prefix_key(inputs, cut, base, pieces))
 

@@ -42,7 +42,7 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     models = {name: layout.model for name, layout in layouts.items()}
     layers = common_layers(models)
     log.info("%d layers are shared by %s", layers, ", ".join(layouts))
-    samples = {name: sample_of(layout, manifests[name].max_length) for name, layout in layouts.items()}
+    samples = {name: sample_of(layout, manifests[name].max_length, manifests[name].truncation) for name, layout in layouts.items()}
     first = next(iter(models.values()))
     config = AutoConfig.from_pretrained(first)
     output.parent.mkdir(parents=True, exist_ok=True)

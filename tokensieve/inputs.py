@@ -10,10 +10,11 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from tokensieve.constructs import marked
 from tokensieve.dataset import rows
 from tokensieve.errors import InputError
 from tokensieve.manifest import sha256
+from tokensieve.truncation import HEAD, head_and_tail
 
 # Tokens of a batch that nothing is learned from; on a CPU, memory costs more time above it than larger products save.
 TOKENS_A_BATCH = {"cpu": 512, "cuda": 8192}
@@ -70,19 +72,33 @@ class Batch:
         return classifier.head(self.features(classifier))
 
 
-def tokenized(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> list[list[int]]:
-    """Token ids of each text, special tokens included, cut at `max_length`."""
-    return tokenizer(list(texts), truncation=True, max_length=max_length, add_special_tokens=True)["input_ids"]
+def tokenized(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, truncation: str = HEAD) -> list[list[int]]:
+    """Token ids of each text, special tokens included, at most `max_length`; what `truncation` keeps if there are more."""
+    return _encoded(tokenizer, texts, max_length, truncation)["input_ids"]
 
 
 def construct_positions(
-    tokenizer: PreTrainedTokenizerFast, texts: Mapping[int, str], constructs: Collection[str], longest: int, max_length: int
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Mapping[int, str],
+    constructs: Collection[str],
+    longest: int,
+    max_length: int,
+    truncation: str = HEAD,
 ) -> dict[int, list[bool]]:
     """For each token of each text, as `tokenized` gives them, whether it belongs to one of `constructs` of 1 to `longest` words."""
     known = frozenset(constructs)
-    encoded = tokenizer(list(texts.values()), truncation=True, max_length=max_length, return_offsets_mapping=True)
+    encoded = _encoded(tokenizer, list(texts.values()), max_length, truncation, return_offsets_mapping=True)
     offsets = zip(texts.items(), encoded["offset_mapping"], strict=True)
     return {place: marked(text, spans, known, longest) for (place, text), spans in offsets}
+
+
+def _encoded(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, truncation: str, **options: bool
+) -> dict[str, list[list[Any]]]:
+    if truncation == HEAD:
+        return dict(tokenizer(list(texts), truncation=True, max_length=max_length, **options))
+    whole = tokenizer(list(texts), truncation=False, verbose=False, **options)
+    return {name: [head_and_tail(tokens, max_length) for tokens in column] for name, column in whole.items()}
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
@@ -123,6 +139,7 @@ class Inputs:
         folder: Path,
         text: str = "text",
         device: torch.device | str = "cpu",
+        truncation: str = HEAD,
     ) -> Inputs:
         """The texts in the column `text` of a file in one of `dataset.FORMATS`, as `tokenized` gives them; "" for an absent one.
 
@@ -131,11 +148,13 @@ class Inputs:
         Raises:
             InputError: the file cannot be read, as `dataset.rows`.
         """
-        key = _key(sha256(path), tokenizer.backend_tokenizer.to_str(), str(max_length), text)
+        origins = [sha256(path), tokenizer.backend_tokenizer.to_str(), str(max_length), text]
+        key = _key(*origins) if truncation == HEAD else _key(*origins, truncation)
         tokens, lengths = folder / f"{key}.ids", folder / f"{key}.lengths"
         if not processes.everywhere(lengths.exists()) and processes.rank_here() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_tokens((str(values[0] or "") for _, values in rows(path, [text])), tokenizer, max_length, tokens, lengths)
+            texts = (str(values[0] or "") for _, values in rows(path, [text]))
+            _write_tokens(texts, lambda chunk: tokenized(tokenizer, chunk, max_length, truncation), tokens, lengths)
         processes.everywhere()
         sizes = np.fromfile(lengths, np.int32)
         inputs = cls.__new__(cls)
@@ -250,13 +269,13 @@ def _here(key: str) -> str:
     return f"{key}-{processes.machine()}" if processes.machine() else key
 
 
-def _write_tokens(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, max_length: int, path: Path, lengths: Path) -> None:
-    """Write token ids, then the numbers of tokens: where these are, both are whole. int32, one text after the other."""
+def _write_tokens(texts: Iterable[str], ids_of: Callable[[list[str]], list[list[int]]], path: Path, lengths: Path) -> None:
+    """Write token ids as `ids_of` gives them, then the numbers of tokens: if these exist, both are whole. int32, text after text."""
     texts = iter(texts)
     beside = [file.with_name(f"{file.name}.tmp") for file in (path, lengths)]
     with beside[0].open("wb") as ids, beside[1].open("wb") as sizes, tqdm(desc="tokenizing", unit="text", leave=False, disable=None) as bar:
         while chunk := list(islice(texts, CHUNK)):
-            found = tokenized(tokenizer, chunk, max_length)
+            found = ids_of(chunk)
             np.fromiter(chain.from_iterable(found), np.int32).tofile(ids)
             np.array([len(text) for text in found], np.int32).tofile(sizes)
             bar.update(len(chunk))

@@ -15,8 +15,11 @@ from typing import Any
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import VARIANTS
+from tokensieve.truncation import HEAD, HEAD_TAIL
 
 FORMAT = 3
+# Of a model that reads a long text in another way: a version that does not know of it refuses the format.
+TRUNCATING = 4
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
@@ -34,6 +37,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
     "variant": (lambda v: v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
     "files": (lambda v: isinstance(v, dict) and all(isinstance(x, str) for x in v.values()), "names with hashes"),
+    "truncation": (lambda v: v in (HEAD, HEAD_TAIL), f"{HEAD} or {HEAD_TAIL}"),
 }
 
 
@@ -44,7 +48,7 @@ class Manifest:
     `thresholds`: for a model that gives any number of labels, the probability from which each is given; empty for one that gives one.
     `variant`: which build of the graph the model is; fp16 needs a GPU.
     `threshold`: the confidence below which an answer, of either kind, is uncertain. `margin`: so is one of one label that leads the
-    second by less.
+    second by less. `truncation`: what is kept of a text with more tokens than `max_length` (see `truncation.py`).
     """
 
     labels: tuple[str, ...]
@@ -58,6 +62,7 @@ class Manifest:
     thresholds: tuple[float, ...] = ()
     margin: float = 0.0
     variant: str = "fp32"
+    truncation: str = HEAD
 
     def save(self, folder: Path) -> None:
         """Write `folder`'s manifest, beside and then renamed, with the hashes of its files as they stand now.
@@ -65,8 +70,13 @@ class Manifest:
         Hashed are the model, the tokenizer and any other file that `files` names.
         """
         names = sorted({MODEL, TOKENIZER, *self.files})
-        tree = {"format": FORMAT, **asdict(self), "files": {name: sha256(folder / name) for name in names}}
+        version = FORMAT if self.truncation == HEAD else TRUNCATING
+        tree = {"format": version, **self.tree(), "files": {name: sha256(folder / name) for name in names}}
         write_tree(folder / NAME, tree)
+
+    def tree(self) -> dict[str, Any]:
+        """Return the values as JSON holds them. Truncation at the head is left out: it is what an absent value means."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("truncation", HEAD)}
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -76,7 +86,7 @@ class Manifest:
             InputError: no manifest, one of another format or with a bad value, or a listed file that is missing or changed.
         """
         path = folder / NAME
-        manifest = cls.of(read_tree(path, FORMAT), path)
+        manifest = cls.of(read_tree(path, FORMAT, TRUNCATING), path)
         if not manifest.files.keys() >= {MODEL, TOKENIZER}:
             raise InputError(f"{path}: files must have hashes of at least {MODEL} and {TOKENIZER}; export the model again")
         verify(folder, manifest.files, NAME)
@@ -88,6 +98,8 @@ class Manifest:
         values = {}
         for spec in fields(cls):
             allowed, wanted = _RULES[spec.name]
+            if spec.name == "truncation" and spec.name not in tree:
+                continue
             if spec.name not in tree:
                 raise InputError(f"{path} lacks '{spec.name}'; export the model again")
             if not allowed(tree[spec.name]):
@@ -122,8 +134,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_tree(path: Path, version: int) -> dict[str, Any]:
-    """The object in a manifest file. Raises InputError: no such file, no JSON, no object, or another format than `version`."""
+def read_tree(path: Path, *versions: int) -> dict[str, Any]:
+    """The object in a manifest file. Raises InputError: no such file, no JSON, no object, or a format that is none of `versions`."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -132,9 +144,9 @@ def read_tree(path: Path, version: int) -> dict[str, Any]:
         raise InputError(f"{path} is not JSON ({error}); export the model again") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} holds {excerpt(tree)}; it must be one object: export the model again")
-    if tree.get("format") != version:
-        found = excerpt(tree.get("format"))
-        raise InputError(f"{path} has format {found}, this version reads {version}; export again, or install the version that exported it")
+    if tree.get("format") not in versions:
+        found, known = excerpt(tree.get("format")), " and ".join(map(str, versions))
+        raise InputError(f"{path} has format {found}, this version reads {known}; export again, or install the version that exported it")
     return tree
 
 

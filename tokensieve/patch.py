@@ -26,8 +26,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.truncation import HEAD
 
 FORMAT = 2
+TRUNCATING = 3  # of a classifier that does not read the head of a long text, which older versions do not know of
 
 Array = npt.NDArray[Any]
 # Arrays by the names of `Classifier.state_dict`: "encoder.…" and "head.…".
@@ -83,7 +85,8 @@ class Patch:
         # All in one stream: a file's two versions share most of their text.
         texts = b"".join(text or b"" for _, pair in sorted(self.files.items()) for text in pair)
         tensors["files"] = np.frombuffer(lzma.compress(texts), np.uint8)
-        tree = {"format": FORMAT, "classifier": self.classifier, "changes": changes, "files": files}
+        version = FORMAT if self.classifier.get("truncation", HEAD) == HEAD else TRUNCATING
+        tree = {"format": version, "classifier": self.classifier, "changes": changes, "files": files}
         tree |= {"base_state": self.base_state, "model_state": self.model_state}
         tree["sha256"] = _checksum(tree, tensors)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +103,9 @@ class Patch:
             InputError: no such file, one that is no patch, of another format, or damaged.
         """
         tree, tensors = _read(path)
-        if tree.get("format") != FORMAT:
-            raise InputError(
-                f"{path} is a patch of format {excerpt(tree.get('format'))}, and this version reads {FORMAT}; extract it again"
-            )
+        if tree.get("format") not in (FORMAT, TRUNCATING):
+            found = excerpt(tree.get("format"))
+            raise InputError(f"{path} is a patch of format {found}, and this version reads {FORMAT} and {TRUNCATING}; extract it again")
         if tree.get("sha256") != _checksum(tree, tensors):
             raise InputError(f"{path} is damaged: its content does not have the SHA-256 it names; copy it again, or extract it again")
         changes = {}

@@ -19,6 +19,7 @@ from tokensieve.engine import Engine, engine
 from tokensieve.errors import InputError
 from tokensieve.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.metrics import certainty, presence, probabilities
+from tokensieve.truncation import HEAD, head_and_tail
 
 # Tokens of one run of the graph. MiniLM on one thread, 512 questions of 4 to 62 tokens: 3.1 ms a text from 256 tokens on, 3.5 at 64,
 # 4.7 one by one. More tokens only take more memory.
@@ -89,7 +90,8 @@ class Predictor:
                 other inputs, outputs or classes than a manifest promises.
         """
         manifest = Manifest.load(folder)
-        predictor = cls(manifest, tokenizer_of(folder / TOKENIZER, manifest.max_length), engine(folder, manifest, threads or cores()))
+        tokenizer = tokenizer_of(folder / TOKENIZER, manifest.max_length, manifest.truncation)
+        predictor = cls(manifest, tokenizer, engine(folder, manifest, threads or cores()))
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export the model again")
@@ -130,7 +132,10 @@ class Predictor:
             raise TypeError("texts is one text; give a list of texts")
         found = self._tokenizer.encode_batch_fast([_unicode(text) for text in texts])
         # A tokenizer without special tokens makes nothing of an empty text: the graph then sees one token.
-        return [Encoded(encoding.ids or [0], bool(encoding.overflowing)) for encoding in found]
+        if self.manifest.truncation == HEAD:
+            return [Encoded(encoding.ids or [0], bool(encoding.overflowing)) for encoding in found]
+        most = self.manifest.max_length
+        return [Encoded(head_and_tail(encoding.ids, most) or [0], len(encoding.ids) > most) for encoding in found]
 
     def run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """Logits [texts, classes] of texts that all have the same number of tokens, in one run of the graph."""
@@ -215,8 +220,12 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return pinned if share == "max" else max(1, min(pinned, int(share) // int(period)))
 
 
-def tokenizer_of(path: Path, max_length: int) -> tokenizers.Tokenizer:
-    """A served tokenizer, which cuts at `max_length` tokens and pads nothing. Raises InputError: it cannot be read."""
+def tokenizer_of(path: Path, max_length: int, truncation: str = HEAD) -> tokenizers.Tokenizer:
+    """A served tokenizer, which pads nothing. With `truncation` head it keeps the first `max_length` tokens, otherwise all.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # it raises nothing narrower
@@ -224,7 +233,10 @@ def tokenizer_of(path: Path, max_length: int) -> tokenizers.Tokenizer:
             f"{path} cannot be read by tokenizers {tokenizers.__version__} ({error}); install the version it was exported with"
         ) from None
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    if truncation == HEAD:
+        tokenizer.enable_truncation(max_length)
+    else:
+        tokenizer.no_truncation()
     return tokenizer
 
 

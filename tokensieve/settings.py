@@ -113,7 +113,10 @@ class Base(Section):
 
     model: str = setting("sentence-transformers/all-MiniLM-L6-v2", "a local folder or a Hugging Face model id")
     pooling: str = setting("auto", "how token states become one vector; auto: as the model says", among=("auto", "mean", "cls", "last"))
-    max_length: int = setting(128, "tokens a text; longer texts are cut", low=4, high=8192)
+    max_length: int = setting(128, "tokens that are read per text; longer texts are truncated", low=4, high=8192)
+    truncation: str = setting(
+        "head", "what is kept of a longer text: its start, or its start and its end in equal parts", among=("head", "head_tail")
+    )
 
 
 @dataclass(frozen=True)

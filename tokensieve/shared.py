@@ -7,7 +7,6 @@ As the predictor, it needs numpy, onnxruntime and tokenizers alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,10 @@ from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, Ids, engine_o
 from tokensieve.errors import InputError
 from tokensieve.manifest import TOKENIZER, Manifest, read_tree, sha256, verify, write_tree
 from tokensieve.predictor import Encoded, LabelSet, Prediction, Predictor, cores, logits_of, tokenizer_of
+from tokensieve.truncation import HEAD
 
 FORMAT = 1
+TRUNCATING = 2  # of models that do not read the head of a long text, which older versions do not know of
 NAME = "shared.json"
 PREFIX = "prefix.onnx"
 
@@ -44,13 +45,13 @@ class SharedPredictor:
             InputError: no shared.json, a bad value in it, a file that is missing, changed or cannot be read, or other classes than labels.
         """
         path, threads = folder / NAME, threads or cores()
-        tree = read_tree(path, FORMAT)
+        tree = read_tree(path, FORMAT, TRUNCATING)
         if not isinstance(tree.get("files"), dict) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
             raise InputError(f"{path} lacks its files or its tasks; export the models again")
         verify(folder, tree["files"], NAME)
         manifests = {name: Manifest.of(task, path) for name, task in tree["tasks"].items()}
         first = next(iter(manifests.values()))
-        tokenizer = tokenizer_of(folder / TOKENIZER, first.max_length)
+        tokenizer = tokenizer_of(folder / TOKENIZER, first.max_length, first.truncation)
         prefix, tasks = engine_of(folder / PREFIX, first.variant, threads, IDS, STATES), {}
         states = prefix.run(np.array([[0]], dtype=np.int64))
         for name, manifest in manifests.items():
@@ -96,4 +97,5 @@ def suffix_of(task: str) -> str:
 def save_manifest(folder: Path, tasks: Mapping[str, Manifest], layers: int) -> None:
     """Write `folder`'s shared.json with the hashes of its files as they stand now: the last step of an export."""
     files = {name: sha256(folder / name) for name in (PREFIX, TOKENIZER, *map(suffix_of, tasks))}
-    write_tree(folder / NAME, {"format": FORMAT, "layers": layers, "files": files, "tasks": {k: asdict(v) for k, v in tasks.items()}})
+    version = FORMAT if all(task.truncation == HEAD for task in tasks.values()) else TRUNCATING
+    write_tree(folder / NAME, {"format": version, "layers": layers, "files": files, "tasks": {k: v.tree() for k, v in tasks.items()}})

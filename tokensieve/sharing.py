@@ -23,6 +23,7 @@ from tokensieve.export import write_graph
 from tokensieve.folder import read_json
 from tokensieve.manifest import TOKENIZER, sha256
 from tokensieve.shared import PREFIX, suffix_of
+from tokensieve.truncation import HEAD
 from tokensieve.variants import build
 
 SIZES = {0: "batch", 1: "length"}
@@ -118,6 +119,9 @@ def _unlike(model: Path, other: Path) -> str:
     mine, theirs = (read_json(folder / "classifier.json") for folder in (model, other))
     if mine["max_length"] != theirs["max_length"]:
         return f"they read {theirs['max_length']} and {mine['max_length']} tokens (base.max_length)"
+    kept = [facts.get("truncation", HEAD) for facts in (theirs, mine)]
+    if kept[0] != kept[1]:
+        return f"of long texts they read {kept[0]} and {kept[1]} (base.truncation)"
     configs = [read_json(folder / "config.json") for folder in (model, other)]
     for key in sorted(configs[0].keys() | configs[1].keys()):
         if configs[0].get(key) != configs[1].get(key):

@@ -13,6 +13,7 @@ from tokensieve import manifest
 from tokensieve.engine import IDS, LOGITS, SHARED_STEP
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest
+from tokensieve.truncation import HEAD
 
 NAME = r"[A-Za-z0-9][\w.-]*"
 LABELS = "labels.txt"
@@ -56,7 +57,11 @@ def config(name: str, served: Manifest) -> str:
     alone = served.variant in SHARED_STEP
     batching = "" if alone else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"
     on_gpu = served.variant == "fp16"
-    threads = "" if on_gpu else 'parameters {\n  key: "intra_op_thread_count"\n  value: { string_value: "1" }\n}\n'
+    parameters = {} if on_gpu else {"intra_op_thread_count": "1"}
+    if served.truncation != HEAD:
+        # For clients, which tokenize: a tokenizer's own truncation keeps the head.
+        parameters |= {"truncation": served.truncation, "max_length": str(served.max_length)}
+    shown = "".join(f'parameters {{\n  key: "{key}"\n  value: {{ string_value: "{value}" }}\n}}\n' for key, value in parameters.items())
     return f"""name: "{name}"
 backend: "onnxruntime"
 max_batch_size: {1 if alone else BATCH}
@@ -81,4 +86,4 @@ output [
     kind: {"KIND_GPU" if on_gpu else "KIND_CPU"}
   }}
 ]
-{threads}"""
+{shown}"""

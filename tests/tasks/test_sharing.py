@@ -126,6 +126,7 @@ def test_where_int8_is_too_far_from_torch_a_more_exact_variant_takes_its_place(p
     [
         (0, {}, r"parcels and cards share no layers: their encoder\.layer\.0\..* differs; train both with mask\.frozen above 0"),
         (2, {"max_length": 16}, r"share no layers: they read 16 and 32 tokens \(base\.max_length\)"),
+        (2, {"truncation": "head_tail"}, r"share no layers: of long texts they read head_tail and head \(base\.truncation\)"),
         (2, {"family": "distilbert"}, r"share no layers: their .* is .*; train both from the same base\.model"),
     ],
 )
@@ -166,7 +167,7 @@ def test_a_broken_shared_folder_is_refused(project: Callable[..., Layout], tmp_p
     export_shared([project("cards", 2).root, project("parcels", 2).root], folder)
     tree = json.loads((folder / "shared.json").read_text(encoding="utf-8"))
     for change, words in [
-        ({"format": 9}, "has format '9', this version reads 1"),
+        ({"format": 9}, "has format '9', this version reads 1 and 2"),
         ({"tasks": {}}, "lacks its files or its tasks"),
         ({"tasks": {"cards": tree["tasks"]["cards"] | {"threshold": 2}}}, "threshold is '2'; it must be"),
         ({"tasks": {"cards": tree["tasks"]["cards"] | {"labels": ["a", "b"]}}}, r"cards\.onnx has 5 classes, its task 2 labels"),

@@ -281,7 +281,7 @@ def _candidates(labels: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
 
 
 def _facts(manifest: Manifest, version: str) -> Facts:
-    same = ("data_hash", "base", "variant", "max_length", "temperature", "threshold", "margin")
+    same = ("data_hash", "base", "variant", "max_length", "truncation", "temperature", "threshold", "margin")
     return Facts(
         version=version,
         labels=list(manifest.labels),

@@ -121,6 +121,7 @@ class Facts(Origin):
     labels: list[str]
     several: bool = Field(description="a text may have any number of labels")
     max_length: int = Field(description="tokens of a text that are read")
+    truncation: str = Field(description="what is read of a longer text: head, or head_tail for both ends in equal parts")
     temperature: float = Field(description="by which logits are divided")
     threshold: float = Field(description="confidence below which an answer is uncertain")
     margin: float = Field(description="lead over the second label below which it is uncertain, too")

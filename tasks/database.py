@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tasks.store import SQLITE, ModelVersion, check_database, no_answer
+from tasks.store import SQLITE, ModelVersion, check_database, no_answer, text_of, well_formed
 
 DELETED = "Deleted_Internal"  # MLflow keeps the row of a deleted version, with this stage
 WORKSPACE = "default"
@@ -39,7 +39,8 @@ class Database:
             "WHERE workspace = ? AND name = ? AND version = ? AND current_stage <> ?"
         )
         for run_id, location, created in self._rows(question, WORKSPACE, name, int(number), DELETED):
-            return ModelVersion(run_id or "", location, int(created))
+            with well_formed(self.uri, "version"):
+                return ModelVersion(text_of(run_id or ""), text_of(location), int(created))
         return None
 
     def _rows(self, question: str, *values: str | int) -> list[tuple[str, ...]]:

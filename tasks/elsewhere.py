@@ -6,17 +6,25 @@ So this process stays small; a question takes the seconds that importing MLflow 
 from __future__ import annotations
 
 import json
+import os
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from tasks.store import ModelVersion, RegistryError, no_answer, without_password
+from tasks.rest import FILE
+from tasks.store import ModelVersion, RegistryError, no_answer, text_of, well_formed, without_password
 from tokensieve.errors import InputError
 
 LOOKUP, DOWNLOAD = 120.0, 1800.0  # seconds
+# What MLflow would send to the host of an artifact, whichever it is.
+CREDENTIALS = {f"MLFLOW_TRACKING_{name}" for name in ("URI", "USERNAME", "PASSWORD", "TOKEN", "AUTH", "AWS_SIGV4", "CLIENT_CERT_PATH")} | {
+    "MLFLOW_REGISTRY_URI"
+}
 
 
 @dataclass(frozen=True)
@@ -39,15 +47,24 @@ class Process:
         found = self._described(name)["versions"].get(number)
         return found and ModelVersion(**found)
 
-    def download(self, name: str, number: str, into: Path) -> Path:
-        """Fetch a version's served folder into the folder `into`; returns where it stands. Raises InputError: it is not there."""
-        question = {"ask": "download", "uri": self.uri, "name": name, "version": number, "into": str(into.resolve())}
-        return Path(self._answer(question, DOWNLOAD)["folder"])
+    def download(self, location: str, into: Path) -> Path:
+        """Fetch the served folder of the model at `location` into the folder `into`; returns where it stands.
+
+        The child gets no credentials of the registry: `location` comes from the registry, and may name any host.
+
+        Raises:
+            InputError: it is not there.
+        """
+        question = {"ask": "download", "uri": without_password(self.uri), "location": location, "into": str(into.resolve())}
+        environment = {key: value for key, value in os.environ.items() if key not in CREDENTIALS}
+        if urlsplit(location).scheme in ("http", "https"):
+            environment["HOME"] = str(into.resolve())  # MLflow would read ~/.mlflow/credentials
+        return Path(text_of(self._answer(question, DOWNLOAD, environment)["folder"]))
 
     def _described(self, name: str) -> dict[str, Any]:
         return self._answer({"ask": "described", "uri": self.uri, "name": name}, LOOKUP)
 
-    def _answer(self, question: dict[str, str], timeout: float) -> dict[str, Any]:
+    def _answer(self, question: dict[str, str], timeout: float, environment: dict[str, str] | None = None) -> dict[str, Any]:
         if find_spec("mlflow") is None:
             raise InputError(
                 f"{without_password(self.uri)} or its artifacts can be read with MLflow alone, which is not installed here; "
@@ -57,12 +74,15 @@ class Process:
         # of the working directory named tasks would be imported.
         command = [sys.executable, "-P", "-m", "tasks.elsewhere"]
         try:
-            done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, timeout=timeout, check=False)
+            done = subprocess.run(
+                command, input=json.dumps(question), capture_output=True, text=True, timeout=timeout, check=False, env=environment
+            )
         except subprocess.TimeoutExpired:
             raise no_answer(self.uri, f"none within {timeout:.0f} s") from None
         if done.returncode:
             raise no_answer(self.uri, ([line for line in done.stderr.splitlines() if line.strip()] or ["the process died"])[-1])
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        with well_formed(self.uri, "answer"):
+            answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         if "error" in answer:
             raise (RegistryError if answer["passing"] else InputError)(answer["error"])
         return answer
@@ -78,7 +98,8 @@ def main() -> None:
         if question["ask"] == "described":
             answer = tracking.described(question["uri"], question["name"])
         else:
-            folder = tracking.download(question["uri"], question["name"], question["version"], Path(question["into"]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
+            folder = tracking.download(question["uri"], question["location"], Path(question["into"]))
             answer = {"folder": str(folder)}
     except InputError as error:
         answer = {"error": str(error), "passing": isinstance(error, RegistryError)}

@@ -6,40 +6,58 @@ A server follows a model through it, so looking is cheap. Not here: changing the
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from tasks.database import Database
 from tasks.elsewhere import Process
+from tasks.memory import Kept, Memory
 from tasks.rest import Server
-from tasks.store import SERVED, SQLITE, ModelVersion, Store
+from tasks.store import NUMBER, SERVED, SQLITE, ModelVersion, RegistryError, Store, no_answer, without_password
 from tokensieve import manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest
 
-ADDRESS = r"models:/([^/@]+)(?:@([^/@]+)|/([1-9][0-9]{0,9}))"
-# A manifest comes from the registry: no file that it names may lie outside its folder.
-FILE = r"\w[\w.-]*(/\w[\w.-]*)*"
+ADDRESS = rf"models:/([^/@]+)(?:@([^/@]+)|/({NUMBER}))"
 UNUSED = 7 * 24 * 3600.0  # seconds after which a fetched folder goes; it is fetched again if it is asked for
+FILES = 100  # that a manifest lists, at most
+LONGEST = 120  # characters of a model's name in the name of a folder
+
+log = logging.getLogger("tokensieve")
+
+
+@dataclass
+class Look:
+    """What the last look at a registry found: the alias's version, and why it may be old."""
+
+    version: str = ""
+    stale: str | None = None
 
 
 @dataclass(frozen=True)
 class Registry:
-    """A model of a registry: the version of `alias`, or where that is empty the version `number`. Folders are kept in `into`."""
+    """A model of a registry: the version of `alias`, or where that is empty the version `number`. Folders are kept in `into`.
+
+    If the registry gives no answer, the version that was fetched last for the same address and name is used, from its folder.
+    """
 
     name: str
     alias: str
     number: str
     tracking: str
     into: Path
+    _look: Look = field(default_factory=Look, init=False, compare=False, repr=False)
 
     @classmethod
     def of(cls, uri: str, tracking: str, into: Path) -> Registry:
@@ -59,42 +77,52 @@ class Registry:
         """Seconds to wait between two looks: a server or a file answers in milliseconds, another database through a child process."""
         return 300.0 if isinstance(self._store, Process) else 5.0
 
+    @property
+    def stale(self) -> str | None:
+        """Why a newer version may have been missed: the registry gives no answer. None: it answered the last question."""
+        return self._look.stale
+
     def version(self) -> str:
-        """The version that the alias points at now.
+        """The version that the alias points at now. If the registry gives no answer, the last one that was fetched.
 
         Raises:
             InputError: no such model or alias; it says which there are.
-            RegistryError: the registry gives no answer.
+            RegistryError: the registry gives no answer, and no version was fetched before.
         """
         if self.number:
+            if self.stale:
+                self.fetch(self.number)
+            self._memory.keep(self.number)
             return self.number
-        aliases = self._store.aliases(self.name)
-        if aliases is None:
-            raise self._no_model()
-        if self.alias not in aliases:
-            known = ", ".join(f"{name} ({version})" for name, version in sorted(aliases.items())) or "none"
-            raise InputError(f"model '{self.name}' has no alias {excerpt(self.alias)}; aliases: {known}; versions: {self._versions()}")
-        return aliases[self.alias]
+        try:
+            version = self._aliased()
+        except RegistryError as error:
+            return self._kept(f"@{self.alias}", error).version
+        self._answered()
+        self._look.version = version
+        self._memory.keep(version)
+        return version
 
     def fetch(self, version: str) -> Path:
         """The served folder of a version, `into`/NAME-VERSION-RUN with the start of its run's id; one that is whole is not fetched again.
 
+        If the registry gives no answer, it is the folder that was fetched before.
+
         Raises:
             InputError: no such version, or its files are gone or damaged.
-            RegistryError: the registry gives no answer, or none to the end.
+            RegistryError: the registry gives no answer, or none to the end, and the version was not fetched before.
         """
-        found = self._store.version(self.name, version)
-        if found is None:
-            if self._store.aliases(self.name) is None:
-                raise self._no_model()
-            raise InputError(f"model '{self.name}' has no version {excerpt(version)}; versions: {self._versions()}")
-        # Quoted, so that no two names share a folder and none leads out of `into`. The run, or a registry that is made
-        # anew at the same address would be answered with a folder of the old one.
-        folder = self.into / f"{quote(self.name, safe=' ')}-{version}-{quote(found.mark, safe='')}"
-        if not _whole(folder):
-            self._fetch(found, version, folder)
-        os.utime(folder)
-        self._clear(folder)
+        self._check_number(version)
+        try:
+            folder = self._fetched_now(version)
+        except RegistryError as error:
+            folder = self.into / self._kept(version, error).folder
+            Manifest.load(folder)
+            return folder
+        self._answered()
+        self._memory.note(version, Kept(version, folder.name))
+        if self.alias and version == self._look.version:
+            self._memory.note(f"@{self.alias}", Kept(version, folder.name))
         return folder
 
     @property
@@ -103,11 +131,77 @@ class Registry:
             return Database(self.tracking)
         return Server(self.tracking) if re.match(r"https?:", self.tracking) else Process(self.tracking)
 
+    @property
+    def _memory(self) -> Memory:
+        return Memory(self.into, without_password(self.tracking), self.name)
+
+    def _answered(self) -> None:
+        self._look.stale = None
+
+    def _kept(self, reference: str, error: RegistryError) -> Kept:
+        """Return what was fetched last for an alias or a version. Raises `error`: If nothing was, or its folder is gone."""
+        kept = self._memory.recall(reference)
+        if kept is None or not (self.into / kept.folder).is_dir():
+            raise error
+        stale = f"version {kept.version} of model '{self.name}' is the last one known and was fetched earlier: {error}"
+        if self._look.stale is None:
+            log.warning("%s", stale)
+        self._look.stale = stale
+        return kept
+
+    def _aliased(self) -> str:
+        aliases = self._store.aliases(self.name)
+        if aliases is None:
+            raise self._no_model()
+        if self.alias not in aliases:
+            known = ", ".join(f"{name} ({version})" for name, version in sorted(aliases.items())) or "none"
+            raise InputError(f"model '{self.name}' has no alias {excerpt(self.alias)}; aliases: {known}; versions: {self._versions()}")
+        return self._check_number(aliases[self.alias])
+
+    def _check_number(self, version: str) -> str:
+        """Return `version`, which becomes a part of a folder's name. Raises RegistryError: If it has anything but digits."""
+        if not re.fullmatch(NUMBER, version):
+            raise no_answer(self.tracking, f"version {excerpt(version)} is not a number", "check that the address is an MLflow server's")
+        return version
+
     def _no_model(self) -> InputError:
         return InputError(f"no model {excerpt(self.name)} in the registry; models: {', '.join(self._store.models()) or 'none'}")
 
     def _versions(self) -> str:
-        return ", ".join(map(str, sorted(map(int, self._store.versions(self.name))))) or "none"
+        versions = [self._check_number(version) for version in self._store.versions(self.name)]
+        return ", ".join(sorted(versions, key=int)) or "none"
+
+    def _fetched_now(self, version: str) -> Path:
+        found = self._store.version(self.name, version)
+        if found is None:
+            if self._store.aliases(self.name) is None:
+                raise self._no_model()
+            raise InputError(f"model '{self.name}' has no version {excerpt(version)}; versions: {self._versions()}")
+        folder = self._folder(version, found)
+        try:
+            if not whole(folder):
+                self._fetch(found, version, folder)
+        except InputError:
+            raise
+        except OSError as error:
+            raise _unwritable(self.into, error) from None
+        # They only keep the folder from being deleted, which may be on a read-only disk.
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+            self._clear(folder)
+        return folder
+
+    def _folder(self, version: str, found: ModelVersion) -> Path:
+        """Return the folder of a version, directly in `into`: it is replaced if it is not whole."""
+        # Quoted, so that no two names share a folder and none leads out of `into`. The run, or a registry that is made
+        # anew at the same address would be answered with a folder of the old one.
+        name, mark = quote(self.name, safe=" "), quote(found.mark, safe="")
+        if len(name) > LONGEST:  # file systems take 255 bytes
+            name = f"{name[: LONGEST - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        folder = self.into / f"{name}-{version}-{mark}"
+        if folder.parent != self.into or folder.name in ("", ".", ".."):
+            raise InputError(f"{folder} is not inside {self.into}; check the model's name and the registry's address")
+        return folder
 
     def _fetch(self, found: ModelVersion, version: str, folder: Path) -> None:
         """Fetch a served folder beside `folder` and rename it as a whole. One that another process put there meanwhile stays."""
@@ -115,20 +209,20 @@ class Registry:
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as beside:
             fetched = self._fetched(found, version, Path(beside) / "fetched")
             Manifest.load(fetched)
-            if not _whole(folder):
+            if not whole(folder):
                 with contextlib.suppress(FileNotFoundError):
                     folder.rename(Path(beside) / "broken")
             try:
                 fetched.rename(folder)
             except OSError:
-                if not _whole(folder):
+                if not whole(folder):
                     raise
 
     def _clear(self, kept: Path) -> None:
         """Delete the folders in `into` that nobody has asked for in `UNUSED` seconds. Who serves one of them has it in memory."""
         for folder in self.into.iterdir():
             with contextlib.suppress(OSError):
-                if folder != kept and time.time() - folder.stat().st_mtime > UNUSED:
+                if folder != kept and folder.is_dir() and time.time() - folder.stat().st_mtime > UNUSED:
                     shutil.rmtree(folder)
 
     def _fetched(self, found: ModelVersion, version: str, into: Path) -> Path:
@@ -136,17 +230,17 @@ class Registry:
         into.mkdir()
         local, store = _local(found.location), self._store
         if local:
-            whole = _copy(lambda name, to: _copy_file(local / SERVED / name, to), into)
-        elif isinstance(store, Server) and store.proxies(found.location):
-            whole = _copy(lambda name, to: store.copy(f"{found.location}/{SERVED}/{quote(name)}", to), into)
+            copied = _copy(lambda name, to: _copy_file(local / SERVED / name, to), into)
+        elif isinstance(store, Server) and (holder := store.holder(found.location)):
+            copied = _copy(lambda name, to: holder.copy(f"{found.location}/{SERVED}/{quote(name)}", to), into)
         elif isinstance(store, Server) or urlsplit(found.location).scheme != "mlflow-artifacts":
-            return Process(self.tracking).download(self.name, version, into)
+            return Process(self.tracking).download(found.location, into)
         else:
             raise InputError(
                 f"the files of version {version} of model '{self.name}' are handed out by the MLflow server of this database; "
                 "set MLFLOW_TRACKING_URI to the server's address"
             )
-        if not whole:
+        if not copied:
             raise InputError(
                 f"version {version} of model '{self.name}' holds no {manifest.NAME}: its files were moved, or are not of tokensieve"
             )
@@ -182,17 +276,25 @@ def _listed(path: Path) -> list[str]:
     """The files that a manifest lists; none where it is broken, which Manifest.load puts into words. Raises InputError: one is outside."""
     try:
         names = list(json.loads(path.read_text(encoding="utf-8"))["files"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
     for name in names:
-        if not isinstance(name, str) or not re.fullmatch(FILE, name):
+        if not manifest.inside(name):
             raise InputError(
                 f"{manifest.NAME} in the registry lists {excerpt(name)}, which is no file of its folder; export the model again"
             )
+    if len(names) > FILES:
+        raise InputError(f"{manifest.NAME} in the registry lists {len(names)} files, allowed: {FILES}; export the model again")
     return names
 
 
-def _whole(folder: Path) -> bool:
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "make it writable, or start elsewhere"
+    return InputError(f"a model of the registry cannot be kept in {folder} ({error.strerror or error}); {remedy}")
+
+
+def whole(folder: Path) -> bool:
+    """Return whether a served folder has all its files, unchanged."""
     try:
         Manifest.load(folder)
     except InputError:

@@ -1,112 +1,165 @@
 """An MLflow server's REST API with the standard library alone: who serves a model has neither MLflow nor requests.
 
-Credentials come from MLFLOW_TRACKING_USERNAME and _PASSWORD, MLFLOW_TRACKING_TOKEN, or the address. They go to no other host.
+Credentials come from MLFLOW_TRACKING_USERNAME and _PASSWORD, ~/.mlflow/credentials, MLFLOW_TRACKING_TOKEN, or the address, and
+certificates from the variables that MLflow reads. Credentials are sent to no other host.
+
+Each answer has a deadline and a size limit, so a server that sends a byte at a time, or without end, cannot hold up a caller.
 """
 
 from __future__ import annotations
 
 import base64
+import configparser
+import io
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from ssl import SSLError
+from ssl import SSLCertVerificationError, SSLError
 from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 
-from tasks.store import ModelVersion, no_answer, without_password
+from tasks.certificates import tls_context
+from tasks.store import ModelVersion, no_answer, text_of, well_formed, without_password
 from tokensieve.errors import InputError, excerpt
 
 TIMEOUT = 5.0  # seconds without a byte: a watcher asks again in as many
+LOOKUP, DOWNLOAD = 15.0, 1800.0  # seconds for a whole answer: to a question with all its pages, or a file
 ANSWER = 2**24  # bytes of an answer that is read as JSON, at most
+PAGES = 100  # of one listing, at most
+FILE = 2**35  # bytes of a file, at most: a graph with its weights has tens to thousands of megabytes
 API = "/api/2.0/mlflow/"
 PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
+UNTRUSTED = "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed its certificate"
 
 
 @dataclass(frozen=True)
 class Server:
-    """The registry of an MLflow server, and the artifacts that it hands out itself (`--serve-artifacts`, its default)."""
+    """The registry of an MLflow server, and the artifacts that it hands out itself (`--serve-artifacts`, its default).
+
+    With `anonymous`, no credentials are sent.
+    """
 
     uri: str
+    anonymous: bool = False
 
     def models(self) -> list[str]:
-        return [model["name"] for model in self._pages("registered-models/search", "registered_models")]
+        with well_formed(self.uri, "list of models"):
+            return [text_of(model["name"]) for model in self._pages("registered-models/search", "registered_models")]
 
     def aliases(self, name: str) -> dict[str, str] | None:
         found = self._ask("registered-models/get", "registered_model", name=name)
-        return None if found is None else {alias["alias"]: str(alias["version"]) for alias in found["registered_model"].get("aliases", [])}
+        with well_formed(self.uri, "model"):
+            given = [] if found is None else found["registered_model"].get("aliases", [])
+            return None if found is None else {text_of(alias["alias"]): str(alias["version"]) for alias in given}
 
     def versions(self, name: str) -> list[str]:
-        return [str(found["version"]) for found in self._pages("model-versions/search", "model_versions", filter=f"name = '{name}'")]
+        with well_formed(self.uri, "list of versions"):
+            return [str(found["version"]) for found in self._pages("model-versions/search", "model_versions", filter=f"name = '{name}'")]
 
     def version(self, name: str, number: str) -> ModelVersion | None:
         found = self._ask("model-versions/get", "model_version", name=name, version=number)
         where = self._ask("model-versions/get-download-uri", "artifact_uri", name=name, version=number)
         if found is None or where is None:
             return None
-        version = found["model_version"]
-        return ModelVersion(version.get("run_id", ""), where["artifact_uri"], int(version["creation_timestamp"]))
+        with well_formed(self.uri, "version"):
+            version = found["model_version"]
+            run, location = text_of(version.get("run_id", "")), text_of(where["artifact_uri"])
+            return ModelVersion(run, location, int(version["creation_timestamp"]))
 
-    def proxies(self, location: str) -> bool:
-        """Whether the server hands out what lies at `location`: an artifact store of its own, not one of another server."""
+    def holder(self, location: str) -> Server | None:
+        """Return the server that hands out what is at `location`: this one, or another one, which gets no credentials. None: no server."""
         parts = urlsplit(location)
-        return parts.scheme == "mlflow-artifacts" and parts.netloc in ("", urlsplit(self.uri).netloc.rpartition("@")[2])
+        if parts.scheme != "mlflow-artifacts":
+            return None
+        own = urlsplit(self.uri)
+        if parts.netloc in ("", own.netloc.rpartition("@")[2]):
+            return self
+        return Server(f"{own.scheme}://{parts.netloc.rpartition('@')[2]}", anonymous=True)
 
     def copy(self, location: str, to: Path) -> bool:
-        """Write the artifact at `location`, which it `proxies`, to the file `to`. False: there is none."""
-        with self._answer(PROXY + quote(unquote(urlsplit(location).path).lstrip("/"))) as response:
+        """Write the artifact at `location`, which this server hands out, to the file `to`. False: there is none.
+
+        Raises:
+            InputError: If the file is larger than `FILE` or than the free disk space.
+        """
+        with self._answer(PROXY + quote(unquote(urlsplit(location).path).lstrip("/")), time.monotonic() + DOWNLOAD) as response:
             if response is None:
                 return False
             with to.open("wb") as file:
-                shutil.copyfileobj(response, file)
-                expected = response.headers.get("Content-Length")
-                if expected and file.tell() != int(expected):
+                expected = _size(response.headers.get("Content-Length"))
+                _check_room(to, expected)
+                while block := response.read1(2**20):
+                    if file.tell() + len(block) > FILE:
+                        raise InputError(f"{to.name} in the registry is larger than {FILE // 2**30} GiB; export the model again")
+                    file.write(block)
+                if expected is not None and file.tell() != expected:
                     raise HTTPException(f"{to.name} ended after {file.tell()} of {expected} bytes")
         return True
 
     def _pages(self, endpoint: str, key: str, **query: str) -> Iterator[dict[str, Any]]:
-        token = ""
-        while True:
-            page = self._ask(endpoint, **query, page_token=token) or {}
+        token, ends = "", time.monotonic() + LOOKUP
+        for _ in range(PAGES):
+            page = self._ask(endpoint, ends=ends, **query, page_token=token) or {}
             yield from page.get(key, [])
             token = page.get("next_page_token", "")
             if not token:
                 return
+        raise ValueError(f"it has more than {PAGES} pages")
 
-    def _ask(self, endpoint: str, *keys: str, **query: str) -> dict[str, Any] | None:
+    def _ask(self, endpoint: str, *keys: str, ends: float | None = None, **query: str) -> dict[str, Any] | None:
         """The object that an endpoint answers with, `keys` being in it; None: MLflow says that there is no such thing."""
-        with self._answer(f"{API}{endpoint}?{urlencode(query)}") as response:
+        with self._answer(f"{API}{endpoint}?{urlencode(query)}", ends or time.monotonic() + LOOKUP) as response:
             if response is None:
                 return None
-            tree = json.loads(response.read(ANSWER))
+            body = response.read(ANSWER + 1)
+            if len(body) > ANSWER:
+                raise ValueError(f"{endpoint} answers with more than {ANSWER // 2**20} MiB")
+            try:
+                tree = json.loads(body)
+            except RecursionError:
+                raise ValueError(f"{endpoint} answers with JSON that is nested too deeply") from None
             if not isinstance(tree, dict) or not tree.keys() >= set(keys):
                 raise ValueError(f"{endpoint} answers with no object{' that holds ' if keys else ''}{', '.join(keys)}")
             return tree
 
     @contextmanager
-    def _answer(self, path: str) -> Iterator[HTTPResponse | None]:
-        """The response to a GET; None where MLflow says that there is no such thing. Within it, what fails is the registry's fault."""
-        address, credentials = _apart(self.uri)
+    def _answer(self, path: str, ends: float) -> Iterator[HTTPResponse | None]:
+        """The response to a GET, all of which arrives before `ends` on the monotonic clock.
+
+        None where MLflow says that there is no such thing. Within it, what fails is the registry's fault.
+        """
+        address, credentials = _apart(self.uri, self.anonymous)
         try:
-            response = _OPENER.open(Request(address + path, headers=credentials), timeout=TIMEOUT)
+            response = _opener(address, ends).open(Request(address + path, headers=credentials), timeout=TIMEOUT)
         except HTTPError as error:
             with error:
                 if not self._absent(error, path):
                     raise no_answer(self.uri, f"{error.code} {error.reason}") from None
             yield None
             return
+        except InputError:
+            raise
         except (OSError, HTTPException, ValueError) as error:
-            raise no_answer(self.uri, getattr(error, "reason", error)) from None
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, SSLCertVerificationError):
+                raise no_answer(self.uri, reason, UNTRUSTED) from None
+            raise no_answer(self.uri, reason) from None
         with response:
             try:
                 yield response
+            except InputError:
+                raise
             # Not every OSError: a full disk is not the registry's fault.
             except (ConnectionError, TimeoutError, SSLError, HTTPException, ValueError) as error:
                 raise no_answer(self.uri, f"{type(error).__name__}: {error}") from None
@@ -119,11 +172,13 @@ class Server:
             body = ""
         if error.code in (401, 403):
             remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            if self.anonymous:
+                remedy = "it is not the server of the registry, so no credentials are sent there; move the files to the registry's server"
             shown = without_password(self.uri)
             raise InputError(f"MLflow at {shown} refuses: {error.code} {excerpt(body.strip() or error.reason, 200)}; {remedy}")
         try:
             code = json.loads(body).get("error_code")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             code = None
         return code == ABSENT or (path.startswith(PROXY) and error.code == 404)
 
@@ -141,14 +196,93 @@ class _SameHost(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-_OPENER = build_opener(_SameHost)
+class _Timed(io.RawIOBase):
+    """The bytes of a socket until a deadline. A socket's own timeout starts anew with each byte."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, ends: float) -> None:
+        self._raw, self._socket, self._ends = raw, sock, ends
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        self._socket.settimeout(min(TIMEOUT, left))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
-def _apart(uri: str) -> tuple[str, dict[str, str]]:
+class _Response(HTTPResponse):
+    """A response whose head and body end at a deadline."""
+
+    def __init__(self, sock: socket.socket, *args: Any, ends: float, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock, ends))
+
+
+class _Plain(HTTPConnection):
+    def __init__(self, *args: Any, ends: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.response_class = partial(_Response, ends=ends)  # type: ignore[assignment]
+
+
+class _Secure(HTTPSConnection):
+    def __init__(self, *args: Any, ends: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.response_class = partial(_Response, ends=ends)  # type: ignore[assignment]
+
+
+class _Http(HTTPHandler):
+    def __init__(self, ends: float) -> None:
+        super().__init__()
+        self._ends = ends
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(_Plain, req, ends=self._ends)  # type: ignore[arg-type]
+
+
+class _Https(HTTPSHandler):
+    def __init__(self, ends: float) -> None:
+        self._ends, self._tls = ends, tls_context()
+        super().__init__(context=self._tls)
+
+    def https_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(_Secure, req, ends=self._ends, context=self._tls)  # type: ignore[arg-type]
+
+
+def _opener(address: str, ends: float) -> OpenerDirector:
+    secure = [_Https(ends)] if address.startswith("https:") else []
+    return build_opener(_SameHost, _Http(ends), *secure)
+
+
+def _size(header: str | None) -> int | None:
+    return int(header) if header and header.isdecimal() else None
+
+
+def _check_room(path: Path, size: int | None) -> None:
+    """Raises InputError: If a file of `size` bytes is too large, or does not fit on the disk of `path`."""
+    if size is None:
+        return
+    if size > FILE:
+        raise InputError(f"{path.name} in the registry has {size:,} bytes, allowed: {FILE:,}; export the model again")
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise InputError(f"{path.parent} has room for {free:,} bytes, and {path.name} needs {size:,}; free some space")
+
+
+def _apart(uri: str, anonymous: bool) -> tuple[str, dict[str, str]]:
     """The address without what stands before @, and the header with the credentials, empty where there are none."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
-    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    address = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+    if anonymous:
+        return address, {}
+    user, password = _credentials()
     token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     if not (user and password) and not token and "@" in parts.netloc:
         user, _, password = (unquote(part) for part in parts.netloc.rpartition("@")[0].partition(":"))
@@ -157,4 +291,17 @@ def _apart(uri: str) -> tuple[str, dict[str, str]]:
         headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     elif token:
         headers["Authorization"] = f"Bearer {token}"
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}", headers
+    return address, headers
+
+
+def _credentials() -> tuple[str | None, str | None]:
+    """Return user and password from the environment, else from ~/.mlflow/credentials, each by itself as MLflow does."""
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    path = Path("~/.mlflow/credentials").expanduser()
+    kept = configparser.ConfigParser()
+    try:
+        kept.read(path, encoding="utf-8")
+        found = [os.environ.get(name) or kept.get("mlflow", name.lower(), fallback=None) for name in names]
+    except (configparser.Error, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}); write [mlflow] and a line per value into it") from None
+    return found[0], found[1]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.layout import Layout
@@ -16,6 +18,7 @@ from tokensieve.settings import Settings
 SQLITE = "sqlite:///"
 SERVED = "data/onnx"  # where a registered model keeps the served folder: MLflow names it after layout.onnx
 REMEDY = "start it, or set register.uri or MLFLOW_TRACKING_URI"
+NUMBER = r"[1-9][0-9]{0,9}"  # a version
 
 
 class RegistryError(InputError, ConnectionError):
@@ -78,10 +81,29 @@ def exists(uri: str) -> bool:
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
 
 
-def no_answer(uri: str, reason: object) -> RegistryError:
+def no_answer(uri: str, reason: object, remedy: str = REMEDY) -> RegistryError:
     """The error to raise where the registry at `uri` fails for `reason`; it shows no password."""
     first = excerpt(str(reason).strip().partition("\n")[0], 400)
-    return RegistryError(without_password(f"MLflow at {uri} gives no answer: {first}; {REMEDY}"))
+    return RegistryError(without_password(f"MLflow at {uri} gives no answer: {first}; {remedy}"))
+
+
+@contextmanager
+def well_formed(uri: str, what: str) -> Iterator[None]:
+    """Turn the errors of reading a malformed answer into RegistryError. It names `what` was asked for."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        reason = f"the {what} it returns is malformed ({type(error).__name__}: {error})"
+        raise no_answer(uri, reason, "check that the address is an MLflow server's") from None
+
+
+def text_of(value: Any) -> str:
+    """Return `value` as it is. Raises TypeError: If it is not a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{excerpt(value)} is not a text")
+    return value
 
 
 def without_password(text: str) -> str:

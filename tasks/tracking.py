@@ -136,14 +136,19 @@ def described(uri: str, name: str) -> dict[str, Any]:
     }
 
 
-def download(uri: str, name: str, version: str, into: Path) -> Path:
-    """Fetch a version's served folder into the folder `into`; returns where it stands.
+def download(uri: str, location: str, into: Path) -> Path:
+    """Fetch the served folder of the model at `location` into the folder `into`; returns where it stands.
 
     Raises:
-        InputError: no such version, or its files are gone.
+        InputError: its files are gone.
     """
-    served = _served(_opened(uri), name, version)
-    return Path(mlflow.artifacts.download_artifacts(served, dst_path=str(into), tracking_uri=uri))
+    served = f"{location}/{SERVED}"
+    try:
+        if manifest.NAME not in {Path(file.path).name for file in mlflow.artifacts.list_artifacts(served, tracking_uri=uri)}:
+            raise InputError(f"{without_password(served)} holds no {manifest.NAME}: its files were moved, or are not of tokensieve")
+        return Path(mlflow.artifacts.download_artifacts(served, dst_path=str(into), tracking_uri=uri))
+    except (MlflowException, OSError) as error:
+        raise no_answer(location, error) from None
 
 
 def promote(layout: Layout, settings: Settings, version: str | None = None) -> dict[str, str | None]:

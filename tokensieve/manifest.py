@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.external import external_files
 from tokensieve.settings import VARIANTS
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
@@ -23,6 +24,21 @@ TRUNCATING = 4
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
+# A manifest may come from anywhere: no file that it names may be outside its folder.
+FILE = r"\w[\w.-]*(/\w[\w.-]*)*"
+LARGEST = 2**24  # bytes of a manifest
+MOST = 1e300  # of a number: larger whole numbers are no floats
+
+
+def inside(name: Any) -> bool:
+    """Return whether `name` is a relative path of plain names: it cannot lead out of a folder."""
+    return isinstance(name, str) and re.fullmatch(FILE, name) is not None
+
+
+def listed(files: Any) -> bool:
+    """Return whether `files` is what a manifest holds: the SHA-256 of each file by its name."""
+    return isinstance(files, dict) and all(inside(name) and isinstance(sha, str) for name, sha in files.items())
+
 
 # A bool is an int to isinstance and NaN is valid to json, so both are kept out by hand.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -30,13 +46,13 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda v: _number(v) and v > 0, "a number above 0"),
     "threshold": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     "margin": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
-    "max_length": (lambda v: type(v) is int and v >= 4, "a whole number, at least 4"),
+    "max_length": (lambda v: type(v) is int and 4 <= v <= 2**20, "a whole number, at least 4 and at most 1048576"),
     "data_hash": (lambda v: isinstance(v, str), "text"),
     "base": (lambda v: isinstance(v, str), "text"),
     "thresholds": (lambda v: isinstance(v, list) and all(_number(x) and 0 < x < 1 for x in v), "a list of numbers between 0 and 1"),
     "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
-    "variant": (lambda v: v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
-    "files": (lambda v: isinstance(v, dict) and all(isinstance(x, str) for x in v.values()), "names with hashes"),
+    "variant": (lambda v: isinstance(v, str) and v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
+    "files": (listed, "names of files inside the folder, each with its SHA-256"),
     "truncation": (lambda v: v in (HEAD, HEAD_TAIL), f"{HEAD} or {HEAD_TAIL}"),
 }
 
@@ -117,8 +133,18 @@ def verify(folder: Path, files: Mapping[str, str], listed: str) -> None:
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path} is missing, though {listed} lists it; copy the whole folder again")
-        if sha256(path) != expected:
+        if _hashed(path) != expected:
             raise InputError(f"{path} is not the file that {listed} lists (its SHA-256 differs); copy the whole folder again")
+        for other in external_files(path) if path.suffix == ".onnx" else ():
+            if (Path(name).parent / other).as_posix() not in files:
+                raise InputError(f"{path} takes weights from {excerpt(other)}, which {listed} does not list; export the model again")
+
+
+def _hashed(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); make it readable, or copy the whole folder again") from None
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
@@ -137,10 +163,18 @@ def sha256(path: Path) -> str:
 def read_tree(path: Path, *versions: int) -> dict[str, Any]:
     """The object in a manifest file. Raises InputError: no such file, no JSON, no object, or a format that is none of `versions`."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise InputError(f"{path} is larger than {LARGEST // 2**20} MiB; export the model again")
+        tree = json.loads(content.decode("utf-8"))
+    except InputError:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path.parent} holds no {path.name}, which an export writes last; give the folder of a finished export") from None
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); make it readable, or give another folder") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); export the model again") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} holds {excerpt(tree)}; it must be one object: export the model again")
@@ -151,4 +185,4 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MOST < value < MOST

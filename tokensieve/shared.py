@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, Ids, engine_of
-from tokensieve.errors import InputError
-from tokensieve.manifest import TOKENIZER, Manifest, read_tree, sha256, verify, write_tree
+from tokensieve.errors import InputError, excerpt
+from tokensieve.manifest import TOKENIZER, Manifest, listed, read_tree, sha256, verify, write_tree
 from tokensieve.predictor import Encoded, LabelSet, Prediction, Predictor, cores, logits_of, tokenizer_of
 from tokensieve.truncation import HEAD
 
@@ -46,8 +46,12 @@ class SharedPredictor:
         """
         path, threads = folder / NAME, threads or cores()
         tree = read_tree(path, FORMAT, TRUNCATING)
-        if not isinstance(tree.get("files"), dict) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
+        if not listed(tree.get("files")) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
             raise InputError(f"{path} lacks its files or its tasks; export the models again")
+        # The name of a task becomes the name of a file, and only a file with a hash is loaded.
+        missing = {PREFIX, TOKENIZER, *map(suffix_of, tree["tasks"])} - tree["files"].keys()
+        if missing or not all(isinstance(task, dict) for task in tree["tasks"].values()):
+            raise InputError(f"{path} has no hash of {excerpt(min(missing, default='its tasks'))}; export the models again")
         verify(folder, tree["files"], NAME)
         manifests = {name: Manifest.of(task, path) for name, task in tree["tasks"].items()}
         first = next(iter(manifests.values()))

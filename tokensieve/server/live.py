@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,10 @@ class Source(Protocol):
     def interval(self) -> float:
         """Seconds to wait between two looks at the version."""
 
+    @property
+    def stale(self) -> str | None:
+        """Why the version last returned may be old: the source gives no answer. None: it answered."""
+
     def version(self) -> str:
         """The version to serve now. Raises InputError: there is none, or the source gives no answer."""
 
@@ -41,6 +46,7 @@ class Folder:
 
     path: Path
     interval: float = 2.0
+    stale: str | None = None
 
     def version(self) -> str:
         path = manifest_of(self.path)
@@ -64,7 +70,10 @@ class Loaded:
 
 
 class Live:
-    """`current` is what answers; `trouble` says why a newer model does not (None: there is none)."""
+    """`current` is what answers; `trouble` says why a newer model does not (None: there is none).
+
+    `looked`: when the source was last asked for its version and answered, in seconds since 1970; None: it has not yet.
+    """
 
     def __init__(self, source: Source, threads: int) -> None:
         """Load what the source has now, to compute with `threads` threads a run.
@@ -74,19 +83,26 @@ class Live:
         """
         self._source, self._threads = source, threads
         self._stopped = threading.Event()
-        self.trouble: str | None = None
+        self.looked: float | None = None
         self.swaps = {"taken": 0, "refused": 0}
         self.current = self._load(source.version())
+        self.trouble: str | None = source.stale
+        if not source.stale:
+            self.looked = time.time()
 
     def check(self) -> bool:
         """Take the source's version, if it is another one than the current; whether all is well."""
         try:
             version = self._source.version()
+            if not self._source.stale:
+                self.looked = time.time()
             if version != self.current.version:
                 loaded = self._load(version)
                 log.info("model %s answers instead of %s", version, self.current.version)
                 self.current = loaded
                 self.swaps["taken"] += 1
+            if self._source.stale:
+                raise InputError(self._source.stale)
         except Exception as error:  # whatever a half-written model or a lost registry raises: the one before goes on answering
             reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             if reason != self.trouble:

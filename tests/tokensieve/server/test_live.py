@@ -22,6 +22,8 @@ class Shelf:
     fetched: list[str] = field(default_factory=list)
     interval: float = 0.01
 
+    stale: str | None = None
+
     def version(self) -> str:
         if not self.wanted:
             raise InputError("the alias is gone")

@@ -93,7 +93,7 @@ def test_a_version_is_a_number(version: str, whole: Path, tmp_path: Path, server
     victim.mkdir()
     (victim / "precious").write_text("kept", encoding="utf-8")
     registry = of(server(model(whole, version)), tmp_path / "project" / ".tokensieve" / "served")
-    with pytest.raises(RegistryError, match="is not a number.*; check that the address is an MLflow server's"):
+    with pytest.raises(RegistryError, match=r"is not a number.*; check that the address is an MLflow server's"):
         registry.version()
     with pytest.raises(RegistryError, match="is not a number"):
         registry.fetch(version)

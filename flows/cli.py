@@ -309,7 +309,6 @@ def _quiet_prefect(debug: bool) -> None:
     defaults = {
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "tokensieve",
         "MLFLOW_LOGGING_LEVEL": "INFO" if debug else "WARNING",
     }
     for key, value in (defaults | quiet).items():

@@ -6,27 +6,41 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import deployment
+from prefect.states import Completed
 
-from tasks import versioning
+from flows.page import summary_markdown
+from tasks import runs, versioning
 from tasks.stage import run_stage, version_data
+from tasks.store import tracking_uri, without_password
 from tasks.summary import summary
-from tokensieve.folder import locked
 from tokensieve.settings import Settings
+
+SKIPPED: State[Any] = Completed(name="Skipped", message="Another run of this project with the same parameters waits already.")
 
 
 @flow(name="retrain", flow_run_name="retrain {project}", persist_result=False)
 def retrain(project: Path = Path(), data: str | None = None, test: str | None = None, force: bool = False) -> dict[str, Any]:
     """Take `data` in as the project's raw data (without it: what is there), run each stage of dvc.yaml that is stale, and
-    return the summary. With `force`, every stage runs."""
+    return the summary. With `force`, every stage runs.
+
+    One run of a project works at a time; the others wait. A deployed run ends as Skipped if another with the same parameters
+    waits already.
+    """
+    runs.log_to_page()
     layout = versioning.open_project(project)
     settings = Settings.load(layout.params)
-
-    with locked(layout.busy):
+    parameters = {"data": data, "test": test, "force": force}
+    with runs.alone(layout, parameters, skip=deployment.id is not None) as turn:
+        if not turn:
+            # Prefect takes a state that a flow returns for the run's own.
+            return SKIPPED  # type: ignore[return-value]
         seconds = {"version": version_data(layout, settings, data, test)}
         for name in versioning.stages(layout):
             seconds[name] = run_stage(layout, name, force)
         result = summary(layout, seconds)
-
-    create_table_artifact(key="retrain-summary", table=[{"figure": key, "value": str(value)} for key, value in result.items()])
+    page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
+    create_markdown_artifact(key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}")
     return result

@@ -44,4 +44,5 @@ class Layout:
     checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
     busy = property(lambda self: self.at(".tokensieve", "lock"))
+    active = property(lambda self: self.at(".tokensieve", "runs"))
     served = property(lambda self: self.at(".tokensieve", "served"))

@@ -1,4 +1,4 @@
-"""What deploy/prefect.yaml names exists: entry points, and the parameters that they take."""
+"""What deploy/prefect.yaml and deploy/automations.yaml name exists: entry points, the parameters that they take, flows, states."""
 
 from __future__ import annotations
 
@@ -20,3 +20,24 @@ def test_a_deployment_calls_a_flow_with_parameters_it_takes(deployment: dict) ->
     flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
     assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
     flow.validate_parameters(deployment["parameters"])
+
+
+def test_no_deployment_has_a_concurrency_limit() -> None:
+    # Its lease outlives a killed run by up to five minutes. The project's lock does not (tasks/runs.py).
+    assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
+
+
+def test_the_automation_waits_for_three_heartbeats_of_a_retraining() -> None:
+    from prefect.events.schemas.automations import AutomationCore
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+
+    from flows.retrain import SKIPPED, retrain
+
+    tree = yaml.safe_load((ROOT / "deploy" / "automations.yaml").read_text(encoding="utf-8"))
+    (automation,) = map(AutomationCore.model_validate, tree["automations"])
+    trigger = tree["automations"][0]["trigger"]
+    assert automation.trigger.within.total_seconds() >= 3 * PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
+    assert trigger["match_related"]["prefect.resource.name"] == retrain.name
+    # A run that ends is not taken for one that was killed.
+    ends = {"Completed", "Failed", "Cancelled", "Crashed", str(SKIPPED.name)}
+    assert set(trigger["expect"]) == {"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ends)}

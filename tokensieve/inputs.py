@@ -77,6 +77,17 @@ def tokenized(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_leng
     return _encoded(tokenizer, texts, max_length, truncation)["input_ids"]
 
 
+def token_counts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[int]:
+    """Return the number of tokens of each whole text, special tokens included. The tokenizer truncates nothing afterwards."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    # Lone surrogates, which the tokenizer refuses, are another check's to report.
+    clean = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+    chunks = (clean[start : start + CHUNK // 16] for start in range(0, len(clean), CHUNK // 16))
+    return [len(encoding.ids) for chunk in chunks for encoding in backend.encode_batch_fast(chunk)]
+
+
 def construct_positions(
     tokenizer: PreTrainedTokenizerFast,
     texts: Mapping[int, str],

@@ -1,7 +1,7 @@
 """The quality of labelled texts: one number a row for each check, and the range in which the check wants it.
 
-Texts are the same when they are the same folded. Empty texts and labels fail `empty` and are left out of the comparisons; where
-texts may have several labels, having none is no fault, and a class is one of the labels.
+Texts are the same when they are the same folded. Empty texts fail `empty`, empty labels `unlabelled`; both are left out of the
+comparisons. In multi-label data having no label is no fault, and a class is one of the labels.
 Not here: whether a text means what its label says, and any change to the data.
 """
 
@@ -71,7 +71,10 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
     )
     new = Rule(1, None, "no label new to the champion", "new to the champion", "mend the labels, unless the classes are meant", "class")
     return {
-        "empty": Rule(None, 0, "no empty text or label", "with an empty text or label", "fill them in or remove the rows"),
+        "empty": Rule(None, 0, "no empty text", "with an empty text", "fill them in or remove the rows"),
+        "unlabelled": Rule(
+            None, 0, "a label in every row", "without a label", "add the labels, or leave these rows out: --set data.unlabelled=drop"
+        ),
         "overlong": Rule(
             None,
             longest,
@@ -109,6 +112,7 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
             "add some, unless the class is meant to go",
             "class",
         ),
+        "truncated": Rule(None, 0, "no text truncated", "truncated", "raise base.max_length or set base.truncation=head_tail"),
     }
 
 
@@ -123,11 +127,13 @@ def measures(
     own, train = examples[part], examples.get("train")
     cells = [f"{text}\n{label}" for text, label in zip(own.texts, own.labels, strict=True)] if own.labels else own.texts
     numbers: dict[str, Sequence[int | None]] = {
-        "empty": empty_cells(own.texts, own.labels if separator is None else []),
+        "empty": empty_cells(own.texts),
         "overlong": [len(text) for text in own.texts],
         "control": [control_characters(cell) for cell in cells],
         "encoding": [broken_sequences(cell) for cell in cells],
     }
+    if own.labels and separator is None:
+        numbers["unlabelled"] = empty_cells(own.labels)
     if own.labels:
         numbers["conflict"] = labels_of_text(own.texts, own.labels, none=separator is not None)
     if part == "train":
@@ -162,10 +168,9 @@ def folded(text: str) -> str:
     return text.strip().lower()
 
 
-def empty_cells(texts: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """How many of a row's cells are empty; `labels` is empty for texts without labels."""
-    columns = [texts, labels] if labels else [texts]
-    return [sum(not cell.strip() for cell in cells) for cells in zip(*columns, strict=True)]
+def empty_cells(cells: Sequence[str]) -> list[int]:
+    """Return 1 for each cell that is empty or blank, 0 for the others."""
+    return [int(not cell.strip()) for cell in cells]
 
 
 def control_characters(text: str) -> int:

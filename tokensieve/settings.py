@@ -22,6 +22,7 @@ from tokensieve.errors import InputError, excerpt
 CHECKS = (
     "columns",
     "empty",
+    "unlabelled",
     "overlong",
     "control",
     "encoding",
@@ -32,6 +33,7 @@ CHECKS = (
     "leak",
     "unknown_label",
     "vanished_label",
+    "truncated",
 )
 
 # Builds of the exported graph, the most exact first.
@@ -126,6 +128,9 @@ class Data(Section):
     text: str = setting("text", "column with the text")
     label: str = setting("label", "column with the label")
     separator: str | None = setting(None, "null: one label a text; otherwise what separates the labels of a text, which may also have none")
+    unlabelled: str = setting(
+        "refuse", "rows without a label: refuse the data, or drop these rows and count them", among=("refuse", "drop")
+    )
     shots: int | None = setting(None, "train on this many examples a class; null: on all", low=1)
     seed: int = setting(0, "seeds the split, the head, the masks and the order of batches", low=0, high=2**31 - 1)
 
@@ -142,7 +147,7 @@ class Validate(Section):
     min_examples: int = setting(2, "examples a class at least", low=2)
     max_classes: int = setting(1000, "classes at most", low=2)
     max_characters: int = setting(20_000, "characters a text at most", low=1)
-    errors: tuple[str, ...] = setting(CHECKS[:7], "checks that stop the flow; the others warn", among=CHECKS)
+    errors: tuple[str, ...] = setting(CHECKS[:8], "checks that stop the flow; the others warn", among=CHECKS)
 
 
 @dataclass(frozen=True)

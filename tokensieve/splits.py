@@ -68,9 +68,11 @@ def refuse_untrainable(parts: dict[str, Examples], separator: str | None = None)
     """Refuse parts that nothing can be trained on or judged by.
 
     Raises:
-        InputError: validation or test is empty, or holds a class that train does not.
+        InputError: a training text has no label, or validation or test is empty, or holds a class that train does not.
     """
     known = set(classes(parts["train"].labels, separator))
+    if "" in known:
+        raise InputError("some rows have no label; add the labels, or leave these rows out: --set data.unlabelled=drop")
     for name in ("validation", "test"):
         if not len(parts[name]):
             raise InputError(f"no text is left for {name}: give at least 4 different texts a class, or a {name} file")

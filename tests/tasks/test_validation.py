@@ -1,4 +1,5 @@
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -60,11 +61,21 @@ def test_good_data_passes_every_check(project: Callable[..., Layout]) -> None:
         "overlong",
         "control",
         "encoding",
+        "truncated",
     ]
 
 
 BAD = [
-    ("empty", "train", {"train": [*GOOD, ("  ", "card"), ("hello", "")]}, [5, 6]),
+    ("empty", "train", {"train": [*GOOD, ("  ", "card"), ("hello", "x"), ("hi", "x")]}, [5]),
+    (
+        "unlabelled",
+        "train",
+        {"train": [*GOOD, ("  ", "card"), ("hello", ""), ("hi", " \u200b"), ("yes", None), ("no", math.nan)]},
+        [6, 7, 8, 9],
+    ),
+    ("unlabelled", "test", {"test": [("hello", "card"), ("hi", None)]}, [2]),
+    ("truncated", "train", {"train": [*GOOD, ("card " * 126, "card"), ("card " * 127, "card")]}, [6]),
+    ("truncated", "oos", {"oos": ["sing " * 200]}, [1]),
     ("overlong", "train", {"train": [*GOOD, ("é" * 200_000, "card")]}, [5]),
     ("control", "train", {"train": [*GOOD, ("a\tb\nc", "card"), ("a\x00b", "card")]}, [6]),
     ("encoding", "train", {"train": [*GOOD, ("cafÃ©", "card"), ("caf\ufffd", "card"), ("café", "card")]}, [5, 6]),
@@ -90,7 +101,7 @@ def test_each_check_finds_its_rows(project: Callable[..., Layout], name: str, pa
     try:
         validate(layout, WARN)
     except InputError:
-        assert name == "unknown_label"
+        assert name in ("unknown_label", "unlabelled")
     check = failed(report_of(layout))[name, part]
     assert (check["count"], [row["row"] for row in check["rows"]]) == (len(rows), rows)
 
@@ -105,13 +116,81 @@ def test_settings_say_which_checks_stop(project: Callable[..., Layout], name: st
     assert (report_of(layout)["errors"], report_of(layout)["warnings"]) == (1, 1)
 
 
+UNLABELLED: Rows = [*GOOD, *((f"no label {i}", "") for i in range(53))]
+
+
+def test_a_row_without_a_label_is_refused_whatever_stops_and_the_remedy_named(project: Callable[..., Layout]) -> None:
+    layout = project(train=UNLABELLED)
+    with pytest.raises(InputError, match=r"^train.jsonl, unlabelled: 53 rows without a label .* --set data\.unlabelled=drop$"):
+        validate(layout, WARN)
+    assert report_of(layout)["classes"] == 2
+
+
+def test_rows_without_a_label_are_left_out_and_counted_if_so_set(project: Callable[..., Layout]) -> None:
+    layout = project(train=UNLABELLED, test=[("where is it", "card"), ("what", "")])
+    report = validate(layout, Settings.of({"data": {"unlabelled": "drop"}}))
+    assert (report["rows"], report["unlabelled"], report["classes"]) == ({"train": 4, "test": 1}, {"train": 53, "test": 1}, 2)
+    assert failed(report) == {}
+    messages = [check["message"] for check in report["checks"] if check["name"] == "unlabelled"]
+    assert messages == [
+        "train.jsonl, unlabelled: 53 rows without a label left out (data.unlabelled=drop)",
+        "test.jsonl, unlabelled: 1 row without a label left out (data.unlabelled=drop)",
+    ]
+    with pytest.raises(InputError, match=r"no row has a label; is column 'label' \(data\.label\)"):
+        validate(project_of(layout, "train", [("a", ""), ("b", "")]), Settings.of({"data": {"unlabelled": "drop"}}))
+
+
+def project_of(layout: Layout, part: str, rows: Rows) -> Layout:
+    """The project with other rows in one part."""
+    lines = [json.dumps({"text": text, "label": label}) + "\n" for text, label in rows]
+    (layout.raw / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return layout
+
+
+def test_truncated_texts_are_told_with_what_is_lost_and_what_to_do(project: Callable[..., Layout], tiny_model: Path) -> None:
+    layout = project(train=[*GOOD, *((f"{i} " + "card " * words, "card") for i, words in enumerate((100, 200, 400)))])
+    base = {"model": str(tiny_model), "max_length": 32}
+    report = validate(layout, Settings.of({"base": base}))
+    assert failed(report)["truncated", "train"]["message"] == (
+        "train.jsonl, truncated: 42.9% of the texts (3 of 7) have more than 32 tokens (base.max_length); in half of these at least 171 "
+        "tokens are not read (84% of the text): raise base.max_length (at most 64 for this model), or read both ends with "
+        "base.truncation=head_tail"
+    )
+    assert report["truncated"] == {
+        "texts": 7,
+        "truncated": 3,
+        "share": 0.4286,
+        "median_tokens_unread": 171,
+        "median_share_unread": 0.8424,
+        "max_length": 32,
+    }
+    told = failed(validate(layout, Settings.of({"base": base | {"max_length": 64, "truncation": "head_tail"}})))
+    assert told["truncated", "train"]["message"].endswith("of the text): shorten the texts")
+    with pytest.raises(InputError, match=r"truncated: 42\.9% of the texts"):
+        validate(layout, Settings.of({"base": base, "validate": {"errors": ["truncated"]}}))
+
+
+def test_few_truncated_texts_are_no_warning(project: Callable[..., Layout]) -> None:
+    layout = project(train=[*((f"{i} card", "card") for i in range(200)), *GOOD, ("card " * 200, "card")])
+    report = validate(layout, Settings())
+    assert failed(report) == {}
+    assert report["truncated"]["truncated"] == 1
+
+
+def test_a_base_model_that_does_not_suit_the_settings_is_refused_first(project: Callable[..., Layout], tiny_model: Path) -> None:
+    layout = project()
+    with pytest.raises(InputError, match=r"^base\.max_length is 65; allowed for base\.model .*: 4 to 64, its number of positions$"):
+        validate(layout, Settings.of({"base": {"model": str(tiny_model), "max_length": 65}}))
+    assert not layout.validation.exists()
+
+
 def test_the_error_names_file_check_rows_limit_and_remedy(project: Callable[..., Layout]) -> None:
     layout = project(train=[*GOOD, ("too long for this", "card"), ("", "transfer")])
     with pytest.raises(InputError) as raised:
         validate(layout, Settings.of({"validate": {"max_characters": 16}}))
     assert str(raised.value).splitlines() == [
         "the data fails 2 of its checks (validate.errors names those that stop):",
-        "train.jsonl, empty: 1 row with an empty text or label (6); fill them in or remove the rows",
+        "train.jsonl, empty: 1 row with an empty text (6); fill them in or remove the rows",
         "train.jsonl, overlong: 1 row with more than 16 characters (5); cut the texts, remove the rows or raise validate.max_characters",
     ]
     # Texts stay out of the message, which schedulers log.
@@ -279,7 +358,7 @@ def test_texts_of_several_labels_or_none_pass_every_check(project: Callable[...,
     layout = project(train=SEVERAL, test=[("gone", "card|pay"), ("hey", "")], oos=["sing"], champion=["card", "lost", "pay"])
     report = validate(layout, several())
     assert (report["rows"], report["classes"], failed(report)) == ({"train": 5, "test": 2, "oos": 1}, 3, {})
-    assert {check["name"] for check in report["checks"]} == set(CHECKS)
+    assert {check["name"] for check in report["checks"]} == set(CHECKS) - {"unlabelled"}
 
 
 @pytest.mark.parametrize(
@@ -300,7 +379,7 @@ def test_a_class_of_several_labels_is_one_label(
     try:
         validate(layout, several(validate={"errors": []}))
     except InputError:
-        assert name == "unknown_label"
+        assert name in ("unknown_label", "unlabelled")
     check = failed(report_of(layout))[name, part]
     assert [(row["row"], row["label"]) for row in check["rows"]] == list(zip(rows, labels, strict=True))
 

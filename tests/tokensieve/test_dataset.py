@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tokensieve.dataset import FORMATS, Examples, part_files, read_examples
+from tokensieve.dataset import FORMATS, Examples, blank, part_files, read_examples, read_part
 from tokensieve.errors import InputError
+from tokensieve.settings import Data
 
 PAIRS = [("where is it", "track"), ('she said "no", twice', "refund"), ("two\nlines\ttab", "größe"), ("", "track"), ("late", "")]
 # All that UTF-8 and CSV can hold: no lone surrogates, no NUL.
@@ -89,7 +90,23 @@ def test_endings_are_read_in_capitals_too(tmp_path: Path, file: Callable[..., Pa
 def test_any_text_reads_back_from_csv(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
     examples = read_examples(write(tmp_path / "train.csv", pairs))
     assert examples.texts == [text for text, _ in pairs]
-    assert examples.labels == [label.strip() for _, label in pairs]
+    assert examples.labels == ["" if blank(label) else label.strip() for _, label in pairs]
+
+
+@pytest.mark.parametrize(("text", "nothing"), [("", True), (" \t\u00a0", True), ("\u200b\ufeff", True), ("\u200ba", False), ("0", False)])
+def test_what_cannot_be_seen_is_blank(text: str, nothing: bool) -> None:
+    assert blank(text) == nothing
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_rows_without_a_label_are_kept_as_such_or_left_out(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"train{suffix}", [("a", "x"), ("b", ""), ("c", "\u200b"), ("d", " "), ("e", "y")])
+    whole, none = read_part(path, "train", Data())
+    assert (whole.labels, none) == (["x", "", "", "", "y"], 0)
+    kept, dropped = read_part(path, "train", Data(unlabelled="drop"))
+    assert (kept.texts, kept.labels, kept.rows, dropped) == (["a", "e"], ["x", "y"], [1, 5], 3)
+    assert read_part(path, "train", Data(unlabelled="drop", separator="|"))[0].labels == ["x", "", "", "", "y"]
+    assert read_part(path, "oos", Data(unlabelled="drop"))[1] == 0
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

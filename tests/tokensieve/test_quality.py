@@ -71,9 +71,8 @@ def test_real_letters_before_punctuation_are_left_alone(text: str) -> None:
     assert broken_sequences(text) == 0
 
 
-def test_empty_cells_are_counted_by_row() -> None:
-    assert empty_cells(["a", " ", "", "b"], ["x", "x", "", ""]) == [0, 1, 2, 1]
-    assert empty_cells(["a", "\n"], []) == [0, 1]
+def test_empty_and_blank_cells_are_found() -> None:
+    assert empty_cells(["a", " ", "", "b", "\n"]) == [0, 1, 1, 0, 1]
 
 
 def test_copies_count_beyond_the_first_and_empty_texts_do_not() -> None:
@@ -98,7 +97,7 @@ def test_every_check_that_has_numbers_has_a_rule() -> None:
     parts = {"train": train, "validation": train, "test": train, "oos": Examples(["c"], [], [1])}
     found = {part: set(measures(part, parts, ["x"])) for part in parts}
     assert found["oos"] == {"empty", "overlong", "control", "encoding"}
-    assert found["validation"] == found["oos"] | {"conflict", "unknown_label"}
+    assert found["validation"] == found["oos"] | {"unlabelled", "conflict", "unknown_label"}
     assert found["test"] == found["validation"] | {"leak"}
     assert found["train"] == found["validation"] | {"class_size", "duplicate"}
     for part, checks in found.items():

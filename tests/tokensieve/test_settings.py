@@ -157,7 +157,7 @@ def test_assignments_are_written_and_told(params: Path) -> None:
     assignments = ["finetune.epochs=5", "data.shots=3", "mask.shape=columns", "finetune.batch=32", "validate.errors=[leak, empty]"]
     assert changed(params, assignments) == {
         "data.shots": (None, 3),
-        "validate.errors": (CHECKS[:7], ("leak", "empty")),
+        "validate.errors": (CHECKS[:8], ("leak", "empty")),
         "mask.shape": ("rows", "columns"),
         "finetune.epochs": (10, 5),
     }

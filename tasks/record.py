@@ -43,6 +43,15 @@ def fingerprint(layout: Layout) -> str:
     return whole.hexdigest()
 
 
+def base_facts(layout: Layout, settings: Settings) -> dict[str, Any]:
+    """What names the base model and, if it is a folder, its content: other weights may be put there under the same name."""
+    inside, folder = layout.root / settings.base.model, Path(settings.base.model)
+    found = inside if inside.is_dir() else folder
+    files = sorted(path for path in found.rglob("*") if path.is_file()) if found.is_dir() else []
+    whole = hashlib.sha256("".join(f"{path.relative_to(found).as_posix()} {sha256(path)}\n" for path in files).encode())
+    return {"model": settings.base.model, "sha256": whole.hexdigest() if files else None}
+
+
 def parameters(settings: Settings) -> dict[str, str]:
     """Every setting as text by `section.key`, but `register.uri`: it may hold a password, which all readers of a run would see."""
     flat = {f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()}

@@ -8,13 +8,17 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from tasks import versioning
+from tasks import moved, versioning
+from tasks.record import base_facts
+from tasks.store import tracking_uri
+from tokensieve.disk import room
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
@@ -45,44 +49,64 @@ def function_of(name: str) -> Callable[[Layout, Settings], object]:
 
 
 def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None:
-    """Seconds that stage `name` took, None if it was current.
+    """Seconds that stage `name` took, None if it was current. A stage of the user's own runs as `dvc repro` would run it.
 
     Raises:
-        InputError: what it reads is not there, or changed while it ran; nothing is recorded then. And as the stage does.
+        InputError: what it reads is not there, or changed while it ran; nothing is recorded then. The disk is full. And as the
+            stage does.
     """
-    before = versioning.inputs(layout, name)
-    if not force and versioning.is_current(layout, name):
+    start = time.perf_counter()
+    with room(layout.root):
+        ran = _run(layout, name, force) if versioning.is_ours(layout, name) else versioning.reproduce(layout, name, force)
+    if not ran:
         log.info("%-10s unchanged", name)
         return None
-    log.info("%-10s ...", name)
-    function = function_of(name)
-    start = time.perf_counter()
-    function(layout, Settings.load(layout.params))
-    changed = [key for key, value in versioning.inputs(layout, name).items() if before[key] != value]
-    if changed:
-        raise InputError(f"{', '.join(changed)} changed while stage {name} ran; run it again")
-    versioning.commit(layout, name)
     seconds = time.perf_counter() - start
     log.info("%-10s %.1f s", name, seconds)
     return seconds
 
 
+def _run(layout: Layout, name: str, force: bool) -> bool:
+    before = versioning.inputs(layout, name)
+    if not force and versioning.is_current(layout, name):
+        return False
+    log.info("%-10s ...", name)
+    function = function_of(name)
+    function(layout, Settings.load(layout.params))
+    changed = [key for key, value in versioning.inputs(layout, name).items() if before[key] != value]
+    if changed:
+        raise InputError(f"{', '.join(changed)} changed while stage {name} ran; run it again")
+    versioning.commit(layout, name)
+    return True
+
+
 def take_in(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> float:
     """Version the raw data (`versioning.version`), and bring up to date what stages know of the registry; seconds taken.
 
-    The champion is noted, since validation compares with it. A registration that the registry of today does not know is
-    forgotten, so that the model is registered again.
+    The champion is noted, since validation compares with it, and the content of a base model's own folder. A registration that
+    the registry of today does not know is forgotten, so that the model is registered again.
     """
     from tasks import tracking
 
     start = time.perf_counter()
-    versioning.version(layout, settings, data, test)
-    champion = tracking.champion(layout, settings)
-    if not layout.champion.exists() or read_json(layout.champion) != champion:
-        write_json(layout.champion, champion)
-    if not tracking.registered(layout, settings):
-        shutil.rmtree(layout.registration, ignore_errors=True)
+    with room(layout.root):
+        versioning.version(layout, settings, data, test)
+        moved.follow(layout, tracking_uri(layout, settings))
+        _note(layout.base, base_facts(layout, settings))
+        _note(layout.champion, tracking.champion(layout, settings))
+        if not tracking.registered(layout, settings):
+            shutil.rmtree(layout.registration, ignore_errors=True)
     return time.perf_counter() - start
+
+
+def _note(path: Path, facts: dict[str, Any]) -> None:
+    """Write `facts` if they are new: DVC finds a stage stale that reads them. What a merge left there does not matter."""
+    try:
+        if read_json(path) == facts:
+            return
+    except (FileNotFoundError, InputError):
+        pass
+    write_json(path, facts)
 
 
 # Of the errors of the system, those that stay.

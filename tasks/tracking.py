@@ -28,7 +28,7 @@ from mlflow.utils.logging_utils import get_mlflow_log_level
 import tokensieve
 from tasks import record
 from tasks.promotions import champions, noted
-from tasks.store import SERVED, check_database, exists, no_answer, tracking_uri, without_password
+from tasks.store import SERVED, SQLITE, check_database, exists, no_answer, tracking_uri, without_password
 from tokensieve import manifest, race
 from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, write_json
@@ -198,11 +198,22 @@ def _client(uri: str) -> MlflowClient:
     # But the level was read when MLflow was imported.
     logging.getLogger("mlflow").setLevel(get_mlflow_log_level())
     try:
+        if not exists(uri):
+            _make_database(Path(uri.removeprefix(SQLITE)))
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
     except Exception as error:  # MLflow's, the database's or its driver's: they share no narrower base
         raise no_answer(uri, error) from None
     return client
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's tables in an SQLite file of its own, then rename it: MLflow cannot finish tables that were begun."""
+    # In a folder of a new name: MLflow remembers a database by its address.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        beside = Path(folder) / path.name
+        MlflowClient(tracking_uri=f"{SQLITE}{beside}", registry_uri=f"{SQLITE}{beside}").search_experiments(max_results=1)
+        beside.replace(path)
 
 
 def _opened(uri: str) -> MlflowClient:

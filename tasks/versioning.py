@@ -16,10 +16,12 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import yaml
-from dvc.exceptions import DvcException
+from configobj import ConfigObj
+from dvc import prompt
+from dvc.exceptions import CheckoutError, ConfirmRemoveError, DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
@@ -27,48 +29,79 @@ from dvc.scm import SCM, NoSCM, SCMError
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
+from tasks import gitfiles, snapshot
+from tasks.fetching import FetchError, fetch, public
 from tokensieve.dataset import FORMATS, part_files, read_examples
+from tokensieve.disk import disk_full, room
 from tokensieve.errors import InputError, excerpt
-from tokensieve.folder import replaced
+from tokensieve.folder import MARKS, refuse_conflict, replaced, write_text
 from tokensieve.layout import Layout
 from tokensieve.settings import Data, Settings, render
 
-
-class FetchError(InputError, ConnectionError):
-    """A URL that gives nothing: it may be wrong, or its server away for a moment, so a scheduled run tries again."""
-
-
 LOCK_SECONDS = 600
-# DVC would take the copy of dvc.yaml that a run logs for a pipeline of this project.
-NOT_DVCS = "/.tokensieve/\n/mlartifacts/\n/store/\n"
-IGNORED = "/.tokensieve/\n/artifacts/\n/data/raw/\n/data/source/\n/mlartifacts/\n/mlflow.db\n/store/\n"
+# DVC keeps the path relative to its own folder, so that a project can be moved.
+CONFIG = """[core]
+    analytics = False
+    check_update = False
+    remote = local
+['remote "local"']
+    url = ../store
+"""
+
+log = logging.getLogger("tokensieve")
 
 
 def open_project(root: Path) -> Layout:
     """The project in folder `root`, made with the defaults where it lacks something: settings, pipeline, DVC and its remote.
 
-    Inside a git repository that does not ignore the folder, DVC works with git; elsewhere without.
+    Inside a git repository that does not ignore the folder, DVC works with git; elsewhere without. The ignore files are
+    brought up to date.
+
+    Raises:
+        InputError: If git ignores what it must keep, a merge left conflict marks, or the disk is full.
     """
     layout = Layout(root.resolve())
-    layout.root.mkdir(parents=True, exist_ok=True)
-    if not layout.params.exists():
-        layout.params.write_text(render(), encoding="utf-8")
-    if not layout.pipeline.exists():
-        layout.pipeline.write_text(_template().read_text(encoding="utf-8"), encoding="utf-8")
-    if not layout.at(".gitignore").exists():
-        layout.at(".gitignore").write_text(IGNORED, encoding="utf-8")
-    with _quiet(), contextlib.chdir(layout.root):
-        if not layout.at(".dvc").exists():
-            with Repo.init(str(layout.root), **_scm(layout.root)) as repo, repo.config.edit() as config:
-                config["core"] |= {"analytics": False, "check_update": False}
-            layout.at(".dvcignore").write_text(NOT_DVCS, encoding="utf-8")
-        with Repo(str(layout.root)) as repo:
-            if not repo.config["core"].get("remote"):
-                with repo.config.edit() as config:
-                    # DVC keeps the path relative to its own folder, so that a project can be moved.
-                    config["remote"]["local"] = {"url": "store"}
-                    config["core"]["remote"] = "local"
+    with room(layout.root):
+        layout.root.mkdir(parents=True, exist_ok=True)
+        if not layout.params.exists():
+            write_text(layout.params, render())
+        if not layout.pipeline.exists():
+            write_text(layout.pipeline, _template().read_text(encoding="utf-8"))
+        for path in (layout.pipeline, layout.lock, layout.raw_pointer):
+            if path.exists():
+                refuse_conflict(path, path.read_text(encoding="utf-8", errors="replace"))
+        with _quiet():
+            git = _git(layout.root)
+        broken = None if git else _broken_git(layout.root)
+        if broken:
+            log.warning("%s points to no repository; going on as outside git", broken)
+        gitfiles.write(layout, git is not None)
+        if git is not None:
+            gitfiles.refuse_ignored(layout)
+        # A worktree that is mounted alone is in git elsewhere.
+        _configure(layout, outside=git is None and broken is None)
     return layout
+
+
+def _configure(layout: Layout, outside: bool) -> None:
+    """Make DVC's configuration, or add what it lacks: a remote, and whether there is git, which may come after the project."""
+    path = layout.at(".dvc", "config")
+    if not path.exists() or not path.read_text(encoding="utf-8").strip():
+        write_text(path, CONFIG)
+    config = ConfigObj(str(path), encoding="utf-8")
+    with _repo(layout) as repo:
+        remote = repo.config["core"].get("remote")
+    core = config.setdefault("core", {})
+    if remote and (core.get("no_scm", "").lower() == "true") == outside:
+        return
+    if not remote:
+        config["'remote \"local\"'"] = {"url": "../store"}
+        core["remote"] = "local"
+    core.pop("no_scm", None)
+    if outside:
+        core["no_scm"] = "True"
+    config.filename = None
+    write_text(path, "\n".join(config.write()) + "\n")
 
 
 def incoming(data: str, test: str | None = None) -> dict[str, Path]:
@@ -112,23 +145,39 @@ def version(layout: Layout, settings: Settings, data: str | None, test: str | No
         rows = check(found, settings.data)
     else:
         given = (("data", data), ("test", test))
-        local = {key: _fetched(layout, value, key) if value and "://" in value else value for key, value in given}
-        source, found = _public(data), incoming(str(local["data"]), local["test"])
+        local = {key: _fetched(layout, value, key, settings.data) if value and "://" in value else value for key, value in given}
+        source, found = public(data), incoming(str(local["data"]), local["test"])
         rows = check(found, settings.data)
         with replaced(layout.raw) as folder:
             for name, path in found.items():
                 shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
-    with _repo(layout) as repo:
-        _waiting(lambda: repo.add([str(layout.raw)]))
-        _waiting(lambda: repo.push([str(layout.raw_pointer)]))
+        shutil.rmtree(layout.fetched, ignore_errors=True)
+    with _writing(layout) as repo:
+        _waiting(lambda: repo.add([_target(layout, layout.raw)]))
+    _push(layout)
     known = versions(layout)
     if data_hash(layout) not in [record["data_hash"] for record in known]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         known.append({"data_hash": data_hash(layout), "date": now, "source": source, "rows": rows})
-        beside = layout.versions.with_suffix(".tmp")
-        beside.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in known), encoding="utf-8")
-        beside.replace(layout.versions)
+        write_text(layout.versions, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in known))
     return data_hash(layout)
+
+
+def _push(layout: Layout) -> None:
+    """Put the present data on the remote. A remote that is down or refuses does not stop a run: the next one tries again."""
+    try:
+        with _repo(layout) as repo:
+            name = repo.config["core"].get("remote")
+            _waiting(lambda: repo.push([_target(layout, layout.raw_pointer)]))
+    except Exception as error:  # of any remote's library: they share no narrower base
+        if disk_full(error, layout.root):
+            raise
+        log.warning(
+            "data version %s was not pushed to the DVC remote '%s': %s; it is in this project alone until the next run or dvc push",
+            data_hash(layout),
+            name,
+            _root_cause(error),
+        )
 
 
 def data_hash(layout: Layout) -> str:
@@ -142,7 +191,17 @@ def versions(layout: Layout) -> list[dict[str, Any]]:
     """The versions of the raw data this project has seen, oldest first."""
     if not layout.versions.exists():
         return []
-    return [json.loads(line) for line in layout.versions.read_text(encoding="utf-8").splitlines()]
+    found: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(layout.versions.read_text(encoding="utf-8").splitlines(), 1):
+        # Of a merge with conflicts, both sides hold.
+        if not line.strip() or line.startswith(MARKS):
+            continue
+        try:
+            record = json.loads(line)
+            found.setdefault(record["data_hash"], record)
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"{layout.versions}, line {number}, is no data version; remove the line") from None
+    return sorted(found.values(), key=lambda record: str(record.get("date")))
 
 
 def restore(layout: Layout, wanted: str) -> str:
@@ -155,24 +214,29 @@ def restore(layout: Layout, wanted: str) -> str:
     matching = [found for found in known if found.startswith(wanted)] or ([wanted] if len(wanted) >= 32 else [])
     if len(matching) != 1:
         raise InputError(f"{len(matching)} data versions begin with {excerpt(wanted)}; known: {', '.join(known) or 'none'}")
-    before = layout.raw_pointer.read_text(encoding="utf-8") if layout.raw_pointer.exists() else None
     layout.raw_pointer.parent.mkdir(parents=True, exist_ok=True)
-    layout.raw_pointer.write_text(yaml.safe_dump({"outs": [{"md5": matching[0], "hash": "md5", "path": "raw"}]}), encoding="utf-8")
+    there = layout.raw_pointer.exists()
     try:
-        with _repo(layout) as repo:
-            _waiting(lambda: repo.pull([str(layout.raw_pointer)], force=True))
-    except DvcException as error:
-        # DVC has taken the present data away by now; it is in the cache.
-        if before is None:
-            layout.raw_pointer.unlink()
-        else:
-            layout.raw_pointer.write_text(before, encoding="utf-8")
-            with _repo(layout) as repo:
-                _waiting(lambda: repo.checkout([str(layout.raw_pointer)], force=True))
+        with _writing(layout) as repo:
+            write_text(layout.raw_pointer, yaml.safe_dump({"outs": [{"md5": matching[0], "hash": "md5", "path": "raw"}]}))
+            _waiting(lambda: repo.pull([_target(layout, layout.raw_pointer)], force=True))
+    except Exception as error:  # DVC's, or of any remote's library
+        if disk_full(error, layout.root):
+            raise
+        if there:
+            _check_out(layout)
         raise InputError(
-            f"data version {matching[0]} is neither in the project's cache nor on its remote; known: {', '.join(known)}"
+            f"data version {matching[0]} is neither in the project's cache nor on its remote ({_root_cause(error)}); if another machine "
+            "has it, there: dvc remote add --default NAME URL, dvc push, and commit .dvc/config; then here the same command again. "
+            f"Or give the data with --data PATH. Known: {', '.join(known) or 'none'}"
         ) from error
     return matching[0]
+
+
+def _check_out(layout: Layout) -> None:
+    """Bring the present data back from the cache, after DVC has taken it away; what is not in the cache stays away."""
+    with contextlib.suppress(InputError), _repo(layout) as repo:
+        _waiting(lambda: repo.checkout([_target(layout, layout.raw_pointer)], force=True))
 
 
 def stages(layout: Layout) -> list[str]:
@@ -184,9 +248,9 @@ def stages(layout: Layout) -> list[str]:
 
 def is_current(layout: Layout, name: str) -> bool:
     """Whether stage `name` has nothing to do: nothing changed, or a run of the same inputs is in DVC's run cache (it is
-    brought back then)."""
+    brought back then). Outputs that somebody changed in place are not brought back: the stage makes them anew."""
     with _repo(layout) as repo:
-        stage = repo.stage.load_one(str(layout.pipeline), name)
+        stage = _stage(repo, name)
 
         def brought_back() -> bool | None:
             with repo.lock:
@@ -194,7 +258,10 @@ def is_current(layout: Layout, name: str) -> bool:
                     return None
                 try:
                     repo.stage_cache.restore(stage)
-                except RunCacheNotFoundError:
+                except ConfirmRemoveError:
+                    log.warning("%s was changed by hand; stage %s makes it anew", ", ".join(map(str, stage.outs)), name)
+                    return False
+                except (RunCacheNotFoundError, CheckoutError):
                     return False
                 return True
 
@@ -205,6 +272,36 @@ def is_current(layout: Layout, name: str) -> bool:
     return found is not False
 
 
+def is_ours(layout: Layout, name: str) -> bool:
+    """Whether stage `name` calls the function of that name. Others are the user's own, and run as DVC runs them."""
+    with _repo(layout) as repo:
+        return bool(_stage(repo, name).cmd == f"tokensieve stage {name}")
+
+
+def reproduce(layout: Layout, name: str, force: bool = False) -> bool:
+    """Run the user's own stage `name` as `dvc repro` would, if it is stale, and return whether it ran.
+
+    Raises:
+        InputError: If its command fails, or something that it reads or should write is not there.
+    """
+    with _writing(layout) as repo:
+        stage = _stage(repo, name)
+
+        def run() -> bool:
+            with repo.lock:
+                if not stage.reproduce(force=force):
+                    return False
+                stage.dump(update_pipeline=False)
+                return True
+
+        try:
+            return bool(_waiting(run))
+        except LockError:
+            raise
+        except DvcException as error:
+            raise InputError(f"stage {name} of {layout.pipeline.name} failed: {_line(error)}") from error
+
+
 def inputs(layout: Layout, name: str) -> dict[str, Any]:
     """What stage `name` reads, with its hash or, for settings, its values, as they are now.
 
@@ -212,13 +309,19 @@ def inputs(layout: Layout, name: str) -> dict[str, Any]:
         InputError: a file that it reads is not there.
     """
     with _repo(layout) as repo:
-        stage = repo.stage.load_one(str(layout.pipeline), name)
+        stage = _stage(repo, name)
         for dependency in stage.deps:
             if not dependency.exists:
-                remedy = "give data with --data PATH" if str(dependency).startswith("data") else "run the stages before it (tokensieve run)"
+                raw = str(dependency) == "data/raw"
+                remedy = "give data with --data PATH" if raw else "run the stages before it (tokensieve run)"
                 raise InputError(f"stage {name} needs {dependency}, which is not there; {remedy}")
         _waiting(lambda: _saved(repo, stage))
         return {str(dependency): dependency.hash_info.value for dependency in stage.deps}
+
+
+def _stage(repo: Repo, name: str) -> Any:
+    # By the name of the file in the working directory: DVC cuts paths at an @.
+    return repo.stage.load_one("dvc.yaml", name)
 
 
 def _saved(repo: Repo, stage: Any) -> None:
@@ -228,53 +331,103 @@ def _saved(repo: Repo, stage: Any) -> None:
 
 def commit(layout: Layout, name: str) -> None:
     """Record in dvc.lock that stage `name` has run on what is there now, and put its outputs into the cache."""
-    with _repo(layout) as repo:
-        _waiting(lambda: repo.commit(f"{layout.pipeline}:{name}", force=True))
+    with _writing(layout) as repo:
+        _waiting(lambda: repo.commit(f"dvc.yaml:{name}", force=True))
 
 
-def _fetched(layout: Layout, url: str, key: str) -> str:
-    """A local copy of `url`, imported by DVC (and brought up to date where it was imported before)."""
-    name = url.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1]
+def _fetched(layout: Layout, url: str, key: str, columns: Data) -> str:
+    """A local copy of `url`: a file from http(s), which is kept only until it is taken in, or what DVC imports from elsewhere."""
+    for pointer in layout.at("data", "source").glob("*/*.dvc"):
+        # Earlier versions wrote addresses with their passwords into pointers.
+        if "path: http" in pointer.read_text(encoding="utf-8"):
+            pointer.unlink()
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https"):
+        return str(fetch(url, layout.fetched / key, f"--{key}", columns.format))
+    if parts.password:
+        raise InputError(
+            f"--{key} {public(url)}: a password in it would be written to a file; give it as {parts.scheme}'s own client reads it"
+        )
+    return _imported(layout, url, key)
+
+
+def _imported(layout: Layout, url: str, key: str) -> str:
+    """A copy of `url` under data/source, imported by DVC and brought up to date if it was imported before."""
+    name = url.rstrip("/").rsplit("/", 1)[-1]
     out = layout.at("data", "source", key, name if name.lower().endswith(FORMATS) else "folder")
     pointer = out.with_name(f"{out.name}.dvc")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _repo(layout) as repo:
             if pointer.exists() and yaml.safe_load(pointer.read_text(encoding="utf-8"))["deps"][0]["path"] == url:
-                _waiting(lambda: repo.update([str(pointer)]))
+                _waiting(lambda: repo.update([_target(layout, pointer)]))
             else:
                 pointer.unlink(missing_ok=True)
-                _waiting(lambda: repo.imp_url(url, str(out), force=True))
-    except (DvcException, OSError) as error:
-        reason = " ".join(str(error).split()).replace(url, _public(url)) or type(error).__name__
-        raise FetchError(f"--{key} {_public(url)} could not be fetched: {reason}") from error
+                _waiting(lambda: repo.imp_url(url, _target(layout, out), force=True))
+    except Exception as error:  # DVC's, or of any remote's library
+        if disk_full(error, layout.root):
+            raise
+        raise _import_error(url, key, error) from error
     return str(out)
 
 
-def _public(address: str) -> str:
-    """A path as it is; a URL without what may be a password or a signature."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path, "", ""))
+def _import_error(url: str, key: str, error: Exception) -> InputError:
+    shown, scheme = f"--{key} {public(url)}", urlsplit(url).scheme
+    reason = _root_cause(error).replace(url, public(url))
+    if "missing dependencies" in str(error) or isinstance(error, ImportError):
+        return InputError(f"{shown}: reading {scheme}:// needs a package that is not installed: pip install 'dvc[{scheme}]'")
+    return FetchError(f"{shown} could not be fetched: {reason}")
 
 
 @contextlib.contextmanager
 def _repo(layout: Layout) -> Iterator[Repo]:
+    """DVC on the project. What goes wrong in it is raised as an InputError in one line, but a lock that another process holds."""
     # DVC's run cache finds a stage's files from the working directory only.
-    with _quiet(), contextlib.chdir(layout.root), Repo(str(layout.root)) as repo:
+    with _quiet(), contextlib.chdir(layout.root):
+        try:
+            with Repo(str(layout.root), scm=_git(layout.root) or NoSCM(str(layout.root))) as repo:
+                yield repo
+        except LockError:
+            raise
+        except DvcException as error:
+            raise InputError(f"DVC: {_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _writing(layout: Layout) -> Iterator[Repo]:
+    """As `_repo`; if the block fails, the files that DVC writes in place are as before."""
+    with snapshot.kept(layout), _repo(layout) as repo:
         yield repo
+
+
+def _target(layout: Layout, path: Path) -> str:
+    """How DVC is given a path: from the project's folder, which is the working directory. It cuts paths at an @."""
+    return path.relative_to(layout.root).as_posix()
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _root_cause(error: BaseException) -> str:
+    """The words of the error that the others were raised from."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return _line(error)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
+    """Within it, DVC reports errors alone and asks nothing: on a terminal it would wait for an answer."""
     logger = logging.getLogger("dvc")
-    before = logger.level
+    before, confirm = logger.level, prompt.confirm
     logger.setLevel(logging.ERROR)
+    prompt.confirm = lambda _: False
     try:
         yield
     finally:
         logger.setLevel(before)
+        prompt.confirm = confirm
 
 
 def _waiting(action: Callable[[], Any]) -> Any:
@@ -289,14 +442,22 @@ def _waiting(action: Callable[[], Any]) -> Any:
             time.sleep(0.5)
 
 
-def _scm(root: Path) -> dict[str, bool]:
+def _git(root: Path) -> SCM | None:
+    """The git repository that the project is in; None if there is none, or it ignores the project."""
     try:
         scm = SCM(str(root), search_parent_directories=True)
     except SCMError:
-        return {"no_scm": True}
-    if isinstance(scm, NoSCM) or scm.is_ignored(str(root / ".dvc")):
-        return {"no_scm": True}
-    return {"subdir": True}
+        return None
+    return None if isinstance(scm, NoSCM) or scm.is_ignored(str(root / ".dvc")) else scm
+
+
+def _broken_git(root: Path) -> Path | None:
+    """The nearest .git above the project, if it leads to no repository: a worktree's file whose repository is not here."""
+    found = next((parent / ".git" for parent in (root, *root.parents) if (parent / ".git").exists()), None)
+    if found is None or found.is_dir():
+        return None
+    target = found.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
+    return None if (found.parent / target).exists() else found
 
 
 def _template() -> Path:

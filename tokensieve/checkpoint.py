@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from tokensieve.folder import written
+
 FILE = "checkpoint.safetensors"
 
 
@@ -27,9 +29,8 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {f"optimizer.{i}.{name}": tensor for i, entry in optimizer.state_dict()["state"].items() for name, tensor in entry.items()}
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in (tensors | state).items()}
-        beside = self.folder / f"{FILE}.tmp"
-        save_file(whole, beside, metadata={"key": self.key, "facts": json.dumps(facts)})
-        beside.replace(self.folder / FILE)
+        with written(self.folder / FILE) as beside:
+            save_file(whole, beside, metadata={"key": self.key, "facts": json.dumps(facts)})
 
     def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors and facts of `save`, with the optimizer's state set; None if there is none of this training."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ from tokensieve.base import layers_of
 from tokensieve.classifier import Classifier
 from tokensieve.constructs import marked
 from tokensieve.dataset import rows
+from tokensieve.disk import FULL
 from tokensieve.errors import InputError
+from tokensieve.folder import write_text
 from tokensieve.manifest import sha256
 from tokensieve.truncation import HEAD, head_and_tail
 
@@ -225,6 +228,7 @@ class Inputs:
             whole = done.exists() and _size(path) == total * width * 4
             if not whole:
                 _refuse_if_full(path, total * width * 4, f"the states of {len(self):,} texts below layer {cut}")
+                _reserve(path, total * width * 4)
             whole = processes.everywhere(whole)
             frozen._states = torch.from_file(str(path), shared=True, size=total * width, dtype=torch.float32).view(total, width)
             if whole:
@@ -248,7 +252,7 @@ class Inputs:
         processes.everywhere()
         if folder and processes.rank_here() == 0:
             facts = {"texts": len(self), "rows": total, "width": width, "cut": cut}
-            done.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+            write_text(done, json.dumps(facts) + "\n")
         return frozen
 
 
@@ -287,11 +291,25 @@ def _write_tokens(texts: Iterable[str], ids_of: Callable[[list[str]], list[list[
     with beside[0].open("wb") as ids, beside[1].open("wb") as sizes, tqdm(desc="tokenizing", unit="text", leave=False, disable=None) as bar:
         while chunk := list(islice(texts, CHUNK)):
             found = ids_of(chunk)
-            np.fromiter(chain.from_iterable(found), np.int32).tofile(ids)
-            np.array([len(text) for text in found], np.int32).tofile(sizes)
+            # Not by numpy's tofile, which on a full disk loses what is short without a word.
+            ids.write(np.fromiter(chain.from_iterable(found), np.int32).tobytes())
+            sizes.write(np.array([len(text) for text in found], np.int32).tobytes())
             bar.update(len(chunk))
     beside[0].replace(path)
     beside[1].replace(lengths)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take the room of a file that is to be mapped: once the disk is full, a write to it would kill the process."""
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("ab") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in FULL:
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            # Others cannot reserve, which is no reason to stop.
 
 
 def _refuse_if_full(path: Path, size: int, what: str) -> None:

@@ -26,6 +26,7 @@ class Layout:
     raw_pointer = property(lambda self: self.at("data", "raw.dvc"))
     versions = property(lambda self: self.at("data", "versions.jsonl"))
     champion = property(lambda self: self.at("data", "champion.json"))
+    base = property(lambda self: self.at("data", "base.json"))
 
     # What the stages make; each folder is one stage's.
     validation = property(lambda self: self.at("artifacts", "validation"))
@@ -43,6 +44,8 @@ class Layout:
     # What may be deleted at any time: it only saves work.
     checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
+    fetched = property(lambda self: self.at(".tokensieve", "fetched"))
+    snapshot = property(lambda self: self.at(".tokensieve", "before"))
     busy = property(lambda self: self.at(".tokensieve", "lock"))
     active = property(lambda self: self.at(".tokensieve", "runs"))
     served = property(lambda self: self.at(".tokensieve", "served"))

@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.folder import written
 from tokensieve.truncation import HEAD
 
 FORMAT = 2
@@ -90,10 +91,9 @@ class Patch:
         tree |= {"base_state": self.base_state, "model_state": self.model_state}
         tree["sha256"] = _checksum(tree, tensors)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.new")
         # One metadata entry: safetensors writes several in no certain order.
-        save_file(tensors, beside, metadata={"patch": json.dumps(tree, ensure_ascii=False)})
-        beside.replace(path)
+        with written(path) as beside:
+            save_file(tensors, beside, metadata={"patch": json.dumps(tree, ensure_ascii=False)})
 
     @classmethod
     def load(cls, path: Path) -> Patch:

@@ -6,11 +6,13 @@ Not here: command-line flags, credentials (environment variables of each vendor)
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from typing import Any
 import yaml
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.folder import refuse_conflict, write_text
+
+log = logging.getLogger("tokensieve")
 
 CHECKS = (
     "columns",
@@ -35,6 +40,8 @@ CHECKS = (
     "vanished_label",
     "truncated",
 )
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow")
 
 # Builds of the exported graph, the most exact first.
 VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
@@ -127,6 +134,11 @@ class Data(Section):
 
     text: str = setting("text", "column with the text")
     label: str = setting("label", "column with the label")
+    format: str = setting(
+        "auto",
+        "format of data from a URL; auto: as its name, query or server tells",
+        among=("auto", "csv", "tsv", "jsonl", "parquet", "arrow"),
+    )
     separator: str | None = setting(None, "null: one label a text; otherwise what separates the labels of a text, which may also have none")
     unlabelled: str = setting(
         "refuse", "rows without a label: refuse the data, or drop these rows and count them", among=("refuse", "drop")
@@ -322,10 +334,33 @@ def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:
         if getattr(getattr(before, name), spec.name) != getattr(getattr(after, name), spec.name)
     }
     if differing:
-        beside = path.with_suffix(".tmp")
-        beside.write_text(render(after), encoding="utf-8")
-        beside.replace(path)
+        write_text(path, render(after))
     return differing
+
+
+@contextmanager
+def tried(path: Path, assignments: list[str]) -> Iterator[None]:
+    """Write `section.key=value` assignments into a `params.yaml` for the block that reads them, and take them back if it fails.
+
+    An interrupt leaves them, since the same command goes on then.
+
+    Raises:
+        InputError: As `changed`, and whatever the block raises.
+    """
+    before = path.read_text(encoding="utf-8") if assignments and path.exists() else ""
+    differing = changed(path, assignments) if assignments else {}
+    for key, (old, new) in differing.items():
+        log.info("%s: %s = %s (was %s)", path.name, key, new, old)
+    after = path.read_text(encoding="utf-8") if differing else ""
+    try:
+        yield
+    except Exception:
+        # What somebody wrote meanwhile stays.
+        if differing and path.read_text(encoding="utf-8") == after:
+            write_text(path, before)
+            for key, (old, _) in differing.items():
+                log.warning("%s: %s is %s again, since this failed", path.name, key, old)
+        raise
 
 
 def assigned(path: Path, assignments: list[str]) -> Settings:
@@ -357,11 +392,14 @@ def _value(section: str, key: str, text: str) -> Any:
 
 
 def _tree(path: Path) -> dict[str, Any]:
+    text = ""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; 'tokensieve init {path.parent}' makes a project with the defaults") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, thousands of digits, a 13th month
+        refuse_conflict(path, text)
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree or {}, dict):
         raise InputError(f"{path.name} holds {excerpt(tree)}; give sections with keys and values")

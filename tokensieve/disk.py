@@ -1,0 +1,71 @@
+"""What a full disk looks like, whoever meets it first, and the one line that reports it."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tokensieve.errors import InputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# The words of those who raise no OSError: safetensors, onnx and MLflow's SQLite.
+WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+NEED = (
+    "a first run takes about 7 times the size of the base model (0.6 GB with all-MiniLM-L6-v2), a later one up to 3 times; "
+    "make room and run the same command again, it goes on where it stopped"
+)
+
+
+class DiskFullError(InputError):
+    """A disk has no room left for what is to be written."""
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Report a full disk that the block meets.
+
+    Raises:
+        DiskFullError: If a write fails because a disk or a quota is full; it names the file or `folder`, the need and the remedy.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        full = disk_full(error, folder)
+        if full is None:
+            raise
+        raise full from error
+
+
+def disk_full(error: BaseException, folder: Path) -> DiskFullError | None:
+    """Return the error to raise if `error` comes from a full disk, else None. `folder` is named if no file is."""
+    found = next((link for link in _chain(error) if _is_full(link)), None)
+    if found is None:
+        return None
+    name = getattr(found, "filename2", None) or getattr(found, "filename", None)
+    path = Path(str(name)).absolute() if name else folder.absolute()
+    return DiskFullError(f"{path}: the disk is full ({_free(path)}); {NEED}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from or during."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    return any(words in str(error) for words in WORDS)
+
+
+def _free(path: Path) -> str:
+    existing = next((parent for parent in (path, *path.parents) if parent.exists()), Path("/"))
+    return f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB are free"

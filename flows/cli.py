@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flows import patch_command, predict_command, serve_command
 from tokensieve import __version__
+from tokensieve.disk import disk_full
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
 
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
+        if full := disk_full(error, Path(getattr(options, "project", "."))):
+            print(f"tokensieve: {full}", file=sys.stderr)
+            return MISTAKE
         print(f"tokensieve: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
         return FAILURE
 
@@ -53,6 +57,9 @@ def init(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     layout = _opened(options)
     if options.data:
         version(options, answer)
+    else:
+        with _settings(options, layout):
+            pass
     answer(f"{layout.root} is ready; settings: {layout.params}; next: tokensieve run --project {options.folder} --data PATH")
 
 
@@ -64,7 +71,7 @@ def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     _quiet_prefect(options.debug)
     from flows.retrain import retrain
 
-    result = retrain(project=layout.root, data=options.data, test=options.test, force=options.force)
+    result = retrain(layout.root, options.data, options.test, options.force, options.set)
     if options.json:
         answer(json.dumps(result, ensure_ascii=False))
     else:
@@ -76,11 +83,10 @@ def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 def stage(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Run one stage if it is stale. `dvc repro` calls it for every stage that DVC found stale."""
     from tasks import stage as stages
-    from tokensieve.folder import locked
     from tokensieve.settings import Settings
 
     function, layout = stages.function_of(options.name), _project(options)
-    with locked(layout.busy):
+    with _settings(options, layout):
         if os.environ.get("DVC_STAGE"):
             function(layout, Settings.load(layout.params))
         else:
@@ -91,12 +97,11 @@ def version(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Put data under DVC and print its hash."""
     from tasks import versioning
     from tasks.stage import take_in
-    from tokensieve.folder import locked
     from tokensieve.settings import Settings
 
     _check_data(options)
     layout = _opened(options)
-    with locked(layout.busy):
+    with _settings(options, layout):
         take_in(layout, Settings.load(layout.params), options.data, options.test)
     answer(versioning.data_hash(layout))
 
@@ -185,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--test", metavar="PATH", help="file or URL with the test part")
 
     def assignments(added: argparse.ArgumentParser) -> None:
-        about = "change a setting; it is written into params.yaml"
+        about = "change a setting; it is written into params.yaml, and taken back if the command fails"
         added.add_argument("--set", action="extend", nargs="+", metavar="SECTION.KEY=VALUE", help=about)
 
     added = command(init, project=False)
@@ -228,15 +233,21 @@ def _add_exports(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _project(options: argparse.Namespace) -> Layout:
-    """The layout of a project that is there, with the `--set` assignments written into its settings."""
-    from tokensieve.settings import changed
-
+    """The layout of a project that is there."""
     layout = Layout(Path(options.project).resolve())
     if not layout.params.exists():
         raise InputError(f"{layout.root} is no project (it has no {layout.params.name}); make one with tokensieve init {options.project}")
-    for key, (old, new) in changed(layout.params, options.set).items():
-        logging.getLogger("tokensieve").info("params.yaml: %s = %s (was %s)", key, new, old)
     return layout
+
+
+@contextlib.contextmanager
+def _settings(options: argparse.Namespace, layout: Layout) -> Iterator[None]:
+    """Within it, no other command works on the project, and its settings have the `--set` assignments, which stay if it succeeds."""
+    from tokensieve.folder import locked
+    from tokensieve.settings import tried
+
+    with locked(layout.busy), tried(layout.params, options.set):
+        yield
 
 
 def _opened(options: argparse.Namespace) -> Layout:

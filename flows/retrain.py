@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +18,38 @@ from tasks import runs, versioning
 from tasks.stage import run_stage, version_data
 from tasks.store import tracking_uri, without_password
 from tasks.summary import summary
-from tokensieve.settings import Settings
+from tokensieve.settings import Settings, tried
 
 SKIPPED: State[Any] = Completed(name="Skipped", message="Another run of this project with the same parameters waits already.")
 
 
 @flow(name="retrain", flow_run_name="retrain {project}", persist_result=False)
-def retrain(project: Path = Path(), data: str | None = None, test: str | None = None, force: bool = False) -> dict[str, Any]:
+def retrain(
+    project: Path = Path(), data: str | None = None, test: str | None = None, force: bool = False, changes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Take `data` in as the project's raw data (without it: what is there), run each stage of dvc.yaml that is stale, and
     return the summary. With `force`, every stage runs.
+
+    `changes` are section.key=value assignments of settings. They are written into params.yaml, and taken back if the run fails.
 
     One run of a project works at a time; the others wait. A deployed run ends as Skipped if another with the same parameters
     waits already.
     """
     runs.log_to_page()
     layout = versioning.open_project(project)
-    settings = Settings.load(layout.params)
-    parameters = {"data": data, "test": test, "force": force}
+    # By their hashes: addresses may hold passwords.
+    named = {key: value and hashlib.sha256(value.encode()).hexdigest() for key, value in (("data", data), ("test", test))}
+    parameters = {**named, "force": force, "changes": list(changes)}
     with runs.alone(layout, parameters, skip=deployment.id is not None) as turn:
         if not turn:
             # Prefect takes a state that a flow returns for the run's own.
             return SKIPPED  # type: ignore[return-value]
-        seconds = {"version": version_data(layout, settings, data, test)}
-        for name in versioning.stages(layout):
-            seconds[name] = run_stage(layout, name, force)
-        result = summary(layout, seconds)
+        with tried(layout.params, list(changes)):
+            settings = Settings.load(layout.params)
+            seconds = {"version": version_data(layout, settings, data, test)}
+            for name in versioning.stages(layout):
+                seconds[name] = run_stage(layout, name, force)
+            result = summary(layout, seconds)
     page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
     create_markdown_artifact(key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}")
     return result

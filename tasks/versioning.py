@@ -88,19 +88,18 @@ def _configure(layout: Layout, outside: bool) -> None:
     path = layout.at(".dvc", "config")
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
         write_text(path, CONFIG)
-    config = ConfigObj(str(path), encoding="utf-8")
+    config = ConfigObj(path.read_text(encoding="utf-8").splitlines(), list_values=False)
     with _repo(layout) as repo:
         remote = repo.config["core"].get("remote")
     core = config.setdefault("core", {})
     if remote and (core.get("no_scm", "").lower() == "true") == outside:
         return
     if not remote:
-        config["'remote \"local\"'"] = {"url": "../store"}
+        config['remote "local"'] = {"url": "../store"}
         core["remote"] = "local"
     core.pop("no_scm", None)
     if outside:
         core["no_scm"] = "True"
-    config.filename = None
     write_text(path, "\n".join(config.write()) + "\n")
 
 

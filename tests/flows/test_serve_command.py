@@ -25,7 +25,7 @@ def served(tmp_path: Path) -> Path:
         (["--timeout", "0"], "--timeout is 0; it must be above 0"),
         (["--port", "65536"], "--port is 65536; it must be at most 65535"),
         (["--tls-key", "key.pem"], "--tls-certificate and --tls-key belong together"),
-        (["--tls-key", "none.pem", "--tls-certificate", "none.pem"], "none.pem is no file"),
+        (["--tls-key", "none.pem", "--tls-certificate", "none.pem"], "none.pem cannot be read"),
         (["--api-key-file", "none"], "--api-key-file none cannot be read (No such file or directory)"),
         ([], "holds no manifest.json"),
     ],

@@ -68,6 +68,18 @@ class _Lane:
     def add(self, item: _Item) -> None:
         self.waiting.setdefault((id(item.job.model), len(item.ids)), deque()).append(item)
 
+    def remove(self, job: _Job) -> int:
+        """Remove the texts of a request and return how many there were."""
+        removed = 0
+        for key, items in list(self.waiting.items()):
+            kept = deque(item for item in items if item.job is not job)
+            removed += len(items) - len(kept)
+            if kept:
+                self.waiting[key] = kept
+            else:
+                del self.waiting[key]
+        return removed
+
     def take(self, budget: int, share: int) -> list[list[_Item]]:
         """Groups of the same key, of at most `budget` tokens together (a text may have more) and `share` texts each, until they hold as
         many together, or `TOGETHER`."""
@@ -151,15 +163,28 @@ class Batcher:
             for row, text in enumerate(ids):
                 lane.add(_Item(job, row, text))
             self._changed.notify(len(ids))
-        return await job.future
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            self._forget(job)
+            raise
 
-    def close(self) -> None:
-        """End the workers once nothing waits."""
+    def _forget(self, job: _Job) -> None:
+        """Take the texts of a request that was given up out of the queue, where they would keep others out."""
+        with self._changed:
+            for lane in (self._small, self._large):
+                self.waiting -= lane.remove(job)
+
+    def close(self, seconds: float = 5.0) -> None:
+        """End the workers after what they compute now. What waits is dropped: nobody is left to be answered."""
         with self._changed:
             self._closed = True
+            for lane in (self._small, self._large):
+                lane.waiting.clear()
+            self.waiting = 0
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(seconds)
 
     def _work(self) -> None:
         while self._turned():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -14,12 +16,14 @@ import numpy as np
 
 from tokensieve.errors import InputError
 from tokensieve.served import Model, load, manifest_of
+from tokensieve.server.answers import content
 
 log = logging.getLogger("tokensieve")
 
 PROBE = "Is this model whole?"
 WARM = (8, 16, 32)  # tokens
 PATIENCE = 60.0  # seconds between two tries of a model that failed, at most
+SLOW = 120.0  # seconds after which a look at the source that has not ended counts as trouble
 
 
 class Source(Protocol):
@@ -39,7 +43,6 @@ class Source(Protocol):
     def fetch(self, version: str) -> Path:
         """The served folder of that version. Raises InputError: it is gone, or not whole."""
 
-
 @dataclass(frozen=True)
 class Folder:
     """A served folder that an export replaces; its version is that of its manifest, which holds the hashes of all files."""
@@ -52,10 +55,12 @@ class Folder:
         path = manifest_of(self.path)
         try:
             return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 f"{self.path} holds no {path.name}, which an export writes last; give the folder of a finished export"
             ) from None
+        except OSError as error:
+            raise unreadable(error) from None
 
     def fetch(self, version: str) -> Path:
         return self.path
@@ -83,35 +88,62 @@ class Live:
         """
         self._source, self._threads = source, threads
         self._stopped = threading.Event()
+        self._trouble: str | None = None
+        self._began: float | None = None  # when the look that goes on now began
         self.looked: float | None = None
         self.swaps = {"taken": 0, "refused": 0}
-        self.current = self._load(source.version())
-        self.trouble: str | None = source.stale
-        if not source.stale:
-            self.looked = time.time()
+        try:
+            self.current = self._load(self._version())
+        except OSError as error:
+            raise unreadable(error) from error
+        if source.stale:
+            self._trouble = source.stale
+            log.warning("model %s answers: %s", self.current.version, source.stale)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the newest model does not answer, or is not known; None if it does."""
+        began = self._began
+        if began is not None and (seconds := time.monotonic() - began) > SLOW:
+            return f"the look for a newer model that began {seconds:.0f} s ago has not ended"
+        return self._trouble
+
+    @property
+    def checked_at(self) -> str | None:
+        """The time of the last good look at the source, in ISO 8601; None: there was none."""
+        return datetime.fromtimestamp(self.looked, UTC).isoformat(timespec="seconds") if self.looked else None
 
     def check(self) -> bool:
         """Take the source's version, if it is another one than the current; whether all is well."""
+        self._began = time.monotonic()
         try:
-            version = self._source.version()
-            if not self._source.stale:
-                self.looked = time.time()
+            version = self._version()
             if version != self.current.version:
                 loaded = self._load(version)
                 log.info("model %s answers instead of %s", version, self.current.version)
                 self.current = loaded
                 self.swaps["taken"] += 1
-            if self._source.stale:
-                raise InputError(self._source.stale)
         except Exception as error:  # whatever a half-written model or a lost registry raises: the one before goes on answering
-            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            if reason != self.trouble:
-                log.warning("model %s goes on answering: %s", self.current.version, reason)
-                self.swaps["refused"] += 1
-            self.trouble = reason
-            return False
-        self.trouble = None
+            return self._note(str(unreadable(error) if isinstance(error, OSError) else _reason(error)))
+        finally:
+            self._began = None
+        if self._source.stale:
+            return self._note(self._source.stale)
+        self._trouble = None
         return True
+
+    def _note(self, reason: str) -> bool:
+        if reason != self._trouble:
+            log.warning("model %s goes on answering: %s", self.current.version, reason)
+            self.swaps["refused"] += 1
+        self._trouble = reason
+        return False
+
+    def _version(self) -> str:
+        version = self._source.version()
+        if not self._source.stale:
+            self.looked = time.time()
+        return version
 
     def follow(self, interval: float = 0.0) -> threading.Thread:
         """Check every `interval` seconds (0: as the source says), on a thread of its own, until `stop`."""
@@ -132,12 +164,49 @@ class Live:
     def _load(self, version: str) -> Loaded:
         folder = self._source.fetch(version)
         model = load(folder, self._threads)
-        longest = min(manifest.max_length for manifest in model.tasks.values())
-        # The graph plans its memory for each length it meets; the first requests should not wait for it.
-        for length in WARM:
-            model.run([[0] * min(length, longest)])
-        if not np.isfinite(model.run([text.ids for text in model.encode([PROBE])])).all():
-            raise InputError(f"the model in {folder} gives no finite logits; export it again")
-        if self._source.version() != version:
+        try:
+            _probe(model, version)
+        except Exception as error:
+            raise InputError(f"the model in {folder} fails on a test text: {_reason(error)}; export it again") from None
+        if self._version() != version:
             raise InputError(f"{folder} changed while it was read; it is tried again")
         return Loaded(model, version)
+
+
+def _probe(model: Model, version: str) -> None:
+    """Compute and write whole answers, as requests will need them.
+
+    Raises:
+        Exception: Whatever a request would fail with.
+    """
+    # All tasks of a model read the same tokens.
+    longest = min(manifest.max_length for manifest in model.tasks.values())
+    # The graph plans its memory for each length it meets; the first requests should not wait for it.
+    for length in (*WARM, longest):
+        if not np.isfinite(model.run([[0] * min(length, longest)])).all():
+            raise InputError("it gives no finite logits")
+    encoded = model.encode([PROBE])
+    logits = model.run([text.ids for text in encoded])
+    if not np.isfinite(logits).all():
+        raise InputError("it gives no finite logits")
+    content(model.answers_by_task(logits, [text.truncated for text in encoded], model.classes), True, model, version)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def unreadable(error: OSError) -> InputError:
+    """Return the message for a file that the system does not let us read or write: which file, why, and the remedy."""
+    remedies = {
+        errno.EACCES: "allow it for the user of this process",
+        errno.EPERM: "allow it for the user of this process",
+        errno.EROFS: "mount it writable, or start in another folder",
+        errno.ENOSPC: "free space on its disk",
+        errno.EDQUOT: "free space on its disk",
+        errno.EMFILE: "allow more open files (ulimit -n)",
+        errno.ENFILE: "allow more open files on this machine",
+    }
+    name = f"{error.filename}: " if error.filename else ""
+    remedy = remedies.get(error.errno or 0, "check the disk")
+    return InputError(f"{name}{error.strerror or type(error).__name__}; {remedy}")

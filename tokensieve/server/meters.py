@@ -36,6 +36,13 @@ class Meters:
         self.uncertain = Counter("tokensieve_uncertain", "Answers that were uncertain", ["task"], registry=registry)
         self.truncated = Counter("tokensieve_truncated", "Texts that had more tokens than the model reads", registry=registry)
         self.swaps = Gauge("tokensieve_swaps", "Newer models taken, and refused", ["outcome"], registry=registry)
+        self.checked = Gauge(
+            "tokensieve_checked_timestamp_seconds",
+            "When the source last said which version to serve; 0: never",
+            registry=registry,
+        )
+        self.trouble = Gauge("tokensieve_trouble", "1 while the newest model is not known or not taken", registry=registry)
+        self.held = Gauge("tokensieve_held_bytes", "Bytes of the bodies of requests that are not answered", registry=registry)
         self.model = Gauge("tokensieve_model", "1 for the model that answers", ["task", "version", "data_hash"], registry=registry)
 
     def answered(self, answers: Answers) -> None:

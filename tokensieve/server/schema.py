@@ -18,10 +18,13 @@ class Origin(BaseModel):
 class Query(BaseModel):
     """One text, or many."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    # Unknown fields are refused by `app`: refused here, a body of 100,000 of them gives as many errors, 60 MiB of them.
+    model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 
     text: str | None = Field(None, description="the text to label; give it or texts")
-    texts: list[str] | None = Field(None, description="several texts to label, answered in their order")
+    # A list of a million wrong items would otherwise give a million errors, 430 MiB of them.
+    # A list of a million wrong items would otherwise give as many errors, 430 MiB of them.
+    texts: list[str] | None = Field(None, fail_fast=True, description="several texts to label, answered in their order")
     top: int = Field(3, ge=1, le=10_000, description="how many of the likeliest labels to name")
 
 
@@ -100,6 +103,14 @@ class Refusal(BaseModel):
     detail: str
 
 
+class Pointer(BaseModel):
+    """Where to find what."""
+
+    service: str = Field(description="always tokensieve")
+    version: str = Field(description="of tokensieve")
+    paths: dict[str, str] = Field(description="what is found at each path")
+
+
 class Health(BaseModel):
     """The process lives."""
 
@@ -111,7 +122,10 @@ class Readiness(BaseModel):
 
     status: str = Field(description="always ready: before it is, nothing listens")
     version: str = Field(description="of the model that answers")
-    trouble: str | None = Field(description="why the newest model was not taken; the one before it goes on answering")
+    trouble: str | None = Field(
+        description="why the newest model was not taken; the one before it goes on answering. With the API key in full, without it in short"
+    )
+    checked: str | None = Field(description="when the source of models last said which version to serve; null: not since the start")
 
 
 class Facts(Origin):

@@ -17,7 +17,10 @@ class Limits:
     characters: int = 20_000  # a text
     body: int = 1_048_576  # bytes
     queue: int = 1_024  # texts that wait
-    seconds: float = 30.0  # for a body to arrive, and for an answer to be made
+    seconds: float = 30.0  # for a head or a body to arrive, for an answer to be made, and for it to be read
+    candidates: int = 20_000  # labels an answer names in all, over its texts
+    held: int = 16_777_216  # bytes of all requests that are not answered, and of all answers that are not read
+    connections: int = 512
 
 
 @dataclass(frozen=True)
@@ -35,5 +38,9 @@ class Service:
     threads: int = 1
     batch: int = 512
     interval: float = 0.0  # seconds between two looks for a newer model; 0: as the source says
+    keep_alive: int = 75  # seconds that an idle connection stays open: longer than the 60 of the usual load balancer
+    grace: int = 10  # seconds for answers that are being made when the server is told to end
+    root_path: str = ""  # path prefix of a proxy in front
+    origins: tuple[str, ...] = ()  # whose pages a browser lets ask; none: CORS is off
     certificate: Path | None = None
     private_key: Path | None = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import signal
@@ -346,6 +347,50 @@ def test_a_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
     chunks = (b"a" * 500 for _ in range(100))
     answer = client.post("/predict", content=chunks, headers=POST)
     assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 2000 bytes; send fewer texts a request")
+
+
+def test_a_compressed_body_is_refused_as_such(client: TestClient) -> None:
+    answer = client.post("/predict", content=gzip.compress(b'{"text": "a"}'), headers=POST | {"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["detail"]) == (415, "the body has Content-Encoding 'gzip'; send it as it is, uncompressed")
+    assert client.post("/predict", content=b'{"text": "a"}', headers=POST | {"Content-Encoding": "identity"}).status_code == 200
+
+
+def test_an_answer_of_too_many_labels_is_refused(live: Live) -> None:
+    with serving(live, Limits(candidates=5)) as client:
+        assert client.post("/predict", json={"texts": ["a", "b"], "top": 2}).status_code == 200
+        refused = client.post("/predict", json={"texts": ["a", "b"], "top": 9})
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        "the answer would name 8 labels, allowed: 5; lower top, or send fewer texts",
+    )
+
+
+def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_trouble", "/secret/path is missing")
+    with serving(live) as client:
+        assert client.get("/ready").json()["trouble"] == "/secret/path is missing"
+    with serving(live, key="sesame") as client:
+        short = client.get("/ready").json()["trouble"]
+        assert (short, "secret" in short) == ("the newest model does not answer; with the API key this says why", False)
+        assert client.get("/ready", headers={"Authorization": "Bearer sesame"}).json()["trouble"] == "/secret/path is missing"
+        lines = client.get("/metrics", headers={"Authorization": "Bearer sesame"}).text.splitlines()
+    assert "tokensieve_trouble 1.0" in lines
+    assert any(line.startswith("tokensieve_checked_timestamp_seconds 1.") for line in lines)
+
+
+def test_the_root_says_where_everything_is(client: TestClient) -> None:
+    found = client.get("/").json()
+    assert (found["service"], "POST /predict" in found["paths"]) == ("tokensieve", True)
+    for path in found["paths"]:
+        if path.startswith("/"):
+            assert client.get(path).status_code == 200, path
+
+
+def test_the_page_for_people_loads_nothing(client: TestClient) -> None:
+    page = client.get("/docs").text
+    for words in ("POST /predict", "several texts to label", "why a request was not answered".capitalize(), "ManyByTask"):
+        assert words in page, words
+    assert not [tag for tag in ("<script", "<link", "<img", "src=", "@import", "url(") if tag in page]
 
 
 def test_another_content_type_path_or_method_is_refused(client: TestClient) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import stat
 from pathlib import Path
 
@@ -79,3 +81,58 @@ def test_a_line_that_the_disk_takes_half_of_is_taken_back(tmp_path: Path) -> Non
     journal.write(["kept"], {ONLY: [ONE]}, "7")
     journal.close()
     assert read_examples(path).texts == ["card", "kept"]
+
+
+def test_a_file_that_others_may_read_becomes_private(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.touch()
+    path.chmod(0o664)
+    Journal(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "could be read by others (mode 0664)" in caplog.text
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_half_a_line_that_a_crash_left_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int) -> None:
+    path = tmp_path / "texts.jsonl"
+    journal = Journal(path)
+    journal.write(["card"], {ONLY: [ONE]}, "7")
+    journal.close()
+    line = path.read_bytes()
+    path.write_bytes(line + line[:cut])
+    journal = Journal(path)
+    journal.write(["lost"], {ONLY: [ONE]}, "7")
+    journal.close()
+    assert read_examples(path).texts == ["card", "lost"]
+    assert f"ended in half a line of {cut} bytes, which was removed" in caplog.text
+    path.write_bytes(line[:-1])  # a whole one that only lacks its end is kept
+    Journal(path).close()
+    assert path.read_bytes() == line
+
+
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("text,label\ncard,card", encoding="utf-8")
+    with pytest.raises(InputError, match="half a line that is not of this log"):
+        Journal(path)
+    assert path.read_text(encoding="utf-8") == "text,label\ncard,card"
+
+
+def test_a_pipe_is_refused_and_does_not_wait(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is not a file"):
+        Journal(path)
+
+
+def test_a_log_that_cannot_be_opened_again_goes_on_in_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    journal = Journal(folder / "texts.jsonl")
+    folder.rename(tmp_path / "moved")
+    with caplog.at_level(logging.WARNING):
+        journal.reopen()
+    journal.write(["card"], {ONLY: [ONE]}, "7")
+    journal.close()
+    assert read_examples(tmp_path / "moved" / "texts.jsonl").texts == ["card"]
+    assert "was not opened again" in caplog.text

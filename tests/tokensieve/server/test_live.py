@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import errno
+import json
 import logging
+import os
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from tokensieve.errors import InputError
 from tokensieve.server.live import Folder, Live
@@ -21,6 +28,7 @@ class Shelf:
     wanted: str = "1"
     fetched: list[str] = field(default_factory=list)
     interval: float = 0.01
+    stale: str = ""
 
     stale: str | None = None
 
@@ -102,8 +110,113 @@ def test_a_source_that_is_lost_leaves_the_model(shelf: Shelf) -> None:
 
 def test_a_model_without_finite_answers_is_refused(served: Any, tmp_path: Path) -> None:
     broken = replace(served, bias=served.bias * float("nan"))
-    with pytest.raises(InputError, match="no finite logits"):
+    with pytest.raises(InputError, match="fails on a test text: it gives no finite logits"):
         Live(Folder(broken.write(tmp_path)), 1)
+
+
+def with_positions(served: Any, folder: Path, positions: int) -> Path:
+    """Write the model with a table of so many positions, as BERT has one."""
+    served.write(folder)
+    model = onnx.load(folder / "model.onnx")
+    table = numpy_helper.from_array(np.zeros((positions, served.embedding.shape[1]), dtype=np.float32), "table")
+    model.graph.initializer.append(table)
+    added = [
+        helper.make_node("Shape", ["input_ids"], ["length"], start=1, end=2),
+        helper.make_node("Squeeze", ["length"], ["count"]),
+        helper.make_node("Constant", [], ["zero"], value_int=0),
+        helper.make_node("Constant", [], ["one"], value_int=1),
+        helper.make_node("Range", ["zero", "count", "one"], ["places"]),
+        helper.make_node("Gather", ["table", "places"], ["offsets"]),
+        helper.make_node("Add", ["rows", "offsets"], ["states"]),
+    ]
+    model.graph.node[0].output[0] = "rows"
+    nodes = [model.graph.node[0], *added, *model.graph.node[1:]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, folder / "model.onnx")
+    served.manifest.save(folder)
+    return folder
+
+
+def changed(folder: Path, **values: Any) -> Path:
+    """Change values in a folder's manifest by hand."""
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"labels": ["balance", "\ud800", "size", "transfer"]},
+        {"temperature": 5e-324},
+        {"max_length": 64},
+    ],
+    ids=["label", "temperature", "positions"],
+)
+def test_a_model_that_would_fail_every_request_is_not_taken(served: Any, tmp_path: Path, values: dict[str, Any]) -> None:
+    live = Live(Folder(with_positions(served, tmp_path / "onnx", 12)), 1)
+    before = live.current
+    changed(tmp_path / "onnx", **values)
+    assert not live.check()
+    assert live.current is before
+    assert live.trouble
+    with pytest.raises(InputError):
+        Live(Folder(tmp_path / "onnx"), 1)
+
+
+def test_the_time_of_the_last_good_look_is_kept(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    first = live.checked
+    assert abs(first - time.time()) < 60
+    shelf.wanted = ""
+    assert not live.check()
+    assert live.checked == first
+    shelf.wanted = "1"
+    time.sleep(0.01)
+    assert live.check()
+    assert live.checked > first
+
+
+def test_a_source_that_only_knows_an_earlier_version_is_told(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    shelf.stale = "the registry gives no answer; version 1 is the last one known"
+    live = Live(shelf, 1)
+    assert (live.current.version, live.trouble, live.checked_at) == ("1", shelf.stale, None)
+    assert "the last one known" in caplog.text
+    assert not live.check()
+    shelf.stale = ""
+    assert live.check()
+    assert live.trouble is None
+    assert live.checked_at is not None
+
+
+def test_a_look_that_does_not_end_is_trouble(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Live(shelf, 1)
+    monkeypatch.setattr("tokensieve.server.live.SLOW", 0.05)
+    going_on, let_go = threading.Event(), threading.Event()
+    monkeypatch.setattr(shelf, "version", lambda: going_on.set() or (let_go.wait(20) and "1"))
+    thread = threading.Thread(target=live.check)
+    thread.start()
+    assert going_on.wait(20)
+    time.sleep(0.1)
+    assert "has not ended" in (live.trouble or "")
+    let_go.set()
+    thread.join()
+    assert live.trouble is None
+
+
+def test_a_file_that_may_not_be_opened_is_named_with_the_reason(served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = served.write(tmp_path / "onnx")
+    live = Live(Folder(folder), 1)
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        assert not live.check()
+    assert "Too many open files; allow more open files" in (live.trouble or "")
+    assert "no manifest" not in (live.trouble or "")
 
 
 def test_the_first_model_must_be_whole(shelf: Shelf) -> None:

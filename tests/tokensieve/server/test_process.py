@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -15,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -24,72 +22,9 @@ from typing import Any
 
 import pytest
 
-import tokensieve
 from tokensieve.predictor import Predictor
 
-ROOT = Path(tokensieve.__file__).parents[1]
-Call = Callable[..., dict[str, Any]]
 SWAPS, CLIENTS = 20, 8
-
-
-class Server:
-    """A running `tokensieve serve`."""
-
-    def __init__(self, folder: Path, log: Path, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.log = log
-        command = ["serve", "--model", str(folder), "--port", str(self.port), *options]
-        code = f"import sys; from flows.cli import main; sys.exit(main({command!r}))"
-        with log.open("wb") as output:
-            self.process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-
-    def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-
-    def ready(self) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                return self.get("/ready")[1]
-            except OSError:
-                time.sleep(0.05)
-        raise AssertionError(f"not ready; the process returned {self.process.poll()}: {self.log.read_text(encoding='utf-8')}")
-
-    def get(self, path: str) -> tuple[int, Any]:
-        with closing(self.connection()) as connection:
-            return self.ask(connection, "GET", path)
-
-    def predict(self, tree: Any, connection: http.client.HTTPConnection | None = None) -> tuple[int, Any]:
-        if connection:
-            return self.ask(connection, "POST", "/predict", json.dumps(tree))
-        with closing(self.connection()) as once:
-            return self.ask(once, "POST", "/predict", json.dumps(tree))
-
-    def ask(self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    running: list[Server] = []
-
-    def begin(folder: Path, *options: str) -> Server:
-        running.append(Server(folder, tmp_path / f"log-{len(running)}", *options))
-        running[-1].ready()
-        return running[-1]
-
-    yield begin
-    for server in running:
-        if server.process.poll() is None:
-            server.stop()
 
 
 def exchange(made: Path, live: Path) -> None:
@@ -100,9 +35,7 @@ def exchange(made: Path, live: Path) -> None:
     shutil.rmtree(old)
 
 
-def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(
-    served: Any, tmp_path: Path, start: Callable[..., Server]
-) -> None:
+def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(served: Any, tmp_path: Path, start: Callable[..., Any]) -> None:
     text = "I lost my card"
     kinds = [served, replace(served, weight=-served.weight)]
     expected = {}
@@ -152,7 +85,7 @@ def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(
         )
 
 
-def test_a_broken_export_is_told_and_the_model_before_it_answers(served: Any, tmp_path: Path, start: Callable[..., Server]) -> None:
+def test_a_broken_export_is_told_and_the_model_before_it_answers(served: Any, tmp_path: Path, start: Callable[..., Any]) -> None:
     live = served.write(tmp_path / "onnx")
     server = start(live, "--interval", "0.02")
     broken = served.write(tmp_path / "made")
@@ -169,7 +102,7 @@ def test_a_broken_export_is_told_and_the_model_before_it_answers(served: Any, tm
     assert "goes on answering" in server.log.read_text(encoding="utf-8")
 
 
-def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(served: Any, start: Callable[..., Server]) -> None:
+def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--timeout", "1")
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     slow = socket.create_connection(("127.0.0.1", server.port))
@@ -195,7 +128,7 @@ def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(served: Any,
     assert "sesame" not in log
 
 
-def test_connections_without_a_whole_head_are_closed(served: Any, start: Callable[..., Server]) -> None:
+def test_connections_without_a_whole_head_are_closed(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--timeout", "1")
     with closing(server.connection()) as kept, contextlib.ExitStack() as opened:
         waiting = []
@@ -211,7 +144,7 @@ def test_connections_without_a_whole_head_are_closed(served: Any, start: Callabl
 
 
 @pytest.mark.parametrize("tasks", ["one", "shared"])
-def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: Callable[..., Server], tmp_path: Path, tasks: str) -> None:
+def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: Callable[..., Any], tmp_path: Path, tasks: str) -> None:
     folder = served.folder if tasks == "one" else served.write_shared(tmp_path / "shared")
     server = start(folder, "--max-texts", "3")
     checks = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
@@ -223,7 +156,7 @@ def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: C
     assert "Traceback" not in server.log.read_text(encoding="utf-8")
 
 
-def test_key_and_certificate(served: Any, tmp_path: Path, start: Callable[..., Server]) -> None:
+def test_key_and_certificate(served: Any, tmp_path: Path, start: Callable[..., Any]) -> None:
     certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     make = [
@@ -245,18 +178,11 @@ def test_key_and_certificate(served: Any, tmp_path: Path, start: Callable[..., S
     (tmp_path / "secret").write_text("sesame\n", encoding="utf-8")
     trusted = ssl.create_default_context(cafile=certificate)
 
-    class Secure(Server):
-        def connection(self) -> http.client.HTTPConnection:
-            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trusted)
-
     options = ("--api-key-file", str(tmp_path / "secret"), "--tls-certificate", str(certificate), "--tls-key", str(private))
-    server = Secure(served.folder, tmp_path / "log", *options)
-    try:
-        server.ready()
-        assert server.predict({"text": "card"})[0] == 401
-        request = urllib.request.Request(f"https://127.0.0.1:{server.port}/model", headers={"Authorization": "Bearer sesame"})
-        with urllib.request.urlopen(request, timeout=10, context=trusted) as answer:
-            assert json.load(answer)["base"] == "tiny"
-    finally:
-        assert server.stop() == 0
-    assert "sesame" not in (tmp_path / "log").read_text(encoding="utf-8")
+    server = start(served.folder, *options, trusted=trusted)
+    assert server.predict({"text": "card"})[0] == 401
+    request = urllib.request.Request(f"https://127.0.0.1:{server.port}/model", headers={"Authorization": "Bearer sesame"})
+    with urllib.request.urlopen(request, timeout=10, context=trusted) as answer:
+        assert json.load(answer)["base"] == "tiny"
+    assert server.stop() == 0
+    assert "sesame" not in server.log.read_text(encoding="utf-8")

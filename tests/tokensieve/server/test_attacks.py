@@ -1,0 +1,493 @@
+"""Attacks on the running process, each as it was found: raw sockets, real signals, and its memory watched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+MANY = 64 * 1024 * 1024  # bytes that a client sends, if it is let
+ROOM = 48  # MiB by which an attack may raise the memory of the process
+
+
+def slow(folder: Path, squares: int = 6, side: int = 1024) -> Path:
+    """Make the model of a served folder multiply some large matrices for each run: some tenths of a second."""
+    model = onnx.load(folder / "model.onnx")
+    shape = helper.make_tensor("side", TensorProto.INT64, [2], [side, side])
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], value=shape),
+        helper.make_node("ReduceMax", ["logits"], ["scalar"], keepdims=0),
+        helper.make_node("Expand", ["scalar", "shape"], ["square0"]),
+        *(helper.make_node("MatMul", [f"square{i}", "square0"], [f"square{i + 1}"]) for i in range(squares)),
+        helper.make_node("Greater", [f"square{squares}", f"square{squares}"], ["never"]),
+        helper.make_node("Cast", ["never"], ["zeros"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["zeros"], ["zero"], keepdims=0),
+        helper.make_node("Add", ["logits", "zero"], ["slow"]),
+    ]
+    model.graph.node.extend(nodes)
+    model.graph.output[0].name = "slow"
+    for node in model.graph.node:
+        node.input[:] = ["fast" if name == "logits" else name for name in node.input]
+        node.output[:] = ["fast" if name == "logits" else "logits" if name == "slow" else name for name in node.output]
+    model.graph.output[0].name = "logits"
+    onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture
+def slowly(served: Any, tmp_path: Path) -> Path:
+    """A served folder whose model takes some tenths of a second for a run."""
+    folder = slow(served.write(tmp_path / "slow"))
+    served.manifest.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secured(served: Any, tmp_path_factory: pytest.TempPathFactory, server_class: Any) -> Iterator[Any]:
+    """A server with an API key, which the attackers do not have."""
+    folder = tmp_path_factory.mktemp("secured")
+    (folder / "key").write_text("sesame\n", encoding="utf-8")
+    server = server_class(served.folder, folder / "log", "--api-key-file", str(folder / "key"))
+    server.ready()
+    yield server
+    server.process.kill()
+    server.process.wait(30)
+
+
+def pour(one: socket.socket, first: bytes, piece: bytes, most: int = MANY) -> bytes:
+    """Send `first`, then `piece` again and again until the server closes the connection. Return what it answered."""
+    sent = 0
+    with contextlib.suppress(OSError):
+        one.sendall(first)
+        while sent < most:
+            one.sendall(piece)
+            sent += len(piece)
+    with contextlib.suppress(OSError):
+        return one.recv(10_000)
+    return b""
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ")[1]) if answer else 0
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [
+        (POST + b"X-A: ", b"a" * 65536),
+        (POST, b"".join(b"X-%05d: a\r\n" % i for i in range(5000))),
+        (POST + b"a" * 1000, b"a" * 65536),
+        (b"GET /" + b"a" * 1000, b"a" * 65536),
+        (CHUNKED + b"1;", b"a" * 65536),
+        (CHUNKED, b"1;" + b"a" * 1000 + b"\r\n \r\n"),
+        (CHUNKED + b"1\r\n \r\n0\r\n", b"".join(b"X-%05d: a\r\n" % i for i in range(5000))),
+        (CHUNKED + b"1\r\n \r\n0\r\nX-A: ", b"a" * 65536),
+    ],
+    ids=["value", "headers", "name", "path", "extension", "extensions", "trailers", "trailer"],
+)
+def test_a_head_without_end_is_refused_and_takes_no_memory(secured: Any, first: bytes, piece: bytes) -> None:
+    before = secured.memory()
+    with secured.raw() as one:
+        answer = pour(one, first, piece)
+    # A body's chunks and trailers arrive after the missing key was noticed.
+    assert status(answer) in ((401, 431) if first.startswith(CHUNKED) else (431,)), answer
+    assert secured.peak() - before < ROOM
+    assert secured.ready()["status"] == "ready"
+
+
+def test_with_the_key_trailers_are_bounded_too_and_are_no_headers(secured: Any) -> None:
+    key = b"Authorization: Bearer sesame\r\n"
+    head = CHUNKED.replace(b"Host: x\r\n", b"Host: x\r\n" + key)
+    body = b'f\r\n{"text":"card"}\r\n0\r\n'
+    before = secured.memory()
+    with secured.raw() as one:
+        assert status(pour(one, head + body, b"X-A: %s\r\n" % (b"a" * 1000))) in (0, 431)
+    with secured.raw() as one:
+        one.sendall(CHUNKED + body + key + b"\r\n")  # a key that comes as a trailer
+        assert status(one.recv(1000)) == 401
+    with secured.raw() as one:
+        one.sendall(head + body + b"X-Checksum: abc\r\n\r\n")
+        assert status(one.recv(1000)) == 200
+    assert secured.peak() - before < ROOM
+
+
+def test_small_chunks_are_a_body_and_no_head(secured: Any) -> None:
+    text = b'{"text":"' + b"a " * 9_000 + b'"}'
+    chunks = b"".join(b"1\r\n%c\r\n" % character for character in text)
+    with secured.raw() as one:
+        one.sendall(CHUNKED.replace(b"Host", b"Authorization: Bearer sesame\r\nHost") + chunks + b"0\r\n\r\n")
+        assert status(one.recv(1000)) == 200
+
+
+def test_the_heads_of_all_connections_together_are_bounded(secured: Any) -> None:
+    before = secured.memory()
+    with contextlib.ExitStack() as stack:
+        for _ in range(450):
+            one = stack.enter_context(secured.raw())
+            with contextlib.suppress(OSError):
+                one.sendall(POST + b"X-A: " + b"a" * 60_000)
+        # Who sends an ordinary head is answered meanwhile.
+        assert secured.predict({"text": "card"})[0] == 401
+        assert secured.peak() - before < 3 * ROOM
+
+
+def test_requests_that_wait_on_one_connection_are_bounded(secured: Any) -> None:
+    before = secured.memory()
+    with secured.raw() as one:
+        pour(one, b"", b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000, MANY // 4)
+    assert secured.peak() - before < ROOM
+    with secured.raw() as one:  # a few are answered
+        one.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+        answers = b""
+        while answers.count(b'{"status":"ok"}') < 10:
+            chunk = one.recv(10_000)
+            assert chunk, answers
+            answers += chunk
+
+
+def test_connections_are_bounded_and_do_not_use_up_the_files(served: Any, start: Callable[..., Any]) -> None:
+    server = start(served.folder, "--max-connections", "20")
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(server.raw()) for _ in range(40)]
+        refused = 0
+        for one in opened:
+            one.settimeout(0.2)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                refused += status(one.recv(1000)) == 503
+        assert refused >= 19  # `ready` may still hold one
+    assert server.ready()["status"] == "ready"
+
+
+@pytest.mark.parametrize("body", ["numbers", "fields"])
+def test_a_body_of_wrong_values_takes_little_memory(served: Any, start: Callable[..., Any], body: str) -> None:
+    size = 1_040_000
+    wrong = {
+        "numbers": '{"texts":[' + ",".join(["1"] * (size // 2)) + "]}",
+        "fields": "{" + ",".join(f'"{i:x}":1' for i in range(size // 10)) + "}",
+    }[body]
+    server = start(served.folder)
+    before = server.memory()
+    with closing(server.connection()) as connection:
+        assert server.ask(connection, "POST", "/predict", wrong)[0] == 422
+    assert server.peak() - before < ROOM
+
+
+def test_clients_within_all_limits_take_bounded_memory(served: Any, start: Callable[..., Any]) -> None:
+    """16 clients with a megabyte of text each: 500,000 tokens, of which the model reads a handful."""
+    server = start(served.folder, "--timeout", "60")
+    text = "a b c d e f g h i j " * 1000
+    body = json.dumps({"texts": ["\N{GRINNING FACE} " + text[:-10]] + [text] * 50})
+    server.predict({"texts": [text] * 8})
+    before = server.memory()
+
+    def ask(_: int) -> int:
+        with closing(server.connection()) as connection:
+            connection.timeout = 120
+            return server.ask(connection, "POST", "/predict", body)[0]
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(ask, range(16)))
+    assert set(statuses) <= {200, 503}
+    assert 200 in statuses
+    assert server.peak() - before < 150
+
+
+def test_bodies_together_are_bounded_and_the_rest_is_told_to_come_again(slowly: Path, start: Callable[..., Any]) -> None:
+    server = start(slowly, "--max-held", "100000")
+    body = json.dumps({"text": "a" * 19_000})
+
+    def ask(_: int) -> tuple[int, Any]:
+        with closing(server.connection()) as connection:
+            return server.ask(connection, "POST", "/predict", body)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(16)))
+    refused = [answer for code, answer in answers if code == 503]
+    assert {code for code, _ in answers} == {200, 503}
+    assert all(answer["detail"].startswith("the server holds 100000 bytes of requests already") for answer in refused)
+    assert server.predict({"text": "card"})[0] == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_offer_of_http_2_is_passed_over(served: Any, start: Callable[..., Any], chunked: bool) -> None:
+    """As Java's own client sends it with each request to a plain http address."""
+    server = start(served.folder)
+    body = b'{"text":"I lost my card"}'
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+    sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+    expected = server.predict({"text": "I lost my card"})
+    with server.raw() as one, one.makefile("rb") as answers:
+        for _ in range(3):  # the connection goes on
+            one.sendall(POST + offer + length + b"\r\n\r\n" + sent)
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            headers = dict(line.split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
+            assert json.loads(answers.read(int(headers[b"content-length"]))) == expected[1]
+        one.sendall((POST + offer + length + b"\r\n\r\n")[:150])
+        time.sleep(0.1)
+        one.sendall((POST + offer + length + b"\r\n\r\n")[150:])
+        for byte in sent:  # in as many pieces as a network may cut it into
+            one.sendall(bytes([byte]))
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+    assert "upgrade" not in server.said().lower()
+
+
+def test_an_offer_of_websocket_needs_the_key_and_its_query_is_not_logged(secured: Any) -> None:
+    offer = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
+    for path, key, expected in ((b"/predict", b"", 401), (b"/predict", b"Authorization: Bearer sesame\r\n", 405), (b"/health", b"", 200)):
+        with secured.raw() as one:
+            one.sendall(b"GET %b?text=private HTTP/1.1\r\n%b%b\r\n" % (path, offer, key))
+            assert status(one.recv(1000)) == expected
+    assert "private" not in secured.said()
+
+
+def test_malformed_requests_do_not_fill_the_log(secured: Any) -> None:
+    before = secured.log.stat().st_size
+    for _ in range(300):
+        with secured.raw() as one:
+            one.sendall(b"\0\xff\r\n\r\n")
+            assert status(one.recv(1000)) in (400, 0)
+    assert secured.log.stat().st_size - before < 2000
+
+
+def test_two_keys_are_none_and_the_scheme_has_no_case(secured: Any) -> None:
+    for headers, expected in (
+        (b"authorization: bearer sesame\r\n", 200),
+        (b"Authorization: BEARER  sesame\r\n", 200),
+        (b"Authorization: Bearer sesame\r\nAuthorization: Bearer other\r\n", 401),
+        (b"Authorization: Bearer other\r\nAuthorization: Bearer sesame\r\n", 401),
+        (b"Authorization: Basic sesame\r\n", 401),
+        (b"Authorization: Bearersesame\r\n", 401),
+    ):
+        with secured.raw() as one:
+            one.sendall(b"GET /model HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n")
+            assert status(one.recv(1000)) == expected, headers
+
+
+def test_the_end_waits_for_no_client_that_does_not_read_or_send(slowly: Path, start: Callable[..., Any]) -> None:
+    """A request that is being computed is answered; half a body, and answers that nobody reads, are given up."""
+    server = start(slowly, "--workers", "1")
+    with contextlib.ExitStack() as stack:
+        unread = stack.enter_context(server.raw())
+        unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        unread.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                unread.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        half = stack.enter_context(server.raw())
+        half.sendall(POST + b'Content-Length: 100\r\n\r\n{"text": "ca')
+        head = stack.enter_context(server.raw())
+        head.sendall(POST)
+        idle = stack.enter_context(closing(server.connection()))
+        assert server.ask(idle, "GET", "/health")[0] == 200
+        with ThreadPoolExecutor(1) as pool:
+            computed = pool.submit(server.predict, {"texts": ["card", "i card", "a i card"]})
+            time.sleep(0.3)
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 8
+            assert computed.result()[0] == 200
+        assert status(half.recv(1000)) == 503
+    assert "Traceback" not in server.said()
+
+
+def test_answers_that_take_longer_than_the_grace_are_given_up(slowly: Path, start: Callable[..., Any]) -> None:
+    server = start(slowly, "--workers", "1", "--grace", "1")
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(server.predict, {"texts": ["card " * i for i in range(1, 128)]})
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 10
+        with contextlib.suppress(OSError):
+            assert late.result()[0] == 503
+    assert "Traceback" not in server.said()
+
+
+def test_ctrl_c_ends_with_its_own_status(served: Any, start: Callable[..., Any]) -> None:
+    server = start(served.folder)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(10) == 130
+    assert "Traceback" not in server.said()
+
+
+def test_work_of_clients_that_hung_up_is_dropped(slowly: Path, start: Callable[..., Any]) -> None:
+    server = start(slowly, "--workers", "1", "--queue", "64")
+    body = json.dumps({"texts": ["card " * i for i in range(1, 33)]}).encode()
+    for _ in range(2):  # fills the queue twice over
+        gone = [server.raw() for _ in range(2)]
+        for one in gone:
+            one.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(0.5)
+        for one in gone:
+            one.close()
+        time.sleep(0.2)
+    began = time.monotonic()
+    assert server.predict({"text": "card"})[0] == 200
+    assert time.monotonic() - began < 5
+    with closing(server.connection()) as connection:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+    assert "tokensieve_queue_texts 0.0" in lines
+    assert "tokensieve_held_bytes 0.0" in lines
+    assert "Traceback" not in server.said()
+
+
+def test_answers_that_are_not_read_are_given_up(served: Any, start: Callable[..., Any]) -> None:
+    server = start(served.folder, "--timeout", "1")
+    before = server.memory()
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            one = stack.enter_context(server.raw())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.settimeout(0.3)
+            with contextlib.suppress(OSError):
+                while True:
+                    one.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert server.peak() - before < ROOM
+        time.sleep(2.5)
+        kept = [path for path in Path(f"/proc/{server.process.pid}/fd").iterdir() if "socket" in str(path.readlink())]
+        assert len(kept) < 10
+        assert server.predict({"text": "card"})[0] == 200
+
+
+def test_a_hang_up_opens_the_log_of_texts_again(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    log, rotated = tmp_path / "texts.jsonl", tmp_path / "texts.jsonl.1"
+    server = start(served.folder, "--log-texts", str(log))
+    stopped = threading.Event()
+
+    def load() -> int:
+        count = 0
+        with closing(server.connection()) as connection:
+            while not stopped.is_set():
+                assert server.predict({"text": "card"}, connection)[0] == 200
+                count += 1
+        return count
+
+    with ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(load) for _ in range(2)]
+        for _ in range(3):
+            log.rename(rotated.with_suffix(f".{time.monotonic_ns()}"))
+            server.process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + 10
+            while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert log.stat().st_size
+        stopped.set()
+        answered = sum(client.result() for client in clients)
+    lines = [line for path in tmp_path.glob("texts.jsonl*") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len([json.loads(line) for line in lines]) == answered
+    assert server.said().count("the log of texts was opened again") == 3
+    assert server.stop() == 0
+
+
+def test_a_hang_up_without_a_log_of_texts_changes_nothing(served: Any, start: Callable[..., Any]) -> None:
+    server = start(served.folder, ready=False)
+    for _ in range(20):  # while it starts, too
+        time.sleep(0.1)
+        server.process.send_signal(signal.SIGHUP) if server.said() else None
+    server.ready()
+    server.process.send_signal(signal.SIGHUP)
+    assert server.predict({"text": "card"})[0] == 200
+
+
+def test_a_key_that_is_refused_or_asked_for_is_said_at_the_start(served: Any, start: Callable[..., Any]) -> None:
+    server = start(served.folder, ready=False, env={"TOKENSIEVE_API_KEY": ""})
+    assert server.process.wait(60) == 2
+    assert "TOKENSIEVE_API_KEY is empty" in server.said()
+    server = start(served.folder, env={"TOKENSIEVE_API_KEY": "sesame"})
+    assert f"requests need the API key at http://127.0.0.1:{server.port}" in server.said()
+    assert "4 labels, uncertain below 0.8, reads 12 tokens" in server.said()
+    assert f"curl -s http://127.0.0.1:{server.port}/predict" in server.said()
+    assert "sesame" not in server.said()
+
+
+def test_a_port_in_use_is_told_with_a_remedy(served: Any, start: Callable[..., Any]) -> None:
+    server = start(served.folder)
+    second = start(served.folder, "--port", str(server.port), ready=False)
+    assert second.process.wait(60) == 2
+    assert f"cannot listen on 127.0.0.1 port {server.port} (Address already in use); use another --port" in second.said()
+
+
+def test_too_few_open_files_are_named_as_such(served: Any, start: Callable[..., Any]) -> None:
+    """The limit is below what --max-connections needs: fewer connections are let in, and the model is still followed."""
+    server = start(served.folder, "--interval", "0.05", limit="ulimit -n 160")
+    assert "at most 32 connections: the limit on open files is 160" in server.said()
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                stack.enter_context(server.raw())
+        time.sleep(1)
+    assert server.ready()["trouble"] is None
+    assert "no manifest" not in server.said()
+
+
+def test_behind_a_prefix_and_from_a_browser(served: Any, start: Callable[..., Any]) -> None:
+    server = start(served.folder, "--root-path", "/labels", "--cors-origin", "https://example.org")
+    with closing(server.connection()) as connection:
+        for path in ("/health", "/labels/health"):  # whether the proxy cuts its prefix off or not
+            assert server.ask(connection, "GET", path)[0] == 200
+        assert server.ask(connection, "POST", "/labels/predict", '{"text": "card"}')[0] == 200
+        asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        connection.request("OPTIONS", "/predict", headers=asked)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read() is None) == (200, False)
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        connection.request("GET", "/labels/docs")
+        page = connection.getresponse().read().decode()
+    assert "/labels/openapi.json" in page
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://ADDRESS", "")
+
+
+def certified(folder: Path, days: int = 2, passphrase: bool = False) -> tuple[str, str]:
+    """Make a certificate that ends after some days, or that ended so long ago, and its key."""
+    certificate, key, request = (str(folder / f"{name}{days}.pem") for name in ("certificate", "key", "request"))
+    how = ["-passout", "pass:sesame"] if passphrase else ["-nodes"]
+    ask = ["openssl", "req", "-new", "-newkey", "rsa:2048", *how, "-keyout", key, "-out", request, "-subj", "/CN=localhost"]
+    sign = ["openssl", "x509", "-req", "-in", request, "-signkey", key, "-passin", "pass:sesame", "-days", str(days), "-out", certificate]
+    for command in (ask, sign):
+        subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+def test_tls_files_that_cannot_be_used_are_refused_in_words(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    certificate, key = certified(tmp_path)
+    _, other = certified(tmp_path, 3)
+    _, locked = certified(tmp_path, 4, passphrase=True)
+    (tmp_path / "junk.pem").write_text("junk", encoding="utf-8")
+    tried = [
+        start(served.folder, "--tls-certificate", one, "--tls-key", two, ready=False)
+        for one, two in ((certificate, other), (certificate, locked), (certificate, str(tmp_path / "junk.pem")), (str(tmp_path), key))
+    ]
+    words = ("is not the private key of", "is encrypted; decrypt it first", "are not a PEM certificate", "cannot be read (Is a directory)")
+    for server, expected in zip(tried, words, strict=True):
+        assert server.process.wait(60) == 2
+        assert expected in server.said()
+
+
+def test_an_expired_certificate_is_said_at_the_start(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    certificate, key = certified(tmp_path, -1)
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    server = start(served.folder, "--tls-certificate", certificate, "--tls-key", key, trusted=trusting)
+    assert f"{certificate} has expired; clients that check it will refuse the connection: renew it" in server.said()
+    certificate, key = certified(tmp_path, 2)
+    server = start(served.folder, "--tls-certificate", certificate, "--tls-key", key, trusted=trusting)
+    assert "renew it" not in server.said()

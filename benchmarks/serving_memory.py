@@ -21,7 +21,7 @@ from pathlib import Path
 
 BODY = 1_048_576 - 1_000
 START = "import sys; from flows.cli import main; sys.exit(main(sys.argv[1:]))"
-WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z ".encode()
+WORDS = b"a b c d e f g h i j k l m n o p q r s t u v w x y z "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +117,8 @@ def _texts(words: bytes, start: bytes = b"") -> bytes:
 
 def _all(port: int, clients: int, body: bytes) -> Counter[str]:
     with ThreadPoolExecutor(max(1, clients)) as pool:
-        return Counter(answer.split(b" ")[1].decode() if answer else "closed" for answer in pool.map(lambda _: _ask(port, body), range(clients)))
+        answers = pool.map(lambda _: _ask(port, body), range(clients))
+        return Counter(answer.split(b" ")[1].decode() if answer else "closed" for answer in answers)
 
 
 def _ask(port: int, body: bytes) -> bytes:
@@ -131,7 +132,8 @@ def _ask(port: int, body: bytes) -> bytes:
 
 
 def _head(length: int) -> bytes:
-    return b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % length
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % length
 
 
 def _wait(port: int) -> None:

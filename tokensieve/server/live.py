@@ -43,6 +43,7 @@ class Source(Protocol):
     def fetch(self, version: str) -> Path:
         """The served folder of that version. Raises InputError: it is gone, or not whole."""
 
+
 @dataclass(frozen=True)
 class Folder:
     """A served folder that an export replaces; its version is that of its manifest, which holds the hashes of all files."""

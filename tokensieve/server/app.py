@@ -16,7 +16,7 @@ from tokensieve.manifest import Manifest
 from tokensieve.predictor import ONLY, cores
 from tokensieve.server import pages
 from tokensieve.server.batcher import Batcher
-from tokensieve.server.encoder import Encoder
+from tokensieve.server.encoding import EncodingPool
 from tokensieve.server.gate import KNOWN, Gate
 from tokensieve.server.held import Held
 from tokensieve.server.journal import Journal
@@ -68,10 +68,10 @@ def app(
     journal: Journal | None = None,
     settings: Service = DEFAULTS,
     held: Held | None = None,
-    encoder: Encoder | None = None,
+    encoder: EncodingPool | None = None,
 ) -> ASGIApp:
     """The service that answers with the live model, described at `/docs`; with `key`, only to those who send it."""
-    encoder = encoder or Encoder(cores())
+    encoder = encoder or EncodingPool(cores())
     about, root = "Labels for texts, with calibrated probabilities.", settings.root_path
     # FastAPI's own pages load scripts from elsewhere.
     service = FastAPI(title="tokensieve", version=__version__, description=about, root_path=root, docs_url=None, redoc_url=None)
@@ -143,7 +143,7 @@ def serve(live: Live, settings: Service, limits: Limits, key: str | None = None,
     meters, held = Meters(), Held(limits.held)
     sockets = bind(settings.host, settings.port)
     workers = settings.workers or max(1, cores() // settings.threads)
-    batcher, encoder = Batcher(workers, settings.batch, limits.queue, meters.batches.observe), Encoder(workers)
+    batcher, encoder = Batcher(workers, settings.batch, limits.queue, meters.batches.observe), EncodingPool(workers)
     live.follow(settings.interval)
     config = uvicorn.Config(
         app(live, batcher, meters, limits, key, journal, settings, held, encoder),

@@ -10,12 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from tokensieve.encoder import Encoded
 from tokensieve.errors import excerpt
-from tokensieve.predictor import Encoded
 from tokensieve.served import Logits, Model
 from tokensieve.server.answers import content
 from tokensieve.server.batcher import Batcher, Full
-from tokensieve.server.encoder import SHORT, Encoder
+from tokensieve.server.encoding import SHORT, EncodingPool
 from tokensieve.server.gate import refusal
 from tokensieve.server.journal import Journal
 from tokensieve.server.live import Live, Loaded
@@ -27,7 +27,9 @@ from tokensieve.server.service import Limits
 class Predictions:
     """Answers requests with the live model."""
 
-    def __init__(self, live: Live, batcher: Batcher, encoder: Encoder, meters: Meters, limits: Limits, journal: Journal | None) -> None:
+    def __init__(
+        self, live: Live, batcher: Batcher, encoder: EncodingPool, meters: Meters, limits: Limits, journal: Journal | None
+    ) -> None:
         self._live, self._batcher, self._encoder = live, batcher, encoder
         self._meters, self._limits, self._journal = meters, limits, journal
 

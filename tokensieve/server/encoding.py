@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from tokensieve.predictor import Encoded
+from tokensieve.encoder import Encoded
 from tokensieve.served import Model
 
 # Characters that are tokenized at once on the event loop: some 100 microseconds. Longer requests get a thread.
@@ -16,7 +16,7 @@ SHORT = 2_000
 PIECE = 64 * 1024
 
 
-class Encoder:
+class EncodingPool:
     """Tokenizes the texts of all requests. At most `threads` x `PIECE` characters are in work at once (a single text may be longer)."""
 
     def __init__(self, threads: int) -> None:

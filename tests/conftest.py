@@ -134,6 +134,41 @@ def tiny_family(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[list
     return folder_of
 
 
+@pytest.fixture(scope="session")
+def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A served folder of three labels that reads twelve tokens: the mean of word vectors, times a matrix. Made without torch."""
+    import numpy as np
+    import onnx
+    import tokenizers
+    from onnx import TensorProto, helper, numpy_helper
+
+    from tokensieve.manifest import Manifest
+
+    folder = tmp_path_factory.mktemp("served") / "onnx"
+    folder.mkdir()
+    words = {word: place for place, word in enumerate(["[UNK]", "my", "card", "is", "lost", "send", "money", "to"])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    draw = np.random.default_rng(1)
+    arrays = {"words": draw.normal(size=(len(words), 8)), "weights": draw.normal(size=(8, 3)) * 3}
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["states"]),
+        helper.make_node("ReduceMean", ["states"], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
+    Manifest(("card_lost", "transfer", "other"), 1.0, 0.5, 12, "hash", "tiny", {"texts": 4}).save(folder)
+    return folder
+
+
 @pytest.fixture
 def tiny_classifier(tiny_family: Callable[[str], Path]) -> Callable[..., Classifier]:
     """Makes an untrained classifier of TEXTS' labels on a tiny model, in evaluation mode."""

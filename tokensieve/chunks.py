@@ -26,11 +26,13 @@ READ = 64
 class Chunk:
     """Rows that stand one below the other.
 
-    `texts`: the one of each row, None where there is none. `rows`: all columns, a dict a row, or Arrow's record batches.
+    `texts`: the one of each row, None where there is none. `rows`: all columns, a dict a row, or Arrow's record batches. `size`: their
+    bytes or characters.
     """
 
     texts: list[str | None]
     rows: list[Any]
+    size: int = 0
 
 
 # The size of some rows, their texts, and the rows.
@@ -76,13 +78,13 @@ def _chunks(pieces: Iterator[Piece]) -> Iterator[Chunk]:
     size = 0
     for added, more, pieces_rows in pieces:
         if texts and (len(texts) + len(more) > ROWS or size + added > SIZE):
-            yield Chunk(texts, rows)
+            yield Chunk(texts, rows, size)
             texts, rows, size = [], [], 0
         texts += more
         rows += pieces_rows
         size += added
     if texts:
-        yield Chunk(texts, rows)
+        yield Chunk(texts, rows, size)
 
 
 def _check(path: Path, names: Sequence[str], text: str) -> None:

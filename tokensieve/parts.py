@@ -19,7 +19,8 @@ from tokensieve.chunks import Chunk, pyarrow_for, read, suffix
 from tokensieve.dataset import TYPED
 from tokensieve.errors import InputError, excerpt
 
-GROUP = 65_536  # rows of a Parquet row group, at least
+GROUP = 65_536  # rows of a Parquet row group, at least, unless they are large
+GROUP_BYTES = 2**27
 
 # What each column of answers is to Arrow.
 KINDS: dict[str, Callable[[Any], Any]] = {
@@ -73,7 +74,9 @@ def form(source: Path, text: str, output: Path, answers: Mapping[str, str], seen
         seen(len(chunk.texts))
     for name in answers:
         if name in names:
-            raise InputError(f"{source} has a column '{name}', and so have the answers; rename it, or leave it out")
+            raise InputError(
+                f"{source} has a column '{name}', and so have the answers; name theirs with --answer-prefix PREFIX, or rename it"
+            )
     broken = next((name for name in names if not name.isascii() and _utf8(name) != name), None)
     if broken is not None and suffix(output) != ".jsonl":
         raise InputError(f"{source} has a key {broken!a}, which is not Unicode; rename it, or write to .jsonl")
@@ -133,7 +136,7 @@ def _tables(parts: Iterable[Path], ending: str, pyarrow: Any) -> Iterator[Any]:
                 yield pyarrow.ipc.open_file(source).read_all()
             continue
         held.append(pyarrow.parquet.ParquetFile(path).read())
-        if sum(table.num_rows for table in held) >= GROUP:
+        if sum(table.num_rows for table in held) >= GROUP or sum(table.nbytes for table in held) >= GROUP_BYTES:
             yield pyarrow.concat_tables(held)
             held = []
     if held:

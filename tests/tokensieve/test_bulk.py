@@ -91,7 +91,7 @@ def test_every_format_gets_the_predictors_answers_beside_its_columns(
 ) -> None:
     rows = [{"id": place, "text": text, "größe, x": f'"{place}"\r\n'} for place, text in enumerate(TEXTS)]
     path = write(tmp_path / f"in{source}", rows)
-    assert score(served.folder, path, tmp_path / f"out{output}") == len(rows)
+    assert score(served.folder, path, tmp_path / f"out{output}").rows == len(rows)
     found = read(tmp_path / f"out{output}")
     check(found, predictor.predict(TEXTS))
     assert list(found[0]) == [*rows[0], *ANSWERS]
@@ -128,7 +128,7 @@ def test_each_task_that_shares_a_model_has_columns_of_its_own(output: str, serve
     folder = served.write_shared(tmp_path / "shared")
     texts = [TEXTS[0], None, *TEXTS[1:]]
     path = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
-    assert score(folder, path, tmp_path / f"out{output}", top=1) == len(texts)
+    assert score(folder, path, tmp_path / f"out{output}", top=1).rows == len(texts)
     rows = read(tmp_path / f"out{output}")
     expected = SharedPredictor.load(folder, threads=1).predict_by_task(TEXTS, 1)
     assert list(expected) == ["intent", "topics"]
@@ -151,7 +151,7 @@ def test_labels_that_hold_the_bar_they_would_be_joined_with_are_refused(served: 
     path = write(tmp_path / "in.csv", [{"text": "card"}])
     with pytest.raises(InputError, match=r"joined with \|, and label 'a\|b' holds one; write to \.jsonl"):
         score(folder, path, tmp_path / "out.csv")
-    assert score(folder, path, tmp_path / "out.jsonl") == 1
+    assert score(folder, path, tmp_path / "out.jsonl").rows == 1
 
 
 @pytest.mark.parametrize("output", FORMATS)
@@ -186,7 +186,7 @@ def test_any_table_is_answered_row_by_row(
     path = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "SIZE", size)
-        assert score(served.folder, path, tmp_path / f"out{ending}") == len(texts)
+        assert score(served.folder, path, tmp_path / f"out{ending}").rows == len(texts)
     there = [(row, text) for row, text in zip(read(tmp_path / f"out{ending}"), texts, strict=True) if text is not None]
     check([row for row, _ in there], predictor.predict([text for _, text in there]))
 
@@ -240,7 +240,7 @@ def test_no_rows_make_no_rows(ending: str, served: Any, tmp_path: Path) -> None:
         table = pyarrow.table({"text": pyarrow.array([], pyarrow.string())})
         with (pyarrow.parquet.ParquetWriter if ending == ".parquet" else pyarrow.ipc.new_file)(path, table.schema) as file:
             file.write_table(table)
-    assert score(served.folder, path, tmp_path / f"out{ending}") == 0
+    assert score(served.folder, path, tmp_path / f"out{ending}").rows == 0
     assert read(tmp_path / f"out{ending}") == []
 
 
@@ -250,7 +250,7 @@ def test_no_rows_make_no_rows(ending: str, served: Any, tmp_path: Path) -> None:
         ("in.csv", b"id,utterance\n1,a\n", r"no column 'text'; it has 'id', 'utterance': .*--text COLUMN"),
         ("in.csv", b"", r"no column 'text'; it has none"),
         ("in.csv", b"text,text\na,b\n", r"has 2 columns 'text'; rename all but one"),
-        ("in.csv", b"text,label\na,b\n", r"has a column 'label', and so have the answers; rename it"),
+        ("in.csv", b"text,label\na,b\n", r"has a column 'label', and so have the answers; name theirs with --answer-prefix"),
         ("in.jsonl", b'{"text": "a"}\n{"text": "a", "truncated": 1}\n', r"has a column 'truncated'"),
         ("in.csv", b"text,a\nx,1\ny\n", r"row 2 has 1 columns, the header 2"),
         ("in.csv", b'text,a\nx,1\n"y,1\n', r"row 2 .*a quote is opened and never closed"),
@@ -314,7 +314,7 @@ def test_without_pyarrow_text_files_are_scored_and_the_others_refused(served: An
     path = write(tmp_path / "in.csv", [{"text": "card"}])
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)
-    assert score(served.folder, path, tmp_path / "out.jsonl") == 1
+    assert score(served.folder, path, tmp_path / "out.jsonl").rows == 1
     with pytest.raises(InputError, match=r"out\.parquet needs pyarrow, .*; pip install pyarrow, or give \.csv, \.tsv, \.jsonl"):
         score(served.folder, path, tmp_path / "out.parquet")
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows import patch_command, predict_command, serve_command
+from flows.interrupts import Interrupts, watched
 from tokensieve import __version__
 from tokensieve.disk import disk_full
 from tokensieve.errors import InputError
@@ -22,28 +24,44 @@ if TYPE_CHECKING:
     from tasks.registry import Registry
     from tokensieve.server.live import Source
 
-MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+MISTAKE, FAILURE = 2, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 for what the user can mend, 1 for what we must."""
+    """Run a command and return its exit status: 0, 2 for what the user can mend, 1 for what we must, 130 or 143 after a signal."""
     options = _parser().parse_args(arguments)
     _log_to_stderr()
+    if options.command is serve:
+        # It ends by itself, when the requests that it has begun are answered.
+        return _status(options, Interrupts())
+    with watched() as interrupts:
+        status = _status(options, interrupts)
+        if interrupts.number:
+            interrupts.tell()
+            status = interrupts.status
+            if arguments is None:
+                # As a program: threads that compute or wait for a server would hold up Python's own end.
+                interrupts.end()
+    if arguments is None:
+        # Else Python looks through all that the libraries have made once more, for a second.
+        gc.freeze()
+    return status
+
+
+def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
+    """Run a command and return its exit status. What it raises after a signal does not count."""
     try:
         with _only_the_answer_on_stdout() as answer:
             options.command(options, answer)
         return 0
-    except InputError as error:
-        if options.debug:
+    except (Exception, KeyboardInterrupt) as error:
+        if interrupts.number:
+            return interrupts.status
+        if options.debug or isinstance(error, KeyboardInterrupt):
             raise
-        print("\n".join(filter(None, [f"tokensieve: {error}", error.detail])), file=sys.stderr)
-        return MISTAKE
-    except KeyboardInterrupt:
-        print("tokensieve: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if options.debug:
-            raise
+        if isinstance(error, InputError):
+            print("\n".join(filter(None, [f"tokensieve: {error}", error.detail])), file=sys.stderr)
+            return MISTAKE
         if full := disk_full(error, Path(getattr(options, "project", "."))):
             print(f"tokensieve: {full}", file=sys.stderr)
             return MISTAKE
@@ -69,15 +87,28 @@ def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     _check_data(options)
     layout = _opened(options)
     _quiet_prefect(options.debug)
-    from flows.retrain import retrain
-
-    result = retrain(layout.root, options.data, options.test, options.force, options.set)
+    result = _retrain(layout, options)
     if options.json:
         answer(json.dumps(result, ensure_ascii=False))
     else:
         from flows.table import summary_text
 
         answer(summary_text(result, layout))
+
+
+def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
+    """Run the flow, on a server of Prefect's own if none is configured."""
+    from flows.temporary_server import connected, prefect_server
+
+    with prefect_server() as server:
+        # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
+        gc.disable()
+        import tasks.tracking  # noqa: F401
+        from flows.retrain import retrain
+
+        gc.enable()
+        with connected(server):
+            return retrain(layout.root, options.data, options.test, options.force, options.set)
 
 
 def stage(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
@@ -318,8 +349,6 @@ def _quiet_prefect(debug: bool) -> None:
     for vendor in ("mlflow", "alembic", "great_expectations"):
         logging.getLogger(vendor).setLevel(logging.INFO if debug else logging.WARNING)
     defaults = {
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "MLFLOW_LOGGING_LEVEL": "INFO" if debug else "WARNING",
     }
     for key, value in (defaults | quiet).items():

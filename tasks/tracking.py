@@ -42,9 +42,8 @@ FINGERPRINT = "tokensieve.fingerprint"  # tag of a run: the hash of all it was m
 PROMOTIONS = "tokensieve.promotions"  # tag of a registered model: its last champions, as JSON
 MODEL = "model"  # where a run keeps the model
 ABANDONED = 24 * 60 * 60  # seconds after which a run that is still RUNNING was cut off: until then another process may be logging it
-# No usage reports, no links on stdout, no bars in the logs of a scheduler, and of MLflow's own lines only the warnings.
+# No links on stdout, no bars in the logs of a scheduler, and of MLflow's own lines only the warnings.
 ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",

@@ -7,12 +7,9 @@ Its pages load scripts from elsewhere, so only its sections are taken, into a pa
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-os.environ["GX_ANALYTICS_ENABLED"] = "false"  # before the import, which may read it
 
 import great_expectations as gx
 import pandas as pd

@@ -1,0 +1,115 @@
+"""Ctrl-C and SIGTERM: a command ends within seconds, whatever it is doing, and the same command goes on later.
+
+What a command writes survives `kill -9`, so ending it at once does no harm. An orderly end comes first all the same, as it lets
+Prefect record the run as crashed. The C level handler of Python writes to a pipe, so the thread that reads it notices a signal even
+while the main thread computes in C or a library has replaced the handler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+GRACE_SECONDS = 3.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SENTENCE = "tokensieve: interrupted; the same command goes on where it stopped\n"
+
+_at_end: list[Callable[[], object]] = []
+
+
+class Interrupts:
+    """The first of SIGNALS that arrived, if any."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._told = threading.Lock()
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells give a program which a signal has ended."""
+        return 128 + self.number
+
+    def tell(self) -> None:
+        """Print that the command was interrupted, once."""
+        if self._told.acquire(blocking=False):
+            # Not print: the main thread may hold the lock of sys.stderr.
+            with contextlib.suppress(OSError):
+                os.write(2, SENTENCE.encode())
+
+    def watch(self, pipe: int) -> None:
+        """Wait for a signal. End the process at the next one, or after GRACE_SECONDS."""
+        number = _read(pipe)
+        if not number:
+            return
+        self.number = self.number or number
+        end = time.monotonic() + GRACE_SECONDS
+        if _read(pipe, end) is None:
+            return
+        self.end()
+
+    def end(self) -> None:
+        """End the process and what it has started, at once."""
+        for action in _at_end:
+            with contextlib.suppress(Exception):
+                action()
+        self.tell()
+        os._exit(self.status)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Interrupts]:
+    """Within it, SIGINT and SIGTERM raise KeyboardInterrupt, and end the process if it has not ended after GRACE_SECONDS.
+
+    A signal that is ignored, as SIGINT is in a script's background, stays so.
+    """
+    interrupts = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+
+    def raised(number: int, _: object) -> None:
+        interrupts.number = interrupts.number or number
+        raise KeyboardInterrupt
+
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, raised) for number in heeded}
+    pipe_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=interrupts.watch, args=[reader], name="interrupts", daemon=True).start()
+    try:
+        yield interrupts
+    finally:
+        signal.set_wakeup_fd(pipe_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(writer)
+
+
+@contextlib.contextmanager
+def ended_with(action: Callable[[], object]) -> Iterator[None]:
+    """Within it, `action` is called before the process is ended for a signal."""
+    _at_end.append(action)
+    try:
+        yield
+    finally:
+        _at_end.remove(action)
+
+
+def _read(pipe: int, end: float | None = None) -> int | None:
+    """Return the next of SIGNALS that is written to `pipe`, 0 after the time `end`, None when nothing can come any more."""
+    while True:
+        left = None if end is None else max(end - time.monotonic(), 0.0)
+        if not select.select([pipe], [], [], left)[0]:
+            return 0
+        read = os.read(pipe, 1)
+        if not read:
+            os.close(pipe)
+            return None
+        if read[0] in SIGNALS:
+            return read[0]

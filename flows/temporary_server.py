@@ -1,0 +1,176 @@
+"""Prefect's server for the time of one command, if none is configured.
+
+Prefect would start one itself. That one is in the command's process group, so Ctrl-C ends both and the client waits in vain for its
+server; it outlives a command that is killed; and it starts only when everything is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flows.interrupts import ended_with
+from tokensieve.errors import InputError
+
+STARTUP_SECONDS = 120.0
+STOP_SECONDS = 3.0
+# In the server's process. Block types are for Prefect's pages, which this server does not have.
+SETTINGS = {
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
+
+
+class TemporaryServer:
+    """Prefect's server in a process and a session of its own, which ends with this process however that ends."""
+
+    def __init__(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            self._process = subprocess.Popen(
+                # By path and with -P: a user's folder may have a package `flows`, too.
+                [sys.executable, "-P", __file__, str(listener.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | SETTINGS,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            InputError: If it ends before, or does not answer in time.
+        """
+        end = time.monotonic() + STARTUP_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise InputError(
+                    f"Prefect's temporary server did not start ({self._last_line()}); mend that, or start a server with "
+                    "prefect server start and set PREFECT_API_URL to its address"
+                )
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._log.close()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        # Not urllib, which might ask a proxy.
+        connection = http.client.HTTPConnection(self.url.split("/")[2], timeout=1.0)
+        try:
+            connection.request("GET", "/api/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _last_line(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), f"exit status {self._process.poll()}")
+
+
+@contextlib.contextmanager
+def prefect_server() -> Iterator[TemporaryServer | None]:
+    """Start a temporary server unless Prefect is configured to use another; yields it while it starts.
+
+    Give what it yields to `connected` when everything else is ready.
+    """
+    if os.environ.get("PREFECT_API_URL") or ("prefect" in sys.modules and _configured()):
+        yield None
+        return
+    server = TemporaryServer()
+    with ended_with(server.kill):
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def connected(server: TemporaryServer | None) -> Iterator[None]:
+    """Within it, Prefect uses `server`, unless a profile or a file names another one.
+
+    Raises:
+        InputError: If the server does not start.
+    """
+    if server is None or _configured():
+        yield
+        return
+    from prefect.context import refresh_global_settings_context
+
+    server.wait()
+    os.environ["PREFECT_API_URL"] = server.url
+    refresh_global_settings_context()
+    try:
+        yield
+        _drain()
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        refresh_global_settings_context()
+
+
+def _configured() -> str | None:
+    from prefect.settings import PREFECT_API_URL
+
+    configured: str | None = PREFECT_API_URL.value()
+    return configured
+
+
+def _drain() -> None:
+    """Send what is left of logs and events while the server is there."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all()
+    EventsWorker.drain_all()
+
+
+def _serve(listener: int, parent: int) -> None:
+    """Serve Prefect's API on the socket `listener` until the process `parent` is gone."""
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+    gc.disable()  # of the time that the imports take, a quarter
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config: Any = uvicorn.Config(create_app(), log_level="error", lifespan="on")
+    gc.freeze()
+    gc.enable()
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=listener)])
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), int(sys.argv[2]))

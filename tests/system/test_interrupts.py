@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import fcntl
 import os
 import pty
 import signal
+import socket
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,32 +48,33 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Interrupted:
 
     def run(command: list[str], marker: str, *numbers: int, terminal: bool = False, after: float = 0.2, **variables: str) -> Ended:
         out, inside = pty.openpty() if terminal else os.pipe()
-        program = [str(BIN / "tokensieve"), *command]
         process = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *program] if terminal else program,
+            [str(BIN / "tokensieve"), *command],
             stdin=inside if terminal else subprocess.DEVNULL,
             stdout=inside,
             stderr=inside,
             env=environment | variables,
             cwd=tmp_path,
-            start_new_session=not terminal,
+            start_new_session=True,
+            # Makes the terminal that of the new session, so that Ctrl-C reaches the whole foreground group.
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if terminal else None,  # noqa: PLW1509
         )
         os.close(inside)
-        output, started, children = b"", 0.0, {}
+        output = b""
+        while marker.encode() not in output and (piece := _read(out)):
+            output += piece
+        time.sleep(after)
+        children = _descendants(process.pid)
+        started = time.monotonic()
+        for place, number in enumerate(numbers):
+            time.sleep(0.3 if place else 0.0)
+            _send(out if terminal and number == signal.SIGINT else None, process.pid, number)
         while piece := _read(out):
             output += piece
-            if not started and marker.encode() in output:
-                time.sleep(after)
-                children = _descendants(process.pid)
-                started = time.monotonic()
-                for place, number in enumerate(numbers):
-                    if place:
-                        time.sleep(0.3)
-                    _send(out if terminal and number == signal.SIGINT else None, process.pid, number)
         status = process.wait(60)
         ended = time.monotonic() - started
         os.close(out)
-        assert started, output.decode(errors="replace")
+        assert marker.encode() in output, output.decode(errors="replace")
         end = time.monotonic() + 3.0
         while (left := _alive(children)) and time.monotonic() < end:
             time.sleep(0.2)
@@ -125,3 +128,77 @@ def _ended_well(ended: Ended, number: int) -> None:
     assert ended.output.rstrip().endswith(SENTENCE)
     assert "Traceback" not in ended.output
     assert ended.left == []
+
+
+# What a run has printed when the signal comes, the signals, and whether they come from a terminal.
+STEPS = (
+    ("validate   ...", (signal.SIGINT,), True),
+    ("mask       ...", (signal.SIGTERM,), False),
+    ("epoch 1 of", (signal.SIGINT,), True),
+    ("export     ...", (signal.SIGTERM, signal.SIGTERM), False),
+    ("register   ...", (signal.SIGINT,), False),
+)
+
+
+@pytest.mark.timeout(600)
+def test_a_run_that_is_interrupted_in_every_stage_ends_at_once_and_is_finished_by_the_same_command(
+    interrupted: Interrupted, tokensieve: Callable[..., subprocess.CompletedProcess[str]], small: list[str], data_file: Path, tmp_path: Path
+) -> None:
+    command = ["run", "--project", "project", "--data", str(data_file), *small]
+    for marker, numbers, terminal in STEPS:
+        _ended_well(interrupted(command, marker, *numbers, terminal=terminal), numbers[0])
+    assert tokensieve(*command).returncode == 0
+
+    other = tokensieve("run", "--project", "other", "--data", str(data_file), *small)
+    assert other.returncode == 0, other.stderr
+    first, second = Layout(tmp_path / "project"), Layout(tmp_path / "other")
+    for name in ("model.onnx", "tokenizer.json"):
+        assert sha256(first.onnx / name) == sha256(second.onnx / name)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_while_the_temporary_server_starts_ends_it_too(
+    number: int, interrupted: Interrupted, small: list[str], data_file: Path
+) -> None:
+    command = ["run", "--project", "project", "--data", str(data_file), *small]
+    ended = interrupted(command, "params.yaml: export", number, terminal=number == signal.SIGINT, after=1.0)
+    if number == signal.SIGKILL:
+        assert ended.status == -number
+        assert ended.left == []
+    else:
+        _ended_well(ended, number)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_ends_all_training_processes(number: int, interrupted: Interrupted, small: list[str], data_file: Path) -> None:
+    command = ["run", "--project", "project", "--data", str(data_file), *small, "finetune.processes=2", "finetune.epochs=50"]
+    ended = interrupted(command, "epoch 1 of", number, terminal=number == signal.SIGINT)
+    if number == signal.SIGKILL:
+        assert ended.left == []
+    else:
+        _ended_well(ended, number)
+
+
+@pytest.mark.timeout(120)
+def test_a_signal_while_a_server_does_not_answer_is_not_waited_for(interrupted: Interrupted, small: list[str], data_file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = ["run", "--project", "project", "--data", str(data_file), *small]
+        ended = interrupted(command, "params.yaml: export", signal.SIGTERM, after=4.0, PREFECT_API_URL=f"{address}/api")
+        _ended_well(ended, signal.SIGTERM)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["version", "predict"])
+def test_other_commands_end_as_well(name: str, number: int, interrupted: Interrupted, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = {
+            "version": ["version", "--project", "project", "--data", f"{address}/texts.csv", "--set", "finetune.epochs=2"],
+            "predict": ["predict", "--project", "project", "--model", "models:/any@champion", "text"],
+        }[name]
+        ended = interrupted(command, "", number, after=2.0, MLFLOW_TRACKING_URI=address)
+        _ended_well(ended, number)

@@ -100,6 +100,7 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     """Run the flow, on a server of Prefect's own if none is configured."""
     from flows.temporary_server import connected, prefect_server
 
+    logging.getLogger("tokensieve").info("%-10s ...", "start")
     with prefect_server() as server:
         # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
         gc.disable()

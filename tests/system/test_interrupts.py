@@ -162,7 +162,7 @@ def test_a_signal_while_the_temporary_server_starts_ends_it_too(
     number: int, interrupted: Interrupted, small: list[str], data_file: Path
 ) -> None:
     command = ["run", "--project", "project", "--data", str(data_file), *small]
-    ended = interrupted(command, "params.yaml: export", number, terminal=number == signal.SIGINT, after=1.0)
+    ended = interrupted(command, "start      ...", number, terminal=number == signal.SIGINT, after=1.0)
     if number == signal.SIGKILL:
         assert ended.status == -number
         assert ended.left == []
@@ -186,7 +186,7 @@ def test_a_signal_while_a_server_does_not_answer_is_not_waited_for(interrupted: 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = ["run", "--project", "project", "--data", str(data_file), *small]
-        ended = interrupted(command, "params.yaml: export", signal.SIGTERM, after=4.0, PREFECT_API_URL=f"{address}/api")
+        ended = interrupted(command, "start      ...", signal.SIGTERM, after=4.0, PREFECT_API_URL=f"{address}/api")
         _ended_well(ended, signal.SIGTERM)
 
 

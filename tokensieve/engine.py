@@ -15,8 +15,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from tokensieve.errors import InputError
+from tokensieve.external import referred
 from tokensieve.manifest import MODEL, Manifest
 
+Files = Mapping[str, bytes]
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
@@ -48,14 +50,14 @@ class Engine:
         return found
 
 
-def engine(folder: Path, manifest: Manifest, threads: int) -> Engine:
+def engine(folder: Path, manifest: Manifest, threads: int, files: Files | None = None) -> Engine:
     """The engine of a served folder. Raises InputError: as `session`."""
-    return engine_of(folder / MODEL, manifest.variant, threads)
+    return engine_of(folder / MODEL, manifest.variant, threads, files=files)
 
 
-def engine_of(path: Path, variant: str, threads: int, input: str = IDS, output: str = LOGITS) -> Engine:
+def engine_of(path: Path, variant: str, threads: int, input: str = IDS, output: str = LOGITS, files: Files | None = None) -> Engine:
     """The engine of a graph of that variant: fp16 computes on the GPU, the others on the CPU. Raises InputError: as `session`."""
-    loaded = session(path, threads, {input: KINDS[input]}, output, cuda=variant == "fp16")
+    loaded = session(path, threads, {input: KINDS[input]}, output, cuda=variant == "fp16", files=files)
     return Engine(loaded, variant in SHARED_STEP, input, output)
 
 
@@ -70,8 +72,11 @@ def session(
     inputs: Mapping[str, str] = TOKENS,
     output: str = LOGITS,
     cuda: bool = False,
+    files: Files | None = None,
 ) -> onnxruntime.InferenceSession:
     """The graph at `path`, ready to run with `threads` threads, on the GPU if `cuda`.
+
+    `files` holds the contents of the files of its folder, if they have been read already. Nothing is read from the disk then.
 
     The other session options were measured on MiniLM at 8 to 32 tokens and are left as they are: graph optimization below all,
     denormals as zero, no arena, no memory pattern, input and output binding differ by less than 4% from them.
@@ -89,7 +94,15 @@ def session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     try:
-        loaded = onnxruntime.InferenceSession(path, options, providers=providers)
+        if files is None:
+            loaded = onnxruntime.InferenceSession(path, options, providers=providers)
+        else:
+            content = files[path.name]
+            others = {name: files[name] for name in referred(content)}
+            options.add_external_initializers_from_files_in_memory([*others], [*others.values()], [*map(len, others.values())])
+            loaded = onnxruntime.InferenceSession(content, options, providers=providers)
+            # It keeps the file for a fallback to other providers, as large as the model once more.
+            loaded._model_bytes = None
     except Exception as error:  # its errors share no narrower base
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({reason}); install a newer one") from None

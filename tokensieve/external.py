@@ -22,6 +22,7 @@ _FIELDS: dict[str, dict[int, str]] = {
     _TENSOR: {13: _ENTRY},
 }
 _VARINT, _EIGHT, _BYTES, _START, _END, _FOUR = 0, 1, 2, 3, 4, 5
+Content = bytes | mmap.mmap
 DEEPEST = 100  # levels: protocol buffers refuse more
 
 
@@ -33,10 +34,15 @@ def external_files(path: Path) -> list[str]:
     if not path.stat().st_size:
         return []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return list(dict.fromkeys(_locations(content, 0, len(content), "model", 0)))
+        return referred(content)
 
 
-def _locations(content: mmap.mmap, at: int, end: int, kind: str, depth: int) -> Iterator[str]:
+def referred(content: Content) -> list[str]:
+    """Return the names of the files that a graph in memory refers to."""
+    return list(dict.fromkeys(_locations(content, 0, len(content), "model", 0)))
+
+
+def _locations(content: Content, at: int, end: int, kind: str, depth: int) -> Iterator[str]:
     if depth > DEEPEST:
         return
     if kind == _ENTRY:
@@ -50,7 +56,7 @@ def _locations(content: mmap.mmap, at: int, end: int, kind: str, depth: int) -> 
             yield from _locations(content, start, stop, inner, depth + 1)
 
 
-def _parts(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _parts(content: Content, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield number, start and end of each field of a message that holds bytes. It stops at what is no field."""
     while at < end:
         key, at = _varint(content, at, end)
@@ -69,7 +75,7 @@ def _parts(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, in
             return
 
 
-def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.external import external_files
+from tokensieve.external import external_files, referred
 from tokensieve.settings import VARIANTS
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
@@ -40,15 +41,25 @@ def listed(files: Any) -> bool:
     return isinstance(files, dict) and all(inside(name) and isinstance(sha, str) for name, sha in files.items())
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MOST < value < MOST
+
+
+def _text(value: Any) -> bool:
+    # Half a surrogate pair is valid to json, and no answer that holds it can be encoded.
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 # A bool is an int to isinstance and NaN is valid to json, so both are kept out by hand.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "labels": (lambda v: isinstance(v, list) and len(v) >= 2 and all(isinstance(x, str) for x in v), "a list of at least two names"),
-    "temperature": (lambda v: _number(v) and v > 0, "a number above 0"),
+    "labels": (lambda v: isinstance(v, list) and len(v) >= 2 and all(_text(x) for x in v), "a list of at least two names, in UTF-8"),
+    # Outside of this, logits divided by it are all alike, or no numbers.
+    "temperature": (lambda v: _number(v) and 1e-6 <= v <= 1e6, "a number from 1e-06 to 1000000"),
     "threshold": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     "margin": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     "max_length": (lambda v: type(v) is int and 4 <= v <= 2**20, "a whole number, at least 4 and at most 1048576"),
-    "data_hash": (lambda v: isinstance(v, str), "text"),
-    "base": (lambda v: isinstance(v, str), "text"),
+    "data_hash": (_text, "text"),
+    "base": (_text, "text"),
     "thresholds": (lambda v: isinstance(v, list) and all(_number(x) and 0 < x < 1 for x in v), "a list of numbers between 0 and 1"),
     "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
     "variant": (lambda v: isinstance(v, str) and v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
@@ -101,11 +112,26 @@ class Manifest:
         Raises:
             InputError: no manifest, one of another format or with a bad value, or a listed file that is missing or changed.
         """
+        manifest = cls._read(folder)
+        verify(folder, manifest.files, NAME)
+        return manifest
+
+    @classmethod
+    def load_with_files(cls, folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+        """Return the manifest and the content of every file it lists, read once: what was hashed is what is used.
+
+        Raises:
+            InputError: As `load`.
+        """
+        manifest = cls._read(folder)
+        return manifest, contents(folder, manifest.files, NAME)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Manifest:
         path = folder / NAME
         manifest = cls.of(read_tree(path, FORMAT, TRUNCATING), path)
         if not manifest.files.keys() >= {MODEL, TOKENIZER}:
             raise InputError(f"{path}: files must have hashes of at least {MODEL} and {TOKENIZER}; export the model again")
-        verify(folder, manifest.files, NAME)
         return manifest
 
     @classmethod
@@ -128,23 +154,55 @@ class Manifest:
 
 
 def verify(folder: Path, files: Mapping[str, str], listed: str) -> None:
-    """Raises InputError: one of `files`, SHA-256s by name as the file `listed` has them, is missing or changed."""
+    """Check files by their SHA-256s, as the file `listed` has them, and that graphs take weights from no other file.
+
+    Raises:
+        InputError: If one is missing, cannot be read, or is another one, or if a graph takes weights from a file without a hash.
+    """
     for name, expected in files.items():
         path = folder / name
-        if not path.is_file():
-            raise InputError(f"{path} is missing, though {listed} lists it; copy the whole folder again")
-        if _hashed(path) != expected:
-            raise InputError(f"{path} is not the file that {listed} lists (its SHA-256 differs); copy the whole folder again")
-        for other in external_files(path) if path.suffix == ".onnx" else ():
-            if (Path(name).parent / other).as_posix() not in files:
-                raise InputError(f"{path} takes weights from {excerpt(other)}, which {listed} does not list; export the model again")
+        with _readable(path, listed):
+            found = sha256(path)
+        _refuse_other(path, found, expected, listed)
+        _refuse_unlisted(name, path, external_files(path) if path.suffix == ".onnx" else (), files, listed)
 
 
-def _hashed(path: Path) -> str:
+def contents(folder: Path, files: Mapping[str, str], listed: str) -> dict[str, bytes]:
+    """Check files as `verify` and return the content of each: a file may change between its check and its use.
+
+    Raises:
+        InputError: As `verify`.
+    """
+    found = {}
+    for name, expected in files.items():
+        path = folder / name
+        with _readable(path, listed):
+            content = path.read_bytes()
+        _refuse_other(path, hashlib.sha256(content).hexdigest(), expected, listed)
+        _refuse_unlisted(name, path, referred(content) if path.suffix == ".onnx" else (), files, listed)
+        found[name] = content
+    return found
+
+
+@contextmanager
+def _readable(path: Path, listed: str) -> Iterator[None]:
     try:
-        return sha256(path)
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise InputError(f"{path} is missing, though {listed} lists it; copy the whole folder again") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); make it readable, or copy the whole folder again") from None
+
+
+def _refuse_other(path: Path, found: str, expected: str, listed: str) -> None:
+    if found != expected:
+        raise InputError(f"{path} is not the file that {listed} lists (its SHA-256 differs); copy the whole folder again")
+
+
+def _refuse_unlisted(name: str, path: Path, others: Iterable[str], files: Mapping[str, str], listed: str) -> None:
+    for other in others:
+        if (Path(name).parent / other).as_posix() not in files:
+            raise InputError(f"{path} takes weights from {excerpt(other)}, which {listed} does not list; export the model again")
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
@@ -182,7 +240,3 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
         found, known = excerpt(tree.get("format")), " and ".join(map(str, versions))
         raise InputError(f"{path} has format {found}, this version reads {known}; export again, or install the version that exported it")
     return tree
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -MOST < value < MOST

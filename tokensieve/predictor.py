@@ -82,9 +82,9 @@ class Predictor:
             InputError: as `Manifest.load`, or a file that the installed onnxruntime or tokenizers cannot read, or a model with
                 other inputs, outputs or classes than a manifest promises.
         """
-        manifest = Manifest.load(folder)
-        tokenizer = tokenizer_of(folder / TOKENIZER, manifest.max_length, manifest.truncation)
-        predictor = cls(manifest, tokenizer, engine(folder, manifest, threads or cores()))
+        manifest, files = Manifest.load_with_files(folder)
+        tokenizer = tokenizer_of(folder / TOKENIZER, files[TOKENIZER], manifest.max_length, manifest.truncation)
+        predictor = cls(manifest, tokenizer, engine(folder, manifest, threads or cores(), files))
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export the model again")
@@ -209,14 +209,16 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return pinned if share == "max" else max(1, min(pinned, int(share) // int(period)))
 
 
-def tokenizer_of(path: Path, max_length: int, truncation: str = HEAD) -> tokenizers.Tokenizer:
-    """A served tokenizer, which pads nothing. With `truncation` head it keeps the first `max_length` tokens, otherwise all.
+def tokenizer_of(path: Path, content: bytes, max_length: int, truncation: str = HEAD) -> tokenizers.Tokenizer:
+    """The served tokenizer in `content`, the file at `path`, which pads nothing.
+
+    With `truncation` head it keeps the first `max_length` tokens, otherwise all.
 
     Raises:
         InputError: If it cannot be read.
     """
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # it raises nothing narrower
         raise InputError(
             f"{path} cannot be read by tokenizers {tokenizers.__version__} ({error}); install the version it was exported with"

@@ -14,7 +14,7 @@ import numpy as np
 from tokensieve.encoder import Encoded
 from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, Ids, engine_of
 from tokensieve.errors import InputError, excerpt
-from tokensieve.manifest import TOKENIZER, Manifest, listed, read_tree, sha256, verify, write_tree
+from tokensieve.manifest import TOKENIZER, Manifest, contents, listed, read_tree, sha256, write_tree
 from tokensieve.predictor import LabelSet, Prediction, Predictor, cores, logits_of, tokenizer_of
 from tokensieve.truncation import HEAD
 
@@ -53,14 +53,14 @@ class SharedPredictor:
         missing = {PREFIX, TOKENIZER, *map(suffix_of, tree["tasks"])} - tree["files"].keys()
         if missing or not all(isinstance(task, dict) for task in tree["tasks"].values()):
             raise InputError(f"{path} has no hash of {excerpt(min(missing, default='its tasks'))}; export the models again")
-        verify(folder, tree["files"], NAME)
+        files = contents(folder, tree["files"], NAME)
         manifests = {name: Manifest.of(task, path) for name, task in tree["tasks"].items()}
         first = next(iter(manifests.values()))
-        tokenizer = tokenizer_of(folder / TOKENIZER, first.max_length, first.truncation)
-        prefix, tasks = engine_of(folder / PREFIX, first.variant, threads, IDS, STATES), {}
+        tokenizer = tokenizer_of(folder / TOKENIZER, files[TOKENIZER], first.max_length, first.truncation)
+        prefix, tasks = engine_of(folder / PREFIX, first.variant, threads, IDS, STATES, files), {}
         states = prefix.run(np.array([[0]], dtype=np.int64))
         for name, manifest in manifests.items():
-            suffix = engine_of(folder / suffix_of(name), manifest.variant, threads, STATES, LOGITS)
+            suffix = engine_of(folder / suffix_of(name), manifest.variant, threads, STATES, LOGITS, files)
             classes, labels = suffix.run(states).shape[1], len(manifest.labels)
             if classes != labels:
                 raise InputError(f"{folder / suffix_of(name)} has {classes} classes, its task {labels} labels; export the models again")

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokensieve
+from tokensieve import manifest
 from tokensieve import predictor as module
 from tokensieve.base import load_tokenizer
 from tokensieve.errors import InputError
@@ -237,3 +238,39 @@ def test_predicting_imports_no_training_or_orchestration() -> None:
     root = Path(tokensieve.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
+def test_what_was_hashed_is_what_is_loaded(folder: Path, served: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A file that is replaced right after its hash was taken is not read again."""
+    expected = Predictor.load(folder, threads=1).predict(QUESTIONS)
+    other = replace(served, weight=-served.weight).write(folder.with_name("other"))
+    (other / "tokenizer.json").write_text((folder / "tokenizer.json").read_text(encoding="utf-8").replace("lost", "kept"), encoding="utf-8")
+    contents = manifest.contents
+
+    def then_replaced(*arguments: Any) -> dict[str, bytes]:
+        found = contents(*arguments)
+        (other / name).replace(folder / name)
+        return found
+
+    monkeypatch.setattr(manifest, "contents", then_replaced)
+    assert Predictor.load(folder, threads=1).predict(QUESTIONS) == expected
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="its SHA-256 differs"):
+        Predictor.load(folder, threads=1)
+
+
+def test_weights_beside_the_graph_are_hashed_and_loaded_too_or_refused(folder: Path, served: Any) -> None:
+    expected = Predictor.load(folder, threads=1).predict(QUESTIONS)
+    graph = onnx.load(folder / "model.onnx")
+    onnx.save(graph, folder / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    served.manifest.save(folder)
+    with pytest.raises(InputError, match=r"takes weights from 'weights\.bin', which manifest\.json does not list"):
+        Predictor.load(folder, threads=1)
+    replace(served.manifest, files={"weights.bin": ""}).save(folder)
+    assert Predictor.load(folder, threads=1).predict(QUESTIONS) == expected
+    weights = bytearray((folder / "weights.bin").read_bytes())
+    weights[0] ^= 1
+    (folder / "weights.bin").write_bytes(weights)
+    with pytest.raises(InputError, match="its SHA-256 differs"):
+        Predictor.load(folder, threads=1)

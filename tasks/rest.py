@@ -303,5 +303,5 @@ def _credentials() -> tuple[str | None, str | None]:
         kept.read(path, encoding="utf-8")
         found = [os.environ.get(name) or kept.get("mlflow", name.lower(), fallback=None) for name in names]
     except (configparser.Error, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}); write [mlflow] and a line per value into it") from None
+        raise InputError(f"{path} is damaged ({type(error).__name__}); write [mlflow] and a line per value, and %% for %") from None
     return found[0], found[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -51,20 +52,17 @@ def test_no_command_leaves_the_machine(
         assert left(trace) == [], arguments
         return done.stdout
 
-    traced("run", *here, "--data", str(data_file), *small)
-    traced("promote", *here, "--version", "1")
-    traced("predict", *here, "my card is lost")
-    traced("predict", *here, "--model", "models:/classifier@champion", "--input", "in.csv", "--output", "out.csv")
-    traced("versions", *here)
-    traced("triton", *here, "--model", str(served_folder), "--output", str(tmp_path / "triton"))
-
-    # As users run them, on an MLflow server and with a server of ours that follows it.
     mlflow = start_mlflow()
     environment["MLFLOW_TRACKING_URI"] = mlflow.url.removesuffix("/health")
-    traced("run", *here)
+    traced("run", *here, "--data", str(data_file), *small)
+    model = f"models:/{json.loads((project / 'artifacts' / 'registration' / 'registration.json').read_text())['name']}@champion"
     traced("promote", *here)
+    traced("predict", *here, "my card is lost")
+    traced("predict", *here, "--model", model, "--input", "in.csv", "--output", "out.csv")
+    traced("versions", *here)
+    traced("triton", *here, "--model", str(served_folder), "--output", str(tmp_path / "triton"))
     port, trace = free_port(), tmp_path / "trace-serve"
-    command = [*TRACE, str(trace), str(BIN / "tokensieve"), "serve", *here, "--model", "models:/classifier@champion", "--port", str(port)]
+    command = [*TRACE, str(trace), str(BIN / "tokensieve"), "serve", *here, "--model", model, "--port", str(port)]
     server = start("serve", *command, url=f"http://127.0.0.1:{port}/ready")
     wait_for(lambda: answers(f"http://127.0.0.1:{port}/docs"), 30, "the docs")
     server.stop(signal.SIGTERM)

@@ -354,6 +354,9 @@ def _quiet_prefect(debug: bool) -> None:
     }
     for key, value in (defaults | quiet).items():
         os.environ.setdefault(key, value)
+    from flows.configured_server import check_server
+
+    check_server()
 
 
 @contextlib.contextmanager

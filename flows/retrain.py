@@ -18,6 +18,7 @@ from tasks import runs, versioning
 from tasks.stage import run_stage, version_data
 from tasks.store import tracking_uri, without_password
 from tasks.summary import summary
+from tokensieve.layout import Layout
 from tokensieve.settings import Settings, tried
 
 SKIPPED: State[Any] = Completed(name="Skipped", message="Another run of this project with the same parameters waits already.")
@@ -36,7 +37,7 @@ def retrain(
     waits already.
     """
     runs.log_to_page()
-    layout = versioning.open_project(project)
+    layout = Layout(project.resolve())
     # By their hashes: addresses may hold passwords.
     named = {key: value and hashlib.sha256(value.encode()).hexdigest() for key, value in (("data", data), ("test", test))}
     parameters = {**named, "force": force, "changes": list(changes)}
@@ -44,12 +45,13 @@ def retrain(
         if not turn:
             # Prefect takes a state that a flow returns for the run's own.
             return SKIPPED  # type: ignore[return-value]
+        versioning.open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
             seconds = {"version": version_data(layout, settings, data, test)}
             for name in versioning.stages(layout):
                 seconds[name] = run_stage(layout, name, force)
             result = summary(layout, seconds)
-    page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
-    create_markdown_artifact(key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}")
+        page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
+        create_markdown_artifact(key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}")
     return result

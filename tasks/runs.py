@@ -6,6 +6,7 @@ process loses a file lock at once, a limit's lease only after minutes, and a ser
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator
@@ -74,21 +75,30 @@ def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bo
             yield True
         return
     layout.active.mkdir(parents=True, exist_ok=True)
-    waiting = _others(layout, own)
-    if skip and parameters in waiting:
+    close_killed(layout.active, own)
+    if skip and parameters in _waiting(layout.active, own):
         yield False
         return
     note, held = layout.active / f"{own}.json", FileLock(layout.active / f"{own}.lock")
-    # Locked before it is listed: a listed run that is not locked is dead.
+    # The lock is there before the note and after it: a run with a note and without a lock is dead.
     with held:
-        write_json(note, parameters | {"waits": True})
         try:
+            write_json(note, parameters | {"waits": True})
             with locked(layout.busy):
                 write_json(note, parameters | {"waits": False})
                 yield True
         finally:
             note.unlink(missing_ok=True)
-            Path(held.lock_file).unlink(missing_ok=True)
+            note.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def close_killed(folder: Path, own: str = "") -> None:
+    """Mark the runs with a note in `folder` whose process is dead as crashed, unless they have ended, and forget them."""
+    dead = [note for note, alive in _notes(folder, own) if not alive]
+    if dead:
+        with get_client(sync_client=True) as client:
+            for note in dead:
+                _close(client, note)
 
 
 def _run_id() -> str | None:
@@ -96,28 +106,32 @@ def _run_id() -> str | None:
     return str(context.flow_run.id) if context and context.flow_run else None
 
 
-def _others(layout: Layout, own: str) -> list[dict[str, Any]]:
-    """Return the parameters of the runs that wait. Closes those whose process is dead."""
-    waiting, dead = [], []
-    for note in sorted(layout.active.glob("*.json")):
-        lock = FileLock(note.with_suffix(".lock"))
-        try:
-            with lock.acquire(timeout=0):
-                if note.stem != own:
-                    dead.append(note)
-        except Timeout:
+def _waiting(folder: Path, own: str) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of the runs that wait for their turn."""
+    for note, alive in _notes(folder, own):
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
             known = read_json(note)
-            if known.pop("waits"):
-                waiting.append(known)
-    if dead:
-        with get_client(sync_client=True) as client:
-            for note in dead:
-                _close(client, note)
-    return waiting
+            if alive and known.pop("waits"):
+                yield known
+
+
+def _notes(folder: Path, own: str) -> Iterator[tuple[Path, bool]]:
+    """Yield the note of each other run and whether its process is alive."""
+    for note in sorted(folder.glob("*.json")):
+        if note.stem == own:
+            continue
+        lock = FileLock(note.with_suffix(".lock"), timeout=0)
+        try:
+            with lock:
+                dead = note.exists()
+                if not dead:  # it has just ended
+                    Path(lock.lock_file).unlink()
+        except Timeout:
+            dead = False
+        yield note, not dead
 
 
 def _close(client: SyncPrefectClient, note: Path) -> None:
-    """Mark a run as crashed unless it has ended."""
     try:
         run = client.read_flow_run(note.stem)  # type: ignore[arg-type]
     except ObjectNotFound:

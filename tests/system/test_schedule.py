@@ -214,8 +214,15 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
 ) -> None:
     environment |= {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
     prefect = start_prefect()
-    add_automation(tmp_path, environment, within=45)
+    add_automations(tmp_path, environment, within=45)
     deployed = deploy(seconds=0)
+
+    # A worker is killed before the flow's process begins.
+    lost = deployed.begin()
+    wait_for(lambda: deployed.run(lost)["state_type"] == "PENDING", RUN_SECONDS, "the worker to take a run")
+    deployed.worker.kill()
+    assert deployed.run(lost)["state_type"] == "PENDING"
+    deployed.worker = start_worker(start)
 
     # The worker sees the end of the flow's process.
     first = deployed.begin()
@@ -228,6 +235,7 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
     wait_for(lambda: deployed.works(second), RUN_SECONDS, "the second run")
     deployed.worker.kill()
     wait_for(lambda: deployed.run(second)["state_type"] == "CRASHED", 180, "the automation")
+    assert deployed.run(lost)["state_type"] == "CRASHED"
 
     # The next run of the project does not wait for that.
     command = start("command", str(BIN / "tokensieve"), "run", "--project", str(deployed.project))
@@ -249,11 +257,11 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
     assert prefect.errors() == [], prefect.text()
 
 
-def add_automation(folder: Path, environment: dict[str, str], within: int) -> None:
-    """Add the automation of deploy/automations.yaml to the server, with a shorter time."""
+def add_automations(folder: Path, environment: dict[str, str], within: int) -> None:
+    """Add the automations of deploy/automations.yaml to the server, with a shorter time."""
     tree = yaml.safe_load((ROOT / "deploy" / "automations.yaml").read_text(encoding="utf-8"))
-    assert tree["automations"][0]["trigger"]["within"] >= 540  # three heartbeats of the default frequency
-    tree["automations"][0]["trigger"]["within"] = within
+    for automation in tree["automations"]:
+        automation["trigger"]["within"] = within
     file = folder / "automations.yaml"
     file.write_text(yaml.safe_dump(tree), encoding="utf-8")
     command = [str(BIN / "prefect"), "automation", "create", "--from-file", str(file)]

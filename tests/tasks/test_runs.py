@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_a_run_is_skipped_if_one_with_the_same_parameters_waits(layout: Layout, 
         with runs.alone(layout, parameters, skip) as turn:
             turns.append(turn)
     assert turns == [False, True, True]
+
+
+def test_a_killed_run_does_not_count_as_waiting_and_is_closed(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_run_id", lambda: "own")
+    closed: list[Path] = []
+    monkeypatch.setattr(runs, "_close", lambda _, note: (closed.append(note), note.unlink()))
+    monkeypatch.setattr(runs, "get_client", lambda **_: contextlib.nullcontext())
+    write_json(layout.active / "other.json", PARAMETERS | {"waits": True})
+    (layout.active / "other.lock").touch()
+    with runs.alone(layout, PARAMETERS, skip=True) as turn:
+        assert turn
+    assert closed == [layout.active / "other.json"]
 
 
 def test_a_run_that_fails_is_listed_no_longer(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

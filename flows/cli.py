@@ -101,7 +101,7 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     from flows.temporary_server import connected, prefect_server
 
     logging.getLogger("tokensieve").info("%-10s ...", "start")
-    with prefect_server() as server:
+    with prefect_server(layout.active) as server:
         # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
         gc.disable()
         import tasks.tracking  # noqa: F401
@@ -354,9 +354,6 @@ def _quiet_prefect(debug: bool) -> None:
     }
     for key, value in (defaults | quiet).items():
         os.environ.setdefault(key, value)
-    from flows.configured_server import check_server
-
-    check_server()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ server; it outlives a command that is killed; and it starts only when everything
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import http.client
@@ -17,7 +18,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from flows.interrupts import ended_with
 from tokensieve.errors import InputError
@@ -28,21 +32,25 @@ STOP_SECONDS = 3.0
 SETTINGS = {
     "PREFECT_SERVER_UI_ENABLED": "false",
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",  # see _migrate
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
 }
 
 
 class TemporaryServer:
-    """Prefect's server in a process and a session of its own, which ends with this process however that ends."""
+    """Prefect's server in a process and a session of its own, which ends with this process however that ends.
 
-    def __init__(self) -> None:
+    If this process is killed, the server first marks its run as crashed, by the notes in `runs` (see tasks/runs.py).
+    """
+
+    def __init__(self, runs: Path) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             self._process = subprocess.Popen(
                 # By path and with -P: a user's folder may have a package `flows`, too.
-                [sys.executable, "-P", __file__, str(listener.fileno()), str(os.getpid())],
+                [sys.executable, "-P", __file__, str(listener.fileno()), str(os.getpid()), self.url, str(runs)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
@@ -98,15 +106,17 @@ class TemporaryServer:
 
 
 @contextlib.contextmanager
-def prefect_server() -> Iterator[TemporaryServer | None]:
+def prefect_server(runs: Path) -> Iterator[TemporaryServer | None]:
     """Start a temporary server unless Prefect is configured to use another; yields it while it starts.
+
+    `runs` is where the project's runs leave their notes.
 
     Give what it yields to `connected` when everything else is ready.
     """
     if os.environ.get("PREFECT_API_URL") or ("prefect" in sys.modules and _configured()):
         yield None
         return
-    server = TemporaryServer()
+    server = TemporaryServer(runs)
     with ended_with(server.kill):
         try:
             yield server
@@ -119,9 +129,12 @@ def connected(server: TemporaryServer | None) -> Iterator[None]:
     """Within it, Prefect uses `server`, unless a profile or a file names another one.
 
     Raises:
-        InputError: If the server does not start.
+        InputError: If the server does not start, or if the one that is configured does not answer.
     """
     if server is None or _configured():
+        from flows.configured_server import check_server
+
+        check_server()
         yield
         return
     from prefect.context import refresh_global_settings_context
@@ -153,24 +166,50 @@ def _drain() -> None:
     EventsWorker.drain_all()
 
 
-def _serve(listener: int, parent: int) -> None:
+def _serve(listener: int, parent: int, url: str, runs: Path) -> None:
     """Serve Prefect's API on the socket `listener` until the process `parent` is gone."""
-    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+    threading.Thread(target=_end_with, args=[parent, url, runs], daemon=True).start()
     gc.disable()  # of the time that the imports take, a quarter
     import uvicorn
     from prefect.server.api.server import create_app
 
+    _migrate()
     config: Any = uvicorn.Config(create_app(), log_level="error", lifespan="on")
     gc.freeze()
     gc.enable()
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=listener)])
 
 
-def _end_with(parent: int) -> None:
+def _migrate() -> None:
+    """Bring the database up to date. One process at a time: on SQLite, two at once fail on each other's tables."""
+    from prefect.server.database import provide_database_interface
+    from prefect.settings import PREFECT_HOME
+
+    home: Path = PREFECT_HOME.value()
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "tokensieve.lock"):
+        asyncio.run(provide_database_interface().create_db())
+
+
+def _end_with(parent: int, url: str, runs: Path) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
-    os._exit(0)
+    try:
+        _close(url, runs)
+    finally:
+        os._exit(0)
+
+
+def _close(url: str, runs: Path) -> None:
+    if not any(runs.glob("*.json")):
+        return
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from tasks.runs import close_killed
+
+    with temporary_settings({PREFECT_API_URL: url}):
+        close_killed(runs)
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]))
+    _serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import BIN, Process, Start, free_port, wait_for
+from tests.system.conftest import BIN, Start, free_port, wait_for
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -48,12 +53,47 @@ def test_a_configured_server_that_does_not_answer_is_named(
     )
 
 
-@pytest.mark.timeout(600)
-def test_two_first_runs_at_once_both_complete(
+FOUR_SERVERS = """
+import sys
+from pathlib import Path
+from flows.temporary_server import TemporaryServer
+
+servers = [TemporaryServer(Path(sys.argv[1])) for _ in range(4)]
+for server in servers:
+    server.wait()
+for server in servers:
+    server.stop()
+"""
+
+
+@pytest.mark.timeout(300)
+def test_first_servers_at_once_do_not_break_each_others_tables(environment: dict[str, str], tmp_path: Path) -> None:
+    assert not Path(environment["PREFECT_HOME"]).exists()
+    command = [str(BIN / "python"), "-c", FOUR_SERVERS, str(tmp_path)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_command_leaves_no_run_that_seems_to_run(
     start: Start, environment: dict[str, str], small: list[str], data_file: Path, tmp_path: Path
 ) -> None:
-    assert not Path(environment["PREFECT_HOME"]).exists()
-    command = [str(BIN / "tokensieve"), "run", "--data", str(data_file), *small, "--project"]
-    runs: list[Process] = [start(name, *command, str(tmp_path / name)) for name in ("one", "two")]
-    wait_for(lambda: all(run.popen.poll() is not None for run in runs), 500, "both runs")
-    assert [run.popen.returncode for run in runs] == [0, 0], "\n\n".join(run.text() for run in runs)
+    project, database = tmp_path / "project", Path(environment["PREFECT_HOME"]) / "prefect.db"
+
+    def states(table: str) -> set[str]:
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return {row[0] for row in connection.execute(f"SELECT DISTINCT state_type FROM {table}")}
+
+    command = start("command", str(BIN / "tokensieve"), "run", "--project", str(project), "--data", str(data_file), *small)
+    wait_for(lambda: (project / "artifacts" / "validation" / "report.json").exists() or command.popen.poll() is not None, 200, "a stage")
+    assert states("flow_run") == {"RUNNING"}, command.text()
+    os.kill(command.popen.pid, signal.SIGKILL)
+
+    wait_for(lambda: states("flow_run") == {"CRASHED"}, 30, "the end of the run")
+    wait_for(lambda: "RUNNING" not in states("task_run"), 10, "the end of its tasks")
+    wait_for(lambda: not any(str(project) in line for line in command_lines()), 30, "the end of the server")
+
+
+def command_lines() -> list[str]:
+    """Return the command lines of all processes."""
+    return subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.strata import deal
 from tokensieve import labels as names
 from tokensieve.dataset import Examples, part_files, read_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import sha256
 from tokensieve.quality import folded
 from tokensieve.settings import Split
-from tokensieve.splits import deal
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from tokensieve.dataset import PARTS, Examples, part_files, read_part, rows
-from tokensieve.folder import replaced, write_json
+from tokensieve.folder import read_json, replaced, write_json
 from tokensieve.labels import classes
 from tokensieve.layout import Layout
 from tokensieve.settings import Settings
 from tokensieve.splits import deal, refuse_untrainable
 
+log = logging.getLogger("tokensieve")
+
+DEALT_BY = "hash"
+
 
 def split(layout: Layout, settings: Settings) -> None:
     """Write the parts as JSONL, the labels, and the numbers of rows."""
+    _tell_if_dealt_otherwise(layout)
     parts = {name: read_part(path, name, settings.data)[0] for name, path in part_files(layout.raw).items()}
     dealt, dropped = deal(parts, settings.split, settings.data.seed, settings.data.shots, settings.data.separator)
     refuse_untrainable(dealt, settings.data.separator)
@@ -21,7 +27,20 @@ def split(layout: Layout, settings: Settings) -> None:
         for name, examples in dealt.items():
             examples.save(folder / f"{name}.jsonl")
         write_json(folder / "labels.json", classes(dealt["train"].labels, settings.data.separator))
-        write_json(folder / "report.json", {name: len(examples) for name, examples in dealt.items()} | {"dropped": dropped})
+        write_json(
+            folder / "report.json", {name: len(examples) for name, examples in dealt.items()} | {"dropped": dropped, "dealt_by": DEALT_BY}
+        )
+
+
+def _tell_if_dealt_otherwise(layout: Layout) -> None:
+    """Tell, once, that texts change their parts, if the parts of the last run were dealt by a version that drew them anew each time."""
+    path = layout.split / "report.json"
+    drawn = {"validation", "test"} - part_files(layout.raw).keys()
+    if drawn and path.exists() and read_json(path).get("dealt_by") != DEALT_BY:
+        log.warning(
+            "The split changes, this once: from now on a text's part follows from its hash, and stays while the data change. "
+            "Figures of earlier versions are of other test texts, some of which are now trained on."
+        )
 
 
 def load_labels(layout: Layout, name: str) -> list[str]:

@@ -1,8 +1,13 @@
-"""Dealing examples to train, validation and test: stratified, seeded, and no text in two parts."""
+"""Deal examples to train, validation and test by the hash of each text, so that a text stays in its part while the data change.
+
+A text's part depends on its folded text, the seed and the shares, and on no other text. So a class has its shares up to chance, copies
+of a text are together, and neither new rows nor removed ones move a text. The exception are labels of few texts: if a label would have
+no text in a part, one of its texts is lent to that part. It goes back when the label has a text of its own there.
+"""
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +18,8 @@ from tokensieve.quality import folded
 from tokensieve.settings import Split
 
 DEALT = ("train", "validation", "test")
+# Texts that a label must have to lend one to the part: training comes first, then validation, then test.
+LENDS = {"test": 3, "validation": 2}
 
 
 def deal(
@@ -21,10 +28,10 @@ def deal(
     """The parts train, validation and test, and the number of training rows dropped for standing in a given part.
 
     Given parts are kept whole, and training rows with the same folded text as one of theirs are dropped. What is not given is
-    dealt from train, class by class, rows of the same folded text together. With `shots`, each class trains on that many texts
-    at most, and the validation part takes no more of it either; what is left over stays unused.
+    dealt from train, rows of the same folded text together. With `shots`, train and validation have that many texts of each class at
+    most; what is left over stays unused.
 
-    With `separator`, texts have any number of labels, and `shots` is the least: so many texts of each label, where there are, and
+    With `separator`, texts have any number of labels, and `shots` is the least: so many texts of each label, if there are, and
     so many without a label.
     """
     kept = dict(parts)
@@ -36,26 +43,65 @@ def deal(
     groups: dict[str, list[int]] = defaultdict(list)
     for i in free:
         groups[folded(train.texts[i])].append(i)
-    wanted = {name: 0.0 if name in parts else share for name, share in (("validation", settings.validation), ("test", settings.test))}
-    if separator is None:
-        dealt = _by_class({text: train.labels[rows[0]] for text, rows in groups.items()}, wanted, seed, shots)
-    else:
-        labels = {text: _labels(train, rows, separator) for text, rows in groups.items()}
-        dealt = _by_labels(labels, wanted, seed)
-        if shots is not None:
-            dealt = {name: texts if name == "test" else few(texts, labels, shots, seed) for name, texts in dealt.items()}
+    shares = {name: 0.0 if name in parts else share for name, share in (("validation", settings.validation), ("test", settings.test))}
+    labels = {text: _labels(train, rows, separator) for text, rows in groups.items()}
+    part_of = parts_of(labels, shares, seed)
     for name in DEALT:
         if name == "train" or name not in parts:
-            kept[name] = train.take(sorted(i for text in dealt[name] for i in groups[text]))
+            texts = [text for text, part in part_of.items() if part == name]
+            if shots is not None and name != "test":
+                texts = few(texts, labels, shots, seed)
+            kept[name] = train.take(sorted(i for text in texts for i in groups[text]))
     return kept, dropped
 
 
+def parts_of(labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Return the part of each folded text. `labels` holds the labels of each, `shares` those of test, and of validation in what is left.
+
+    Every label has a text in train; and one in validation and in test if it has as many texts as `LENDS` states, and these can spare one.
+    """
+    draws = {text: _draws(text, seed) for text in labels}
+    part_of = {text: _part(draws[text], shares) for text in labels}
+    holding: dict[str, list[str]] = defaultdict(list)
+    counts = {part: Counter[str]() for part in DEALT}
+    for text, own in labels.items():
+        counts[part_of[text]].update(own)
+        for label in own:
+            holding[label].append(text)
+
+    def lend(text: str, part: str) -> None:
+        counts[part_of[text]].subtract(labels[text])
+        counts[part].update(labels[text])
+        part_of[text] = part
+
+    rarest_first = sorted(holding, key=lambda label: (len(holding[label]), label))
+    for label in rarest_first:
+        if not counts["train"][label]:
+            lend(max(holding[label], key=lambda text: (draws[text], text)), "train")
+    for part, (place, least) in {"test": (0, LENDS["test"]), "validation": (1, LENDS["validation"])}.items():
+        for label in rarest_first:
+            if not shares[part] or counts[part][label] or len(holding[label]) < least:
+                continue
+            spare = [text for text in holding[label] if all(counts[part_of[text]][own] > 1 for own in labels[text])]
+            if spare:
+                lend(min(spare, key=lambda text: (draws[text][place], text)), part)
+    return part_of
+
+
 def few(texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int) -> list[str]:
-    """Of `texts`, whose labels are `labels`, at least `shots` with each label, or all there are: the rarest label first."""
+    """Of `texts`, whose labels are `labels`, at least `shots` with each label, or all there are: the rarest label first.
+
+    Which they are follows from their hashes: a new text can take the place of another, and leaves the rest.
+    """
+    order = sorted(texts, key=lambda text: (_draws(text, seed)[2], text))
+    holding: dict[str, list[str]] = defaultdict(list)
+    for text in order:
+        for label in labels[text]:
+            holding[label].append(text)
     chosen: dict[str, None] = {}
     counts: Counter[str] = Counter()
-    for label, holding in sorted(_holding(texts, labels, seed).items(), key=lambda item: (len(item[1]), item[0])):
-        for text in holding:
+    for label, held in sorted(holding.items(), key=lambda item: (len(item[1]), item[0])):
+        for text in held:
             if counts[label] >= shots:
                 break
             if text not in chosen:
@@ -84,83 +130,17 @@ def refuse_untrainable(parts: dict[str, Examples], separator: str | None = None)
                 )
 
 
-def _by_class(label_of: Mapping[str, str], wanted: Mapping[str, float], seed: int, shots: int | None) -> dict[str, list[str]]:
-    """The texts, each of one class, by part."""
-    of_class: dict[str, list[str]] = defaultdict(list)
-    for text, label in label_of.items():
-        of_class[label].append(text)
-    dealt: dict[str, list[str]] = {name: [] for name in DEALT}
-    for label in sorted(of_class):
-        texts = sorted(of_class[label])
-        random.Random(f"{seed} {label}").shuffle(texts)
-        tests, checks = _sizes(len(texts), wanted)
-        checks = checks if shots is None else min(checks, shots)
-        last = None if shots is None else tests + checks + shots
-        dealt["test"] += texts[:tests]
-        dealt["validation"] += texts[tests : tests + checks]
-        dealt["train"] += texts[tests + checks : last]
-    return dealt
+def _draws(text: str, seed: int) -> tuple[float, float, float]:
+    """Three numbers from 0 to 1 that follow from a folded text and the seed: for test, for validation, for few shots."""
+    digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
+    first, second, third = (int.from_bytes(digest[start : start + 8]) / 2**64 for start in (0, 8, 16))
+    return first, second, third
 
 
-def _by_labels(labels: Mapping[str, Sequence[str]], wanted: Mapping[str, float], seed: int) -> dict[str, list[str]]:
-    """The texts, each of several labels, by part: iterative stratification (Sechidis et al. 2011, algorithm 1).
-
-    The rarest label among the texts left is dealt first, each of its texts to the part that lacks most of the label. What a part
-    is to have of a label is counted as for classes, so that rare ones are met in validation and test where that is possible.
-    """
-    holding = _holding(list(labels), labels, seed)
-    lacks = {label: _lacking(len(texts), wanted) for label, texts in holding.items()}
-    room = _lacking(len(labels), wanted)
-    left = Counter({label: len(texts) for label, texts in holding.items()})
-    part_of: dict[str, str] = {}
-    while left:
-        rarest = min(left, key=lambda label: (left[label], label))
-        for text in holding[rarest]:
-            if text in part_of:
-                continue
-            # The label's numbers add up to its texts left, so some part lacks one: never a given part, which lacks none.
-            part = max(DEALT, key=lambda name: (lacks[rarest][name], room[name]))
-            part_of[text] = part
-            room[part] -= 1
-            for label in labels[text]:
-                lacks[label][part] -= 1
-                left[label] -= 1
-        del left[rarest]
-    # A label whose texts were all dealt for the sake of rarer ones may have missed train: without a text there, nothing learns it.
-    for texts in holding.values():
-        if all(part_of[text] != "train" for text in texts):
-            part_of[texts[0]] = "train"
-    return {name: [text for text, part in part_of.items() if part == name] for name in DEALT}
+def _part(draws: tuple[float, float, float], shares: Mapping[str, float]) -> str:
+    return "test" if draws[0] < shares["test"] else "validation" if draws[1] < shares["validation"] else "train"
 
 
-def _labels(train: Examples, rows: Sequence[int], separator: str) -> list[str]:
+def _labels(train: Examples, rows: Sequence[int], separator: str | None) -> list[str]:
     """All labels of the rows of one text; texts without any are dealt like those of a label of their own, which is empty."""
     return classes((train.labels[i] for i in rows), separator) or [""]
-
-
-def _holding(texts: Sequence[str], labels: Mapping[str, Sequence[str]], seed: int) -> dict[str, list[str]]:
-    """The texts with each label, the labels sorted, the texts in an order that `seed` decides."""
-    shuffled = sorted(texts)
-    random.Random(seed).shuffle(shuffled)
-    holding: dict[str, list[str]] = {label: [] for label in sorted({label for text in texts for label in labels[text]})}
-    for text in shuffled:
-        for label in labels[text]:
-            holding[label].append(text)
-    return holding
-
-
-def _lacking(texts: int, wanted: Mapping[str, float]) -> dict[str, int]:
-    """How many of a label's texts each part is to have."""
-    tests, checks = _sizes(texts, wanted)
-    return {"train": texts - tests - checks, "validation": checks, "test": tests}
-
-
-def _sizes(texts: int, wanted: Mapping[str, float]) -> tuple[int, int]:
-    """How many of a class's texts test and validation get."""
-    tests = _share(texts, wanted["test"], 2)
-    return tests, _share(texts - tests, wanted["validation"], 1)
-
-
-def _share(texts: int, share: float, leave: int) -> int:
-    """How many of a class's texts a part gets: its share, at least one if it has any, and at least `leave` stay."""
-    return max(0, min(max(1, round(texts * share)), texts - leave)) if share else 0

@@ -26,11 +26,12 @@ from typing import Any
 from benchmarks.clock import commit, machine
 from benchmarks.plots import serving_picture
 from benchmarks.servers import ROOT, Kind, kinds, require_wrk, running
+from tokensieve.cpus import cores
 from tokensieve.dataset import Examples, read_examples
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
-from tokensieve.predictor import Predictor, cores
+from tokensieve.predictor import Predictor
 
 RESULTS = Path(__file__).parent / "results" / "serving.json"
 MARKS = ("<!-- benchmarks.serving: begin -->\n", "<!-- benchmarks.serving: end -->")

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]
         for line in _summary(output, score(folder, Path(options.input), output, options.text or "text", options.top, options.prefix)):
             answer(line)
         return
-    from tokensieve.predictor import cores
+    from tokensieve.cpus import cores
     from tokensieve.served import load
 
     loaded = load(folder, cores())

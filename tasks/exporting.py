@@ -22,6 +22,7 @@ from tasks.splitting import load_part
 from tasks.versioning import data_hash
 from tokensieve import race
 from tokensieve.base import load_tokenizer
+from tokensieve.cpus import cores
 from tokensieve.engine import Floats, engine_of
 from tokensieve.errors import InputError
 from tokensieve.export import export_onnx
@@ -31,7 +32,7 @@ from tokensieve.labels import targets
 from tokensieve.layout import Layout
 from tokensieve.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.metrics import presence
-from tokensieve.predictor import Predictor, cores, logits_of
+from tokensieve.predictor import Predictor, logits_of
 from tokensieve.race import Entrant
 from tokensieve.settings import Settings
 from tokensieve.truncation import HEAD

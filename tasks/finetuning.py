@@ -19,6 +19,7 @@ from tasks.vocabulary import base_folder
 from tokensieve import processes
 from tokensieve.base import load_tokenizer, weights_hash
 from tokensieve.checkpoint import Checkpoint
+from tokensieve.device import device_of
 from tokensieve.folder import read_json, replaced, write_json
 from tokensieve.inputs import forget
 from tokensieve.labels import targets
@@ -35,7 +36,8 @@ from tokensieve.truncation import HEAD
 def finetune(layout: Layout, settings: Settings) -> None:
     """Train, in as many processes as the settings say, and write model, history and numbers."""
     if settings.finetune.processes > 1:
-        processes.launch(settings.finetune.processes, "tasks.finetuning", str(layout.root))
+        gpu = device_of(settings.finetune.device) == "cuda"
+        processes.launch(settings.finetune.processes, "tasks.finetuning", str(layout.root), gpu=gpu)
     else:
         _finetune(layout, settings)
 

@@ -10,6 +10,7 @@ from tasks.splitting import load_labels, load_part
 from tasks.vocabulary import base_folder
 from tokensieve.base import layers_of, linears_of, load_tokenizer, weights_hash
 from tokensieve.classifier import Classifier
+from tokensieve.device import device_of
 from tokensieve.folder import read_json, replaced, write_json
 from tokensieve.inputs import Inputs, construct_positions, prefix_key
 from tokensieve.labels import targets
@@ -60,7 +61,7 @@ def new_classifier(layout: Layout, settings: Settings) -> Classifier:
     classifier.encoder.requires_grad_(False)
     if settings.data.separator is not None:
         classifier.expect(targets(load_labels(layout, "train"), labels, settings.data.separator))
-    return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+    return classifier.to(device_of(settings.finetune.device))
 
 
 def frozen_inputs(layout: Layout, settings: Settings, classifier: Classifier, part: str, cut: int, base: str) -> Inputs:

@@ -26,10 +26,11 @@ from tqdm import tqdm
 
 from tokensieve import __version__, chunks, parts
 from tokensieve.chunks import Chunk, suffix
+from tokensieve.cpus import cores
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest, sha256
 from tokensieve.parts import Form
-from tokensieve.predictor import ONLY, LabelSet, Prediction, cores
+from tokensieve.predictor import ONLY, LabelSet, Prediction
 from tokensieve.served import Model, load
 
 KEY, LOCK = "key.json", "lock"

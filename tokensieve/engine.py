@@ -7,7 +7,11 @@ an int8 graph five times slower.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +65,33 @@ def engine_of(path: Path, variant: str, threads: int, input: str = IDS, output: 
     return Engine(loaded, variant in SHARED_STEP, input, output)
 
 
-def has_cuda() -> bool:
-    """Whether the installed onnxruntime can compute on a GPU."""
-    return CUDA in onnxruntime.get_available_providers()
+# y = x + x, as ONNX: what a GPU is tried with. Made here it would need the package onnx, which serving does without.
+DOUBLE = (
+    b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
+)
+
+
+@cache
+def cuda_fault() -> str:
+    """Return why onnxruntime cannot compute on a GPU, or nothing if it was seen to. That CUDA is built in does not mean that it works."""
+    if CUDA not in onnxruntime.get_available_providers():
+        return f"onnxruntime {onnxruntime.__version__} is built without CUDA; install onnxruntime-gpu"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong is said by us
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tried = onnxruntime.InferenceSession(DOUBLE, options, providers=[CUDA, "CPUExecutionProvider"])
+            right = tried.run(["y"], {"x": np.ones(1, np.float32)})[0].tolist() == [2.0]
+    except Exception as error:  # its errors share no narrower base
+        return f"the GPU does not compute ({' '.join(str(error).split())[:200]})"
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+    if CUDA not in tried.get_providers():
+        return "onnxruntime has CUDA built in and finds no GPU that works: see nvidia-smi, and the CUDA and cuDNN versions it needs"
+    return "" if right else "the GPU computes wrong numbers"
 
 
 def session(
@@ -84,8 +112,8 @@ def session(
     Raises:
         InputError: onnxruntime cannot read it or lacks CUDA, or its inputs and output are others.
     """
-    if cuda and not has_cuda():
-        raise InputError(f"{path} is for a GPU and onnxruntime {onnxruntime.__version__} has no {CUDA}; install onnxruntime-gpu")
+    if cuda and (fault := cuda_fault()):
+        raise InputError(f"{path} is for a GPU, but {fault}; or export another variant (export.variants)")
     options = onnxruntime.SessionOptions()
     # Its own default is a thread for every core of the machine, whatever the container may use.
     options.intra_op_num_threads = threads

@@ -5,7 +5,6 @@ Needs numpy, onnxruntime and tokenizers alone, so that a process that only predi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from tokensieve.cpus import cores
 from tokensieve.encoder import Encoded, Encoder
 from tokensieve.engine import Engine, engine
 from tokensieve.errors import InputError
@@ -196,17 +196,6 @@ def groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         size = max(1, budget // length)
         for start in range(0, len(indices), size):
             yield indices[start : start + size]
-
-
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores this process may use: those it is pinned to, or fewer where its container has a CPU quota."""
-    pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        share, period = quota.read_text(encoding="ascii").split()
-    except OSError:
-        return pinned
-    # Rounded down: a thread too many is stopped for the rest of each period, and the others wait for it.
-    return pinned if share == "max" else max(1, min(pinned, int(share) // int(period)))
 
 
 def tokenizer_of(path: Path, content: bytes, max_length: int, truncation: str = HEAD) -> tokenizers.Tokenizer:

@@ -133,8 +133,10 @@ def member() -> Iterator[None]:
         os._exit(MISTAKE if isinstance(error, InputError) else 1)
 
 
-def launch(processes: int, module: str, *arguments: str) -> None:
+def launch(processes: int, module: str, *arguments: str, gpu: bool = True) -> None:
     """Run `python -m module arguments` in `processes` processes on this machine, as `torchrun --standalone` does, to the end.
+
+    With `gpu`, and if there is one, each process needs a GPU of its own.
 
     Raises:
         InputError: more processes than GPUs; or one of the processes has raised it.
@@ -144,7 +146,7 @@ def launch(processes: int, module: str, *arguments: str) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+    if gpu and torch.cuda.is_available() and processes > torch.cuda.device_count():
         gpus = torch.cuda.device_count()
         raise InputError(f"finetune.processes is {processes}; allowed: 1 to {gpus}, the number of this machine's GPUs")
     for name in ["torchelastic-events-null", *logging.root.manager.loggerDict]:

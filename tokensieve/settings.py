@@ -215,6 +215,7 @@ class Finetune(Section):
     weight_decay: float = setting(0.01, "of both", low=0.0, high=1.0)
     warmup: float = setting(0.1, "share of the steps over which the rates rise", low=0.0, high=1.0)
     class_weights: str = setting("none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced"))
+    device: str = setting("auto", "what trains; auto: a GPU if one works, otherwise the CPU", among=("auto", "cpu", "cuda"))
     threads: int = setting(0, "CPU threads of a process; 0: all cores", low=0, high=1024)
     processes: int = setting(1, "GPUs, or CPU processes; more than one are started with torchrun", low=1, high=1024)
 

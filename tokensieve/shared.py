@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tokensieve.cpus import cores
 from tokensieve.encoder import Encoded
 from tokensieve.engine import IDS, LOGITS, STATES, Engine, Floats, Ids, engine_of
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import TOKENIZER, Manifest, contents, listed, read_tree, sha256, write_tree
-from tokensieve.predictor import LabelSet, Prediction, Predictor, cores, logits_of, tokenizer_of
+from tokensieve.predictor import LabelSet, Prediction, Predictor, logits_of, tokenizer_of
 from tokensieve.truncation import HEAD
 
 FORMAT = 1

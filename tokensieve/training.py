@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +25,7 @@ from tokensieve import processes
 from tokensieve.base import layers_of
 from tokensieve.checkpoint import Checkpoint
 from tokensieve.classifier import Classifier
+from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.inputs import Batch, Inputs, by_length
 from tokensieve.mask import Mask
@@ -175,7 +175,7 @@ def accuracy_of(logits: Tensor, targets: Tensor) -> float:
 
 def use_threads(threads: int) -> None:
     """Let torch compute on `threads` CPU threads; 0: all cores this process may use, or its share of them."""
-    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // processes.count_here()))
+    torch.set_num_threads(threads or max(1, cores() // processes.count_here()))
 
 
 def epochs_of(settings: Finetune, texts: int) -> int:

@@ -25,7 +25,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.onnx_model import OnnxModel
 from transformers import PreTrainedConfig
 
-from tokensieve.engine import has_cuda
+from tokensieve.engine import cuda_fault
 from tokensieve.export import DOMAIN, FUSED, fused, with_own_operators
 from tokensieve.smoothing import smooth
 
@@ -39,8 +39,8 @@ def missing(config: PreTrainedConfig, names: Sequence[str]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if config.model_type not in FUSED:
         reasons |= dict.fromkeys(("fused", "fp16"), f"ONNX Runtime does not fuse {config.model_type}")
-    elif not has_cuda():
-        reasons["fp16"] = "ONNX Runtime sees no GPU"
+    elif fault := cuda_fault():
+        reasons["fp16"] = fault
     return {name: reasons[name] for name in names if name in reasons}
 
 

@@ -52,8 +52,8 @@ def test_int8_answers_do_not_depend_on_the_rest_of_the_batch(served: Any, tmp_pa
 
 
 def test_a_gpu_graph_without_a_gpu_is_refused(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "has_cuda", lambda: False)
-    with pytest.raises(InputError, match=r"is for a GPU and onnxruntime .* install onnxruntime-gpu"):
+    monkeypatch.setattr(module, "cuda_fault", lambda: "there is none")
+    with pytest.raises(InputError, match=r"is for a GPU, but there is none; or export another variant"):
         engine_of(served.folder / "model.onnx", "fp16", 1)
 
 

@@ -22,7 +22,7 @@ from tokensieve.base import load_tokenizer
 from tokensieve.errors import InputError
 from tokensieve.inputs import tokenized
 from tokensieve.metrics import probabilities
-from tokensieve.predictor import LabelSet, Predictor, cores, groups
+from tokensieve.predictor import LabelSet, Predictor, groups
 
 QUESTIONS = ["I lost my card", "what is my balance?", "send money to a friend please", "größe", "", "i", "card card card card", "zq9 xv"]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -196,14 +196,6 @@ def test_probabilities_survive_large_logits_and_sum_to_one() -> None:
     np.testing.assert_allclose(rows, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], atol=1e-12)
     hot, cold = (probabilities(np.float32([[2, 1]]), temperature)[0, 0] for temperature in (4.0, 0.25))
     assert hot < cold
-
-
-@pytest.mark.parametrize(("content", "expected"), [("max 100000\n", None), ("50000 100000\n", 1), ("100000 100000\n", 1)])
-def test_cores_heed_the_quota_of_the_container(tmp_path: Path, content: str, expected: int | None) -> None:
-    (tmp_path / "cpu.max").write_text(content, encoding="ascii")
-    pinned = cores(tmp_path / "absent")
-    assert pinned >= 1
-    assert cores(tmp_path / "cpu.max") == (expected or pinned)
 
 
 def test_a_changed_model_is_refused_before_it_is_read(folder: Path) -> None:

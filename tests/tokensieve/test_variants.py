@@ -85,10 +85,10 @@ def test_what_cannot_be_here_says_why(tiny_family: Callable[[str], Path], monkey
     from transformers import AutoConfig
 
     bert, qwen2 = (AutoConfig.from_pretrained(tiny_family(family)) for family in ("bert", "qwen2"))
-    monkeypatch.setattr(variants, "has_cuda", lambda: False)
-    assert missing(bert, ["fp32", "fused", "fp16"]) == {"fp16": "ONNX Runtime sees no GPU"}
+    monkeypatch.setattr(variants, "cuda_fault", lambda: "there is none")
+    assert missing(bert, ["fp32", "fused", "fp16"]) == {"fp16": "there is none"}
     assert missing(bert, ["fp32", "int8"]) == {}
-    monkeypatch.setattr(variants, "has_cuda", lambda: True)
+    monkeypatch.setattr(variants, "cuda_fault", lambda: "")
     assert missing(bert, ["fused", "fp16"]) == {}
     assert list(missing(qwen2, ["fp32", "fused", "fp16", "int8"])) == ["fused", "fp16"]
 

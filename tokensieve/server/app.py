@@ -12,8 +12,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from tokensieve import __version__
+from tokensieve.cpus import cores
 from tokensieve.manifest import Manifest
-from tokensieve.predictor import ONLY, cores
+from tokensieve.predictor import ONLY
 from tokensieve.server import pages
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.encoding import EncodingPool

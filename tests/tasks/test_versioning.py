@@ -143,6 +143,7 @@ def test_a_url_that_is_not_there_is_refused_by_name(layout: Layout, server: str)
 def test_a_stage_is_current_after_its_commit_until_something_it_reads_changes(layout: Layout, source: Path) -> None:
     versioning.version(layout, Settings(), str(source))
     layout.champion.write_text("{}")
+    layout.base.write_text("{}")
     assert not versioning.is_current(layout, "validate")
 
     _pretend(layout, "validate", "first")
@@ -155,6 +156,7 @@ def test_a_stage_is_current_after_its_commit_until_something_it_reads_changes(la
 def test_what_an_earlier_run_of_the_same_inputs_made_comes_back_from_the_cache(layout: Layout, source: Path) -> None:
     versioning.version(layout, Settings(), str(source))
     layout.champion.write_text("{}")
+    layout.base.write_text("{}")
     _pretend(layout, "validate", "first")
     before = layout.params.read_text()
     layout.params.write_text(before.replace("min_examples: 2", "min_examples: 3"))

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from tasks.rest import FILE
 from tasks.store import ModelVersion, RegistryError, no_answer, text_of, well_formed, without_password
+from tokensieve import own
 from tokensieve.errors import InputError
 
 LOOKUP, DOWNLOAD = 120.0, 1800.0  # seconds
@@ -70,9 +71,8 @@ class Process:
                 f"{without_password(self.uri)} or its artifacts can be read with MLflow alone, which is not installed here; "
                 "run mlflow server --serve-artifacts on it and set MLFLOW_TRACKING_URI to the server's address"
             )
-        # On standard input: a password among the arguments would show in the list of processes. And -P, or a folder
-        # of the working directory named tasks would be imported.
-        command = [sys.executable, "-P", "-m", "tasks.elsewhere"]
+        # On standard input: a password among the arguments would show in the list of processes.
+        command = own.command("tasks.elsewhere")
         try:
             done = subprocess.run(
                 command, input=json.dumps(question), capture_output=True, text=True, timeout=timeout, check=False, env=environment

@@ -52,9 +52,9 @@ def refuse_ignored(layout: Layout) -> None:
 
 def _ignored(root: Path, paths: list[str]) -> dict[str, str]:
     """The ignored ones of `paths`, each with the file, line and pattern that is the reason. Empty if there is no git program."""
-    command = ["git", "-C", str(root), "check-ignore", "--verbose", "--no-index", "-z", *paths]
+    command = ["git", "-C", str(root), "check-ignore", "--verbose", "--no-index", "-z", "--stdin"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input="\0".join(paths) + "\0", capture_output=True, text=True, check=False)
     except OSError:
         return {}
     fields = done.stdout.split("\0")[:-1]

@@ -63,6 +63,8 @@ def tracking_uri(layout: Layout, settings: Settings) -> str:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.register.uri
     if uri.startswith(SQLITE):
+        if "?" in str(layout.root.resolve()):
+            raise InputError(f"{layout.root}: its address cannot hold a ?; rename the folder, or set register.uri")
         return f"{SQLITE}{layout.root.resolve() / uri.removeprefix(SQLITE)}"
     if not re.match(r"(https?|postgresql|mysql|mssql)\b", uri):
         shown = excerpt(without_password(uri))

@@ -28,6 +28,7 @@ from dvc.repo.reproduce import plan_repro
 from dvc.scm import SCM, NoSCM, SCMError
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc_data.hashfile import _progress
 
 from tasks import gitfiles, snapshot
 from tasks.fetching import FetchError, fetch, public
@@ -72,7 +73,7 @@ def open_project(root: Path) -> Layout:
                 refuse_conflict(path, path.read_text(encoding="utf-8", errors="replace"))
         with _quiet():
             git = _git(layout.root)
-        broken = None if git else _broken_git(layout.root)
+        broken = _broken_git(layout.root)
         if broken:
             log.warning("%s points to no repository; going on as outside git", broken)
         gitfiles.write(layout, git is not None)
@@ -273,8 +274,9 @@ def is_current(layout: Layout, name: str) -> bool:
 
 def is_ours(layout: Layout, name: str) -> bool:
     """Whether stage `name` calls the function of that name. Others are the user's own, and run as DVC runs them."""
-    with _repo(layout) as repo:
-        return bool(_stage(repo, name).cmd == f"tokensieve stage {name}")
+    tree = yaml.safe_load(layout.pipeline.read_text(encoding="utf-8"))
+    stage = tree["stages"].get(name)
+    return isinstance(stage, dict) and stage.get("cmd") == f"tokensieve stage {name}"
 
 
 def reproduce(layout: Layout, name: str, force: bool = False) -> bool:
@@ -344,9 +346,7 @@ def _fetched(layout: Layout, url: str, key: str, columns: Data) -> str:
     if parts.scheme in ("http", "https"):
         return str(fetch(url, layout.fetched / key, f"--{key}", columns.format))
     if parts.password:
-        raise InputError(
-            f"--{key} {public(url)}: a password in it would be written to a file; give it as {parts.scheme}'s own client reads it"
-        )
+        raise InputError(f"--{key} {public(url)}: its password would be written to a file; give it as {parts.scheme}'s own client reads it")
     return _imported(layout, url, key)
 
 
@@ -418,15 +418,28 @@ def _root_cause(error: BaseException) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Within it, DVC reports errors alone and asks nothing: on a terminal it would wait for an answer."""
-    logger = logging.getLogger("dvc")
-    before, confirm = logger.level, prompt.confirm
-    logger.setLevel(logging.ERROR)
+    loggers = {logger: logger.level for logger in map(logging.getLogger, ("dvc", "dvc_data", "dvc_objects"))}
+    confirm, progress = prompt.confirm, _progress.QueryingProgress
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     prompt.confirm = lambda _: False
+    _progress.QueryingProgress = _Progress  # type: ignore[misc]
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in loggers.items():
+            logger.setLevel(level)
         prompt.confirm = confirm
+        _progress.QueryingProgress = progress  # type: ignore[misc]
+
+
+class _Progress(_progress.QueryingProgress):
+    """DVC's progress bar, which takes the braces in a path for fields of a format."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if options.get("name"):
+            options["name"] = options["name"].replace("{", "{{").replace("}", "}}")
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
 
 
 def _waiting(action: Callable[[], Any]) -> Any:
@@ -443,6 +456,8 @@ def _waiting(action: Callable[[], Any]) -> Any:
 
 def _git(root: Path) -> SCM | None:
     """The git repository that the project is in; None if there is none, or it ignores the project."""
+    if _broken_git(root):
+        return None
     try:
         scm = SCM(str(root), search_parent_directories=True)
     except SCMError:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tokensieve import own
 from tokensieve.errors import InputError
 
 MISTAKE = 2
@@ -166,7 +167,7 @@ def launch(processes: int, module: str, *arguments: str, gpu: bool = True) -> No
             signals_to_handle="SIGTERM",  # an interrupt is Python's, and ends the processes as well
         )
         try:
-            elastic_launch(config, sys.executable)("-m", module, *arguments)
+            elastic_launch(config, sys.executable)(*own.command(module, *arguments)[1:])
         except ChildFailedError as error:
             raise _cause(error.failures, processes) from None
         finally:

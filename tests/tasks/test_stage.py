@@ -74,3 +74,23 @@ class RestException(MlflowException):
 def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
     state = Failed(message="failed", data=error)
     assert stage._transient(stage.run_stage, None, state) is again  # type: ignore[arg-type]
+
+
+def test_other_weights_in_the_folder_of_the_base_model_are_noticed(layout: Layout) -> None:
+    settings = Settings.of({"base": {"model": "./encoder"}})
+    folder = layout.at("encoder")
+    folder.mkdir()
+    found = []
+    for weights in (b"one", b"one", b"two"):
+        (folder / "model.safetensors").write_bytes(weights)
+        stage.take_in(layout, settings, None)
+        found.append(json.loads(layout.base.read_text())["sha256"])
+    assert found[0] == found[1] != found[2]
+    stage.take_in(layout, Settings(), None)
+    assert json.loads(layout.base.read_text()) == {"model": Settings().base.model, "sha256": None}
+
+
+def test_what_a_merge_left_of_the_champion_is_written_anew(layout: Layout) -> None:
+    layout.champion.write_text("<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> two\n")
+    stage.take_in(layout, Settings(), None)
+    assert json.loads(layout.champion.read_text()) == {}

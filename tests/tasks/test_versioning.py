@@ -262,3 +262,107 @@ def test_a_stage_names_what_it_needs(layout: Layout) -> None:
         versioning.inputs(layout, "validate")
     with pytest.raises(InputError, match=r"stage mask needs artifacts/split/train.jsonl, .* run the stages before it"):
         versioning.inputs(layout, "mask")
+
+
+def test_no_file_holds_what_a_url_may_hide(layout: Layout, server: str) -> None:
+    address = server.replace("http://", "http://user:secret@")
+    for _ in range(2):
+        versioning.version(layout, Settings(), f"{address}/texts.csv?token=hidden", f"{address}/texts.csv?token=hidden")
+    found = [path for path in layout.root.rglob("*") if path.is_file() and b"hidden" in path.read_bytes() + str(path).encode()]
+    assert found == []
+    assert not [path for path in layout.root.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
+
+
+def test_a_pointer_of_an_earlier_version_that_holds_a_password_is_removed(layout: Layout, server: str) -> None:
+    old = layout.at("data", "source", "data", "texts.csv.dvc")
+    old.parent.mkdir(parents=True)
+    old.write_text("deps:\n- path: https://user:secret@host/texts.csv\nouts:\n- path: texts.csv\n")
+    versioning.version(layout, Settings(), f"{server}/texts.csv")
+    assert not old.exists()
+
+
+def test_a_password_for_another_scheme_is_refused(layout: Layout) -> None:
+    with pytest.raises(InputError, match=r"--data ftp://host/texts.csv: its password would be written to a file"):
+        versioning.version(layout, Settings(), "ftp://user:secret@host/texts.csv")
+
+
+def test_a_scheme_whose_package_is_missing_names_it(layout: Layout) -> None:
+    with pytest.raises(InputError, match=r"--data gs://bucket/texts.csv: reading gs:// needs .*pip install 'dvc\[gs\]'"):
+        versioning.version(layout, Settings(), "gs://bucket/texts.csv")
+
+
+def test_a_remote_that_is_down_does_not_stop_a_run(
+    layout: Layout, source: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("AWS_ACCESS_KEY_ID", "expired"), ("AWS_SECRET_ACCESS_KEY", "expired"), ("AWS_MAX_ATTEMPTS", "1")):
+        monkeypatch.setenv(name, value)
+    config = layout.at(".dvc", "config")
+    config.write_text(config.read_text().replace("url = ../store", "url = s3://bucket/store\n    endpointurl = http://127.0.0.1:9"))
+    found = versioning.version(layout, Settings(), str(source))
+    assert f"data version {found} was not pushed to the DVC remote 'local'" in caplog.text
+    assert versioning.version(layout, Settings(), None) == found
+
+
+def test_a_clone_without_the_data_is_told_what_to_do(layout: Layout, source: Path, tmp_path: Path) -> None:
+    import shutil
+
+    found = versioning.version(layout, Settings(), str(source))
+    clone = Layout(tmp_path / "clone")
+    clone.at("data").mkdir(parents=True)
+    for path in (layout.params, layout.pipeline, layout.raw_pointer, layout.versions):
+        shutil.copy(path, clone.at(path.relative_to(layout.root).as_posix()))
+    pointer = layout.raw_pointer.read_text()
+    with pytest.raises(InputError, match=rf"data version {found} is neither .*dvc remote add --default NAME URL, dvc push"):
+        versioning.version(versioning.open_project(clone.root), Settings(), None)
+    assert clone.raw_pointer.read_text() == pointer
+
+
+@pytest.mark.parametrize("name", ["a@b", "new\nline", "{x} ü", "c#d%20 e", "${y}"])
+def test_any_name_of_a_folder_will_do(name: str, tmp_path: Path, source: Path) -> None:
+    layout = versioning.open_project(tmp_path / name / "project")
+    found = versioning.version(layout, Settings(), str(source))
+    layout.champion.write_text("{}")
+    layout.base.write_text("{}")
+    _pretend(layout, "validate", "first")
+    assert versioning.is_current(layout, "validate")
+    _remove(layout.raw)
+    assert versioning.restore(layout, found) == found
+    assert (layout.raw / "train.csv").read_text() == CSV
+
+
+def test_an_output_that_was_changed_in_place_is_made_anew(layout: Layout, source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    versioning.version(layout, Settings(), str(source))
+    layout.champion.write_text("{}")
+    layout.base.write_text("{}")
+    _pretend(layout, "validate", "first")
+    (layout.validation / "report.json").unlink()
+    (layout.validation / "report.json").write_text("changed by hand")
+    assert not versioning.is_current(layout, "validate")
+    assert "artifacts/validation was changed by hand; stage validate makes it anew" in caplog.text
+
+
+OWN = """
+  drift:
+    cmd: wc -c data/raw/train.csv > drift.txt
+    deps: [data/raw]
+    outs: [drift.txt]
+  each:
+    foreach: [a, b]
+    do:
+      cmd: echo ${item} > each_${item}.txt
+      outs: ["each_${item}.txt"]
+"""
+
+
+def test_a_stage_of_ones_own_runs_as_dvc_runs_it(layout: Layout, source: Path) -> None:
+    versioning.version(layout, Settings(), str(source))
+    layout.pipeline.write_text(layout.pipeline.read_text() + OWN)
+    own = [name for name in versioning.stages(layout) if not versioning.is_ours(layout, name)]
+    assert sorted(own) == ["drift", "each@a", "each@b"]
+    assert all(versioning.reproduce(layout, name) for name in own)
+    assert not any(versioning.reproduce(layout, name) for name in own)
+    assert layout.at("drift.txt").read_text().split()[0] == str(len(CSV))
+    assert not {"drift", "each@a"} & set(_stale(layout))
+    layout.pipeline.write_text(layout.pipeline.read_text().replace("wc -c data", "exit 3; wc -c data"))
+    with pytest.raises(InputError, match=r"stage drift of dvc.yaml failed: .*exit"):
+        versioning.reproduce(layout, "drift")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokensieve.errors import InputError
-from tokensieve.settings import CHECKS, Settings, assigned, changed, render, sections
+from tokensieve.settings import CHECKS, Base, Settings, assigned, changed, render, sections, tried
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -261,3 +261,26 @@ def test_a_separator_is_a_text_and_null_takes_it_away(params: Path) -> None:
     assert Settings.load(params).data.separator is None
     with pytest.raises(InputError, match=r"data\.separator is empty; give a text"):
         changed(params, ["data.separator= "])
+
+
+def test_assignments_stay_if_what_reads_them_succeeds_and_are_taken_back_if_it_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("# mine\n" + render())
+    before = path.read_text()
+    with pytest.raises(InputError, match="nosuch"), tried(path, ["base.model=nosuch"]):
+        assert Settings.load(path).base.model == "nosuch"
+        raise InputError("base.model nosuch was not found")
+    assert path.read_text() == before
+    assert f"base.model is {Base().model} again, since this failed" in caplog.text
+    with tried(path, ["finetune.epochs=3"]):
+        pass
+    assert Settings.load(path).finetune.epochs == 3
+    with pytest.raises(KeyboardInterrupt), tried(path, ["finetune.epochs=4"]):
+        raise KeyboardInterrupt
+    assert Settings.load(path).finetune.epochs == 4
+    with pytest.raises(InputError), tried(path, ["finetune.epochs=5"]):
+        path.write_text(render().replace("ngram: 3", "ngram: 2"))
+        raise InputError("wrong")
+    assert "ngram: 2" in path.read_text(), "what somebody wrote meanwhile stays"

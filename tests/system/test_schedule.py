@@ -210,6 +210,7 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
     start_prefect: Callable[..., Process],
     deploy: Callable[..., Deployed],
     environment: dict[str, str],
+    data_file: Path,
     tmp_path: Path,
 ) -> None:
     environment |= {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
@@ -242,10 +243,14 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
     wait_for(lambda: deployed.run(lost)["state_type"] == "CRASHED", 60, "the automation")
 
     # The next run of the project does not wait for that.
-    command = start("command", str(BIN / "tokensieve"), "run", "--project", str(deployed.project))
+    command = start("command", str(BIN / "tokensieve"), "run", "--project", str(deployed.project), "--data", str(data_file))
     notes = deployed.project / ".tokensieve" / "runs"
-    wait_for(lambda: [note for note in notes.glob("*.json") if deployed.works(note.stem)], RUN_SECONDS, "the command")
-    (third,) = (note.stem for note in notes.glob("*.json") if deployed.works(note.stem))
+
+    def working() -> list[str]:
+        return [note.stem for note in notes.glob("*.json") if note.stem not in (first, second) and deployed.works(note.stem)]
+
+    wait_for(working, RUN_SECONDS, "the command")
+    (third,) = working()
     command.kill()
     assert deployed.run(third)["state_type"] == "RUNNING"
     start_worker(start)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import patch_command, predict_command, serve_command
+from flows import champion_command, patch_command, predict_command, serve_command
 from flows.interrupts import Interrupts, watched
 from tokensieve import __version__
 from tokensieve.disk import disk_full
@@ -189,18 +189,12 @@ def triton(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 
 def promote(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Make a version the champion; without --version, the challenger."""
-    _quiet_prefect(options.debug)
-    from flows.promote import promote as flow
-
-    answer(json.dumps(flow(project=_project(options).root, version=options.version), ensure_ascii=False))
+    champion_command.promote(options, _project(options), answer)
 
 
 def rollback(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
-    """Make the champion before this one the champion again."""
-    _quiet_prefect(options.debug)
-    from flows.rollback import rollback as flow
-
-    answer(json.dumps(flow(project=_project(options).root), ensure_ascii=False))
+    """Make the last champion before this one that still exists the champion again."""
+    champion_command.rollback(options, _project(options), answer)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -246,8 +240,8 @@ def _parser() -> argparse.ArgumentParser:
     predict_command.add(command(predict))
     serve_command.add(command(serve))
     _add_exports(command)
-    command(promote).add_argument("--version", metavar="N", help="registered version (default: the challenger)")
-    command(rollback)
+    champion_command.add_promote(command(promote))
+    champion_command.add_rollback(command(rollback))
     patch_command.add(commands)
     return parser
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger
 
-from tasks import tracking
+from flows.champion_command import promoted_text
+from tasks import promotions
 from tokensieve.layout import Layout
 from tokensieve.settings import Settings
 
 
 @flow
-def promote(project: Path, version: str | None = None) -> dict[str, str | None]:
-    """Make `version`, by default the challenger, the champion of the project's model."""
+def promote(project: Path, version: str | None = None, reason: str | None = None, other_project: bool = False) -> dict[str, Any]:
+    """Make `version`, by default the challenger, the champion of the project's model.
+
+    A version that was rolled back needs its number and a `reason`. One of another project needs `other_project`.
+    """
     layout = Layout(project)
-    moved = tracking.promote(layout, Settings.load(layout.params), version)
-    if moved["version"] == moved["replaced"]:
-        get_run_logger().info("Version %s of %s is the champion already.", moved["version"], moved["name"])
-    else:
-        get_run_logger().info("Version %s of %s is the champion; before: %s.", moved["version"], moved["name"], moved["replaced"] or "none")
+    moved = promotions.promote(layout, Settings.load(layout.params), version, reason, other_project)
+    get_run_logger().info("%s", promoted_text(moved, str(project)))
     return moved

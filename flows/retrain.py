@@ -48,10 +48,10 @@ def retrain(
         versioning.open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
-            seconds = {"version": version_data(layout, settings, data, test)}
+            seconds = {"version": version_data(layout, settings, data, test, force)}
             for name in versioning.stages(layout):
                 seconds[name] = run_stage(layout, name, force)
-            result = summary(layout, seconds)
+            result = summary(layout, settings, seconds)
         page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
         create_markdown_artifact(key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}")
     return result

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger
 
-from tasks import tracking
+from flows.champion_command import rolled_back_text
+from tasks import promotions
 from tokensieve.layout import Layout
 from tokensieve.settings import Settings
 
 
 @flow
-def rollback(project: Path) -> dict[str, str | None]:
-    """Make the champion that the last promotion replaced the champion of the project's model."""
+def rollback(project: Path) -> dict[str, Any]:
+    """Make the last champion before this one that still exists the champion of the project's model."""
     layout = Layout(project)
-    moved = tracking.rollback(layout, Settings.load(layout.params))
-    get_run_logger().info("Version %s of %s is the champion again, instead of %s.", moved["version"], moved["name"], moved["replaced"])
+    moved = promotions.rollback(layout, Settings.load(layout.params))
+    get_run_logger().info("%s", rolled_back_text(moved, str(project)))
     return moved

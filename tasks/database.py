@@ -11,12 +11,13 @@ from tasks.store import SQLITE, ModelVersion, check_database, no_answer, text_of
 
 DELETED = "Deleted_Internal"  # MLflow keeps the row of a deleted version, with this stage
 WORKSPACE = "default"
-TIMEOUT = 5.0  # seconds that a writer is waited for
+TIMEOUT = 5.0  # seconds that a reader waits for a writer
+WRITING = 30.0  # seconds that a writer waits for the others
 
 
 @dataclass(frozen=True)
 class Database:
-    """The tables of MLflow's own SQLite store; nothing is ever written."""
+    """The tables of MLflow's own SQLite store. Only aliases and tags are ever written."""
 
     uri: str
 
@@ -42,6 +43,46 @@ class Database:
             with well_formed(self.uri, "version"):
                 return ModelVersion(text_of(run_id or ""), text_of(location), int(created))
         return None
+
+    def is_made(self) -> bool:
+        """Whether MLflow has made its tables in the file. It does so on its first use of an empty one."""
+        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE name = 'registered_models'"))
+
+    def tags(self, name: str) -> dict[str, str]:
+        return self._pairs("SELECT key, value FROM registered_model_tags WHERE workspace = ? AND name = ?", WORKSPACE, name)
+
+    def version_tags(self, name: str, number: str) -> dict[str, str]:
+        question = "SELECT key, value FROM model_version_tags WHERE workspace = ? AND name = ? AND version = ?"
+        return self._pairs(question, WORKSPACE, name, int(number))
+
+    def metrics(self, run: str) -> dict[str, float]:
+        found = self._rows("SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND is_nan = 0", run)
+        return {key: float(value) for key, value in found}
+
+    def experiment(self, name: str) -> str | None:
+        found = self._rows("SELECT lifecycle_stage FROM experiments WHERE workspace = ? AND name = ?", WORKSPACE, name)
+        return found[0][0] if found else None
+
+    def set_alias(self, name: str, alias: str, number: str) -> None:
+        columns = "registered_model_aliases (workspace, name, alias, version)"
+        self._write(f"INSERT OR REPLACE INTO {columns} VALUES (?, ?, ?, ?)", WORKSPACE, name, alias, int(number))
+
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        columns = "registered_model_tags (workspace, name, key, value)"
+        self._write(f"INSERT OR REPLACE INTO {columns} VALUES (?, ?, ?, ?)", WORKSPACE, name, key, value)
+
+    def _pairs(self, question: str, *values: str | int) -> dict[str, str]:
+        return {key: value or "" for key, value in self._rows(question, *values)}
+
+    def _write(self, statement: str, *values: str | int) -> None:
+        path = quote(self.uri.removeprefix(SQLITE))
+        try:
+            # As many processes may write at once, so a writer is waited for longer than by a reader.
+            with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=WRITING)) as connection, connection:
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise no_answer(self.uri, error) from None
 
     def _rows(self, question: str, *values: str | int) -> list[tuple[str, ...]]:
         check_database(self.uri)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from tasks import provenance
 from tasks.masking import frozen_inputs, new_classifier
 from tasks.splitting import load_labels
 from tasks.vocabulary import base_folder
@@ -69,8 +70,13 @@ def _finetune(layout: Layout, settings: Settings) -> None:
         (folder / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
         best = min(history, key=lambda record: record["validation_loss"])
         write_json(folder / "report.json", {"epochs": len(history), "best_epoch": best["epoch"], "device": parts["train"][0].device.type})
+        write_json(folder / provenance.NAME, provenance.environment(_device_name(parts["train"][0].device)))
         history_picture(history, folder / "history.png")
     checkpoint.clear()
+
+
+def _device_name(device: torch.device) -> str:
+    return f"{device.type} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def _key(layout: Layout, settings: Settings, base: str) -> str:

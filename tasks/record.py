@@ -1,10 +1,9 @@
-"""What a run records of the artifacts: parameters, metrics, the hash of them all, the git commit. Knows nothing of MLflow."""
+"""What a run records of the artifacts: parameters, metrics, the hash of them all. Knows nothing of MLflow."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +18,15 @@ from tokensieve.settings import Settings
 
 
 def fingerprint(layout: Layout) -> str:
-    """A SHA-256 over what the stages found and made; the served model's files are in it by their hashes in the manifest.
+    """A SHA-256 over what the stages made of the data; the served model's files are in it by their hashes in the manifest.
+
+    The data are in it by their hash, not by the validation report: that one compares them with the champion, so each promotion
+    would make another model of it.
 
     Raises:
         InputError: an artifact is missing.
     """
     artifacts = (
-        layout.validation / "report.json",
         layout.split / "report.json",
         layout.vocabulary / "constructs.json",
         layout.vocabulary / "report.json",
@@ -80,12 +81,3 @@ def validation(layout: Layout) -> dict[str, Any]:
         for row in check["rows"]:
             row.pop("text", None)
     return report
-
-
-def commit(root: Path) -> str | None:
-    """The git commit that is checked out at `root`; None outside git."""
-    try:
-        done = subprocess.run(["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

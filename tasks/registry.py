@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from tasks.database import Database
 from tasks.elsewhere import Process
 from tasks.memory import Kept, Memory
 from tasks.rest import Server
-from tasks.store import NUMBER, SERVED, SQLITE, ModelVersion, RegistryError, Store, no_answer, without_password
+from tasks.store import NUMBER, SERVED, SQLITE, ModelVersion, RegistryError, Store, local_path, no_answer, without_password
 from tokensieve import manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest
@@ -228,7 +228,7 @@ class Registry:
     def _fetched(self, found: ModelVersion, version: str, into: Path) -> Path:
         """The folder with the manifest and the files that it lists, in or under `into`."""
         into.mkdir()
-        local, store = _local(found.location), self._store
+        local, store = local_path(found.location), self._store
         if local:
             copied = _copy(lambda name, to: _copy_file(local / SERVED / name, to), into)
         elif isinstance(store, Server) and (holder := store.holder(found.location)):
@@ -262,14 +262,6 @@ def _copy_file(path: Path, to: Path) -> bool:
         shutil.copyfile(path, to)
         return True
     return False
-
-
-def _local(location: str) -> Path | None:
-    """The path of a location on this machine, whether a path or a file: URI; None for any other."""
-    parts = urlsplit(location)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    return Path(location) if location.startswith("/") else None
 
 
 def _listed(path: Path) -> list[str]:

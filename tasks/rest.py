@@ -39,6 +39,7 @@ PAGES = 100  # of one listing, at most
 FILE = 2**35  # bytes of a file, at most: a graph with its weights has tens to thousands of megabytes
 API = "/api/2.0/mlflow/"
 PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
+JSON = {"Content-Type": "application/json"}  # of a POST; urllib's own default is refused
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 UNTRUSTED = "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed its certificate"
 
@@ -134,14 +135,14 @@ class Server:
             return tree
 
     @contextmanager
-    def _answer(self, path: str, ends: float) -> Iterator[HTTPResponse | None]:
-        """The response to a GET, all of which arrives before `ends` on the monotonic clock.
+    def _answer(self, path: str, ends: float, body: bytes | None = None) -> Iterator[HTTPResponse | None]:
+        """The response to a GET, or with `body` to a POST, all of which arrives before `ends` on the monotonic clock.
 
         None where MLflow says that there is no such thing. Within it, what fails is the registry's fault.
         """
         address, credentials = _apart(self.uri, self.anonymous)
         try:
-            response = _opener(address, ends).open(Request(address + path, headers=credentials), timeout=TIMEOUT)
+            response = _opener(address, ends).open(Request(address + path, body, credentials | JSON), timeout=TIMEOUT)
         except HTTPError as error:
             with error:
                 if not self._absent(error, path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +14,11 @@ from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from tasks import moved, versioning
+from tasks import moved, registration, versioning
+from tasks.identity import given_identity
 from tasks.record import base_facts
 from tasks.store import tracking_uri
+from tasks.upgrade import never_cached
 from tokensieve.disk import room
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json, write_json
@@ -35,6 +36,8 @@ FUNCTIONS = {
     "export": "tasks.exporting:export",
     "register": "tasks.tracking:register",
 }
+
+REGISTER = "register"
 
 log = logging.getLogger("tokensieve")
 
@@ -68,7 +71,7 @@ def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None
 
 def _run(layout: Layout, name: str, force: bool) -> bool:
     before = versioning.inputs(layout, name)
-    if not force and versioning.is_current(layout, name):
+    if not force and versioning.is_current(layout, name) and (name != REGISTER or _is_registered(layout)):
         return False
     log.info("%-10s ...", name)
     function = function_of(name)
@@ -80,22 +83,27 @@ def _run(layout: Layout, name: str, force: bool) -> bool:
     return True
 
 
-def take_in(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> float:
-    """Version the raw data (`versioning.version`), and bring up to date what stages know of the registry; seconds taken.
+def take_in(layout: Layout, settings: Settings, data: str | None, test: str | None = None, force: bool = False) -> float:
+    """Version the raw data (`versioning.version`), and note what this run needs to know of the registry; seconds taken.
 
-    The champion is noted, since validation compares with it, and the content of a base model's own folder. A registration that
-    the registry of today does not know is forgotten, so that the model is registered again.
+    Validation compares new data with the champion. Data that have been validated are not compared with a later one: nothing is to
+    be done on account of a promotion alone. With `force` they are. The content of a base model's own folder is noted, too.
+
+    Raises:
+        InputError: As `versioning.version`, or if the experiment of the runs is deleted.
+        RegistryError: If the registry gives no answer.
     """
-    from tasks import tracking
-
     start = time.perf_counter()
     with room(layout.root):
         versioning.version(layout, settings, data, test)
         moved.follow(layout, tracking_uri(layout, settings))
+        registration.check_experiment(layout, settings)
+        given_identity(layout, settings)
+        never_cached(layout.pipeline, REGISTER)
         _note(layout.base, base_facts(layout, settings))
-        _note(layout.champion, tracking.champion(layout, settings))
-        if not tracking.registered(layout, settings):
-            shutil.rmtree(layout.registration, ignore_errors=True)
+        champion = registration.champion(layout, settings)
+        if force or not layout.champion.exists() or not versioning.is_unchanged(layout, "validate"):
+            _note(layout.champion, champion)
     return time.perf_counter() - start
 
 
@@ -107,6 +115,10 @@ def _note(path: Path, facts: dict[str, Any]) -> None:
     except (FileNotFoundError, InputError):
         pass
     write_json(path, facts)
+
+
+def _is_registered(layout: Layout) -> bool:
+    return registration.is_registered(layout, Settings.load(layout.params))
 
 
 # Of the errors of the system, those that stay.

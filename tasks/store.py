@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.layout import Layout
@@ -55,6 +56,32 @@ class Store(Protocol):
         """One version; None: there is none of that number."""
 
 
+class Editable(Store, Protocol):
+    """A registry whose aliases and tags can be changed. It also returns what the runs of its versions recorded."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+
+    def tags(self, name: str) -> dict[str, str]:
+        """Return the tags of a model; none if there is no such model."""
+
+    def version_tags(self, name: str, number: str) -> dict[str, str]:
+        """Return the tags of a version; none if there is no such version."""
+
+    def metrics(self, run: str) -> dict[str, float]:
+        """Return the last value of each metric of a run; none if there is no such run."""
+
+    def experiment(self, name: str) -> str | None:
+        """Return the stage of an experiment, active or deleted. None: there is none of that name."""
+
+    def set_alias(self, name: str, alias: str, number: str) -> None:
+        """Point an alias of a model at a version that exists."""
+
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        """Set a tag of a model that exists."""
+
+
 def tracking_uri(layout: Layout, settings: Settings) -> str:
     """Where MLflow keeps runs and models: MLFLOW_TRACKING_URI, else `register.uri`; relative SQLite paths start at the project.
 
@@ -81,6 +108,14 @@ def check_database(uri: str) -> None:
 def exists(uri: str) -> bool:
     """Whether the SQLite file is there; of any other address, True."""
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+
+
+def local_path(location: str) -> Path | None:
+    """The path of a location on this machine, whether a path or a file: URI; None for any other."""
+    parts = urlsplit(location)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    return Path(location) if location.startswith("/") else None
 
 
 def no_answer(uri: str, reason: object, remedy: str = REMEDY) -> RegistryError:

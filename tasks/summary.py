@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.registration import confirmed
 from tokensieve import race
 from tokensieve.folder import read_json
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
+from tokensieve.settings import Settings
 
 
-def summary(layout: Layout, seconds: dict[str, float | None]) -> dict[str, Any]:
-    """One JSON object; `seconds` holds what each stage took, None for those skipped."""
+def summary(layout: Layout, settings: Settings, seconds: dict[str, float | None]) -> dict[str, Any]:
+    """One JSON object; `seconds` holds what each stage took, None for those skipped.
+
+    Raises:
+        InputError: If the registry does not have the version that it names.
+    """
     mask, evaluation = read_json(layout.mask / "report.json"), read_json(layout.evaluation / "report.json")
     validation, split = read_json(layout.validation / "report.json"), read_json(layout.split / "report.json")
-    vocabulary, registration = read_json(layout.vocabulary / "report.json"), read_json(layout.registration / "registration.json")
+    vocabulary, registration = read_json(layout.vocabulary / "report.json"), confirmed(layout, settings)
     manifest = Manifest.load(layout.onnx)
     return {
         # The numbers, and None for those that could not be measured: not the tables by class.

@@ -1,6 +1,6 @@
-"""MLflow: what is kept of a run, the registered versions, and which of them is the champion. The only module that imports it.
+"""MLflow: what is kept of a run, and the registered versions. The only module that imports it.
 
-Alias `challenger` names the version registered last, `champion` the one to serve. Not here: the decision which of them is better.
+Alias `challenger` names the version registered last, `champion` the one to serve. Not here: moving the champion (`promotions.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from mlflow.types.schema import Array
 from mlflow.utils.logging_utils import get_mlflow_log_level
 
 import tokensieve
-from tasks import record
-from tasks.promotions import champions, noted
-from tasks.store import SERVED, SQLITE, check_database, exists, no_answer, tracking_uri, without_password
+from tasks import provenance, record
+from tasks.identity import Identity, given_identity
+from tasks.promotions import CHALLENGER, PROJECT
+from tasks.store import SERVED, SQLITE, ModelVersion, check_database, exists, no_answer, tracking_uri, without_password
 from tokensieve import manifest, race
 from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import read_json, write_json
@@ -37,9 +39,7 @@ from tokensieve.manifest import Manifest
 from tokensieve.pyfunc import SEVERAL, SINGLE
 from tokensieve.settings import Settings
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 FINGERPRINT = "tokensieve.fingerprint"  # tag of a run: the hash of all it was made from
-PROMOTIONS = "tokensieve.promotions"  # tag of a registered model: its last champions, as JSON
 MODEL = "model"  # where a run keeps the model
 ABANDONED = 24 * 60 * 60  # seconds after which a run that is still RUNNING was cut off: until then another process may be logging it
 # No links on stdout, no bars in the logs of a scheduler, and of MLflow's own lines only the warnings.
@@ -49,25 +49,8 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+log = logging.getLogger("tokensieve")
 RUNTIME = ("numpy", "onnxruntime", "pyyaml", "tokenizers")
-
-
-def champion(layout: Layout, settings: Settings) -> dict[str, Any]:
-    """Name, version, labels and data hash of the champion; empty when there is none. Makes no database.
-
-    Raises:
-        InputError: the champion's files are gone.
-    """
-    uri, name = tracking_uri(layout, settings), settings.register.name
-    client = _client(uri) if exists(uri) else None
-    model = _registered(client, name) if client else None
-    version = _aliases(model).get(CHAMPION) if model else None
-    if not (client and version):
-        return {}
-    served = f"{_served(client, name, version)}/{manifest.NAME}"
-    with tempfile.TemporaryDirectory() as folder:
-        tree = read_json(Path(mlflow.artifacts.download_artifacts(served, dst_path=folder, tracking_uri=uri)))
-    return {"name": name, "version": version, "labels": tree["labels"], "data_hash": tree["data_hash"]}
 
 
 def register(layout: Layout, settings: Settings) -> dict[str, str]:
@@ -80,40 +63,19 @@ def register(layout: Layout, settings: Settings) -> dict[str, str]:
         InputError: an artifact is missing or broken, the experiment is deleted, or the model's name is refused.
     """
     tags = {"data_hash": Manifest.load(layout.onnx).data_hash, FINGERPRINT: record.fingerprint(layout)}
-    name = settings.register.name
+    own = given_identity(layout, settings)
+    name, tags = own.model, tags | {PROJECT: own.project}
     if not re.fullmatch(r"\w[\w .-]*", name):
         raise InputError(f"register.name is {excerpt(name)}; allowed: letters, digits, spaces and . _ -")
     client = _client(tracking_uri(layout, settings))
     experiment = _experiment(client, layout, settings.register.experiment)
-    run = _finished(client, experiment, tags[FINGERPRINT]) or _logged(client, experiment, tags, layout, settings)
-    version = _version(client, name, run, tags)
+    run = _finished(client, experiment, tags) or _logged(client, experiment, tags, layout, settings)
+    version = _version(client, own, run, tags)
     client.set_registered_model_alias(name, CHALLENGER, version)
     registration = {"run_id": run.info.run_id, "name": name, "version": version, "uri": f"models:/{name}/{version}"}
     layout.registration.mkdir(parents=True, exist_ok=True)
     write_json(layout.registration / "registration.json", registration)
     return registration
-
-
-def registered(layout: Layout, settings: Settings) -> bool:
-    """Whether the registry holds the version that registration.json names, made from the same run. Makes no database.
-
-    Raises:
-        InputError: as `tracking_uri`, or the registry gives no answer.
-    """
-    uri = tracking_uri(layout, settings)
-    try:
-        registration = read_json(layout.registration / "registration.json")
-    except (FileNotFoundError, ValueError):
-        return False
-    if not exists(uri):
-        return False
-    try:
-        found = _client(uri).get_model_version(registration["name"], registration["version"])
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    return bool(found.run_id == registration["run_id"])
 
 
 def described(uri: str, name: str) -> dict[str, Any]:
@@ -150,43 +112,61 @@ def download(uri: str, location: str, into: Path) -> Path:
         raise no_answer(location, error) from None
 
 
-def promote(layout: Layout, settings: Settings, version: str | None = None) -> dict[str, str | None]:
-    """Make `version`, by default the challenger, the champion. Returns name, version and the version it replaced (None: the first).
-
-    Raises:
-        InputError: no registry, model, version or challenger of that name, or its files are gone.
-    """
-    client, name = _opened(tracking_uri(layout, settings)), settings.register.name
-    model = _model(client, name)
-    version = version or _aliased(client, model, CHALLENGER)
-    _served(client, name, version)
-    replaced = _aliases(model).get(CHAMPION)
-    if version != replaced:
-        # The alias first: were it not noted, a rollback would still find the champion before it.
-        client.set_registered_model_alias(name, CHAMPION, version)
-        _note(client, model, "promote", version, replaced)
-    return {"name": name, "version": version, "replaced": replaced}
+def listing(uri: str, folder: str) -> set[str]:
+    """Return the names of the files and folders in `folder`, the address of artifacts."""
+    return {Path(file.path).name for file in mlflow.artifacts.list_artifacts(folder, tracking_uri=uri)}
 
 
-def rollback(layout: Layout, settings: Settings) -> dict[str, str | None]:
-    """Make the champion before this one the champion again. Returns as `promote`.
+def fetch(uri: str, address: str, into: Path) -> bool:
+    """Fetch one artifact into the folder `into`."""
+    return bool(mlflow.artifacts.download_artifacts(address, dst_path=str(into), tracking_uri=uri))
 
-    Raises:
-        InputError: as `promote`, or no earlier champion is known.
-    """
-    client, name = _opened(tracking_uri(layout, settings)), settings.register.name
-    model = _model(client, name)
-    replaced = _aliases(model).get(CHAMPION)
-    earlier = champions(_promotions(model))
-    while earlier and earlier[-1] == replaced:
-        earlier.pop()
-    if not earlier:
-        raise InputError(f"no earlier champion of model '{name}' is known; promote a version by its number: {_versions(client, name)}")
-    _served(client, name, earlier[-1])
-    # The note first: were the alias not moved, the next rollback would go back to the same version, not forward.
-    _note(client, model, "rollback", earlier[-1], replaced)
-    client.set_registered_model_alias(name, CHAMPION, earlier[-1])
-    return {"name": name, "version": earlier[-1], "replaced": replaced}
+
+class Client:
+    """A registry that only MLflow's own client reaches, as `tasks.store.Editable` has it: PostgreSQL without a server."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self._client = uri, _client(uri)
+
+    def models(self) -> list[str]:
+        return [model.name for model in self._client.search_registered_models()]
+
+    def aliases(self, name: str) -> dict[str, str] | None:
+        model = _registered(self._client, name)
+        return _aliases(model) if model else None
+
+    def versions(self, name: str) -> list[str]:
+        return [str(found.version) for found in self._client.search_model_versions(f"name = '{name}'")]
+
+    def version(self, name: str, number: str) -> ModelVersion | None:
+        found = self._found(name, number)
+        location = self._client.get_model_version_download_uri(name, number) if found else ""
+        return ModelVersion(found.run_id or "", location, found.creation_timestamp) if found else None
+
+    def tags(self, name: str) -> dict[str, str]:
+        model = _registered(self._client, name)
+        return dict(model.tags) if model else {}
+
+    def version_tags(self, name: str, number: str) -> dict[str, str]:
+        found = self._found(name, number)
+        return dict(found.tags) if found else {}
+
+    def metrics(self, run: str) -> dict[str, float]:
+        found = _or_none(lambda: self._client.get_run(run))
+        return dict(found.data.metrics) if found else {}
+
+    def experiment(self, name: str) -> str | None:
+        found = self._client.get_experiment_by_name(name)
+        return str(found.lifecycle_stage) if found else None
+
+    def set_alias(self, name: str, alias: str, number: str) -> None:
+        self._client.set_registered_model_alias(name, alias, number)
+
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        self._client.set_registered_model_tag(name, key, value)
+
+    def _found(self, name: str, number: str) -> Any:
+        return _or_none(lambda: self._client.get_model_version(name, number))
 
 
 def _client(uri: str) -> MlflowClient:
@@ -231,22 +211,32 @@ def _experiment(client: MlflowClient, layout: Layout, name: str) -> str:
     return str(found.experiment_id)
 
 
-def _finished(client: MlflowClient, experiment: str, fingerprint: str) -> Run | None:
-    """The finished run of these artifacts whose model is still there. Runs that were cut off are closed."""
+def _finished(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Run | None:
+    """The project's finished run of these artifacts whose model is still there. Runs that were cut off are closed."""
     whole, abandoned = None, (time.time() - ABANDONED) * 1000
-    for run in client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'"):
+    wanted = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in (FINGERPRINT, PROJECT))
+    for run in client.search_runs([experiment], wanted):
         if run.info.status == "RUNNING" and run.info.start_time < abandoned:
             client.set_terminated(run.info.run_id, "KILLED")
-        elif run.info.status == "FINISHED" and client.list_artifacts(run.info.run_id, f"{MODEL}/{SERVED}"):
+        elif run.info.status == "FINISHED" and _is_whole(client, run):
             whole = run
     return whole
 
 
+def _is_whole(client: MlflowClient, run: Run) -> bool:
+    """Whether the served folder of a run has its manifest and the files that it lists."""
+    folder = f"{run.info.artifact_uri}/{MODEL}/{SERVED}"
+    names = listing(client.tracking_uri, folder)
+    with tempfile.TemporaryDirectory() as into:
+        if manifest.NAME not in names or not fetch(client.tracking_uri, f"{folder}/{manifest.NAME}", Path(into)):
+            return False
+        return {name.partition("/")[0] for name in read_json(Path(into) / manifest.NAME)["files"]} <= names
+
+
 def _logged(client: MlflowClient, experiment: str, tags: dict[str, str], layout: Layout, settings: Settings) -> Run:
     """A new run with all of it; FINISHED is set last, so that a run cut off is never taken for a whole one."""
-    commit = record.commit(layout.root)
-    of_git = {"mlflow.source.git.commit": commit} if commit else {}
-    run = client.create_run(experiment, tags=tags | of_git, run_name=settings.register.name)
+    name = given_identity(layout, settings).model
+    run = client.create_run(experiment, tags=tags | provenance.of_project(layout.root), run_name=name)
     try:
         _log_numbers(client, run.info.run_id, layout, settings)
         _log_dataset(client, run.info.run_id, layout, tags["data_hash"])
@@ -261,7 +251,8 @@ def _logged(client: MlflowClient, experiment: str, tags: dict[str, str], layout:
 
 def _log_numbers(client: MlflowClient, run_id: str, layout: Layout, settings: Settings) -> None:
     now = int(time.time() * 1000)
-    client.log_batch(run_id, params=[Param(key, value) for key, value in record.parameters(settings).items()])
+    parameters = record.parameters(settings) | provenance.trained_with(layout)
+    client.log_batch(run_id, params=[Param(key, value) for key, value in parameters.items()])
     metrics = [Metric(key, value, now, step) for key, value, step in record.metrics(layout)]
     for start in range(0, len(metrics), 1000):  # as many as a request takes
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
@@ -316,70 +307,45 @@ def _signature(served: Manifest) -> ModelSignature:
     return ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs))
 
 
-def _version(client: MlflowClient, name: str, run: Run, tags: dict[str, str]) -> str:
+def _version(client: MlflowClient, own: Identity, run: Run, tags: dict[str, str]) -> str:
     """The registered version of a run, made if there is none."""
-    if _registered(client, name) is None:
+    name, model = own.model, _registered(client, own.model)
+    if model is None:
         client.create_registered_model(name)
+    else:
+        _warn_of_sharing(client, own, _aliases(model).get(CHALLENGER))
     for found in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
         if found.name == name:
             return str(found.version)
     return str(client.create_model_version(name, f"{run.info.artifact_uri}/{MODEL}", run.info.run_id, tags).version)
 
 
+def _warn_of_sharing(client: MlflowClient, own: Identity, challenger: str | None) -> None:
+    other = client.get_model_version(own.model, challenger).tags.get(PROJECT) if challenger else None
+    if other and other != own.project:
+        log.warning(
+            "model '%s' is shared with project %s: alias %s moves from its version to this one; set register.name to keep them apart",
+            own.model,
+            other,
+            CHALLENGER,
+        )
+
+
 def _registered(client: MlflowClient, name: str) -> RegisteredModel | None:
+    found: RegisteredModel | None = _or_none(lambda: client.get_registered_model(name))
+    return found
+
+
+def _or_none(ask: Callable[[], Any]) -> Any:
+    """What `ask` returns; None if MLflow says that there is no such thing."""
     try:
-        return client.get_registered_model(name)
+        return ask()
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
 
 
-def _model(client: MlflowClient, name: str) -> RegisteredModel:
-    model = _registered(client, name)
-    if model is None:
-        known = ", ".join(model.name for model in client.search_registered_models()) or "none"
-        raise InputError(f"no model {excerpt(name)} in the registry; models: {known}")
-    return model
-
-
 def _aliases(model: RegisteredModel) -> dict[str, str]:
     # A database gives the versions as numbers, a server as text.
     return {alias: str(version) for alias, version in model.aliases.items()}
-
-
-def _aliased(client: MlflowClient, model: RegisteredModel, alias: str) -> str:
-    aliases = _aliases(model)
-    if alias not in aliases:
-        known = ", ".join(f"{name} ({version})" for name, version in sorted(aliases.items())) or "none"
-        raise InputError(f"model '{model.name}' has no alias {excerpt(alias)}; aliases: {known}; versions: {_versions(client, model.name)}")
-    return aliases[alias]
-
-
-def _versions(client: MlflowClient, name: str) -> str:
-    found = sorted(int(found.version) for found in client.search_model_versions(f"name = '{name}'"))
-    return ", ".join(map(str, found)) or "none"
-
-
-def _known(client: MlflowClient, name: str, version: str) -> str:
-    known = _versions(client, name)
-    if version not in known.split(", "):
-        raise InputError(f"model '{name}' has no version {excerpt(version)}; versions: {known}")
-    return version
-
-
-def _served(client: MlflowClient, name: str, version: str) -> str:
-    """The address of a version's served folder. Raises InputError: no such version, or one without a manifest."""
-    uri = f"{client.get_model_version_download_uri(name, _known(client, name, version))}/{SERVED}"
-    files = mlflow.artifacts.list_artifacts(uri, tracking_uri=client.tracking_uri)
-    if manifest.NAME not in {Path(file.path).name for file in files}:
-        raise InputError(f"version {version} of model '{name}' holds no {manifest.NAME}: its files were moved, or are not of tokensieve")
-    return uri
-
-
-def _promotions(model: RegisteredModel) -> list[dict[str, Any]]:
-    return list(json.loads(model.tags.get(PROMOTIONS, "[]")))
-
-
-def _note(client: MlflowClient, model: RegisteredModel, action: str, version: str, replaced: str | None) -> None:
-    client.set_registered_model_tag(model.name, PROMOTIONS, json.dumps(noted(_promotions(model), action, version, replaced)))

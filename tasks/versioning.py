@@ -248,9 +248,14 @@ def stages(layout: Layout) -> list[str]:
 
 def is_current(layout: Layout, name: str) -> bool:
     """Whether stage `name` has nothing to do: nothing changed, or a run of the same inputs is in DVC's run cache (it is
-    brought back then). Outputs that somebody changed in place are not brought back: the stage makes them anew."""
+    brought back then). Outputs that somebody changed in place are not brought back: the stage makes them anew.
+
+    A stage whose outputs are not cached is never brought back: the cache does not know what a registry has.
+    """
     with _repo(layout) as repo:
         stage = _stage(repo, name)
+        if not all(out.use_cache for out in stage.outs):
+            return bool(_waiting(lambda: _unchanged(repo, stage)))
 
         def brought_back() -> bool | None:
             with repo.lock:
@@ -301,6 +306,19 @@ def reproduce(layout: Layout, name: str, force: bool = False) -> bool:
             raise
         except DvcException as error:
             raise InputError(f"stage {name} of {layout.pipeline.name} failed: {_line(error)}") from error
+
+
+def is_unchanged(layout: Layout, name: str) -> bool:
+    """Whether stage `name` has run on what is there now, and its outputs are what it made. Nothing is brought back."""
+    with _repo(layout) as repo:
+        stage = _stage(repo, name)
+        return bool(_waiting(lambda: _unchanged(repo, stage)))
+
+
+def _unchanged(repo: Repo, stage: Any) -> bool:
+    stage.always_changed = False  # `dvc repro` runs it each time; whether a run of ours must is asked of the registry as well
+    with repo.lock:
+        return not stage.changed()
 
 
 def inputs(layout: Layout, name: str) -> dict[str, Any]:

@@ -249,7 +249,7 @@ class Register(Section):
 
     uri: str = setting("sqlite:///mlflow.db", "MLflow tracking and registry; a relative SQLite path starts at the project")
     experiment: str = setting("tokensieve", "experiment of the runs")
-    name: str = setting("classifier", "registered model", pattern=NAME)
+    name: str | None = setting(None, "registered model; null: named after the project's folder when it is first used", pattern=NAME)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from prefect.logging import disable_run_logger
 from flows.promote import promote
 from flows.rollback import rollback
 from tokensieve.errors import InputError
-from tokensieve.settings import render
+from tokensieve.settings import Settings, render
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with two registered versions. The flows' functions are called without Prefect's engine: no server starts."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "params.yaml").write_text(render(), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(render(Settings.of({"register": {"name": "classifier"}})), encoding="utf-8")
     served = tmp_path / "model" / "data" / "onnx"
     served.mkdir(parents=True)
     (served / "manifest.json").write_text("{}", encoding="utf-8")
@@ -39,12 +39,13 @@ def test_a_champion_is_promoted_and_rolled_back(project: Path) -> None:
 
     assert promote.fn(project, "1")["replaced"] is None
     assert champion() == "1"
-    assert promote.fn(project) == {"name": "classifier", "version": "2", "replaced": "1"}
+    assert promote.fn(project)["replaced"] == "1"
     assert champion() == "2"
     assert rollback.fn(project)["version"] == "1"
     assert champion() == "1"
     with pytest.raises(InputError, match="no earlier champion"):
         rollback.fn(project)
+    assert promote.fn(project, "2", reason="it was not the model")["version"] == "2"
 
 
 def test_a_project_without_settings_is_named(tmp_path: Path) -> None:
@@ -53,5 +54,10 @@ def test_a_project_without_settings_is_named(tmp_path: Path) -> None:
 
 
 def test_parameters_are_read_as_the_command_line_gives_them() -> None:
-    assert promote.validate_parameters({"project": "some/where", "version": "3"}) == {"project": Path("some/where"), "version": "3"}
+    assert promote.validate_parameters({"project": "some/where", "version": "3"}) == {
+        "project": Path("some/where"),
+        "version": "3",
+        "reason": None,
+        "other_project": False,
+    }
     assert rollback.validate_parameters({"project": "."}) == {"project": Path()}

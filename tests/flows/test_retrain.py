@@ -195,7 +195,7 @@ def test_the_champion_is_compared_with_and_can_be_served(
     second = outcome(project, "--data", str(data_file))
 
     assert any("track" in warning for warning in second["warnings"])
-    assert main(["predict", "--project", str(project), "--model", "models:/classifier@champion", "--json", "where is my parcel"]) == 0
+    assert main(["predict", "--project", str(project), "--model", "models:/project@champion", "--json", "where is my parcel"]) == 0
     answer = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert answer["text"] == "where is my parcel"
     assert len(answer["top"]) == 3

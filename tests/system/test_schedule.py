@@ -185,10 +185,10 @@ def check_page(deployed: Deployed, run: dict[str, Any], mlflow: str) -> None:
     artifact = deployed.artifact_of(run)
     assert artifact["type"] == "markdown"
     text = artifact["data"]
-    assert text.startswith("# classifier version 1\n")
+    assert text.startswith("# project version 1\n")
     assert "| test accuracy | 0." in text
     assert "| texts | train" in text
-    assert f"({mlflow}/#/models/classifier/versions/1)" in text
+    assert f"({mlflow}/#/models/project/versions/1)" in text
     assert str(deployed.project / "artifacts" / "onnx") in text
     assert not re.search(r"[{}]|\bNone\b|\['", text), text
 

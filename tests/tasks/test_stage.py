@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from prefect.states import Failed
 
 from tasks import stage, versioning
 from tokensieve.errors import InputError
+from tokensieve.folder import read_json
 from tokensieve.layout import Layout
 from tokensieve.settings import Settings
 
@@ -41,12 +41,21 @@ def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(layout: L
     assert stage.run_if_stale(layout, "validate") is not None
 
 
-def test_a_registration_that_the_registry_does_not_know_is_forgotten(layout: Layout) -> None:
-    layout.registration.mkdir(parents=True)
-    registration = {"run_id": "1", "name": "classifier", "version": "7", "uri": "models:/classifier/7"}
-    (layout.registration / "registration.json").write_text(json.dumps(registration))
+def test_a_promotion_alone_makes_no_stage_stale(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    champion = {"name": "m", "version": "1", "labels": ["a", "b", "c"], "data_hash": "1"}
+    assert stage.run_if_stale(layout, "validate") is not None
+    monkeypatch.setattr(stage.registration, "champion", lambda *_: champion)
     stage.take_in(layout, Settings(), None)
-    assert not layout.registration.exists()
+    assert stage.run_if_stale(layout, "validate") is None
+    # New data are compared with it, and so are all if every stage is to run.
+    layout.champion.write_text("{}", encoding="utf-8")
+    stage.take_in(layout, Settings(), None, force=True)
+    assert read_json(layout.champion) == champion
+    assert stage.run_if_stale(layout, "validate") is not None
+    monkeypatch.setattr(stage.registration, "champion", lambda *_: champion | {"version": "2"})
+    (layout.raw / "train.csv").write_text("text,label\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8")
+    stage.take_in(layout, Settings(), None)
+    assert read_json(layout.champion)["version"] == "2"
 
 
 class MlflowException(Exception):  # noqa: N818 - told by this name

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from tasks import record, tracking
+from tasks.identity import given_identity
+from tasks.promotions import PROJECT
 from tasks.store import tracking_uri
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
@@ -29,15 +32,7 @@ from tokensieve.pyfunc import _load_pyfunc
 from tokensieve.settings import Settings, render
 
 HASH = "0123456789abcdef0123456789abcdef.dir"
-SETTINGS = Settings()
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs: making one takes MLflow seconds."""
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    tracking._client(f"sqlite:///{path}")
-    return path
+SETTINGS = Settings.of({"register": {"name": "classifier"}})
 
 
 @pytest.fixture
@@ -91,14 +86,6 @@ def serve(layout: Layout, temperature: float = 1.0) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), layout.onnx / "model.onnx")
     parity = {"texts": 4, "largest_difference": 1e-6, "agreement": 1.0}
     Manifest(("card", "transfer"), temperature, 0.5, 16, HASH, "tiny", parity).save(layout.onnx)
-
-
-def registered(layout: Layout, versions: int) -> None:
-    """That many versions: one is really logged, the others are the same files under the next numbers."""
-    tracking.register(layout, SETTINGS)
-    first = client(layout).get_model_version("classifier", "1")
-    for _ in range(versions - 1):
-        client(layout).create_model_version("classifier", str(first.source))
 
 
 def client(layout: Layout) -> MlflowClient:
@@ -161,6 +148,7 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
 
     version = client(layout).get_model_version("classifier", "1")
     assert version.tags["data_hash"] == HASH
+    assert version.tags[PROJECT] == run.data.tags[PROJECT] == given_identity(layout, SETTINGS).project
     assert aliases(layout) == {"challenger": "1"}
 
 
@@ -171,7 +159,7 @@ def test_the_password_of_a_database_is_no_parameter() -> None:
 
 def test_no_text_of_the_data_and_no_password_is_logged(layout: Layout) -> None:
     (layout.split / "train.jsonl").write_text('{"text": "my private words"}', encoding="utf-8")
-    tracking.register(layout, Settings.of({"register": {"experiment": "e"}}))
+    tracking.register(layout, Settings.of({"register": {"experiment": "e", "name": "classifier"}}))
     files = [path for path in layout.runs.rglob("*") if path.is_file()]
     for path in [*files, layout.at("mlflow.db")]:
         assert b"private words" not in path.read_bytes(), path
@@ -182,14 +170,36 @@ def test_no_text_of_the_data_and_no_password_is_logged(layout: Layout) -> None:
     assert "uri: postgresql://host/mlflow" in lock.read_text(encoding="utf-8")
 
 
-def test_the_commit_is_a_tag_where_there_is_git(layout: Layout) -> None:
-    assert record.commit(layout.root) is None
-    git = ["git", "-C", str(layout.root), "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*git, "init", "--quiet"], check=True)
-    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "first"], check=True)
+def test_a_run_names_the_packages_that_trained_the_model(layout: Layout) -> None:
+    trained = {"python": "3.11.2", "torch": "2.9.1", "tokensieve_commit": "abc-dirty", "processor": "Tiny 9000"}
+    write(layout.model / "environment.json", trained)
     tracking.register(layout, SETTINGS)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    assert runs(layout)[0].data.tags["mlflow.source.git.commit"] == head
+    assert {key: runs(layout)[0].data.params[f"environment.{key}"] for key in trained} == trained
+
+
+def test_a_model_trained_before_that_was_recorded_has_the_present_packages(layout: Layout) -> None:
+    tracking.register(layout, SETTINGS)
+    params = runs(layout)[0].data.params
+    assert params["environment.onnxruntime"] == installed("onnxruntime")
+    assert params["environment.recorded"] == "at registration, not in training"
+
+
+def test_equal_artifacts_of_another_project_are_a_run_of_their_own(layout: Layout) -> None:
+    first = tracking.register(layout, SETTINGS)
+    # The same files in a project with another id: one database for both.
+    write(layout.project, {"project": "mails-0000abcd", "model": "mails"})
+    second = tracking.register(layout, Settings.of({"register": {"name": "mails"}}))
+    assert second["run_id"] != first["run_id"]
+    assert len(runs(layout)) == 2
+    assert client(layout).get_model_version("mails", "1").tags[PROJECT] == "mails-0000abcd"
+
+
+def test_a_model_shared_with_another_project_is_warned_of(layout: Layout, caplog: pytest.LogCaptureFixture) -> None:
+    tracking.register(layout, SETTINGS)
+    other = given_identity(layout, SETTINGS).project
+    write(layout.project, {"project": "mails-0000abcd", "model": "mails"})
+    assert tracking.register(layout, SETTINGS)["version"] == "2"
+    assert f"model 'classifier' is shared with project {other}" in caplog.text
 
 
 def test_the_same_artifacts_are_registered_once(layout: Layout) -> None:
@@ -224,7 +234,7 @@ def test_a_run_that_failed_is_no_challenger_and_is_not_taken_again(layout: Layou
 
 def test_a_run_that_was_killed_is_closed_after_a_day(layout: Layout) -> None:
     experiment = tracking._experiment(client(layout), layout, "tokensieve")
-    tags = {tracking.FINGERPRINT: record.fingerprint(layout)}
+    tags = {tracking.FINGERPRINT: record.fingerprint(layout), PROJECT: given_identity(layout, SETTINGS).project}
     hour = 60 * 60 * 1000
     for age in (23, 25):
         client(layout).create_run(experiment, start_time=int(time.time() * 1000) - age * hour, tags=tags)
@@ -245,8 +255,6 @@ def test_a_run_whose_files_are_gone_is_made_again(layout: Layout) -> None:
     tracking.register(layout, SETTINGS)
     shutil.rmtree(layout.runs)
     assert tracking.register(layout, SETTINGS)["version"] == "2"
-    with pytest.raises(InputError, match=r"version 1 of model 'classifier' holds no manifest\.json"):
-        tracking.promote(layout, SETTINGS, "1")
 
 
 def test_registration_names_what_is_missing(layout: Layout) -> None:
@@ -267,29 +275,6 @@ def test_a_deleted_experiment_and_a_bad_name_are_refused(layout: Layout) -> None
         tracking.register(layout, Settings.of({"register": {"name": "a/b"}}))
 
 
-def test_a_registration_holds_while_the_registry_knows_it(layout: Layout, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not tracking.registered(layout, SETTINGS)
-    tracking.register(layout, SETTINGS)
-    assert tracking.registered(layout, SETTINGS)
-    path = layout.registration / "registration.json"
-    whole = json.loads(path.read_text(encoding="utf-8"))
-    for other in (whole | {"run_id": "0" * 32}, whole | {"version": "2"}, whole | {"name": "other"}):
-        write(path, other)
-        assert not tracking.registered(layout, SETTINGS)
-    path.write_text("", encoding="utf-8")
-    assert not tracking.registered(layout, SETTINGS)
-    write(path, whole)
-    # The registry that is named now: one not there, which is not made, and one that is empty.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
-    assert not tracking.registered(layout, SETTINGS)
-    assert not layout.at("other.db").exists()
-    shutil.copy(database, layout.at("other.db"))
-    assert not tracking.registered(layout, SETTINGS)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    client(layout).delete_model_version("classifier", "1")
-    assert not tracking.registered(layout, SETTINGS)
-
-
 def test_mlflow_says_nothing_but_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "INFO")
     monkeypatch.delenv("MLFLOW_LOGGING_LEVEL")
@@ -303,89 +288,6 @@ def test_mlflow_says_nothing_but_warnings(tmp_path: Path, capsys: pytest.Capture
     tracking._client(uri)
     logging.getLogger("mlflow.store").info("asked for")
     assert "INFO mlflow.store: asked for" in capsys.readouterr().err
-
-
-def test_the_champion_is_empty_until_there_is_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tracking.champion(layout, SETTINGS) == {}
-    tracking.register(layout, SETTINGS)
-    assert tracking.champion(layout, SETTINGS) == {}
-    tracking.promote(layout, SETTINGS)
-    expected = {"name": "classifier", "version": "1", "labels": ["card", "transfer"], "data_hash": HASH}
-    assert tracking.champion(layout, SETTINGS) == expected
-    # The environment goes before the settings, and asking makes no database.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
-    assert tracking.champion(layout, SETTINGS) == {}
-    assert not (layout.root / "other.db").exists()
-
-
-def test_a_registry_that_does_not_answer_is_named_without_its_password(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    with pytest.raises(InputError, match=r"MLflow at http://127.0.0.1:9 gives no answer: .*refused") as caught:
-        tracking.champion(layout, SETTINGS)
-    assert "secret" not in str(caught.value)
-    assert isinstance(caught.value, OSError)  # which flows try again
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    layout.at("mlflow.db").write_bytes(b"no database")
-    with pytest.raises(InputError, match=r"gives no answer: .*file is not a database"):
-        tracking.champion(layout, SETTINGS)
-
-
-def test_promotions_can_be_rolled_back_one_by_one(layout: Layout) -> None:
-    registered(layout, 3)
-    assert tracking.promote(layout, SETTINGS) == {"name": "classifier", "version": "1", "replaced": None}
-    with pytest.raises(InputError, match="no earlier champion of model 'classifier' is known; promote a version by its number: 1, 2, 3"):
-        tracking.rollback(layout, SETTINGS)
-    assert tracking.promote(layout, SETTINGS, "2")["replaced"] == "1"
-    assert tracking.promote(layout, SETTINGS, "3")["replaced"] == "2"
-    assert tracking.promote(layout, SETTINGS, "3")["replaced"] == "3"  # once more changes nothing
-    assert tracking.rollback(layout, SETTINGS) == {"name": "classifier", "version": "2", "replaced": "3"}
-    assert aliases(layout) == {"challenger": "1", "champion": "2"}
-    assert tracking.rollback(layout, SETTINGS)["version"] == "1"
-    with pytest.raises(InputError, match="no earlier champion"):
-        tracking.rollback(layout, SETTINGS)
-    notes = json.loads(client(layout).get_registered_model("classifier").tags[tracking.PROMOTIONS])
-    assert [(note["action"], note["version"]) for note in notes] == [
-        ("promote", "1"),
-        ("promote", "2"),
-        ("promote", "3"),
-        ("rollback", "2"),
-        ("rollback", "1"),
-    ]
-
-
-def test_a_move_cut_off_in_the_middle_never_makes_a_rollback_go_forward(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    registered(layout, 3)
-    for version in "123":
-        tracking.promote(layout, SETTINGS, version)
-
-    def cut_off(*_: Any) -> None:
-        raise ConnectionError
-
-    for step in ("set_registered_model_alias", "set_registered_model_tag"):
-        with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-            patch.setattr(MlflowClient, step, cut_off)
-            tracking.rollback(layout, SETTINGS)
-    assert tracking.rollback(layout, SETTINGS)["version"] == "2"
-    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(MlflowClient, "set_registered_model_tag", cut_off)
-        tracking.promote(layout, SETTINGS, "3")
-    assert tracking.rollback(layout, SETTINGS) == {"name": "classifier", "version": "2", "replaced": "3"}
-
-
-def test_what_is_not_there_is_named_with_what_is(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"absent\.db does not exist; register a model first"):
-        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
-        tracking.promote(layout, SETTINGS)
-    assert not layout.at("absent.db").exists()
-    with pytest.raises(InputError, match="no model 'classifier' in the registry; models: none"):
-        tracking.promote(layout, SETTINGS)
-    tracking.register(layout, SETTINGS)
-    with pytest.raises(InputError, match="model 'classifier' has no version '7'; versions: 1"):
-        tracking.promote(layout, SETTINGS, "7")
-    client(layout).delete_registered_model_alias("classifier", "challenger")
-    with pytest.raises(InputError, match="has no alias 'challenger'; aliases: none"):
-        tracking.promote(layout, SETTINGS)
 
 
 def test_mlflow_loads_the_version_with_the_code_it_brings(layout: Layout, tmp_path: Path) -> None:

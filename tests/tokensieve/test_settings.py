@@ -92,7 +92,7 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
         ({"data": {"text": "a", "label": "a"}}, "data.text and data.label are both 'a'; give two different columns"),
         ({"data": {"text": "label"}}, "data.text and data.label are both 'label'"),
         ({"mask": {"shape": 5}}, "mask.shape is '5'; give text; allowed: rows, columns"),
-        ({"register": {"name": 5}}, "register.name is '5'; give text; put it in quotes; allowed: letters, digits"),
+        ({"register": {"name": 5}}, "register.name is '5'; give text or null; put it in quotes; allowed: letters, digits"),
         ({"data": {"text": " "}}, "data.text is empty; give a text"),
         ({"data": {"shots": "few"}}, "data.shots is 'few'; give a whole number or null; allowed: at least 1"),
         ({"data": {"shots": 0}}, "data.shots is 0; allowed: at least 1"),

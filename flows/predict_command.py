@@ -70,6 +70,7 @@ def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]
 
 def _of_project(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]) -> Path:
     """Return the served folder of the project's champion, or the one that it exported last. Which one is logged."""
+    from tasks.identity import identity
     from tokensieve.layout import Layout
     from tokensieve.manifest import NAME
     from tokensieve.settings import Settings
@@ -77,7 +78,7 @@ def _of_project(options: argparse.Namespace, model: Callable[[argparse.Namespace
     layout = Layout(Path(options.project).resolve())
     if not layout.params.exists():
         raise InputError(f"{layout.root} is no project, so --model DIR_OR_URI is needed: an exported folder or models:/NAME@champion")
-    options.model = f"models:/{Settings.load(layout.params).register.name}@champion"
+    options.model = f"models:/{identity(layout, Settings.load(layout.params)).model}@champion"
     try:
         folder = model(options)
     except InputError as error:

@@ -9,6 +9,7 @@ import torch
 from tasks.splitting import load_labels, load_part
 from tasks.vocabulary import base_folder
 from tokensieve.base import layers_of, linears_of, load_tokenizer, weights_hash
+from tokensieve.base_check import check_base
 from tokensieve.classifier import Classifier
 from tokensieve.device import device_of
 from tokensieve.folder import read_json, replaced, write_json
@@ -26,6 +27,8 @@ from tokensieve.vocabulary import added_tokens
 def mask(layout: Layout, settings: Settings) -> None:
     """Score, select, and write the mask, its picture and its numbers."""
     use_threads(settings.finetune.threads)
+    # Validation has checked it, unless the project's own dvc.yaml is older than that and calls validation unchanged.
+    check_base(base_folder(layout, settings), settings)
     classifier = new_classifier(layout, settings)
     train = load_part(layout, "train")
     wanted = targets(train.labels, classifier.labels, settings.data.separator)

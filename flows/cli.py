@@ -175,7 +175,7 @@ def export(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 
     found = export_shared([Path(source) for source in options.shared_prefix], Path(options.output))
     agreement = ", ".join(f"{name} {share:.2%}" for name, share in found["tasks"].items())
-    answer(f"{options.output} shares {found['layers']} layers, variant {found['variant']}; as torch on validation: {agreement}")
+    answer(f"{options.output} shares {found['layers']} layers, variant {found['variant']}; same answers as PyTorch: {agreement}")
 
 
 def triton(options: argparse.Namespace, answer: Callable[[str], None]) -> None:

@@ -1,19 +1,21 @@
-"""Stage evaluate: what the answers to the test part are worth, their calibration, and when to say "don't know"."""
+"""Stage evaluate: fit temperature and thresholds, measure the model on the test texts, and say how far that can be trusted."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.torch import save_file
 
+from tasks.crossfit import is_needed, out_of_fold
 from tasks.splitting import load_part
-from tokensieve import metrics
+from tokensieve import calibration, metrics
 from tokensieve.base import load_tokenizer
 from tokensieve.classifier import Classifier
+from tokensieve.evaluation import Rule, Targets, report, right, set_apart
 from tokensieve.folder import replaced, write_json
 from tokensieve.inputs import Inputs, tokenized
 from tokensieve.labels import targets
@@ -22,11 +24,16 @@ from tokensieve.plots import calibration_picture, confusion_picture, labels_pict
 from tokensieve.settings import Evaluate, Settings
 from tokensieve.training import logits_of, use_threads
 
-Chances = Mapping[str, metrics.Floats]  # by part
+
+class Fitted(NamedTuple):
+    """How logits become answers, and what of the report says how that was fitted."""
+
+    rule: Rule
+    facts: dict[str, Any]
 
 
 def evaluate(layout: Layout, settings: Settings) -> None:
-    """Fit temperature and thresholds on validation, measure on test, and write the report, the pictures and the logits."""
+    """Fit temperature and thresholds on texts that were not trained on, measure on test, and write report, pictures and logits."""
     use_threads(settings.finetune.threads)
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     parts = {name: load_part(layout, name) for name in ("validation", "test", "oos")}
@@ -35,73 +42,66 @@ def evaluate(layout: Layout, settings: Settings) -> None:
         for name, part in parts.items()
         if len(part)
     }
-    several = settings.data.separator is not None
-    floats = {name: found.double().numpy() for name, found in logits.items()}
+    found: dict[str, metrics.Floats] = {name: values.double().numpy() for name, values in logits.items()}
     wanted = {name: targets(parts[name].labels, classifier.labels, settings.data.separator).numpy() for name in ("validation", "test")}
-
-    temperature = metrics.fit_temperature(floats["validation"], wanted["validation"])
-    chances = {name: (metrics.presence if several else metrics.probabilities)(found, temperature) for name, found in floats.items()}
-    before, after = (metrics.reliability(floats["test"], wanted["test"], t) for t in (1.0, temperature))
+    measuring = ~set_apart(parts["oos"].texts)
+    choosing = found["oos"][~measuring] if "oos" in found else np.empty((0, len(classifier.labels)))
+    fitted_on = _calibration_texts(layout, settings, found["validation"], wanted["validation"])
+    rule, facts = fit(*fitted_on, choosing, settings.evaluate)
+    judged = {"test": found["test"]} | ({"oos": found["oos"][measuring]} if "oos" in found else {})
     with replaced(layout.evaluation) as folder:
-        measured = (_several if several else _one)(chances, wanted, classifier.labels, settings.evaluate, folder)
-        calibration = {
-            "test_ece_before": metrics.calibration_error(before),
-            "test_ece": metrics.calibration_error(after),
-            "temperature": temperature,
-        }
-        write_json(folder / "report.json", measured | calibration)
+        write_json(folder / "report.json", report(judged, wanted["test"], classifier.labels, rule) | facts)
         save_file(logits, folder / "logits.safetensors")
-        calibration_picture(before, after, folder / "calibration.png", several)
+        _draw(folder, found["test"], wanted["test"], classifier.labels, rule)
 
 
-def _one(chances: Chances, wanted: Mapping[str, metrics.Ints], labels: list[str], settings: Evaluate, folder: Path) -> dict[str, Any]:
-    """The report on answers of one label; confusions are written and drawn into `folder`."""
-    confidences = {name: found.max(1) for name, found in chances.items()}
-    right = {name: chances[name].argmax(1) == wanted[name] for name in wanted}
-    leads = {name: metrics.lead(found) for name, found in chances.items()}
-    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], settings.coverage)
-    sure = {name: (confidences[name] >= threshold) & (leads[name] >= settings.margin) for name in chances}
-    matrix = metrics.confusion(wanted["test"], chances["test"].argmax(1), len(labels))
-    _write_confusion(folder / "confusion.csv", matrix.tolist(), labels)
-    confusion_picture(matrix.tolist(), labels, folder / "confusion.png")
-    return {
-        "test_accuracy": float(np.trace(matrix) / matrix.sum()),
-        "test_macro_f1": metrics.macro_f1(matrix),
-        "threshold": threshold,
-        "margin": settings.margin,
-        **_accepted(sure["test"], right["test"]),
-        "oos_recall": float((~sure["oos"]).mean()) if "oos" in chances else None,
-        "per_class": metrics.per_class(matrix, labels),
+def fit(found: metrics.Floats, wanted: Targets, outside: metrics.Floats, settings: Evaluate) -> Fitted:
+    """Fit the rule on the logits `found` for texts with the targets `wanted`, and those of texts `outside` the scope."""
+    several = wanted.ndim == 2
+    temperature = calibration.temperature(found, wanted)
+    chances_of = metrics.presence if several else metrics.probabilities
+    chances, chances_outside = chances_of(found, temperature), chances_of(outside, temperature)
+    if several:
+        thresholds = metrics.fit_thresholds(chances, np.asarray(wanted, np.float64))
+        confidences, is_right = metrics.certainty(chances, thresholds), right(chances >= thresholds, wanted)
+        # A text out of scope is to get no label: the confidence threshold does not decide that.
+        confidences_outside = np.empty(0)
+    else:
+        thresholds = np.empty(0)
+        confidences, is_right = chances.max(1), right(chances.argmax(1)[:, None], wanted)
+        confidences_outside = chances_outside.max(1)
+    fitted_on = (confidences, is_right, settings.coverage, confidences_outside)
+    rule = Rule(temperature, calibration.threshold(*fitted_on), 0.0 if several else settings.margin, tuple(thresholds.tolist()))
+    facts = {
+        "temperature": temperature,
+        "threshold_interval": calibration.threshold_interval(*fitted_on),
+        "calibration_texts": len(found),
+        "calibration_oos_texts": len(confidences_outside),
     }
+    return Fitted(rule, facts)
 
 
-def _several(chances: Chances, wanted: Mapping[str, metrics.Floats], labels: list[str], settings: Evaluate, folder: Path) -> dict[str, Any]:
-    """The report on answers of any number of labels; what each label is worth is drawn into `folder`.
-
-    An answer is right if all its labels are; a text out of scope is told if it gets none.
-    """
-    thresholds = metrics.fit_thresholds(chances["validation"], wanted["validation"])
-    decided = {name: found >= thresholds for name, found in chances.items()}
-    confidences = {name: metrics.certainty(found, thresholds) for name, found in chances.items()}
-    right = {name: metrics.exact_match(decided[name], wanted[name]) for name in wanted}
-    threshold = metrics.fit_threshold(confidences["validation"], right["validation"], settings.coverage)
-    micro_f1, macro_f1 = metrics.label_f1(decided["test"], wanted["test"])
-    per_label = metrics.per_label(decided["test"], wanted["test"], thresholds, labels)
-    labels_picture(per_label, folder / "labels.png")
-    return {
-        "test_exact_match": float(right["test"].mean()),
-        "test_micro_f1": micro_f1,
-        "test_macro_f1": macro_f1,
-        "threshold": threshold,
-        **_accepted(confidences["test"] >= threshold, right["test"]),
-        "oos_recall": float((~decided["oos"].any(1)).mean()) if "oos" in chances else None,
-        "per_class": per_label,
-        "thresholds": thresholds.tolist(),
-    }
+def _calibration_texts(layout: Layout, settings: Settings, found: metrics.Floats, wanted: Targets) -> tuple[metrics.Floats, Targets]:
+    """Return logits and targets to calibrate on: of validation, and if that is small, of the training texts, cross-fitted."""
+    if not is_needed(layout, settings):
+        return found, wanted
+    more, theirs = out_of_fold(layout, settings)
+    return np.concatenate([found, more.double().numpy()]), np.concatenate([wanted, theirs.numpy()])
 
 
-def _accepted(accepted: metrics.Bools, right: metrics.Bools) -> dict[str, float | None]:
-    return {"coverage": float(accepted.mean()), "accepted_accuracy": float(right[accepted].mean()) if accepted.any() else None}
+def _draw(folder: Path, found: metrics.Floats, wanted: Targets, labels: list[str], rule: Rule) -> None:
+    """Draw the reliability of the test's answers, and their confusions or what each label is worth."""
+    several = bool(rule.thresholds)
+    before, after = (metrics.reliability(found, wanted, temperature) for temperature in (1.0, rule.temperature))
+    calibration_picture(before, after, folder / "calibration.png", several)
+    if several:
+        thresholds = np.array(rule.thresholds)
+        decided = metrics.presence(found, rule.temperature) >= thresholds
+        labels_picture(metrics.per_label(decided, np.asarray(wanted, np.float64), thresholds, labels), folder / "labels.png")
+    else:
+        matrix = metrics.confusion(np.asarray(wanted, np.int64), found.argmax(1), len(labels)).tolist()
+        _write_confusion(folder / "confusion.csv", matrix, labels)
+        confusion_picture(matrix, labels, folder / "confusion.png")
 
 
 def _write_confusion(path: Path, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> None:

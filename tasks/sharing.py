@@ -6,17 +6,17 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors.numpy import load_file
 from transformers import AutoConfig
 
-from tasks.exporting import parity_of, sample_of
-from tasks.splitting import load_part
+from tasks.exporting import PARITY, Untrained, rule_of, sample_of
+from tokensieve import race
 from tokensieve.errors import InputError
+from tokensieve.evaluation import Comparison
 from tokensieve.folder import replaced
 from tokensieve.layout import Layout
 from tokensieve.manifest import TOKENIZER, Manifest
@@ -30,7 +30,7 @@ log = logging.getLogger("tokensieve")
 def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     """Write the shared folder of the projects, or their artifacts/model folders, `sources`; returns layers, variant and tasks.
 
-    The variant is the most exact of those that the projects serve, or one more exact until every task answers as its torch model does.
+    The variant is the most exact of those that the projects serve, or one more exact until every task keeps the limits of its settings.
 
     Raises:
         InputError: a source that is no exported project, two of one name, an `output` that is there, or models that share no layers.
@@ -52,9 +52,10 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
         for variant in _candidates(manifests):
             build_shared(plain, config, variant, samples, folder)
             save_manifest(folder, {name: replace(manifest, variant=variant) for name, manifest in manifests.items()}, layers)
-            parity = _parity(layouts, SharedPredictor.load(folder))
-            if all(parity[name]["agreement"] >= _limit(layout) for name, layout in layouts.items()):
+            compared = _compared(layouts, SharedPredictor.load(folder))
+            if not any(race.faults(variant, compared[name], Settings.load(layout.params).export) for name, layout in layouts.items()):
                 break
+        parity = {name: {key: value for key, value in asdict(found).items() if key in PARITY} for name, found in compared.items()}
         tasks = {name: replace(manifest, variant=variant, parity=parity[name]) for name, manifest in manifests.items()}
         save_manifest(folder, tasks, layers)
     return {"layers": layers, "variant": variant, "tasks": {name: parity[name]["agreement"] for name in tasks}}
@@ -87,15 +88,11 @@ def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
     return layouts
 
 
-def _parity(layouts: Mapping[str, Layout], shared: SharedPredictor) -> dict[str, dict[str, float]]:
-    """How close each task is to its torch model on its own validation texts."""
-    parity = {}
+def _compared(layouts: Mapping[str, Layout], shared: SharedPredictor) -> dict[str, Comparison]:
+    """Compare each task with its PyTorch model on its own texts that were not trained on."""
+    compared = {}
     for name, layout in layouts.items():
-        expected = load_file(layout.evaluation / "logits.safetensors")["validation"]
-        found = shared.logits(load_part(layout, "validation").texts)[name]
-        parity[name] = parity_of(found, expected, shared.tasks[name])
-    return parity
-
-
-def _limit(layout: Layout) -> float:
-    return Settings.load(layout.params).export.agreement
+        manifest = shared.tasks[name]
+        untrained = Untrained.load(layout, manifest.labels, Settings.load(layout.params).data.separator)
+        compared[name] = untrained.compared(shared.logits(untrained.all_texts())[name], rule_of(manifest))
+    return compared

@@ -78,22 +78,27 @@ def presence(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Flo
 
 def loss(logits: Floats, targets: Ints | Floats, temperature: float = 1.0) -> float:
     """Mean negative log-likelihood of a text, nats; with several labels, it is that of all of them."""
+    return float(losses(logits, targets, temperature).mean())
+
+
+def losses(logits: Floats, targets: Ints | Floats, temperature: float = 1.0) -> Floats:
+    """Return the negative log-likelihood of each text, nats; with several labels, that of all of them."""
     if targets.ndim == 2:
         scaled = logits / temperature
-        return float((np.logaddexp(0.0, scaled) - targets * scaled).sum(1).mean())
+        return np.asarray((np.logaddexp(0.0, scaled) - targets * scaled).sum(1))
     chosen = probabilities(logits, temperature)[np.arange(len(targets)), targets]
-    return float(-np.log(np.maximum(chosen, 1e-300)).mean())
+    return np.asarray(-np.log(np.maximum(chosen, 1e-300)))
 
 
-def fit_temperature(logits: Floats, targets: Ints | Floats) -> float:
-    """The temperature with the lowest loss, between 0.05 and 20 (Guo et al. 2017, arXiv 1706.04599).
+def fit_temperature(logits: Floats, targets: Ints | Floats, prior: float = 1.0) -> float:
+    """Return the temperature with the lowest loss, between 0.05 and 20 (Guo et al. 2017, arXiv 1706.04599).
 
-    A standard normal prior on its logarithm, worth one text, keeps it from running to the bound where all answers are right.
+    A standard normal prior on its logarithm, worth `prior` texts, keeps it from running to the bound if all answers are right.
     The loss has one minimum in the inverse temperature, so a golden-section search over its logarithm finds it.
     """
 
     def cost(logarithm: float) -> float:
-        return loss(logits, targets, float(np.exp(logarithm))) + logarithm**2 / (2 * len(targets))
+        return loss(logits, targets, float(np.exp(logarithm))) + prior * logarithm**2 / (2 * len(targets))
 
     low, high = np.log(0.05), np.log(20.0)
     golden = (np.sqrt(5.0) - 1) / 2
@@ -106,19 +111,33 @@ def fit_temperature(logits: Floats, targets: Ints | Floats) -> float:
     return round(float(np.exp((low + high) / 2)), 6)
 
 
-def reliability(logits: Floats, targets: Ints | Floats, temperature: float = 1.0, bins: int = 15) -> list[Bin]:
+def reliability(logits: NDArray[np.floating[Any]], targets: Ints | Floats, temperature: float = 1.0, bins: int = 15) -> list[Bin]:
     """The reliability diagram in `bins` equal intervals of confidence, empty ones left out."""
-    if targets.ndim == 2:
-        confidences, right = presence(logits, temperature).ravel(), targets.ravel()
-    else:
-        chances = probabilities(logits, temperature)
-        confidences, right = chances.max(1), chances.argmax(1) == targets
+    confidences, right = (values.ravel() for values in _judged(logits, targets, temperature))
     place = np.minimum((confidences * bins).astype(int), bins - 1)
     return [
         Bin(float(confidences[place == b].mean()), float(right[place == b].mean()), int((place == b).sum()))
         for b in range(bins)
         if (place == b).any()
     ]
+
+
+def gaps(logits: NDArray[np.floating[Any]], targets: Ints | Floats, temperature: float = 1.0, bins: int = 15) -> Floats:
+    """Return what each text adds to the gap between accuracy and confidence of each bin of the diagram, [texts, bins].
+
+    The calibration error is the sum of the absolute column sums, divided by the size of `targets`.
+    """
+    confidences, right = _judged(logits, targets, temperature)
+    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    return np.stack([((right - confidences) * (place == b)).sum(1) for b in range(bins)], axis=1)
+
+
+def _judged(logits: NDArray[np.floating[Any]], targets: Ints | Floats, temperature: float) -> tuple[Floats, Floats]:
+    """Return confidences and whether they are right, [texts, 1]; with several labels, those of each label, [texts, classes]."""
+    if targets.ndim == 2:
+        return presence(logits, temperature), np.asarray(targets, np.float64)
+    chances = probabilities(logits, temperature)
+    return chances.max(1, keepdims=True), (chances.argmax(1) == targets).astype(np.float64)[:, None]
 
 
 def calibration_error(diagram: list[Bin]) -> float:
@@ -128,18 +147,6 @@ def calibration_error(diagram: list[Bin]) -> float:
     """
     total = sum(bin.texts for bin in diagram)
     return sum(bin.texts * abs(bin.accuracy - bin.confidence) for bin in diagram) / total
-
-
-def fit_threshold(confidences: Floats, right: Bools, coverage: float) -> float:
-    """The confidence below which an answer is uncertain: the highest that keeps `coverage` of the right answers.
-
-    Keeping a share of the right answers, rather than asking for an accuracy, gives a threshold also where all are right.
-    """
-    kept = np.sort(confidences[right])
-    if not len(kept):
-        return 0.0
-    # Rounded down, so that the text which sets it stays on the accepted side in float32 as well.
-    return float(np.floor(kept[int(np.floor((1 - coverage) * len(kept) + 1e-9))] * 1e6) / 1e6)
 
 
 def fit_thresholds(chances: Floats, targets: Floats, few: int = FEW) -> Floats:

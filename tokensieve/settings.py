@@ -6,6 +6,7 @@ Not here: command-line flags, credentials (environment variables of each vendor)
 from __future__ import annotations
 
 import difflib
+import functools
 import logging
 import math
 import re
@@ -45,6 +46,10 @@ FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow")
 
 # Builds of the exported graph, the most exact first.
 VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
+
+# Settings of earlier versions: the new name, and the old default. `params.yaml` has every setting written out, so an old default
+# there was not chosen by anyone, and the new default takes its place.
+RENAMED = {"export.agreement": ("min_confident_agreement", 0.995), "export.loss": ("max_accuracy_drop", 0.003)}
 
 # YAML 1.1 reads 1e-3 as text; people and repr() write it so.
 EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
@@ -224,18 +229,43 @@ class Finetune(Section):
 class Evaluate(Section):
     """How far the classifier is trusted."""
 
-    coverage: float = setting(0.95, "share of the right answers on validation that the confidence threshold keeps", low=0.5, high=1.0)
+    coverage: float = setting(0.95, "share of the right answers that the confidence threshold is to keep", low=0.5, high=1.0)
     margin: float = setting(0.0, "lead in probability over the second label below which an answer is uncertain, too", low=0.0, high=1.0)
+    folds: int = setting(
+        4,
+        "with fewer than 100 validation texts, calibrate on the training texts too, left out in this many parts; 0: never",
+        low=0,
+        high=20,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.folds == 1:
+            raise InputError("evaluate.folds is 1, which leaves nothing to train on; use 0 to switch it off, or at least 2")
 
 
 @dataclass(frozen=True)
 class Export(Section):
-    """The ONNX model: the fastest of several builds that is close enough to torch."""
+    """The ONNX model: the fastest of several builds that users cannot tell from PyTorch's model."""
 
     variants: tuple[str, ...] = setting(VARIANTS, "builds that race", among=VARIANTS)
     tolerance: float = setting(1e-3, "largest logit difference of fp32 and fused to torch", low=0.0, high=1.0)
-    agreement: float = setting(0.995, "share of real texts with the same label as torch, at least", low=0.9, high=1.0)
-    loss: float = setting(0.003, "accuracy lost on validation, at most", low=0.0, high=0.1)
+    min_confident_agreement: float = setting(
+        0.999, "share of the confident answers that must be PyTorch's, on all texts that were not trained on", low=0.9, high=1.0
+    )
+    min_proven_agreement: float = setting(
+        0.99,
+        "what of that share the texts must prove (95% confidence); with fewer than 299 confident answers: fp32 or fused",
+        low=0.0,
+        high=0.9999,
+    )
+    max_accuracy_drop: float = setting(
+        0.003, "accuracy that may be lost; more only if a paired test explains it by chance", low=0.0, high=0.1
+    )
+    max_coverage_change: float = setting(
+        0.01, "change of the share of confident answers; more only if explained by chance", low=0.0, high=1.0
+    )
+    max_calibration_rise: float = setting(0.01, "rise of the calibration error, at most", low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -281,14 +311,15 @@ class Settings:
                 raise InputError(f"{source}: unknown section {excerpt(name)}{_hint(str(name), kinds)}; sections: {', '.join(kinds)}")
             if not isinstance(values, Mapping):
                 raise InputError(f"{source}: section '{name}' holds {excerpt(values)}; give keys and values")
+            renamed = _renamed(name, values, source)
             known = [spec.name for spec in fields(kinds[name])]
-            for key in values:
+            for key in renamed:
                 if key not in known:
                     raise InputError(
                         f"{source}: unknown setting '{name}.{key}'{_hint(str(key), known)}; settings of {name}: {', '.join(known)}"
                     )
             try:
-                built[name] = kinds[name](**values)
+                built[name] = kinds[name](**renamed)
             except InputError as error:
                 raise InputError(f"{source}: {error}") from None
         return cls(**built)
@@ -297,6 +328,31 @@ class Settings:
     def load(cls, path: Path) -> Settings:
         """Settings of a `params.yaml`. Raises InputError as `of`, or when the file is absent or no YAML."""
         return cls.of(_tree(path), path.name)
+
+
+def _renamed(section: str, values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return a section's values under today's names.
+
+    Raises:
+        InputError: If a setting is there under its old and its new name.
+    """
+    kept = dict(values)
+    for old, (new, default) in RENAMED.items():
+        name, key = old.split(".")
+        if name != section or key not in kept:
+            continue
+        value = kept.pop(key)
+        if new in kept:
+            raise InputError(f"{source}: {old} is now {section}.{new}, and both are set; remove {old}")
+        if value != default:
+            kept[new] = value
+        _say_once(f"{source}: {old} is now {section}.{new}, {f'set to {value}' if value != default else 'whose default is used'}")
+    return kept
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    log.warning(line)
 
 
 def sections() -> dict[str, type[Section]]:

@@ -15,8 +15,8 @@ from tokensieve.metrics import (
     confusion,
     exact_match,
     fit_temperature,
-    fit_threshold,
     fit_thresholds,
+    gaps,
     label_f1,
     lead,
     loss,
@@ -134,22 +134,16 @@ def test_the_temperature_does_not_run_away_where_all_answers_are_right_or_wrong(
     assert 1 < fit_temperature(sure, wrong) <= 20
 
 
-@given(st.integers(0, 1000), st.integers(1, 60), st.floats(0.5, 1.0), st.floats(0.5, 3.0))
-def test_the_threshold_keeps_the_wanted_share_of_right_answers(seed: int, texts: int, coverage: float, temperature: float) -> None:
-    logits, targets = drawn(texts, 1.0, seed)
-    chances = softmax(logits / temperature, axis=1)
-    right = chances.argmax(1) == targets
-    threshold = fit_threshold(chances.max(1), right, coverage)
-    confident = chances.max(1)[right]
-    assert (confident >= threshold).sum() >= coverage * len(confident) - 1e-9
-    # And no more than a step above it would keep.
-    assert (confident > threshold + 2e-6).sum() <= coverage * len(confident) + 1e-9
+@pytest.mark.parametrize("labels", [1, 4])
+def test_the_gaps_of_texts_add_up_to_the_calibration_error(labels: int) -> None:
+    logits, targets = several(200) if labels > 1 else drawn(200, 3.0)
+    error = calibration_error(reliability(logits, targets, 1.5))
+    assert np.abs(gaps(logits, targets, 1.5).sum(0)).sum() / targets.size == pytest.approx(error)
 
 
-def test_the_threshold_where_all_or_none_are_right() -> None:
-    confidences = np.array([0.9, 0.7])
-    assert fit_threshold(confidences, np.array([True, True]), 1.0) == pytest.approx(0.7, abs=1e-6)
-    assert fit_threshold(confidences, np.array([False, False]), 0.9) == 0.0
+def test_a_prior_worth_more_texts_keeps_the_temperature_closer_to_1() -> None:
+    logits, targets = drawn(30, 4.0)
+    assert 1 < fit_temperature(logits, targets, 20) < fit_temperature(logits, targets)
 
 
 def several(texts: int, scale: float = 1.0, seed: int = 0):  # type: ignore[no-untyped-def]

@@ -5,29 +5,59 @@ from typing import Any
 
 import pytest
 
-from tokensieve.race import Entrant, ranked, times
+from tokensieve.bounds import at_least
+from tokensieve.evaluation import Comparison
+from tokensieve.race import Entrant, faults, ranked, times
 from tokensieve.settings import Export
 
-GOOD = Entrant("int8", 2.0, 23.0, 0.5, 0.996, 0.898)
+GOOD = Entrant("int8", 2.0, 23.0, 0.5)
+SAME = Comparison(
+    texts=3850,
+    largest_difference=0.8,
+    agreement=0.99,
+    confident_texts=3000,
+    confident_agreement=0.9995,
+    proven_agreement=0.998,
+    accuracy_drop=0.001,
+    accuracy_drop_chance=0.3,
+    coverage_change=-0.002,
+    coverage_change_chance=0.2,
+    calibration_rise=0.001,
+)
 
 
 @pytest.mark.parametrize(
-    ("change", "faults"),
+    ("variant", "change", "expected"),
     [
-        ({}, []),
-        ({"agreement": 0.994}, ["agreement"]),
-        ({"accuracy": 0.8969}, ["loss"]),
-        ({"accuracy": 0.897}, []),
-        ({"accuracy": 0.95}, []),
-        ({"largest_difference": 9.0}, []),
-        ({"variant": "fused"}, ["tolerance"]),
-        ({"variant": "fused", "largest_difference": 1e-4}, []),
-        ({"variant": "fp32", "largest_difference": float("nan")}, ["tolerance"]),
-        ({"agreement": float("nan"), "accuracy": float("nan")}, ["agreement", "loss"]),
+        ("int8", {}, []),
+        ("int8", {"confident_agreement": 0.9989}, ["min_confident_agreement"]),
+        ("int8", {"confident_agreement": 1.0, "proven_agreement": 0.989}, ["min_proven_agreement"]),
+        ("int8", {"accuracy_drop": 0.004}, []),
+        ("int8", {"accuracy_drop": 0.004, "accuracy_drop_chance": 0.04}, ["max_accuracy_drop"]),
+        ("int8", {"accuracy_drop": 0.003, "accuracy_drop_chance": 0.001}, []),
+        ("int8", {"coverage_change": -0.02, "coverage_change_chance": 0.04}, ["max_coverage_change"]),
+        ("int8", {"coverage_change": 0.02, "coverage_change_chance": 0.04}, ["max_coverage_change"]),
+        ("int8", {"coverage_change": -0.02}, []),
+        ("int8", {"calibration_rise": 0.02}, ["max_calibration_rise"]),
+        ("int8", {"calibration_rise": -0.02}, []),
+        ("int8", {"largest_difference": float("nan")}, ["tolerance"]),
+        ("fused", {"largest_difference": 1e-4, "confident_agreement": 0.5, "proven_agreement": 0.0}, []),
+        ("fused", {"largest_difference": 0.002}, ["tolerance"]),
+        ("fp32", {"largest_difference": float("nan")}, ["tolerance"]),
     ],
 )
-def test_what_breaks_a_limit_says_which(change: dict[str, Any], faults: list[str]) -> None:
-    assert replace(GOOD, **change).faults(Export(), 0.9) == faults
+def test_what_breaks_a_limit_says_which(variant: str, change: dict[str, Any], expected: list[str]) -> None:
+    assert list(faults(variant, replace(SAME, **change), Export())) == expected
+
+
+def test_few_texts_prove_little_and_the_reason_says_how_many_it_takes() -> None:
+    few = replace(SAME, confident_texts=200, confident_agreement=1.0, proven_agreement=at_least(200, 200))
+    (reason,) = faults("int8", few, Export()).values()
+    assert reason == "200 confident answers prove no more than 98.5%, 299 could prove 99.0%"
+    assert faults("int8", few, Export(min_proven_agreement=0.0)) == {}
+    assert faults("int8", few, Export(min_confident_agreement=0.95)) == {}
+    enough = replace(few, confident_texts=299, proven_agreement=at_least(299, 299))
+    assert faults("int8", enough, Export()) == {}
 
 
 def test_the_fastest_goes_first_and_ties_go_to_the_more_exact() -> None:

@@ -284,3 +284,30 @@ def test_assignments_stay_if_what_reads_them_succeeds_and_are_taken_back_if_it_f
         path.write_text(render().replace("ngram: 3", "ngram: 2"))
         raise InputError("wrong")
     assert "ngram: 2" in path.read_text(), "what somebody wrote meanwhile stays"
+
+
+def test_the_export_gates_of_earlier_versions_are_taken_under_their_new_names(params: Path, caplog: pytest.LogCaptureFixture) -> None:
+    written = params.read_text(encoding="utf-8")
+    gates = re.search(r"  min_confident_agreement: .*?(?=\nregister)", written, re.DOTALL)
+    assert gates
+    params.write_text(written.replace(gates.group(), "  agreement: 0.98  # share\n  loss: 0.003  # lost\n"), encoding="utf-8")
+    with caplog.at_level("WARNING", logger="tokensieve"):
+        found = Settings.load(params).export
+        Settings.load(params)
+    assert (found.min_confident_agreement, found.max_accuracy_drop) == (0.98, 0.003)
+    assert [record.message for record in caplog.records] == [
+        "params.yaml: export.agreement is now export.min_confident_agreement, set to 0.98",
+        "params.yaml: export.loss is now export.max_accuracy_drop, whose default is used",
+    ]
+    # The next change writes the new names.
+    changed(params, ["data.seed=3"])
+    assert "agreement: 0.98" in params.read_text(encoding="utf-8")
+    assert "\n  agreement:" not in params.read_text(encoding="utf-8")
+
+
+def test_an_old_default_was_not_chosen_so_the_new_default_counts() -> None:
+    assert Settings.of({"export": {"agreement": 0.995, "loss": 0.003}}) == Settings()
+    with pytest.raises(InputError, match=r"export\.agreement is now export\.min_confident_agreement, and both are set"):
+        Settings.of({"export": {"agreement": 0.9, "min_confident_agreement": 0.9}})
+    with pytest.raises(InputError, match=r"evaluate\.folds is 1, which leaves nothing to train on"):
+        Settings.of({"evaluate": {"folds": 1}})

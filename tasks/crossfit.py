@@ -1,0 +1,87 @@
+"""Logits of the training texts from models that were not trained on them: more texts to calibrate on if validation is small.
+
+The head alone would be cheap to fit again, but the encoder has been trained on these texts too: such logits are far too sure
+(`python -m benchmarks.calibration`). So the masked weights are trained anew for each fold, with the same mask and settings.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from tasks.masking import new_classifier
+from tasks.splitting import load_part
+from tokensieve.base import load_tokenizer
+from tokensieve.classifier import Classifier
+from tokensieve.dataset import Examples
+from tokensieve.folder import read_json
+from tokensieve.inputs import Inputs, tokenized
+from tokensieve.labels import targets
+from tokensieve.layout import Layout
+from tokensieve.mask import Mask
+from tokensieve.selection import cut_layer, first_layer, open_epochs
+from tokensieve.settings import Settings
+from tokensieve.training import Freezing, epochs_of, logits_of, train
+
+log = logging.getLogger("tokensieve")
+
+SMALL = 100  # validation texts below which the training texts are needed: the threshold is then set by fewer than five of them
+
+
+def is_needed(layout: Layout, settings: Settings) -> bool:
+    """Return whether validation is small, and there are training texts enough to leave some out."""
+    report = read_json(layout.split / "report.json")
+    return settings.evaluate.folds > 0 and report["validation"] < SMALL and report["train"] >= 4 * settings.evaluate.folds
+
+
+def out_of_fold(layout: Layout, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Return logits [texts, classes] and targets of the training texts. Each text is left out of the model that judges it."""
+    part, validation = load_part(layout, "train"), load_part(layout, "validation")
+    folds = folds_of(part.labels, settings.evaluate.folds, settings.data.seed)
+    log.info("  %d validation texts: calibrating on the training texts too, with %d models", len(validation), settings.evaluate.folds)
+    logits = torch.empty(0)
+    for fold in tqdm(range(settings.evaluate.folds), desc="cross-fitting", unit="model", leave=False, disable=None):
+        held = np.flatnonzero(folds == fold).tolist()
+        classifier = _trained(layout, settings, part.take(np.flatnonzero(folds != fold).tolist()), validation)
+        found = logits_of(classifier, _inputs(layout, settings, part.take(held), classifier))
+        logits = logits if len(logits) else found.new_zeros(len(part), found.shape[1])
+        logits[held] = found
+    return logits, targets(part.labels, read_json(layout.split / "labels.json"), settings.data.separator)
+
+
+def folds_of(labels: list[str], folds: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the fold of each text, spreading each class evenly."""
+    random = np.random.default_rng(seed)
+    order = sorted(random.permutation(len(labels)).tolist(), key=lambda place: labels[place])
+    found = np.empty(len(labels), dtype=np.int64)
+    found[order] = np.arange(len(labels)) % folds
+    return found
+
+
+def _trained(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:
+    """Train a classifier as the stage finetune does, without a checkpoint and in this process."""
+    classifier = new_classifier(layout, settings)
+    first = first_layer(classifier, settings.mask)
+    training, checking = (
+        (
+            _inputs(layout, settings, examples, classifier).freeze(classifier, first),
+            targets(examples.labels, classifier.labels, settings.data.separator),
+        )
+        for examples in (part, validation)
+    )
+    throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
+    opened = open_epochs(settings.mask, epochs_of(settings.finetune, len(part)), throughout)
+    freezing = Freezing(cut_layer(classifier, settings.mask), opened)
+    mask = Mask.load(layout.mask / "mask.safetensors")
+    train(classifier, mask, training, checking, settings.finetune, settings.data.seed, freezing)
+    return classifier
+
+
+def _inputs(layout: Layout, settings: Settings, part: Examples, classifier: Classifier) -> Inputs:
+    tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
+    ids = tokenized(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)
+    return Inputs(ids, next(classifier.parameters()).device)

@@ -1,0 +1,40 @@
+"""Exact bounds: what so many texts can show about a share, and about a difference between two models."""
+
+from __future__ import annotations
+
+import math
+
+from scipy.stats import beta, binom
+
+LEVEL = 0.95  # confidence of every bound
+
+
+def interval(hits: int, texts: int) -> tuple[float, float]:
+    """Return the two-sided Clopper-Pearson interval of a share that was measured as `hits` of `texts`."""
+    tail = (1 - LEVEL) / 2
+    low = beta.ppf(tail, hits, texts - hits + 1) if hits else 0.0
+    high = beta.ppf(1 - tail, hits + 1, texts - hits) if hits < texts else 1.0
+    return float(low), float(high)
+
+
+def at_least(hits: int, texts: int) -> float:
+    """Return the one-sided lower Clopper-Pearson bound of the share: 0 without texts."""
+    return float(beta.ppf(1 - LEVEL, hits, texts - hits + 1)) if hits else 0.0
+
+
+def chance(worse: int, better: int) -> float:
+    """Return how likely at least `worse` of the `worse + better` texts on which two models differ are by chance alone.
+
+    This is McNemar's test in its exact, one-sided form: if neither model is better, each such text is the toss of a coin.
+    """
+    return float(binom.sf(worse - 1, worse + better, 0.5))
+
+
+def is_shown(worse: int, better: int) -> bool:
+    """Return whether chance does not explain that `worse` is more than `better`."""
+    return chance(worse, better) < 1 - LEVEL
+
+
+def texts_needed(share: float) -> int:
+    """Return how many texts without an exception show that a share is at least `share`, which is below 1."""
+    return math.ceil(math.log(1 - LEVEL) / math.log(share)) if share > 0 else 0

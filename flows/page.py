@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from flows.table import BUILDS, builds, figures
+from flows.table import BUILDS, builds, builds_texts, figures
 from tokensieve.layout import Layout
 
 
@@ -19,7 +19,13 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
     parts = [f"# {_inline(name)} version {version}", _table(("figure", "value"), figures(result))]
     if result["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {_inline(warning)}" for warning in result["warnings"])]
-    parts += ["## Exported builds", _table(BUILDS, builds(result)), "## Where to look", _places(result, layout, registry)]
+    parts += [
+        "## Exported builds",
+        _table(BUILDS, builds(result)),
+        _inline(builds_texts(result)),
+        "## Where to look",
+        _places(result, layout, registry),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

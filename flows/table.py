@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tokensieve.layout import Layout
 
-BUILDS = ("export", "ms a text", "MB", "as torch", "accuracy", "logits off", "")
+BUILDS = ("build", "ms per text", "MB", "confident", "all", "accuracy", "logits differ", "")
 
 
 def summary_text(result: dict[str, Any], layout: Layout) -> str:
@@ -31,23 +31,33 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
 
 
 def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the value of each figure of a summary."""
-    rows, parity = result["rows"], result["parity"]
+    """Yield the name and the value of each figure of a summary. In brackets: the 95% interval."""
+    rows, torch = result["rows"], result.get("torch", {})
     for key in ("test_accuracy", "test_exact_match", "test_micro_f1", "test_macro_f1"):
         if key in result:
-            yield key.replace("_", " ").replace("f1", "F1"), f"{result[key]:.4f}"
-    yield "calibration error", f"{result['test_ece']:.4f} (before scaling {result['test_ece_before']:.4f})"
+            other = f"; PyTorch {torch[key]:.4f}" if torch.get(key, result[key]) != result[key] else ""
+            yield key.replace("_", " ").replace("f1", "F1"), f"{result[key]:.4f}{_interval(result, key)}{other}"
+    worse = ": worse" if result.get("calibration_is_worse") else ""
+    error = f"{result['test_ece']:.4f}{_interval(result, 'test_ece')}"
+    yield "calibration error", f"{error}; without scaling {result['test_ece_before']:.4f}{worse}"
     if result["accepted_accuracy"] is not None:
         kept = f"{result['coverage']:.1%} of the test texts, {result['accepted_accuracy']:.4f} of them right"
-        yield f"sure (confidence from {result['threshold']:.3f})", kept
+        yield f"confident answers (≥ {result['threshold']:.3f})", kept
+    if "calibration_texts" in result:
+        oos = f" and {result['calibration_oos_texts']:,} out of scope" if result["calibration_oos_texts"] else ""
+        crossed = ", training texts among them," if result["calibration_texts"] > rows["validation"] else ""
+        yield (
+            "confidence threshold",
+            (f"{result['threshold']:.3f}{_interval(result, 'threshold')}, fitted on {result['calibration_texts']:,} texts{crossed}{oos}"),
+        )
     if result["oos_recall"] is not None:
-        yield "out-of-scope texts told", f"{result['oos_recall']:.1%}"
+        of = f" of {result['oos_texts']:,} texts" if "oos_texts" in result else ""
+        yield "out-of-scope recall", f"{result['oos_recall']:.1%}{of}"
     yield "trained parameters", f"{result['trained_parameters']:,} of {result['total_parameters']:,}"
     yield "texts", ", ".join(f"{name} {count:,}" for name, count in rows.items())
     if result["tokens_saved"]:
         yield "tokens saved by new vocabulary", f"{result['tokens_saved']:.1%}"
-    same = "same label" if "test_accuracy" in result else "same labels"
-    yield "ONNX against torch", f"{same} on {parity['agreement']:.2%} of {parity['texts']:,} texts"
+    yield f"served build: {result['variant']}", _agreement(result)
     yield "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["seconds"].items()) or "none"
     if result["skipped"]:
         yield "unchanged", ", ".join(result["skipped"])
@@ -57,14 +67,53 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def builds(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each build of the exported graph, under the names in BUILDS."""
     for row in result["race"]:
-        note = "served" if row["variant"] == result["variant"] else f"fails {row['faults'][0]}" if row["faults"] else ""
-        cells = [f"{row['milliseconds']:.2f}", f"{row['megabytes']:.1f}", f"{row['agreement']:.2%}", f"{row['accuracy']:.4f}"]
-        yield row["variant"], *cells, f"{row['largest_difference']:.1g}", note
+        compared = ["", "", ""]
+        if "agreement" in row:
+            confident = f"{row['confident_agreement']:.2%}" if "confident_agreement" in row else ""
+            compared = [confident, f"{row['agreement']:.2%}", f"{row['accuracy']:.4f}"]
+        figures = [f"{row['milliseconds']:.2f}", f"{row['megabytes']:.1f}", *compared, f"{row['largest_difference']:.1g}"]
+        yield row["variant"], *figures, _note(row, result["variant"])
+
+
+def builds_texts(result: dict[str, Any]) -> str:
+    """Return which texts the columns of the builds are of."""
+    texts = [f"{count:,}" for count in (result["parity"]["texts"], result["rows"]["test"])]
+    return (
+        f"agreement with PyTorch: on the {texts[0]} texts that were not trained on; accuracy: on the {texts[1]} test texts; "
+        "builds are compared from the fastest until one can be served"
+    )
+
+
+def _note(row: dict[str, Any], served: str) -> str:
+    if row["variant"] == served:
+        return "served"
+    if not row["faults"]:
+        return "" if "agreement" in row else "not compared"
+    first = row["faults"][0]
+    return str(row.get("measured", {}).get(first, f"fails {first}"))
+
+
+def _agreement(result: dict[str, Any]) -> str:
+    """Return how the served build's answers compare with PyTorch's."""
+    parity = result["parity"]
+    agreed = f"as PyTorch on {parity['agreement']:.2%} of {parity['texts']:,.0f} texts"
+    if "confident_texts" not in parity:
+        return agreed
+    share, texts, proven = (parity[key] for key in ("confident_agreement", "confident_texts", "proven_agreement"))
+    return f"{agreed}, on {share:.2%} of {texts:,.0f} confident answers (at least {proven:.1%})"
+
+
+def _interval(result: dict[str, Any], key: str) -> str:
+    """Return the 95% interval of a figure, in brackets."""
+    if f"{key}_interval" not in result:
+        return ""
+    low, high = result[f"{key}_interval"]
+    return f" ({low:.3f} to {high:.3f})"
 
 
 def _race(result: dict[str, Any]) -> Table:
     """The builds of the exported graph, the served one marked."""
-    table = Table(*BUILDS, title_justify="left")
+    table = Table(*BUILDS, caption=builds_texts(result), caption_justify="left")
     for cells in builds(result):
         table.add_row(*cells)
     return table

@@ -7,6 +7,8 @@ The head alone would be cheap to fit again, but the encoder has been trained on 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -46,7 +48,8 @@ def out_of_fold(layout: Layout, settings: Settings) -> tuple[Tensor, Tensor]:
     logits = torch.empty(0)
     for fold in tqdm(range(settings.evaluate.folds), desc="cross-fitting", unit="model", leave=False, disable=None):
         held = np.flatnonzero(folds == fold).tolist()
-        classifier = _trained(layout, settings, part.take(np.flatnonzero(folds != fold).tolist()), validation)
+        with _without_epochs():
+            classifier = _trained(layout, settings, part.take(np.flatnonzero(folds != fold).tolist()), validation)
         found = logits_of(classifier, _inputs(layout, settings, part.take(held), classifier))
         logits = logits if len(logits) else found.new_zeros(len(part), found.shape[1])
         logits[held] = found
@@ -60,6 +63,17 @@ def folds_of(labels: list[str], folds: int, seed: int) -> np.ndarray[tuple[int],
     found = np.empty(len(labels), dtype=np.int64)
     found[order] = np.arange(len(labels)) % folds
     return found
+
+
+@contextmanager
+def _without_epochs() -> Iterator[None]:
+    """Keep the lines about each epoch out of the log: they would read like a second training of the model."""
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _trained(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:

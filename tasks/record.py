@@ -16,6 +16,9 @@ from tokensieve.layout import Layout
 from tokensieve.manifest import NAME, sha256
 from tokensieve.settings import Settings
 
+# Of each exported build; race.json has the rest.
+RACE = ("milliseconds", "megabytes", "largest_difference", "agreement", "confident_agreement", "accuracy")
+
 
 def fingerprint(layout: Layout) -> str:
     """A SHA-256 over what the stages made of the data; the served model's files are in it by their hashes in the manifest.
@@ -65,12 +68,14 @@ def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
     for line in (layout.model / "history.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         yield from ((key, float(value), row["epoch"]) for key, value in row.items() if key != "epoch")
-    finals = read_json(layout.evaluation / "report.json")
+    finals, race_report = read_json(layout.evaluation / "report.json"), read_json(layout.onnx / race.NAME)
+    served = race_report.get("served", {})
+    finals |= {f"torch_{key}": finals[key] for key in served if key in finals} | served
     for folder in (layout.mask, layout.vocabulary):
         finals |= {f"{folder.name}_{key}": value for key, value in read_json(folder / "report.json").items()}
     finals |= {f"onnx_{key}": value for key, value in read_json(layout.onnx / NAME)["parity"].items()}
-    for row in read_json(layout.onnx / race.NAME)["variants"]:
-        finals |= {f"race_{row['variant']}_{key}": value for key, value in row.items()}
+    for row in race_report["variants"]:
+        finals |= {f"race_{row['variant']}_{key}": row[key] for key in RACE if key in row}
     yield from ((key, float(value), 0) for key, value in finals.items() if isinstance(value, int | float))
 
 

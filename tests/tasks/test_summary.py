@@ -5,17 +5,19 @@ from typing import Any
 
 import pytest
 
+from tasks import summary as summarizing
 from tasks.summary import summary
 from tokensieve.folder import write_json
 from tokensieve.layout import Layout
 from tokensieve.manifest import Manifest
+from tokensieve.settings import Settings
 
 SERVED = {"test_accuracy": 0.89, "test_accuracy_interval": [0.8, 0.95], "test_ece": 0.1, "test_ece_before": 0.05, "per_class": {"a": {}}}
 TORCH = {"test_accuracy": 0.9, "test_ece": 0.04, "test_ece_before": 0.05, "temperature": 0.7, "calibration_texts": 32, "per_class": {}}
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     layout = Layout(tmp_path)
     for name in ("mask", "evaluation", "validation", "split", "vocabulary", "registration", "onnx"):
         getattr(layout, name).mkdir(parents=True)
@@ -26,14 +28,14 @@ def layout(tmp_path: Path) -> Layout:
     write_json(layout.validation / "report.json", {"checks": [{"name": "leak", "part": "test", "message": "leaks", "passed": False}]})
     write_json(layout.split / "report.json", {"train": 224, "validation": 32, "test": 64})
     write_json(layout.vocabulary / "report.json", {"saved": 0.0})
-    write_json(layout.registration / "registration.json", {"name": "cards", "version": "1"})
+    monkeypatch.setattr(summarizing, "confirmed", lambda *_: {"name": "cards", "version": "1"})
     write_json(layout.evaluation / "report.json", TORCH)
     return layout
 
 
 def summarized(layout: Layout, race: dict[str, Any]) -> dict[str, Any]:
     write_json(layout.onnx / "race.json", {"variants": []} | race)
-    return summary(layout, {"evaluate": 1.0, "export": None})
+    return summary(layout, Settings(), {"evaluate": 1.0, "export": None})
 
 
 def test_the_figures_are_of_the_served_build(layout: Layout) -> None:

@@ -20,11 +20,12 @@ from tqdm import tqdm
 from tasks.exporting import Untrained, _builds, _manifest, rule_of
 from tokensieve import race, variants
 from tokensieve.base import load_tokenizer
+from tokensieve.cpus import cores
 from tokensieve.engine import engine_of
 from tokensieve.evaluation import answers, right
 from tokensieve.inputs import tokenized
 from tokensieve.layout import Layout
-from tokensieve.predictor import cores, logits_of
+from tokensieve.predictor import logits_of
 from tokensieve.settings import Settings
 
 

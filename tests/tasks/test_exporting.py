@@ -96,8 +96,8 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the int8 build answer the opposite, when called."""
     real = engine.engine_of
 
-    def broken(path: Path, variant: str, threads: int) -> Any:
-        right = real(path, variant, threads)
+    def broken(path: Path, variant: str, threads: int, **more: Any) -> Any:
+        right = real(path, variant, threads, **more)
         return type("Wrong", (), {"run": lambda _, ids: -right.run(ids)})() if variant == "int8" else right
 
     def make() -> None:

@@ -108,6 +108,10 @@ class Patch:
             raise InputError(f"{path} is a patch of format {found}, and this version reads {FORMAT} and {TRUNCATING}; extract it again")
         if tree.get("sha256") != _checksum(tree, tensors):
             raise InputError(f"{path} is damaged: its content does not have the SHA-256 it names; copy it again, or extract it again")
+        if not isinstance(tree["classifier"]["base"], str) or not all(
+            isinstance(tree[name], str) for name in ("base_state", "model_state")
+        ):
+            raise TypeError("the base and the hashes are no texts")
         changes = {}
         for name, (kind, dtype, before, after) in tree["changes"].items():
             indices = np.cumsum(_unpacked(tensors[f"{name}.indices"], np.dtype(np.uint32)), dtype=np.int32)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +346,49 @@ def test_a_folder_that_cannot_be_written_is_named(whole: Path, tmp_path: Path, s
     (tmp_path / "served").write_text("a file", encoding="utf-8")
     with pytest.raises(InputError, match=r"a model of the registry cannot be kept in .*served \(.*\); make it writable"):
         of(server(model(whole)), tmp_path / "served").fetch("1")
+
+
+@pytest.mark.parametrize("limit", [10, 200])
+def test_a_full_disk_is_named(limit: int, whole: Path, tmp_path: Path, server: Callable[[Answer], str]) -> None:
+    limited = f"import resource as r, sys; from flows.cli import main; r.setrlimit(r.RLIMIT_FSIZE, ({limit},) * 2); sys.exit(main())"
+    command = [sys.executable, "-c", limited, "predict", "--model", "models:/m@champion", "text"]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": server(model(whole))}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"cannot be kept in .*served \(File too large\); free some space", done.stderr)
+    assert len(done.stderr.splitlines()) == 1
+    assert list((tmp_path / ".tokensieve" / "served").iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["x/../../../../victim", "../victim", -1, None, b"\xff"])
+def test_a_version_in_a_database_is_a_number_too(version: object, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        connection.execute("CREATE TABLE registered_models (name, workspace)")
+        connection.execute("CREATE TABLE registered_model_aliases (alias, version, name, workspace)")
+        columns = "name, version, run_id, storage_location, source, creation_time, workspace, current_stage"
+        connection.execute(f"CREATE TABLE model_versions ({columns})")
+        connection.execute("INSERT INTO registered_models VALUES ('m', 'default')")
+        connection.execute("INSERT INTO registered_model_aliases VALUES ('champion', ?, 'm', 'default')", (version,))
+        connection.execute("INSERT INTO model_versions VALUES ('m', 1, 7, '', NULL, 'soon', 'default', 'None')")
+        connection.commit()
+    for reference in ("@champion", "/1"):
+        registry = of(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "served", reference)
+        with pytest.raises(RegistryError, match=r"is not a number|the version it returns is malformed"):
+            registry.fetch(registry.version())
+    assert not (tmp_path / "served").exists()
+
+
+@pytest.mark.parametrize("noted", ["{}", "[" * 100_000, '{"version": "1", "folder": "../../victim"}', '{"version": "..", "folder": "x"}'])
+def test_what_was_noted_is_checked(noted: str, whole: Path, tmp_path: Path, server: Callable[[Answer], str]) -> None:
+    down = threading.Event()
+    known = model(whole)
+    address = server(lambda request: respond(request, b"", 503) if down.is_set() else known(request))
+    registry = of(address, tmp_path / "served")
+    registry.fetch(registry.version())
+    down.set()
+    for path in (tmp_path / "served").glob(".known-*"):
+        path.write_text(noted, encoding="utf-8")
+    with pytest.raises(RegistryError, match="503"):
+        of(address, tmp_path / "served").version()
+    down.clear()
+    assert registry.version() == "1"

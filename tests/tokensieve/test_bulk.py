@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -459,3 +460,38 @@ def test_scoring_imports_no_training_or_orchestration(served: Any, tmp_path: Pat
     arguments = [str(served.folder), str(path), str(tmp_path / "out.csv")]
     loaded = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "pandas", "mlflow", "prefect", "dvc"} & set(loaded)
+
+
+def test_memory_does_not_grow_with_the_texts(served: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.csv", [{"text": "my card is lost " * 750_000}] * 3)  # twelve million characters each
+    program = (
+        "import resource, sys; from pathlib import Path; from tokensieve.bulk import score; score(*map(Path, sys.argv[1:]))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    arguments = [str(served.folder), str(path), str(tmp_path / "out.csv")]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=100)
+    # With every text tokenized as a whole it took 6 GB.
+    assert int(done.stdout) < 600
+
+
+def test_few_bytes_are_held(served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "HELD", 50_000)
+    monkeypatch.setattr(bulk, "cores", lambda: 8)
+    path = write(tmp_path / "in.jsonl", [{"text": "card " * 4_000} for _ in range(30)])
+    monkeypatch.setattr(chunks, "SIZE", 20_000)
+    write_part, now, most, lock = bulk._write, 0, 0, threading.Lock()
+
+    def writing(*inputs: Any) -> int:
+        nonlocal now, most
+        with lock:
+            now += inputs[1].size
+            most = max(most, now)
+        time.sleep(0.01)
+        rows = write_part(*inputs)
+        with lock:
+            now -= inputs[1].size
+        return rows
+
+    monkeypatch.setattr(bulk, "_write", writing)
+    assert score(served.folder, path, tmp_path / "out.jsonl").rows == 30
+    assert 20_000 < most <= 50_000

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import logging
 import threading
 import time
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +93,7 @@ class Live:
         self._source, self._threads = source, threads
         self._stopped = threading.Event()
         self._trouble: str | None = None
+        self._before: Callable[[], Model | None] = lambda: None
         self._began: float | None = None  # when the look that goes on now began
         self.looked: float | None = None
         self.swaps = {"taken": 0, "refused": 0}
@@ -119,9 +123,10 @@ class Live:
         self._began = time.monotonic()
         try:
             version = self._version()
-            if version != self.current.version:
+            if version != self.current.version and not self._in_use():
                 loaded = self._load(version)
                 log.info("model %s answers instead of %s", version, self.current.version)
+                self._before = weakref.ref(self.current.model)
                 self.current = loaded
                 self.swaps["taken"] += 1
         except Exception as error:  # whatever a half-written model or a lost registry raises: the one before goes on answering
@@ -132,6 +137,13 @@ class Live:
             return self._note(self._source.stale)
         self._trouble = None
         return True
+
+    def _in_use(self) -> bool:
+        """Return whether requests still wait for the model before the current one: a third one would take the memory of three."""
+        if self._before() is None:
+            return False
+        gc.collect()
+        return self._before() is not None
 
     def _note(self, reason: str) -> bool:
         if reason != self._trouble:

@@ -68,6 +68,20 @@ def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
     assert live.swaps == {"taken": 1, "refused": 0}
 
 
+def test_a_third_model_waits_until_no_request_holds_the_first(shelf: Shelf, served: Any, tmp_path: Path) -> None:
+    shelf.folders["3"] = served.write(tmp_path / "3")
+    live = Live(shelf, 1)
+    held = live.current.model
+    shelf.wanted = "2"
+    assert live.check()
+    shelf.wanted = "3"
+    assert live.check()
+    assert live.current.version == "2"
+    del held
+    assert live.check()
+    assert live.current.version == "3"
+
+
 def corrupt(folder: Path) -> None:
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from flows.table import BUILDS, builds, builds_texts, figures
+from flows.table import BUILDS, builds, figures, notes
 from tokensieve.layout import Layout
 
 
@@ -22,7 +22,7 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
     parts += [
         "## Exported builds",
         _table(BUILDS, builds(result)),
-        _inline(builds_texts(result)),
+        "\n".join(f"- {_inline(note)}" for note in notes(result)),
         "## Where to look",
         _places(result, layout, registry),
     ]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tokensieve.layout import Layout
 
-BUILDS = ("build", "ms per text", "MB", "confident", "all", "accuracy", "logits differ", "")
+BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", "logits differ", "")
 
 
 def summary_text(result: dict[str, Any], layout: Layout) -> str:
@@ -24,6 +24,8 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     console = Console(file=output, width=min(120, max(80, Console(stderr=True).width)), highlight=False)
     console.print(table)
     console.print(_race(result))
+    for note in notes(result):
+        console.print(note, markup=False)
     for warning in result["warnings"]:
         console.print("warning:", warning, markup=False)
     console.print(_further(result, layout), markup=False, soft_wrap=True)
@@ -70,27 +72,25 @@ def builds(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         compared = ["", "", ""]
         if "agreement" in row:
             confident = f"{row['confident_agreement']:.2%}" if "confident_agreement" in row else ""
-            compared = [confident, f"{row['agreement']:.2%}", f"{row['accuracy']:.4f}"]
+            compared = [f"{row['agreement']:.2%}", confident, f"{row['accuracy']:.4f}"]
         figures = [f"{row['milliseconds']:.2f}", f"{row['megabytes']:.1f}", *compared, f"{row['largest_difference']:.1g}"]
         yield row["variant"], *figures, _note(row, result["variant"])
 
 
-def builds_texts(result: dict[str, Any]) -> str:
-    """Return which texts the columns of the builds are of."""
-    texts = [f"{count:,}" for count in (result["parity"]["texts"], result["rows"]["test"])]
-    return (
-        f"agreement with PyTorch: on the {texts[0]} texts that were not trained on; accuracy: on the {texts[1]} test texts; "
-        "builds are compared from the fastest until one can be served"
-    )
+def notes(result: dict[str, Any]) -> Iterator[str]:
+    """Yield which texts the columns of the builds are of, and why builds were refused."""
+    texts, tested = (f"{count:,.0f}" for count in (result["parity"]["texts"], result["rows"]["test"]))
+    yield f"agree: with PyTorch, on {texts} texts that were not trained on; accuracy: on {tested} test texts"
+    if any("agreement" not in row for row in result["race"]):
+        yield "builds are compared from the fastest until one can be served"
+    for row in result["race"]:
+        reasons = row.get("measured") or {fault: f"fails {fault}" for fault in row["faults"]}
+        if reasons:
+            yield f"{row['variant']} is refused: {'; '.join(reasons.values())}"
 
 
 def _note(row: dict[str, Any], served: str) -> str:
-    if row["variant"] == served:
-        return "served"
-    if not row["faults"]:
-        return "" if "agreement" in row else "not compared"
-    first = row["faults"][0]
-    return str(row.get("measured", {}).get(first, f"fails {first}"))
+    return "served" if row["variant"] == served else "refused" if row["faults"] else ""
 
 
 def _agreement(result: dict[str, Any]) -> str:
@@ -113,7 +113,7 @@ def _interval(result: dict[str, Any], key: str) -> str:
 
 def _race(result: dict[str, Any]) -> Table:
     """The builds of the exported graph, the served one marked."""
-    table = Table(*BUILDS, caption=builds_texts(result), caption_justify="left")
+    table = Table(*BUILDS)
     for cells in builds(result):
         table.add_row(*cells)
     return table

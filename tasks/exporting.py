@@ -175,7 +175,7 @@ def _serve_the_fastest(
     """
     rows = {entrant.variant: asdict(entrant) | {"faults": [], "measured": {}} for entrant in ranked}
     served: dict[str, Any] = {}
-    for entrant in ranked:
+    for entrant in tqdm(ranked, desc="compared with PyTorch", unit="build", leave=False, disable=None):
         if entrant.variant not in settings.export.variants or served:
             continue
         shutil.copyfile(builds[entrant.variant], folder / MODEL)

@@ -47,7 +47,7 @@ def test_the_page_names_figures_warnings_and_places() -> None:
     assert "\n| test accuracy | 0.9312 |\n" in text
     assert "\n| texts | train 1,200, validation 100, test 100 |\n" in text
     assert "\n- train.csv, few: class 'a\\|b' &lt;img src=x> has 3 rows of text\n" in text
-    assert "\n| fused | 1.50 | 90.0 | 99.00% | 100.00% | 0.9000 | 0.001 | served |\n" in text
+    assert "\n| fused | 1.50 | 90.0 | 100.00% | 99.00% | 0.9000 | 0.001 | served |\n" in text
     assert "(https://mlflow.example/base/#/models/claims_v2/versions/3)" in text
     assert "`/project/artifacts/onnx`" in text
     assert "`tokensieve promote --project /project --version 3`" in text

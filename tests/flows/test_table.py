@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.table import _race, figures
+from flows.table import _race, figures, notes
 
 COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
 RESULT: dict[str, Any] = {
@@ -63,17 +63,20 @@ def test_builds_are_served_or_say_why_not() -> None:
     lines = printed(RESULT | {"race": rows})
     found = {line.split()[1]: line for line in lines if "90.5" in line}
     assert list(found) == ["fp32", "mixed", "int8"]
-    assert "not compared" in found["fp32"]
     assert all(text in found["mixed"] for text in ("1.88", "99.91%", "98.77%", "0.9000", "0.01", "served"))
-    assert reason in found["int8"]
-    caption = " ".join(" ".join(lines).split())
-    assert "agreement with PyTorch: on the 350 texts that were not trained on; accuracy: on the 200 test texts" in caption
+    assert "refused" in found["int8"]
+    assert list(notes(RESULT | {"race": rows})) == [
+        "agree: with PyTorch, on 350 texts that were not trained on; accuracy: on 200 test texts",
+        "builds are compared from the fastest until one can be served",
+        f"int8 is refused: {reason}",
+    ]
 
 
 def test_an_export_of_an_earlier_version_is_shown_as_it_was() -> None:
     rows = [row("mixed", 1.875, agreement=0.9, accuracy=0.8), row("int8", 1.5, agreement=0.9, accuracy=0.8, faults=["agreement"])]
     lines = printed(RESULT | {"race": rows})
-    assert any("fails agreement" in line and "90.00%" in line for line in lines)
+    assert any("refused" in line and "90.00%" in line for line in lines)
+    assert list(notes(RESULT | {"race": rows}))[1:] == ["int8 is refused: fails agreement"]
     old = {key: value for key, value in RESULT.items() if "interval" not in key and key not in ("torch", "calibration_texts", "oos_texts")}
     shown = dict(figures(old | {"parity": {"texts": 30, "agreement": 0.98}}))
     assert shown["test accuracy"] == "0.9000"

@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from flows import champion_command, patch_command, predict_command, serve_command
 from flows.interrupts import Interrupts, watched
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from tokensieve.server.live import Source
 
 MISTAKE, FAILURE = 2, 1
+_START = time.perf_counter()
+
+log = logging.getLogger("tokensieve")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for what the user can mend, 1 for what we must, 130 or 143 after a signal."""
     options = _parser().parse_args(arguments)
     _log_to_stderr()
+    _quiet_prefect(options.debug)
     if options.command is serve:
         # It ends by itself, when the requests that it has begun are answered.
         return _status(options, Interrupts())
@@ -86,7 +91,6 @@ def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     # What can be refused at once is refused before anything is written and Prefect starts.
     _check_data(options)
     layout = _opened(options)
-    _quiet_prefect(options.debug)
     result = _retrain(layout, options)
     if options.json:
         answer(json.dumps(result, ensure_ascii=False))
@@ -99,17 +103,24 @@ def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     """Run the flow, on a server of Prefect's own if none is configured."""
     from flows.temporary_server import connected, prefect_server
+    from tokensieve.progress import under_way
 
-    logging.getLogger("tokensieve").info("%-10s ...", "start")
-    with prefect_server(layout.active) as server:
-        # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
-        gc.disable()
-        import tasks.tracking  # noqa: F401
-        from flows.retrain import retrain
+    log.info("%-10s ...", "start")
+    with prefect_server(layout.active) as server, contextlib.ExitStack() as stack:
+        with under_way("start"):
+            # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
+            gc.disable()
+            import tasks.tracking  # noqa: F401
+            from flows.retrain import retrain
 
-        gc.enable()
-        with connected(server):
-            return retrain(layout.root, options.data, options.test, options.force, options.set)
+            gc.enable()
+            stack.enter_context(connected(server))
+        started = time.perf_counter() - _START
+        log.info("%-10s %.1f s", "start", started)
+        result: dict[str, Any] = retrain(layout.root, options.data, options.test, options.force, options.set)
+    total = time.perf_counter() - _START
+    outside = total - sum(result["seconds"].values())
+    return result | {"start_seconds": round(started, 2), "outside_seconds": round(outside, 2), "total_seconds": round(total, 2)}
 
 
 def stage(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
@@ -329,22 +340,36 @@ def _source(options: argparse.Namespace) -> Source:
 
 
 def _log_to_stderr() -> None:
-    logger = logging.getLogger("tokensieve")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.handlers = [handler]
+    log.handlers = [handler]
     # Prefect gives the root logger a handler of its own.
-    logger.propagate = False
-    logger.setLevel(logging.INFO)
+    log.propagate = False
+    log.setLevel(logging.INFO)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines above the progress bar that is there, if any, and not into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")
+        if bars and self.stream.isatty():
+            with bars.tqdm.external_write_mode(file=self.stream):
+                super().emit(record)
+        else:
+            super().emit(record)
 
 
 def _quiet_prefect(debug: bool) -> None:
-    """Prefect's settings for a run from the command line, where the user has not set them."""
+    """Leave standard error to our own lines, unless the user has set what the libraries print."""
     quiet = {} if debug else {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
     for vendor in ("mlflow", "alembic", "great_expectations"):
         logging.getLogger(vendor).setLevel(logging.INFO if debug else logging.WARNING)
     defaults = {
         "MLFLOW_LOGGING_LEVEL": "INFO" if debug else "WARNING",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "0" if debug else "1",
+        "TRANSFORMERS_VERBOSITY": "warning" if debug else "error",
+        "TQDM_MININTERVAL": "1",  # of our own bars, one state a second is enough
     }
     for key, value in (defaults | quiet).items():
         os.environ.setdefault(key, value)

@@ -60,7 +60,7 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if result["tokens_saved"]:
         yield "tokens saved by new vocabulary", f"{result['tokens_saved']:.1%}"
     yield f"served build: {result['variant']}", _agreement(result)
-    yield "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["seconds"].items()) or "none"
+    yield "seconds", _seconds(result)
     if result["skipped"]:
         yield "unchanged", ", ".join(result["skipped"])
     yield "data hash", result["data_hash"]
@@ -109,6 +109,16 @@ def _interval(result: dict[str, Any], key: str) -> str:
         return ""
     low, high = result[f"{key}_interval"]
     return f" ({low:.3f} to {high:.3f})"
+
+
+def _seconds(result: dict[str, Any]) -> str:
+    """What each stage took, and the run from the command line as a whole."""
+    taken = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["seconds"].items()) or "none"
+    if "total_seconds" not in result:
+        return taken
+    rest = result["outside_seconds"] - result["start_seconds"]
+    outside = f"start {result['start_seconds']:.1f} (imports and Prefect's server), checks and bookkeeping {rest:.1f}"
+    return f"{taken}; {outside}; total {result['total_seconds']:.1f}"
 
 
 def _race(result: dict[str, Any]) -> Table:

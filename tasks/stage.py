@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from tasks import moved, registration, versioning
+from tasks.estimates import last_seconds, note_seconds
 from tasks.identity import given_identity
 from tasks.record import base_facts
 from tasks.store import tracking_uri
@@ -23,6 +24,7 @@ from tokensieve.disk import room
 from tokensieve.errors import InputError
 from tokensieve.folder import read_json, write_json
 from tokensieve.layout import Layout
+from tokensieve.progress import under_way
 from tokensieve.settings import Settings
 
 # Named, not imported: a run that skips a stage does not pay for the import of what the stage needs.
@@ -38,6 +40,7 @@ FUNCTIONS = {
 }
 
 REGISTER = "register"
+WORTH_TELLING = 10.0  # seconds from which on a stage says at its start how long it may take
 
 log = logging.getLogger("tokensieve")
 
@@ -59,13 +62,14 @@ def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None
             stage does.
     """
     start = time.perf_counter()
-    with room(layout.root):
+    with under_way(name, last_seconds(layout.seconds).get(name)), room(layout.root):
         ran = _run(layout, name, force) if versioning.is_ours(layout, name) else versioning.reproduce(layout, name, force)
     if not ran:
         log.info("%-10s unchanged", name)
         return None
     seconds = time.perf_counter() - start
     log.info("%-10s %.1f s", name, seconds)
+    note_seconds(layout.seconds, name, seconds)
     return seconds
 
 
@@ -73,7 +77,8 @@ def _run(layout: Layout, name: str, force: bool) -> bool:
     before = versioning.inputs(layout, name)
     if not force and versioning.is_current(layout, name) and (name != REGISTER or _is_registered(layout)):
         return False
-    log.info("%-10s ...", name)
+    last = last_seconds(layout.seconds).get(name, 0.0)
+    log.info("%-10s ...%s", name, f" {last:.0f} s last time" if last >= WORTH_TELLING else "")
     function = function_of(name)
     function(layout, Settings.load(layout.params))
     changed = [key for key, value in versioning.inputs(layout, name).items() if before[key] != value]
@@ -94,7 +99,7 @@ def take_in(layout: Layout, settings: Settings, data: str | None, test: str | No
         RegistryError: If the registry gives no answer.
     """
     start = time.perf_counter()
-    with room(layout.root):
+    with under_way("version", last_seconds(layout.seconds).get("version")), room(layout.root):
         versioning.version(layout, settings, data, test)
         moved.follow(layout, tracking_uri(layout, settings))
         registration.check_experiment(layout, settings)
@@ -104,7 +109,9 @@ def take_in(layout: Layout, settings: Settings, data: str | None, test: str | No
         champion = registration.champion(layout, settings)
         if force or not layout.champion.exists() or not versioning.is_unchanged(layout, "validate"):
             _note(layout.champion, champion)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    note_seconds(layout.seconds, "version", seconds)
+    return seconds
 
 
 def _note(path: Path, facts: dict[str, Any]) -> None:

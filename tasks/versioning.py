@@ -28,7 +28,9 @@ from dvc.repo.reproduce import plan_repro
 from dvc.scm import SCM, NoSCM, SCMError
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc.ui import ui
 from dvc_data.hashfile import _progress
+from rich.console import Console
 
 from tasks import gitfiles, snapshot
 from tasks.fetching import FetchError, fetch, public
@@ -435,19 +437,20 @@ def _root_cause(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Within it, DVC reports errors alone and asks nothing: on a terminal it would wait for an answer."""
+    """Within it, DVC prints nothing and asks nothing: on a terminal it would wait for an answer. Its errors are raised anyway."""
     loggers = {logger: logger.level for logger in map(logging.getLogger, ("dvc", "dvc_data", "dvc_objects"))}
-    confirm, progress = prompt.confirm, _progress.QueryingProgress
+    confirm, console, progress = prompt.confirm, ui.error_console, _progress.QueryingProgress
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    prompt.confirm = lambda _: False
+        # Above ERROR, DVC shows no bars: its locks and its files have one each.
+        logger.setLevel(logging.CRITICAL)
+    prompt.confirm, ui.error_console = (lambda _: False), Console(quiet=True)
     _progress.QueryingProgress = _Progress  # type: ignore[misc]
     try:
         yield
     finally:
         for logger, level in loggers.items():
             logger.setLevel(level)
-        prompt.confirm = confirm
+        prompt.confirm, ui.error_console = confirm, console
         _progress.QueryingProgress = progress  # type: ignore[misc]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tokensieve.errors import InputError
+from tokensieve.progress import under_way
 
 MARKS = ("<<<<<<< ", "=======", ">>>>>>> ", "||||||| ")  # how the lines begin that git puts between two versions
 
@@ -49,7 +50,8 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         log.info("another run of this project is under way; waiting for it (%s)", path)
-        lock.acquire()
+        with under_way("waiting"):
+            lock.acquire()
     try:
         yield
     finally:

@@ -47,6 +47,7 @@ class Layout:
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
     fetched = property(lambda self: self.at(".tokensieve", "fetched"))
     snapshot = property(lambda self: self.at(".tokensieve", "before"))
+    seconds = property(lambda self: self.at(".tokensieve", "seconds.json"))
     busy = property(lambda self: self.at(".tokensieve", "lock"))
     active = property(lambda self: self.at(".tokensieve", "runs"))
     served = property(lambda self: self.at(".tokensieve", "served"))

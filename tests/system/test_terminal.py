@@ -1,0 +1,90 @@
+"""What a run prints on a terminal and into a pipe: our own lines, and enough of them."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import itertools
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.system.conftest import BIN
+
+# A line of a run: a stage, an epoch, a setting, a progress bar of ours, the summary.
+OURS = re.compile(
+    r"""(?x) \s* (
+    $ | (start|version|validate|split|vocabulary|mask|finetune|evaluate|export|register) \s+ (\.\.\.|unchanged|\d)
+    | params\.yaml: | epoch \s | \w+ \s is \s served | [┏┡└┃│] | classifier\b | project\b
+    | (tokenizing|scoring \s weights|race|builds|accuracy|epoch \s \d+|reading|computing \s layers \s \S+ \s once)
+      .* (text|step|turn|build|row)
+    | (try \s it|serve \s it|promote \s it|the \s data|the \s mask|confusions|the \s run|warning:|figure) \b
+    )"""
+)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_prints_our_lines_alone(environment: dict[str, str], small: list[str], data_file: Path, tmp_path: Path) -> None:
+    # As a user has it, behind a proxy that does not answer, and without any of the variables that switch reports off.
+    reports = ("DO_NOT_TRACK", "PREFECT_SERVER_ANALYTICS_ENABLED")
+    variables = {key: value for key, value in environment.items() if key not in reports} | {"TERM": "xterm-256color"}
+    variables |= dict.fromkeys(("http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    out, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    command = [str(BIN / "tokensieve"), "run", "--project", "project", "--data", str(data_file), *small]
+    process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=variables, cwd=tmp_path, start_new_session=True)
+    os.close(inside)
+    printed = b""
+    while True:
+        try:
+            printed += os.read(out, 1 << 16)
+        except OSError:
+            break
+    os.close(out)
+    text = printed.decode()
+    assert process.wait(60) == 0, text
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n").split("\n")
+    assert [line for line in lines if not OURS.match(line)] == []
+    assert len(text) < 10_000
+
+
+@pytest.mark.timeout(300)
+def test_a_run_into_a_pipe_is_never_silent_for_long(
+    environment: dict[str, str],
+    tokensieve: Callable[..., subprocess.CompletedProcess[str]],
+    small: list[str],
+    data_file: Path,
+    tmp_path: Path,
+) -> None:
+    """Another run holds the project meanwhile."""
+    assert tokensieve("init", "project", "--data", str(data_file)).returncode == 0
+    with FileLock(tmp_path / "project" / ".tokensieve" / "lock") as lock:
+        process = subprocess.Popen(
+            [str(BIN / "tokensieve"), "run", "--project", "project", *small],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=tmp_path,
+            text=True,
+        )
+        times, lines = [time.monotonic()], []
+        with process.stdout or io.StringIO() as output:
+            for line in output:
+                times.append(time.monotonic())
+                lines.append(line)
+                if line.startswith("waiting    "):
+                    lock.release(force=True)
+    assert process.wait(60) == 0, "".join(lines)
+    assert any(re.match(r"waiting    2\d s", line) for line in lines), "".join(lines)
+    assert max(after - before for before, after in itertools.pairwise(times)) <= 30.0
+    summary = " ".join("".join(lines).replace("│", " ").split())
+    assert re.search(r"start [\d.]+ \(imports and Prefect's server\), checks and bookkeeping [\d.]+; total [\d.]+", summary)

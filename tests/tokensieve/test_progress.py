@@ -1,0 +1,36 @@
+"""Lines that say what is under way."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+
+from tokensieve import progress
+from tokensieve.progress import under_way
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """The lines that are logged, where silence is long after 1.2 seconds."""
+    monkeypatch.setattr(progress, "SILENCE_SECONDS", 1.2)
+    log = logging.getLogger("tokensieve")
+    monkeypatch.setattr(log, "propagate", True)
+    caplog.set_level(logging.INFO, "tokensieve")
+    return caplog
+
+
+def test_a_step_that_says_nothing_is_told_with_what_it_took_last_time(lines: pytest.LogCaptureFixture) -> None:
+    with under_way("export", last=60.0):
+        time.sleep(2.0)
+    assert lines.messages == ["export     1 s of about 60 s, as last time"]
+
+
+def test_a_step_that_says_enough_is_not_told(lines: pytest.LogCaptureFixture) -> None:
+    with under_way("finetune"):
+        for epoch in range(4):
+            logging.getLogger("tokensieve").info("epoch %d", epoch)
+            time.sleep(0.6)
+    time.sleep(1.5)
+    assert lines.messages == [f"epoch {epoch}" for epoch in range(4)]

@@ -28,6 +28,7 @@ from tokensieve.errors import InputError
 
 STARTUP_SECONDS = 120.0
 STOP_SECONDS = 3.0
+CLOSE_SECONDS = 30.0  # in which the run of a command that was killed is marked as crashed
 # In the server's process. Block types are for Prefect's pages, which this server does not have.
 SETTINGS = {
     "PREFECT_SERVER_UI_ENABLED": "false",
@@ -194,6 +195,8 @@ def _migrate() -> None:
 def _end_with(parent: int, url: str, runs: Path) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
+    # Nobody waits for this process any more.
+    threading.Timer(CLOSE_SECONDS, os._exit, args=[1]).start()
     try:
         _close(url, runs)
     finally:

@@ -75,7 +75,8 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Interrupted:
         ended = time.monotonic() - started
         os.close(out)
         assert marker.encode() in output, output.decode(errors="replace")
-        end = time.monotonic() + 3.0
+        # The temporary server of a killed run first marks it as crashed.
+        end = time.monotonic() + (30.0 if signal.SIGKILL in numbers else 3.0)
         while (left := _alive(children)) and time.monotonic() < end:
             time.sleep(0.2)
         return Ended(status, ended, output.decode(errors="replace"), left)

@@ -110,7 +110,6 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
         with under_way("start"):
             # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
             gc.disable()
-            import tasks.tracking  # noqa: F401
             from flows.retrain import retrain
 
             gc.enable()

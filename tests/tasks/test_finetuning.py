@@ -33,7 +33,7 @@ def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: 
     examples.take([i for i in range(60) if i % 3]).save(layout.split / "train.jsonl")
     examples.take(range(0, 60, 3)).save(layout.split / "validation.jsonl")
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
-    small = {"mask": {"budget": 0.25}, "finetune": {"threads": 1, "epochs": 3, "batch": 7}, "base": {"model": "base"}}
+    small = {"mask": {"budget": 0.25}, "finetune": {"threads": 1, "epochs": 3, "batch": 7}, "base": {"model": "base", "max_length": 32}}
     layout.params.write_text(render(Settings.of(small)))
     settings = Settings.load(layout.params)
     vocabulary(layout, settings)

@@ -26,7 +26,7 @@ def test_the_report_counts_what_is_selected_by_layer(
     Examples(*tiny_texts, list(range(len(tiny_texts[0])))).save(layout.split / "train.jsonl")
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
     chosen = {"shape": shape, "budget": 0.25, "frozen": 0.5, "cut": 0.5, "examples": 20}
-    settings = Settings.of({"base": {"model": str(tiny_model)}, "mask": chosen, "finetune": {"threads": 1}})
+    settings = Settings.of({"base": {"model": str(tiny_model), "max_length": 32}, "mask": chosen, "finetune": {"threads": 1}})
     vocabulary(layout, settings)
     mask(layout, settings)
 

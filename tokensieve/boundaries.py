@@ -18,6 +18,7 @@ from typing import Any
 
 import tokenizers
 
+MARKS = string.punctuation + "，。！？；：、"
 SPACE = "▁"  # what SentencePiece writes for a space
 # Each works on a character, or on a character with the marks that follow it.
 NORMALIZERS = (
@@ -88,7 +89,7 @@ def boundaries_of(tokenizer: tokenizers.Tokenizer) -> Boundaries | None:
     if found == "nothing" and not _closed(tree):
         return None
     reached = set("".join(re.sub(r"^.", "", content, flags=re.DOTALL) for content in added))
-    marks = "".join(sorted(set(string.punctuation) - set("'_") - reached)) if found == "words" else ""
+    marks = "".join(sorted(set(MARKS) - set("'_") - reached)) if found == "words" else ""
     boundaries = Boundaries(marks, lines=found == "words")
     return boundaries if _hold(tokenizer, boundaries) else None
 

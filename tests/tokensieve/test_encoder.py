@@ -25,7 +25,7 @@ CORPUS = [
     "the topup of my card failed, please refund it! where is my order 12345?",
     "über größer straße naïve café ждать перевод денег слово 12 000,50 €",
     "it's what I'd call a well-known problem: e-mail me@example.com (or call 555-0199)",
-    "カードを失くしました 我的卡丢了 请帮忙 카드를 잃어버렸어요 कार्ड खो गया है",
+    "カードを失くしました。 我的卡丢了，请帮忙！ 请帮忙 카드를 잃어버렸어요 कार्ड खो गया है",
     "line one\nline two\r\n\ttabbed  two spaces   three",
 ]
 # Pieces that are hard at a cut: runs of spaces, marks that combine, letters that join, surrogates, added tokens.

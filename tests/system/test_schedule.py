@@ -22,6 +22,7 @@ from tests.system.conftest import BIN, Process, Start, wait_for
 
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 300.0  # what a run may take on a busy machine, from its schedule to its end
+LOCKS = 3  # on SQLite, Prefect's server gives up a write while another one is under way, and tries again at its next round
 # Each loop of the server comes round within a test.
 LOOPS = {
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "5",
@@ -172,8 +173,8 @@ def test_two_scheduled_runs_complete_the_second_on_changed_data(
     wait_for(lambda: deployed.scheduled("FAILED"), RUN_SECONDS, "a run on bad data")
     check_page_of_failure(deployed, deployed.scheduled("FAILED")[0])
 
-    for process in (prefect, mlflow):
-        assert process.errors() == [], process.text()
+    assert mlflow.errors() == [], mlflow.text()
+    assert server_errors(prefect, locks=LOCKS if database == "sqlite" else 0) == []
 
 
 def check_page(deployed: Deployed, run: dict[str, Any], mlflow: str) -> None:
@@ -263,7 +264,15 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
     tasks = deployed.api("/task_runs/filter", {"task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}})
     assert [task for task in tasks if task["flow_run_id"] == third] == []
     assert list(notes.iterdir()) == []
-    assert prefect.errors() == [], prefect.text()
+    assert server_errors(prefect, locks=LOCKS) == []
+
+
+def server_errors(prefect: Process, locks: int) -> list[str]:
+    """Return what Prefect's server logged as errors, less up to `locks` of SQLite's "database is locked"."""
+    records = re.split(r"(?m)^(?=\d\d:\d\d:\d\d\.\d+ \| )", prefect.text())
+    errors = [record for record in records if re.search(r"\b(ERROR|CRITICAL)\b|(?m:^Traceback )", record)]
+    locked = [error for error in errors if "database is locked" in error]
+    return errors if len(locked) > locks else [error for error in errors if error not in locked]
 
 
 def add_automations(folder: Path, environment: dict[str, str], within: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -176,6 +177,33 @@ def test_data_that_fails_validation_stops_before_training_and_loses_nothing(
     assert "Traceback" not in errors
     assert sha256(layout.onnx / "model.onnx") == model
     assert json.loads((layout.registration / "registration.json").read_text())["version"] == good["model_version"]
+
+
+def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
+    prefect_server: None, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+    from prefect.client.schemas.sorting import FlowRunSort
+    from prefect.logging.handlers import APILogWorker
+
+    from flows.retrain import retrain
+    from tokensieve.errors import InputError
+
+    # As in a program that has set up no logging.
+    monkeypatch.setattr(logging.getLogger("tokensieve"), "handlers", [])
+    data_file.write_text(data_file.read_text() + "a text of its own kind,lonely\n")
+
+    with pytest.raises(InputError, match="lonely"):
+        retrain(project=tmp_path / "project", data=str(data_file))
+
+    APILogWorker.drain_all()
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        lines = [line.message for line in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))]
+    assert "validate   ..." in lines
+    assert any("'lonely'" in line and "validate.min_examples" in line for line in lines)
+    assert not any("Traceback" in line or "a text of its own kind" in line for line in lines)
 
 
 def test_the_champion_is_compared_with_and_can_be_served(

@@ -134,7 +134,7 @@ def replace_text(data_file: Path) -> None:
 
 def versions(mlflow: str) -> int:
     """Return how many versions of the model MLflow has."""
-    url = f"{mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27classifier%27"
+    url = f"{mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27project%27"
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=30) as response:
         return len(json.load(response).get("model_versions", []))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
-import resource
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -89,11 +90,15 @@ def bind(host: str, port: int) -> list[socket.socket]:
 def _remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "use a port above 1023"
-    return "use another --port, or end the program that uses it" if error.errno in (98, 48) else "use another --host"
+    return "use another --port, or end the program that uses it" if error.errno == errno.EADDRINUSE else "use another --host"
 
 
 def room_for(connections: int) -> int:
     """Raise the process's limit on open files for so many connections, and return how many it allows."""
+    if sys.platform == "win32":
+        return connections
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < connections + SPARE:
         wanted = connections + SPARE if hard == resource.RLIM_INFINITY else min(hard, connections + SPARE)

@@ -111,12 +111,14 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
             # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
             gc.disable()
             from flows.retrain import retrain
+            from tasks.fetching import hidden
 
             gc.enable()
             stack.enter_context(connected(server))
         started = time.perf_counter() - _START
         log.info("%-10s %.1f s", "start", started)
-        result: dict[str, Any] = retrain(layout.root, options.data, options.test, options.force, options.set)
+        data, test = (address and hidden(address) for address in (options.data, options.test))
+        result: dict[str, Any] = retrain(layout.root, data, test, options.force, options.set)
     total = time.perf_counter() - _START
     outside = total - sum(result["seconds"].values())
     return result | {"start_seconds": round(started, 2), "outside_seconds": round(outside, 2), "total_seconds": round(total, 2)}

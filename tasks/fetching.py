@@ -38,6 +38,9 @@ TYPES = {
 }
 
 
+_WHOLE: dict[str, str] = {}
+
+
 class FetchError(InputError, ConnectionError):
     """A URL that gives nothing for now: its server may come back, so a scheduled run tries again."""
 
@@ -68,6 +71,21 @@ def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
             lasting = isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.TooManyRedirects))
             raise (InputError if lasting else FetchError)(f"{shown} could not be fetched: {_reason(error)}") from None
     return file
+
+
+def hidden(address: str) -> str:
+    """Return `address` without its secrets, under which this process finds the whole again: Prefect writes down what a flow is given."""
+    shown = public(address)
+    if shown == address:
+        return address
+    name = f"{shown}#{len(_WHOLE)}"
+    _WHOLE[name] = address
+    return name
+
+
+def whole(address: str) -> str:
+    """Return what `hidden` was given, or `address` itself."""
+    return _WHOLE.get(address, address)
 
 
 def public(address: str) -> str:

@@ -33,7 +33,7 @@ from dvc_data.hashfile import _progress
 from rich.console import Console
 
 from tasks import gitfiles, snapshot
-from tasks.fetching import FetchError, fetch, public
+from tasks.fetching import FetchError, fetch, public, whole
 from tokensieve.dataset import FORMATS, part_files, read_examples
 from tokensieve.disk import disk_full, room
 from tokensieve.errors import InputError, excerpt
@@ -167,6 +167,7 @@ def version(layout: Layout, settings: Settings, data: str | None, test: str | No
 
 def _push(layout: Layout) -> None:
     """Put the present data on the remote. A remote that is down or refuses does not stop a run: the next one tries again."""
+    name = "default"
     try:
         with _repo(layout) as repo:
             name = repo.config["core"].get("remote")
@@ -358,6 +359,7 @@ def commit(layout: Layout, name: str) -> None:
 
 def _fetched(layout: Layout, url: str, key: str, columns: Data) -> str:
     """A local copy of `url`: a file from http(s), which is kept only until it is taken in, or what DVC imports from elsewhere."""
+    url = whole(url)
     for pointer in layout.at("data", "source").glob("*/*.dvc"):
         # Earlier versions wrote addresses with their passwords into pointers.
         if "path: http" in pointer.read_text(encoding="utf-8"):

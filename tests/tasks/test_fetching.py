@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasks.fetching import FetchError, fetch, public
+from tasks.fetching import FetchError, fetch, hidden, public, whole
 from tokensieve.errors import InputError
 
 CSV = b"text,label\none,a\n"
@@ -116,3 +116,17 @@ def test_user_and_password_of_the_address_are_used(server: str, tmp_path: Path) 
 def test_what_is_shown_of_an_address_hides_its_secrets() -> None:
     assert public("https://user:secret@host/a.csv?token=x#y") == "https://host/a.csv"
     assert public("a/b@c?.csv") == "a/b@c?.csv"
+
+
+def test_an_address_is_found_again_under_a_name_without_its_secrets() -> None:
+    addresses = [
+        "https://user:secret@host/a?token=x&part=train",
+        "https://user:secret@host/a?token=x&part=test",
+        "https://host/b.csv",
+        "c.csv",
+    ]
+    names = [hidden(address) for address in addresses]
+    assert len(set(names)) == 4
+    assert not [name for name in names if "secret" in name or "token" in name]
+    assert [whole(name) for name in names] == addresses
+    assert names[2:] == addresses[2:]

@@ -14,7 +14,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 # The words of those who raise no OSError: safetensors, onnx and MLflow's SQLite.
 WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 NEED = (
-    "a first run takes about 7 times the size of the base model (0.6 GB with all-MiniLM-L6-v2), a later one up to 3 times; "
+    "a run takes up to 6 times the size of the base model (0.5 GB with all-MiniLM-L6-v2), of which up to half stays; "
     "make room and run the same command again, it goes on where it stopped"
 )
 

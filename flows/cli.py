@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flows import champion_command, patch_command, predict_command, serve_command
+from flows import champion_command, doctor_command, patch_command, predict_command, serve_command
 from flows.interrupts import Interrupts, watched
 from tokensieve import __version__
 from tokensieve.disk import disk_full
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.registry import Registry
     from tokensieve.server.live import Source
 
+Command = Callable[[argparse.Namespace, Callable[[str], None]], int | None]
 MISTAKE, FAILURE = 2, 1
 _START = time.perf_counter()
 
@@ -33,7 +34,11 @@ log = logging.getLogger("tokensieve")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for what the user can mend, 1 for what we must, 130 or 143 after a signal."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "command" not in options:
+        parser.print_help()
+        return 0
     _log_to_stderr()
     _quiet_prefect(options.debug)
     if options.command is serve:
@@ -57,8 +62,7 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
     """Run a command and return its exit status. What it raises after a signal does not count."""
     try:
         with _only_the_answer_on_stdout() as answer:
-            options.command(options, answer)
-        return 0
+            return int(options.command(options, answer) or 0)
     except (Exception, KeyboardInterrupt) as error:
         if interrupts.number:
             return interrupts.status
@@ -89,6 +93,8 @@ def init(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Take data in, run every stage that is stale, and print the summary."""
     # What can be refused at once is refused before anything is written and Prefect starts.
+    for wrong, remedy in doctor_command.bad_pairs():
+        log.warning("warning: %s; %s", wrong, remedy)
     _check_data(options)
     layout = _opened(options)
     result = _retrain(layout, options)
@@ -209,17 +215,25 @@ def rollback(options: argparse.Namespace, answer: Callable[[str], None]) -> None
     champion_command.rollback(options, _project(options), answer)
 
 
+def doctor(options: argparse.Namespace, answer: Callable[[str], None]) -> int:
+    """Check versions, servers, remotes, GPU, disk and settings; exit status 1 if something is wrong."""
+    return doctor_command.run(options, answer)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tokensieve", description="Retrain, promote and serve small text classifiers.")
     parser.add_argument("--version", action="version", version=f"tokensieve {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
 
-    def command(function: Callable[[argparse.Namespace, Callable[[str], None]], None], project: bool = True) -> argparse.ArgumentParser:
+    def command(
+        function: Callable[[argparse.Namespace, Callable[[str], None]], int | None], project: bool = True
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
         added.set_defaults(command=function, set=[])
         added.add_argument("--debug", action="store_true", help="show stack traces and Prefect's log")
         if project:
-            added.add_argument("--project", default=".", metavar="DIR", help="project folder (default: this one); made if it is not there")
+            made = "; created if it does not exist" if function in (run, version) else ""
+            added.add_argument("--project", default=".", metavar="DIR", help=f"project folder (default: this one){made}")
         return added
 
     def data(added: argparse.ArgumentParser, required: bool = False) -> None:
@@ -254,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_exports(command)
     champion_command.add_promote(command(promote))
     champion_command.add_rollback(command(rollback))
+    doctor_command.add(command(doctor))
     patch_command.add(commands)
     return parser
 

@@ -207,6 +207,13 @@ def versions(layout: Layout) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda record: str(record.get("date")))
 
 
+def remote(layout: Layout) -> tuple[str, str]:
+    """Return the name and the address of the remote that keeps the data versions; empty if there is none."""
+    with _repo(layout) as repo:
+        name = repo.config["core"].get("remote")
+        return (str(name), str(repo.config["remote"][name]["url"])) if name else ("", "")
+
+
 def restore(layout: Layout, wanted: str) -> str:
     """Bring the raw data of an earlier hash (or of the only one that begins so) back, from the cache or the remote.
 

@@ -220,3 +220,15 @@ def test_a_folder_that_is_no_project_shares_nothing(tmp_path: Path, capfd: pytes
     status = main(["export", "--shared-prefix", str(tmp_path), str(tmp_path / "b"), "--output", str(tmp_path / "shared")])
     assert status == 2
     assert "is no exported project, nor the artifacts/model of one" in capfd.readouterr().err
+
+
+def test_without_a_command_the_help_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "usage: tokensieve" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "created"), [("run", True), ("version", True), ("promote", False), ("versions", False)])
+def test_help_says_which_commands_create_a_project(command: str, created: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert ("created if it does not exist" in " ".join(capfd.readouterr().out.split())) == created

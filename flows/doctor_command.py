@@ -1,0 +1,239 @@
+"""The command `doctor`: what an installation and its surroundings have, and what is wrong with them. Needs no extra."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tokensieve import __version__
+from tokensieve.errors import InputError
+from tokensieve.layout import Layout
+
+PACKAGES = ("onnxruntime", "torch", "transformers", "prefect", "sqlalchemy", "mlflow", "dvc", "great-expectations")
+PIPELINE = ("prefect", "mlflow", "dvc")
+# Pairs of which one breaks the other: package, below or from a version, other package, below or from a version, what happens, remedy.
+Bound = Callable[[tuple[int, ...]], bool]
+KNOWN_BAD: tuple[tuple[str, Bound, str, Bound, str, str], ...] = (
+    (
+        "prefect",
+        lambda found: found < (3, 9),
+        "sqlalchemy",
+        lambda found: found >= (2, 1),
+        "Prefect's server schedules no run",
+        "pip install 'sqlalchemy<2.1' or 'prefect>=3.9'",
+    ),
+)
+LEAST_FREE = 2 * 1024**3  # bytes: what a run of a small model with its cache needs
+ANSWER_SECONDS = 5.0
+SECRET = re.compile(r"key|token|password|secret|auth|credential|connection_url", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check. `remedy` says what to do if it is not `ok`."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `doctor`."""
+    parser.add_argument("--json", action="store_true", help="print the checks as one JSON list")
+
+
+def run(options: argparse.Namespace, answer: Callable[[str], None]) -> int:
+    """Print one line per check. Returns the exit status: 1 if something is wrong."""
+    layout = Layout(Path(options.project).resolve())
+    checks = list(_checks(layout))
+    if options.json:
+        answer(json.dumps([asdict(check) for check in checks], ensure_ascii=False))
+    else:
+        for check in checks:
+            remedy = f"; {check.remedy}" if check.remedy and not check.ok else ""
+            answer(f"{'ok   ' if check.ok else 'WRONG'} {check.name:<13} {check.found}{remedy}")
+    return int(not all(check.ok for check in checks))
+
+
+def bad_pairs() -> Iterator[tuple[str, str]]:
+    """Yield what is wrong, and the remedy, for each pair of installed packages that is known not to work together."""
+    for first, of_first, second, of_second, effect, remedy in KNOWN_BAD:
+        pair = (_installed(first), _installed(second))
+        if all(pair) and of_first(_numbers(pair[0])) and of_second(_numbers(pair[1])):
+            yield f"{first} {pair[0]} with {second} {pair[1]}: {effect}", remedy
+
+
+def _checks(layout: Layout) -> Iterator[Check]:
+    yield _versions()
+    pairs = list(bad_pairs())
+    yield Check("known bad", not pairs, "; ".join(wrong for wrong, _ in pairs) or "none", "; ".join(remedy for _, remedy in pairs))
+    if all(map(_installed, PIPELINE)):
+        yield _prefect()
+        yield _mlflow(layout)
+        yield _dvc(layout)
+    yield _hub()
+    yield _gpu()
+    yield from _disk(layout)
+    yield _variables()
+
+
+def _versions() -> Check:
+    found = {name: _installed(name) for name in PACKAGES}
+    lacking = [name for name, number in found.items() if not number]
+    listed = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    without = f"; not installed: {', '.join(lacking)} (pip install 'tokensieve[pipeline]' for runs)" if lacking else ""
+    return Check("versions", True, f"tokensieve {__version__}, Python {sys.version.split()[0]}, {listed}{without}")
+
+
+def _prefect() -> Check:
+    address, source = os.environ.get("PREFECT_API_URL"), "PREFECT_API_URL"
+    profile = ""
+    if not address:
+        profile, settings = _profile()
+        address, source = settings.get("PREFECT_API_URL"), f"profile {profile}"
+    if not address:
+        return Check("Prefect", True, f"no server is set{f' (profile {profile})' if profile else ''}: each run starts one for itself")
+    wrong = _unreachable(f"{address.rstrip('/')}/health")
+    shown = f"{_public(address)} ({source})"
+    remedy = f"start the server, or change {source}"
+    return Check("Prefect", not wrong, f"{shown} {wrong or 'answers'}", remedy)
+
+
+def _profile() -> tuple[str, dict[str, str]]:
+    """Return the name and the settings of Prefect's active profile. Prefect is not imported: that takes a second."""
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")).expanduser()
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        tree = {}
+    name = os.environ.get("PREFECT_PROFILE") or tree.get("active", "")
+    return name, tree.get("profiles", {}).get(name, {})
+
+
+def _mlflow(layout: Layout) -> Check:
+    from tasks.store import tracking_uri
+    from tokensieve.settings import Settings
+
+    try:
+        settings = Settings.load(layout.params) if layout.params.exists() else Settings()
+        address = tracking_uri(layout, settings)
+    except InputError as error:
+        return Check("MLflow", False, str(error), "mend the setting")
+    source = "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "the project's own"
+    if not address.startswith("http"):
+        return Check("MLflow", True, f"{_public(address)} ({source}): no server")
+    wrong = _unreachable(f"{address.rstrip('/')}/health")
+    return Check("MLflow", not wrong, f"{_public(address)} ({source}) {wrong or 'answers'}", f"start the server, or change {source}")
+
+
+def _dvc(layout: Layout) -> Check:
+    if not layout.at(".dvc").is_dir():
+        return Check("DVC remote", True, f"{layout.root} is not a project")
+    from tasks.versioning import remote
+
+    try:
+        name, address = remote(layout)
+    except Exception as error:
+        return Check("DVC remote", False, " ".join(str(error).split()), "see .dvc/config")
+    if not address:
+        return Check("DVC remote", False, "none: data versions are in this folder alone", "dvc remote add --default NAME URL")
+    if "://" not in address and not os.access(_existing(Path(address)), os.W_OK):
+        return Check("DVC remote", False, f"{name}: {address} cannot be written", "change its rights, or the remote's url")
+    return Check("DVC remote", True, f"{name}: {_public(address)}")
+
+
+def _hub() -> Check:
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return Check("model hub", True, "HF_HUB_OFFLINE is set: base models come from the cache or a folder")
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    wrong = _unreachable(address)
+    # The base model may be in a folder, an installed package or the cache: no fault.
+    note = f"{wrong}; base models come from the cache, a package or a folder" if wrong else "answers"
+    return Check("model hub", True, f"{_public(address)} {note}")
+
+
+def _gpu() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("GPU", True, "torch is not installed")
+    import torch
+
+    if not torch.cuda.is_available():
+        seen = shutil.which("nvidia-smi") is not None and torch.version.cuda is None
+        return Check("GPU", not seen, "none that torch can use", "this torch is built for CPUs; install one for CUDA")
+    name = torch.cuda.get_device_name()
+    try:
+        works = bool((torch.ones(8, 8, device="cuda") @ torch.ones(8, 8, device="cuda")).sum().item() == 512.0)
+        return Check("GPU", works, f"{name} computes" if works else f"{name} computes wrong sums", "finetune.device=cpu")
+    except RuntimeError as error:
+        return Check("GPU", False, f"{name}: {' '.join(str(error).split())[:120]}", "update its driver, or train on the CPU")
+
+
+def _disk(layout: Layout) -> Iterator[Check]:
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    for name, path in (("project", layout.root), ("temporary", Path(tempfile.gettempdir())), ("Prefect's home", home)):
+        there = _existing(path)
+        free = shutil.disk_usage(there).free
+        wrong = [] if os.access(there, os.W_OK | os.X_OK) else ["cannot be written"]
+        wrong += [f"only {free / 1024**3:.1f} GiB free"] if free < LEAST_FREE else []
+        found = ", ".join(wrong) or f"can be written, {free / 1024**3:.0f} GiB free"
+        yield Check(name, not wrong, f"{path}: {found}", f"free {LEAST_FREE / 1024**3:.0f} GiB, or change the rights of {there}")
+
+
+def _variables() -> Check:
+    names = sorted(name for name in os.environ if name.startswith(("MLFLOW_", "PREFECT_")))
+    shown = [f"{name}={'(hidden)' if SECRET.search(name) else _public(os.environ[name])}" for name in names]
+    profile, settings = _profile()
+    hidden = [f"{key}={'(hidden)' if SECRET.search(key) else _public(str(value))}" for key, value in sorted(settings.items())]
+    in_profile = f"; Prefect profile {profile}: {', '.join(hidden) or 'empty'}" if profile else ""
+    return Check("variables", True, f"{', '.join(shown) or 'none of MLFLOW_*, PREFECT_*'}{in_profile}")
+
+
+def _unreachable(address: str) -> str:
+    """Return why `address` gives no answer; empty if it gives one, be it that it asks for a password."""
+    try:
+        with urllib.request.urlopen(address, timeout=ANSWER_SECONDS):
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"answers with status {error.code}" if error.code >= 500 or error.code == 404 else ""
+    except (OSError, ValueError) as error:
+        return f"does not answer ({getattr(error, 'reason', error)})"
+
+
+def _public(text: str) -> str:
+    """Return an address without the user and password in it, and any other text as it is."""
+    if "://" not in text:
+        return text
+    parts = urlsplit(text)
+    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1], query="", fragment="").geturl()
+
+
+def _existing(path: Path) -> Path:
+    """Return the path itself, or the nearest folder above it that exists."""
+    return next(found for found in (path, *path.parents) if found.exists())
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tokensieve import __version__
+from tokensieve.environment import NO_REPORTS
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
 
@@ -196,7 +196,8 @@ def _disk(layout: Layout) -> Iterator[Check]:
 
 
 def _variables() -> Check:
-    names = sorted(name for name in os.environ if name.startswith(("MLFLOW_", "PREFECT_")))
+    ours = NO_REPORTS.items() | {"MLFLOW_LOGGING_LEVEL": "WARNING", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}.items()
+    names = sorted(name for name, value in os.environ.items() if name.startswith(("MLFLOW_", "PREFECT_")) and (name, value) not in ours)
     shown = [f"{name}={'(hidden)' if SECRET.search(name) else _public(os.environ[name])}" for name in names]
     profile, settings = _profile()
     hidden = [f"{key}={'(hidden)' if SECRET.search(key) else _public(str(value))}" for key, value in sorted(settings.items())]
@@ -219,8 +220,7 @@ def _public(text: str) -> str:
     """Return an address without the user and password in it, and any other text as it is."""
     if "://" not in text:
         return text
-    parts = urlsplit(text)
-    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1], query="", fragment="").geturl()
+    return re.sub(r"//[^/]*@", "//", text.partition("?")[0])
 
 
 def _existing(path: Path) -> Path:

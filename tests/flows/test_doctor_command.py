@@ -38,6 +38,7 @@ def test_servers_that_do_not_answer_are_wrong_and_no_secret_is_shown(
         port = listener.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql://ann:s3cret@host/db")
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect" / "profiles.toml").write_text(
         f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://127.0.0.1:{port}/api"\nPREFECT_API_KEY = "s3cret"\n'

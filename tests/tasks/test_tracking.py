@@ -21,6 +21,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from tasks import record, tracking
+from tasks.database import Database
 from tasks.identity import given_identity
 from tasks.promotions import PROJECT
 from tasks.store import tracking_uri
@@ -333,3 +334,33 @@ def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(layout: Layout
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         _load_pyfunc(str(layout.onnx))
     assert told == [1, None, None]
+
+
+def test_mlflows_client_and_the_tables_agree(layout: Layout) -> None:
+    registration = tracking.register(layout, SETTINGS)
+    uri = tracking_uri(layout, SETTINGS)
+    through, tables = tracking.Client(uri), Database(uri)
+    assert through.uri == tables.uri
+    for name in ("classifier", "other"):
+        through.set_tag("classifier", "one", "1")
+        tables.set_tag("classifier", "two", "2")
+        through.set_alias("classifier", "champion", "1")
+        tables.set_alias("classifier", "tried", "1")
+        assert through.models() == tables.models() == ["classifier"]
+        assert through.aliases(name) == tables.aliases(name)
+        assert through.versions(name) == tables.versions(name)
+        assert through.tags(name) == tables.tags(name)
+        for number in ("1", "2"):
+            assert through.version(name, number) == tables.version(name, number)
+            assert through.version_tags(name, number) == tables.version_tags(name, number)
+    for run in (registration["run_id"], "0" * 32):
+        assert through.metrics(run) == tables.metrics(run)
+    for experiment in ("tokensieve", "absent"):
+        assert through.experiment(experiment) == tables.experiment(experiment)
+    assert through.tags("classifier") == {"one": "1", "two": "2"}
+    assert through.aliases("classifier") == {"challenger": "1", "champion": "1", "tried": "1"}
+    assert tables.metrics(registration["run_id"])["test_accuracy"] == 0.75
+    found = tables.version("classifier", "1")
+    assert found
+    folder = f"{found.location}/data/onnx"
+    assert tracking.listing(uri, folder) == {"manifest.json", "model.onnx", "tokenizer.json", "race.json"}

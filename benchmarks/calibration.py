@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.sample import task_files
@@ -81,7 +82,7 @@ def measured(data: Path, task: str, classes: int, texts: int, seed: int, folder:
 
     train, validation = (Examples.load(layout.split / f"{name}.jsonl") for name in ("train", "validation"))
     checked, judged = pair(validation), pair(others)
-    more, theirs = out_of_fold(layout, settings)
+    more, theirs = out_of_fold(layout, settings, torch.from_numpy(checked[0]).float())
     vectors = inputs(train).freeze(classifier, len(layers_of(classifier.encoder)))._states.numpy()
     head = _head(vectors, theirs.numpy(), folds_of(train.labels, settings.evaluate.folds, seed))
     fits = {

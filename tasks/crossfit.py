@@ -40,20 +40,28 @@ def is_needed(layout: Layout, settings: Settings) -> bool:
     return settings.evaluate.folds > 0 and report["validation"] < SMALL and report["train"] >= 4 * settings.evaluate.folds
 
 
-def out_of_fold(layout: Layout, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Return logits [texts, classes] and targets of the training texts. Each text is left out of the model that judges it."""
+def out_of_fold(layout: Layout, settings: Settings, checked: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits [texts, classes] and targets of the training texts. Each text is left out of the model that judges it.
+
+    Models that stop after more or fewer epochs are more or less sure of everything. So each one's logits are scaled as if it were as
+    sure of the validation texts as the model itself, whose logits for these are `checked`.
+    """
     part, validation = load_part(layout, "train"), load_part(layout, "validation")
     folds = folds_of(part.labels, settings.evaluate.folds, settings.data.seed)
     log.info("  %d validation texts: calibrating on the training texts too, with %d models", len(validation), settings.evaluate.folds)
-    logits = torch.empty(0)
+    logits = torch.zeros(len(part), checked.shape[1])
     for fold in tqdm(range(settings.evaluate.folds), desc="cross-fitting", unit="model", leave=False, disable=None):
         held = np.flatnonzero(folds == fold).tolist()
         with _without_epochs():
             classifier = _trained(layout, settings, part.take(np.flatnonzero(folds != fold).tolist()), validation)
-        found = logits_of(classifier, _inputs(layout, settings, part.take(held), classifier))
-        logits = logits if len(logits) else found.new_zeros(len(part), found.shape[1])
-        logits[held] = found
+        found, theirs = (logits_of(classifier, _inputs(layout, settings, texts, classifier)) for texts in (part.take(held), validation))
+        logits[held] = found * (_spread(checked) / _spread(theirs))
     return logits, targets(part.labels, read_json(layout.split / "labels.json"), settings.data.separator)
+
+
+def _spread(logits: Tensor) -> float:
+    """Return how far logits lie apart, on average over the texts: the largest less the mean."""
+    return float((logits.max(1).values - logits.mean(1)).mean().clamp(min=1e-6))
 
 
 def folds_of(labels: list[str], folds: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from safetensors.torch import save_file
 
 from tasks.crossfit import is_needed, out_of_fold
@@ -85,7 +86,7 @@ def _calibration_texts(layout: Layout, settings: Settings, found: metrics.Floats
     """Return logits and targets to calibrate on: of validation, and if that is small, of the training texts, cross-fitted."""
     if not is_needed(layout, settings):
         return found, wanted
-    more, theirs = out_of_fold(layout, settings)
+    more, theirs = out_of_fold(layout, settings, torch.from_numpy(found).float())
     return np.concatenate([found, more.double().numpy()]), np.concatenate([wanted, theirs.numpy()])
 
 

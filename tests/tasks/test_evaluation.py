@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from tasks import crossfit, evaluation
@@ -71,14 +72,22 @@ def test_each_text_is_left_out_of_the_model_that_judges_it(layout: Layout, monke
     monkeypatch.setattr(crossfit, "_trained", lambda *given: trained.append(set(given[2].texts)) or real(*given))
     inputs = crossfit._inputs
     monkeypatch.setattr(crossfit, "_inputs", lambda *given: judged.append(set(given[2].texts)) or inputs(*given))
-    logits, targets = crossfit.out_of_fold(layout, Settings.load(layout.params))
+    logits, targets = crossfit.out_of_fold(layout, Settings.load(layout.params), torch.randn(12, 5))
     assert logits.shape == (36, 5)
     assert len(targets) == 36
     assert len(trained) == 3
     # Each model reads its training texts, those of validation, and then the texts that it judges.
-    for texts, held in zip(trained, judged[2::3], strict=True):
+    for texts, held in zip(trained, judged[2::4], strict=True):
         assert not texts & held
         assert len(texts | held) == 36
+
+
+def test_models_that_are_surer_of_everything_are_scaled_down(layout: Layout) -> None:
+    settings = Settings.load(layout.params)
+    checked = torch.randn(12, 5)
+    plain, _ = crossfit.out_of_fold(layout, settings, checked)
+    scaled, _ = crossfit.out_of_fold(layout, settings, checked * 3)
+    torch.testing.assert_close(scaled, plain * 3)
 
 
 def test_folds_spread_each_class() -> None:

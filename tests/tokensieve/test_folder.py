@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from tokensieve.folder import read_json, replaced, write_json
+from tokensieve.errors import InputError
+from tokensieve.folder import read_json, replaced, write_json, written
 
 
 def names(folder: Path) -> list[str]:
@@ -55,3 +59,25 @@ def test_json_that_cannot_be_written_leaves_the_earlier_file(tmp_path: Path) -> 
         write_json(tmp_path / "report.json", {"n": object()})
     assert read_json(tmp_path / "report.json") == {"n": 1}
     assert names(tmp_path) == ["report.json"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_files_get_the_mode_that_the_umask_allows(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replaced(tmp_path / "out") as beside:
+            save_file({"a": np.zeros(1)}, beside / "x.safetensors")
+        with written(tmp_path / "y.safetensors") as file:
+            save_file({"a": np.zeros(1)}, file)
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "out" / "x.safetensors", tmp_path / "y.safetensors")] == [
+        0o666 & ~umask
+    ] * 2
+    assert names(tmp_path) == ["out", "y.safetensors"]
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"a": ')
+    with pytest.raises(InputError, match=r"report.json is damaged .* delete it and run the same command again"):
+        read_json(tmp_path / "report.json")

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-system lint format serve size clean
+.PHONY: run test test-system week lint format serve size clean
 
 run: .venv/pipeline
 	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
@@ -14,6 +14,10 @@ test: .venv/dev
 
 test-system: .venv/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/system
+
+# Seven days of operation in a quarter of an hour; prints a table of trial and outcome.
+week: .venv/dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -s tests/system/week.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -63,7 +63,7 @@ class Week:
 
     def completed(self, project: str) -> int:
         """Return how many scheduled runs of a project have completed."""
-        return sum(run["state_type"] == "COMPLETED" and run["auto_scheduled"] for run in self.runs(project))
+        return sum(run["state_name"] == "Completed" and run["auto_scheduled"] for run in self.runs(project))
 
     def versions(self, model: str) -> dict[int, str]:
         """Return the status of every version of a registered model, by number."""

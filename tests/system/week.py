@@ -6,6 +6,7 @@ interval of the schedules. Every trial states what a person who looks at the ser
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import yaml
 
@@ -320,8 +322,11 @@ def _kill_in_a_run(week: Week, worker: Any) -> str:
 
     wait_for(at_work, RUN_SECONDS, "a run of tickets at work")
     run = at_work()[0]
-    subprocess.run(["pkill", "-9", "-f", "prefect.engine|prefect flow-run execute|flow_engine"], check=False)
+    started = psutil.Process(worker.popen.pid).children(recursive=True)
     worker.kill()
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     return str(run)
 
 

@@ -70,7 +70,8 @@ class Week:
     def versions(self, model: str) -> dict[int, str]:
         """Return the status of every version of a registered model, by number."""
         address = f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/model-versions/search?filter=name%3D%27{model}%27"
-        return {int(version["version"]): version["status"] for version in _json(address).get("model_versions", [])}
+        found = _json(address).get("model_versions", [])
+        return {int(version["version"]): version["status"] for version in sorted(found, key=lambda version: int(version["version"]))}
 
     def state(self, run: str) -> str:
         """Return the type of a run's state, as COMPLETED."""

@@ -25,9 +25,9 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     console.print(table)
     console.print(_race(result))
     for note in notes(result):
-        console.print(note, markup=False)
+        console.print(note, markup=False, soft_wrap=True)
     for warning in result["warnings"]:
-        console.print("warning:", warning, markup=False)
+        console.print("warning:", warning, markup=False, soft_wrap=True)
     console.print(_further(result, layout), markup=False, soft_wrap=True)
     return output.getvalue().rstrip()
 

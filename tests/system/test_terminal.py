@@ -20,15 +20,14 @@ from filelock import FileLock
 
 from tests.system.conftest import BIN
 
-# A line of a run: a stage, an epoch, a setting, a progress bar of ours, the summary.
+# A line of a run: a stage, an epoch, a setting, a progress bar in a unit of ours, the summary.
 OURS = re.compile(
     r"""(?x) \s* (
     $ | (start|version|validate|split|vocabulary|mask|finetune|evaluate|export|register) \s+ (\.\.\.|unchanged|\d)
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b
-    | (tokenizing|scoring \s weights|race|builds|accuracy|epoch \s \d+|reading|computing \s layers \s \S+ \s once)
-      .* (text|step|turn|build|row)
+    | [\w\ -]+ : .* [ /?] (text|step|turn|build|row|model|task) (/s)? [\],]
     | (try \s it|serve \s it|promote \s it|the \s data|the \s mask|confusions|the \s run|warning:|figure) \b
     )"""
 )

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tokensieve.errors import InputError
 from tokensieve.progress import under_way
 
@@ -45,6 +43,8 @@ def replaced(folder: Path) -> Iterator[Path]:
 def locked(path: Path) -> Iterator[None]:
     """Within it, no other process is within it for the same `path`; one that comes later waits, and says so."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    from filelock import FileLock, Timeout  # here: who only reads settings, such as a server, does without
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

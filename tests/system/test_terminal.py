@@ -27,7 +27,7 @@ OURS = re.compile(
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b
-    | [\w\ -]+ : .* [ /?] (text|step|turn|build|row|model|task) (/s)? [\],]
+    | [\w\ -]+ : .* [ /?\d] (text|step|turn|build|row|model|task) (/s)? [\],]
     | (try \s it|serve \s it|promote \s it|the \s data|the \s mask|confusions|the \s run|warning:|figure) \b
     )"""
 )

@@ -83,7 +83,7 @@ def hidden(address: str) -> str:
     return name
 
 
-def whole(address: str) -> str:
+def revealed(address: str) -> str:
     """Return what `hidden` was given, or `address` itself."""
     return _WHOLE.get(address, address)
 

@@ -26,6 +26,7 @@ from tasks.memory import Kept, Memory
 from tasks.rest import Server
 from tasks.store import NUMBER, SERVED, SQLITE, ModelVersion, RegistryError, Store, local_path, no_answer, without_password
 from tokensieve import manifest
+from tokensieve.disk import FULL
 from tokensieve.errors import InputError, excerpt
 from tokensieve.manifest import Manifest
 
@@ -179,7 +180,7 @@ class Registry:
             raise InputError(f"model '{self.name}' has no version {excerpt(version)}; versions: {self._versions()}")
         folder = self._folder(version, found)
         try:
-            if not whole(folder):
+            if not is_whole(folder):
                 self._fetch(found, version, folder)
         except InputError:
             raise
@@ -209,13 +210,13 @@ class Registry:
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as beside:
             fetched = self._fetched(found, version, Path(beside) / "fetched")
             Manifest.load(fetched)
-            if not whole(folder):
+            if not is_whole(folder):
                 with contextlib.suppress(FileNotFoundError):
                     folder.rename(Path(beside) / "broken")
             try:
                 fetched.rename(folder)
             except OSError:
-                if not whole(folder):
+                if not is_whole(folder):
                     raise
 
     def _clear(self, kept: Path) -> None:
@@ -281,11 +282,11 @@ def _listed(path: Path) -> list[str]:
 
 
 def _unwritable(folder: Path, error: OSError) -> InputError:
-    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "make it writable, or start elsewhere"
+    remedy = "free some space" if error.errno in (*FULL, errno.EFBIG) else "make it writable, or start elsewhere"
     return InputError(f"a model of the registry cannot be kept in {folder} ({error.strerror or error}); {remedy}")
 
 
-def whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Return whether a served folder has all its files, unchanged."""
     try:
         Manifest.load(folder)

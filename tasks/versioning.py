@@ -33,10 +33,10 @@ from dvc_data.hashfile import _progress
 from rich.console import Console
 
 from tasks import gitfiles, snapshot
-from tasks.fetching import FetchError, fetch, public, whole
+from tasks.fetching import FetchError, fetch, public, revealed
 from tokensieve.dataset import FORMATS, part_files, read_examples
 from tokensieve.disk import disk_full, room
-from tokensieve.errors import InputError, excerpt
+from tokensieve.errors import InputError, causes, excerpt
 from tokensieve.folder import MARKS, refuse_conflict, replaced, write_text
 from tokensieve.layout import Layout
 from tokensieve.settings import Data, Settings, render
@@ -366,7 +366,7 @@ def commit(layout: Layout, name: str) -> None:
 
 def _fetched(layout: Layout, url: str, key: str, columns: Data) -> str:
     """A local copy of `url`: a file from http(s), which is kept only until it is taken in, or what DVC imports from elsewhere."""
-    url = whole(url)
+    url = revealed(url)
     for pointer in layout.at("data", "source").glob("*/*.dvc"):
         # Earlier versions wrote addresses with their passwords into pointers.
         if "path: http" in pointer.read_text(encoding="utf-8"):
@@ -438,10 +438,8 @@ def _line(error: BaseException) -> str:
 
 
 def _root_cause(error: BaseException) -> str:
-    """The words of the error that the others were raised from."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return _line(error)
+    """Return the message of the error that the others were raised from."""
+    return _line(list(causes(error))[-1])
 
 
 @contextlib.contextmanager

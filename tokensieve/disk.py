@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, causes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # The words of those who raise no OSError: safetensors, onnx and MLflow's SQLite.
@@ -43,21 +43,12 @@ def room(folder: Path) -> Iterator[None]:
 
 def disk_full(error: BaseException, folder: Path) -> DiskFullError | None:
     """Return the error to raise if `error` comes from a full disk, else None. `folder` is named if no file is."""
-    found = next((link for link in _chain(error) if _is_full(link)), None)
+    found = next((link for link in causes(error) if _is_full(link)), None)
     if found is None:
         return None
     name = getattr(found, "filename2", None) or getattr(found, "filename", None)
     path = Path(str(name)).absolute() if name else folder.absolute()
     return DiskFullError(f"{path}: the disk is full ({_free(path)}); {NEED}")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from or during."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _is_full(error: BaseException) -> bool:
@@ -67,5 +58,9 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _free(path: Path) -> str:
-    existing = next((parent for parent in (path, *path.parents) if parent.exists()), Path("/"))
-    return f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB are free"
+    return f"{shutil.disk_usage(existing(path)).free / 1e6:,.1f} MB are free"
+
+
+def existing(path: Path) -> Path:
+    """Return an absolute path itself, or the nearest folder above it that exists."""
+    return next((found for found in (path, *path.parents) if found.exists()), Path("/"))

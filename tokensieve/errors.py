@@ -1,5 +1,7 @@
 """The one error a person can mend: it names the file, row, key or value, what is allowed, and the remedy."""
 
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
     """Bad input or a bad setting. Commands print its message as one line and end with exit status 2.
@@ -10,6 +12,15 @@ class InputError(ValueError):
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, then the one that it was raised from or during, and so on."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def excerpt(text: object, width: int = 60) -> str:

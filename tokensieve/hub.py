@@ -6,7 +6,8 @@ import errno
 import os
 from pathlib import Path
 
-from tokensieve.errors import excerpt
+from tokensieve.disk import FULL
+from tokensieve.errors import causes, excerpt
 
 # Only safetensors: nothing is unpickled. A repository without them is refused by `base_check.py`.
 PATTERNS = ["*.json", "*.txt", "*.safetensors", "*.model"]
@@ -25,11 +26,10 @@ def reason(error: Exception) -> str:
     """Return why `download` failed, and what to do about it."""
     from huggingface_hub import constants, errors
 
-    causes = _causes(error)
-    kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
-    disk = next((told for told in map(_disk, causes) if told), None)
-    if disk:
-        return disk
+    found = list(causes(error))
+    kinds = {kind.__name__ for cause in found for kind in type(cause).__mro__}
+    if fault := next(filter(None, map(_disk, found)), None):
+        return fault
     if isinstance(error, errors.HfHubHTTPError):
         return _refused(error)
     if "OfflineModeIsEnabled" in kinds:
@@ -37,16 +37,9 @@ def reason(error: Exception) -> str:
     if isinstance(error, errors.HFValidationError):
         return "this is neither a folder nor a name of the form owner/model"
     if kinds & UNREACHABLE:
-        last = next((str(cause) for cause in reversed(causes) if str(cause)), type(error).__name__)
+        last = next((str(cause) for cause in reversed(found) if str(cause)), type(error).__name__)
         return f"it is not in the cache and {constants.ENDPOINT} cannot be reached{_proxy()}: {last}"
     return f"{type(error).__name__}: {excerpt(' '.join(str(error).split()), 200)}"
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
-        causes.append(cause)
-    return causes
 
 
 def _disk(error: BaseException) -> str | None:
@@ -55,7 +48,7 @@ def _disk(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
     place = error.filename or constants.HF_HUB_CACHE
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return f"the disk of {place} is full; make room, or set HF_HOME to a folder on another disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{place} cannot be written; set HF_HOME to a folder that can"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasks.fetching import FetchError, fetch, hidden, public, whole
+from tasks.fetching import FetchError, fetch, hidden, public, revealed
 from tokensieve.errors import InputError
 
 CSV = b"text,label\none,a\n"
@@ -128,5 +128,5 @@ def test_an_address_is_found_again_under_a_name_without_its_secrets() -> None:
     names = [hidden(address) for address in addresses]
     assert len(set(names)) == 4
     assert not [name for name in names if "secret" in name or "token" in name]
-    assert [whole(name) for name in names] == addresses
+    assert [revealed(name) for name in names] == addresses
     assert names[2:] == addresses[2:]

@@ -15,13 +15,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tasks.store import tracking_uri, without_password
 from tokensieve import __version__
+from tokensieve.disk import existing
 from tokensieve.environment import NO_REPORTS
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
+from tokensieve.settings import Settings
 
 PACKAGES = ("onnxruntime", "torch", "transformers", "prefect", "sqlalchemy", "mlflow", "dvc", "great-expectations")
 PIPELINE = ("prefect", "mlflow", "dvc")
@@ -44,7 +48,7 @@ SECRET = re.compile(r"key|token|password|secret|auth|credential|connection_url",
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check. `remedy` says what to do if it is not `ok`."""
+    """The outcome of one check. `remedy` is what to do if it is not `ok`."""
 
     name: str
     ok: bool
@@ -109,7 +113,7 @@ def _prefect() -> Check:
     if not address:
         return Check("Prefect", True, f"no server is set{f' (profile {profile})' if profile else ''}: each run starts one for itself")
     wrong = _unreachable(f"{address.rstrip('/')}/health")
-    shown = f"{_public(address)} ({source})"
+    shown = f"{without_password(address)} ({source})"
     remedy = f"start the server, or change {source}"
     return Check("Prefect", not wrong, f"{shown} {wrong or 'answers'}", remedy)
 
@@ -127,19 +131,18 @@ def _profile() -> tuple[str, dict[str, str]]:
 
 
 def _mlflow(layout: Layout) -> Check:
-    from tasks.store import tracking_uri
-    from tokensieve.settings import Settings
-
     try:
         settings = Settings.load(layout.params) if layout.params.exists() else Settings()
         address = tracking_uri(layout, settings)
     except InputError as error:
-        return Check("MLflow", False, str(error), "mend the setting")
+        return Check("MLflow", False, str(error), "correct the setting")
     source = "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "the project's own"
     if not address.startswith("http"):
-        return Check("MLflow", True, f"{_public(address)} ({source}): no server")
+        return Check("MLflow", True, f"{without_password(address)} ({source}): no server")
     wrong = _unreachable(f"{address.rstrip('/')}/health")
-    return Check("MLflow", not wrong, f"{_public(address)} ({source}) {wrong or 'answers'}", f"start the server, or change {source}")
+    return Check(
+        "MLflow", not wrong, f"{without_password(address)} ({source}) {wrong or 'answers'}", f"start the server, or change {source}"
+    )
 
 
 def _dvc(layout: Layout) -> Check:
@@ -153,9 +156,9 @@ def _dvc(layout: Layout) -> Check:
         return Check("DVC remote", False, " ".join(str(error).split()), "see .dvc/config")
     if not address:
         return Check("DVC remote", False, "none: data versions are in this folder alone", "dvc remote add --default NAME URL")
-    if "://" not in address and not os.access(_existing(Path(address)), os.W_OK):
+    if "://" not in address and not os.access(existing(Path(address)), os.W_OK):
         return Check("DVC remote", False, f"{name}: {address} cannot be written", "change its rights, or the remote's url")
-    return Check("DVC remote", True, f"{name}: {_public(address)}")
+    return Check("DVC remote", True, f"{name}: {without_password(address)}")
 
 
 def _hub() -> Check:
@@ -165,7 +168,7 @@ def _hub() -> Check:
     wrong = _unreachable(address)
     # The base model may be in a folder, an installed package or the cache: no fault.
     note = f"{wrong}; base models come from the cache, a package or a folder" if wrong else "answers"
-    return Check("model hub", True, f"{_public(address)} {note}")
+    return Check("model hub", True, f"{without_password(address)} {note}")
 
 
 def _gpu() -> Check:
@@ -173,21 +176,21 @@ def _gpu() -> Check:
         return Check("GPU", True, "torch is not installed")
     import torch
 
-    if not torch.cuda.is_available():
-        seen = shutil.which("nvidia-smi") is not None and torch.version.cuda is None
-        return Check("GPU", not seen, "none that torch can use", "this torch is built for CPUs; install one for CUDA")
-    name = torch.cuda.get_device_name()
-    try:
-        works = bool((torch.ones(8, 8, device="cuda") @ torch.ones(8, 8, device="cuda")).sum().item() == 512.0)
-        return Check("GPU", works, f"{name} computes" if works else f"{name} computes wrong sums", "finetune.device=cpu")
-    except RuntimeError as error:
-        return Check("GPU", False, f"{name}: {' '.join(str(error).split())[:120]}", "update its driver, or train on the CPU")
+    from tokensieve.device import gpu_fault
+
+    fault = gpu_fault()
+    if not fault:
+        return Check("GPU", True, f"{torch.cuda.get_device_name()} computes")
+    if torch.cuda.is_available():
+        return Check("GPU", False, fault, "update its driver, or train on the CPU (finetune.device=cpu)")
+    seen = shutil.which("nvidia-smi") is not None and torch.version.cuda is None
+    return Check("GPU", not seen, "none that torch can use", "this torch is built for CPUs; install one for CUDA")
 
 
 def _disk(layout: Layout) -> Iterator[Check]:
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     for name, path in (("project", layout.root), ("temporary", Path(tempfile.gettempdir())), ("Prefect's home", home)):
-        there = _existing(path)
+        there = existing(path)
         free = shutil.disk_usage(there).free
         wrong = [] if os.access(there, os.W_OK | os.X_OK) else ["cannot be written"]
         wrong += [f"only {free / 1024**3:.1f} GiB free"] if free < LEAST_FREE else []
@@ -198,34 +201,22 @@ def _disk(layout: Layout) -> Iterator[Check]:
 def _variables() -> Check:
     ours = NO_REPORTS.items() | {"MLFLOW_LOGGING_LEVEL": "WARNING", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}.items()
     names = sorted(name for name, value in os.environ.items() if name.startswith(("MLFLOW_", "PREFECT_")) and (name, value) not in ours)
-    shown = [f"{name}={'(hidden)' if SECRET.search(name) else _public(os.environ[name])}" for name in names]
+    shown = [f"{name}={'(hidden)' if SECRET.search(name) else without_password(os.environ[name])}" for name in names]
     profile, settings = _profile()
-    hidden = [f"{key}={'(hidden)' if SECRET.search(key) else _public(str(value))}" for key, value in sorted(settings.items())]
+    hidden = [f"{key}={'(hidden)' if SECRET.search(key) else without_password(str(value))}" for key, value in sorted(settings.items())]
     in_profile = f"; Prefect profile {profile}: {', '.join(hidden) or 'empty'}" if profile else ""
     return Check("variables", True, f"{', '.join(shown) or 'none of MLFLOW_*, PREFECT_*'}{in_profile}")
 
 
 def _unreachable(address: str) -> str:
-    """Return why `address` gives no answer; empty if it gives one, be it that it asks for a password."""
+    """Return why `address` does not answer; empty if it does. No password is sent, so a refusal is an answer as well."""
     try:
-        with urllib.request.urlopen(address, timeout=ANSWER_SECONDS):
+        with urllib.request.urlopen(without_password(address), timeout=ANSWER_SECONDS):
             return ""
     except urllib.error.HTTPError as error:
         return f"answers with status {error.code}" if error.code >= 500 or error.code == 404 else ""
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return f"does not answer ({getattr(error, 'reason', error)})"
-
-
-def _public(text: str) -> str:
-    """Return an address without the user and password in it, and any other text as it is."""
-    if "://" not in text:
-        return text
-    return re.sub(r"//[^/]*@", "//", text.partition("?")[0])
-
-
-def _existing(path: Path) -> Path:
-    """Return the path itself, or the nearest folder above it that exists."""
-    return next(found for found in (path, *path.parents) if found.exists())
 
 
 def _installed(name: str) -> str:

@@ -6,12 +6,24 @@ import json
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from flows import doctor_command
 from flows.cli import main
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that requires a password."""
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +66,22 @@ def test_servers_that_do_not_answer_are_wrong_and_no_secret_is_shown(
     assert "does not answer" in checks["Prefect"]["found"]
     assert "start the server" in checks["MLflow"]["remedy"]
     assert "MLFLOW_TRACKING_PASSWORD=(hidden)" in checks["variables"]["found"]
+
+
+@pytest.mark.parametrize("port", [True, False])
+def test_an_address_with_a_password_is_checked_without_it(
+    port: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1{f':{server.server_port}' if port else ''}")
+    with server:
+        main(["doctor", "--project", str(tmp_path), "--json"])
+        server.shutdown()
+
+    output = "".join(capfd.readouterr())
+    assert "s3cret" not in output
+    assert not port or {check["name"]: check["ok"] for check in json.loads(output)}["MLflow"]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     parser.add_argument("--text", metavar="COLUMN", help="the column with the texts (default: text)")
     about = "what the names of the added columns begin with, if the file has a column label already"
-    parser.add_argument("--answer-prefix", metavar="PREFIX", help=about)
+    parser.add_argument("--answer-prefix", dest="prefix", default="", metavar="PREFIX", help=about)
 
 
 def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path], answer: Answer) -> None:
@@ -150,7 +150,6 @@ def _shown(found: Prediction | LabelSet) -> str:
 
 def _refuse(options: argparse.Namespace) -> None:
     """Refuse texts and a file at once, neither, half of what a file needs, and an output that exists."""
-    options.prefix = options.answer_prefix or ""
     if options.texts and options.input:
         raise InputError("give texts, or --input and --output, not both")
     if not options.texts and not options.input and not options.output and sys.stdin.isatty():

@@ -105,8 +105,8 @@ def download(uri: str, location: str, into: Path) -> Path:
     """
     served = f"{location}/{SERVED}"
     try:
-        if manifest.NAME not in {Path(file.path).name for file in mlflow.artifacts.list_artifacts(served, tracking_uri=uri)}:
-            raise InputError(f"{without_password(served)} holds no {manifest.NAME}: its files were moved, or are not of tokensieve")
+        if manifest.NAME not in listing(uri, served):
+            raise InputError(f"{without_password(served)} has no {manifest.NAME}: it was moved, or is not a tokensieve model")
         return Path(mlflow.artifacts.download_artifacts(served, dst_path=str(into), tracking_uri=uri))
     except (MlflowException, OSError) as error:
         raise no_answer(location, error) from None

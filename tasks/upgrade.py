@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from tokensieve.folder import write_text
+
 log = logging.getLogger("tokensieve")
 
 
@@ -24,7 +26,5 @@ def never_cached(pipeline: Path, stage: str) -> None:
     if not marked:
         log.warning("%s: add 'always_changed: true' to stage %s, or dvc repro may take a registration from a cache", pipeline, stage)
         return
-    beside = pipeline.with_suffix(".tmp")
-    beside.write_text(after, encoding="utf-8")
-    beside.replace(pipeline)
+    write_text(pipeline, after)
     log.info("%s: stage %s is marked always_changed, so that dvc repro takes no registration from a cache", pipeline.name, stage)

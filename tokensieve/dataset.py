@@ -19,9 +19,9 @@ from typing import Any
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.labels import joined, names_of
-from tokensieve.settings import Data
+from tokensieve.settings import FORMAT_NAMES, Data
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow")
+FORMATS = tuple(f".{name}" for name in FORMAT_NAMES)
 TYPED = (".parquet", ".arrow")
 BATCH = 4096  # rows that are made Python's objects at a time
 PARTS = ("train", "validation", "test", "oos")

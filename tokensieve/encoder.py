@@ -40,7 +40,7 @@ class Encoder:
         size = self._most * CHARACTERS
         while missing := [place for place, known in enumerate(found) if known is None]:
             parts = [self._part(texts[place], size) for place in missing]
-            encodings = self._tokenizer.encode_batch_fast([_unicode(part) for part in parts])
+            encodings = self._tokenizer.encode_batch_fast([without_surrogates(part) for part in parts])
             for place, part, encoding in zip(missing, parts, encodings, strict=True):
                 found[place] = self._found(texts[place], part, encoding, size)
             size *= GROWTH
@@ -77,12 +77,12 @@ class Encoder:
         end = None if start is None else self._boundaries.after(text, start + 1)
         if start is None or end is None:
             return None
-        ids = self._tokenizer.encode(_unicode(text[start:])).ids
+        ids = self._tokenizer.encode(without_surrogates(text[start:])).ids
         special = self._tokenizer.num_special_tokens_to_add(False)
-        first = len(self._tokenizer.encode(_unicode(text[start:end])).ids)
+        first = len(self._tokenizer.encode(without_surrogates(text[start:end])).ids)
         return ids[len(ids) - count :] if len(ids) - special - first >= count else None
 
 
-def _unicode(text: str) -> str:
-    # Half a surrogate pair is no character: JSON lets it through, the tokenizer refuses it. A pair in two halves is joined.
+def without_surrogates(text: str) -> str:
+    """Return `text` as a tokenizer takes it. JSON lets half a surrogate pair through, which is replaced; two halves are joined."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

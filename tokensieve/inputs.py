@@ -29,6 +29,7 @@ from tokensieve.classifier import Classifier
 from tokensieve.constructs import marked
 from tokensieve.dataset import rows
 from tokensieve.disk import FULL
+from tokensieve.encoder import without_surrogates
 from tokensieve.errors import InputError
 from tokensieve.folder import write_text
 from tokensieve.manifest import sha256
@@ -86,7 +87,7 @@ def token_counts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> li
     backend.no_truncation()
     backend.no_padding()
     # Lone surrogates, which the tokenizer refuses, are another check's to report.
-    clean = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+    clean = list(map(without_surrogates, texts))
     chunks = (clean[start : start + CHUNK // 16] for start in range(0, len(clean), CHUNK // 16))
     return [len(encoding.ids) for chunk in chunks for encoding in backend.encode_batch_fast(chunk)]
 

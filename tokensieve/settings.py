@@ -22,6 +22,7 @@ import yaml
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.folder import refuse_conflict, write_text
+from tokensieve.truncation import HEAD, HEAD_TAIL
 
 log = logging.getLogger("tokensieve")
 
@@ -42,7 +43,7 @@ CHECKS = (
     "truncated",
 )
 
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow")
+FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "arrow")
 
 # Builds of the exported graph, the most exact first.
 VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
@@ -129,7 +130,7 @@ class Base(Section):
     pooling: str = setting("auto", "how token states become one vector; auto: as the model says", among=("auto", "mean", "cls", "last"))
     max_length: int = setting(128, "tokens that are read per text; longer texts are truncated", low=4, high=8192)
     truncation: str = setting(
-        "head", "what is kept of a longer text: its start, or its start and its end in equal parts", among=("head", "head_tail")
+        HEAD, "what is kept of a longer text: its start, or its start and its end in equal parts", among=(HEAD, HEAD_TAIL)
     )
 
 
@@ -142,7 +143,7 @@ class Data(Section):
     format: str = setting(
         "auto",
         "format of data from a URL; auto: as its name, query or server tells",
-        among=("auto", "csv", "tsv", "jsonl", "parquet", "arrow"),
+        among=("auto", *FORMAT_NAMES),
     )
     separator: str | None = setting(None, "null: one label a text; otherwise what separates the labels of a text, which may also have none")
     unlabelled: str = setting(

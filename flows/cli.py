@@ -225,9 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tokensieve {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
 
-    def command(
-        function: Callable[[argparse.Namespace, Callable[[str], None]], int | None], project: bool = True
-    ) -> argparse.ArgumentParser:
+    def command(function: Command, project: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
         added.set_defaults(command=function, set=[])
         added.add_argument("--debug", action="store_true", help="show stack traces and Prefect's log")

@@ -30,11 +30,6 @@ def chance(worse: int, better: int) -> float:
     return float(binom.sf(worse - 1, worse + better, 0.5))
 
 
-def is_shown(worse: int, better: int) -> bool:
-    """Return whether chance does not explain that `worse` is more than `better`."""
-    return chance(worse, better) < 1 - LEVEL
-
-
 def texts_needed(share: float) -> int:
     """Return how many texts without an exception show that a share is at least `share`, which is below 1."""
     return math.ceil(math.log(1 - LEVEL) / math.log(share)) if share > 0 else 0

@@ -64,7 +64,7 @@ class Folder:
                 f"{self.path} holds no {path.name}, which an export writes last; give the folder of a finished export"
             ) from None
         except OSError as error:
-            raise unreadable(error) from None
+            raise _unreadable(error) from None
 
     def fetch(self, version: str) -> Path:
         return self.path
@@ -100,7 +100,7 @@ class Live:
         try:
             self.current = self._load(self._version())
         except OSError as error:
-            raise unreadable(error) from error
+            raise _unreadable(error) from error
         if source.stale:
             self._trouble = source.stale
             log.warning("model %s answers: %s", self.current.version, source.stale)
@@ -130,7 +130,7 @@ class Live:
                 self.current = loaded
                 self.swaps["taken"] += 1
         except Exception as error:  # whatever a half-written model or a lost registry raises: the one before goes on answering
-            return self._note(str(unreadable(error) if isinstance(error, OSError) else _reason(error)))
+            return self._note(str(_unreadable(error) if isinstance(error, OSError) else _reason(error)))
         finally:
             self._began = None
         if self._source.stale:
@@ -209,7 +209,7 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def unreadable(error: OSError) -> InputError:
+def _unreadable(error: OSError) -> InputError:
     """Return the message for a file that the system does not let us read or write: which file, why, and the remedy."""
     remedies = {
         errno.EACCES: "allow it for the user of this process",

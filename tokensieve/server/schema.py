@@ -1,6 +1,6 @@
 """What a request may say and what an answer says: the models of the OpenAPI description.
 
-Answers are written by `app` without these models, which cost more than the rest of the request; a test holds both alike.
+Answers are written by `answers` without these models, which cost more than the rest of the request; a test holds both alike.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ class Origin(BaseModel):
 class Query(BaseModel):
     """One text, or many."""
 
-    # Unknown fields are refused by `app`: refused here, a body of 100,000 of them gives as many errors, 60 MiB of them.
+    # Unknown fields are refused by `predict`: refused here, a body of 100,000 of them gives as many errors, 60 MiB of them.
     model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 
     text: str | None = Field(None, description="the text to label; give it or texts")
-    # A list of a million wrong items would otherwise give a million errors, 430 MiB of them.
     # A list of a million wrong items would otherwise give as many errors, 430 MiB of them.
     texts: list[str] | None = Field(None, fail_fast=True, description="several texts to label, answered in their order")
     top: int = Field(3, ge=1, le=10_000, description="how many of the likeliest labels to name")

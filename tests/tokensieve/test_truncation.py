@@ -119,10 +119,11 @@ def test_a_patch_carries_it_and_is_refused_by_older_versions(facts: dict[str, st
     from safetensors import safe_open
 
     path = tmp_path / "patch.safetensors"
-    Patch({"labels": ["a", "b"]} | facts, {}, {}, "", "").save(path)
+    classifier = {"base": "minilm", "labels": ["a", "b"]} | facts
+    Patch(classifier, {}, {}, "", "").save(path)
     with safe_open(path, "np") as file:
         assert json.loads(file.metadata()["patch"])["format"] == version
-    assert Patch.load(path).classifier == {"labels": ["a", "b"]} | facts
+    assert Patch.load(path).classifier == classifier
 
 
 def test_triton_tells_its_clients(served: Any) -> None:

@@ -2,16 +2,20 @@
 
     python -m benchmarks.serving_memory --model DIR
 
-Prints a JSON object: MiB resident when idle, the peak after each attack, and statuses that were answered. Linux only.
+Prints a JSON object: MiB resident when idle, the peak after each attack, and statuses that were answered. All the while the model is
+exchanged every few seconds. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,22 +39,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", START, "serve", "--model", str(asked.model), "--port", str(port), *asked.options]
+    with tempfile.TemporaryDirectory() as scratch:
+        served = Path(shutil.copytree(asked.model, Path(scratch) / "served"))
+        print(json.dumps(_measure(served, port, asked), indent=1))
+    return 0
+
+
+def _measure(served: Path, port: int, asked: argparse.Namespace) -> dict[str, object]:
+    command = [sys.executable, "-c", START, "serve", "--model", str(served), "--port", str(port), *asked.options]
+    exchanging = threading.Event()
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _wait(port)
         found: dict[str, object] = {"idle": memory(server.pid)[0]}
+        threading.Thread(target=_exchange, args=(served / "manifest.json", exchanging), daemon=True).start()
         for name, attack in ATTACKS.items():
             began, statuses = time.monotonic(), Counter[str]()
             for _ in range(asked.rounds):
                 statuses += attack(port, asked.clients)
             now, peak = memory(server.pid)
             found[name] = {"now": now, "peak": peak, "statuses": dict(statuses), "seconds": round(time.monotonic() - began, 1)}
-        print(json.dumps(found, indent=1))
+        return found
     finally:
+        exchanging.set()
         server.terminate()
         server.wait(60)
-    return 0
+
+
+def _exchange(manifest: Path, ended: threading.Event) -> None:
+    """Make a newer model every few seconds, as an export does: two are in memory then, and the file of one."""
+    count = 0
+    while not ended.wait(4):
+        count += 1
+        tree = json.loads(manifest.read_text(encoding="utf-8")) | {"data_hash": str(count)}
+        beside = manifest.with_suffix(".new")
+        beside.write_text(json.dumps(tree), encoding="utf-8")
+        beside.replace(manifest)
 
 
 def memory(pid: int) -> tuple[float, float]:

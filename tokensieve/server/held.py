@@ -18,13 +18,15 @@ class Overfull(Exception):  # noqa: N818 - a state that clients are told of, not
 class Held:
     """Counts bytes of requests that are not answered yet, and of answers that are not read yet.
 
-    `heads` is counted apart: heads arrive before the key is known, so they must not take the room of requests with the key.
+    `heads` is counted apart: heads arrive before the key is known, so they must not take the room of requests with the key. So is
+    `pipelined`, the number of requests that wait for the answer to an earlier one of their connection.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.bodies = 0
         self.heads = 0
+        self.pipelined = 0
         self.unread: set[Unread] = set()
 
     def take(self, size: int) -> None:

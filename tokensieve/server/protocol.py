@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import time
 from asyncio import TimerHandle
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tokensieve.server.held import Held
 
@@ -22,10 +23,12 @@ HEAD = 64 * 1024  # bytes of a request outside its body: request line, headers, 
 FIELDS = 128  # headers and trailers of a request
 ALL_HEADS = 16 * 1024 * 1024  # bytes of the heads of all connections together
 FREE = 4096  # bytes of a head that do not count towards ALL_HEADS: an ordinary request is never refused for what others send
-PIECE = 8192  # bytes that are parsed between two looks at the limits
-PIPELINED = 16  # requests that may wait on one connection for the answer to an earlier one
+PIECE = 2048  # bytes that are parsed between two looks at the limits
+PIPELINED = 16  # requests on one connection that wait for the answer to an earlier one, before no more are parsed
+ALL_PIPELINED = 4096  # such requests on all connections together
+REST = 512 * 1024  # bytes that a connection keeps for later, after which it is closed
 FRAME = 5  # bytes of the shortest frame of a chunk: a digit and two line ends
-LINGER = 1.0  # seconds in which a client that is still sending may read why it was refused
+LINGER = 2.0  # seconds in which a client that is still sending may read why it was refused
 CUT = 2.0  # seconds after the end was asked for, in which a half-sent body must be completed
 
 
@@ -60,11 +63,15 @@ class Guarded(HttpToolsProtocol):
         self._unread: TimerHandle | None = None
         self._deaf = False  # refused: whatever still arrives is thrown away
         self._in_message = self._head_read = False
+        self._answered: RequestResponseCycle | None = None  # the request that is being answered
+        self._rest = b""
+        self._piped = 0
         self._piece = self._outside = self._fields = self._charged = self._before = 0
         self._answers = self._left = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._closing: Any = _Closing(transport, self._close_after_answer)
         if len(self.connections) > self.bounds.connections:
             # Without lingering: a flood of connections must not hold file descriptors.
             self._refuse(503, f"{self.bounds.connections} connections are open already; try again later")
@@ -76,15 +83,29 @@ class Guarded(HttpToolsProtocol):
         if self._deaf:
             return
         self._unset_keepalive_if_required()
-        if len(data) <= PIECE:
+        if len(data) <= PIECE and not self._rest:
             self._feed(data)
         else:
-            view = memoryview(data)
-            for start in range(0, len(data), PIECE):
-                if not self._feed(view[start : start + PIECE]):
-                    break
+            self._feed_pieces(self._rest + data)
         if not self._deaf and not self._busy and self.timeout_keep_alive_task is None:
             self._wait()
+
+    def _feed_pieces(self, data: bytes) -> None:
+        """Parse data piece by piece, and keep what is left when too many requests wait on this connection."""
+        view, self._rest = memoryview(data), b""
+        for start in range(0, len(data), PIECE):
+            if len(self.pipeline) >= PIPELINED:
+                self._rest = data[start:]
+                self.flow.pause_reading()
+                if len(self._rest) > REST:
+                    self._stop_listening()
+                return
+            if not self._feed(view[start : start + PIECE]):
+                return
+
+    def _feed_rest(self) -> None:
+        if self._rest and not self._deaf and self.parser is not None:
+            self._feed_pieces(self._rest)
 
     def _feed(self, piece: bytes | memoryview) -> bool:
         """Parse a piece and return whether the connection goes on."""
@@ -100,6 +121,7 @@ class Guarded(HttpToolsProtocol):
             self._refuse(400, message)
             return False
         self._charge()
+        self._count_pipelined()
         if self._outside > HEAD or self._fields > FIELDS:
             self._refuse(431, f"the request has more than {HEAD} bytes or {FIELDS} lines of headers, chunk extensions and trailers")
         elif self.held.heads > ALL_HEADS and self._charged:
@@ -144,11 +166,15 @@ class Guarded(HttpToolsProtocol):
         self._cancel_late()
         if self._deaf or self.parser.should_upgrade():
             return
-        if len(self.pipeline) >= PIPELINED:
+        if self.pipeline and self.held.pipelined + len(self.pipeline) - self._piped >= ALL_PIPELINED:
             self._stop_listening()
             return
+        waits = self._busy
         super().on_headers_complete()
+        self.cycle.transport = self._closing
         self._head_read = True
+        if not waits:
+            self._answered = self.cycle
 
     def on_chunk_header(self) -> None:
         # What every chunk has is limited with the body.
@@ -172,7 +198,13 @@ class Guarded(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._answers += 1
+        if self.pipeline:
+            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
+        self._count_pipelined()
+        if self._rest:
+            self.flow.pause_reading()
+            self.loop.call_soon(self._feed_rest)
         if not self.pipeline and not self._in_message:
             self._discharge()
         if self._unread is None and self.transport.get_write_buffer_size():
@@ -186,10 +218,15 @@ class Guarded(HttpToolsProtocol):
         self._late = self._ending = self._unread = None
         self.held.unread.discard(self.transport)
         self._discharge()
-        cycle = self.cycle if self._busy else None
+        self.pipeline.clear()
+        self._count_pipelined()
+        self._rest = b""
         super().connection_lost(exc)
-        if cycle:
-            _give_up(cycle.scope)
+        # Not always the last request of the connection, the only one that uvicorn tells.
+        if self._answered and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+            _give_up(self._answered.scope)
 
     def shutdown(self) -> None:
         """End soon: idle connections at once, others when they are answered, and those whose client is too slow by force."""
@@ -242,7 +279,18 @@ class Guarded(HttpToolsProtocol):
             "\r\n",
         ]
         self.transport.write("\r\n".join(lines).encode() + body)
-        # Closed at once, bytes that are still coming would make the kernel reset the connection, and the answer would be lost.
+        self._linger()
+
+    def _close_after_answer(self) -> None:
+        if self._in_message and not self._deaf:
+            self._deaf = True
+            self.flow.resume_reading()
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close the connection soon. Closed at once, bytes that still arrive would reset it, and the client would not get its answer."""
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._ending = self.loop.call_later(LINGER, self._end)
@@ -250,6 +298,7 @@ class Guarded(HttpToolsProtocol):
     def _stop_listening(self) -> None:
         """Answer what was read whole, and close the connection after that."""
         self._deaf = True
+        self._rest = b""
         self.cycle.keep_alive = False
 
     def _end(self) -> None:
@@ -273,6 +322,11 @@ class Guarded(HttpToolsProtocol):
             self.held.heads += owed - self._charged
             self._charged = owed
 
+    def _count_pipelined(self) -> None:
+        if self._piped != len(self.pipeline):
+            self.held.pipelined += len(self.pipeline) - self._piped
+            self._piped = len(self.pipeline)
+
     def _discharge(self) -> None:
         self.held.heads -= self._charged
         self._charged = self._before = 0
@@ -285,6 +339,15 @@ class Guarded(HttpToolsProtocol):
         if self._late:
             self._late.cancel()
             self._late = None
+
+
+class _Closing:
+    """A transport for answers, which lets the connection decide how it is closed."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: Any, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
 
 
 def _give_up(scope: Any) -> None:

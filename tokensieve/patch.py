@@ -103,6 +103,16 @@ class Patch:
             InputError: no such file, one that is no patch, of another format, or damaged.
         """
         tree, tensors = _read(path)
+        try:
+            return cls._of(tree, tensors, path)
+        except InputError:
+            raise
+        # A file may have a sound checksum and still hold anything.
+        except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError, zlib.error, lzma.LZMAError) as error:
+            raise InputError(f"{path} is no whole patch ({type(error).__name__}: {error}); extract it again") from None
+
+    @classmethod
+    def _of(cls, tree: dict[str, Any], tensors: dict[str, Array], path: Path) -> Patch:
         if tree.get("format") not in (FORMAT, TRUNCATING):
             found = excerpt(tree.get("format"))
             raise InputError(f"{path} is a patch of format {found}, and this version reads {FORMAT} and {TRUNCATING}; extract it again")
@@ -200,13 +210,16 @@ def _change(name: str, old: Array | None, new: Array) -> Change | None:
 def _flipped(state: State, patch: Patch, back: bool) -> State:
     """`state` on the other side of the patch, checked by its hash. Arrays that do not change are shared, not copied."""
     result = dict(state)
-    for name, change in patch.changes.items():
-        bits = _matrix(result.pop(name, None), change.after, np.dtype(change.dtype))
-        place = _place(change.kind, change.indices, bits.shape)
-        bits[place] ^= change.bits.reshape(bits[place].shape)
-        shape = change.before if back else change.after
-        if shape is not None:
-            result[name] = bits.ravel()[: math.prod(shape)].view(change.dtype).reshape(shape)
+    try:
+        for name, change in patch.changes.items():
+            bits = _matrix(result.pop(name, None), change.after, np.dtype(change.dtype))
+            place = _place(change.kind, change.indices, bits.shape)
+            bits[place] ^= change.bits.reshape(bits[place].shape)
+            shape = change.before if back else change.after
+            if shape is not None:
+                result[name] = bits.ravel()[: math.prod(shape)].view(change.dtype).reshape(shape)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"the patch does not fit the weights it names ({type(error).__name__}: {error}); extract it again") from None
     if state_hash(result) != (patch.base_state if back else patch.model_state):
         raise InputError("the patch does not lead to the weights it names; extract it again")
     return result
@@ -245,7 +258,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
             return tree, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a file that `tokensieve patch extract` wrote") from None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no whole patch ({type(error).__name__}); give a file that `tokensieve patch extract` wrote") from None
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tokensieve.environment import NO_REPORTS
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
@@ -51,6 +53,19 @@ def test_no_image_runs_as_root(stage: str) -> None:
     # A number: Kubernetes cannot tell from a name that it is not root.
     assert last(stage, "USER") == "10001"
     assert "useradd --uid 10001" in last(stage, "RUN")
+
+
+@pytest.mark.parametrize(
+    ("stage", "variables"),
+    [
+        ("serve", {"DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY"}),
+        ("pipeline", {"DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY", "PREFECT_SERVER_ANALYTICS_ENABLED"}),
+        ("mlflow", {"DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"}),
+    ],
+)
+def test_no_image_reports_its_use(stage: str, variables: set[str]) -> None:
+    given = dict(pair.split("=", 1) for word, rest in stages()[stage] if word == "ENV" for pair in rest.split())
+    assert {name: given.get(name) for name in variables} == {name: NO_REPORTS[name] for name in variables}
 
 
 def test_the_health_check_is_a_program_that_asks_the_server() -> None:

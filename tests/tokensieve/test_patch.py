@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from tokensieve import patch as module
 from tokensieve.errors import InputError
 from tokensieve.patch import Array, Patch, State, changes, patched, restored, state_hash
 
@@ -249,3 +251,26 @@ def test_any_reader_of_safetensors_sees_what_it_is(tmp_path: Path, whole: bytes)
             "head.weight.values",
         ]
         assert all(part in file.metadata()["patch"] for part in ("some/model", "größe", "ab" * 32))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"changes": 7},
+        {"changes": {"encoder.a": []}},
+        {"changes": {"encoder.absent": ["whole", "float32", [6, 10], [6, 10]]}},
+        {"changes": {"encoder.a": ["whole", "no type", [6, 10], [6, 10]]}},
+        {"changes": {"encoder.a": ["whole", "float32", [6, 10], [-6, "x"]]}},
+        {"files": [["config.json", "x", None]]},
+        {"classifier": None, "files": {}, "base_state": None},
+    ],
+)
+def test_a_patch_that_was_made_up_is_refused(changed: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "patch.safetensors"
+    patch_of(OLD, NEW).save(path)
+    tree, tensors = module._read(path)
+    tree |= changed
+    tree["sha256"] = module._checksum(tree, tensors)
+    module.save_file(tensors, path, metadata={"patch": json.dumps(tree)})
+    with pytest.raises(InputError, match="extract it again"):
+        patched(OLD, Patch.load(path))

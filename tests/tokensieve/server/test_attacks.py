@@ -324,7 +324,8 @@ def test_the_end_waits_for_no_client_that_does_not_read_or_send(slowly: Path, st
 
 
 def test_answers_that_take_longer_than_the_grace_are_given_up(slowly: Path, start: Callable[..., Any]) -> None:
-    server = start(slowly, "--workers", "1", "--grace", "1")
+    # One text per run, so that the answer takes longer than the grace on a fast machine, too.
+    server = start(slowly, "--workers", "1", "--grace", "1", "--batch", "1")
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(server.predict, {"texts": ["card " * i for i in range(1, 128)]})
         time.sleep(0.5)

@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,10 +64,14 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
     try:
         with _only_the_answer_on_stdout() as answer:
             return int(options.command(options, answer) or 0)
-    except (Exception, KeyboardInterrupt) as error:
+    except KeyboardInterrupt:
+        # Perhaps of a library that has replaced our handler.
+        interrupts.number = interrupts.number or signal.SIGINT
+        return interrupts.status
+    except Exception as error:
         if interrupts.number:
             return interrupts.status
-        if options.debug or isinstance(error, KeyboardInterrupt):
+        if options.debug:
             raise
         if isinstance(error, InputError):
             print("\n".join(filter(None, [f"tokensieve: {error}", error.detail])), file=sys.stderr)

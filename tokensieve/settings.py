@@ -415,10 +415,19 @@ def tried(path: Path, assignments: list[str]) -> Iterator[None]:
     except Exception:
         # What somebody wrote meanwhile stays.
         if differing and path.read_text(encoding="utf-8") == after:
-            write_text(path, before)
-            for key, (old, _) in differing.items():
-                log.warning("%s: %s is %s again, since this failed", path.name, key, old)
+            _take_back(path, before, differing)
         raise
+
+
+def _take_back(path: Path, before: str, differing: Mapping[str, tuple[Any, Any]]) -> None:
+    """Write the settings as they were before. A disk that is too full for it leaves them, and the error that led here counts."""
+    try:
+        write_text(path, before)
+    except OSError as error:
+        log.warning("%s keeps %s: it cannot be written (%s)", path.name, ", ".join(differing), error.strerror)
+        return
+    for key, (old, _) in differing.items():
+        log.warning("%s: %s is %s again, since this failed", path.name, key, old)
 
 
 def assigned(path: Path, assignments: list[str]) -> Settings:

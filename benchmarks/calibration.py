@@ -1,6 +1,6 @@
 """What the fit of temperature and threshold is worth on few texts: as it was, and as it is, with and without cross-fitting.
 
-    python -m benchmarks.calibration --data DIR --task banking77 --classes 13 --texts 25 --seeds 0-4
+    python -m benchmarks.calibration --data DIR --task banking77 --classes 13 --texts 25 --seeds 5
 
 Each seed draws classes and texts, splits and trains as `tokensieve run` does, in a project of its own, and fits in several ways. All
 other texts of these classes measure the fits: calibration error, and the share of right answers that the threshold keeps, which is to

@@ -43,18 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log_to_stderr()
     _quiet_prefect(options.debug)
     if options.command is serve:
-        # It ends by itself, when the requests that it has begun are answered.
+        # The server handles signals itself: it answers the requests that it has begun.
         return _status(options, Interrupts())
     with watched() as interrupts:
         status = _status(options, interrupts)
         if interrupts.number:
-            interrupts.tell()
+            interrupts.announce()
             status = interrupts.status
             if arguments is None:
                 # As a program: threads that compute or wait for a server would hold up Python's own end.
                 interrupts.end()
     if arguments is None:
-        # Else Python looks through all that the libraries have made once more, for a second.
+        # Otherwise a last garbage collection of the libraries' objects takes a second.
         gc.freeze()
     return status
 

@@ -34,7 +34,7 @@ def check_server() -> None:
             response.json()
     except httpx.HTTPStatusError as error:
         if error.response.status_code in (401, 403):
-            raise InputError(f"{_named(url)}; that server asks for credentials: set PREFECT_API_AUTH_STRING or PREFECT_API_KEY") from None
+            raise InputError(f"{_named(url)}, which requires credentials; set PREFECT_API_AUTH_STRING or PREFECT_API_KEY") from None
         raise InputError(f"{_named(url)}, which is not Prefect's API (status {error.response.status_code}); {_remedy()}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__

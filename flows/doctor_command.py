@@ -29,8 +29,8 @@ from tokensieve.settings import Settings
 
 PACKAGES = ("onnxruntime", "torch", "transformers", "prefect", "sqlalchemy", "mlflow", "dvc", "great-expectations")
 PIPELINE = ("prefect", "mlflow", "dvc")
-# Pairs of which one breaks the other: package, below or from a version, other package, below or from a version, what happens, remedy.
 Bound = Callable[[tuple[int, ...]], bool]
+# Pairs that do not work together: package, its versions, other package, its versions, what happens, remedy.
 KNOWN_BAD: tuple[tuple[str, Bound, str, Bound, str, str], ...] = (
     (
         "prefect",

@@ -27,16 +27,16 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.number = 0
-        self._told = threading.Lock()
+        self._announced = threading.Lock()
 
     @property
     def status(self) -> int:
         """The exit status that shells give a program which a signal has ended."""
         return 128 + self.number
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Print that the command was interrupted, once."""
-        if self._told.acquire(blocking=False):
+        if self._announced.acquire(blocking=False):
             # Not print: the main thread may hold the lock of sys.stderr.
             with contextlib.suppress(OSError):
                 os.write(2, SENTENCE.encode())
@@ -57,7 +57,7 @@ class Interrupts:
         for action in _at_end:
             with contextlib.suppress(Exception):
                 action()
-        self.tell()
+        self.announce()
         os._exit(self.status)
 
 

@@ -36,7 +36,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--max-connections", "connections", "connections at most"),
     ("--timeout", "seconds", "seconds within which a body must arrive, an answer be made, and be read"),
     ("--keep-alive", "keep_alive", "seconds that an idle connection stays open; more than a load balancer in front keeps it"),
-    ("--grace", "grace", "seconds that answers may still take when the server is told to end"),
+    ("--grace", "grace", "seconds to finish requests in progress after SIGTERM"),
     ("--root-path", "root_path", "path prefix under which a proxy in front publishes the server, as in /classifier"),
 )
 DEFAULTS: dict[str, Any] = asdict(Service()) | asdict(Limits())
@@ -56,7 +56,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default = DEFAULTS[name]
         shown = f"{about} (default: {default})"
         parser.add_argument(flag, dest=name, type=type(default), default=default, metavar=flag[2:].split("-")[-1].upper(), help=shown)
-    about = "origin whose pages may ask from a browser, as in https://example.org, or *; may be repeated (default: none)"
+    about = "origin whose pages may send requests from a browser, as in https://example.org, or *; may be repeated (default: none)"
     parser.add_argument("--cors-origin", action="append", default=[], metavar="ORIGIN", help=about)
     for flag, about in FILES:
         parser.add_argument(flag, type=Path, metavar="FILE", help=about)

@@ -49,12 +49,12 @@ class Process:
         return found and ModelVersion(**found)
 
     def download(self, location: str, into: Path) -> Path:
-        """Fetch the served folder of the model at `location` into the folder `into`; returns where it stands.
+        """Fetch the served folder of the model at `location` into the folder `into` and return its path.
 
         The child gets no credentials of the registry: `location` comes from the registry, and may name any host.
 
         Raises:
-            InputError: it is not there.
+            InputError: If it does not exist.
         """
         question = {"ask": "download", "uri": without_password(self.uri), "location": location, "into": str(into.resolve())}
         environment = {key: value for key, value in os.environ.items() if key not in CREDENTIALS}

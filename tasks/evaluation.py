@@ -1,4 +1,4 @@
-"""Stage evaluate: fit temperature and thresholds, measure the model on the test texts, and say how far that can be trusted."""
+"""Stage evaluate: fit temperature and thresholds, and measure the model on the test texts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tokensieve.training import logits_of, use_threads
 
 
 class Fitted(NamedTuple):
-    """How logits become answers, and what of the report says how that was fitted."""
+    """How logits become answers, and the entries of the report on the fit."""
 
     rule: Rule
     facts: dict[str, Any]

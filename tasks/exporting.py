@@ -86,7 +86,7 @@ class Untrained:
 
 
 def export(layout: Layout, settings: Settings) -> None:
-    """Write the served folder; its manifest, last, tells how close to PyTorch it is.
+    """Write the served folder. Its manifest is written last and states how close it is to PyTorch.
 
     Raises:
         InputError: If the plain graph is not PyTorch's, or no build keeps the limits. The earlier folder stays.
@@ -144,7 +144,11 @@ def sample_of(layout: Layout, max_length: int, truncation: str = HEAD) -> list[l
 
 
 def _timed(layout: Layout, settings: Settings, manifest: Manifest, builds: Mapping[str, Path], untrained: Untrained) -> list[Entrant]:
-    """Time each build on some test texts, and compare its logits there. Raises InputError: If the plain graph is not PyTorch's."""
+    """Time each build on some test texts, and compare its logits there.
+
+    Raises:
+        InputError: If the plain graph is not PyTorch's.
+    """
     test = untrained.texts["test"]
     drawn = np.random.default_rng(0).permutation(len(test))[:TIMED]
     texts = [test[i] for i in drawn]

@@ -38,7 +38,7 @@ TYPES = {
 }
 
 
-_WHOLE: dict[str, str] = {}
+_WHOLE: dict[str, str] = {}  # addresses with their secrets, by what is shown of them
 
 
 class FetchError(InputError, ConnectionError):
@@ -48,8 +48,8 @@ class FetchError(InputError, ConnectionError):
 def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
     """Fetch an http(s) address into `folder` and return the file, named by its format.
 
-    The format is `form` (data.format), or with "auto" what the server's file name, the address, its query or the type of the answer
-    says, in this order.
+    The format is `form` (data.format), or with "auto" that of the server's file name, the address, its query or the content type,
+    in this order.
 
     Raises:
         FetchError: If the server is down or overloaded.
@@ -57,7 +57,7 @@ def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
     """
     shown = f"{option} {public(url)}"
     with requests.Session() as session:
-        # A proxy is no way to this machine itself.
+        # This machine's own servers are not reached through a proxy.
         session.trust_env = not _is_loopback(url)
         try:
             with session.get(url, stream=True, timeout=TIMEOUT, headers={"User-Agent": "tokensieve"}) as response:
@@ -100,12 +100,12 @@ def _refuse_failure(response: requests.Response, shown: str) -> None:
     status = response.status_code
     if status < 400:
         return
-    told = f"{shown} could not be fetched: the server answers {status} {response.reason}".rstrip()
+    message = f"{shown} could not be fetched: the server answers {status} {response.reason}".rstrip()
     if status >= 500 or status in PASSING:
-        raise FetchError(told)
+        raise FetchError(message)
     if status in DENIED:
-        told += "; give user and password in ~/.netrc or in the address (https://USER:PASSWORD@HOST/...), or a token in its query"
-    raise InputError(told)
+        message += "; give user and password in ~/.netrc or in the address (https://USER:PASSWORD@HOST/...), or a token in its query"
+    raise InputError(message)
 
 
 def _chunks(response: requests.Response, shown: str) -> Iterator[bytes]:
@@ -113,7 +113,9 @@ def _chunks(response: requests.Response, shown: str) -> Iterator[bytes]:
     first = True
     for chunk in response.iter_content(CHUNK):
         if first and _type(response) in ("text/html", "application/xhtml+xml") and chunk.lstrip().startswith(b"<"):
-            raise InputError(f"{shown} gives a web page, not a file; give the address of the file itself, with the access it asks for")
+            raise InputError(
+                f"{shown} gives a web page, not a file; give the address of the file itself, with the credentials that it requires"
+            )
         first = False
         yield chunk
 
@@ -131,7 +133,7 @@ def _ending(response: requests.Response, url: str, form: str, shown: str) -> str
     if found is None:
         kinds = ", ".join(ending[1:] for ending in FORMATS)
         raise InputError(
-            f"{shown}: neither its name, nor the query, nor the server's type ({excerpt(_type(response) or 'none')}) tells the format; "
+            f"{shown}: neither its name, nor the query, nor the server's type ({excerpt(_type(response) or 'none')}) shows the format; "
             f"set data.format to one of {kinds}"
         )
     return found

@@ -48,7 +48,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Registry:
-    """A model of a registry: the version of `alias`, or where that is empty the version `number`. Folders are kept in `into`.
+    """A model of a registry: the version of `alias`, or if that is empty the version `number`. Folders are kept in `into`.
 
     If the registry gives no answer, the version that was fetched last for the same address and name is used, from its folder.
     """

@@ -138,7 +138,7 @@ class Server:
     def _answer(self, path: str, ends: float, body: bytes | None = None) -> Iterator[HTTPResponse | None]:
         """The response to a GET, or with `body` to a POST, all of which arrives before `ends` on the monotonic clock.
 
-        None where MLflow says that there is no such thing. Within it, what fails is the registry's fault.
+        None if MLflow has no such thing. A network error in the block is raised as RegistryError.
         """
         address, credentials = _apart(self.uri, self.anonymous)
         try:
@@ -266,7 +266,11 @@ def _size(header: str | None) -> int | None:
 
 
 def _check_room(path: Path, size: int | None) -> None:
-    """Raises InputError: If a file of `size` bytes is too large, or does not fit on the disk of `path`."""
+    """Refuse a file of `size` bytes that is too large, or does not fit on the disk of `path`.
+
+    Raises:
+        InputError: If it is refused.
+    """
     if size is None:
         return
     if size > FILE:

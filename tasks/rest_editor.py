@@ -44,7 +44,11 @@ class Editor(Server):
             return {text_of(tag["key"]): text_of(tag.get("value", "")) for tag in given}
 
     def _change(self, endpoint: str, **fields: str) -> None:
-        """Send a change. Raises InputError: If what it changes is not there, or the server redirects, which loses the change."""
+        """Send a change.
+
+        Raises:
+            InputError: If what it changes does not exist, or if the server redirects, which loses the change.
+        """
         with self._answer(API + endpoint, time.monotonic() + LOOKUP, json.dumps(fields).encode()) as response:
             address = response.geturl() if response else ""
         if address and not address.endswith(API + endpoint):

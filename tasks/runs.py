@@ -41,7 +41,7 @@ class PageHandler(APILogHandler):
 
 
 class WithoutTraceback(logging.Filter):
-    """Reduce a logged InputError to its message, which says all. The errors behind it may quote texts."""
+    """Reduce a logged InputError to its message, which is complete. The errors behind it may quote texts."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

@@ -19,7 +19,7 @@ DEALT_BY = "hash"
 
 def split(layout: Layout, settings: Settings) -> None:
     """Write the parts as JSONL, the labels, and the numbers of rows."""
-    _tell_if_dealt_otherwise(layout)
+    _warn_if_the_split_changes(layout)
     parts = {name: read_part(path, name, settings.data)[0] for name, path in part_files(layout.raw).items()}
     dealt, dropped = deal(parts, settings.split, settings.data.seed, settings.data.shots, settings.data.separator)
     refuse_untrainable(dealt, settings.data.separator)
@@ -32,8 +32,8 @@ def split(layout: Layout, settings: Settings) -> None:
         )
 
 
-def _tell_if_dealt_otherwise(layout: Layout) -> None:
-    """Tell, once, that texts change their parts, if the parts of the last run were dealt by a version that drew them anew each time."""
+def _warn_if_the_split_changes(layout: Layout) -> None:
+    """Warn once that texts change their parts, if the last run was by a version that drew the parts anew each time."""
     path = layout.split / "report.json"
     drawn = {"validation", "test"} - part_files(layout.raw).keys()
     if drawn and path.exists() and read_json(path).get("dealt_by") != DEALT_BY:

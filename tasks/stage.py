@@ -40,7 +40,7 @@ FUNCTIONS = {
 }
 
 REGISTER = "register"
-WORTH_TELLING = 10.0  # seconds from which on a stage says at its start how long it may take
+LONG = 10.0  # seconds: if a stage took longer last time, that is logged when it starts
 
 log = logging.getLogger("tokensieve")
 
@@ -78,7 +78,7 @@ def _run(layout: Layout, name: str, force: bool) -> bool:
     if not force and versioning.is_current(layout, name) and (name != REGISTER or _is_registered(layout)):
         return False
     last = last_seconds(layout.seconds).get(name, 0.0)
-    log.info("%-10s ...%s", name, f" {last:.0f} s last time" if last >= WORTH_TELLING else "")
+    log.info("%-10s ...%s", name, f" {last:.0f} s last time" if last >= LONG else "")
     function = function_of(name)
     function(layout, Settings.load(layout.params))
     changed = [key for key, value in versioning.inputs(layout, name).items() if before[key] != value]

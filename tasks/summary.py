@@ -36,7 +36,7 @@ def summary(layout: Layout, settings: Settings, seconds: dict[str, float | None]
         "trained_parameters": mask["trained_parameters"],
         "total_parameters": mask["total_parameters"],
         "tokens_saved": vocabulary["saved"],
-        "warnings": [check["message"] for check in validation["checks"] if not check["passed"] or _tells(check, validation)]
+        "warnings": [check["message"] for check in validation["checks"] if not check["passed"] or _leaves_rows_out(check, validation)]
         + _doubts({**torch, **served}),
         "unlabelled": sum(validation.get("unlabelled", {}).values()),
         "truncated": validation.get("truncated", {}),
@@ -52,7 +52,7 @@ def summary(layout: Layout, settings: Settings, seconds: dict[str, float | None]
     }
 
 
-def _tells(check: dict[str, Any], validation: dict[str, Any]) -> bool:
+def _leaves_rows_out(check: dict[str, Any], validation: dict[str, Any]) -> bool:
     """Whether a check that passed has left rows out."""
     return check["name"] == "unlabelled" and check["part"] in validation.get("unlabelled", {})
 

@@ -98,10 +98,10 @@ def described(uri: str, name: str) -> dict[str, Any]:
 
 
 def download(uri: str, location: str, into: Path) -> Path:
-    """Fetch the served folder of the model at `location` into the folder `into`; returns where it stands.
+    """Fetch the served folder of the model at `location` into the folder `into` and return its path.
 
     Raises:
-        InputError: its files are gone.
+        InputError: If its files are gone.
     """
     served = f"{location}/{SERVED}"
     try:
@@ -336,10 +336,10 @@ def _registered(client: MlflowClient, name: str) -> RegisteredModel | None:
     return found
 
 
-def _or_none(ask: Callable[[], Any]) -> Any:
-    """What `ask` returns; None if MLflow says that there is no such thing."""
+def _or_none(request: Callable[[], Any]) -> Any:
+    """Return the result of a request to MLflow; None if what it names does not exist."""
     try:
-        return ask()
+        return request()
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

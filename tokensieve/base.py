@@ -72,14 +72,14 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     try:
         with quiet():
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # it raises whatever the files make it stumble over
+    except Exception as error:  # transformers raises many kinds for broken files
         reason = f"{type(error).__name__}: {excerpt(' '.join(str(error).split()), 120)}"
         raise InputError(f"the tokenizer of {folder} cannot be loaded ({reason}); {remedy}") from None
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer of {folder} is a slow one; {remedy}")
-    # Without any file, transformers makes a tokenizer that knows nothing, and does not say so.
+    # Without any file, transformers makes an empty tokenizer and raises nothing.
     if not (whole or pieces or any((folder / name).exists() for name in ("vocab.txt", "vocab.json"))):
-        raise InputError(f"{folder} holds no tokenizer; {remedy}")
+        raise InputError(f"{folder} has no tokenizer; {remedy}")
     return tokenizer
 
 

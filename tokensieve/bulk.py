@@ -108,18 +108,18 @@ def score(folder: Path, source: Path, output: Path, text: str = "text", top: int
 
 @contextmanager
 def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and a line in the log now and then elsewhere; yields what is told of each number that was done."""
+    """Show a bar on a terminal, and a line in the log now and then elsewhere. Yields the function to call with each number done."""
     bar = tqdm(total=total, desc=what, unit=unit, miniters=1, leave=False, disable=None)
-    began = said = time.monotonic()
+    began = logged = time.monotonic()
     done = 0
 
     def advance(number: int) -> None:
-        nonlocal done, said
+        nonlocal done, logged
         bar.update(number)
         done += number
         now = time.monotonic()
-        if bar.disable and now - said >= EVERY:
-            said = now
+        if bar.disable and now - logged >= EVERY:
+            logged = now
             left = f" of {total:,}, about {(now - began) / done * (total - done):.0f} s left" if total and done else ""
             log.info("%s: %s %ss%s", what, f"{done:,}", unit, left)
 

@@ -31,9 +31,9 @@ def device_of(wanted: str) -> str:
 
 @cache
 def _left_out(fault: str) -> str:
-    """Tell once why there is no GPU, if torch was installed for one."""
+    """Log once why no GPU is used, if torch was installed for one."""
     if torch.version.cuda or torch.version.hip:
-        log.warning("Training on the CPU: %s. finetune.device=cpu says that this is meant.", fault)
+        log.warning("Training on the CPU: %s. Set finetune.device=cpu if this is intended.", fault)
     return "cpu"
 
 

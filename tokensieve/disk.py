@@ -1,4 +1,4 @@
-"""What a full disk looks like, whoever meets it first, and the one line that reports it."""
+"""Recognize a full disk in the errors of any library, and report it in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tokensieve.errors import InputError, causes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# The words of those who raise no OSError: safetensors, onnx and MLflow's SQLite.
+# Messages of libraries that raise no OSError: safetensors, onnx and MLflow's SQLite.
 WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 NEED = (
     "a run takes up to 6 times the size of the base model (0.5 GB with all-MiniLM-L6-v2), of which up to half stays; "

@@ -29,7 +29,7 @@ DEEPEST = 100  # levels: protocol buffers refuse more
 def external_files(path: Path) -> list[str]:
     """Return the names of the files that the graph at `path` refers to, in order, each once.
 
-    What is no graph has none: onnxruntime refuses it.
+    A file that is not a graph has none: onnxruntime refuses it.
     """
     if not path.stat().st_size:
         return []

@@ -90,7 +90,7 @@ def read_json(path: Path) -> Any:
     """The tree that `write_json` wrote.
 
     Raises:
-        InputError: If the file is no JSON, for example after a merge with conflicts.
+        InputError: If the file is not JSON, for example after a merge with conflicts.
     """
     text = path.read_text(encoding="utf-8")
     try:

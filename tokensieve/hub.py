@@ -1,4 +1,4 @@
-"""Download a model from the Hugging Face hub, and say in plain words why that failed."""
+"""Download a model from the Hugging Face hub, and explain why that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines that say what is under way, so that a run whose output is piped is never silent for long."""
+"""Log what is under way, so that a run whose output is piped is never silent for long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SILENCE_SECONDS = 25.0  # after which a line is due: there is one every 30 secon
 log = logging.getLogger("tokensieve")
 
 
-class _Heard(logging.Filter):
+class _LastLine(logging.Filter):
     """Notes when a line was logged last. Lets all pass."""
 
     time = 0.0
@@ -23,7 +23,7 @@ class _Heard(logging.Filter):
         return True
 
 
-_heard = _Heard()
+_last_line = _LastLine()
 
 
 @contextmanager
@@ -32,9 +32,9 @@ def under_way(name: str, last: float | None = None) -> Iterator[None]:
 
     `last` is the time that it took last time, in seconds.
     """
-    log.addFilter(_heard)
+    log.addFilter(_last_line)
     over = threading.Event()
-    thread = threading.Thread(target=_tell, args=[name, last, over], name=f"progress of {name}", daemon=True)
+    thread = threading.Thread(target=_log_progress, args=[name, last, over], name=f"progress of {name}", daemon=True)
     thread.start()
     try:
         yield
@@ -42,9 +42,9 @@ def under_way(name: str, last: float | None = None) -> Iterator[None]:
         over.set()
 
 
-def _tell(name: str, last: float | None, over: threading.Event) -> None:
+def _log_progress(name: str, last: float | None, over: threading.Event) -> None:
     start = time.monotonic()
-    while not over.wait(max(1.0, max(start, _heard.time) + SILENCE_SECONDS - time.monotonic())):
-        if time.monotonic() - max(start, _heard.time) >= SILENCE_SECONDS:
+    while not over.wait(max(1.0, max(start, _last_line.time) + SILENCE_SECONDS - time.monotonic())):
+        if time.monotonic() - max(start, _last_line.time) >= SILENCE_SECONDS:
             estimate = f" of about {last:.0f} s, as last time" if last else ""
             log.info("%-10s %.0f s%s", name, time.monotonic() - start, estimate)

@@ -49,7 +49,7 @@ FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "arrow")
 VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
 
 # Settings of earlier versions: the new name, and the old default. `params.yaml` has every setting written out, so an old default
-# there was not chosen by anyone, and the new default takes its place.
+# there was not chosen, and the new default takes its place.
 RENAMED = {"export.agreement": ("min_confident_agreement", 0.995), "export.loss": ("max_accuracy_drop", 0.003)}
 
 # YAML 1.1 reads 1e-3 as text; people and repr() write it so.
@@ -142,7 +142,7 @@ class Data(Section):
     label: str = setting("label", "column with the label")
     format: str = setting(
         "auto",
-        "format of data from a URL; auto: as its name, query or server tells",
+        "format of data from a URL; auto: by its name, query or content type",
         among=("auto", *FORMAT_NAMES),
     )
     separator: str | None = setting(None, "null: one label a text; otherwise what separates the labels of a text, which may also have none")
@@ -347,12 +347,12 @@ def _renamed(section: str, values: Mapping[str, Any], source: str) -> dict[str, 
             raise InputError(f"{source}: {old} is now {section}.{new}, and both are set; remove {old}")
         if value != default:
             kept[new] = value
-        _say_once(f"{source}: {old} is now {section}.{new}, {f'set to {value}' if value != default else 'whose default is used'}")
+        _warn_once(f"{source}: {old} is now {section}.{new}, {f'set to {value}' if value != default else 'whose default is used'}")
     return kept
 
 
 @functools.cache
-def _say_once(line: str) -> None:
+def _warn_once(line: str) -> None:
     log.warning(line)
 
 

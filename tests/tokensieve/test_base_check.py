@@ -112,7 +112,7 @@ def without_tokenizer(folder: Path) -> Path:
 
 def test_a_folder_without_a_tokenizer(copied: Path) -> None:
     # transformers makes one that knows nothing.
-    assert "holds no tokenizer; serving needs a tokenizer.json" in refusal(without_tokenizer(copied))
+    assert "has no tokenizer; serving needs a tokenizer.json" in refusal(without_tokenizer(copied))
 
 
 def test_a_sentencepiece_model_without_the_package(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_a_torch_for_gpus_on_a_machine_without_one_is_told_once(
         assert [device_of("auto"), device_of("auto")] == ["cpu", "cpu"]
     assert caplog.messages == [
         "Training on the CPU: torch finds no GPU ('there is none, or its driver is not installed'). "
-        "finetune.device=cpu says that this is meant."
+        "Set finetune.device=cpu if this is intended."
     ]
 
 

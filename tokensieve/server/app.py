@@ -104,7 +104,7 @@ def app(
     async def ready(request: Request) -> Readiness:
         """Whether it answers, with which model, and why not with a newer one."""
         known = request.scope.get(KNOWN, True)
-        trouble = live.trouble if known or not live.trouble else "the newest model does not answer; with the API key this says why"
+        trouble = live.trouble if known or not live.trouble else "the newest model is not in use; send the API key to see why"
         return Readiness(status="ready", version=live.current.version, trouble=trouble, checked=live.checked_at)
 
     @service.get("/metrics", responses=refusals | plain, response_class=Response)
@@ -136,7 +136,7 @@ def app(
 
 
 def serve(live: Live, settings: Service, limits: Limits, key: str | None = None, journal: Journal | None = None) -> None:
-    """Answer requests until the process is told to end.
+    """Answer requests until SIGTERM or SIGINT.
 
     Raises:
         InputError: If it cannot listen.
@@ -181,7 +181,7 @@ def _say_what_is_served(loaded: Loaded, address: str, key: str | None) -> None:
         of = f"task {task}: " if task != ONLY else ""
         shown = (loaded.version, of, len(manifest.labels), manifest.threshold, manifest.max_length)
         log.info("model %s: %s%d labels, uncertain below %.3g, reads %d tokens", *shown)
-    log.info("%s at %s", "requests need the API key" if key else "no API key: whoever reaches the address is answered", address)
+    log.info("%s at %s", "requests need the API key" if key else "no API key: every request is answered", address)
     authorization = ' -H "authorization: Bearer $TOKENSIEVE_API_KEY"' if key else ""
     log.info("curl -s %s/predict%s -H 'content-type: application/json' -d '{\"text\": \"...\"}'", address, authorization)
 

@@ -17,7 +17,7 @@ from tokensieve.server.held import Held, Overfull
 from tokensieve.server.meters import Meters
 from tokensieve.server.service import Limits
 
-OPEN = ("/health", "/ready")  # without a key: who probes them has none
+OPEN = ("/health", "/ready")  # without a key, which probes do not have
 KNOWN = "tokensieve.known"  # in a request's scope: whether it came with the key, or none is asked for
 
 Endpoint = Callable[[Request], Awaitable[Response]]

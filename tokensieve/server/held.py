@@ -11,7 +11,7 @@ class Unread(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
 
-class Overfull(Exception):  # noqa: N818 - a state that clients are told of, not a fault
+class Overfull(Exception):  # noqa: N818 - a state, not a fault
     """The service holds as many bytes as it may."""
 
 

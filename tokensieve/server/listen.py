@@ -23,7 +23,7 @@ SPARE = 128  # file descriptors for all but connections: the model's files, the 
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which calls `started` when it listens and `hung_up` on SIGHUP, and returns when it was told to end."""
+    """uvicorn's server, which calls `started` when it listens and `hung_up` on SIGHUP, and returns after SIGTERM or SIGINT."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None], hung_up: Callable[[], None]) -> None:
         super().__init__(config)

@@ -61,7 +61,7 @@ class Guarded(HttpToolsProtocol):
         self._late: TimerHandle | None = None
         self._ending: TimerHandle | None = None
         self._unread: TimerHandle | None = None
-        self._deaf = False  # refused: whatever still arrives is thrown away
+        self._deaf = False  # refused: what still arrives is discarded
         self._in_message = self._head_read = False
         self._answered: RequestResponseCycle | None = None  # the request that is being answered
         self._rest = b""

@@ -39,8 +39,8 @@ class Service:
     batch: int = 512
     interval: float = 0.0  # seconds between two looks for a newer model; 0: as the source says
     keep_alive: int = 75  # seconds that an idle connection stays open: longer than the 60 of the usual load balancer
-    grace: int = 10  # seconds for answers that are being made when the server is told to end
+    grace: int = 10  # seconds to finish requests in progress after SIGTERM
     root_path: str = ""  # path prefix of a proxy in front
-    origins: tuple[str, ...] = ()  # whose pages a browser lets ask; none: CORS is off
+    origins: tuple[str, ...] = ()  # whose pages may send requests from a browser; none: CORS is off
     certificate: Path | None = None
     private_key: Path | None = None

@@ -38,7 +38,7 @@ def check(certificate: Path, key: Path) -> None:
 
 
 def _refuse_password() -> str:
-    # Without this, OpenSSL asks for it on the terminal, and the server hangs where there is none.
+    # Without this, OpenSSL prompts for it on the terminal, and the server hangs.
     raise InputError("the private key of --tls-key is encrypted; decrypt it first: openssl pkey -in KEY -out NEW")
 
 

@@ -371,7 +371,7 @@ def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(live:
         assert client.get("/ready").json()["trouble"] == "/secret/path is missing"
     with serving(live, key="sesame") as client:
         short = client.get("/ready").json()["trouble"]
-        assert (short, "secret" in short) == ("the newest model does not answer; with the API key this says why", False)
+        assert (short, "secret" in short) == ("the newest model is not in use; send the API key to see why", False)
         assert client.get("/ready", headers={"Authorization": "Bearer sesame"}).json()["trouble"] == "/secret/path is missing"
         lines = client.get("/metrics", headers={"Authorization": "Bearer sesame"}).text.splitlines()
     assert "tokensieve_trouble 1.0" in lines
@@ -433,7 +433,7 @@ def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: P
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
     assert process.returncode == 0
-    assert f"no API key: whoever reaches the address is answered at {address}" in log.read_text(encoding="utf-8")
+    assert f"no API key: every request is answered at {address}" in log.read_text(encoding="utf-8")
     assert "sesame" not in log.read_text(encoding="utf-8")
 
 

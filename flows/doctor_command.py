@@ -153,7 +153,7 @@ def _dvc(layout: Layout) -> Check:
     try:
         name, address = remote(layout)
     except Exception as error:
-        return Check("DVC remote", False, " ".join(str(error).split()), "see .dvc/config")
+        return Check("DVC remote", False, without_password(" ".join(str(error).split())), "see .dvc/config")
     if not address:
         return Check("DVC remote", False, "none: data versions are in this folder alone", "dvc remote add --default NAME URL")
     if "://" not in address and not os.access(existing(Path(address)), os.W_OK):

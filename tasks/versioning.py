@@ -34,6 +34,7 @@ from rich.console import Console
 
 from tasks import gitfiles, snapshot
 from tasks.fetching import FetchError, fetch, public, revealed
+from tasks.store import without_password
 from tokensieve.dataset import FORMATS, part_files, read_examples
 from tokensieve.disk import disk_full, room
 from tokensieve.errors import InputError, causes, excerpt
@@ -401,7 +402,7 @@ def _imported(layout: Layout, url: str, key: str) -> str:
 
 def _import_error(url: str, key: str, error: Exception) -> InputError:
     shown, scheme = f"--{key} {public(url)}", urlsplit(url).scheme
-    reason = _root_cause(error).replace(url, public(url))
+    reason = _root_cause(error).replace(without_password(url), public(url))
     if "missing dependencies" in str(error) or isinstance(error, ImportError):
         return InputError(f"{shown}: reading {scheme}:// needs a package that is not installed: pip install 'dvc[{scheme}]'")
     return FetchError(f"{shown} could not be fetched: {reason}")
@@ -434,7 +435,8 @@ def _target(layout: Layout, path: Path) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message as one line, without the credentials of an address of a remote in it."""
+    return without_password(" ".join(str(error).split())) or type(error).__name__
 
 
 def _root_cause(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from dvc.exceptions import DvcException
 
 from tasks import versioning
 from tokensieve.errors import InputError
@@ -301,6 +302,11 @@ def test_a_remote_that_is_down_does_not_stop_a_run(
     found = versioning.version(layout, Settings(), str(source))
     assert f"data version {found} was not pushed to the DVC remote 'local'" in caplog.text
     assert versioning.version(layout, Settings(), None) == found
+
+
+def test_no_password_of_a_remote_is_in_a_message(layout: Layout) -> None:
+    with pytest.raises(InputError, match=r"DVC: cannot reach ssh://host/x$"), versioning._repo(layout):
+        raise DvcException("cannot reach\nssh://ann:s3cret@host/x")
 
 
 def test_a_clone_without_the_data_is_told_what_to_do(layout: Layout, source: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tasks.database import Database
 from tasks.elsewhere import Process
 from tasks.memory import Kept, Memory
 from tasks.rest import Server
-from tasks.store import NUMBER, SERVED, SQLITE, ModelVersion, RegistryError, Store, local_path, no_answer, without_password
+from tasks.store import NUMBER, PROXIED, SERVED, SQLITE, ModelVersion, RegistryError, Store, local_path, no_answer, without_password
 from tokensieve import manifest
 from tokensieve.disk import FULL
 from tokensieve.errors import InputError, excerpt
@@ -234,7 +234,7 @@ class Registry:
             copied = _copy(lambda name, to: _copy_file(local / SERVED / name, to), into)
         elif isinstance(store, Server) and (holder := store.holder(found.location)):
             copied = _copy(lambda name, to: holder.copy(f"{found.location}/{SERVED}/{quote(name)}", to), into)
-        elif isinstance(store, Server) or urlsplit(found.location).scheme != "mlflow-artifacts":
+        elif isinstance(store, Server) or urlsplit(found.location).scheme != PROXIED:
             return Process(self.tracking).download(found.location, into)
         else:
             raise InputError(

@@ -29,7 +29,7 @@ from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 
 from tasks.certificates import tls_context
-from tasks.store import ModelVersion, no_answer, text_of, well_formed, without_password
+from tasks.store import PROXIED, ModelVersion, no_answer, text_of, well_formed, without_password
 from tokensieve.errors import InputError, excerpt
 
 TIMEOUT = 5.0  # seconds without a byte: a watcher asks again in as many
@@ -81,7 +81,7 @@ class Server:
     def holder(self, location: str) -> Server | None:
         """Return the server that hands out what is at `location`: this one, or another one, which gets no credentials. None: no server."""
         parts = urlsplit(location)
-        if parts.scheme != "mlflow-artifacts":
+        if parts.scheme != PROXIED:
             return None
         own = urlsplit(self.uri)
         if parts.netloc in ("", own.netloc.rpartition("@")[2]):

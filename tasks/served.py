@@ -11,11 +11,9 @@ from urllib.parse import urlsplit
 
 from tasks.database import Database
 from tasks.rest_editor import Editor, listing
-from tasks.store import SERVED, SQLITE, Editable, ModelVersion, exists, local_path
+from tasks.store import PROXIED, SERVED, SQLITE, Editable, ModelVersion, exists, local_path
 from tokensieve import manifest
 from tokensieve.errors import InputError
-
-SCHEME = "mlflow-artifacts"
 
 
 def open_store(uri: str) -> Editable | None:
@@ -46,7 +44,7 @@ def served_manifest(store: Editable, found: ModelVersion) -> dict[str, Any] | No
         if server:
             names = listing(server, folder)
             read = manifest.NAME in names and server.copy(f"{folder}/{manifest.NAME}", path)
-        elif isinstance(store, Database) and urlsplit(found.location).scheme == SCHEME:
+        elif isinstance(store, Database) and urlsplit(found.location).scheme == PROXIED:
             raise InputError(
                 "its files are handed out by the MLflow server of this database; set MLFLOW_TRACKING_URI to the server's address"
             )

@@ -19,6 +19,7 @@ from tokensieve.settings import Settings
 SQLITE = "sqlite:///"
 SERVED = "data/onnx"  # where a registered model keeps the served folder: MLflow names it after layout.onnx
 REMEDY = "start it, or set register.uri or MLFLOW_TRACKING_URI"
+PROXIED = "mlflow-artifacts"  # scheme of locations that a server hands out
 NUMBER = r"[1-9][0-9]{0,9}"  # a version
 
 

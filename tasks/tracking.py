@@ -30,6 +30,7 @@ import tokensieve
 from tasks import provenance, record
 from tasks.identity import Identity, given_identity
 from tasks.promotions import CHALLENGER, PROJECT
+from tasks.served import open_store, served_manifest
 from tasks.store import SERVED, SQLITE, ModelVersion, check_database, exists, no_answer, tracking_uri, without_password
 from tokensieve import manifest, race
 from tokensieve.errors import InputError, excerpt
@@ -225,12 +226,8 @@ def _finished(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Ru
 
 def _is_whole(client: MlflowClient, run: Run) -> bool:
     """Whether the served folder of a run has its manifest and the files that it lists."""
-    folder = f"{run.info.artifact_uri}/{MODEL}/{SERVED}"
-    names = listing(client.tracking_uri, folder)
-    with tempfile.TemporaryDirectory() as into:
-        if manifest.NAME not in names or not fetch(client.tracking_uri, f"{folder}/{manifest.NAME}", Path(into)):
-            return False
-        return {name.partition("/")[0] for name in read_json(Path(into) / manifest.NAME)["files"]} <= names
+    store = open_store(client.tracking_uri)
+    return store is not None and served_manifest(store, ModelVersion(run.info.run_id, f"{run.info.artifact_uri}/{MODEL}", 0)) is not None
 
 
 def _logged(client: MlflowClient, experiment: str, tags: dict[str, str], layout: Layout, settings: Settings) -> Run:

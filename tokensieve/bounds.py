@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 from scipy.stats import beta, binom
 
 LEVEL = 0.95  # confidence of every bound
+DRAWS = 400  # bootstrap samples of an interval
 
 
 def interval(hits: int, texts: int) -> tuple[float, float]:
@@ -14,6 +17,13 @@ def interval(hits: int, texts: int) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
     low = beta.ppf(tail, hits, texts - hits + 1) if hits else 0.0
     high = beta.ppf(1 - tail, hits + 1, texts - hits) if hits < texts else 1.0
+    return float(low), float(high)
+
+
+def bootstrap_interval(samples: Sequence[float]) -> tuple[float, float]:
+    """Return the two-sided percentile interval of a figure that was measured on `DRAWS` bootstrap samples."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(samples, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -14,7 +14,6 @@ from tokensieve.metrics import Bools, Floats, Ints
 PRIOR = 20  # texts that the belief in temperature 1 counts as much as
 FOLDS, REPEATS = 5, 2
 CHECKED = 2000  # texts at most on which a temperature is compared with none
-DRAWS = 400  # bootstrap samples of an interval
 STEP = 1e-6  # thresholds are rounded down to it, so that the text that sets one stays above it in float32 as well
 
 
@@ -50,12 +49,11 @@ def threshold_interval(confidences: Floats, right: Bools, coverage: float, outsi
     """Return the 95% bootstrap interval of the threshold over the texts that it is fitted on."""
     random = np.random.default_rng(0)
     found = []
-    for _ in range(DRAWS):
+    for _ in range(bounds.DRAWS):
         rows = random.integers(0, len(right), len(right))
         drawn = outside if outside is None or not len(outside) else outside[random.integers(0, len(outside), len(outside))]
         found.append(threshold(confidences[rows], right[rows], coverage, drawn))
-    tail = (1 - bounds.LEVEL) / 2
-    return [float(value) for value in np.quantile(found, [tail, 1 - tail])]
+    return list(bounds.bootstrap_interval(found))
 
 
 def quantile(values: Floats, share: float) -> float:

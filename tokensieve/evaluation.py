@@ -18,7 +18,6 @@ from tokensieve.quality import folded
 
 Numbers = NDArray[np.floating[Any]]
 Targets = metrics.Ints | metrics.Floats
-DRAWS = 400  # bootstrap samples of an interval
 FEW = 10  # texts out of scope that are too few to choose a threshold by
 
 
@@ -136,13 +135,12 @@ def ece_interval(logits: Numbers, targets: Targets, temperature: float) -> list[
     """Return the 95% bootstrap interval of the calibration error over the texts."""
     gaps = metrics.gaps(logits, targets, temperature)
     random = np.random.default_rng(0)
-    counts = (np.bincount(random.integers(0, len(gaps), len(gaps)), minlength=len(gaps)) for _ in range(DRAWS))
+    counts = (np.bincount(random.integers(0, len(gaps), len(gaps)), minlength=len(gaps)) for _ in range(bounds.DRAWS))
     found = [float(np.abs(count @ gaps).sum() / targets.size) for count in counts]
-    tail = (1 - bounds.LEVEL) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
+    low, high = bounds.bootstrap_interval(found)
     # A sample of the texts has more error than the texts: on few of them, the measured value may lie below all samples.
     measured = float(np.abs(gaps.sum(0)).sum() / targets.size)
-    return [min(float(low), measured), max(float(high), measured)]
+    return [min(low, measured), max(high, measured)]
 
 
 def set_apart(texts: Sequence[str]) -> metrics.Bools:

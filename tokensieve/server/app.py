@@ -26,7 +26,7 @@ from tokensieve.server.live import Live, Loaded
 from tokensieve.server.logs import limit_repeats
 from tokensieve.server.meters import CONTENT_TYPE, Meters
 from tokensieve.server.predict import Predictions
-from tokensieve.server.protocol import Bounds, guarded
+from tokensieve.server.protocol import ConnectionLimits, guarded
 from tokensieve.server.schema import (
     Facts,
     FactsByTask,
@@ -150,7 +150,7 @@ def serve(live: Live, settings: Service, limits: Limits, key: str | None = None,
         app(live, batcher, meters, limits, key, journal, settings, held, encoder),
         # It would hold a text that someone puts into the address.
         access_log=False,
-        http=guarded(Bounds(limits.seconds, room_for(limits.connections)), held),
+        http=guarded(ConnectionLimits(limits.seconds, room_for(limits.connections)), held),
         ws="none",
         # Behind a proxy, its connections are the clients that the batcher tells apart.
         proxy_headers=False,

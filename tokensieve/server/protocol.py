@@ -33,27 +33,27 @@ CUT = 2.0  # seconds after the end was asked for, in which a half-sent body must
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ConnectionLimits:
     """What one connection may take. `seconds`: for a head to arrive, and for an answer to be read."""
 
     seconds: float
     connections: int
 
 
-def guarded(bounds: Bounds, held: Held) -> type[HttpToolsProtocol]:
+def guarded(limits: ConnectionLimits, held: Held) -> type[HttpToolsProtocol]:
     """Return the class of a server's connections, which count what they hold in `held`."""
 
     class Connection(Guarded):
         pass
 
-    Connection.bounds, Connection.held = bounds, held
+    Connection.limits, Connection.held = limits, held
     return Connection
 
 
 class Guarded(HttpToolsProtocol):
     """A connection that is refused with status 431 or 503 beyond the limits, and closed if its client is too slow."""
 
-    bounds: Bounds
+    limits: ConnectionLimits
     held: Held
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -72,9 +72,9 @@ class Guarded(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._closing: Any = _Closing(transport, self._close_after_answer)
-        if len(self.connections) > self.bounds.connections:
+        if len(self.connections) > self.limits.connections:
             # Without lingering: a flood of connections must not hold file descriptors.
-            self._refuse(503, f"{self.bounds.connections} connections are open already; try again later")
+            self._refuse(503, f"{self.limits.connections} connections are open already; try again later")
             self._end()
         else:
             self._wait()
@@ -209,7 +209,7 @@ class Guarded(HttpToolsProtocol):
             self._discharge()
         if self._unread is None and self.transport.get_write_buffer_size():
             self.held.unread.add(self.transport)
-            self._unread = self.loop.call_later(self.bounds.seconds, self._abort_unread, self._answers)
+            self._unread = self.loop.call_later(self.limits.seconds, self._abort_unread, self._answers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._late, self._ending, self._unread):
@@ -311,7 +311,7 @@ class Guarded(HttpToolsProtocol):
         if self.transport.get_write_buffer_size() and answers == self._answers:
             self.transport.abort()
         elif self.transport.get_write_buffer_size():
-            self._unread = self.loop.call_later(self.bounds.seconds, self._abort_unread, self._answers)
+            self._unread = self.loop.call_later(self.limits.seconds, self._abort_unread, self._answers)
         else:
             self.held.unread.discard(self.transport)
 
@@ -333,7 +333,7 @@ class Guarded(HttpToolsProtocol):
 
     def _wait(self) -> None:
         if self._late is None:
-            self._late = self.loop.call_later(self.bounds.seconds, self._end)
+            self._late = self.loop.call_later(self.limits.seconds, self._end)
 
     def _cancel_late(self) -> None:
         if self._late:

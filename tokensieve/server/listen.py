@@ -73,17 +73,17 @@ def bind(host: str, port: int) -> list[socket.socket]:
     for family, kind, protocol, _, address in dict.fromkeys(found):
         try:
             one = socket.socket(family, kind, protocol)
+            bound.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             # Port 0 is any free one, but the same for all addresses.
-            chosen = bound[0].getsockname()[1] if bound and not port else port
+            chosen = bound[0].getsockname()[1] if len(bound) > 1 and not port else port
             one.bind((address[0], chosen, *address[2:]))
         except OSError as error:
             for other in bound:
                 other.close()
             raise InputError(f"cannot listen on {address[0]} port {port} ({error.strerror}); {_remedy(error)}") from None
-        bound.append(one)
     return bound
 
 

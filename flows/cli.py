@@ -292,7 +292,10 @@ def _project(options: argparse.Namespace) -> Layout:
     """The layout of a project that is there."""
     layout = Layout(Path(options.project).resolve())
     if not layout.params.exists():
-        raise InputError(f"{layout.root} is no project (it has no {layout.params.name}); make one with tokensieve init {options.project}")
+        raise InputError(
+            f"{layout.root} is not a project (it has no {layout.params.name}); go to the project's folder, name it with --project DIR, "
+            "or create one with tokensieve init DIR"
+        )
     return layout
 
 

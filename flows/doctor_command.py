@@ -146,6 +146,8 @@ def _mlflow(layout: Layout) -> Check:
 
 
 def _dvc(layout: Layout) -> Check:
+    if not layout.root.is_dir():
+        return Check("DVC remote", False, f"{layout.root} does not exist", "give the project's folder with --project DIR")
     if not layout.at(".dvc").is_dir():
         return Check("DVC remote", True, f"{layout.root} is not a project")
     from tasks.versioning import remote

@@ -144,7 +144,12 @@ def connected(server: TemporaryServer | None) -> Iterator[None]:
     os.environ["PREFECT_API_URL"] = server.url
     refresh_global_settings_context()
     try:
-        yield
+        try:
+            yield
+        except Exception:
+            # Else Prefect tries to send it when Python ends, for more than a minute, to a server that is gone.
+            _drain()
+            raise
         _drain()
     finally:
         del os.environ["PREFECT_API_URL"]

@@ -46,5 +46,5 @@ def _log_progress(name: str, last: float | None, over: threading.Event) -> None:
     start = time.monotonic()
     while not over.wait(max(1.0, max(start, _last_line.time) + SILENCE_SECONDS - time.monotonic())):
         if time.monotonic() - max(start, _last_line.time) >= SILENCE_SECONDS:
-            estimate = f" of about {last:.0f} s, as last time" if last else ""
-            log.info("%-10s %.0f s%s", name, time.monotonic() - start, estimate)
+            estimate = f" (last time {last:.0f} s)" if last else ""
+            log.info("%-10s %.0f s so far%s", name, time.monotonic() - start, estimate)

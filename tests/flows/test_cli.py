@@ -173,7 +173,7 @@ def test_a_model_of_a_registry_needs_a_project_or_the_registrys_address(
     command = ["predict", "--model", "models:/classifier@champion", "--project", str(tmp_path), "text"]
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert main(command) == 2
-    assert "is no project" in capfd.readouterr().err
+    assert "is not a project" in capfd.readouterr().err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
     assert main(command) == 2
     assert f"sqlite:///{tmp_path}/absent.db does not exist; register a model first" in capfd.readouterr().err

@@ -89,3 +89,23 @@ def test_a_run_into_a_pipe_is_never_silent_for_long(
     assert max(after - before for before, after in itertools.pairwise(times)) <= 30.0
     summary = " ".join("".join(lines).replace("│", " ").split())
     assert re.search(r"start [\d.]+ \(imports and Prefect's server\), checks and bookkeeping [\d.]+; total [\d.]+", summary)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_fails_ends_at_once_without_a_word_of_the_server(
+    tmp_path: Path, environment: dict[str, str], data_file: Path, small: list[str]
+) -> None:
+    command = ["tokensieve", "run", "--project", str(tmp_path / "project"), "--data", str(data_file), *small, "base.model=nosuch"]
+    program = [str(BIN / command[0]), *command[1:]]
+    with subprocess.Popen(program, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("tokensieve: "):
+                break
+        told = time.monotonic()
+        rest = process.stderr.read()
+        assert process.wait(60) == 2, "".join(lines)
+    assert time.monotonic() - told < 20
+    assert rest == ""

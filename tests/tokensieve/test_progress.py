@@ -24,7 +24,7 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_step_that_says_nothing_is_told_with_what_it_took_last_time(lines: pytest.LogCaptureFixture) -> None:
     with under_way("export", last=60.0):
         time.sleep(2.0)
-    assert lines.messages == ["export     1 s of about 60 s, as last time"]
+    assert lines.messages == ["export     1 s so far (last time 60 s)"]
 
 
 def test_a_step_that_says_enough_is_not_told(lines: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from flows import champion_command, doctor_command, patch_command, predict_command, serve_command
 from flows.interrupts import Interrupts, watched
 from tokensieve import __version__
-from tokensieve.disk import disk_full
+from tokensieve.disk import check_writable, disk_full, unwritable
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
 
@@ -76,8 +76,9 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
         if isinstance(error, InputError):
             print("\n".join(filter(None, [f"tokensieve: {error}", error.detail])), file=sys.stderr)
             return MISTAKE
-        if full := disk_full(error, Path(getattr(options, "project", "."))):
-            print(f"tokensieve: {full}", file=sys.stderr)
+        project = Path(getattr(options, "project", "."))
+        if told := disk_full(error, project) or unwritable(error, project):
+            print(f"tokensieve: {told}", file=sys.stderr)
             return MISTAKE
         print(f"tokensieve: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
         return FAILURE
@@ -313,7 +314,9 @@ def _opened(options: argparse.Namespace) -> Layout:
     """As `_project`, made with the defaults where it is not there."""
     from tasks.versioning import open_project
 
-    open_project(Path(options.project))
+    layout = open_project(Path(options.project))
+    # Before Prefect starts, and not first where the run leaves its notes.
+    check_writable(layout.root, layout.busy.parent, layout.active)
     return _project(options)
 
 

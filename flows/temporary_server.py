@@ -24,10 +24,12 @@ from typing import Any
 from filelock import FileLock
 
 from flows.interrupts import ended_with
+from tokensieve.disk import WORDS, DiskFullError
 from tokensieve.errors import InputError
 
 STARTUP_SECONDS = 120.0
 STOP_SECONDS = 3.0
+HINT = "(Background on this error at"  # SQLAlchemy ends its messages with it
 CLOSE_SECONDS = 30.0  # in which the run of a command that was killed is marked as crashed
 # In the server's process. Block types are for Prefect's pages, which this server does not have.
 SETTINGS = {
@@ -69,10 +71,7 @@ class TemporaryServer:
         end = time.monotonic() + STARTUP_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
-                raise InputError(
-                    f"Prefect's temporary server did not start ({self._last_line()}); mend that, or start a server with "
-                    "prefect server start and set PREFECT_API_URL to its address"
-                )
+                raise _not_started(_lines(self._read()), self._process.poll())
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -100,10 +99,25 @@ class TemporaryServer:
         finally:
             connection.close()
 
-    def _last_line(self) -> str:
+    def _read(self) -> str:
         self._log.seek(0)
-        lines = self._log.read().decode("utf-8", "replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), f"exit status {self._process.poll()}")
+        return self._log.read().decode("utf-8", "replace")
+
+
+def _lines(log: str) -> list[str]:
+    return [line.strip() for line in log.split("\n") if line.strip() and not line.strip().startswith(HINT)]
+
+
+def _not_started(lines: list[str], status: int | None) -> InputError:
+    """Return the error to raise for a server whose log has these lines and that ended with this exit status, if it did."""
+    from prefect.settings import PREFECT_HOME
+
+    home: Path = PREFECT_HOME.value()
+    start = "Prefect's temporary server did not start"
+    if full := next((line for line in reversed(lines) if any(words in line for words in WORDS)), None):
+        return DiskFullError(f"{start}: the disk of {home} is full ({full}); make room, or set PREFECT_HOME to a folder on another disk")
+    reason = lines[-1] if lines else f"exit status {status}"
+    return InputError(f"{start} ({reason}); mend that, or start a server with prefect server start and set PREFECT_API_URL to its address")
 
 
 @contextlib.contextmanager

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from tasks.store import SQLITE, ModelVersion, check_database, no_answer, text_of, well_formed
+from tokensieve.disk import disk_full
+from tokensieve.errors import InputError
 
 DELETED = "Deleted_Internal"  # MLflow keeps the row of a deleted version, with this stage
 WORKSPACE = "default"
@@ -75,6 +78,7 @@ class Database:
         return {key: value or "" for key, value in self._rows(question, *values)}
 
     def _write(self, statement: str, *values: str | int) -> None:
+        file = Path(self.uri.removeprefix(SQLITE))
         path = quote(self.uri.removeprefix(SQLITE))
         try:
             # As many processes may write at once, so a writer is waited for longer than by a reader.
@@ -82,6 +86,11 @@ class Database:
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute(statement, values)
         except sqlite3.Error as error:
+            # Not RegistryError: waiting does not help.
+            if full := disk_full(error, file):
+                raise full from None
+            if "readonly database" in str(error):
+                raise InputError(f"{file} cannot be written ({error}); make it and its folder writable for this user") from None
             raise no_answer(self.uri, error) from None
 
     def _rows(self, question: str, *values: str | int) -> list[tuple[str, ...]]:

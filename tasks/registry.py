@@ -104,6 +104,25 @@ class Registry:
         self._memory.keep(version)
         return version
 
+    def identity(self, version: str) -> str:
+        """Return the name of a version's folder, which differs if the registry was made anew. A pinned version is not asked for again.
+
+        If the registry gives no answer, it is the folder that was fetched before.
+
+        Raises:
+            InputError: If there is no such version.
+            RegistryError: If the registry gives no answer, and the version was not fetched before.
+        """
+        if self.number:
+            return ""
+        kept = self._memory.recall(version) if self.stale else None
+        if kept:  # asking again would wait again
+            return kept.folder
+        try:
+            return self._folder(version, self._found(version)).name
+        except RegistryError as error:
+            return self._kept(version, error).folder
+
     def fetch(self, version: str) -> Path:
         """The served folder of a version, `into`/NAME-VERSION-RUN with the start of its run's id; one that is whole is not fetched again.
 
@@ -172,12 +191,16 @@ class Registry:
         versions = [self._check_number(version) for version in self._store.versions(self.name)]
         return ", ".join(sorted(versions, key=int)) or "none"
 
-    def _fetched_now(self, version: str) -> Path:
+    def _found(self, version: str) -> ModelVersion:
         found = self._store.version(self.name, version)
         if found is None:
             if self._store.aliases(self.name) is None:
                 raise self._no_model()
             raise InputError(f"model '{self.name}' has no version {excerpt(version)}; versions: {self._versions()}")
+        return found
+
+    def _fetched_now(self, version: str) -> Path:
+        found = self._found(version)
         folder = self._folder(version, found)
         try:
             if not is_whole(folder):

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -232,3 +232,36 @@ def test_help_says_which_commands_create_a_project(command: str, created: bool, 
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert ("created if it does not exist" in " ".join(capfd.readouterr().out.split())) == created
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A project, mounted so that nobody can write it."""
+    made, folder = tmp_path / "made", tmp_path / "mount"
+    (tmp_path / "data.csv").write_bytes(GOOD)
+    assert main(["init", str(made)]) == 0
+    (made / ".tokensieve" / "runs").mkdir()
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "--bind", str(made), str(folder)], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a folder needs root and a container that may mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_project_that_cannot_be_written_is_one_line(read_only: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    project, data = ["--project", str(read_only)], ["--data", str(tmp_path / "data.csv")]
+    capfd.readouterr()
+    for command in (
+        ["init", str(read_only)],
+        ["init", str(read_only / "new")],
+        ["run", *project, *data],
+        ["version", *project, *data],
+        ["stage", "validate", *project],
+    ):
+        assert main(command) == 2, command
+        errors = capfd.readouterr().err
+        assert len(errors.splitlines()) == 1, errors
+        assert f"; make {read_only} writable for this user, or work in a copy of it elsewhere" in errors

@@ -247,6 +247,21 @@ def test_a_registry_made_anew_is_not_answered_with_an_old_folder(tmp_path: Path,
     assert (Manifest.load(first).temperature, Manifest.load(second).temperature) == (1.0, 2.0)
 
 
+def test_a_version_of_a_model_that_is_made_anew_has_another_identity(model: Model) -> None:
+    followed = model.at("@champion")
+    identities = []
+    for temperature in (1.0, 2.0):
+        model.client.set_registered_model_alias(model.name, "champion", model.add(temperature))
+        assert followed.version() == "1"
+        identities.append(followed.identity("1"))
+        assert followed.fetch("1").name == followed.identity("1") == identities[-1]
+        model.client.delete_registered_model(model.name)
+        with pytest.raises(InputError, match="no model "):
+            followed.identity("1")
+        model.client.create_registered_model(model.name)
+    assert len(set(identities)) == 2
+
+
 def test_a_version_that_no_run_made_has_a_folder_of_its_own(tmp_path: Path, database: str) -> None:
     names = ["a b", "a_b", "a-1", "a\\b", "~"]
     served(tmp_path / "source" / "data" / "onnx", 1.0, {})

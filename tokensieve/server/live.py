@@ -43,6 +43,9 @@ class Source(Protocol):
     def version(self) -> str:
         """The version to serve now. Raises InputError: there is none, or the source gives no answer."""
 
+    def identity(self, version: str) -> str:
+        """Return what tells that version from another one of the same name. Raises InputError: If there is no such version."""
+
     def fetch(self, version: str) -> Path:
         """The served folder of that version. Raises InputError: it is gone, or not whole."""
 
@@ -66,6 +69,9 @@ class Folder:
         except OSError as error:
             raise _unreadable(error) from None
 
+    def identity(self, version: str) -> str:
+        return version
+
     def fetch(self, version: str) -> Path:
         return self.path
 
@@ -76,6 +82,7 @@ class Loaded:
 
     model: Model
     version: str
+    identity: str
 
 
 class Live:
@@ -98,7 +105,7 @@ class Live:
         self.looked: float | None = None
         self.swaps = {"taken": 0, "refused": 0}
         try:
-            self.current = self._load(self._version())
+            self.current = self._load(*self._look())
         except OSError as error:
             raise _unreadable(error) from error
         if source.stale:
@@ -122,10 +129,12 @@ class Live:
         """Take the source's version, if it is another one than the current; whether all is well."""
         self._began = time.monotonic()
         try:
-            version = self._version()
-            if version != self.current.version and not self._in_use():
-                loaded = self._load(version)
-                log.info("model %s answers instead of %s", version, self.current.version)
+            version, identity = self._look()
+            # A registry that is made anew counts from 1 again, so the version alone does not tell.
+            if (version, identity) != (self.current.version, self.current.identity) and not self._in_use():
+                loaded = self._load(version, identity)
+                before = self.current.version if version != self.current.version else "an earlier model of that version"
+                log.info("model %s answers instead of %s", version, before)
                 self._before = weakref.ref(self.current.model)
                 self.current = loaded
                 self.swaps["taken"] += 1
@@ -152,11 +161,13 @@ class Live:
         self._trouble = reason
         return False
 
-    def _version(self) -> str:
+    def _look(self) -> tuple[str, str]:
+        """Return the source's version and its identity."""
         version = self._source.version()
+        identity = self._source.identity(version)
         if not self._source.stale:
             self.looked = time.time()
-        return version
+        return version, identity
 
     def follow(self, interval: float = 0.0) -> threading.Thread:
         """Check every `interval` seconds (0: as the source says), on a thread of its own, until `stop`."""
@@ -174,16 +185,16 @@ class Live:
         """End following."""
         self._stopped.set()
 
-    def _load(self, version: str) -> Loaded:
+    def _load(self, version: str, identity: str) -> Loaded:
         folder = self._source.fetch(version)
         model = load(folder, self._threads)
         try:
             _probe(model, version)
         except Exception as error:
             raise InputError(f"the model in {folder} fails on a test text: {_reason(error)}; export it again") from None
-        if self._version() != version:
+        if self._look() != (version, identity):
             raise InputError(f"{folder} changed while it was read; it is tried again")
-        return Loaded(model, version)
+        return Loaded(model, version, identity)
 
 
 def _probe(model: Model, version: str) -> None:

@@ -29,13 +29,15 @@ class Shelf:
     fetched: list[str] = field(default_factory=list)
     interval: float = 0.01
     stale: str | None = None
-
-    stale: str | None = None
+    made: str = "first"
 
     def version(self) -> str:
         if not self.wanted:
             raise InputError("the alias is gone")
         return self.wanted
+
+    def identity(self, version: str) -> str:
+        return f"{version}-{self.made}"
 
     def fetch(self, version: str) -> Path:
         self.fetched.append(version)
@@ -66,6 +68,17 @@ def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
     assert (live.current.version, answers(live), live.trouble) == ("2", "data-2", None)
     assert shelf.fetched == ["1", "2"]
     assert live.swaps == {"taken": 1, "refused": 0}
+
+
+def test_another_model_of_the_same_version_is_taken(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    live = Live(shelf, 1)
+    shelf.folders["1"], shelf.made = shelf.folders["2"], "anew"
+    with caplog.at_level(logging.INFO, "tokensieve"):
+        assert live.check()
+    assert (live.current.version, answers(live), live.trouble) == ("1", "data-2", None)
+    assert "model 1 answers instead of an earlier model of that version" in caplog.text
+    assert live.check()
+    assert shelf.fetched == ["1", "1"]
 
 
 def test_a_third_model_waits_until_no_request_holds_the_first(shelf: Shelf, served: Any, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from mlflow.utils.logging_utils import get_mlflow_log_level
 import tokensieve
 from tasks import provenance, record
 from tasks.identity import Identity, given_identity
-from tasks.promotions import CHALLENGER, PROJECT
+from tasks.promotions import CHALLENGER, FINGERPRINT, PROJECT
 from tasks.served import open_store, served_manifest
 from tasks.store import SERVED, SQLITE, ModelVersion, check_database, exists, no_answer, tracking_uri, without_password
 from tokensieve import manifest, race
@@ -40,7 +40,6 @@ from tokensieve.manifest import Manifest
 from tokensieve.pyfunc import SEVERAL, SINGLE
 from tokensieve.settings import Settings
 
-FINGERPRINT = "tokensieve.fingerprint"  # tag of a run: the hash of all it was made from
 MODEL = "model"  # where a run keeps the model
 ABANDONED = 24 * 60 * 60  # seconds after which a run that is still RUNNING was cut off: until then another process may be logging it
 # No links on stdout, no bars in the logs of a scheduler, and of MLflow's own lines only the warnings.

@@ -74,6 +74,14 @@ def test_the_commands_print_a_sentence_or_json(project: Path, capfd: pytest.Capt
     assert main(["rollback", "--project", str(project)]) == 2
 
 
+@pytest.mark.parametrize("version", ["01", "\u0661", ""])
+def test_a_version_that_is_not_written_as_a_number_is_refused(project: Path, capfd: pytest.CaptureFixture[str], version: str) -> None:
+    assert main(["promote", "--project", str(project), "--version", version]) == 2
+    error = capfd.readouterr().err
+    assert f"version is '{version}'; allowed: digits 0 to 9, at most ten, the first not 0; versions of model 'tickets': 1, 2" in error
+    assert error.count("\n") == 1
+
+
 def test_they_start_neither_prefect_nor_mlflow(project: Path) -> None:
     program = (
         "import sys; from flows.cli import main\n"

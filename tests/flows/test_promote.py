@@ -48,6 +48,12 @@ def test_a_champion_is_promoted_and_rolled_back(project: Path) -> None:
     assert promote.fn(project, "2", reason="it was not the model")["version"] == "2"
 
 
+def test_a_version_that_is_not_written_as_a_number_is_refused(project: Path) -> None:
+    for version in ("01", "\u0661", ""):
+        with pytest.raises(InputError, match=r"version is .*; allowed: digits"):
+            promote.fn(project, version)
+
+
 def test_a_project_without_settings_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"params\.yaml is missing"):
         promote.fn(tmp_path)

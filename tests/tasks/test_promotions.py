@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
+import logging
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,73 @@ def test_a_version_that_was_rolled_back_needs_its_number_and_a_reason(
     assert promote(layout, SETTINGS)["version"] == "2"
 
 
+@pytest.mark.parametrize("kind", ["run", "fingerprint"])
+@pytest.mark.parametrize("first", ["rollback", "deletion"])
+def test_the_same_model_under_another_number_needs_a_reason_as_well(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], kind: str, first: str
+) -> None:
+    register(1, {promotions.FINGERPRINT: "a"})
+    register(1, {promotions.FINGERPRINT: "b"} if kind == "fingerprint" else None)
+    run = client.get_model_version("tickets", "2").run_id
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS)
+    if first == "rollback":
+        rollback(layout, SETTINGS)
+    client.delete_model_version("tickets", "2")
+    if first == "deletion":
+        assert rollback(layout, SETTINGS)["version"] == "1"
+    if kind == "run":
+        client.create_model_version("tickets", model_folder(layout, "2").as_uri(), run)
+    else:
+        client.create_model_version("tickets", model_folder(layout, "2").as_uri(), None, {promotions.FINGERPRINT: "b"})
+    client.set_registered_model_alias("tickets", "challenger", "3")
+    for version in (None, "3"):
+        with pytest.raises(
+            InputError, match=r"version 3 is the same model as version 2, which was rolled back at .*: --version 3 --reason"
+        ):
+            promote(layout, SETTINGS, version)
+    assert aliases(client)["champion"] == "1"
+    assert promote(layout, SETTINGS, "3", "it was the data")["version"] == "3"
+    promote(layout, SETTINGS, "1")
+    assert promote(layout, SETTINGS)["version"] == "3"  # it is as good as any other now
+
+
+def test_a_model_of_another_run_is_promoted_without_a_reason(layout: Layout, register: Callable[..., None]) -> None:
+    register(1, {promotions.FINGERPRINT: "a"})
+    register(1, {promotions.FINGERPRINT: "b"})
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS)
+    rollback(layout, SETTINGS)
+    register(1, {promotions.FINGERPRINT: "c"})
+    assert promote(layout, SETTINGS)["version"] == "3"
+
+
+def test_moves_keep_their_order_if_clocks_disagree(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(minutes=10)
+
+    register(3)
+    promote(layout, SETTINGS, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(promotions, "datetime", Ahead)
+        promote(layout, SETTINGS, "3")
+    assert rollback(layout, SETTINGS)["version"] == "1"
+    assert moves(client) == [("promote", "1"), ("promote", "3"), ("rollback", "1")]
+    with pytest.raises(InputError, match="version 3 was rolled back"):
+        promote(layout, SETTINGS)
+    with pytest.raises(InputError, match="no earlier champion"):
+        rollback(layout, SETTINGS)
+    promote(layout, SETTINGS, "2")
+    assert moves(client)[-1] == ("promote", "2")
+    # The time that a person reads is this machine's.
+    at = [datetime.fromisoformat(move["at"]) for move in history(client.get_registered_model("tickets").tags)]
+    assert at[1] > at[3] > datetime.now(UTC) - timedelta(minutes=5)
+
+
 def test_a_rollback_passes_over_versions_that_are_gone(layout: Layout, client: MlflowClient, register: Callable[..., None]) -> None:
     register(5)
     for version in "12345":
@@ -203,15 +271,25 @@ def test_what_is_not_there_is_named_with_what_is(
     with pytest.raises(InputError, match="no model 'tickets' in the registry; models: none"):
         promote(layout, SETTINGS)
     register(1)
-    for number in ("7", "seven", "../1"):
-        with pytest.raises(InputError, match=f"model 'tickets' has no version '{re.escape(number)}'; versions: 1"):
-            promote(layout, SETTINGS, number)
+    with pytest.raises(InputError, match="model 'tickets' has no version '7'; versions: 1"):
+        promote(layout, SETTINGS, "7")
     (model_folder(layout, "1") / "data" / "onnx" / "model.onnx").unlink()
     with pytest.raises(InputError, match=r"version 1 of model 'tickets' has no manifest.json or lacks a file"):
         promote(layout, SETTINGS)
     client.delete_registered_model_alias("tickets", "challenger")
     with pytest.raises(InputError, match="has no alias 'challenger'; aliases: none"):
         promote(layout, SETTINGS)
+
+
+@pytest.mark.parametrize("number", ["03", "\u0663", "3\n", " 3", "+3", "0", "-1", "", "seven", "../1", "12345678901"])
+def test_a_number_is_written_as_the_registry_writes_it(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], number: str
+) -> None:
+    register(3)
+    with pytest.raises(InputError, match=r"version is .*; allowed: digits 0 to 9, .* the first not 0; .*: 1, 2, 3") as caught:
+        promote(layout, SETTINGS, number, "why")
+    assert "\n" not in str(caught.value)
+    assert moves(client) == []
 
 
 def test_promotions_at_once_are_all_recorded(layout: Layout, client: MlflowClient, register: Callable[..., None]) -> None:
@@ -270,7 +348,7 @@ def test_a_champion_set_without_a_record_counts_from_when_it_is_replaced() -> No
 
 def test_a_version_is_marked_as_rolled_back_until_it_is_promoted_again() -> None:
     found = after(("promote", "1", None), ("promote", "2", "1"), ("rollback", "1", "2"))
-    assert rolled_back(found) == {"2": found[-1]["at"]}
+    assert rolled_back(found) == {"2": found[-1]}
     assert rolled_back([*found, *after(("promote", "2", "1"))]) == {}
     # To roll back to it makes it good as well.
     assert rolled_back(after(("promote", "1", None), ("promote", "2", "1"), ("rollback", "1", "2"), ("rollback", "2", "1"))).keys() == {"1"}
@@ -280,3 +358,18 @@ def test_a_broken_record_is_passed_over() -> None:
     whole = json.dumps(after(("promote", "1", None))[0])
     tags = {promotions.EARLIER: "not JSON", f"{promotions.MOVE}2": whole, f"{promotions.MOVE}1": '{"action": "promote"}', "other": "x"}
     assert [move["version"] for move in history(tags)] == ["1"]
+
+
+@pytest.mark.parametrize("text", ["not JSON", "5", "null", '{"at": "now"}', '"text"', '[{"action": "promote"}]', "[1]", "[" * 100_000])
+def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "tokensieve"):
+        assert history({promotions.EARLIER: text}) == []
+    assert caplog.messages == [
+        "tag tokensieve.promotions of the registered model cannot be read as a history of promotions; what is unreadable is passed over"
+    ]
+
+
+@pytest.mark.parametrize("change", [{"version": ["1"]}, {"replaced": 1}, {"at": None}, {"same": "run"}, {"replaced_same": [[]]}])
+def test_a_move_of_other_types_is_passed_over(change: dict[str, Any]) -> None:
+    whole = after(("promote", "1", None))[0]
+    assert history({f"{promotions.MOVE}1": json.dumps(whole | change), f"{promotions.MOVE}2": json.dumps(whole)}) == [whole]

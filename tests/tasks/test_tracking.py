@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from tasks import record, tracking
 from tasks.database import Database
 from tasks.identity import given_identity
-from tasks.promotions import PROJECT
+from tasks.promotions import FINGERPRINT, PROJECT
 from tasks.store import tracking_uri
 from tokensieve.errors import InputError
 from tokensieve.layout import Layout
@@ -235,7 +235,7 @@ def test_a_run_that_failed_is_no_challenger_and_is_not_taken_again(layout: Layou
 
 def test_a_run_that_was_killed_is_closed_after_a_day(layout: Layout) -> None:
     experiment = tracking._experiment(client(layout), layout, "tokensieve")
-    tags = {tracking.FINGERPRINT: record.fingerprint(layout), PROJECT: given_identity(layout, SETTINGS).project}
+    tags = {FINGERPRINT: record.fingerprint(layout), PROJECT: given_identity(layout, SETTINGS).project}
     hour = 60 * 60 * 1000
     for age in (23, 25):
         client(layout).create_run(experiment, start_time=int(time.time() * 1000) - age * hour, tags=tags)

@@ -378,7 +378,7 @@ class _Lines(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         bars = sys.modules.get("tqdm")
-        if bars and self.stream.isatty():
+        if bars and not self.stream.closed and self.stream.isatty():
             with bars.tqdm.external_write_mode(file=self.stream):
                 super().emit(record)
         else:

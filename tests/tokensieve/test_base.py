@@ -40,6 +40,7 @@ def test_the_packaged_model_is_taken_only_with_the_published_weights(tmp_path: P
     (model.parent / "__init__.py").touch()
     (model / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(str(tmp_path))
+    locate.cache_clear()
     with pytest.raises(InputError, match=rf"package {PACKAGE} \(its weights are not the published ones\), Hugging Face hub"):
         locate(MINILM)
     monkeypatch.setattr("tokensieve.base.MINILM_SHA256", hashlib.sha256(b"other weights").hexdigest())

@@ -8,8 +8,10 @@ from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 from tasks.rest import ANSWER, API, LOOKUP, PROXY, Server
-from tasks.store import text_of, well_formed, without_password
+from tasks.store import RegistryError, text_of, well_formed, without_password
 from tokensieve.errors import InputError, excerpt
+
+RACE_SECONDS = 2.0
 
 
 class Editor(Server):
@@ -33,7 +35,16 @@ class Editor(Server):
             return None if found is None else text_of(found["experiment"]["lifecycle_stage"])
 
     def set_alias(self, name: str, alias: str, number: str) -> None:
-        self._change("registered-models/alias", name=name, alias=alias, version=number)
+        # Of several that create an alias at once, MLflow refuses all but one with 400. The row exists at the next try.
+        end = time.monotonic() + RACE_SECONDS
+        while True:
+            try:
+                self._change("registered-models/alias", name=name, alias=alias, version=number)
+                return
+            except RegistryError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
     def set_tag(self, name: str, key: str, value: str) -> None:
         self._change("registered-models/set-tag", name=name, key=key, value=value)

@@ -77,7 +77,7 @@ def _of_project(options: argparse.Namespace, model: Callable[[argparse.Namespace
 
     layout = Layout(Path(options.project).resolve())
     if not layout.params.exists():
-        raise InputError(f"{layout.root} is no project, so --model DIR_OR_URI is needed: an exported folder or models:/NAME@champion")
+        raise InputError(f"{layout.root} is not a project, so --model DIR_OR_URI is needed: an exported folder or models:/NAME@champion")
     options.model = f"models:/{identity(layout, Settings.load(layout.params)).model}@champion"
     try:
         folder = model(options)

@@ -101,7 +101,7 @@ def test_lines_are_answered_as_they_arrive(served_folder: Path, tmp_path: Path) 
 def test_without_a_model_the_project_s_is_used(served_folder: Path, tmp_path: Path) -> None:
     done = tokensieve("predict", "my card", cwd=tmp_path)
     assert done.returncode == 2
-    assert b"is no project, so --model DIR_OR_URI is needed" in done.stderr
+    assert b"is not a project, so --model DIR_OR_URI is needed" in done.stderr
     (tmp_path / "params.yaml").write_text("", encoding="utf-8")
     done = tokensieve("predict", "my card", cwd=tmp_path)
     assert done.returncode == 2

@@ -32,7 +32,7 @@ serve: .venv/pipeline
 	$(BIN)/tokensieve serve --model artifacts/onnx
 
 size: .venv/pipeline
-	$(BIN)/python -m benchmarks.installed_size
+	$(BIN)/python -m benchmarks.serving.installed_size
 
 # One stamp a set of dependencies, written last: an installation that was cut off is done again.
 .venv/pipeline .venv/dev: .venv/%: pyproject.toml constraints.txt

@@ -18,7 +18,7 @@ cells() {
     local left=$((last - SECONDS))
     ((left > 0)) || exit 124
     # In place of the shell, so that whoever stops the job stops it, too.
-    exec timeout --foreground --signal=TERM --kill-after=15 $left "$python" -m benchmarks.finetune --data "$data" \
+    exec timeout --foreground --signal=TERM --kill-after=15 $left "$python" -m benchmarks.training.run --data "$data" \
         --methods end_to_end,lora,tokensieve --device cuda --threads 4 "$@"
 }
 
@@ -26,7 +26,7 @@ scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; wait; rm -r "$scratch"' EXIT
 trap 'exit 130' INT TERM
 random=$scratch/random-bert-base
-"$python" -m benchmarks.random_base "$random" "$base" || exit
+"$python" -m benchmarks.training.random_encoder "$random" "$base" || exit
 status=0
 (cells --base "$random" --tasks "${tasks%%,*}" --shots 10 --seeds 0 --output "$results/finetune-gpu-random") || status=$?
 lanes=()

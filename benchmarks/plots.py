@@ -26,7 +26,14 @@ def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
         axes.scatter(*points[method], color=colour, s=45, zorder=3)
         line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6}
         axes.annotate(
-            method, points[method], (1.03, height), textcoords=axes.transAxes, fontsize=9, color=INK, va="center", arrowprops=line
+            method,
+            points[method],
+            (1.03, height),
+            textcoords=axes.transAxes,
+            fontsize=9,
+            color=INK,
+            va="center",
+            arrowprops=line,
         )
     low, high = _limits([score for _, score in points.values()])
     axes.set_ylim(low, high)
@@ -39,19 +46,31 @@ def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 
-def serving_picture(milliseconds: Mapping[str, float], rates: Mapping[str, Mapping[int, float]], alone: float, path: Path) -> None:
+def serving_picture(
+    milliseconds: Mapping[str, float], rates: Mapping[str, Mapping[int, float]], alone: float, path: Path
+) -> None:
     """Left a bar a way to answer in process, its milliseconds a text; right a line a server, its answers a second by clients, below
     those of the predictor `alone`."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     bars, lines = figure.subplots(1, 2, width_ratios=(3, 2))
     names = list(milliseconds)[::-1]
-    drawn = bars.barh(names, [milliseconds[name] for name in names], color=[BLUE if name == OURS else GREY for name in names])
+    drawn = bars.barh(
+        names,
+        [milliseconds[name] for name in names],
+        color=[BLUE if name == OURS else GREY for name in names],
+    )
     bars.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8, color=INK)
     bars.margins(x=0.1)
     bars.set_xlabel("ms a text (p50), one thread, in process")
     rivals = iter(COLOURS[1:])
     for name, found in rates.items():
-        lines.plot(list(found), list(found.values()), marker="o", label=name, color=BLUE if name == OURS else next(rivals))
+        lines.plot(
+            list(found),
+            list(found.values()),
+            marker="o",
+            label=name,
+            color=BLUE if name == OURS else next(rivals),
+        )
     lines.axhline(alone, color=GREY, linestyle=":", label="predictor alone")
     lines.set_xscale("log", base=2)
     clients = sorted({count for found in rates.values() for count in found})
@@ -93,7 +112,9 @@ def spread_picture(found: Mapping[str, Mapping[str, Sequence[float]]], path: Pat
     for axes, task in zip(grid, tasks, strict=True):
         for row, method in enumerate(methods):
             values = found[method].get(task, ())
-            axes.scatter(values, [row] * len(values), color=BLUE if method == OURS else GREY, s=22, alpha=0.7, zorder=3)
+            axes.scatter(
+                values, [row] * len(values), color=BLUE if method == OURS else GREY, s=22, alpha=0.7, zorder=3
+            )
             if values:
                 axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=1.5, zorder=4)
         axes.set_title(task, fontsize=10)
@@ -112,7 +133,16 @@ def budget_picture(curves: Mapping[str, Sequence[tuple[float, float, float]]], p
     axes = figure.subplots()
     for colour, (method, points) in zip(COLOURS, curves.items(), strict=False):
         shares, means, deviations = (np.array(column, dtype=float) for column in zip(*points, strict=True))
-        axes.errorbar(shares, means, np.nan_to_num(deviations), color=colour, marker="o", markersize=4, capsize=3, label=method)
+        axes.errorbar(
+            shares,
+            means,
+            np.nan_to_num(deviations),
+            color=colour,
+            marker="o",
+            markersize=4,
+            capsize=3,
+            label=method,
+        )
     axes.set_xscale("log")
     budgets = sorted({budget for points in curves.values() for budget, _, _ in points})
     axes.set_xticks(budgets, [f"{100 * budget:g}%" for budget in budgets])

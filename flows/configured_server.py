@@ -7,10 +7,15 @@ import os
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.context import get_settings_context
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_PROFILES_PATH, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_PROFILES_PATH,
+    temporary_settings,
+)
 
-from tasks.store import without_password
 from tokensieve.errors import InputError, excerpt
+from tokensieve.registry.store import without_password
 
 SECONDS = 10.0  # for an answer
 
@@ -34,13 +39,21 @@ def check_server() -> None:
             response.json()
     except httpx.HTTPStatusError as error:
         if error.response.status_code in (401, 403):
-            raise InputError(f"{_named(url)}, which requires credentials; set PREFECT_API_AUTH_STRING or PREFECT_API_KEY") from None
-        raise InputError(f"{_named(url)}, which is not Prefect's API (status {error.response.status_code}); {_remedy()}") from None
+            raise InputError(
+                f"{_named(url)}, which requires credentials; set PREFECT_API_AUTH_STRING or PREFECT_API_KEY"
+            ) from None
+        raise InputError(
+            f"{_named(url)}, which is not Prefect's API (status {error.response.status_code}); {_remedy()}"
+        ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{_named(url)}, where no Prefect server answers ({reason}); start it, or {_remedy()}") from None
+        raise InputError(
+            f"{_named(url)}, where no Prefect server answers ({reason}); start it, or {_remedy()}"
+        ) from None
     except ValueError:
-        raise InputError(f"{_named(url)}, which is not Prefect's API (it ends in /api); {_remedy()}") from None
+        raise InputError(
+            f"{_named(url)}, which is not Prefect's API (it ends in /api); {_remedy()}"
+        ) from None
 
 
 def _named(url: str) -> str:

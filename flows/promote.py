@@ -7,14 +7,16 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
-from flows.champion_command import promoted_text
-from tasks import promotions
-from tokensieve.layout import Layout
+from flows.commands import promoted_text
+from tasks import promote as promotions
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
 @flow
-def promote(project: Path, version: str | None = None, reason: str | None = None, other_project: bool = False) -> dict[str, Any]:
+def promote(
+    project: Path, version: str | None = None, reason: str | None = None, other_project: bool = False
+) -> dict[str, Any]:
     """Make `version`, by default the challenger, the champion of the project's model.
 
     A version that was rolled back needs its number and a `reason`. One of another project needs `other_project`.

@@ -13,20 +13,26 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
-from flows.page import summary_markdown
-from tasks import runs, versioning
+from flows.run_page import summary_markdown
+from tasks import dvc_pipeline, prefect_runs
 from tasks.stage import run_stage, version_data
-from tasks.store import tracking_uri, without_password
 from tasks.summary import summary
-from tokensieve.layout import Layout
+from tokensieve.project import Layout
+from tokensieve.registry.store import tracking_uri, without_password
 from tokensieve.settings import Settings, tried
 
-SKIPPED: State[Any] = Completed(name="Skipped", message="Another run of this project with the same parameters waits already.")
+SKIPPED: State[Any] = Completed(
+    name="Skipped", message="Another run of this project with the same parameters waits already."
+)
 
 
 @flow(name="retrain", flow_run_name="retrain {project}", persist_result=False)
 def retrain(
-    project: Path = Path(), data: str | None = None, test: str | None = None, force: bool = False, changes: Sequence[str] = ()
+    project: Path = Path(),
+    data: str | None = None,
+    test: str | None = None,
+    force: bool = False,
+    changes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Take `data` in as the project's raw data (without it: what is there), run each stage of dvc.yaml that is stale, and
     return the summary. With `force`, every stage runs.
@@ -36,22 +42,27 @@ def retrain(
     One run of a project works at a time; the others wait. A deployed run ends as Skipped if another with the same parameters
     waits already.
     """
-    runs.log_to_page()
+    prefect_runs.log_to_page()
     layout = Layout(project.resolve())
     # By their hashes: addresses may hold passwords.
-    named = {key: value and hashlib.sha256(value.encode()).hexdigest() for key, value in (("data", data), ("test", test))}
+    named = {
+        key: value and hashlib.sha256(value.encode()).hexdigest()
+        for key, value in (("data", data), ("test", test))
+    }
     parameters = {**named, "force": force, "changes": list(changes)}
-    with runs.alone(layout, parameters, skip=deployment.id is not None) as turn:
+    with prefect_runs.alone(layout, parameters, skip=deployment.id is not None) as turn:
         if not turn:
             # Prefect takes a state that a flow returns for the run's own.
             return SKIPPED  # type: ignore[return-value]
-        versioning.open_project(layout.root)
+        dvc_pipeline.open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
             seconds = {"version": version_data(layout, settings, data, test, force)}
-            for name in versioning.stages(layout):
+            for name in dvc_pipeline.stages(layout):
                 seconds[name] = run_stage(layout, name, force)
             result = summary(layout, settings, seconds)
         page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
-        create_markdown_artifact(key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}")
+        create_markdown_artifact(
+            key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}"
+        )
     return result

@@ -7,9 +7,9 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
-from flows.champion_command import rolled_back_text
-from tasks import promotions
-from tokensieve.layout import Layout
+from flows.commands import rolled_back_text
+from tasks import promote
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
@@ -17,6 +17,6 @@ from tokensieve.settings import Settings
 def rollback(project: Path) -> dict[str, Any]:
     """Make the last champion before this one that still exists the champion of the project's model."""
     layout = Layout(project)
-    moved = promotions.rollback(layout, Settings.load(layout.params))
+    moved = promote.rollback(layout, Settings.load(layout.params))
     get_run_logger().info("%s", rolled_back_text(moved, str(project)))
     return moved

@@ -23,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from flows.interrupts import ended_with
+from tokensieve.cli.interrupts import ended_with
 from tokensieve.disk import WORDS, DiskFullError
 from tokensieve.errors import InputError
 
@@ -44,7 +44,7 @@ SETTINGS = {
 class TemporaryServer:
     """Prefect's server in a process and a session of its own, which ends with this process however that ends.
 
-    If this process is killed, the server first marks its run as crashed, by the notes in `runs` (see tasks/runs.py).
+    If this process is killed, the server first marks its run as crashed, by the notes in `runs` (see tasks/prefect_runs.py).
     """
 
     def __init__(self, runs: Path) -> None:
@@ -53,7 +53,15 @@ class TemporaryServer:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             self._process = subprocess.Popen(
                 # By path and with -P: a user's folder may have a package `flows`, too.
-                [sys.executable, "-P", __file__, str(listener.fileno()), str(os.getpid()), self.url, str(runs)],
+                [
+                    sys.executable,
+                    "-P",
+                    __file__,
+                    str(listener.fileno()),
+                    str(os.getpid()),
+                    self.url,
+                    str(runs),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
@@ -115,9 +123,13 @@ def _not_started(lines: list[str], status: int | None) -> InputError:
     home: Path = PREFECT_HOME.value()
     start = "Prefect's temporary server did not start"
     if full := next((line for line in reversed(lines) if any(words in line for words in WORDS)), None):
-        return DiskFullError(f"{start}: the disk of {home} is full ({full}); make room, or set PREFECT_HOME to a folder on another disk")
+        return DiskFullError(
+            f"{start}: the disk of {home} is full ({full}); make room, or set PREFECT_HOME to a folder on another disk"
+        )
     reason = lines[-1] if lines else f"exit status {status}"
-    return InputError(f"{start} ({reason}); mend that, or start a server with prefect server start and set PREFECT_API_URL to its address")
+    return InputError(
+        f"{start} ({reason}); mend that, or start a server with prefect server start and set PREFECT_API_URL to its address"
+    )
 
 
 @contextlib.contextmanager
@@ -227,7 +239,7 @@ def _close(url: str, runs: Path) -> None:
         return
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from tasks.runs import close_killed
+    from tasks.prefect_runs import close_killed
 
     with temporary_settings({PREFECT_API_URL: url}):
         close_killed(runs)

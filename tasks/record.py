@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tokensieve import race
 from tokensieve.errors import InputError
-from tokensieve.folder import read_json
-from tokensieve.layout import Layout
-from tokensieve.manifest import NAME, sha256
+from tokensieve.export import choose_variant
+from tokensieve.files import read_json
+from tokensieve.inference.manifest import NAME, sha256
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 # Of each exported build; race.json has the rest.
@@ -52,13 +52,17 @@ def base_facts(layout: Layout, settings: Settings) -> dict[str, Any]:
     inside, folder = layout.root / settings.base.model, Path(settings.base.model)
     found = inside if inside.is_dir() else folder
     files = sorted(path for path in found.rglob("*") if path.is_file()) if found.is_dir() else []
-    whole = hashlib.sha256("".join(f"{path.relative_to(found).as_posix()} {sha256(path)}\n" for path in files).encode())
+    whole = hashlib.sha256(
+        "".join(f"{path.relative_to(found).as_posix()} {sha256(path)}\n" for path in files).encode()
+    )
     return {"model": settings.base.model, "sha256": whole.hexdigest() if files else None}
 
 
 def parameters(settings: Settings) -> dict[str, str]:
     """Every setting as text by `section.key`, but `register.uri`: it may hold a password, which all readers of a run would see."""
-    flat = {f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()}
+    flat = {
+        f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()
+    }
     del flat["register.uri"]
     return {key: ", ".join(value) if isinstance(value, tuple) else str(value) for key, value in flat.items()}
 
@@ -68,7 +72,10 @@ def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
     for line in (layout.model / "history.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         yield from ((key, float(value), row["epoch"]) for key, value in row.items() if key != "epoch")
-    finals, race_report = read_json(layout.evaluation / "report.json"), read_json(layout.onnx / race.NAME)
+    finals, race_report = (
+        read_json(layout.evaluation / "report.json"),
+        read_json(layout.onnx / choose_variant.NAME),
+    )
     served = race_report.get("served", {})
     finals |= {f"torch_{key}": finals[key] for key in served if key in finals} | served
     for folder in (layout.mask, layout.vocabulary):

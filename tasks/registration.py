@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tasks.identity import identity
-from tasks.promotions import CHALLENGER, CHAMPION
-from tasks.served import open_store, served_manifest
-from tasks.store import Editable, RegistryError, tracking_uri, without_password
+from tasks.project_identity import identity
+from tasks.promote import CHALLENGER, CHAMPION
+from tasks.registered_files import open_store, served_manifest
 from tokensieve.errors import InputError, excerpt
-from tokensieve.folder import read_json
-from tokensieve.layout import Layout
+from tokensieve.files import read_json
+from tokensieve.project import Layout
+from tokensieve.registry.store import Editable, RegistryError, tracking_uri, without_password
 from tokensieve.settings import Settings
 
 log = logging.getLogger("tokensieve")
@@ -89,9 +89,13 @@ def _fault(layout: Layout, settings: Settings) -> str:
     if store is None or found is None:
         return f"{without_password(uri)} has no version {version} of model '{name}'"
     faults = {
-        f"version {version} of model '{name}' in {without_password(uri)} is of another run": found.run_id != run,
+        f"version {version} of model '{name}' in {without_password(uri)} is of another run": found.run_id
+        != run,
         f"files of version {version} of model '{name}' are gone": served_manifest(store, found) is None,
-        f"alias '{CHALLENGER}' of model '{name}' is not on version {version}": (store.aliases(name) or {}).get(CHALLENGER) != version,
+        f"alias '{CHALLENGER}' of model '{name}' is not on version {version}": (
+            store.aliases(name) or {}
+        ).get(CHALLENGER)
+        != version,
     }
     return next((fault for fault, holds in faults.items() if holds), "")
 

@@ -14,30 +14,21 @@ from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from tasks import moved, registration, versioning
-from tasks.estimates import last_seconds, note_seconds
-from tasks.identity import given_identity
+from tasks import dvc_pipeline, moved_project, registration
+from tasks.project_identity import given_identity
 from tasks.record import base_facts
-from tasks.store import tracking_uri
+from tasks.stage_times import last_seconds, note_seconds
 from tasks.upgrade import never_cached
 from tokensieve.disk import room
 from tokensieve.errors import InputError
-from tokensieve.folder import read_json, write_json
-from tokensieve.layout import Layout
+from tokensieve.files import read_json, write_json
 from tokensieve.progress import under_way
+from tokensieve.project import Layout
+from tokensieve.registry.store import tracking_uri
 from tokensieve.settings import Settings
 
-# Named, not imported: a run that skips a stage does not pay for the import of what the stage needs.
-FUNCTIONS = {
-    "validate": "tasks.validation:validate",
-    "split": "tasks.splitting:split",
-    "vocabulary": "tasks.vocabulary:vocabulary",
-    "mask": "tasks.masking:mask",
-    "finetune": "tasks.finetuning:finetune",
-    "evaluate": "tasks.evaluation:evaluate",
-    "export": "tasks.exporting:export",
-    "register": "tasks.tracking:register",
-}
+# Stage NAME is function NAME of tasks/NAME.py. It is imported when it runs: a run that skips a stage does not pay for its imports.
+STAGES = ("validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register")
 
 REGISTER = "register"
 LONG = 10.0  # seconds: if a stage took longer last time, that is logged when it starts
@@ -47,10 +38,9 @@ log = logging.getLogger("tokensieve")
 
 def function_of(name: str) -> Callable[[Layout, Settings], object]:
     """The function of a stage. Raises InputError for a name that is no stage."""
-    if name not in FUNCTIONS:
-        raise InputError(f"'{name}' is no stage; stages: {', '.join(FUNCTIONS)}")
-    module, function = FUNCTIONS[name].split(":")
-    found: Callable[[Layout, Settings], object] = getattr(importlib.import_module(module), function)
+    if name not in STAGES:
+        raise InputError(f"'{name}' is no stage; stages: {', '.join(STAGES)}")
+    found: Callable[[Layout, Settings], object] = getattr(importlib.import_module(f"tasks.{name}"), name)
     return found
 
 
@@ -63,7 +53,11 @@ def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None
     """
     start = time.perf_counter()
     with under_way(name, last_seconds(layout.seconds).get(name)), room(layout.root):
-        ran = _run(layout, name, force) if versioning.is_ours(layout, name) else versioning.reproduce(layout, name, force)
+        ran = (
+            _run(layout, name, force)
+            if dvc_pipeline.is_ours(layout, name)
+            else dvc_pipeline.reproduce(layout, name, force)
+        )
     if not ran:
         log.info("%-10s unchanged", name)
         return None
@@ -74,21 +68,23 @@ def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None
 
 
 def _run(layout: Layout, name: str, force: bool) -> bool:
-    before = versioning.inputs(layout, name)
-    if not force and versioning.is_current(layout, name) and (name != REGISTER or _is_registered(layout)):
+    before = dvc_pipeline.inputs(layout, name)
+    if not force and dvc_pipeline.is_current(layout, name) and (name != REGISTER or _is_registered(layout)):
         return False
     last = last_seconds(layout.seconds).get(name, 0.0)
     log.info("%-10s ...%s", name, f" {last:.0f} s last time" if last >= LONG else "")
     function = function_of(name)
     function(layout, Settings.load(layout.params))
-    changed = [key for key, value in versioning.inputs(layout, name).items() if before[key] != value]
+    changed = [key for key, value in dvc_pipeline.inputs(layout, name).items() if before[key] != value]
     if changed:
         raise InputError(f"{', '.join(changed)} changed while stage {name} ran; run it again")
-    versioning.commit(layout, name)
+    dvc_pipeline.commit(layout, name)
     return True
 
 
-def take_in(layout: Layout, settings: Settings, data: str | None, test: str | None = None, force: bool = False) -> float:
+def take_in(
+    layout: Layout, settings: Settings, data: str | None, test: str | None = None, force: bool = False
+) -> float:
     """Version the raw data (`versioning.version`), and note what this run needs to know of the registry; seconds taken.
 
     Validation compares new data with the champion. Data that have been validated are not compared with a later one: nothing is to
@@ -100,14 +96,14 @@ def take_in(layout: Layout, settings: Settings, data: str | None, test: str | No
     """
     start = time.perf_counter()
     with under_way("version", last_seconds(layout.seconds).get("version")), room(layout.root):
-        versioning.version(layout, settings, data, test)
-        moved.follow(layout, tracking_uri(layout, settings))
+        dvc_pipeline.version(layout, settings, data, test)
+        moved_project.follow(layout, tracking_uri(layout, settings))
         registration.check_experiment(layout, settings)
         given_identity(layout, settings)
         never_cached(layout.pipeline, REGISTER)
         _note(layout.base, base_facts(layout, settings))
         champion = registration.champion(layout, settings)
-        if force or not layout.champion.exists() or not versioning.is_unchanged(layout, "validate"):
+        if force or not layout.champion.exists() or not dvc_pipeline.is_unchanged(layout, "validate"):
             _note(layout.champion, champion)
     seconds = time.perf_counter() - start
     note_seconds(layout.seconds, "version", seconds)
@@ -142,10 +138,14 @@ def _transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
         return True
     except Exception as error:
         # By name: each vendor is imported in one module only.
-        return not {"MlflowException", "FileTransferError"}.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+        return not {"MlflowException", "FileTransferError"}.isdisjoint(
+            kind.__name__ for kind in type(error).__mro__
+        )
     return False
 
 
-_retried: Any = partial(task, retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_transient, persist_result=False)
+_retried: Any = partial(
+    task, retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_transient, persist_result=False
+)
 version_data = _retried(take_in, name="version")
 run_stage = _retried(run_if_stale, name="stage", task_run_name="{name}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.registration import confirmed
-from tokensieve import race
-from tokensieve.folder import read_json
-from tokensieve.layout import Layout
-from tokensieve.manifest import Manifest
+from tokensieve.export import choose_variant
+from tokensieve.files import read_json
+from tokensieve.inference.manifest import Manifest
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 WORSE = 0.005  # rise of the calibration error that is worth a warning
@@ -23,7 +23,7 @@ def summary(layout: Layout, settings: Settings, seconds: dict[str, float | None]
     mask, evaluation = read_json(layout.mask / "report.json"), read_json(layout.evaluation / "report.json")
     validation, split = read_json(layout.validation / "report.json"), read_json(layout.split / "report.json")
     vocabulary, registration = read_json(layout.vocabulary / "report.json"), confirmed(layout, settings)
-    manifest, race_report = Manifest.load(layout.onnx), read_json(layout.onnx / race.NAME)
+    manifest, race_report = Manifest.load(layout.onnx), read_json(layout.onnx / choose_variant.NAME)
     torch = _numbers(evaluation)
     # An export of an earlier version did not judge the served build: then the figures are PyTorch's.
     served = _numbers(race_report.get("served", torch))
@@ -36,7 +36,11 @@ def summary(layout: Layout, settings: Settings, seconds: dict[str, float | None]
         "trained_parameters": mask["trained_parameters"],
         "total_parameters": mask["total_parameters"],
         "tokens_saved": vocabulary["saved"],
-        "warnings": [check["message"] for check in validation["checks"] if not check["passed"] or _leaves_rows_out(check, validation)]
+        "warnings": [
+            check["message"]
+            for check in validation["checks"]
+            if not check["passed"] or _leaves_rows_out(check, validation)
+        ]
         + _doubts({**torch, **served}),
         "unlabelled": sum(validation.get("unlabelled", {}).values()),
         "truncated": validation.get("truncated", {}),
@@ -59,7 +63,11 @@ def _leaves_rows_out(check: dict[str, Any], validation: dict[str, Any]) -> bool:
 
 def _numbers(report: dict[str, Any]) -> dict[str, Any]:
     """Return a report's numbers, None for those that could not be measured, and the intervals: not the tables by class."""
-    return {key: value for key, value in report.items() if key.endswith("_interval") or not isinstance(value, (dict, list))}
+    return {
+        key: value
+        for key, value in report.items()
+        if key.endswith("_interval") or not isinstance(value, (dict, list))
+    }
 
 
 def _is_worse(figures: dict[str, Any]) -> bool:
@@ -71,7 +79,11 @@ def _doubts(figures: dict[str, Any]) -> list[str]:
     if not _is_worse(figures):
         return []
     before, after = figures["test_ece_before"], figures["test_ece"]
-    fitted = f" The temperature was fitted on {figures['calibration_texts']:,} texts." if "calibration_texts" in figures else ""
+    fitted = (
+        f" The temperature was fitted on {figures['calibration_texts']:,} texts."
+        if "calibration_texts" in figures
+        else ""
+    )
     return [
         f"scaling by temperature {figures['temperature']:.2f} made the calibration error on the test texts worse, from {before:.4f} to "
         f"{after:.4f}.{fitted} More validation texts make it surer."

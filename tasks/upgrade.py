@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tokensieve.folder import write_text
+from tokensieve.files import write_text
 
 log = logging.getLogger("tokensieve")
 
@@ -18,13 +18,23 @@ def never_cached(pipeline: Path, stage: str) -> None:
     text = pipeline.read_text(encoding="utf-8")
     if yaml.safe_load(text)["stages"].get(stage, {}).get("always_changed"):
         return
-    after = re.sub(rf"^(  {stage}:[ \t]*\n)", r"\1    always_changed: true\n", text, count=1, flags=re.MULTILINE)
+    after = re.sub(
+        rf"^(  {stage}:[ \t]*\n)", r"\1    always_changed: true\n", text, count=1, flags=re.MULTILINE
+    )
     try:
         marked = yaml.safe_load(after)["stages"][stage].get("always_changed")
     except (yaml.YAMLError, LookupError, AttributeError):
         marked = False
     if not marked:
-        log.warning("%s: add 'always_changed: true' to stage %s, or dvc repro may take a registration from a cache", pipeline, stage)
+        log.warning(
+            "%s: add 'always_changed: true' to stage %s, or dvc repro may take a registration from a cache",
+            pipeline,
+            stage,
+        )
         return
     write_text(pipeline, after)
-    log.info("%s: stage %s is marked always_changed, so that dvc repro takes no registration from a cache", pipeline.name, stage)
+    log.info(
+        "%s: stage %s is marked always_changed, so that dvc repro takes no registration from a cache",
+        pipeline.name,
+        stage,
+    )

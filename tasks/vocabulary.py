@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.splitting import load_part
-from tokensieve.base import load_tokenizer, locate
-from tokensieve.constructs import mine, per_class
-from tokensieve.folder import replaced, write_json
-from tokensieve.layout import Layout
+from tasks.split import load_part
+from tokensieve.files import replaced, write_json
+from tokensieve.method.constructs import mine, per_class
+from tokensieve.method.vocabulary import additions, extend
+from tokensieve.model.encoder import load_tokenizer, locate
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
-from tokensieve.vocabulary import additions, extend
 
 
 def base_folder(layout: Layout, settings: Settings) -> Path:
@@ -25,7 +25,9 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
     """Write the constructs, the tokenizer, and what the extension saves."""
     chosen = settings.vocabulary
     train = load_part(layout, "train")
-    constructs = mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count, settings.data.separator)
+    constructs = mine(
+        train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count, settings.data.separator
+    )
     before = load_tokenizer(base_folder(layout, settings))
     added = additions(before, constructs, chosen.extend) if chosen.extend else {}
     with replaced(layout.vocabulary) as folder:

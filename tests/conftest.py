@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from tokensieve.classifier import Classifier
+    from tokensieve.model.classifier import Classifier
 
 # Before any import of huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -121,7 +121,9 @@ def tiny_model(tiny_family: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_family(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[list[str], list[str]]) -> Callable[[str], Path]:
+def tiny_family(
+    tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[list[str], list[str]]
+) -> Callable[[str], Path]:
     """Makes the folder of a tiny model of one of FAMILIES, once a session; tests that change it copy it."""
     root = tmp_path_factory.mktemp("families")
 
@@ -142,11 +144,13 @@ def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tokenizers
     from onnx import TensorProto, helper, numpy_helper
 
-    from tokensieve.manifest import Manifest
+    from tokensieve.inference.manifest import Manifest
 
     folder = tmp_path_factory.mktemp("served") / "onnx"
     folder.mkdir()
-    words = {word: place for place, word in enumerate(["[UNK]", "my", "card", "is", "lost", "send", "money", "to"])}
+    words = {
+        word: place for place, word in enumerate(["[UNK]", "my", "card", "is", "lost", "send", "money", "to"])
+    }
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -164,7 +168,10 @@ def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
         [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        folder / "model.onnx",
+    )
     Manifest(("card_lost", "transfer", "other"), 1.0, 0.5, 12, "hash", "tiny", {"texts": 4}).save(folder)
     return folder
 
@@ -176,8 +183,8 @@ def tiny_classifier(tiny_family: Callable[[str], Path]) -> Callable[..., Classif
     def make(family: str = "bert", pooling: str = "mean", seed: int = 0) -> Classifier:
         import torch
 
-        from tokensieve.base import load_encoder
-        from tokensieve.classifier import Classifier
+        from tokensieve.model.classifier import Classifier
+        from tokensieve.model.encoder import load_encoder
 
         encoder = load_encoder(tiny_family(family))
         # Making a family seeds torch as well.
@@ -191,8 +198,16 @@ def _write(family: str, folder: Path, texts: list[str]) -> None:
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-    tokenizer = _word_pieces(family, texts) if family in ("bert", "mpnet", "distilbert") else _byte_pairs(texts)
-    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    tokenizer = (
+        _word_pieces(family, texts) if family in ("bert", "mpnet", "distilbert") else _byte_pairs(texts)
+    )
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     own = {
         "bert": {"max_position_embeddings": 64},
         "mpnet": {"max_position_embeddings": 66, "pad_token_id": 1},
@@ -203,7 +218,11 @@ def _write(family: str, folder: Path, texts: list[str]) -> None:
         "qwen2": {"max_position_embeddings": 64, "num_key_value_heads": 1},
         "llama": {"max_position_embeddings": 64, "num_key_value_heads": 1},
     }[family]
-    own |= {} if family in ("bert", "mpnet", "distilbert") else {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    own |= (
+        {}
+        if family in ("bert", "mpnet", "distilbert")
+        else {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    )
     own |= {"cls_token_id": 0, "sep_token_id": 2} if family == "modernbert" else {}
     torch.manual_seed(len(family))
     kind = AutoModelForCausalLM if family in ("qwen2", "llama") else AutoModel
@@ -212,7 +231,9 @@ def _write(family: str, folder: Path, texts: list[str]) -> None:
         # The usual start makes all texts nearly equal at this width: a wrong position or mask would not show, nor would learning.
         for name, parameter in model.named_parameters():
             norm = "norm" in name.lower() and name.endswith("weight")
-            parameter.normal_(1.0 if norm else 0.0, 1.0 if parameter is model.get_input_embeddings().weight else 0.15)
+            parameter.normal_(
+                1.0 if norm else 0.0, 1.0 if parameter is model.get_input_embeddings().weight else 0.15
+            )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -220,13 +241,33 @@ def _write(family: str, folder: Path, texts: list[str]) -> None:
 def _word_pieces(family: str, texts: list[str]):  # type: ignore[no-untyped-def]
     from transformers import BertTokenizerFast, MPNetTokenizerFast
 
-    words = Counter(word for text in texts for word in "".join(c if c.isalnum() else " " for c in text.lower()).split())
+    words = Counter(
+        word for text in texts for word in "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    )
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    kept = sorted(word for word, count in words.items() if count > 1 and not word.startswith(("topup", "refund")))
-    special = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"] if family == "mpnet" else ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = [*special, *letters, *(f"##{letter}" for letter in letters), *"?!.,'", "##und", "##up", "##ing", "ref", *kept]
+    kept = sorted(
+        word for word, count in words.items() if count > 1 and not word.startswith(("topup", "refund"))
+    )
+    special = (
+        ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"]
+        if family == "mpnet"
+        else ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    )
+    pieces = [
+        *special,
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        *"?!.,'",
+        "##und",
+        "##up",
+        "##ing",
+        "ref",
+        *kept,
+    ]
     vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
-    return (MPNetTokenizerFast if family == "mpnet" else BertTokenizerFast)(vocab=vocabulary, model_max_length=64)
+    return (MPNetTokenizerFast if family == "mpnet" else BertTokenizerFast)(
+        vocab=vocabulary, model_max_length=64
+    )
 
 
 def _byte_pairs(texts: list[str]):  # type: ignore[no-untyped-def]
@@ -239,8 +280,20 @@ def _byte_pairs(texts: list[str]):  # type: ignore[no-untyped-def]
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        ),
     )
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
-    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>"}
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    names = {
+        "bos_token": "<s>",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+    }
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)

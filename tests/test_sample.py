@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tokensieve.dataset import Examples, part_files, read_examples
-from tokensieve.quality import folded
+from tokensieve.data.examples import Examples, part_files, read_examples
+from tokensieve.data.quality import folded
 
 FOLDER = Path(__file__).parent.parent / "data" / "freight"
 
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Examples]:
-    return {name: read_examples(path, label=None if name == "oos" else "label") for name, path in part_files(FOLDER).items()}
+    return {
+        name: read_examples(path, label=None if name == "oos" else "label")
+        for name, path in part_files(FOLDER).items()
+    }
 
 
 def test_its_size_and_classes(parts: dict[str, Examples]) -> None:

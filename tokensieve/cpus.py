@@ -41,7 +41,9 @@ def _upwards(mount: Path, path: str) -> list[Path]:
 
 def _share(folder: Path) -> float | None:
     """The quota that stands in the folder of one group, in either version's form."""
-    given = _text(folder / "cpu.max").split() or [_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    given = _text(folder / "cpu.max").split() or [
+        _text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")
+    ]
     try:
         allowed, period = map(int, given)
     except ValueError:  # "max", or no such file

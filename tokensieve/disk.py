@@ -74,13 +74,17 @@ def check_writable(folder: Path, *inside: Path) -> None:
     """
     for path in (folder, *inside):
         if path.exists() and not os.access(path, os.W_OK | os.X_OK):
-            raise _refused(path, errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES, folder)
+            raise _refused(
+                path, errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES, folder
+            )
 
 
 def _refused(path: Path, number: int, folder: Path) -> InputError:
     reason = os.strerror(number).lower()
     where = f"{folder} cannot be written" if path == folder else f"{path} cannot be opened or made"
-    return InputError(f"{where} ({reason}); make {folder} writable for this user, or work in a copy of it elsewhere")
+    return InputError(
+        f"{where} ({reason}); make {folder} writable for this user, or work in a copy of it elsewhere"
+    )
 
 
 def _is_full(error: BaseException) -> bool:

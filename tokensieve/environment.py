@@ -26,7 +26,9 @@ def prepare() -> None:
     if not getproxies_environment():
         return
     # Libraries differ in which of the two spellings they read, so both get all hosts.
-    listed = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")]
+    listed = [
+        host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")
+    ]
     hosts = ["*"] if "*" in listed else dict.fromkeys([*filter(None, listed), *LOOPBACK])
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(hosts)

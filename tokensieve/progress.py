@@ -34,7 +34,9 @@ def under_way(name: str, last: float | None = None) -> Iterator[None]:
     """
     log.addFilter(_last_line)
     over = threading.Event()
-    thread = threading.Thread(target=_log_progress, args=[name, last, over], name=f"progress of {name}", daemon=True)
+    thread = threading.Thread(
+        target=_log_progress, args=[name, last, over], name=f"progress of {name}", daemon=True
+    )
     thread.start()
     try:
         yield

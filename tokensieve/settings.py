@@ -1,6 +1,6 @@
 """Every setting, once: a frozen dataclass a stage. `params.yaml` is rendered from them and read back into them.
 
-Not here: command-line flags, credentials (environment variables of each vendor) and paths (`layout.py`).
+Not here: command-line flags, credentials (environment variables of each vendor) and paths (`project.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.folder import refuse_conflict, write_text
+from tokensieve.files import refuse_conflict, write_text
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
 log = logging.getLogger("tokensieve")
@@ -50,7 +50,10 @@ VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
 
 # Settings of earlier versions: the new name, and the old default. `params.yaml` has every setting written out, so an old default
 # there was not chosen, and the new default takes its place.
-RENAMED = {"export.agreement": ("min_confident_agreement", 0.995), "export.loss": ("max_accuracy_drop", 0.003)}
+RENAMED = {
+    "export.agreement": ("min_confident_agreement", 0.995),
+    "export.loss": ("max_accuracy_drop", 0.003),
+}
 
 # YAML 1.1 reads 1e-3 as text; people and repr() write it so.
 EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
@@ -69,7 +72,10 @@ def setting(
     pattern: tuple[str, str] | None = None,
 ) -> Any:
     """A dataclass field with the text that `params.yaml` shows for it and the values it allows."""
-    return field(default=default, metadata={"about": about, "low": low, "high": high, "among": among, "pattern": pattern})
+    return field(
+        default=default,
+        metadata={"about": about, "low": low, "high": high, "among": among, "pattern": pattern},
+    )
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,10 @@ class Section:
 
 def _kinds(section: type[Section]) -> dict[str, tuple[Any, ...]]:
     hints = typing.get_type_hints(section)
-    return {name: typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,) for name, hint in hints.items()}
+    return {
+        name: typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        for name, hint in hints.items()
+    }
 
 
 def _coerced(key: str, value: Any, kinds: tuple[Any, ...], limits: Mapping[str, Any]) -> Any:
@@ -93,7 +102,9 @@ def _coerced(key: str, value: Any, kinds: tuple[Any, ...], limits: Mapping[str, 
         return None
     allowed = f"; allowed: {_allowed(limits)}" if _allowed(limits) else ""
     quotes = "; put it in quotes" if str in kinds and not limits["among"] else ""
-    if isinstance(value, int) and abs(value) >= 10**18:  # too large for a float, and from 4,301 digits on for str() as well
+    if (
+        isinstance(value, int) and abs(value) >= 10**18
+    ):  # too large for a float, and from 4,301 digits on for str() as well
         raise InputError(f"{key} is a number of more than 18 digits{quotes}{allowed}")
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -101,19 +112,28 @@ def _coerced(key: str, value: Any, kinds: tuple[Any, ...], limits: Mapping[str, 
         value = float(value)
     if tuple[str, ...] in kinds:
         if not isinstance(value, (list, tuple)):
-            raise InputError(f"{key} is {excerpt(value)}; give a list, for example [{', '.join(limits['among'][:2])}]{allowed}")
+            raise InputError(
+                f"{key} is {excerpt(value)}; give a list, for example [{', '.join(limits['among'][:2])}]{allowed}"
+            )
         for item in value:
             if item not in limits["among"]:
                 raise InputError(f"{key} holds {excerpt(item)}{allowed}")
         return tuple(value)
     if not any(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in kinds):
-        wanted = " or ".join({int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(k, "null") for k in kinds)
+        wanted = " or ".join(
+            {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(k, "null")
+            for k in kinds
+        )
         raise InputError(f"{key} is {excerpt(value)}; give {wanted}{quotes}{allowed}")
     if limits["among"] and value not in limits["among"]:
         raise InputError(f"{key} is {excerpt(value)}{allowed}")
     low, high = limits["low"], limits["high"]
     # Written so that NaN, which compares to nothing, is out of every range.
-    if isinstance(value, (int, float)) and low is not None and not low <= value <= (math.inf if high is None else high):
+    if (
+        isinstance(value, (int, float))
+        and low is not None
+        and not low <= value <= (math.inf if high is None else high)
+    ):
         raise InputError(f"{key} is {value:g}{allowed}")
     if isinstance(value, str) and not value.strip():
         raise InputError(f"{key} is empty; give a text{allowed}")
@@ -126,11 +146,21 @@ def _coerced(key: str, value: Any, kinds: tuple[Any, ...], limits: Mapping[str, 
 class Base(Section):
     """The pretrained encoder that every stage from the vocabulary on starts from."""
 
-    model: str = setting("sentence-transformers/all-MiniLM-L6-v2", "a local folder or a Hugging Face model id")
-    pooling: str = setting("auto", "how token states become one vector; auto: as the model says", among=("auto", "mean", "cls", "last"))
-    max_length: int = setting(128, "tokens that are read per text; longer texts are truncated", low=4, high=8192)
+    model: str = setting(
+        "sentence-transformers/all-MiniLM-L6-v2", "a local folder or a Hugging Face model id"
+    )
+    pooling: str = setting(
+        "auto",
+        "how token states become one vector; auto: as the model says",
+        among=("auto", "mean", "cls", "last"),
+    )
+    max_length: int = setting(
+        128, "tokens that are read per text; longer texts are truncated", low=4, high=8192
+    )
     truncation: str = setting(
-        HEAD, "what is kept of a longer text: its start, or its start and its end in equal parts", among=(HEAD, HEAD_TAIL)
+        HEAD,
+        "what is kept of a longer text: its start, or its start and its end in equal parts",
+        among=(HEAD, HEAD_TAIL),
     )
 
 
@@ -145,17 +175,26 @@ class Data(Section):
         "format of data from a URL; auto: by its name, query or content type",
         among=("auto", *FORMAT_NAMES),
     )
-    separator: str | None = setting(None, "null: one label a text; otherwise what separates the labels of a text, which may also have none")
+    separator: str | None = setting(
+        None,
+        "null: one label a text; otherwise what separates the labels of a text, which may also have none",
+    )
     unlabelled: str = setting(
-        "refuse", "rows without a label: refuse the data, or drop these rows and count them", among=("refuse", "drop")
+        "refuse",
+        "rows without a label: refuse the data, or drop these rows and count them",
+        among=("refuse", "drop"),
     )
     shots: int | None = setting(None, "train on this many examples a class; null: on all", low=1)
-    seed: int = setting(0, "seeds the split, the head, the masks and the order of batches", low=0, high=2**31 - 1)
+    seed: int = setting(
+        0, "seeds the split, the head, the masks and the order of batches", low=0, high=2**31 - 1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.text == self.label:
-            raise InputError(f"data.text and data.label are both {excerpt(self.text)}; give two different columns")
+            raise InputError(
+                f"data.text and data.label are both {excerpt(self.text)}; give two different columns"
+            )
 
 
 @dataclass(frozen=True)
@@ -172,7 +211,9 @@ class Validate(Section):
 class Split(Section):
     """How examples are dealt to train, validation and test."""
 
-    validation: float = setting(0.1, "share for validation, where no validation file is given", low=0.01, high=0.5)
+    validation: float = setting(
+        0.1, "share for validation, where no validation file is given", low=0.01, high=0.5
+    )
     test: float = setting(0.2, "share for test, where no test file is given", low=0.01, high=0.5)
 
 
@@ -190,19 +231,41 @@ class Vocabulary(Section):
 class Mask(Section):
     """Which of the encoder's own weights are trained."""
 
-    score: str = setting("tokens", "what ranks the weights", among=("tokens", "positions", "magnitude", "random"))
-    shape: str = setting("rows", "what is selected as a whole", among=("rows", "columns", "entries", "layers"))
-    budget: float = setting(0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0)
-    frozen: float = setting(0.33, "share of the layers, from the bottom, that never trains and is computed once", low=0.0, high=0.99)
-    cut: float = setting(0.67, "share of the layers, from the bottom, that does not train after the open epochs", low=0.0, high=0.99)
+    score: str = setting(
+        "tokens", "what ranks the weights", among=("tokens", "positions", "magnitude", "random")
+    )
+    shape: str = setting(
+        "rows", "what is selected as a whole", among=("rows", "columns", "entries", "layers")
+    )
+    budget: float = setting(
+        0.1, "share of the encoder's linear weights that is trained", low=0.0001, high=1.0
+    )
+    frozen: float = setting(
+        0.33,
+        "share of the layers, from the bottom, that never trains and is computed once",
+        low=0.0,
+        high=0.99,
+    )
+    cut: float = setting(
+        0.67,
+        "share of the layers, from the bottom, that does not train after the open epochs",
+        low=0.0,
+        high=0.99,
+    )
     head: float = setting(
         0.4,
         "share of the epochs, the first, that trains the head alone; with several labels a text, all are open instead",
         low=0.0,
         high=1.0,
     )
-    open: float = setting(0.3, "share of the epochs, the next, that is open: all but the frozen layers train", low=0.0, high=1.0)
-    distance: float = setting(1.2, "all epochs are open if the top layer's probe errs so many times more often than a lower one's", low=1.0)
+    open: float = setting(
+        0.3, "share of the epochs, the next, that is open: all but the frozen layers train", low=0.0, high=1.0
+    )
+    distance: float = setting(
+        1.2,
+        "all epochs are open if the top layer's probe errs so many times more often than a lower one's",
+        low=1.0,
+    )
     examples: int = setting(250, "training texts that are scored, at most half of them", low=1)
 
 
@@ -214,24 +277,41 @@ class Finetune(Section):
     steps: int = setting(1600, "steps after which no further epoch begins", low=1)
     patience: int = setting(3, "epochs without a better validation loss before it stops", low=1)
     batch: int = setting(32, "texts a step", low=1, high=4096)
-    steps_per_epoch: int = setting(20, "steps an epoch has at least: of few texts, fewer are taken a step, but 8", low=1)
+    steps_per_epoch: int = setting(
+        20, "steps an epoch has at least: of few texts, fewer are taken a step, but 8", low=1
+    )
     learning_rate: float = setting(1e-3, "of the masked weights", low=0.0, high=1.0)
     head_learning_rate: float = setting(3e-3, "of the head", low=0.0, high=1.0)
-    multilabel_head_learning_rate: float = setting(1.2e-2, "of the head where texts have several labels", low=0.0, high=1.0)
+    multilabel_head_learning_rate: float = setting(
+        1.2e-2, "of the head where texts have several labels", low=0.0, high=1.0
+    )
     weight_decay: float = setting(0.01, "of both", low=0.0, high=1.0)
     warmup: float = setting(0.1, "share of the steps over which the rates rise", low=0.0, high=1.0)
-    class_weights: str = setting("none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced"))
-    device: str = setting("auto", "what trains; auto: a GPU if one works, otherwise the CPU", among=("auto", "cpu", "cuda"))
+    class_weights: str = setting(
+        "none", "balanced: rare classes count as much as frequent ones", among=("none", "balanced")
+    )
+    device: str = setting(
+        "auto", "what trains; auto: a GPU if one works, otherwise the CPU", among=("auto", "cpu", "cuda")
+    )
     threads: int = setting(0, "CPU threads of a process; 0: all cores", low=0, high=1024)
-    processes: int = setting(1, "GPUs, or CPU processes; more than one are started with torchrun", low=1, high=1024)
+    processes: int = setting(
+        1, "GPUs, or CPU processes; more than one are started with torchrun", low=1, high=1024
+    )
 
 
 @dataclass(frozen=True)
 class Evaluate(Section):
     """How far the classifier is trusted."""
 
-    coverage: float = setting(0.95, "share of the right answers that the confidence threshold is to keep", low=0.5, high=1.0)
-    margin: float = setting(0.0, "lead in probability over the second label below which an answer is uncertain, too", low=0.0, high=1.0)
+    coverage: float = setting(
+        0.95, "share of the right answers that the confidence threshold is to keep", low=0.5, high=1.0
+    )
+    margin: float = setting(
+        0.0,
+        "lead in probability over the second label below which an answer is uncertain, too",
+        low=0.0,
+        high=1.0,
+    )
     folds: int = setting(
         4,
         "with fewer than 100 validation texts, calibrate on the training texts too, left out in this many parts; 0: never",
@@ -242,7 +322,9 @@ class Evaluate(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.folds == 1:
-            raise InputError("evaluate.folds is 1, which leaves nothing to train on; use 0 to switch it off, or at least 2")
+            raise InputError(
+                "evaluate.folds is 1, which leaves nothing to train on; use 0 to switch it off, or at least 2"
+            )
 
 
 @dataclass(frozen=True)
@@ -252,7 +334,10 @@ class Export(Section):
     variants: tuple[str, ...] = setting(VARIANTS, "builds that race", among=VARIANTS)
     tolerance: float = setting(1e-3, "largest logit difference of fp32 and fused to torch", low=0.0, high=1.0)
     min_confident_agreement: float = setting(
-        0.999, "share of the confident answers that must be PyTorch's, on all texts that were not trained on", low=0.9, high=1.0
+        0.999,
+        "share of the confident answers that must be PyTorch's, on all texts that were not trained on",
+        low=0.9,
+        high=1.0,
     )
     min_proven_agreement: float = setting(
         0.99,
@@ -261,7 +346,10 @@ class Export(Section):
         high=0.9999,
     )
     max_accuracy_drop: float = setting(
-        0.003, "accuracy that may be lost; more only if a paired test explains it by chance", low=0.0, high=0.1
+        0.003,
+        "accuracy that may be lost; more only if a paired test explains it by chance",
+        low=0.0,
+        high=0.1,
     )
     max_coverage_change: float = setting(
         0.01, "change of the share of confident answers; more only if explained by chance", low=0.0, high=1.0
@@ -278,9 +366,13 @@ class Export(Section):
 class Register(Section):
     """Where runs and model versions are kept. Environment variable MLFLOW_TRACKING_URI goes before `uri`."""
 
-    uri: str = setting("sqlite:///mlflow.db", "MLflow tracking and registry; a relative SQLite path starts at the project")
+    uri: str = setting(
+        "sqlite:///mlflow.db", "MLflow tracking and registry; a relative SQLite path starts at the project"
+    )
     experiment: str = setting("tokensieve", "experiment of the runs")
-    name: str | None = setting(None, "registered model; null: named after the project's folder when it is first used", pattern=NAME)
+    name: str | None = setting(
+        None, "registered model; null: named after the project's folder when it is first used", pattern=NAME
+    )
 
 
 @dataclass(frozen=True)
@@ -309,7 +401,9 @@ class Settings:
         built: dict[str, Any] = {}
         for name, values in tree.items():
             if name not in kinds:
-                raise InputError(f"{source}: unknown section {excerpt(name)}{_hint(str(name), kinds)}; sections: {', '.join(kinds)}")
+                raise InputError(
+                    f"{source}: unknown section {excerpt(name)}{_hint(str(name), kinds)}; sections: {', '.join(kinds)}"
+                )
             if not isinstance(values, Mapping):
                 raise InputError(f"{source}: section '{name}' holds {excerpt(values)}; give keys and values")
             renamed = _renamed(name, values, source)
@@ -347,7 +441,9 @@ def _renamed(section: str, values: Mapping[str, Any], source: str) -> dict[str, 
             raise InputError(f"{source}: {old} is now {section}.{new}, and both are set; remove {old}")
         if value != default:
             kept[new] = value
-        _warn_once(f"{source}: {old} is now {section}.{new}, {f'set to {value}' if value != default else 'whose default is used'}")
+        _warn_once(
+            f"{source}: {old} is now {section}.{new}, {f'set to {value}' if value != default else 'whose default is used'}"
+        )
     return kept
 
 
@@ -386,7 +482,10 @@ def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:
     """
     before, after = Settings.load(path), assigned(path, assignments)
     differing = {
-        f"{name}.{spec.name}": (getattr(getattr(before, name), spec.name), getattr(getattr(after, name), spec.name))
+        f"{name}.{spec.name}": (
+            getattr(getattr(before, name), spec.name),
+            getattr(getattr(after, name), spec.name),
+        )
         for name, kind in sections().items()
         for spec in fields(kind)
         if getattr(getattr(before, name), spec.name) != getattr(getattr(after, name), spec.name)
@@ -442,7 +541,9 @@ def assigned(path: Path, assignments: list[str]) -> Settings:
         name, found, text = assignment.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (found and dot and key):
-            raise InputError(f"--set {excerpt(assignment)} is not of the form section.key=value, for example finetune.epochs=5")
+            raise InputError(
+                f"--set {excerpt(assignment)} is not of the form section.key=value, for example finetune.epochs=5"
+            )
         tree.setdefault(section, {})[key] = _value(section, key, text)
     return Settings.of(tree, "--set")
 
@@ -464,7 +565,9 @@ def _tree(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; 'tokensieve init {path.parent}' makes a project with the defaults") from None
+        raise InputError(
+            f"{path} is missing; 'tokensieve init {path.parent}' makes a project with the defaults"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, thousands of digits, a 13th month
         refuse_conflict(path, text)
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None

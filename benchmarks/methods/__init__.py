@@ -15,13 +15,26 @@ from tokensieve.errors import InputError, excerpt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.job import Job, Outcome
+    from benchmarks.training.method_api import Job, Outcome
 
 # Named one by one: a setting that only tokensieve reads must not change the hash of its rivals' cells.
 BASE = ("base.model", "base.pooling", "base.max_length")
 OPTIMIZER = ("learning_rate", "head_learning_rate", "multilabel_head_learning_rate", "weight_decay", "warmup")
-DENSE = (*BASE, *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", "steps_per_epoch", *OPTIMIZER)))
-MASKED = (*DENSE, "mask.shape", "mask.budget", "mask.frozen", "mask.cut", "mask.head", "mask.open", "mask.distance", "mask.examples")
+DENSE = (
+    *BASE,
+    *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", "steps_per_epoch", *OPTIMIZER)),
+)
+MASKED = (
+    *DENSE,
+    "mask.shape",
+    "mask.budget",
+    "mask.frozen",
+    "mask.cut",
+    "mask.head",
+    "mask.open",
+    "mask.distance",
+    "mask.examples",
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,9 @@ def method_of(name: str) -> tuple[str, dict[str, str]]:
         reads = METHODS[method].reads
         if key not in reads and key.split(".")[0] not in reads:
             known = ", ".join(reads) or "no setting"
-            raise InputError(f"method {excerpt(name)}: '{method}' does not read {excerpt(key)}; it reads {known}")
+            raise InputError(
+                f"method {excerpt(name)}: '{method}' does not read {excerpt(key)}; it reads {known}"
+            )
         changes[key] = value
     return method, changes
 
@@ -84,6 +99,8 @@ def function_of(method: str) -> Callable[[Job], Outcome]:
     try:
         module = import_module(f"benchmarks.methods.{METHODS[method].module}")
     except ModuleNotFoundError as error:
-        raise InputError(f"method '{method}': the package {error.name} is not installed; pip install 'tokensieve[bench]' does") from None
+        raise InputError(
+            f"method '{method}': the package {error.name} is not installed; pip install 'tokensieve[bench]' does"
+        ) from None
     function: Callable[[Job], Outcome] = getattr(module, method)
     return function

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftConfig, PrefixTuningConfig, ShiraConfig, get_peft_model
 
-from benchmarks.job import Job, Outcome
 from benchmarks.methods.dense import trained
-from tokensieve.base import linears_of
+from benchmarks.training.method_api import Job, Outcome
+from tokensieve.model.encoder import linears_of
 
 TASK = "FEATURE_EXTRACTION"
 
@@ -19,7 +19,9 @@ TASK = "FEATURE_EXTRACTION"
 def lora(job: Job) -> Outcome:
     """Low-rank updates of all linear layers (Hu et al. 2022)."""
     rank, alpha = job.options["rank"], job.options["alpha"]
-    return _adapted(job, lambda linears: LoraConfig(r=rank, lora_alpha=alpha, target_modules=linears, task_type=TASK))
+    return _adapted(
+        job, lambda linears: LoraConfig(r=rank, lora_alpha=alpha, target_modules=linears, task_type=TASK)
+    )
 
 
 def shira(job: Job) -> Outcome:
@@ -27,12 +29,16 @@ def shira(job: Job) -> Outcome:
     rank, seed = job.options["rank"], job.seed
     # peft builds a sparse tensor each step; torch warns until told whether to check it.
     torch.sparse.check_sparse_tensor_invariants.disable()
-    return _adapted(job, lambda linears: ShiraConfig(r=rank, random_seed=seed, target_modules=linears, task_type=TASK))
+    return _adapted(
+        job, lambda linears: ShiraConfig(r=rank, random_seed=seed, target_modules=linears, task_type=TASK)
+    )
 
 
 def prefix(job: Job) -> Outcome:
     """Trained keys and values before those of the text, in every layer (Li and Liang 2021)."""
-    return _adapted(job, lambda _: PrefixTuningConfig(num_virtual_tokens=job.options["tokens"], task_type=TASK))
+    return _adapted(
+        job, lambda _: PrefixTuningConfig(num_virtual_tokens=job.options["tokens"], task_type=TASK)
+    )
 
 
 def _adapted(job: Job, config: Callable[[list[str]], PeftConfig]) -> Outcome:

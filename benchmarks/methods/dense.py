@@ -6,11 +6,11 @@ import math
 import random
 from typing import Any
 
-from benchmarks.job import Job, Outcome
-from tokensieve import scores
-from tokensieve.base import layers_of, linears_of
-from tokensieve.classifier import Classifier
-from tokensieve.training import batch_of, fit
+from benchmarks.training.method_api import Job, Outcome
+from tokensieve.method import fisher
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import layers_of, linears_of
+from tokensieve.training.loop import batch_of, fit
 
 
 def end_to_end(job: Job) -> Outcome:
@@ -32,10 +32,14 @@ def best_k(job: Job) -> Outcome:
     layers = len(layers_of(classifier.encoder))
     classifier.encoder.requires_grad_(False)
     inputs, targets = job.pair(job.sample.train, classifier)
-    sample = sorted(random.Random(job.seed).sample(range(len(inputs)), min(job.settings.mask.examples, len(inputs))))
+    sample = sorted(
+        random.Random(job.seed).sample(range(len(inputs)), min(job.settings.mask.examples, len(inputs)))
+    )
     with job.clock.phase("score"):
-        found = scores.fisher(classifier, inputs, targets, texts=sample)
-        sums = [sum(float(found[name].sum()) for name in _linears(classifier, layer)) for layer in range(layers)]
+        found = fisher.fisher(classifier, inputs, targets, texts=sample)
+        sums = [
+            sum(float(found[name].sum()) for name in _linears(classifier, layer)) for layer in range(layers)
+        ]
     best = sorted(range(layers), key=lambda layer: -sums[layer])[: layers - _cut(job, classifier)]
     outcome = _layers(job, classifier, sorted(best))
     outcome.notes["scores"] = sums
@@ -53,7 +57,9 @@ def bitfit(job: Job) -> Outcome:
 def trained(job: Job, classifier: Classifier, cut: int = 0, notes: dict[str, Any] | None = None) -> Outcome:
     """The outcome of training what requires a gradient, the states below `cut` computed once."""
     settings = job.settings.finetune
-    parameters = {name: parameter for name, parameter in classifier.named_parameters() if parameter.requires_grad}
+    parameters = {
+        name: parameter for name, parameter in classifier.named_parameters() if parameter.requires_grad
+    }
     count = sum(parameter.numel() for parameter in parameters.values())
     training = job.pair(job.sample.train, classifier, cut)
     validation = job.pair(job.sample.validation, classifier, cut) if job.sample.validation else None
@@ -78,5 +84,7 @@ def _cut(job: Job, classifier: Classifier) -> int:
 
 def _linears(classifier: Classifier, layer: int) -> set[str]:
     """The names of one layer's linears."""
-    above = linears_of(classifier.encoder, layer + 1) if layer + 1 < len(layers_of(classifier.encoder)) else {}
+    above = (
+        linears_of(classifier.encoder, layer + 1) if layer + 1 < len(layers_of(classifier.encoder)) else {}
+    )
     return linears_of(classifier.encoder, layer).keys() - above.keys()

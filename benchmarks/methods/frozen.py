@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from benchmarks.figures import figures
-from benchmarks.job import Job, Outcome
 from benchmarks.methods.linear import decisions, fitted, machines, weights
-from tokensieve.base import load_tokenizer
-from tokensieve.classifier import Classifier
-from tokensieve.inputs import Inputs, by_length, tokenized
+from benchmarks.training.method_api import Job, Outcome
+from benchmarks.training.scores import figures
+from tokensieve.model.batches import Inputs, by_length, tokenized
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import load_tokenizer
 
 Floats = NDArray[np.float32]
 ITERATIONS = 2000
@@ -44,7 +44,9 @@ def frozen(job: Job) -> Outcome:
             head = _head(features, targets, chosen)
     notes = {"C": chosen, "tried": {f"{c:g}": round(found, 4) for c, found in tried.items()}}
     steps = max(int(max(machine.n_iter_)) for machine in machines(head))
-    return Outcome(lambda texts: decisions(head, _features(job, classifier, texts)), weights(head), [], steps, notes)
+    return Outcome(
+        lambda texts: decisions(head, _features(job, classifier, texts)), weights(head), [], steps, notes
+    )
 
 
 @torch.inference_mode()
@@ -76,7 +78,9 @@ def _cross_validated(features: Floats, targets: NDArray[Any], job: Job) -> dict[
     parts = list(deal.split(features, targets))
 
     def mean(c: float) -> float:
-        return float(np.mean([_score(_head(features[a], targets[a], c), features[b], targets[b]) for a, b in parts]))
+        return float(
+            np.mean([_score(_head(features[a], targets[a], c), features[b], targets[b]) for a, b in parts])
+        )
 
     return {c: mean(c) for c in penalties}
 

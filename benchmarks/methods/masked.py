@@ -11,15 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.job import Job, Outcome
-from tokensieve.base import linears_of, load_tokenizer
-from tokensieve.classifier import Classifier
-from tokensieve.constructs import Construct, mine
-from tokensieve.inputs import construct_positions
-from tokensieve.mask import Mask, units
-from tokensieve.selection import choose, cut_layer, first_layer, masked_parameters, open_epochs, scored
-from tokensieve.training import Freezing, batch_of, epochs_of, train
-from tokensieve.vocabulary import added_tokens, additions, extend
+from benchmarks.training.method_api import Job, Outcome
+from tokensieve.method.constructs import Construct, mine
+from tokensieve.method.mask import Mask, units
+from tokensieve.method.select import choose, cut_layer, first_layer, masked_parameters, open_epochs, scored
+from tokensieve.method.vocabulary import added_tokens, additions, extend
+from tokensieve.model.batches import construct_positions
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import linears_of, load_tokenizer
+from tokensieve.training.loop import Freezing, batch_of, epochs_of, train
 
 
 def tokensieve(job: Job) -> Outcome:
@@ -49,22 +49,38 @@ def _masked(job: Job, score: str) -> Outcome:
         tokenizer = Path(scratch)
         with job.clock.phase("load"):
             plain = load_tokenizer(job.folder)
-            extend(plain, additions(plain, constructs, settings.vocabulary.extend) if settings.vocabulary.extend else {}, tokenizer)
-            classifier = job.ready(Classifier.new(job.folder, tokenizer, settings.base.pooling, job.sample.labels, job.seed))
+            extend(
+                plain,
+                additions(plain, constructs, settings.vocabulary.extend)
+                if settings.vocabulary.extend
+                else {},
+                tokenizer,
+            )
+            classifier = job.ready(
+                Classifier.new(job.folder, tokenizer, settings.base.pooling, job.sample.labels, job.seed)
+            )
             classifier.encoder.requires_grad_(False)
         chosen = dataclasses.replace(settings.mask, score=score)
         first = first_layer(classifier, chosen)
         training = job.pair(job.sample.train, classifier, first, tokenizer)
-        validation = job.pair(job.sample.validation, classifier, first, tokenizer) if job.sample.validation else None
+        validation = (
+            job.pair(job.sample.validation, classifier, first, tokenizer) if job.sample.validation else None
+        )
         with job.clock.phase("score"):
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
             choice = choose(classifier, *training, positions, chosen, job.seed, added_tokens(tokenizer))
         mask = choice.mask
         with job.clock.phase("train"):
-            opened = open_epochs(chosen, epochs_of(settings.finetune, len(training[0])), choice.distant or job.sample.separator is not None)
+            opened = open_epochs(
+                chosen,
+                epochs_of(settings.finetune, len(training[0])),
+                choice.distant or job.sample.separator is not None,
+            )
             freezing = Freezing(cut_layer(classifier, chosen), opened)
             history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
-        trained = masked_parameters(classifier, mask) + sum(parameter.numel() for parameter in classifier.head.parameters())
+        trained = masked_parameters(classifier, mask) + sum(
+            parameter.numel() for parameter in classifier.head.parameters()
+        )
         notes: dict[str, Any] = {
             "first": first,
             "cut": freezing.cut,
@@ -81,7 +97,10 @@ def _masked(job: Job, score: str) -> Outcome:
 def _shares(classifier: Classifier, mask: Mask, first: int) -> dict[str, float]:
     """The share of what is selected of each linear from layer `first` up, by module name."""
     linears = linears_of(classifier.encoder, first)
-    return {name: round(len(mask.indices.get(name, ())) / units(linear.weight, mask.shape), 4) for name, linear in linears.items()}
+    return {
+        name: round(len(mask.indices.get(name, ())) / units(linear.weight, mask.shape), 4)
+        for name, linear in linears.items()
+    }
 
 
 def _constructs(job: Job) -> list[Construct]:

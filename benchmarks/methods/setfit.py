@@ -20,9 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from transformers import ProgressCallback
 
-from benchmarks.job import Job, Outcome
 from benchmarks.methods.linear import decisions, weights
-from tokensieve.base import quiet
+from benchmarks.training.method_api import Job, Outcome
+from tokensieve.model.encoder import quiet
 
 
 def setfit(job: Job) -> Outcome:
@@ -37,20 +37,26 @@ def setfit(job: Job) -> Outcome:
     targets = job.sample.targets(train).numpy()
     model = _model(job, several=targets.ndim == 2)
     with job.clock.phase("train"), tempfile.TemporaryDirectory() as scratch:
-        trainer = _trainer(job, model, Dataset.from_dict({"text": train.texts, "label": targets.tolist()}), scratch)
+        trainer = _trainer(
+            job, model, Dataset.from_dict({"text": train.texts, "label": targets.tolist()}), scratch
+        )
         trainer.train()
     state, head = trainer.st_trainer.state, model.model_head
     trained = sum(parameter.numel() for parameter in model.model_body.parameters()) + weights(head)
     history: list[dict[str, Any]] = [{"epoch": 1, "train_loss": state.log_history[-1]["train_loss"]}]
     notes = {"setfit": version("setfit"), "pairs": _pairs(job)}
-    return Outcome(lambda texts: decisions(head, model.encode(list(texts))), trained, history, state.global_step, notes)
+    return Outcome(
+        lambda texts: decisions(head, model.encode(list(texts))), trained, history, state.global_step, notes
+    )
 
 
 def _model(job: Job, several: bool) -> SetFitModel:
     """What `SetFitModel.from_pretrained` makes of a base model, but for a head that it finds pickled beside, and weights other than
     safetensors: neither is read."""
     with job.clock.phase("load"), quiet():
-        body = SentenceTransformer(str(job.folder), device=job.device, local_files_only=True, model_kwargs={"use_safetensors": True})
+        body = SentenceTransformer(
+            str(job.folder), device=job.device, local_files_only=True, model_kwargs={"use_safetensors": True}
+        )
     if several:
         return SetFitModel(body, OneVsRestClassifier(LogisticRegression()), "one-vs-rest")
     return SetFitModel(body, LogisticRegression())

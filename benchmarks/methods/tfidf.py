@@ -6,8 +6,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 from sklearn.svm import LinearSVC
 
-from benchmarks.job import Job, Outcome
 from benchmarks.methods.linear import decisions, fitted, weights
+from benchmarks.training.method_api import Job, Outcome
 
 
 def tfidf_svm(job: Job) -> Outcome:
@@ -17,5 +17,9 @@ def tfidf_svm(job: Job) -> Outcome:
     features = make_union(words, letters)
     with job.clock.phase("train"):
         targets = job.sample.targets(job.sample.train).numpy()
-        machine = fitted(LinearSVC(C=job.options["C"], random_state=job.seed), features.fit_transform(job.sample.train.texts), targets)
+        machine = fitted(
+            LinearSVC(C=job.options["C"], random_state=job.seed),
+            features.fit_transform(job.sample.train.texts),
+            targets,
+        )
     return Outcome(lambda texts: decisions(machine, features.transform(list(texts))), weights(machine))

@@ -28,7 +28,10 @@ def test_no_orchestration_is_imported() -> None:
 
 def test_a_vendor_stands_in_the_modules_that_need_it() -> None:
     users = {
-        vendor: {str(path.relative_to(BENCHMARKS)) for path in BENCHMARKS.rglob("*.py") if vendor in imported(path)} for vendor in VENDORS
+        vendor: {
+            str(path.relative_to(BENCHMARKS)) for path in BENCHMARKS.rglob("*.py") if vendor in imported(path)
+        }
+        for vendor in VENDORS
     }
     assert users == VENDORS
 
@@ -37,5 +40,11 @@ VENDORS = {
     "matplotlib": {"plots.py"},
     "peft": {"methods/adapters.py"},
     "setfit": {"methods/setfit.py"},
-    "sklearn": {"calibration.py", "methods/frozen.py", "methods/linear.py", "methods/setfit.py", "methods/tfidf.py"},
+    "sklearn": {
+        "calibration.py",
+        "methods/frozen.py",
+        "methods/linear.py",
+        "methods/setfit.py",
+        "methods/tfidf.py",
+    },
 }

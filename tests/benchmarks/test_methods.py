@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.cell import Cell, Setup, settings_of
-from benchmarks.clock import Clock
-from benchmarks.job import Job
-from benchmarks.measure import measure
 from benchmarks.methods import METHODS, function_of, masked
-from benchmarks.rates import RATES, Rates
-from benchmarks.sample import draw
-from tokensieve.base import load_encoder
-from tokensieve.folder import write_json
-from tokensieve.layout import Layout
-from tokensieve.mask import Mask
+from benchmarks.timing import Clock
+from benchmarks.training.experiment import Cell, Setup, settings_of
+from benchmarks.training.learning_rates import RATES, Rates
+from benchmarks.training.measure import measure
+from benchmarks.training.method_api import Job
+from benchmarks.training.tasks import draw
+from tokensieve.files import write_json
+from tokensieve.method.mask import Mask
+from tokensieve.model.encoder import load_encoder
+from tokensieve.project import Layout
 
 HEAD = 5 * 32 + 5
 
@@ -53,7 +53,9 @@ def test_a_cell_of_every_method(method: str, setup: Setup, monkeypatch: pytest.M
     assert record["trained_parameters"] >= (0 if method == "tfidf_svm" else HEAD)
 
 
-def test_a_cell_of_every_method_with_several_labels_a_text(method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_of_every_method_with_several_labels_a_text(
+    method: str, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if method in RATES:
         monkeypatch.setitem(RATES, method, Rates(1e-2, 3e-2, 3e-2))
     record = measure(Cell("several", 7, 0, method), setup)
@@ -89,10 +91,17 @@ def test_trained_parameters_are_counted(setup: Setup, tiny_model: Path) -> None:
     encoder = load_encoder(tiny_model)
     layer = sum(parameter.numel() for parameter in encoder.encoder.layer[0].parameters())
     biases = sum(parameter.numel() for name, parameter in encoder.named_parameters() if name.endswith("bias"))
-    counted = {method: _outcome(method, setup).trained for method in ("end_to_end", "last_k", "best_k", "bitfit")}
+    counted = {
+        method: _outcome(method, setup).trained for method in ("end_to_end", "last_k", "best_k", "bitfit")
+    }
     # A cut at 0.67 of 4 layers leaves one.
     everything = sum(parameter.numel() for parameter in encoder.parameters())
-    assert counted == {"end_to_end": everything + HEAD, "last_k": layer + HEAD, "best_k": layer + HEAD, "bitfit": biases + HEAD}
+    assert counted == {
+        "end_to_end": everything + HEAD,
+        "last_k": layer + HEAD,
+        "best_k": layer + HEAD,
+        "bitfit": biases + HEAD,
+    }
 
 
 def test_layers_that_are_not_chosen_stay(setup: Setup, tiny_model: Path) -> None:
@@ -112,12 +121,14 @@ def test_layers_that_are_not_chosen_stay(setup: Setup, tiny_model: Path) -> None
 
 def test_rivals_keep_to_the_same_budget(setup: Setup) -> None:
     budget = 0.1 * 4 * (4 * 32 * 32 + 2 * 32 * 64)
-    trained = {method: _outcome(method, setup).trained - HEAD for method in ("tokensieve", "fish", "random_mask")}
+    trained = {
+        method: _outcome(method, setup).trained - HEAD for method in ("tokensieve", "fish", "random_mask")
+    }
     assert all(0.8 * budget < count < 1.1 * budget for count in trained.values())
 
 
 def test_the_mask_is_the_pipelines(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.masking import mask
+    from tasks.mask import mask
     from tasks.vocabulary import vocabulary
 
     job = _job("tokensieve", setup)
@@ -133,7 +144,11 @@ def test_the_mask_is_the_pipelines(setup: Setup, tmp_path: Path, monkeypatch: py
 
     seen: list[Mask] = []
     train = masked.train
-    monkeypatch.setattr(masked, "train", lambda classifier, found, *rest: seen.append(found) or train(classifier, found, *rest))
+    monkeypatch.setattr(
+        masked,
+        "train",
+        lambda classifier, found, *rest: seen.append(found) or train(classifier, found, *rest),
+    )
     masked.tokensieve(job)
     assert seen[0].shape == expected.shape
     assert {name: rows.tolist() for name, rows in seen[0].indices.items()} == {
@@ -142,7 +157,9 @@ def test_the_mask_is_the_pipelines(setup: Setup, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("adapter", ["lora", "shira"])
-def test_merged_adapters_leave_a_plain_model_with_what_was_learned(adapter: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_adapters_leave_a_plain_model_with_what_was_learned(
+    adapter: str, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from benchmarks.methods import adapters
 
     found: list[Any] = []
@@ -179,7 +196,14 @@ def test_setfit_sees_as_many_pairs_as_its_option_says(setup: Setup) -> None:
 
 def _job(method: str, setup: Setup, shots: int = 7) -> Job:
     cell = Cell("tiny", shots, 0, method)
-    return Job(draw(setup.data, "tiny", shots, 0), settings_of(cell, setup), METHODS[method].options, Path(setup.base), "cpu", Clock("cpu"))
+    return Job(
+        draw(setup.data, "tiny", shots, 0),
+        settings_of(cell, setup),
+        METHODS[method].options,
+        Path(setup.base),
+        "cpu",
+        Clock("cpu"),
+    )
 
 
 def _outcome(method: str, setup: Setup, shots: int = 7) -> Any:

@@ -28,13 +28,24 @@ def configured(environment: Path) -> subprocess.CompletedProcess[str]:
     """What `docker compose config` says of the file; skips where it is not installed."""
     if shutil.which("docker-compose"):
         command = ["docker-compose"]
-    elif shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+    elif (
+        shutil.which("docker")
+        and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+    ):
         command = ["docker", "compose"]
     else:
         pytest.skip("Docker Compose is not installed")
     # What the shell has set would go before the file.
     inherited = {name: value for name, value in os.environ.items() if name not in variables()}
-    command += ["--file", str(DEPLOY / "compose.yaml"), "--env-file", str(environment), "config", "--format", "json"]
+    command += [
+        "--file",
+        str(DEPLOY / "compose.yaml"),
+        "--env-file",
+        str(environment),
+        "config",
+        "--format",
+        "json",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=inherited)
 
 
@@ -81,14 +92,20 @@ def test_services_wait_for_those_that_can_say_they_are_healthy() -> None:
 
 
 def test_what_is_built_or_mounted_exists() -> None:
-    targets = re.findall(r"^FROM \S+ AS (\w+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(
+        r"^FROM \S+ AS (\w+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     for service in SERVICES.values():
         if "build" in service:
             assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).exists()
             assert service["build"]["target"] in targets
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert (DEPLOY / source).exists() if source.startswith(".") else source in yaml.safe_load(TEXT)["volumes"]
+            assert (
+                (DEPLOY / source).exists()
+                if source.startswith(".")
+                else source in yaml.safe_load(TEXT)["volumes"]
+            )
     deployments = yaml.safe_load((DEPLOY / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     (names,) = re.findall(r"for name in (.*); do", SERVICES["worker"]["command"][2])
     assert names.split() == [deployment["name"] for deployment in deployments]

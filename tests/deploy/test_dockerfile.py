@@ -18,7 +18,9 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
 def stages() -> dict[str, list[tuple[str, str]]]:
     """The instructions of each stage: the word and what follows it, continued lines joined."""
-    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(encoding="utf-8"), flags=re.MULTILINE).replace("\\\n", " ")
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(encoding="utf-8"), flags=re.MULTILINE).replace(
+        "\\\n", " "
+    )
     found: dict[str, list[tuple[str, str]]] = {}
     for line in filter(None, text.splitlines()):
         word, rest = line.split(maxsplit=1)
@@ -36,7 +38,12 @@ def last(stage: str, word: str) -> str:
 def test_hadolint_finds_nothing() -> None:
     if not shutil.which("hadolint"):
         pytest.skip("hadolint is not installed")
-    done = subprocess.run(["hadolint", "--failure-threshold", "style", str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["hadolint", "--failure-threshold", "style", str(DOCKERFILE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -59,12 +66,22 @@ def test_no_image_runs_as_root(stage: str) -> None:
     ("stage", "variables"),
     [
         ("serve", {"DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY"}),
-        ("pipeline", {"DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY", "PREFECT_SERVER_ANALYTICS_ENABLED"}),
+        (
+            "pipeline",
+            {
+                "DO_NOT_TRACK",
+                "ORT_DISABLE_TELEMETRY",
+                "MLFLOW_DISABLE_TELEMETRY",
+                "PREFECT_SERVER_ANALYTICS_ENABLED",
+            },
+        ),
         ("mlflow", {"DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"}),
     ],
 )
 def test_no_image_reports_its_use(stage: str, variables: set[str]) -> None:
-    given = dict(pair.split("=", 1) for word, rest in stages()[stage] if word == "ENV" for pair in rest.split())
+    given = dict(
+        pair.split("=", 1) for word, rest in stages()[stage] if word == "ENV" for pair in rest.split()
+    )
     assert {name: given.get(name) for name in variables} == {name: NO_REPORTS[name] for name in variables}
 
 
@@ -77,7 +94,7 @@ def test_the_health_check_is_a_program_that_asks_the_server() -> None:
 
 
 def test_the_entry_point_is_a_command_that_is_there() -> None:
-    from flows.cli import _parser
+    from tokensieve.cli.main import _parser
 
     entry, default = json.loads(last("serve", "ENTRYPOINT")), json.loads(last("serve", "CMD"))
     assert entry[0] == "tokensieve"
@@ -86,7 +103,11 @@ def test_the_entry_point_is_a_command_that_is_there() -> None:
 
 
 def test_what_is_copied_exists_and_is_not_ignored() -> None:
-    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")}
+    taken = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        if line.startswith("!")
+    }
     copied = {
         source
         for found in stages().values()

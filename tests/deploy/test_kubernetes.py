@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tokensieve.server.service import Limits, Service
+from tokensieve.server.config import Limits, Service
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FOLDER = DEPLOY / "kubernetes"
@@ -27,14 +27,18 @@ POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
 
 @pytest.mark.parametrize("kind", MANIFESTS)
 def test_a_manifest_is_one_of_its_kind(kind: str) -> None:
-    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    kubernetes_validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate is not installed"
+    )
     # No field may be of one release alone.
     for version in ("1.29", "1.37"):
         kubernetes_validate.validate(MANIFESTS[kind], version, strict=True)
 
 
 def test_the_schemas_refuse_a_field_that_is_not_there() -> None:
-    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    kubernetes_validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate is not installed"
+    )
     wrong = json.loads(json.dumps(MANIFESTS["Deployment"]))
     wrong["spec"]["template"]["spec"]["readOnlyRootFilesystem"] = True
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -43,7 +47,9 @@ def test_the_schemas_refuse_a_field_that_is_not_there() -> None:
 
 def test_kustomize_builds_all_of_them() -> None:
     listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
-    assert sorted(listed) == sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+    assert sorted(listed) == sorted(
+        path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml"
+    )
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed")
     done = subprocess.run(["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, check=True)
@@ -93,7 +99,11 @@ def test_the_api_key_is_a_file_of_a_secret() -> None:
 def test_probes_and_selectors_meet() -> None:
     (port,) = SERVER["ports"]
     probes = {name: SERVER[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
-    assert {name: probe["path"] for name, probe in probes.items()} == {"startup": "/ready", "readiness": "/ready", "liveness": "/health"}
+    assert {name: probe["path"] for name, probe in probes.items()} == {
+        "startup": "/ready",
+        "readiness": "/ready",
+        "liveness": "/health",
+    }
     assert {probe["port"] for probe in probes.values()} == {port["name"]}
     template = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]
     labels = template["labels"]
@@ -104,16 +114,24 @@ def test_probes_and_selectors_meet() -> None:
         MANIFESTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
     ]
     assert all(selector == labels for selector in selectors)
-    assert MANIFESTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == MANIFESTS["Deployment"]["metadata"]["name"]
+    assert (
+        MANIFESTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"]
+        == MANIFESTS["Deployment"]["metadata"]["name"]
+    )
 
 
 def test_the_monitor_of_the_readme_sends_the_key_to_the_pods_port() -> None:
     text = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     (monitor,) = [
-        tree for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if (tree := yaml.safe_load(block))["kind"] == "PodMonitor"
+        tree
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        if (tree := yaml.safe_load(block))["kind"] == "PodMonitor"
     ]
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert monitor["spec"]["selector"]["matchLabels"] == MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert (
+        monitor["spec"]["selector"]["matchLabels"]
+        == MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    )
     assert (endpoint["port"], endpoint["path"]) == (SERVER["ports"][0]["name"], "/metrics")
     assert endpoint["authorization"]["credentials"] == {"name": "tokensieve", "key": "api-key"}
 

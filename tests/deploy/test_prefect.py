@@ -23,7 +23,7 @@ def test_a_deployment_calls_a_flow_with_parameters_it_takes(deployment: dict) ->
 
 
 def test_no_deployment_has_a_concurrency_limit() -> None:
-    # Its lease outlives a killed run by up to five minutes. The project's lock does not (tasks/runs.py).
+    # Its lease outlives a killed run by up to five minutes. The project's lock does not (tasks/prefect_runs.py).
     assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
 
 

@@ -33,7 +33,10 @@ def several_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Pat
     without a label."""
     path = tmp_path / "several.csv"
     marks = {"please": "please", "question": "?"}
-    rows = [("text", "label"), *((text, "") for text in ("hello", "good morning", "thank you", "bye for now", "well", "fine then"))]
+    rows = [
+        ("text", "label"),
+        *((text, "") for text in ("hello", "good morning", "thank you", "bye for now", "well", "fine then")),
+    ]
     for text, label in zip(*tiny_texts, strict=True):
         rows.append((text, "; ".join([label, *(name for name, mark in marks.items() if mark in text)])))
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -44,7 +47,7 @@ def several_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Pat
 @pytest.fixture
 def tiny_run(tiny_model: Path, prefect_server: None) -> Callable[..., int]:
     """Calls `tokensieve run` on a project with settings that take a moment; returns the exit status."""
-    from flows.cli import main
+    from tokensieve.cli.main import main
 
     def run(project: Path, *arguments: str) -> int:
         # One build, or the tiny model's times would decide between equals.

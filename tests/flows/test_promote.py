@@ -17,7 +17,9 @@ from tokensieve.settings import Settings, render
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with two registered versions. The flows' functions are called without Prefect's engine: no server starts."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "params.yaml").write_text(render(Settings.of({"register": {"name": "classifier"}})), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(
+        render(Settings.of({"register": {"name": "classifier"}})), encoding="utf-8"
+    )
     served = tmp_path / "model" / "data" / "onnx"
     served.mkdir(parents=True)
     (served / "manifest.json").write_text("{}", encoding="utf-8")
@@ -30,7 +32,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def registry(project: Path) -> MlflowClient:
-    return MlflowClient(tracking_uri=f"sqlite:///{project}/mlflow.db", registry_uri=f"sqlite:///{project}/mlflow.db")
+    return MlflowClient(
+        tracking_uri=f"sqlite:///{project}/mlflow.db", registry_uri=f"sqlite:///{project}/mlflow.db"
+    )
 
 
 def test_a_champion_is_promoted_and_rolled_back(project: Path) -> None:

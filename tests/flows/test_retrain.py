@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tokensieve.layout import Layout
-from tokensieve.manifest import sha256
+from tokensieve.inference.manifest import sha256
+from tokensieve.project import Layout
 
 STAGES = ["validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register"]
 SUMMARY = {
@@ -47,7 +47,9 @@ def outcome(tiny_run: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> 
     return run
 
 
-def test_a_run_makes_everything_and_the_next_one_does_nothing(outcome: Callable[..., dict], data_file: Path, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_a_run_makes_everything_and_the_next_one_does_nothing(
+    outcome: Callable[..., dict], data_file: Path, tmp_path: Path
+) -> None:  # type: ignore[type-arg]
     project = tmp_path / "project"
 
     first = outcome(project, "--data", str(data_file))
@@ -60,16 +62,25 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(outcome: Callable[
     assert 0 < first["trained_parameters"] < first["total_parameters"]
     assert first["data_hash"] in Layout(project).raw_pointer.read_text()
     served = Path(first["model_dir"])
-    assert {path.name for path in served.iterdir()} == {"model.onnx", "tokenizer.json", "manifest.json", "race.json"}
+    assert {path.name for path in served.iterdir()} == {
+        "model.onnx",
+        "tokenizer.json",
+        "manifest.json",
+        "race.json",
+    }
 
     second = outcome(project, "--data", str(data_file))
 
     assert list(second["seconds"]) == ["version"]
     assert second["skipped"] == STAGES
-    assert {key: second[key] for key in SUMMARY - {"seconds", "skipped"}} == {key: first[key] for key in SUMMARY - {"seconds", "skipped"}}
+    assert {key: second[key] for key in SUMMARY - {"seconds", "skipped"}} == {
+        key: first[key] for key in SUMMARY - {"seconds", "skipped"}
+    }
 
 
-def test_a_changed_setting_runs_what_depends_on_it_alone(outcome: Callable[..., dict], data_file: Path, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_a_changed_setting_runs_what_depends_on_it_alone(
+    outcome: Callable[..., dict], data_file: Path, tmp_path: Path
+) -> None:  # type: ignore[type-arg]
     project = tmp_path / "project"
     outcome(project, "--data", str(data_file))
 
@@ -94,9 +105,15 @@ def test_dvc_repro_sees_what_the_flow_did_and_the_other_way_round(
     unchanged = subprocess.run(repro, cwd=project, capture_output=True, text=True, check=True).stdout
     assert "Running stage" not in unchanged
 
-    Layout(project).params.write_text(Layout(project).params.read_text().replace("  learning_rate: 0.001", "  learning_rate: 0.002"))
+    Layout(project).params.write_text(
+        Layout(project).params.read_text().replace("  learning_rate: 0.001", "  learning_rate: 0.002")
+    )
     changed = subprocess.run(repro, cwd=project, capture_output=True, text=True, check=True).stdout
-    assert [name for name in STAGES if f"Running stage '{name}'" in changed] == ["finetune", "evaluate", "export"]
+    assert [name for name in STAGES if f"Running stage '{name}'" in changed] == [
+        "finetune",
+        "evaluate",
+        "export",
+    ]
 
     assert list(outcome(project)["seconds"]) == ["version", "register"]
 
@@ -110,7 +127,7 @@ def test_a_run_that_was_interrupted_is_finished_with_the_same_result(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tasks import versioning
+    from tasks import dvc_pipeline
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     expected = outcome(whole, "--data", str(data_file))
@@ -120,15 +137,19 @@ def test_a_run_that_was_interrupted_is_finished_with_the_same_result(
             raise KeyboardInterrupt
         commit(layout, name)
 
-    commit = versioning.commit
-    monkeypatch.setattr(versioning, "commit", interrupted)
+    commit = dvc_pipeline.commit
+    monkeypatch.setattr(dvc_pipeline, "commit", interrupted)
     assert tiny_run(broken, "--data", str(data_file)) == 130
     monkeypatch.undo()
     finished = outcome(broken)
 
     assert finished["test_accuracy"] == expected["test_accuracy"]
     assert finished["model_version"] == "1"
-    for name in ("artifacts/mask/mask.safetensors", "artifacts/model/model.safetensors", "artifacts/onnx/manifest.json"):
+    for name in (
+        "artifacts/mask/mask.safetensors",
+        "artifacts/model/model.safetensors",
+        "artifacts/onnx/manifest.json",
+    ):
         assert sha256(broken / name) == sha256(whole / name), name
 
 
@@ -137,7 +158,7 @@ def test_an_earlier_version_of_the_data_comes_back_by_its_hash(
     data_file: Path,
     tmp_path: Path,
 ) -> None:
-    from tasks import versioning
+    from tasks import dvc_pipeline
 
     project, layout = tmp_path / "project", Layout(tmp_path / "project")
     first = outcome(project, "--data", str(data_file))
@@ -149,10 +170,10 @@ def test_an_earlier_version_of_the_data_comes_back_by_its_hash(
 
     # Even with the cache gone, the remote has it.
     shutil.rmtree(layout.root / ".dvc" / "cache")
-    versioning.restore(layout, first["data_hash"][:8])
+    dvc_pipeline.restore(layout, first["data_hash"][:8])
 
     assert sha256(layout.raw / "train.csv") == before
-    assert versioning.data_hash(layout) == first["data_hash"]
+    assert dvc_pipeline.data_hash(layout) == first["data_hash"]
     assert outcome(project)["data_hash"] == first["data_hash"]
 
 
@@ -176,7 +197,10 @@ def test_data_that_fails_validation_stops_before_training_and_loses_nothing(
     assert "validate.min_examples" in errors
     assert "Traceback" not in errors
     assert sha256(layout.onnx / "model.onnx") == model
-    assert json.loads((layout.registration / "registration.json").read_text())["version"] == good["model_version"]
+    assert (
+        json.loads((layout.registration / "registration.json").read_text())["version"]
+        == good["model_version"]
+    )
 
 
 def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
@@ -200,7 +224,10 @@ def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
     APILogWorker.drain_all()
     with get_client(sync_client=True) as client:
         (run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
-        lines = [line.message for line in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))]
+        lines = [
+            line.message
+            for line in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+        ]
     assert "validate   ..." in lines
     assert any("'lonely'" in line and "validate.min_examples" in line for line in lines)
     assert not any("Traceback" in line or "a text of its own kind" in line for line in lines)
@@ -212,7 +239,7 @@ def test_the_champion_is_compared_with_and_can_be_served(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from flows.cli import main
+    from tokensieve.cli.main import main
 
     project = tmp_path / "project"
     outcome(project, "--data", str(data_file))
@@ -223,7 +250,20 @@ def test_the_champion_is_compared_with_and_can_be_served(
     second = outcome(project, "--data", str(data_file))
 
     assert any("track" in warning for warning in second["warnings"])
-    assert main(["predict", "--project", str(project), "--model", "models:/project@champion", "--json", "where is my parcel"]) == 0
+    assert (
+        main(
+            [
+                "predict",
+                "--project",
+                str(project),
+                "--model",
+                "models:/project@champion",
+                "--json",
+                "where is my parcel",
+            ]
+        )
+        == 0
+    )
     answer = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert answer["text"] == "where is my parcel"
     assert len(answer["top"]) == 3
@@ -235,9 +275,9 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from flows.cli import main
-    from tokensieve.predictor import Predictor
-    from tokensieve.pyfunc import _load_pyfunc
+    from tokensieve.cli.main import main
+    from tokensieve.inference.mlflow_model import _load_pyfunc
+    from tokensieve.inference.predictor import Predictor
 
     project, layout = tmp_path / "project", Layout(tmp_path / "project")
     result = outcome(project, "--data", str(several_file), "--set", "data.separator=;")
@@ -250,23 +290,35 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     report = json.loads((layout.evaluation / "report.json").read_text())
     manifest = json.loads((layout.onnx / "manifest.json").read_text())
     assert manifest["thresholds"] == [report["per_class"][label]["threshold"] for label in labels]
-    assert {path.name for path in layout.evaluation.iterdir()} == {"report.json", "logits.safetensors", "labels.png", "calibration.png"}
+    assert {path.name for path in layout.evaluation.iterdir()} == {
+        "report.json",
+        "logits.safetensors",
+        "labels.png",
+        "calibration.png",
+    }
 
     # It answers as it was measured: the share of test texts with just the right labels is found again.
     rows = [json.loads(line) for line in (layout.split / "test.jsonl").read_text().splitlines()]
     answers = Predictor.load(layout.onnx, threads=1).predict([row["text"] for row in rows])
-    right = [";".join(sorted(label for label, _ in answer.labels)) == row["label"] for answer, row in zip(answers, rows, strict=True)]
+    right = [
+        ";".join(sorted(label for label, _ in answer.labels)) == row["label"]
+        for answer, row in zip(answers, rows, strict=True)
+    ]
     assert sum(right) / len(right) == pytest.approx(result["test_exact_match"])
     capfd.readouterr()
     assert main(["predict", "--model", str(layout.onnx), "--json", rows[0]["text"]]) == 0
     shown = json.loads(capfd.readouterr().out)
     assert [label for label, _ in shown["labels"]] == [label for label, _ in answers[0].labels]
     # Alone and in a batch, sums may be taken in another order.
-    assert [chance for _, chance in shown["labels"]] == pytest.approx([chance for _, chance in answers[0].labels], rel=1e-4)
+    assert [chance for _, chance in shown["labels"]] == pytest.approx(
+        [chance for _, chance in answers[0].labels], rel=1e-4
+    )
     assert shown["uncertain"] == answers[0].uncertain
     assert main(["predict", "--model", str(layout.onnx), *(row["text"] for row in rows)]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.startswith("no label") for line in lines] == [not answer.labels for answer in answers]
     (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": [rows[0]["text"]]})
-    assert dict(zip(row["labels"], row["probabilities"], strict=True)) == pytest.approx(dict(answers[0].labels))
+    assert dict(zip(row["labels"], row["probabilities"], strict=True)) == pytest.approx(
+        dict(answers[0].labels)
+    )
     assert (row["uncertain"], row["truncated"]) == (answers[0].uncertain, answers[0].truncated)

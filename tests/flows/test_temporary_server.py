@@ -11,7 +11,11 @@ HINT = "[SQL: CREATE TABLE x]\n(Background on this error at: https://sqlalche.me
 
 
 @pytest.mark.parametrize(
-    "line", ["sqlite3.OperationalError: database or disk is full", "OSError: [Errno 28] No space left on device: '/home/x/lock'"]
+    "line",
+    [
+        "sqlite3.OperationalError: database or disk is full",
+        "OSError: [Errno 28] No space left on device: '/home/x/lock'",
+    ],
 )
 def test_a_full_disk_is_named_with_the_folder(line: str) -> None:
     error = _not_started(_lines(f"Traceback\n{line}\n{HINT}"), 3)
@@ -24,4 +28,6 @@ def test_a_full_disk_is_named_with_the_folder(line: str) -> None:
 def test_the_reason_is_the_last_line_that_says_one() -> None:
     assert "did not start (exit status 3); mend that" in str(_not_started(_lines("\n"), 3))
     hint = HINT.splitlines()[1]
-    assert "did not start (ModuleNotFoundError: x)" in str(_not_started(_lines(f"ModuleNotFoundError: x\n\n{hint}\n"), 3))
+    assert "did not start (ModuleNotFoundError: x)" in str(
+        _not_started(_lines(f"ModuleNotFoundError: x\n\n{hint}\n"), 3)
+    )

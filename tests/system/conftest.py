@@ -70,7 +70,9 @@ class Process:
 
     def errors(self) -> list[str]:
         """Return the lines of the log that report an error."""
-        return [line for line in self.text().splitlines() if re.search(r"\b(ERROR|CRITICAL)\b|^Traceback ", line)]
+        return [
+            line for line in self.text().splitlines() if re.search(r"\b(ERROR|CRITICAL)\b|^Traceback ", line)
+        ]
 
     def kill(self) -> None:
         """Kill the whole process group at once, as `kill -9` does."""
@@ -120,11 +122,18 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
     """
     running: list[Process] = []
 
-    def begin(name: str, *command: str, url: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Process:
+    def begin(
+        name: str, *command: str, url: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Process:
         log = tmp_path / f"{name}-{len(running)}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=dict(env or environment), cwd=cwd or tmp_path, start_new_session=True
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env or environment),
+                cwd=cwd or tmp_path,
+                start_new_session=True,
             )
         process = Process(name, popen, log, url)
         running.append(process)
@@ -146,7 +155,15 @@ def start_prefect(start: Start, environment: dict[str, str]) -> Callable[..., Pr
         port = port or free_port()
         if database:
             environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
-        process = start("prefect", str(BIN / "prefect"), "server", "start", "--port", str(port), url=f"http://127.0.0.1:{port}/api/health")
+        process = start(
+            "prefect",
+            str(BIN / "prefect"),
+            "server",
+            "start",
+            "--port",
+            str(port),
+            url=f"http://127.0.0.1:{port}/api/health",
+        )
         environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         return process
 
@@ -165,7 +182,14 @@ def start_mlflow(start: Start, environment: dict[str, str], tmp_path: Path) -> C
         folder = tmp_path / "mlflow"
         folder.mkdir(exist_ok=True)
         backend = database or f"sqlite:///{folder / 'mlflow.db'}"
-        options = ["--backend-store-uri", backend, "--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
+        options = [
+            "--backend-store-uri",
+            backend,
+            "--artifacts-destination",
+            str(folder / "artifacts"),
+            "--workers",
+            "1",
+        ]
         command = [str(BIN / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), *options]
         return start("mlflow", *command, url=f"http://127.0.0.1:{port}/health")
 
@@ -200,10 +224,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
         **as_user,
     )
     ready = [bin / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
-    wait_for(lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, 60, "PostgreSQL")
+    wait_for(
+        lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, 60, "PostgreSQL"
+    )
 
     def database(name: str) -> str:
-        subprocess.run([bin / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "tokensieve", name], check=True, capture_output=True)
+        subprocess.run(
+            [bin / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "tokensieve", name],
+            check=True,
+            capture_output=True,
+        )
         return f"postgresql://tokensieve@127.0.0.1:{port}/{name}"
 
     yield database
@@ -213,13 +243,23 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 
 @pytest.fixture
-def tokensieve(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def tokensieve(
+    environment: dict[str, str], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command as a user does, in a process of its own; output and errors are captured apart."""
 
-    def run(*arguments: str, cwd: Path | None = None, timeout: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, cwd: Path | None = None, timeout: float = 600, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "tokensieve"), *map(str, arguments)]
         return subprocess.run(
-            command, env=environment | variables, cwd=cwd or tmp_path, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            env=environment | variables,
+            cwd=cwd or tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     return run
@@ -261,6 +301,8 @@ def wait_for(holds: Callable[[], object], seconds: float, what: str) -> None:
 
 def in_group(pgid: int) -> list[str]:
     """Return the command lines of the processes that are alive in a process group."""
-    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     return [row[2] for row in rows if len(row) == 3 and int(row[0]) == pgid and not row[1].startswith("Z")]

@@ -49,22 +49,25 @@ def fill(disk: Path) -> Iterator[Callable[[int], None]]:
 def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
     """Run all stages in this process, as the flow does. Returns where it stopped, or an empty string."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    from tasks import stage, versioning
+    from tasks import dvc_pipeline, stage
     from tokensieve.disk import DiskFullError
     from tokensieve.settings import Settings, tried
 
     def run(root: Path) -> str:
         at = "open"
         try:
-            layout = versioning.open_project(root)
+            layout = dvc_pipeline.open_project(root)
             at = "version"
             with tried(layout.params, [*SMALL, f"base.model={tiny_model}"]):
                 stage.take_in(layout, Settings.load(layout.params), str(data_file))
-                for at in versioning.stages(layout):
+                for at in dvc_pipeline.stages(layout):
                     stage.run_if_stale(layout, at)
         except DiskFullError as error:
             message = str(error)
-            assert re.match(rf"{root}\S*: the disk is full \([\d.,]+ MB are free\); .* make room and run the same command again", message)
+            assert re.match(
+                rf"{root}\S*: the disk is full \([\d.,]+ MB are free\); .* make room and run the same command again",
+                message,
+            )
             assert "\n" not in message
             return at
         return ""
@@ -73,7 +76,9 @@ def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.timeout(900)
-def test_a_disk_that_is_full_at_any_moment_loses_nothing(disk: Path, fill: Callable[[int], None], play: Callable[[Path], str]) -> None:
+def test_a_disk_that_is_full_at_any_moment_loses_nothing(
+    disk: Path, fill: Callable[[int], None], play: Callable[[Path], str]
+) -> None:
     stopped = {}
     for left in LEFT:
         project = disk / f"project{left}"
@@ -81,7 +86,11 @@ def test_a_disk_that_is_full_at_any_moment_loses_nothing(disk: Path, fill: Calla
         stopped[left] = play(project)
         fill(-1)
         assert play(project) == "", f"with {left} KB left it stopped in {stopped[left]} and does not go on"
-        assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) >= {"validate", "finetune", "register"}
+        assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) >= {
+            "validate",
+            "finetune",
+            "register",
+        }
         shutil.rmtree(project)
     assert all(stopped.values()), stopped
     assert len(set(stopped.values())) > 2, stopped

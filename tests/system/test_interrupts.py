@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import BIN
-from tokensieve.layout import Layout
-from tokensieve.manifest import sha256
+from tokensieve.inference.manifest import sha256
+from tokensieve.project import Layout
 
 SENTENCE = "tokensieve: interrupted; the same command goes on where it stopped"
 SECONDS = 5.0  # within which a command ends
@@ -46,7 +46,14 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Interrupted:
     On a terminal SIGINT is typed, so that all processes of the group get it; else a signal goes to the command's process alone.
     """
 
-    def run(command: list[str], marker: str, *numbers: int, terminal: bool = False, after: float = 0.2, **variables: str) -> Ended:
+    def run(
+        command: list[str],
+        marker: str,
+        *numbers: int,
+        terminal: bool = False,
+        after: float = 0.2,
+        **variables: str,
+    ) -> Ended:
         out, inside = pty.openpty() if terminal else os.pipe()
         process = subprocess.Popen(
             [str(BIN / "tokensieve"), *command],
@@ -101,7 +108,9 @@ def _read(source: int) -> bytes:
 
 def _processes() -> dict[int, tuple[int, str, str]]:
     """Parent, state and command line of each process."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
     rows = (line.split(None, 3) for line in listed.splitlines())
     return {int(row[0]): (int(row[1]), row[2], row[3]) for row in rows if len(row) == 4}
 
@@ -119,7 +128,11 @@ def _descendants(pid: int) -> dict[int, str]:
 
 def _alive(processes: dict[int, str]) -> list[str]:
     known = _processes()
-    return [command for pid, command in processes.items() if pid in known and known[pid][2] == command and known[pid][1][0] != "Z"]
+    return [
+        command
+        for pid, command in processes.items()
+        if pid in known and known[pid][2] == command and known[pid][1][0] != "Z"
+    ]
 
 
 def _ended_well(ended: Ended, number: int) -> None:
@@ -143,7 +156,11 @@ STEPS = (
 
 @pytest.mark.timeout(600)
 def test_a_run_that_is_interrupted_in_every_stage_ends_at_once_and_is_finished_by_the_same_command(
-    interrupted: Interrupted, tokensieve: Callable[..., subprocess.CompletedProcess[str]], small: list[str], data_file: Path, tmp_path: Path
+    interrupted: Interrupted,
+    tokensieve: Callable[..., subprocess.CompletedProcess[str]],
+    small: list[str],
+    data_file: Path,
+    tmp_path: Path,
 ) -> None:
     command = ["run", "--project", "project", "--data", str(data_file), *small]
     for marker, numbers, terminal in STEPS:
@@ -173,8 +190,19 @@ def test_a_signal_while_the_temporary_server_starts_ends_it_too(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_signal_ends_all_training_processes(number: int, interrupted: Interrupted, small: list[str], data_file: Path) -> None:
-    command = ["run", "--project", "project", "--data", str(data_file), *small, "finetune.processes=2", "finetune.epochs=50"]
+def test_a_signal_ends_all_training_processes(
+    number: int, interrupted: Interrupted, small: list[str], data_file: Path
+) -> None:
+    command = [
+        "run",
+        "--project",
+        "project",
+        "--data",
+        str(data_file),
+        *small,
+        "finetune.processes=2",
+        "finetune.epochs=50",
+    ]
     ended = interrupted(command, "epoch 1 of", number, terminal=number == signal.SIGINT)
     if number == signal.SIGKILL:
         assert ended.left == []
@@ -183,11 +211,15 @@ def test_a_signal_ends_all_training_processes(number: int, interrupted: Interrup
 
 
 @pytest.mark.timeout(120)
-def test_a_signal_while_a_server_does_not_answer_is_not_waited_for(interrupted: Interrupted, small: list[str], data_file: Path) -> None:
+def test_a_signal_while_a_server_does_not_answer_is_not_waited_for(
+    interrupted: Interrupted, small: list[str], data_file: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = ["run", "--project", "project", "--data", str(data_file), *small]
-        ended = interrupted(command, "start      ...", signal.SIGTERM, after=4.0, PREFECT_API_URL=f"{address}/api")
+        ended = interrupted(
+            command, "start      ...", signal.SIGTERM, after=4.0, PREFECT_API_URL=f"{address}/api"
+        )
         _ended_well(ended, signal.SIGTERM)
 
 
@@ -198,7 +230,15 @@ def test_other_commands_end_as_well(name: str, number: int, interrupted: Interru
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = {
-            "version": ["version", "--project", "project", "--data", f"{address}/texts.csv", "--set", "finetune.epochs=2"],
+            "version": [
+                "version",
+                "--project",
+                "project",
+                "--data",
+                f"{address}/texts.csv",
+                "--set",
+                "finetune.epochs=2",
+            ],
             "predict": ["predict", "--project", "project", "--model", "models:/any@champion", "text"],
         }[name]
         ended = interrupted(command, "", number, after=2.0, MLFLOW_TRACKING_URI=address)

@@ -61,7 +61,11 @@ def ticket(number: int, end: str) -> str:
 
 @pytest.mark.timeout(600)
 def test_long_tickets_are_told_read_at_both_ends_and_served_as_trained(
-    tokensieve: Callable[..., object], start: Callable[..., object], small: list[str], tickets: Path, tmp_path: Path
+    tokensieve: Callable[..., object],
+    start: Callable[..., object],
+    small: list[str],
+    tickets: Path,
+    tmp_path: Path,
 ) -> None:
     project = tmp_path / "project"
     run = ["run", "--project", str(project), "--data", str(tickets), "--json", *small, "data.unlabelled=drop"]
@@ -77,21 +81,30 @@ def test_long_tickets_are_told_read_at_both_ends_and_served_as_trained(
     assert summary["unlabelled"] == 7
     assert sum(summary["rows"].values()) == 60
     assert (summary["truncated"]["share"], summary["truncated"]["texts"]) == (1.0, 60)
-    assert any("100.0% of the texts (60 of 60) have more than 32 tokens" in warning for warning in summary["warnings"])
+    assert any(
+        "100.0% of the texts (60 of 60) have more than 32 tokens" in warning
+        for warning in summary["warnings"]
+    )
     assert any("7 rows without a label left out" in warning for warning in summary["warnings"])
 
     # What stands at the end decides, and every way to ask gives the same answer.
     model = project / "artifacts" / "onnx"
     ends = ["please block the lost card", "where is my parcel now"]
     texts = [ticket(3, end) for end in ends]
-    program = "import sys, json; from pathlib import Path; from tokensieve.predictor import Predictor; "
-    program += "print(json.dumps([a.row() for a in Predictor.load(Path(sys.argv[1]), 1).predict(sys.argv[2:])]))"
+    program = (
+        "import sys, json; from pathlib import Path; from tokensieve.inference.predictor import Predictor; "
+    )
+    program += (
+        "print(json.dumps([a.row() for a in Predictor.load(Path(sys.argv[1]), 1).predict(sys.argv[2:])]))"
+    )
     port = free_port()
     served = ["serve", "--model", str(model), "--port", str(port), "--host", "127.0.0.1"]
     start("serve", str(BIN / "tokensieve"), *served, url=f"http://127.0.0.1:{port}/ready")
     expected = json.loads(output_of(program, model, texts))
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/predict", json.dumps({"texts": texts}).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/predict",
+        json.dumps({"texts": texts}).encode(),
+        {"Content-Type": "application/json"},
     )
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as response:
         answered = json.load(response)
@@ -99,10 +112,18 @@ def test_long_tickets_are_told_read_at_both_ends_and_served_as_trained(
     assert expected[0]["probability"] != expected[1]["probability"]
     predictions = answered["predictions"]
     assert [(p["label"], p["truncated"]) for p in predictions] == [(e["label"], True) for e in expected]
-    assert [p["probability"] for p in predictions] == pytest.approx([e["probability"] for e in expected], abs=1e-6)
+    assert [p["probability"] for p in predictions] == pytest.approx(
+        [e["probability"] for e in expected], abs=1e-6
+    )
 
 
 def output_of(program: str, model: Path, texts: list[str]) -> str:
     """Return what a program prints in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", program, str(model), *texts], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(model), *texts],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     return done.stdout

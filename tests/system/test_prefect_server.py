@@ -20,7 +20,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.mark.timeout(180)
 def test_a_configured_server_that_does_not_answer_is_named(
-    tokensieve: Run, start: Start, environment: dict[str, str], small: list[str], data_file: Path, tmp_path: Path
+    tokensieve: Run,
+    start: Start,
+    environment: dict[str, str],
+    small: list[str],
+    data_file: Path,
+    tmp_path: Path,
 ) -> None:
     dead = f"http://127.0.0.1:{free_port()}/api"
     command = ["run", "--project", str(tmp_path / "project"), "--data", str(data_file), *small]
@@ -42,12 +47,24 @@ def test_a_configured_server_that_does_not_answer_is_named(
     profiles.parent.mkdir(exist_ok=True)
     profiles.write_text(f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "{dead}"\n', encoding="utf-8")
     line = refusal()
-    assert f"Prefect's profile 'work' ({profiles}) sets PREFECT_API_URL to '{dead}', where no Prefect server answers" in line
+    assert (
+        f"Prefect's profile 'work' ({profiles}) sets PREFECT_API_URL to '{dead}', where no Prefect server answers"
+        in line
+    )
     assert "prefect profile use ephemeral" in line
 
     # Something else answers there.
     port = free_port()
-    start("other", str(BIN / "python"), "-m", "http.server", str(port), "--bind", "127.0.0.1", url=f"http://127.0.0.1:{port}/")
+    start(
+        "other",
+        str(BIN / "python"),
+        "-m",
+        "http.server",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        url=f"http://127.0.0.1:{port}/",
+    )
     assert f"PREFECT_API_URL is 'http://127.0.0.1:{port}/api', which is not Prefect's API" in refusal(
         PREFECT_API_URL=f"http://127.0.0.1:{port}/api"
     )
@@ -67,7 +84,9 @@ for server in servers:
 
 
 @pytest.mark.timeout(300)
-def test_first_servers_at_once_do_not_break_each_others_tables(environment: dict[str, str], tmp_path: Path) -> None:
+def test_first_servers_at_once_do_not_break_each_others_tables(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     assert not Path(environment["PREFECT_HOME"]).exists()
     command = [str(BIN / "python"), "-c", FOUR_SERVERS, str(tmp_path)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -84,8 +103,17 @@ def test_a_killed_command_leaves_no_run_that_seems_to_run(
         with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
             return {row[0] for row in connection.execute(f"SELECT DISTINCT state_type FROM {table}")}
 
-    command = start("command", str(BIN / "tokensieve"), "run", "--project", str(project), "--data", str(data_file), *small)
-    wait_for(lambda: (project / "artifacts" / "validation" / "report.json").exists() or command.popen.poll() is not None, 200, "a stage")
+    command = start(
+        "command", str(BIN / "tokensieve"), "run", "--project", str(project), "--data", str(data_file), *small
+    )
+    wait_for(
+        lambda: (
+            (project / "artifacts" / "validation" / "report.json").exists()
+            or command.popen.poll() is not None
+        ),
+        200,
+        "a stage",
+    )
     assert states("flow_run") == {"RUNNING"}, command.text()
     os.kill(command.popen.pid, signal.SIGKILL)
 
@@ -96,4 +124,6 @@ def test_a_killed_command_leaves_no_run_that_seems_to_run(
 
 def command_lines() -> list[str]:
     """Return the command lines of all processes."""
-    return subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.run(
+        ["ps", "-eo", "args="], capture_output=True, text=True, check=True
+    ).stdout.splitlines()

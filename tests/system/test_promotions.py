@@ -53,7 +53,9 @@ def python(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
 
     def run(program: str, *arguments: str) -> str:
         command = [str(BIN / "python"), "-c", program, *arguments]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -100,32 +102,45 @@ def test_champions_move_at_once_and_back(
 
     # Four at once: none is lost from the record.
     command = [str(BIN / "tokensieve"), "promote", "--project", str(project), "--version"]
-    started = [subprocess.Popen([*command, version], env=environment, stdout=subprocess.DEVNULL) for version in "1234"]
+    started = [
+        subprocess.Popen([*command, version], env=environment, stdout=subprocess.DEVNULL)
+        for version in "1234"
+    ]
     assert [process.wait(120) for process in started] == [0, 0, 0, 0]
-    moves = {key: json.loads(value) for key, value in state(python)["tags"].items() if key.startswith("tokensieve.promotion.")}
+    moves = {
+        key: json.loads(value)
+        for key, value in state(python)["tags"].items()
+        if key.startswith("tokensieve.promotion.")
+    }
     assert sorted(move["version"] for move in moves.values()) == list("1234")
 
     # A sentence with both figures and the way back, and JSON. Seconds: the best, as the machine may be busy.
     for version in "1234":
         done = tokensieve("promote", "--project", str(project), "--version", version)
         assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"Version 4 of 'tickets' (is now|already is) the champion \(test accuracy 0\.5300\)\.(.|\n)*", done.stdout), (
-        done.stdout
-    )
+    assert re.fullmatch(
+        r"Version 4 of 'tickets' (is now|already is) the champion \(test accuracy 0\.5300\)\.(.|\n)*",
+        done.stdout,
+    ), done.stdout
     assert state(python)["aliases"] == {"challenger": "4", "champion": "4"}
     seconds = []
     for _ in range(2):
         begin = time.monotonic()
-        done = tokensieve("promote", "--project", str(project), "--version", "2", "--json", "--reason", "to and fro")
+        done = tokensieve(
+            "promote", "--project", str(project), "--version", "2", "--json", "--reason", "to and fro"
+        )
         seconds.append(time.monotonic() - begin)
         assert json.loads(done.stdout)["figures"] == {"test_accuracy": 0.51}
         begin = time.monotonic()
         done = tokensieve("rollback", "--project", str(project))
         seconds.append(time.monotonic() - begin)
-        assert done.stdout.startswith("Version 4 of 'tickets' is the champion again (test accuracy 0.5300). Before: version 2 ("), (
-            done.stderr
+        assert done.stdout.startswith(
+            "Version 4 of 'tickets' is the champion again (test accuracy 0.5300). Before: version 2 ("
+        ), done.stderr
+        assert (
+            f'To undo, with a reason: tokensieve promote --version 2 --reason "..." --project {project}'
+            in done.stdout
         )
-        assert f'To undo, with a reason: tokensieve promote --version 2 --reason "..." --project {project}' in done.stdout
     assert min(seconds) < 2, seconds
 
     # What was rolled back needs its number and a reason. A deleted version is passed over.
@@ -137,12 +152,17 @@ def test_champions_move_at_once_and_back(
         if done.returncode:
             break
         assert "Version 3 " not in done.stdout
-    assert (done.returncode, "no earlier champion of model 'tickets'" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "no earlier champion of model 'tickets'" in done.stderr) == (2, True), (
+        done.stderr
+    )
 
     # A version of another project is not promoted unless told.
     make(1, project="mails-0000abcd")
     done = tokensieve("promote", "--project", str(project))
-    assert (done.returncode, "version 5 of model 'tickets' is of project 'mails-0000abcd', not of this one" in done.stderr) == (2, True)
+    assert (
+        done.returncode,
+        "version 5 of model 'tickets' is of project 'mails-0000abcd', not of this one" in done.stderr,
+    ) == (2, True)
     done = tokensieve("promote", "--project", str(project), "--other-project")
     assert done.returncode == 0, done.stderr
     assert state(python)["aliases"]["champion"] == "5"

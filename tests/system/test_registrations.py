@@ -34,11 +34,15 @@ print(json.dumps({
 
 
 @pytest.fixture
-def retrain(tokensieve: Command, data_file: Path, small: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def retrain(
+    tokensieve: Command, data_file: Path, small: list[str], tmp_path: Path
+) -> Callable[..., dict[str, Any]]:
     """Run `tokensieve run` on a project in the folder tickets and return its summary, with what it wrote to stderr."""
 
     def run(*settings: str) -> dict[str, Any]:
-        done = tokensieve("run", "--project", "tickets", "--data", str(data_file), "--json", *small, *settings, cwd=tmp_path)
+        done = tokensieve(
+            "run", "--project", "tickets", "--data", str(data_file), "--json", *small, *settings, cwd=tmp_path
+        )
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout)) | {"log": done.stderr}
 
@@ -51,7 +55,9 @@ def see(environment: dict[str, str], tmp_path: Path) -> Callable[..., dict[str, 
 
     def look(summary: dict[str, Any]) -> dict[str, Any]:
         command = [str(BIN / "python"), "-c", SEE, summary["model_name"], summary["model_version"]]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -64,13 +70,24 @@ def change(environment: dict[str, str], tmp_path: Path) -> Callable[[str], None]
 
     def run(line: str) -> None:
         program = f"from mlflow import MlflowClient; client = MlflowClient(); {line}"
-        subprocess.run([str(BIN / "python"), "-c", program], env=environment, cwd=tmp_path, capture_output=True, timeout=300, check=True)
+        subprocess.run(
+            [str(BIN / "python"), "-c", program],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=300,
+            check=True,
+        )
 
     return run
 
 
 def is_there(seen: dict[str, Any]) -> bool:
-    return seen["aliases"][-1:] == ["challenger"] and {"manifest.json", "model.onnx", "tokenizer.json"} <= set(seen["files"])
+    return seen["aliases"][-1:] == ["challenger"] and {
+        "manifest.json",
+        "model.onnx",
+        "tokenizer.json",
+    } <= set(seen["files"])
 
 
 @pytest.mark.timeout(1200)
@@ -91,7 +108,9 @@ def test_a_summary_names_what_the_registry_has(
     seen = see(first)
     assert is_there(seen)
     assert seen["tags"]["tokensieve.project"].startswith("tickets-")
-    assert {"environment.torch", "environment.processor", "environment.tokensieve_commit"} <= seen["params"].keys()
+    assert {"environment.torch", "environment.processor", "environment.tokensieve_commit"} <= seen[
+        "params"
+    ].keys()
 
     # The challenger's version was deleted; the model was renamed, and another's files were deleted.
     change("client.delete_model_version('tickets', '1')")
@@ -107,7 +126,13 @@ def test_a_summary_names_what_the_registry_has(
     # dvc repro takes nothing from a cache either.
     change("client.delete_model_version('tickets', '1')")
     done = subprocess.run(
-        [str(BIN / "dvc"), "repro"], env=environment, cwd=tmp_path / "tickets", capture_output=True, text=True, timeout=600, check=False
+        [str(BIN / "dvc"), "repro"],
+        env=environment,
+        cwd=tmp_path / "tickets",
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     again = retrain()
@@ -160,10 +185,19 @@ def test_an_unchanged_nightly_does_nothing_whatever_was_promoted(
     assert see(again)["versions"] == 2
 
     # The champion's files are gone, and its alias is left: a retrain goes on, and says so.
-    shutil.rmtree(next((tmp_path / "mlflow" / "artifacts").glob(f"*/{see(first)['uri'].rpartition('/artifacts')[0].rpartition('/')[2]}")))
+    shutil.rmtree(
+        next(
+            (tmp_path / "mlflow" / "artifacts").glob(
+                f"*/{see(first)['uri'].rpartition('/artifacts')[0].rpartition('/')[2]}"
+            )
+        )
+    )
     third = retrain("finetune.learning_rate=0.003")
     assert third["model_version"] == "3"
-    assert "the champion, version 1 of model 'tickets', has lost files; this run goes on as if there were none" in third["log"]
+    assert (
+        "the champion, version 1 of model 'tickets', has lost files; this run goes on as if there were none"
+        in third["log"]
+    )
     change("client.delete_registered_model('tickets')")
     again = retrain()
     assert (again["model_version"], again["skipped"]) == ("1", STAGES[:-1])

@@ -46,13 +46,24 @@ def test_it_starts_while_mlflow_is_down(
     for down in (tokensieve(*arguments), pinned):
         assert down.returncode == 0, down.stderr
         assert down.stdout == known.stdout
-        assert "version 1 of model 'm' is the last one known and was fetched earlier: MLflow at" in down.stderr
+        assert (
+            "version 1 of model 'm' is the last one known and was fetched earlier: MLflow at" in down.stderr
+        )
     absent = tokensieve("predict", "--model", "models:/m/2", "text")
     assert absent.returncode == 2
     assert "gives no answer" in absent.stderr
 
     port = free_port()
-    command = [str(BIN / "tokensieve"), "serve", "--model", "models:/m@champion", "--port", str(port), "--interval", "1"]
+    command = [
+        str(BIN / "tokensieve"),
+        "serve",
+        "--model",
+        "models:/m@champion",
+        "--port",
+        str(port),
+        "--interval",
+        "1",
+    ]
     url = f"http://127.0.0.1:{port}/ready"
     start("serve", *command, url=url)
     assert ready(url)["version"] == "1"

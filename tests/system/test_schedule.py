@@ -47,7 +47,9 @@ class Deployed:
         """Return the server's answer to a POST of `body`, or to a GET if there is none."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            request, timeout=30
+        ) as response:
             return json.load(response)
 
     def runs(self, *states: str) -> list[dict[str, Any]]:
@@ -57,7 +59,9 @@ class Deployed:
 
     def scheduled(self, *states: str) -> list[dict[str, Any]]:
         """Return those that the server's scheduler made and that have done the work."""
-        return [run for run in self.runs(*states) if run["auto_scheduled"] and run["state"]["name"] != "Skipped"]
+        return [
+            run for run in self.runs(*states) if run["auto_scheduled"] and run["state"]["name"] != "Skipped"
+        ]
 
     def begin(self) -> str:
         """Make a run of the deployment and return its id."""
@@ -111,7 +115,14 @@ def deploy(
             ["work-pool", "create", "tokensieve", "--type", "process"],
             ["--no-prompt", "deploy", "--name", "nightly", "--prefect-file", str(file)],
         ):
-            done = subprocess.run([str(BIN / "prefect"), *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [str(BIN / "prefect"), *command],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, done.stdout + done.stderr
         return Deployed(project, start_worker(start), environment["PREFECT_API_URL"])
 
@@ -154,7 +165,10 @@ def test_two_scheduled_runs_complete_the_second_on_changed_data(
     addresses = ["", ""]
     if database == "postgresql":
         postgres = request.getfixturevalue("postgres")
-        addresses = [re.sub("^postgresql:", "postgresql+asyncpg:", postgres("prefect_schedule")), postgres("mlflow_schedule")]
+        addresses = [
+            re.sub("^postgresql:", "postgresql+asyncpg:", postgres("prefect_schedule")),
+            postgres("mlflow_schedule"),
+        ]
     prefect, mlflow = start_prefect(addresses[0]), start_mlflow(addresses[1])
     environment["MLFLOW_TRACKING_URI"] = mlflow.url.removesuffix("/health")
     deployed = deploy(seconds=30)
@@ -162,7 +176,9 @@ def test_two_scheduled_runs_complete_the_second_on_changed_data(
     wait_for(lambda: deployed.scheduled("COMPLETED"), RUN_SECONDS, "the first scheduled run")
     assert versions(environment["MLFLOW_TRACKING_URI"]) == 1
     replace_text(data_file)
-    wait_for(lambda: versions(environment["MLFLOW_TRACKING_URI"]) == 2, RUN_SECONDS, "the second model version")
+    wait_for(
+        lambda: versions(environment["MLFLOW_TRACKING_URI"]) == 2, RUN_SECONDS, "the second model version"
+    )
     wait_for(lambda: len(deployed.scheduled("COMPLETED")) >= 2, 60, "the end of the second run")
     assert deployed.runs("FAILED", "CRASHED", "CANCELLED") == []
     assert deployed.worker.errors() == []
@@ -244,11 +260,23 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
     wait_for(lambda: deployed.run(lost)["state_type"] == "CRASHED", 60, "the automation")
 
     # The next run of the project does not wait for that.
-    command = start("command", str(BIN / "tokensieve"), "run", "--project", str(deployed.project), "--data", str(data_file))
+    command = start(
+        "command",
+        str(BIN / "tokensieve"),
+        "run",
+        "--project",
+        str(deployed.project),
+        "--data",
+        str(data_file),
+    )
     notes = deployed.project / ".tokensieve" / "runs"
 
     def working() -> list[str]:
-        return [note.stem for note in notes.glob("*.json") if note.stem not in (first, second) and deployed.works(note.stem)]
+        return [
+            note.stem
+            for note in notes.glob("*.json")
+            if note.stem not in (first, second) and deployed.works(note.stem)
+        ]
 
     wait_for(working, RUN_SECONDS, "the command")
     (third,) = working()

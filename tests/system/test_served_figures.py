@@ -14,9 +14,20 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.timeout(600)
-def test_the_headline_is_what_the_served_model_answers(tokensieve: Run, small: list[str], data_file: Path, tmp_path: Path) -> None:
+def test_the_headline_is_what_the_served_model_answers(
+    tokensieve: Run, small: list[str], data_file: Path, tmp_path: Path
+) -> None:
     project = tmp_path / "project"
-    done = tokensieve("run", "--json", "--project", project, "--data", data_file, *small, "export.variants=[fp32,fused,int8]")
+    done = tokensieve(
+        "run",
+        "--json",
+        "--project",
+        project,
+        "--data",
+        data_file,
+        *small,
+        "export.variants=[fp32,fused,int8]",
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     # So few texts prove nothing of int8, however fast it is.
@@ -25,7 +36,9 @@ def test_the_headline_is_what_the_served_model_answers(tokensieve: Run, small: l
 
     test = project / "artifacts" / "split" / "test.jsonl"
     answers, model = tmp_path / "answers.jsonl", project / "artifacts" / "onnx"
-    labelled = tokensieve("predict", "--model", model, "--input", test, "--output", answers, "--answer-prefix", "our_")
+    labelled = tokensieve(
+        "predict", "--model", model, "--input", test, "--output", answers, "--answer-prefix", "our_"
+    )
     assert labelled.returncode == 0, labelled.stderr
     given = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     wanted = [json.loads(line)["label"] for line in test.read_text(encoding="utf-8").splitlines()]
@@ -41,5 +54,8 @@ def test_the_headline_is_what_the_served_model_answers(tokensieve: Run, small: l
     params.write_text(written.replace(gates.group(), "  agreement: 0.98\n  loss: 0.003\n"), encoding="utf-8")
     again = tokensieve("run", "--project", project)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("params.yaml: export.agreement is now export.min_confident_agreement, set to 0.98") == 1
+    assert (
+        again.stderr.count("params.yaml: export.agreement is now export.min_confident_agreement, set to 0.98")
+        == 1
+    )
     assert "test accuracy" in again.stdout

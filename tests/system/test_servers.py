@@ -12,7 +12,9 @@ Started = Callable[..., Any]
 
 
 @pytest.mark.timeout(600)
-def test_prefect_and_mlflow_start_on_postgresql(start_prefect: Started, start_mlflow: Started, postgres: Callable[[str], str]) -> None:
+def test_prefect_and_mlflow_start_on_postgresql(
+    start_prefect: Started, start_mlflow: Started, postgres: Callable[[str], str]
+) -> None:
     prefect = start_prefect(re.sub("^postgresql:", "postgresql+asyncpg:", postgres("prefect_start")))
     mlflow = start_mlflow(postgres("mlflow_start"))
     assert prefect.errors() == []

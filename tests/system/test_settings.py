@@ -27,13 +27,22 @@ def served(data_file: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(600)
 def test_settings_wait_for_the_run_under_way_and_are_taken_back_if_they_are_wrong(
-    start: Start, tokensieve: Callable[..., Any], small: list[str], served: str, environment: dict[str, str], tmp_path: Path
+    start: Start,
+    tokensieve: Callable[..., Any],
+    small: list[str],
+    served: str,
+    environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     project = tmp_path / "project"
     params = project / "params.yaml"
     address = served.replace("http://", "http://user:secret@") + "/texts.csv?token=hidden"
-    first = start("first", str(BIN / "tokensieve"), "run", "--project", str(project), "--data", address, *small)
-    wait_for(lambda: "validate   ..." in first.text() or first.popen.poll() is not None, 300, "the first stage")
+    first = start(
+        "first", str(BIN / "tokensieve"), "run", "--project", str(project), "--data", address, *small
+    )
+    wait_for(
+        lambda: "validate   ..." in first.text() or first.popen.poll() is not None, 300, "the first stage"
+    )
 
     second = tokensieve("run", "--project", str(project), "--set", "mask.budget=0.2")
 
@@ -50,7 +59,16 @@ def test_settings_wait_for_the_run_under_way_and_are_taken_back_if_they_are_wron
     assert tokensieve("run", "--project", str(project)).returncode == 0
 
     # Nor does any file, Prefect's database among them, hold the secrets of the data's address.
-    files = [path for folder in (project, Path(environment["HOME"])) for path in folder.rglob("*") if path.is_file()]
+    files = [
+        path
+        for folder in (project, Path(environment["HOME"]))
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
     assert any(path.name == "prefect.db" for path in files)
-    told = [path for path in files if b"token=hidden" in (content := path.read_bytes()) or b"user:secret" in content]
+    told = [
+        path
+        for path in files
+        if b"token=hidden" in (content := path.read_bytes()) or b"user:secret" in content
+    ]
     assert told == []

@@ -34,15 +34,27 @@ OURS = re.compile(
 
 
 @pytest.mark.timeout(300)
-def test_a_run_prints_our_lines_alone(environment: dict[str, str], small: list[str], data_file: Path, tmp_path: Path) -> None:
+def test_a_run_prints_our_lines_alone(
+    environment: dict[str, str], small: list[str], data_file: Path, tmp_path: Path
+) -> None:
     # As a user has it, behind a proxy that does not answer, and without any of the variables that switch reports off.
     reports = ("DO_NOT_TRACK", "PREFECT_SERVER_ANALYTICS_ENABLED")
-    variables = {key: value for key, value in environment.items() if key not in reports} | {"TERM": "xterm-256color"}
+    variables = {key: value for key, value in environment.items() if key not in reports} | {
+        "TERM": "xterm-256color"
+    }
     variables |= dict.fromkeys(("http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     out, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     command = [str(BIN / "tokensieve"), "run", "--project", "project", "--data", str(data_file), *small]
-    process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=variables, cwd=tmp_path, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        env=variables,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
     os.close(inside)
     printed = b""
     while True:
@@ -88,16 +100,29 @@ def test_a_run_into_a_pipe_is_never_silent_for_long(
     assert any(re.match(r"waiting    2\d s", line) for line in lines), "".join(lines)
     assert max(after - before for before, after in itertools.pairwise(times)) <= 30.0
     summary = " ".join("".join(lines).replace("│", " ").split())
-    assert re.search(r"start [\d.]+ \(imports and Prefect's server\), checks and bookkeeping [\d.]+; total [\d.]+", summary)
+    assert re.search(
+        r"start [\d.]+ \(imports and Prefect's server\), checks and bookkeeping [\d.]+; total [\d.]+", summary
+    )
 
 
 @pytest.mark.timeout(300)
 def test_a_run_that_fails_ends_at_once_without_a_word_of_the_server(
     tmp_path: Path, environment: dict[str, str], data_file: Path, small: list[str]
 ) -> None:
-    command = ["tokensieve", "run", "--project", str(tmp_path / "project"), "--data", str(data_file), *small, "base.model=nosuch"]
+    command = [
+        "tokensieve",
+        "run",
+        "--project",
+        str(tmp_path / "project"),
+        "--data",
+        str(data_file),
+        *small,
+        "base.model=nosuch",
+    ]
     program = [str(BIN / command[0]), *command[1:]]
-    with subprocess.Popen(program, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        program, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None
         lines = []
         for line in process.stderr:

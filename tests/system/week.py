@@ -59,7 +59,8 @@ class Week:
         """Return the scheduled runs of a project's deployment that are not in the future, oldest first."""
         deployment = self.prefect(f"/deployments/name/retrain/{project}")["id"]
         found = self.prefect(
-            "/flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_ASC"}
+            "/flow_runs/filter",
+            {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_ASC"},
         )
         return [run for run in found if run["state_type"] != "SCHEDULED"]
 
@@ -71,7 +72,10 @@ class Week:
         """Return the status of every version of a registered model, by number."""
         address = f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/model-versions/search?filter=name%3D%27{model}%27"
         found = _json(address).get("model_versions", [])
-        return {int(version["version"]): version["status"] for version in sorted(found, key=lambda version: int(version["version"]))}
+        return {
+            int(version["version"]): version["status"]
+            for version in sorted(found, key=lambda version: int(version["version"]))
+        }
 
     def state(self, run: str) -> str:
         """Return the type of a run's state, as COMPLETED."""
@@ -79,7 +83,11 @@ class Week:
 
     def failed(self, project: str, known: set[str]) -> list[str]:
         """Return the ids of a project's runs that failed, less those `known`."""
-        return [run["id"] for run in self.runs(project) if run["state_type"] == "FAILED" and run["id"] not in known]
+        return [
+            run["id"]
+            for run in self.runs(project)
+            if run["state_type"] == "FAILED" and run["id"] not in known
+        ]
 
     def reason(self, run: str) -> str:
         """Return the message of a run's state."""
@@ -87,19 +95,29 @@ class Week:
 
     def log(self, run: str) -> str:
         """Return the log of a run as its page shows it."""
-        lines = self.prefect("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200})
+        lines = self.prefect(
+            "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        )
         return "\n".join(line["message"] for line in lines)
 
     def delete(self, model: str, version: str) -> None:
         """Delete a registered version, as a person does in MLflow's page."""
         address = f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/model-versions/delete"
         body = json.dumps({"name": model, "version": version}).encode()
-        urllib.request.urlopen(urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="DELETE"), timeout=30)
+        urllib.request.urlopen(
+            urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="DELETE"),
+            timeout=30,
+        )
 
     def aliases(self, model: str) -> dict[str, str]:
         """Return the version of each alias of a registered model."""
-        address = f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/registered-models/get?name={model}"
-        return {alias["alias"]: str(alias["version"]) for alias in _json(address)["registered_model"].get("aliases", [])}
+        address = (
+            f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/registered-models/get?name={model}"
+        )
+        return {
+            alias["alias"]: str(alias["version"])
+            for alias in _json(address)["registered_model"].get("aliases", [])
+        }
 
 
 def _json(address: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -172,17 +190,35 @@ def test_a_week(
     until(lambda: all(week.completed(name) for name in projects), "the first scheduled runs")
     assert [week.versions(name) for name in projects] == [{1: "READY"}] * 2
     assert [week.aliases(name) for name in projects] == [{"challenger": "1"}] * 2
-    week.note("Mon", "two new projects, their first scheduled runs", "both completed, version 1 each, alias challenger")
+    week.note(
+        "Mon",
+        "two new projects, their first scheduled runs",
+        "both completed, version 1 each, alias challenger",
+    )
     for name, folder in projects.items():
         promoted = week.tokensieve("promote", "--project", str(folder))
         assert promoted.returncode == 0, promoted.stderr
         assert week.aliases(name) == {"challenger": "1", "champion": "1"}
     port = free_port()
     folder = str(projects["tickets"])
-    serving = ["serve", "--model", "models:/tickets@champion", "--project", folder, "--port", str(port), "--interval", "1"]
+    serving = [
+        "serve",
+        "--model",
+        "models:/tickets@champion",
+        "--project",
+        folder,
+        "--port",
+        str(port),
+        "--interval",
+        "1",
+    ]
     server = start("serve", "tokensieve", *serving, url=f"http://127.0.0.1:{port}/ready")
     assert answering(port) == "1"
-    week.note("Mon", "promote both; serve the champion of the one", "champion 1 each; the server answers with version 1")
+    week.note(
+        "Mon",
+        "promote both; serve the champion of the one",
+        "champion 1 each; the server answers with version 1",
+    )
 
     # Tuesday
     before = week.completed("claims")
@@ -191,7 +227,11 @@ def test_a_week(
     until(lambda: week.completed("claims") > before + 1, "two more runs of the project whose data stay")
     assert list(week.versions("claims")) == [1]
     assert list(week.versions("tickets")) == [1, 2]
-    week.note("Tue", "the data of one project grow, the other's stay", "version 2 of the one; two runs of the other register nothing")
+    week.note(
+        "Tue",
+        "the data of one project grow, the other's stay",
+        "version 2 of the one; two runs of the other register nothing",
+    )
 
     # Wednesday
     _write(data["tickets"], tiny_texts, 2)
@@ -199,14 +239,20 @@ def test_a_week(
     worker = _worker(start)
     until(lambda: week.aliases("tickets")["challenger"] == "3", "the run after the killed one")
     until(lambda: week.state(killed) == "CRASHED", "the killed run marked as crashed")
-    week.note("Wed", "kill -9 of the worker and its run; a new worker", "the next run registers version 3; the killed run is Crashed")
+    week.note(
+        "Wed",
+        "kill -9 of the worker and its run; a new worker",
+        "the next run registers version 3; the killed run is Crashed",
+    )
 
     # Thursday
     servers["prefect"].stop()
     servers["prefect"] = start_prefect(servers["prefect_database"], port=_port(servers["prefect"].url))
     before = week.completed("claims")
     until(lambda: week.completed("claims") > before, "a scheduled run after the restart")
-    week.note("Thu", "Prefect's server ended and started again", "the worker goes on; scheduled runs complete")
+    week.note(
+        "Thu", "Prefect's server ended and started again", "the worker goes on; scheduled runs complete"
+    )
     servers["mlflow"].stop()
     _write(data["tickets"], tiny_texts, 3)
     known = {run["id"] for run in week.runs("tickets")}
@@ -230,7 +276,11 @@ def test_a_week(
     message = week.reason(week.failed("claims", known)[0])
     filler.unlink()
     until(lambda: week.aliases("claims")["challenger"] == "2", "the run after space is freed")
-    week.note("Fri", "the disk of one project is full, then not", f"the run fails: {message[:90]}...; the next one registers version 2")
+    week.note(
+        "Fri",
+        "the disk of one project is full, then not",
+        f"the run fails: {message[:90]}...; the next one registers version 2",
+    )
 
     # Saturday
     steps: list[tuple[list[str], int, str]] = [
@@ -244,16 +294,25 @@ def test_a_week(
         done = week.tokensieve(arguments[0], "--project", folder, *arguments[1:])
         assert done.returncode == status, (arguments, done.stderr)
         assert week.aliases("tickets")["champion"] == champion
-        until(lambda champion=champion: answering(port) == champion, f"the server to answer with version {champion}")
+        until(
+            lambda champion=champion: answering(port) == champion,
+            f"the server to answer with version {champion}",
+        )
         shown = f"exit {status}, champion {champion}"
-        week.note("Sat", " ".join(arguments), f"{shown}: {done.stderr.strip()}" if status else f"{shown}; so does the server")
+        week.note(
+            "Sat",
+            " ".join(arguments),
+            f"{shown}: {done.stderr.strip()}" if status else f"{shown}; so does the server",
+        )
     week.delete("tickets", "2")
     done = week.tokensieve("rollback", "--project", folder)
     assert (done.returncode, week.aliases("tickets")["champion"]) == (0, "1"), done.stderr
     week.note("Sat", "version 2 deleted, then rollback", "champion 1: the last champion that exists")
     week.delete("tickets", "4")
     until(lambda: week.aliases("tickets").get("challenger") == "5", "the deleted challenger registered again")
-    week.note("Sat", "the challenger's version deleted", "the next run registers version 5 from the same data")
+    week.note(
+        "Sat", "the challenger's version deleted", "the next run registers version 5 from the same data"
+    )
 
     # Sunday
     before_runs = {name: week.completed(name) for name in projects}
@@ -261,10 +320,19 @@ def test_a_week(
     until(lambda: all(week.completed(name) > before_runs[name] + 1 for name in projects), "two quiet days")
     assert {name: list(week.versions(name)) for name in projects} == before_versions
     week.note("Sun", "nothing changes", "two runs per project complete and register nothing")
-    assert not [run for name in projects for run in week.runs(name)[:-1] if run["state_type"] in ("RUNNING", "PENDING")]
+    assert not [
+        run
+        for name in projects
+        for run in week.runs(name)[:-1]
+        if run["state_type"] in ("RUNNING", "PENDING")
+    ]
     errors = {process.name: process.errors() for process in (servers["prefect"], servers["mlflow"], server)}
     assert errors == {"prefect": [], "mlflow": [], "serve": []}
-    week.note("Sun", "logs of Prefect, MLflow and the inference server", "no line of level ERROR; no run is left Running")
+    week.note(
+        "Sun",
+        "logs of Prefect, MLflow and the inference server",
+        "no line of level ERROR; no run is left Running",
+    )
 
 
 @pytest.fixture
@@ -291,16 +359,24 @@ def until(holds: Callable[[], object], what: str) -> None:
     wait_for(tried, RUN_SECONDS, what)
 
 
-def _servers(week: Week, start_prefect: Any, start_mlflow: Any, postgres: Callable[[str], str]) -> dict[str, Any]:
+def _servers(
+    week: Week, start_prefect: Any, start_mlflow: Any, postgres: Callable[[str], str]
+) -> dict[str, Any]:
     databases = {name: postgres(f"week_{name}") for name in ("prefect", "mlflow")}
     databases["prefect"] = re.sub("^postgresql:", "postgresql+asyncpg:", databases["prefect"])
     prefect, mlflow = start_prefect(databases["prefect"]), start_mlflow(databases["mlflow"])
     week.environment["MLFLOW_TRACKING_URI"] = mlflow.url.removesuffix("/health")
-    return {"prefect": prefect, "mlflow": mlflow, **{f"{name}_database": address for name, address in databases.items()}}
+    return {
+        "prefect": prefect,
+        "mlflow": mlflow,
+        **{f"{name}_database": address for name, address in databases.items()},
+    }
 
 
 def _worker(start: Any) -> Any:
-    return start("worker", "prefect", "worker", "start", "--pool", "tokensieve", "--type", "process", cwd=ROOT)
+    return start(
+        "worker", "prefect", "worker", "start", "--pool", "tokensieve", "--type", "process", cwd=ROOT
+    )
 
 
 def _write(path: Path, tiny_texts: tuple[list[str], list[str]], day: int) -> None:
@@ -318,7 +394,11 @@ def _kill_in_a_run(week: Week, worker: Any) -> str:
     known = {run["id"] for run in week.runs("tickets")}
 
     def at_work() -> list[str]:
-        fresh = [run["id"] for run in week.runs("tickets") if run["id"] not in known and run["state_type"] == "RUNNING"]
+        fresh = [
+            run["id"]
+            for run in week.runs("tickets")
+            if run["id"] not in known and run["state_type"] == "RUNNING"
+        ]
         return [run for run in fresh if "finetune" in week.log(run) or "mask" in week.log(run)]
 
     wait_for(at_work, RUN_SECONDS, "a run of tickets at work")

@@ -10,8 +10,8 @@ import pytest
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database without runs or models. Copy it, do not change it."""
-    from tasks import tracking
+    from tasks import register
 
     path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    tracking._client(f"sqlite:///{path}")
+    register._client(f"sqlite:///{path}")
     return path

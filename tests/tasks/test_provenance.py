@@ -7,8 +7,8 @@ from pathlib import Path
 
 import tokensieve
 from tasks import provenance
-from tokensieve.layout import Layout
-from tokensieve.variants import processor
+from tokensieve.export.build_variants import processor
+from tokensieve.project import Layout
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -30,12 +30,19 @@ def test_a_commit_is_named_with_what_was_changed_since(tmp_path: Path) -> None:
     }
     assert provenance.of_project(tmp_path) == clean
     (tmp_path / "params.yaml").write_text("a: 2\n", encoding="utf-8")
-    assert provenance.of_project(tmp_path) == clean | {"tokensieve.git.dirty": "true", "tokensieve.git.changed": "params.yaml"}
+    assert provenance.of_project(tmp_path) == clean | {
+        "tokensieve.git.dirty": "true",
+        "tokensieve.git.changed": "params.yaml",
+    }
 
 
 def test_the_environment_names_what_a_model_is_made_with(tmp_path: Path) -> None:
     found = provenance.environment("cuda (Tiny 9000)")
-    assert (found["python"], found["processor"], found["device"]) == (platform.python_version(), processor(), "cuda (Tiny 9000)")
+    assert (found["python"], found["processor"], found["device"]) == (
+        platform.python_version(),
+        processor(),
+        "cuda (Tiny 9000)",
+    )
     for name in ("tokensieve", "torch", "transformers", "tokenizers", "onnx", "onnxruntime"):
         assert found[name] == version(name)
     head = git(Path(tokensieve.__file__).parent, "rev-parse", "HEAD")

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks import record
-from tokensieve.folder import write_json
-from tokensieve.layout import Layout
+from tokensieve.files import write_json
+from tokensieve.project import Layout
 
 
-def test_the_test_figures_are_of_the_served_build_and_pytorchs_have_names_of_their_own(tmp_path: Path) -> None:
+def test_the_test_figures_are_of_the_served_build_and_pytorchs_have_names_of_their_own(
+    tmp_path: Path,
+) -> None:
     layout = Layout(tmp_path)
     for folder in (layout.model, layout.evaluation, layout.mask, layout.vocabulary, layout.onnx):
         folder.mkdir(parents=True)
@@ -16,8 +18,17 @@ def test_the_test_figures_are_of_the_served_build_and_pytorchs_have_names_of_the
         write_json(folder / "report.json", {})
     write_json(layout.evaluation / "report.json", {"test_accuracy": 0.9, "temperature": 0.7})
     write_json(layout.onnx / "manifest.json", {"parity": {"confident_agreement": 1.0}})
-    row = {"variant": "int8", "milliseconds": 1.1, "accuracy": 0.89, "accuracy_drop_chance": 0.3, "faults": []}
-    write_json(layout.onnx / "race.json", {"variants": [row], "served": {"test_accuracy": 0.89, "test_accuracy_interval": [0.8, 0.95]}})
+    row = {
+        "variant": "int8",
+        "milliseconds": 1.1,
+        "accuracy": 0.89,
+        "accuracy_drop_chance": 0.3,
+        "faults": [],
+    }
+    write_json(
+        layout.onnx / "race.json",
+        {"variants": [row], "served": {"test_accuracy": 0.89, "test_accuracy_interval": [0.8, 0.95]}},
+    )
     assert {(name, value) for name, value, _ in record.metrics(layout)} == {
         ("train_loss", 0.5),
         ("test_accuracy", 0.89),

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.identity import given_identity
+from tasks.project_identity import given_identity
 from tasks.registration import champion, check_experiment, confirmed, is_registered
 from tokensieve.errors import InputError
-from tokensieve.folder import write_json
-from tokensieve.layout import Layout
+from tokensieve.files import write_json
+from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
 
 SETTINGS = Settings()
@@ -56,22 +56,32 @@ def changed(layout: Layout, **values: str) -> None:
 FAULTS: dict[str, Callable[[Layout], object]] = {
     "has no version 1 of model 'tickets'": lambda layout: client(layout).delete_model_version("tickets", "1"),
     "has no version 1 of model 'tickets' ": lambda layout: client(layout).delete_registered_model("tickets"),
-    "has no version 1 of model 'tickets'  ": lambda layout: client(layout).rename_registered_model("tickets", "mails"),
+    "has no version 1 of model 'tickets'  ": lambda layout: client(layout).rename_registered_model(
+        "tickets", "mails"
+    ),
     "has no version 1 of model 'tickets'   ": lambda layout: layout.at("mlflow.db").unlink(),
     "has no version 1 of model 'tickets'    ": lambda layout: layout.at("mlflow.db").write_bytes(b""),
     "has no version 2 of model 'tickets'": lambda layout: changed(layout, version="2"),
     "is of another run": lambda layout: changed(layout, run_id="0" * 32),
     "the model is named 'tickets' now, not 'mails'": lambda layout: changed(layout, name="mails"),
     "files of version 1 of model 'tickets' are gone": lambda layout: shutil.rmtree(layout.root / "model"),
-    "files of version 1 of model 'tickets' are gone ": lambda layout: (layout.root / "model/data/onnx/model.onnx").unlink(),
-    "alias 'challenger' of model 'tickets' is not on": lambda layout: client(layout).delete_registered_model_alias("tickets", "challenger"),
+    "files of version 1 of model 'tickets' are gone ": lambda layout: (
+        layout.root / "model/data/onnx/model.onnx"
+    ).unlink(),
+    "alias 'challenger' of model 'tickets' is not on": lambda layout: client(
+        layout
+    ).delete_registered_model_alias("tickets", "challenger"),
     "registration.json is missing or broken": lambda layout: shutil.rmtree(layout.registration),
-    "registration.json is missing or broken ": lambda layout: (layout.registration / "registration.json").write_text("[]"),
+    "registration.json is missing or broken ": lambda layout: (
+        layout.registration / "registration.json"
+    ).write_text("[]"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_registration_that_the_registry_does_not_have_is_noticed(layout: Layout, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_registration_that_the_registry_does_not_have_is_noticed(
+    layout: Layout, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert is_registered(layout, SETTINGS)
     assert confirmed(layout, SETTINGS)["uri"] == "models:/tickets/1"
     FAULTS[fault](layout)
@@ -84,7 +94,9 @@ def test_a_registration_that_the_registry_does_not_have_is_noticed(layout: Layou
     assert layout.at("mlflow.db").exists() == existed
 
 
-def test_another_store_does_not_have_it(layout: Layout, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_store_does_not_have_it(
+    layout: Layout, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     assert not is_registered(layout, SETTINGS)
     assert not layout.at("other.db").exists()
@@ -95,7 +107,12 @@ def test_another_store_does_not_have_it(layout: Layout, database: Path, monkeypa
 def test_the_champion_is_empty_until_there_is_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     assert champion(layout, SETTINGS) == {}
     client(layout).set_registered_model_alias("tickets", "champion", "1")
-    assert champion(layout, SETTINGS) == {"name": "tickets", "version": "1", "labels": ["card", "transfer"], "data_hash": "abc.dir"}
+    assert champion(layout, SETTINGS) == {
+        "name": "tickets",
+        "version": "1",
+        "labels": ["card", "transfer"],
+        "data_hash": "abc.dir",
+    }
     # The environment goes before the settings, and asking makes no database.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     assert champion(layout, SETTINGS) == {}
@@ -105,25 +122,34 @@ def test_the_champion_is_empty_until_there_is_one(layout: Layout, monkeypatch: p
 def dangling(layout: Layout) -> None:
     """Delete the champion's version, and leave its alias, which MLflow's own client takes away."""
     client(layout).delete_model_version("tickets", "1")
-    from tasks.database import Database
+    from tokensieve.registry.mlflow_sqlite import Database
 
     Database(f"sqlite:///{layout.at('mlflow.db')}").set_alias("tickets", "champion", "1")
 
 
 LOST: dict[str, Callable[[Layout], object]] = {
     "has lost files": lambda layout: shutil.rmtree(layout.root / "model"),
-    "has lost files ": lambda layout: (layout.root / "model/data/onnx/manifest.json").write_text("{", encoding="utf-8"),
-    "has lost files  ": lambda layout: (layout.root / "model/data/onnx/manifest.json").write_text('{"files": {}}', encoding="utf-8"),
+    "has lost files ": lambda layout: (layout.root / "model/data/onnx/manifest.json").write_text(
+        "{", encoding="utf-8"
+    ),
+    "has lost files  ": lambda layout: (layout.root / "model/data/onnx/manifest.json").write_text(
+        '{"files": {}}', encoding="utf-8"
+    ),
     "was deleted": dangling,
 }
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_a_champion_that_cannot_be_read_is_none_and_said(layout: Layout, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_champion_that_cannot_be_read_is_none_and_said(
+    layout: Layout, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
     client(layout).set_registered_model_alias("tickets", "champion", "1")
     LOST[fault](layout)
     assert champion(layout, SETTINGS) == {}
-    assert f"the champion, version 1 of model 'tickets', {fault.strip()}; this run goes on as if there were none" in caplog.text
+    assert (
+        f"the champion, version 1 of model 'tickets', {fault.strip()}; this run goes on as if there were none"
+        in caplog.text
+    )
 
 
 def test_a_deleted_model_has_no_champion(layout: Layout) -> None:
@@ -138,9 +164,13 @@ def test_a_deleted_experiment_is_refused_before_training(layout: Layout) -> None
         check_experiment(layout, SETTINGS)
 
 
-def test_a_registry_that_does_not_answer_is_named_without_its_password(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_does_not_answer_is_named_without_its_password(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    with pytest.raises(InputError, match=r"MLflow at http://127.0.0.1:9 gives no answer: .*refused") as caught:
+    with pytest.raises(
+        InputError, match=r"MLflow at http://127.0.0.1:9 gives no answer: .*refused"
+    ) as caught:
         champion(layout, SETTINGS)
     assert "secret" not in str(caught.value)
     assert isinstance(caught.value, OSError)  # which flows try again

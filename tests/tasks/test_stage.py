@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from prefect.states import Failed
 
-from tasks import stage, versioning
+from tasks import dvc_pipeline, stage
 from tokensieve.errors import InputError
-from tokensieve.folder import read_json
-from tokensieve.layout import Layout
+from tokensieve.files import read_json
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
@@ -19,7 +19,7 @@ from tokensieve.settings import Settings
 def layout(tmp_path: Path) -> Layout:
     source = tmp_path / "source.csv"
     source.write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20)))
-    layout = versioning.open_project(tmp_path / "project")
+    layout = dvc_pipeline.open_project(tmp_path / "project")
     stage.take_in(layout, Settings(), str(source))
     return layout
 
@@ -30,7 +30,9 @@ def test_a_stage_runs_once(layout: Layout) -> None:
     assert stage.run_if_stale(layout, "validate", force=True) is not None
 
 
-def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def changes_a_setting(layout: Layout, settings: Settings) -> None:
         layout.validation.mkdir(parents=True, exist_ok=True)
         layout.params.write_text(layout.params.read_text().replace("min_examples: 2", "min_examples: 3"))
@@ -54,7 +56,9 @@ def test_a_promotion_alone_makes_no_stage_stale(layout: Layout, monkeypatch: pyt
     assert read_json(layout.champion) == champion
     assert stage.run_if_stale(layout, "validate") is not None
     monkeypatch.setattr(stage.registration, "champion", lambda *_: champion | {"version": "2"})
-    (layout.raw / "train.csv").write_text("text,label\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8")
+    (layout.raw / "train.csv").write_text(
+        "text,label\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8"
+    )
     stage.take_in(layout, Settings(), None)
     assert read_json(layout.champion)["version"] == "2"
 
@@ -74,7 +78,7 @@ class RestException(MlflowException):
         (TimeoutError("late"), True),
         (OSError("disk"), True),
         (RestException("server"), True),
-        (versioning.FetchError("url"), True),
+        (dvc_pipeline.FetchError("url"), True),
         (FileNotFoundError("gone"), False),
         (PermissionError("no"), False),
         (InputError("bad"), False),

@@ -7,13 +7,26 @@ import pytest
 
 from tasks import summary as summarizing
 from tasks.summary import summary
-from tokensieve.folder import write_json
-from tokensieve.layout import Layout
-from tokensieve.manifest import Manifest
+from tokensieve.files import write_json
+from tokensieve.inference.manifest import Manifest
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
-SERVED = {"test_accuracy": 0.89, "test_accuracy_interval": [0.8, 0.95], "test_ece": 0.1, "test_ece_before": 0.05, "per_class": {"a": {}}}
-TORCH = {"test_accuracy": 0.9, "test_ece": 0.04, "test_ece_before": 0.05, "temperature": 0.7, "calibration_texts": 32, "per_class": {}}
+SERVED = {
+    "test_accuracy": 0.89,
+    "test_accuracy_interval": [0.8, 0.95],
+    "test_ece": 0.1,
+    "test_ece_before": 0.05,
+    "per_class": {"a": {}},
+}
+TORCH = {
+    "test_accuracy": 0.9,
+    "test_ece": 0.04,
+    "test_ece_before": 0.05,
+    "temperature": 0.7,
+    "calibration_texts": 32,
+    "per_class": {},
+}
 
 
 @pytest.fixture
@@ -23,9 +36,14 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
         getattr(layout, name).mkdir(parents=True)
     for name in ("model.onnx", "tokenizer.json"):
         (layout.onnx / name).write_bytes(b"{}")
-    Manifest(("a", "b"), 0.7, 0.5, 32, "hash", "tiny", {"texts": 96, "agreement": 0.98}, variant="fused").save(layout.onnx)
+    Manifest(
+        ("a", "b"), 0.7, 0.5, 32, "hash", "tiny", {"texts": 96, "agreement": 0.98}, variant="fused"
+    ).save(layout.onnx)
     write_json(layout.mask / "report.json", {"trained_parameters": 1, "total_parameters": 2})
-    write_json(layout.validation / "report.json", {"checks": [{"name": "leak", "part": "test", "message": "leaks", "passed": False}]})
+    write_json(
+        layout.validation / "report.json",
+        {"checks": [{"name": "leak", "part": "test", "message": "leaks", "passed": False}]},
+    )
     write_json(layout.split / "report.json", {"train": 224, "validation": 32, "test": 64})
     write_json(layout.vocabulary / "report.json", {"saved": 0.0})
     monkeypatch.setattr(summarizing, "confirmed", lambda *_: {"name": "cards", "version": "1"})

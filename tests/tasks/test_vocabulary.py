@@ -8,23 +8,35 @@ from pathlib import Path
 import pytest
 
 from tasks.vocabulary import vocabulary
-from tokensieve.base import load_tokenizer
-from tokensieve.dataset import Examples
-from tokensieve.folder import read_json
-from tokensieve.layout import Layout
+from tokensieve.data.examples import Examples
+from tokensieve.files import read_json
+from tokensieve.model.encoder import load_tokenizer
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
-@pytest.mark.parametrize(("family", "expected"), [("bert", {"topup", "refund"}), ("qwen2", {" street", " parcel"})])
+@pytest.mark.parametrize(
+    ("family", "expected"), [("bert", {"topup", "refund"}), ("qwen2", {" street", " parcel"})]
+)
 def test_the_report_names_new_tokens_as_people_write_them(
-    tiny_family: Callable[[str], Path], tiny_texts: tuple[list[str], list[str]], tmp_path: Path, family: str, expected: set[str]
+    tiny_family: Callable[[str], Path],
+    tiny_texts: tuple[list[str], list[str]],
+    tmp_path: Path,
+    family: str,
+    expected: set[str],
 ) -> None:
     layout = Layout(tmp_path)
     layout.split.mkdir(parents=True)
     Examples(*tiny_texts, list(range(len(tiny_texts[0])))).save(layout.split / "train.jsonl")
-    vocabulary(layout, Settings.of({"base": {"model": str(tiny_family(family))}, "vocabulary": {"extend": 40}}))
+    vocabulary(
+        layout, Settings.of({"base": {"model": str(tiny_family(family))}, "vocabulary": {"extend": 40}})
+    )
 
-    report, before, after = read_json(layout.vocabulary / "report.json"), tiny_family(family), layout.vocabulary / "tokenizer"
+    report, before, after = (
+        read_json(layout.vocabulary / "report.json"),
+        tiny_family(family),
+        layout.vocabulary / "tokenizer",
+    )
     assert expected <= set(report["added"])
     assert len(report["added"]) == len(load_tokenizer(after)) - len(load_tokenizer(before)) <= 40
     assert report["tokens_after"] < report["tokens_before"]

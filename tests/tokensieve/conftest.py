@@ -14,11 +14,28 @@ import pytest
 import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 
-from tokensieve.manifest import TOKENIZER, Manifest
-from tokensieve.shared import PREFIX, save_manifest, suffix_of
+from tokensieve.inference.manifest import TOKENIZER, Manifest
+from tokensieve.inference.shared_predictor import PREFIX, save_manifest, suffix_of
 
 LABELS = ("balance", "card_lost", "größe", "transfer")
-WORDS = ("i", "lost", "my", "card", "what", "is", "balance", "send", "money", "to", "a", "friend", "please", "?", ".", "größe")
+WORDS = (
+    "i",
+    "lost",
+    "my",
+    "card",
+    "what",
+    "is",
+    "balance",
+    "send",
+    "money",
+    "to",
+    "a",
+    "friend",
+    "please",
+    "?",
+    ".",
+    "größe",
+)
 MAX_LENGTH = 12
 THRESHOLDS = (0.9, 0.9, 0.96, 0.9935)  # of a model that gives any number of labels
 
@@ -36,7 +53,12 @@ class Served:
         """The plain reference: one text at a time."""
         tokenizer = tiny_tokenizer()
         tokenizer.enable_truncation(MAX_LENGTH)
-        return np.stack([self.embedding[tokenizer.encode(text).ids].mean(axis=0) @ self.weight + self.bias for text in texts])
+        return np.stack(
+            [
+                self.embedding[tokenizer.encode(text).ids].mean(axis=0) @ self.weight + self.bias
+                for text in texts
+            ]
+        )
 
     def write(self, folder: Path, special: bool = True, inputs: int = TensorProto.INT64) -> Path:
         """The same model in another folder, without special tokens or with inputs of another type if so asked."""
@@ -57,7 +79,9 @@ class Served:
         folder.mkdir(exist_ok=True)
         tiny_tokenizer().save(str(folder / TOKENIZER))
         onnx.save(prefix_graph(self.embedding), folder / PREFIX)
-        topics = replace(self.manifest, labels=LABELS[:3], thresholds=THRESHOLDS[:3], threshold=0.6, data_hash="topics")
+        topics = replace(
+            self.manifest, labels=LABELS[:3], thresholds=THRESHOLDS[:3], threshold=0.6, data_hash="topics"
+        )
         onnx.save(suffix_graph(self.weight, self.bias), folder / suffix_of("intent"))
         onnx.save(suffix_graph(-self.weight[:, :3], self.bias[:3]), folder / suffix_of("topics"))
         save_manifest(folder, {"intent": self.manifest, "topics": topics}, layers=1)
@@ -74,7 +98,10 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     draw = np.random.default_rng(7)
     embedding = draw.normal(size=(tiny_tokenizer().get_vocab_size(), 16)).astype(np.float32)
-    weight, bias = draw.normal(size=(16, len(LABELS))).astype(np.float32) * 3, draw.normal(size=len(LABELS)).astype(np.float32)
+    weight, bias = (
+        draw.normal(size=(16, len(LABELS))).astype(np.float32) * 3,
+        draw.normal(size=len(LABELS)).astype(np.float32),
+    )
     made = Served(tmp_path_factory.mktemp("served"), embedding, weight, bias)
     made.write(made.folder)
     return made
@@ -90,24 +117,36 @@ def tiny_tokenizer(special: bool = True) -> tokenizers.Tokenizer:
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     if special:
         ends = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
-        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=ends
+        )
     return tokenizer
 
 
 def tiny_graph(
-    embedding: npt.NDArray[np.float32], weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], inputs: int = TensorProto.INT64
+    embedding: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    inputs: int = TensorProto.INT64,
 ) -> onnx.ModelProto:
     """input_ids [batch, length] -> logits [batch, classes]: the mean of the rows, times `weight`."""
     ids = helper.make_tensor_value_info("input_ids", inputs, ["batch", "length"])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias)])
     constants = {"embedding": embedding, "weight": weight, "bias": bias}
-    return _model([helper.make_node("Gather", ["embedding", "input_ids"], ["states"]), *_head()], ids, logits, constants)
+    return _model(
+        [helper.make_node("Gather", ["embedding", "input_ids"], ["states"]), *_head()], ids, logits, constants
+    )
 
 
 def prefix_graph(embedding: npt.NDArray[np.float32]) -> onnx.ModelProto:
     """input_ids [batch, length] -> states [batch, length, width]: the rows."""
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
-    return _model([helper.make_node("Gather", ["embedding", "input_ids"], ["states"])], ids, _states(embedding), {"embedding": embedding})
+    return _model(
+        [helper.make_node("Gather", ["embedding", "input_ids"], ["states"])],
+        ids,
+        _states(embedding),
+        {"embedding": embedding},
+    )
 
 
 def suffix_graph(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> onnx.ModelProto:
@@ -129,8 +168,13 @@ def _head() -> list[onnx.NodeProto]:
 
 
 def _model(
-    nodes: list[onnx.NodeProto], given: onnx.ValueInfoProto, made: onnx.ValueInfoProto, constants: dict[str, npt.NDArray[np.float32]]
+    nodes: list[onnx.NodeProto],
+    given: onnx.ValueInfoProto,
+    made: onnx.ValueInfoProto,
+    constants: dict[str, npt.NDArray[np.float32]],
 ) -> onnx.ModelProto:
-    tensors = [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()]
+    tensors = [
+        numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()
+    ]
     graph = helper.make_graph(nodes, "tiny", [given], [made], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

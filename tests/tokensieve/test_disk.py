@@ -22,7 +22,11 @@ def test_the_file_the_need_and_the_remedy_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["I/O error: No space left on device (os error 28)", "(sqlite3.OperationalError) database or disk is full"]
+    "words",
+    [
+        "I/O error: No space left on device (os error 28)",
+        "(sqlite3.OperationalError) database or disk is full",
+    ],
 )
 def test_it_is_found_behind_other_errors(words: str, tmp_path: Path) -> None:
     try:
@@ -43,8 +47,13 @@ def test_other_errors_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_a_file_that_may_not_be_written_is_named_with_the_folder(number: int, tmp_path: Path) -> None:
-    inside = unwritable(OSError(number, os.strerror(number), str(tmp_path / ".tokensieve" / "lock")), tmp_path)
-    assert f"{tmp_path}/.tokensieve/lock cannot be opened or made ({os.strerror(number).lower()}); make {tmp_path} writable" in str(inside)
+    inside = unwritable(
+        OSError(number, os.strerror(number), str(tmp_path / ".tokensieve" / "lock")), tmp_path
+    )
+    assert (
+        f"{tmp_path}/.tokensieve/lock cannot be opened or made ({os.strerror(number).lower()}); make {tmp_path} writable"
+        in str(inside)
+    )
     outside = unwritable(OSError(number, os.strerror(number), "/elsewhere/home/file"), tmp_path)
     assert "make /elsewhere/home writable" in str(outside)
     assert unwritable(FileNotFoundError(errno.ENOENT, "No such file", "x"), tmp_path) is None
@@ -68,8 +77,14 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_read_only_folder_is_refused(read_only: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"^{read_only} cannot be written \(read-only file system\); make {read_only} writable"):
+    with pytest.raises(
+        InputError,
+        match=rf"^{read_only} cannot be written \(read-only file system\); make {read_only} writable",
+    ):
         check_writable(read_only, read_only / "inside")
     check_writable(tmp_path / "folder", read_only / "absent")
-    with pytest.raises(InputError, match=rf"^{read_only}/inside cannot be opened or made .*; make {tmp_path / 'folder'} writable"):
+    with pytest.raises(
+        InputError,
+        match=rf"^{read_only}/inside cannot be opened or made .*; make {tmp_path / 'folder'} writable",
+    ):
         check_writable(tmp_path / "folder", read_only / "inside")

@@ -25,7 +25,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper())
 
 
-@pytest.mark.parametrize("proxy", ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "proxy", ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+)
 def test_loopback_never_goes_through_a_proxy(proxy: str, bare: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(proxy, "http://127.0.0.1:9")
     prepare()
@@ -56,10 +58,14 @@ def test_without_a_proxy_nothing_is_set(bare: None) -> None:
 
 def test_usage_reports_are_off_wherever_tokensieve_is_imported_unless_a_user_wants_them() -> None:
     kept = {name: value for name, value in os.environ.items() if name not in NO_REPORTS}
-    program = "import os, tokensieve; print([os.environ.get(name) for name in tokensieve.environment.NO_REPORTS])"
+    program = (
+        "import os, tokensieve; print([os.environ.get(name) for name in tokensieve.environment.NO_REPORTS])"
+    )
 
     def seen(**variables: str) -> str:
-        return subprocess.run([sys.executable, "-c", program], env=kept | variables, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", program], env=kept | variables, capture_output=True, text=True, check=True
+        ).stdout
 
     assert seen().strip() == str(list(NO_REPORTS.values()))
     assert "'0'" in seen(ORT_DISABLE_TELEMETRY="0")

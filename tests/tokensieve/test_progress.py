@@ -21,7 +21,9 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
     return caplog
 
 
-def test_a_step_that_says_nothing_is_told_with_what_it_took_last_time(lines: pytest.LogCaptureFixture) -> None:
+def test_a_step_that_says_nothing_is_told_with_what_it_took_last_time(
+    lines: pytest.LogCaptureFixture,
+) -> None:
     with under_way("export", last=60.0):
         time.sleep(2.0)
     assert lines.messages == ["export     1 s so far (last time 60 s)"]

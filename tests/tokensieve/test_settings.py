@@ -50,13 +50,20 @@ def test_changed_values_render_and_load(params: Path) -> None:
     assert (wanted.data.shots, wanted.validate.errors, wanted.finetune.learning_rate) == (5, (), 1e-5)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\x85"), min_size=1).filter(str.strip))
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\x85"), min_size=1).filter(
+        str.strip
+    )
+)
 def test_any_text_renders_and_loads(text: str) -> None:
     wanted = Settings.of({"register": {"experiment": text}})
     assert yaml.safe_load(render(wanted))["register"]["experiment"] == text
 
 
-@pytest.mark.parametrize("text", ["5", "null", "true", "1.5", "a: b", "a # b", "- a", "'a'", "{a", "2020-01-01", "@a", " a ", "a\nb"])
+@pytest.mark.parametrize(
+    "text",
+    ["5", "null", "true", "1.5", "a: b", "a # b", "- a", "'a'", "{a", "2020-01-01", "@a", " a ", "a\nb"],
+)
 def test_text_that_yaml_takes_for_something_else_is_quoted(params: Path, text: str) -> None:
     wanted = Settings.of({"data": {"label": text}})
     params.write_text(render(wanted), encoding="utf-8")
@@ -74,13 +81,22 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"fintune": {}}, "params.yaml: unknown section 'fintune', did you mean 'finetune'?; sections: base, data"),
+        (
+            {"fintune": {}},
+            "params.yaml: unknown section 'fintune', did you mean 'finetune'?; sections: base, data",
+        ),
         ({"zzz": {}}, "unknown section 'zzz'; sections: "),
-        ({"finetune": {"epoch": 3}}, "unknown setting 'finetune.epoch', did you mean 'epochs'?; settings of finetune: epochs, steps"),
+        (
+            {"finetune": {"epoch": 3}},
+            "unknown setting 'finetune.epoch', did you mean 'epochs'?; settings of finetune: epochs, steps",
+        ),
         ({"finetune": {7: 3}}, "unknown setting 'finetune.7'; settings of"),
         ({"finetune": 3}, "section 'finetune' holds '3'; give keys and values"),
         ({"finetune": None}, "section 'finetune' holds 'None'; give keys and values"),
-        ({"finetune": {"epochs": "many"}}, "params.yaml: finetune.epochs is 'many'; give a whole number; allowed: 1 to 1_000"),
+        (
+            {"finetune": {"epochs": "many"}},
+            "params.yaml: finetune.epochs is 'many'; give a whole number; allowed: 1 to 1_000",
+        ),
         ({"finetune": {"epochs": 2.5}}, "finetune.epochs is '2.5'; give a whole number"),
         ({"finetune": {"epochs": True}}, "finetune.epochs is 'True'; give a whole number"),
         ({"finetune": {"epochs": None}}, "finetune.epochs is 'None'; give a whole number"),
@@ -89,10 +105,16 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
         ({"data": {"text": 5}}, "data.text is '5'; give text; put it in quotes"),
         ({"data": {"label": False}}, "data.label is 'False'; give text; put it in quotes"),
         ({"data": {"label": 10**400}}, "data.label is a number of more than 18 digits; put it in quotes"),
-        ({"data": {"text": "a", "label": "a"}}, "data.text and data.label are both 'a'; give two different columns"),
+        (
+            {"data": {"text": "a", "label": "a"}},
+            "data.text and data.label are both 'a'; give two different columns",
+        ),
         ({"data": {"text": "label"}}, "data.text and data.label are both 'label'"),
         ({"mask": {"shape": 5}}, "mask.shape is '5'; give text; allowed: rows, columns"),
-        ({"register": {"name": 5}}, "register.name is '5'; give text or null; put it in quotes; allowed: letters, digits"),
+        (
+            {"register": {"name": 5}},
+            "register.name is '5'; give text or null; put it in quotes; allowed: letters, digits",
+        ),
         ({"data": {"text": " "}}, "data.text is empty; give a text"),
         ({"data": {"shots": "few"}}, "data.shots is 'few'; give a whole number or null; allowed: at least 1"),
         ({"data": {"shots": 0}}, "data.shots is 0; allowed: at least 1"),
@@ -100,14 +122,29 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
         ({"split": {"test": 0.9}}, "split.test is 0.9; allowed: 0.01 to 0.5"),
         ({"finetune": {"warmup": float("nan")}}, "finetune.warmup is nan; allowed: 0.0 to 1.0"),
         ({"finetune": {"learning_rate": float("inf")}}, "finetune.learning_rate is inf; allowed: 0.0 to 1.0"),
-        ({"finetune": {"learning_rate": 10**400}}, "finetune.learning_rate is a number of more than 18 digits; allowed: 0.0 to 1.0"),
-        ({"finetune": {"epochs": 10**400}}, "finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000"),
-        ({"finetune": {"epochs": -(10**400)}}, "finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000"),
-        ({"finetune": {"epochs": float("inf")}}, "finetune.epochs is 'inf'; give a whole number; allowed: 1 to 1_000"),
+        (
+            {"finetune": {"learning_rate": 10**400}},
+            "finetune.learning_rate is a number of more than 18 digits; allowed: 0.0 to 1.0",
+        ),
+        (
+            {"finetune": {"epochs": 10**400}},
+            "finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000",
+        ),
+        (
+            {"finetune": {"epochs": -(10**400)}},
+            "finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000",
+        ),
+        (
+            {"finetune": {"epochs": float("inf")}},
+            "finetune.epochs is 'inf'; give a whole number; allowed: 1 to 1_000",
+        ),
         ({"data": {"shots": 10**400}}, "data.shots is a number of more than 18 digits; allowed: at least 1"),
         ({"mask": {"frozen": 1.0}}, "mask.frozen is 1; allowed: 0.0 to 0.99"),
         ({"mask": {"shape": "row"}}, "mask.shape is 'row'; allowed: rows, columns"),
-        ({"validate": {"errors": "leak"}}, "validate.errors is 'leak'; give a list, for example [columns, empty]; allowed: columns, empty"),
+        (
+            {"validate": {"errors": "leak"}},
+            "validate.errors is 'leak'; give a list, for example [columns, empty]; allowed: columns, empty",
+        ),
         ({"validate": {"errors": ["leek"]}}, "validate.errors holds 'leek'; allowed: columns, empty"),
     ],
 )
@@ -154,7 +191,13 @@ def test_a_number_may_have_an_exponent(params: Path, shown: str) -> None:
 
 
 def test_assignments_are_written_and_told(params: Path) -> None:
-    assignments = ["finetune.epochs=5", "data.shots=3", "mask.shape=columns", "finetune.batch=32", "validate.errors=[leak, empty]"]
+    assignments = [
+        "finetune.epochs=5",
+        "data.shots=3",
+        "mask.shape=columns",
+        "finetune.batch=32",
+        "validate.errors=[leak, empty]",
+    ]
     assert changed(params, assignments) == {
         "data.shots": (None, 3),
         "validate.errors": (CHECKS[:8], ("leak", "empty")),
@@ -162,7 +205,12 @@ def test_assignments_are_written_and_told(params: Path) -> None:
         "finetune.epochs": (10, 5),
     }
     after = Settings.load(params)
-    assert (after.finetune.epochs, after.data.shots, after.mask.shape, after.finetune.batch) == (5, 3, "columns", 32)
+    assert (after.finetune.epochs, after.data.shots, after.mask.shape, after.finetune.batch) == (
+        5,
+        3,
+        "columns",
+        32,
+    )
     assert params.read_text(encoding="utf-8") == render(after)
     assert changed(params, ["data.shots=null"]) == {"data.shots": (3, None)}
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
@@ -171,10 +219,16 @@ def test_assignments_are_written_and_told(params: Path) -> None:
 def test_a_text_may_hold_equals_signs_digits_and_brackets(params: Path) -> None:
     changed(params, ["register.uri=postgresql://host/db?a=b", "data.text='5'", "data.label=[x"])
     after = Settings.load(params)
-    assert (after.register.uri, after.data.text, after.data.label) == ("postgresql://host/db?a=b", "'5'", "[x")
+    assert (after.register.uri, after.data.text, after.data.label) == (
+        "postgresql://host/db?a=b",
+        "'5'",
+        "[x",
+    )
 
 
-@pytest.mark.parametrize("text", ["no", "123", "1e5", "1e-3", "null", "2020-01-01", " Text ", "a: b", "# a", "1" * 5000])
+@pytest.mark.parametrize(
+    "text", ["no", "123", "1e5", "1e-3", "null", "2020-01-01", " Text ", "a: b", "# a", "1" * 5000]
+)
 def test_an_assigned_text_is_taken_as_it_stands(params: Path, text: str) -> None:
     changed(params, [f"data.label={text}"])
     assert Settings.load(params).data.label == text
@@ -187,7 +241,10 @@ def test_a_text_that_looks_like_a_number_with_an_exponent_stays_text(params: Pat
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "100%", "..", ".", "a\n", "_a", "/a"])
 def test_a_model_name_that_the_registry_refuses_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"register\.name is .*; allowed: letters, digits, spaces and \. _ -, a letter or digit first$"):
+    with pytest.raises(
+        InputError,
+        match=r"register\.name is .*; allowed: letters, digits, spaces and \. _ -, a letter or digit first$",
+    ):
         Settings.of({"register": {"name": name}})
 
 
@@ -199,7 +256,9 @@ def test_a_model_name_may_hold_spaces_points_and_dashes(name: str) -> None:
 def test_assignments_are_checked_without_a_file(tmp_path: Path) -> None:
     path = tmp_path / "none" / "params.yaml"
     assert assigned(path, []) == Settings()
-    assert assigned(path, ["finetune.epochs=5", "data.text=no"]) == Settings.of({"finetune": {"epochs": 5}, "data": {"text": "no"}})
+    assert assigned(path, ["finetune.epochs=5", "data.text=no"]) == Settings.of(
+        {"finetune": {"epochs": 5}, "data": {"text": "no"}}
+    )
     with pytest.raises(InputError, match=r"^--set: finetune\.epochs is 0; allowed: 1 to 1_000$"):
         assigned(path, ["finetune.epochs=0"])
     with pytest.raises(InputError, match=r"params\.yaml is missing; "):
@@ -234,9 +293,15 @@ def test_a_file_that_already_holds_the_values_is_not_touched(params: Path) -> No
         ("fintune.epochs=3", "--set: unknown section 'fintune', did you mean 'finetune'?"),
         ("finetune.epochs=0", "--set: finetune.epochs is 0; allowed: 1 to 1_000"),
         ("finetune.epochs=", "--set: finetune.epochs is 'None'; give a whole number"),
-        ("finetune.epochs=1" + "0" * 400, "--set: finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000"),
+        (
+            "finetune.epochs=1" + "0" * 400,
+            "--set: finetune.epochs is a number of more than 18 digits; allowed: 1 to 1_000",
+        ),
         ("finetune.epochs=1" + "0" * 5000, "--set: finetune.epochs is '1000"),
-        ("mask.budget=1" + "0" * 400, "--set: mask.budget is a number of more than 18 digits; allowed: 0.0001 to 1.0"),
+        (
+            "mask.budget=1" + "0" * 400,
+            "--set: mask.budget is a number of more than 18 digits; allowed: 0.0001 to 1.0",
+        ),
         ("mask.budget=1e999", "--set: mask.budget is inf; allowed: 0.0001 to 1.0"),
         ("mask.budget=.nan", "--set: mask.budget is nan; allowed: 0.0001 to 1.0"),
         ("finetune.epochs=2020-13-01", "--set: finetune.epochs is '2020-13-01'; give a whole number"),
@@ -286,11 +351,16 @@ def test_assignments_stay_if_what_reads_them_succeeds_and_are_taken_back_if_it_f
     assert "ngram: 2" in path.read_text(), "what somebody wrote meanwhile stays"
 
 
-def test_the_export_gates_of_earlier_versions_are_taken_under_their_new_names(params: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_export_gates_of_earlier_versions_are_taken_under_their_new_names(
+    params: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     written = params.read_text(encoding="utf-8")
     gates = re.search(r"  min_confident_agreement: .*?(?=\nregister)", written, re.DOTALL)
     assert gates
-    params.write_text(written.replace(gates.group(), "  agreement: 0.98  # share\n  loss: 0.003  # lost\n"), encoding="utf-8")
+    params.write_text(
+        written.replace(gates.group(), "  agreement: 0.98  # share\n  loss: 0.003  # lost\n"),
+        encoding="utf-8",
+    )
     with caplog.at_level("WARNING", logger="tokensieve"):
         found = Settings.load(params).export
         Settings.load(params)
@@ -307,7 +377,9 @@ def test_the_export_gates_of_earlier_versions_are_taken_under_their_new_names(pa
 
 def test_an_old_default_was_not_chosen_so_the_new_default_counts() -> None:
     assert Settings.of({"export": {"agreement": 0.995, "loss": 0.003}}) == Settings()
-    with pytest.raises(InputError, match=r"export\.agreement is now export\.min_confident_agreement, and both are set"):
+    with pytest.raises(
+        InputError, match=r"export\.agreement is now export\.min_confident_agreement, and both are set"
+    ):
         Settings.of({"export": {"agreement": 0.9, "min_confident_agreement": 0.9}})
     with pytest.raises(InputError, match=r"evaluate\.folds is 1, which leaves nothing to train on"):
         Settings.of({"evaluate": {"folds": 1}})

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensieve.base import load_tokenizer
-from tokensieve.dataset import Examples
+from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
-from tokensieve.inputs import Inputs, construct_positions, tokenized
-from tokensieve.manifest import FORMAT, Manifest, read_tree
-from tokensieve.patch import Patch
-from tokensieve.predictor import Predictor
-from tokensieve.shared import SharedPredictor
-from tokensieve.triton import config
+from tokensieve.export.triton import config
+from tokensieve.inference.manifest import FORMAT, Manifest, read_tree
+from tokensieve.inference.predictor import Predictor
+from tokensieve.inference.shared_predictor import SharedPredictor
+from tokensieve.model.batches import Inputs, construct_positions, tokenized
+from tokensieve.model.encoder import load_tokenizer
+from tokensieve.model.patch import Patch
 from tokensieve.truncation import HEAD_TAIL, head_and_tail
 
 LONG = "please " + "card " * 40 + "refund"
@@ -34,13 +34,26 @@ def test_both_ends_are_kept_in_equal_parts_and_a_short_text_whole(tokens: list[i
         assert kept == tokens
     else:
         assert len(kept) == most
-        assert (kept[: most - most // 2], kept[most - most // 2 :]) == (tokens[: most - most // 2], tokens[-(most // 2) :])
+        assert (kept[: most - most // 2], kept[most - most // 2 :]) == (
+            tokens[: most - most // 2],
+            tokens[-(most // 2) :],
+        )
 
 
 def test_training_reads_both_ends_between_the_special_tokens(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
     (long,) = tokenized(tokenizer, [LONG], 9, HEAD_TAIL)
-    assert tokenizer.convert_ids_to_tokens(long) == ["[CLS]", "please", "card", "card", "card", "card", "ref", "##und", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens(long) == [
+        "[CLS]",
+        "please",
+        "card",
+        "card",
+        "card",
+        "card",
+        "ref",
+        "##und",
+        "[SEP]",
+    ]
     assert tokenized(tokenizer, ["my card"], 9, HEAD_TAIL) == tokenized(tokenizer, ["my card"], 9)
 
 
@@ -60,9 +73,13 @@ def test_streamed_texts_are_truncated_alike_and_kept_apart(tiny_model: Path, tmp
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "qwen2"])
-def test_serving_reads_the_ids_that_training_saw(family: str, tiny_family: Callable[[str], Path], served: Any, tmp_path: Path) -> None:
+def test_serving_reads_the_ids_that_training_saw(
+    family: str, tiny_family: Callable[[str], Path], served: Any, tmp_path: Path
+) -> None:
     trained, folder = load_tokenizer(tiny_family(family)), served.write(tmp_path)
-    trained.backend_tokenizer.save(str(folder / "tokenizer.json"))  # as training writes it, whatever the base had
+    trained.backend_tokenizer.save(
+        str(folder / "tokenizer.json")
+    )  # as training writes it, whatever the base had
     replace(served.manifest, truncation=HEAD_TAIL).save(folder)
     predictor = Predictor.load(folder, threads=1)
 
@@ -88,7 +105,9 @@ def test_the_end_of_a_long_text_counts_only_with_head_and_tail(served: Any, tmp_
         assert [answer.truncated for answer in predictor.predict([*ends, "my card"])] == [True, True, False]
 
 
-def test_a_manifest_of_the_head_is_as_before_and_another_is_refused_by_older_versions(served: Any, tmp_path: Path) -> None:
+def test_a_manifest_of_the_head_is_as_before_and_another_is_refused_by_older_versions(
+    served: Any, tmp_path: Path
+) -> None:
     folder = served.write(tmp_path)
     tree = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert tree["format"] == 3
@@ -101,11 +120,14 @@ def test_a_manifest_of_the_head_is_as_before_and_another_is_refused_by_older_ver
 
 
 def test_a_shared_folder_reads_long_texts_as_its_tasks_were_trained(served: Any, tmp_path: Path) -> None:
-    from tokensieve.shared import save_manifest
+    from tokensieve.inference.shared_predictor import save_manifest
 
     folder = served.write_shared(tmp_path / "shared")
     assert json.loads((folder / "shared.json").read_text(encoding="utf-8"))["format"] == 1
-    tasks = {name: replace(task, truncation=HEAD_TAIL) for name, task in SharedPredictor.load(folder, threads=1).tasks.items()}
+    tasks = {
+        name: replace(task, truncation=HEAD_TAIL)
+        for name, task in SharedPredictor.load(folder, threads=1).tasks.items()
+    }
     save_manifest(folder, tasks, layers=1)
     assert json.loads((folder / "shared.json").read_text(encoding="utf-8"))["format"] == 2
     shared = SharedPredictor.load(folder, threads=1)
@@ -114,8 +136,12 @@ def test_a_shared_folder_reads_long_texts_as_its_tasks_were_trained(served: Any,
     assert shared.encode(["card " * 40])[0].truncated
 
 
-@pytest.mark.parametrize(("facts", "version"), [({}, 2), ({"truncation": "head"}, 2), ({"truncation": HEAD_TAIL}, 3)])
-def test_a_patch_carries_it_and_is_refused_by_older_versions(facts: dict[str, str], version: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("facts", "version"), [({}, 2), ({"truncation": "head"}, 2), ({"truncation": HEAD_TAIL}, 3)]
+)
+def test_a_patch_carries_it_and_is_refused_by_older_versions(
+    facts: dict[str, str], version: int, tmp_path: Path
+) -> None:
     from safetensors import safe_open
 
     path = tmp_path / "patch.safetensors"

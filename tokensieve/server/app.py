@@ -13,20 +13,18 @@ from starlette.types import ASGIApp
 
 from tokensieve import __version__
 from tokensieve.cpus import cores
-from tokensieve.manifest import Manifest
-from tokensieve.predictor import ONLY
-from tokensieve.server import pages
+from tokensieve.inference.manifest import Manifest
+from tokensieve.inference.predictor import ONLY
+from tokensieve.server import docs_page
 from tokensieve.server.batcher import Batcher
-from tokensieve.server.encoding import EncodingPool
-from tokensieve.server.gate import KNOWN, Gate
-from tokensieve.server.held import Held
-from tokensieve.server.journal import Journal
-from tokensieve.server.listen import Server, bind, room_for
-from tokensieve.server.live import Live, Loaded
+from tokensieve.server.config import Limits, Service
+from tokensieve.server.http_protocol import ConnectionLimits, guarded
 from tokensieve.server.logs import limit_repeats
-from tokensieve.server.meters import CONTENT_TYPE, Meters
+from tokensieve.server.middleware import KNOWN, Gate
+from tokensieve.server.model_watcher import Live, Loaded
 from tokensieve.server.predict import Predictions
-from tokensieve.server.protocol import ConnectionLimits, guarded
+from tokensieve.server.prediction_log import Journal
+from tokensieve.server.prometheus import CONTENT_TYPE, Meters
 from tokensieve.server.schema import (
     Facts,
     FactsByTask,
@@ -42,7 +40,9 @@ from tokensieve.server.schema import (
     Readiness,
     Refusal,
 )
-from tokensieve.server.service import Limits, Service
+from tokensieve.server.sockets import Server, bind, room_for
+from tokensieve.server.tokenization_pool import EncodingPool
+from tokensieve.server.unread_bytes import Held
 
 log = logging.getLogger("tokensieve")
 
@@ -75,16 +75,27 @@ def app(
     encoder = encoder or EncodingPool(cores())
     about, root = "Labels for texts, with calibrated probabilities.", settings.root_path
     # FastAPI's own pages load scripts from elsewhere.
-    service = FastAPI(title="tokensieve", version=__version__, description=about, root_path=root, docs_url=None, redoc_url=None)
+    service = FastAPI(
+        title="tokensieve",
+        version=__version__,
+        description=about,
+        root_path=root,
+        docs_url=None,
+        redoc_url=None,
+    )
     held = held or Held(limits.held)
     predict = Predictions(live, batcher, encoder, meters, limits, journal)
     refusals: Responses = {401: {"model": Refusal}} if key else {}
     refused: Responses = refusals | {status: {"model": Refusal} for status in (408, 413, 415, 422, 503)}
-    answered: Responses = {200: {"model": One | Many | OneSet | ManySets | OneByTask | ManyByTask, "description": "The answers"}}
+    answered: Responses = {
+        200: {"model": One | Many | OneSet | ManySets | OneByTask | ManyByTask, "description": "The answers"}
+    }
     plain: Responses = {200: {"content": {"text/plain": {}}}}
     body = {"content": {"application/json": {"schema": Query.model_json_schema()}}, "required": True}
 
-    service.post("/predict", response_model=None, responses=answered | refused, openapi_extra={"requestBody": body})(predict.predict)
+    service.post(
+        "/predict", response_model=None, responses=answered | refused, openapi_extra={"requestBody": body}
+    )(predict.predict)
 
     @service.get("/", responses=refusals)
     async def index() -> Pointer:
@@ -93,7 +104,7 @@ def app(
 
     @service.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(pages.docs(service.openapi(), root, key is not None))
+        return HTMLResponse(docs_page.docs(service.openapi(), root, key is not None))
 
     @service.get("/health")
     async def health() -> Health:
@@ -104,8 +115,14 @@ def app(
     async def ready(request: Request) -> Readiness:
         """Whether it answers, with which model, and why not with a newer one."""
         known = request.scope.get(KNOWN, True)
-        trouble = live.trouble if known or not live.trouble else "the newest model is not in use; send the API key to see why"
-        return Readiness(status="ready", version=live.current.version, trouble=trouble, checked=live.checked_at)
+        trouble = (
+            live.trouble
+            if known or not live.trouble
+            else "the newest model is not in use; send the API key to see why"
+        )
+        return Readiness(
+            status="ready", version=live.current.version, trouble=trouble, checked=live.checked_at
+        )
 
     @service.get("/metrics", responses=refusals | plain, response_class=Response)
     async def metrics() -> Response:
@@ -132,10 +149,14 @@ def app(
     gate = Gate(service, predict.predict, limits, meters, held, key, root)
     if not settings.origins:
         return gate
-    return CORSMiddleware(gate, settings.origins, allow_methods=("GET", "POST"), allow_headers=("authorization", "content-type"))
+    return CORSMiddleware(
+        gate, settings.origins, allow_methods=("GET", "POST"), allow_headers=("authorization", "content-type")
+    )
 
 
-def serve(live: Live, settings: Service, limits: Limits, key: str | None = None, journal: Journal | None = None) -> None:
+def serve(
+    live: Live, settings: Service, limits: Limits, key: str | None = None, journal: Journal | None = None
+) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
     Raises:
@@ -144,7 +165,10 @@ def serve(live: Live, settings: Service, limits: Limits, key: str | None = None,
     meters, held = Meters(), Held(limits.held)
     sockets = bind(settings.host, settings.port)
     workers = settings.workers or max(1, cores() // settings.threads)
-    batcher, encoder = Batcher(workers, settings.batch, limits.queue, meters.batches.observe), EncodingPool(workers)
+    batcher, encoder = (
+        Batcher(workers, settings.batch, limits.queue, meters.batches.observe),
+        EncodingPool(workers),
+    )
     live.follow(settings.interval)
     config = uvicorn.Config(
         app(live, batcher, meters, limits, key, journal, settings, held, encoder),
@@ -162,7 +186,11 @@ def serve(live: Live, settings: Service, limits: Limits, key: str | None = None,
     )
     limit_repeats()
     address = f"{'https' if settings.certificate else 'http'}://{_shown(settings.host)}:{sockets[0].getsockname()[1]}{settings.root_path}"
-    server = Server(config, lambda: _say_what_is_served(live.current, address, key), journal.reopen if journal else lambda: None)
+    server = Server(
+        config,
+        lambda: _say_what_is_served(live.current, address, key),
+        journal.reopen if journal else lambda: None,
+    )
     try:
         server.run(sockets)
     finally:
@@ -181,9 +209,15 @@ def _say_what_is_served(loaded: Loaded, address: str, key: str | None) -> None:
         of = f"task {task}: " if task != ONLY else ""
         shown = (loaded.version, of, len(manifest.labels), manifest.threshold, manifest.max_length)
         log.info("model %s: %s%d labels, uncertain below %.3g, reads %d tokens", *shown)
-    log.info("%s at %s", "requests need the API key" if key else "no API key: every request is answered", address)
+    log.info(
+        "%s at %s", "requests need the API key" if key else "no API key: every request is answered", address
+    )
     authorization = ' -H "authorization: Bearer $TOKENSIEVE_API_KEY"' if key else ""
-    log.info("curl -s %s/predict%s -H 'content-type: application/json' -d '{\"text\": \"...\"}'", address, authorization)
+    log.info(
+        "curl -s %s/predict%s -H 'content-type: application/json' -d '{\"text\": \"...\"}'",
+        address,
+        authorization,
+    )
 
 
 def _shown(host: str) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokensieve.served import Model
+from tokensieve.inference.load import Model
 
 LARGE_EVERY = 4
 TOGETHER = 8  # texts after which a worker takes no further group: with more, others wait long to be told, and no more are answered
@@ -99,18 +99,24 @@ class _Lane:
 class Batcher:
     """`workers` threads that compute; at most `queue` texts wait, of which one takes at most `budget` tokens (one text may have more)."""
 
-    def __init__(self, workers: int, budget: int, queue: int, observe: Callable[[int], None] = lambda texts: None) -> None:
+    def __init__(
+        self, workers: int, budget: int, queue: int, observe: Callable[[int], None] = lambda texts: None
+    ) -> None:
         self.waiting = 0
         self._budget, self._queue, self._observe = budget, queue, observe
         self._changed = threading.Condition()
         self._small, self._large = _Lane(), _Lane()
         self._turn, self._closed, self._expected = 0, False, 0
         self._asked, self._client, self._answered = 0, "", -QUIET
-        self._threads = [threading.Thread(target=self._work, name=f"compute-{i}", daemon=True) for i in range(workers)]
+        self._threads = [
+            threading.Thread(target=self._work, name=f"compute-{i}", daemon=True) for i in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
-    async def compute(self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any], client: str = "") -> Any:
+    async def compute(
+        self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any], client: str = ""
+    ) -> Any:
         """What `finish` makes of the logits [texts, classes] of the texts `ids`; all of one request, which the connection `client`
         makes. Called on one event loop.
 
@@ -150,9 +156,15 @@ class Batcher:
 
         Two that ask in turns would otherwise both be computed on this thread, one after the other.
         """
-        return bool(client) and not self._asked and (client == self._client or time.monotonic() - self._answered > QUIET)
+        return (
+            bool(client)
+            and not self._asked
+            and (client == self._client or time.monotonic() - self._answered > QUIET)
+        )
 
-    async def _queued(self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]) -> Any:
+    async def _queued(
+        self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]
+    ) -> Any:
         loop = asyncio.get_running_loop()
         logits = np.empty((len(ids), model.classes), dtype=np.float32)
         job = _Job(model, logits, len(ids), finish, loop.create_future())
@@ -238,7 +250,9 @@ def _computed(group: list[_Item]) -> Logits | Exception:
     try:
         found = model.run([item.ids for item in group])
         if found.shape != (len(group), model.classes):
-            raise ValueError(f"the graph gives logits {list(found.shape)} for {len(group)} texts of {model.classes} classes")
+            raise ValueError(
+                f"the graph gives logits {list(found.shape)} for {len(group)} texts of {model.classes} classes"
+            )
         return found
     except Exception as error:
         return error

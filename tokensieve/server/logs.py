@@ -23,7 +23,9 @@ class Seldom(logging.Filter):
         began, count = self._seen.get(kind, (now, 0))
         if now - began > WINDOW:
             if count > MOST:
-                record.msg = f"{kind.rstrip()} ({count - MOST} more like this in the {now - began:.0f} s before)"
+                record.msg = (
+                    f"{kind.rstrip()} ({count - MOST} more like this in the {now - began:.0f} s before)"
+                )
             began, count = now, 0
         self._seen[kind] = (began, count + 1)
         return count < MOST

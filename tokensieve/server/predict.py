@@ -10,25 +10,31 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from tokensieve.encoder import Encoded
 from tokensieve.errors import excerpt
-from tokensieve.served import Logits, Model
-from tokensieve.server.answers import content
+from tokensieve.inference.load import Logits, Model
+from tokensieve.inference.token_ids import Encoded
 from tokensieve.server.batcher import Batcher, Full
-from tokensieve.server.encoding import SHORT, EncodingPool
-from tokensieve.server.gate import refusal
-from tokensieve.server.journal import Journal
-from tokensieve.server.live import Live, Loaded
-from tokensieve.server.meters import Meters
+from tokensieve.server.config import Limits
+from tokensieve.server.middleware import refusal
+from tokensieve.server.model_watcher import Live, Loaded
+from tokensieve.server.prediction_log import Journal
+from tokensieve.server.prometheus import Meters
+from tokensieve.server.response import content
 from tokensieve.server.schema import Query
-from tokensieve.server.service import Limits
+from tokensieve.server.tokenization_pool import SHORT, EncodingPool
 
 
 class Predictions:
     """Answers requests with the live model."""
 
     def __init__(
-        self, live: Live, batcher: Batcher, encoder: EncodingPool, meters: Meters, limits: Limits, journal: Journal | None
+        self,
+        live: Live,
+        batcher: Batcher,
+        encoder: EncodingPool,
+        meters: Meters,
+        limits: Limits,
+        journal: Journal | None,
     ) -> None:
         self._live, self._batcher, self._encoder = live, batcher, encoder
         self._meters, self._limits, self._journal = meters, limits, journal
@@ -45,9 +51,13 @@ class Predictions:
                 finish = self._finisher(loaded, texts if self._journal else [], many, top, encoded)
                 del texts  # which may take megabytes, and would wait with the request
                 client = f"{request.client.host} {request.client.port}" if request.client else ""
-                answer = await self._batcher.compute(loaded.model, [text.ids for text in encoded], finish, client)
+                answer = await self._batcher.compute(
+                    loaded.model, [text.ids for text in encoded], finish, client
+                )
         except Full:
-            return refusal(503, f"{self._batcher.waiting} texts wait already; try again later", {"Retry-After": "1"})
+            return refusal(
+                503, f"{self._batcher.waiting} texts wait already; try again later", {"Retry-After": "1"}
+            )
         except TimeoutError:
             detail = f"no answer within {self._limits.seconds:g} s; send fewer texts, or try again later"
             return refusal(503, detail, {"Retry-After": "5"})
@@ -60,7 +70,9 @@ class Predictions:
         with self._batcher.expecting(len(texts)):
             return await self._encoder.encode(model, texts)
 
-    def _finisher(self, loaded: Loaded, texts: list[str], many: bool, top: int, encoded: list[Encoded]) -> Callable[[Logits], bytes]:
+    def _finisher(
+        self, loaded: Loaded, texts: list[str], many: bool, top: int, encoded: list[Encoded]
+    ) -> Callable[[Logits], bytes]:
         truncated = [text.truncated for text in encoded]
 
         def finish(logits: Logits) -> bytes:
@@ -79,7 +91,9 @@ async def _query(request: Request) -> Query:
         raise HTTPException(415, "send a JSON object with text or texts, with Content-Type: application/json")
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
-        raise HTTPException(415, f"the body has Content-Encoding {excerpt(coding)}; send it as it is, uncompressed")
+        raise HTTPException(
+            415, f"the body has Content-Encoding {excerpt(coding)}; send it as it is, uncompressed"
+        )
     try:
         # Not request.body(), which keeps the bytes as long as the request.
         query = Query.model_validate_json(b"".join([chunk async for chunk in request.stream()]))
@@ -99,18 +113,25 @@ def _texts(query: Query, limits: Limits) -> list[str]:
     texts = query.texts if query.text is None else [query.text]
     assert texts is not None
     if len(texts) > limits.texts:
-        raise HTTPException(422, f"texts holds {len(texts)} texts, allowed: {limits.texts}; send them in several requests")
+        raise HTTPException(
+            422, f"texts holds {len(texts)} texts, allowed: {limits.texts}; send them in several requests"
+        )
     for place, text in enumerate(texts):
         if len(text) > limits.characters:
             name = "text" if query.texts is None else f"texts[{place}]"
-            raise HTTPException(422, f"{name} has {len(text)} characters, allowed: {limits.characters}; shorten it")
+            raise HTTPException(
+                422, f"{name} has {len(text)} characters, allowed: {limits.characters}; shorten it"
+            )
     return texts
 
 
 def _refuse_long_answers(model: Model, texts: int, top: int, limits: Limits) -> None:
     named = texts * sum(min(top, len(manifest.labels)) for manifest in model.tasks.values())
     if named > limits.candidates:
-        raise HTTPException(422, f"the answer would name {named} labels, allowed: {limits.candidates}; lower top, or send fewer texts")
+        raise HTTPException(
+            422,
+            f"the answer would name {named} labels, allowed: {limits.candidates}; lower top, or send fewer texts",
+        )
 
 
 def _reason(error: ValidationError) -> str:

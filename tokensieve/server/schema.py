@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class Origin(BaseModel):
     """The model that answered."""
 
-    version: str = Field(description="of the model in its registry, or the first digits of its manifest's SHA-256")
+    version: str = Field(
+        description="of the model in its registry, or the first digits of its manifest's SHA-256"
+    )
     data_hash: str = Field(description="content hash of the data that the model was trained on")
 
 
@@ -23,7 +25,9 @@ class Query(BaseModel):
 
     text: str | None = Field(None, description="the text to label; give it or texts")
     # A list of a million wrong items would otherwise give as many errors, 430 MiB of them.
-    texts: list[str] | None = Field(None, fail_fast=True, description="several texts to label, answered in their order")
+    texts: list[str] | None = Field(
+        None, fail_fast=True, description="several texts to label, answered in their order"
+    )
     top: int = Field(3, ge=1, le=10_000, description="how many of the likeliest labels to name")
 
 
@@ -39,7 +43,9 @@ class Answer(BaseModel):
 
     label: str = Field(description="the likeliest label")
     probability: float = Field(ge=0, le=1, description="its calibrated probability")
-    uncertain: bool = Field(description="the probability is below the model's threshold, or its lead over the second below the margin")
+    uncertain: bool = Field(
+        description="the probability is below the model's threshold, or its lead over the second below the margin"
+    )
     truncated: bool = Field(description="the text has more tokens than the model reads")
     top: list[Candidate] = Field(description="the likeliest labels, the first being `label`")
 
@@ -57,8 +63,12 @@ class Many(Origin):
 class Labels(BaseModel):
     """The labels of one text from a model that gives any number of them."""
 
-    labels: list[Candidate] = Field(description="the labels the text has, which may be none, the likeliest first")
-    uncertain: bool = Field(description="some label's probability is too close to where it would be decided otherwise")
+    labels: list[Candidate] = Field(
+        description="the labels the text has, which may be none, the likeliest first"
+    )
+    uncertain: bool = Field(
+        description="some label's probability is too close to where it would be decided otherwise"
+    )
     truncated: bool = Field(description="the text has more tokens than the model reads")
     top: list[Candidate] = Field(description="the likeliest labels, whether the text has them or not")
 
@@ -77,7 +87,9 @@ class OriginByTask(BaseModel):
     """The shared model that answered."""
 
     version: str = Field(description="the first digits of its manifest's SHA-256")
-    data_hashes: dict[str, str] = Field(description="by task, content hash of the data that it was trained on")
+    data_hashes: dict[str, str] = Field(
+        description="by task, content hash of the data that it was trained on"
+    )
 
 
 class ByTask(BaseModel):
@@ -124,7 +136,9 @@ class Readiness(BaseModel):
     trouble: str | None = Field(
         description="why the newest model was not taken; the one before it goes on answering. With the API key in full, without it in short"
     )
-    checked: str | None = Field(description="when the source of models last said which version to serve; null: not since the start")
+    checked: str | None = Field(
+        description="when the source of models last said which version to serve; null: not since the start"
+    )
 
 
 class Facts(Origin):
@@ -134,7 +148,9 @@ class Facts(Origin):
     labels: list[str]
     several: bool = Field(description="a text may have any number of labels")
     max_length: int = Field(description="tokens of a text that are read")
-    truncation: str = Field(description="what is read of a longer text: head, or head_tail for both ends in equal parts")
+    truncation: str = Field(
+        description="what is read of a longer text: head, or head_tail for both ends in equal parts"
+    )
     temperature: float = Field(description="by which logits are divided")
     threshold: float = Field(description="confidence below which an answer is uncertain")
     margin: float = Field(description="lead over the second label below which it is uncertain, too")

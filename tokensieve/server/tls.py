@@ -23,15 +23,21 @@ def check(certificate: Path, key: Path) -> None:
         try:
             path.read_bytes()
         except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); give the PEM files of certificate and key") from None
+            raise InputError(
+                f"{path} cannot be read ({error.strerror}); give the PEM files of certificate and key"
+            ) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, password=_refuse_password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise InputError(f"{key} is not the private key of {certificate}; give files that belong together") from None
+            raise InputError(
+                f"{key} is not the private key of {certificate}; give files that belong together"
+            ) from None
         reason = f" ({error.reason.lower().replace('_', ' ')})" if error.reason else ""
-        raise InputError(f"{certificate} and {key} are not a PEM certificate and its PEM key{reason}; give such files") from None
+        raise InputError(
+            f"{certificate} and {key} are not a PEM certificate and its PEM key{reason}; give such files"
+        ) from None
     if trouble := _trouble(context, certificate):
         # Served all the same: some clients check nothing, and to refuse would turn a restart into an outage.
         log.warning("%s %s; clients that check it will refuse the connection: renew it", certificate, trouble)
@@ -39,7 +45,9 @@ def check(certificate: Path, key: Path) -> None:
 
 def _refuse_password() -> str:
     # Without this, OpenSSL prompts for it on the terminal, and the server hangs.
-    raise InputError("the private key of --tls-key is encrypted; decrypt it first: openssl pkey -in KEY -out NEW")
+    raise InputError(
+        "the private key of --tls-key is encrypted; decrypt it first: openssl pkey -in KEY -out NEW"
+    )
 
 
 def _trouble(server: ssl.SSLContext, certificate: Path) -> str:

@@ -41,7 +41,7 @@ class Server:
             self.port = probe.getsockname()[1]
         self.log = log
         command = ["serve", "--model", str(folder), "--port", str(self.port), *options]
-        code = f"import sys; from flows.cli import main; sys.exit(main({command!r}))"
+        code = f"import sys; from tokensieve.cli.main import main; sys.exit(main({command!r}))"
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 ["sh", "-c", f'{limit}\nexec "$0" "$@"', sys.executable, "-c", code],
@@ -63,7 +63,9 @@ class Server:
                 return self.get("/ready")[1]
             except OSError:
                 time.sleep(0.05)
-        raise AssertionError(f"not ready; the process returned {self.process.poll()}: {self.log.read_text(encoding='utf-8')}")
+        raise AssertionError(
+            f"not ready; the process returned {self.process.poll()}: {self.log.read_text(encoding='utf-8')}"
+        )
 
     def get(self, path: str) -> tuple[int, Any]:
         with closing(self.connection()) as connection:
@@ -75,7 +77,9 @@ class Server:
         with closing(self.connection()) as once:
             return self.ask(once, "POST", "/predict", json.dumps(tree))
 
-    def ask(self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
+    def ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
+    ) -> tuple[int, Any]:
         connection.request(method, path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
@@ -91,7 +95,11 @@ class Server:
 
     def peak(self) -> float:
         """Return the most MiB that it held since `memory` was called."""
-        (line,) = [line for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines() if "VmHWM" in line]
+        (line,) = [
+            line
+            for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
+            if "VmHWM" in line
+        ]
         return int(line.split()[1]) / 1024
 
     def raw(self) -> socket.socket:

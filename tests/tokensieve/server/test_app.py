@@ -26,15 +26,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tokensieve
-from tokensieve.predictor import LabelSet, Prediction, Predictor
+from tokensieve.inference.predictor import LabelSet, Prediction, Predictor
+from tokensieve.inference.shared_predictor import SharedPredictor
 from tokensieve.server.app import app, serve
 from tokensieve.server.batcher import Batcher
-from tokensieve.server.journal import Journal
-from tokensieve.server.live import Folder, Live
-from tokensieve.server.meters import Meters
+from tokensieve.server.config import Limits, Service
+from tokensieve.server.model_watcher import Folder, Live
+from tokensieve.server.prediction_log import Journal
+from tokensieve.server.prometheus import Meters
 from tokensieve.server.schema import Facts, FactsByTask, Many, ManyByTask, ManySets, One, OneByTask, OneSet
-from tokensieve.server.service import Limits, Service
-from tokensieve.shared import SharedPredictor
 
 ROOT = Path(tokensieve.__file__).parents[1]
 HASH = "0123456789abcdef0123456789abcdef"
@@ -91,11 +91,17 @@ def test_many_texts_get_answers_in_order(client: TestClient, predictor: Predicto
     texts = ["größe", "what is my balance for my card please?", ""]
     answer = client.post("/predict", json={"texts": texts}).json()
     assert answer["data_hash"] == HASH
-    assert [item["probability"] for item in answer["predictions"]] == pytest.approx([item.probability for item in predictor.predict(texts)])
+    assert [item["probability"] for item in answer["predictions"]] == pytest.approx(
+        [item.probability for item in predictor.predict(texts)]
+    )
     assert len(answer["predictions"][0]["top"]) == 3
     assert client.post("/predict", json={"texts": ["i"]}).json()["predictions"][0]["label"]
     Many.model_validate(answer, strict=True, extra="forbid")
-    assert client.post("/predict", json={"texts": []}).json() == {"predictions": [], "version": live.current.version, "data_hash": HASH}
+    assert client.post("/predict", json={"texts": []}).json() == {
+        "predictions": [],
+        "version": live.current.version,
+        "data_hash": HASH,
+    }
 
 
 def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Path) -> None:
@@ -110,7 +116,9 @@ def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Pat
     assert one == many["predictions"][0] | {"version": several.current.version, "data_hash": HASH}
     for answer, found in zip(many["predictions"], several.current.model.predict(texts, top=1), strict=True):
         assert [item["label"] for item in answer["labels"]] == [label for label, _ in found.labels]
-        assert [item["probability"] for item in answer["labels"]] == pytest.approx([chance for _, chance in found.labels])
+        assert [item["probability"] for item in answer["labels"]] == pytest.approx(
+            [chance for _, chance in found.labels]
+        )
         assert (answer["uncertain"], answer["truncated"], len(answer["top"])) == (found.uncertain, False, 1)
 
 
@@ -141,13 +149,28 @@ def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path)
         assert isinstance(intent, Prediction)
         assert isinstance(topics, LabelSet)
         told = answer["tasks"]["intent"]
-        assert (told["label"], told["uncertain"], told["truncated"]) == (intent.label, intent.uncertain, intent.truncated)
+        assert (told["label"], told["uncertain"], told["truncated"]) == (
+            intent.label,
+            intent.uncertain,
+            intent.truncated,
+        )
         assert told["probability"] == pytest.approx(intent.probability)
-        assert [item["label"] for item in answer["tasks"]["topics"]["labels"]] == [label for label, _ in topics.labels]
-        assert [item["label"] for item in answer["tasks"]["topics"]["top"]] == [label for label, _ in topics.top]
+        assert [item["label"] for item in answer["tasks"]["topics"]["labels"]] == [
+            label for label, _ in topics.labels
+        ]
+        assert [item["label"] for item in answer["tasks"]["topics"]["top"]] == [
+            label for label, _ in topics.top
+        ]
     FactsByTask.model_validate(facts, strict=True, extra="forbid")
-    assert {task: told["several"] for task, told in facts["tasks"].items()} == {"intent": False, "topics": True}
-    for line in ('tokensieve_confidence_count{task="topics"} 5.0', "tokensieve_batch_texts_sum 5.0", "tokensieve_truncated_total 1.0"):
+    assert {task: told["several"] for task, told in facts["tasks"].items()} == {
+        "intent": False,
+        "topics": True,
+    }
+    for line in (
+        'tokensieve_confidence_count{task="topics"} 5.0',
+        "tokensieve_batch_texts_sum 5.0",
+        "tokensieve_truncated_total 1.0",
+    ):
         assert line in lines, line
     kept = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sorted({line["task"] for line in kept}) == ["intent", "topics"]
@@ -164,11 +187,20 @@ def test_uncertain_and_truncated_reach_the_caller(client: TestClient, predictor:
 def test_what_answers_is_told(client: TestClient, live: Live, served: Any) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     ready = client.get("/ready").json()
-    assert ready == {"status": "ready", "version": live.current.version, "trouble": None, "checked": live.checked_at}
+    assert ready == {
+        "status": "ready",
+        "version": live.current.version,
+        "trouble": None,
+        "checked": live.checked_at,
+    }
     assert abs(datetime.fromisoformat(ready["checked"]).timestamp() - time.time()) < 300
     facts = client.get("/model").json()
     Facts.model_validate(facts, strict=True, extra="forbid")
-    assert (facts["labels"], facts["data_hash"], facts["several"]) == (list(served.manifest.labels), HASH, False)
+    assert (facts["labels"], facts["data_hash"], facts["several"]) == (
+        list(served.manifest.labels),
+        HASH,
+        False,
+    )
     assert facts["files"] == dict(live.current.model.manifest.files)
 
 
@@ -208,7 +240,13 @@ def test_with_a_key_only_probes_need_none(live: Live) -> None:
         right = {"Authorization": "Bearer sesame"}
         assert client.post("/predict", json={"text": "card"}, headers=right).status_code == 200
         assert 'tokensieve_requests_total{status="401"} 4.0' in client.get("/metrics", headers=right).text
-        for path, status in (("/health", 200), ("/ready", 200), ("/metrics", 401), ("/model", 401), ("/openapi.json", 401)):
+        for path, status in (
+            ("/health", 200),
+            ("/ready", 200),
+            ("/metrics", 401),
+            ("/model", 401),
+            ("/openapi.json", 401),
+        ):
             assert client.get(path).status_code == status, path
 
 
@@ -229,12 +267,19 @@ def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
     refused = [answer for answer in answers if answer.status_code == 503]
     assert len(refused) == 4
     assert {answer.status_code for answer in answers} == {200, 503}
-    assert all(answer.headers["retry-after"] == "1" and "wait already" in answer.json()["detail"] for answer in refused)
+    assert all(
+        answer.headers["retry-after"] == "1" and "wait already" in answer.json()["detail"]
+        for answer in refused
+    )
 
 
 def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: Live) -> None:
     begun, blocked = threading.Event(), threading.Event()
-    with serving(live, Limits(queue=2)) as client, pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor(1) as pool:
+    with (
+        serving(live, Limits(queue=2)) as client,
+        pytest.MonkeyPatch.context() as patched,
+        ThreadPoolExecutor(1) as pool,
+    ):
         encode = live.current.model.encode
 
         def slow(texts: list[str]) -> Any:
@@ -270,7 +315,9 @@ def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: Live) -
 def test_texts_are_kept_only_where_that_is_asked_for(live: Live, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "texts.jsonl")
     with serving(live, journal=journal) as client:
-        said = client.post("/predict", json={"texts": ["I lost my card", "gr\u00f6\u00dfe\n"]}).json()["predictions"]
+        said = client.post("/predict", json={"texts": ["I lost my card", "gr\u00f6\u00dfe\n"]}).json()[
+            "predictions"
+        ]
         client.post("/predict", json={"text": "card", "top": 0})
     journal.close()
     kept = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -314,7 +361,9 @@ def test_texts_are_kept_only_where_that_is_asked_for(live: Live, tmp_path: Path)
         (b'{"text": "%s"}' % (b"a" * 2000), 413, "larger than 2000 bytes"),
     ],
 )
-def test_a_bad_request_is_refused_with_a_reason(client: TestClient, body: bytes, status: int, words: str) -> None:
+def test_a_bad_request_is_refused_with_a_reason(
+    client: TestClient, body: bytes, status: int, words: str
+) -> None:
     answer = client.post("/predict", content=body, headers=POST)
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
 
@@ -322,10 +371,15 @@ def test_a_bad_request_is_refused_with_a_reason(client: TestClient, body: bytes,
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.sampled_from(["text", "texts", "top"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXT | st.sampled_from(["text", "texts", "top"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
-QUERY = st.fixed_dictionaries({}, optional={"text": TEXT | JSON, "texts": st.lists(TEXT) | JSON, "top": st.integers() | JSON})
+QUERY = st.fixed_dictionaries(
+    {}, optional={"text": TEXT | JSON, "texts": st.lists(TEXT) | JSON, "top": st.integers() | JSON}
+)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -338,21 +392,35 @@ def test_no_body_makes_the_service_fail(client: TestClient, body: bytes) -> None
 
 def test_the_description_shows_refusals_as_they_are(client: TestClient) -> None:
     responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
-    assert {responses[status]["content"]["application/json"]["schema"]["$ref"] for status in ("408", "413", "415", "422", "503")} == {
-        "#/components/schemas/Refusal"
-    }
+    assert {
+        responses[status]["content"]["application/json"]["schema"]["$ref"]
+        for status in ("408", "413", "415", "422", "503")
+    } == {"#/components/schemas/Refusal"}
 
 
 def test_a_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
     chunks = (b"a" * 500 for _ in range(100))
     answer = client.post("/predict", content=chunks, headers=POST)
-    assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 2000 bytes; send fewer texts a request")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        413,
+        "the body is larger than 2000 bytes; send fewer texts a request",
+    )
 
 
 def test_a_compressed_body_is_refused_as_such(client: TestClient) -> None:
-    answer = client.post("/predict", content=gzip.compress(b'{"text": "a"}'), headers=POST | {"Content-Encoding": "gzip"})
-    assert (answer.status_code, answer.json()["detail"]) == (415, "the body has Content-Encoding 'gzip'; send it as it is, uncompressed")
-    assert client.post("/predict", content=b'{"text": "a"}', headers=POST | {"Content-Encoding": "identity"}).status_code == 200
+    answer = client.post(
+        "/predict", content=gzip.compress(b'{"text": "a"}'), headers=POST | {"Content-Encoding": "gzip"}
+    )
+    assert (answer.status_code, answer.json()["detail"]) == (
+        415,
+        "the body has Content-Encoding 'gzip'; send it as it is, uncompressed",
+    )
+    assert (
+        client.post(
+            "/predict", content=b'{"text": "a"}', headers=POST | {"Content-Encoding": "identity"}
+        ).status_code
+        == 200
+    )
 
 
 def test_an_answer_of_too_many_labels_is_refused(live: Live) -> None:
@@ -365,14 +433,22 @@ def test_an_answer_of_too_many_labels_is_refused(live: Live) -> None:
     )
 
 
-def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(live, "_trouble", "/secret/path is missing")
     with serving(live) as client:
         assert client.get("/ready").json()["trouble"] == "/secret/path is missing"
     with serving(live, key="sesame") as client:
         short = client.get("/ready").json()["trouble"]
-        assert (short, "secret" in short) == ("the newest model is not in use; send the API key to see why", False)
-        assert client.get("/ready", headers={"Authorization": "Bearer sesame"}).json()["trouble"] == "/secret/path is missing"
+        assert (short, "secret" in short) == (
+            "the newest model is not in use; send the API key to see why",
+            False,
+        )
+        assert (
+            client.get("/ready", headers={"Authorization": "Bearer sesame"}).json()["trouble"]
+            == "/secret/path is missing"
+        )
         lines = client.get("/metrics", headers={"Authorization": "Bearer sesame"}).text.splitlines()
     assert "tokensieve_trouble 1.0" in lines
     assert any(line.startswith("tokensieve_checked_timestamp_seconds 1.") for line in lines)
@@ -388,25 +464,40 @@ def test_the_root_says_where_everything_is(client: TestClient) -> None:
 
 def test_the_page_for_people_loads_nothing(client: TestClient) -> None:
     page = client.get("/docs").text
-    for words in ("POST /predict", "several texts to label", "why a request was not answered".capitalize(), "ManyByTask"):
+    for words in (
+        "POST /predict",
+        "several texts to label",
+        "why a request was not answered".capitalize(),
+        "ManyByTask",
+    ):
         assert words in page, words
     assert not [tag for tag in ("<script", "<link", "<img", "src=", "@import", "url(") if tag in page]
 
 
 def test_another_content_type_path_or_method_is_refused(client: TestClient) -> None:
-    assert client.post("/predict", content=b'{"text": "a"}', headers={"Content-Type": "text/plain"}).status_code == 415
+    assert (
+        client.post("/predict", content=b'{"text": "a"}', headers={"Content-Type": "text/plain"}).status_code
+        == 415
+    )
     assert client.get("/predict").status_code == 405
     assert client.get("/nowhere").status_code == 404
 
 
-@pytest.mark.parametrize("text", ["\0", "", "\ufeff", "😀", "<b>card</b>", "\x7f\x1b[2J", "e\u0301" * 20, "\U0010ffff"])
+@pytest.mark.parametrize(
+    "text", ["\0", "", "\ufeff", "😀", "<b>card</b>", "\x7f\x1b[2J", "e\u0301" * 20, "\U0010ffff"]
+)
 def test_odd_but_valid_text_is_answered(client: TestClient, text: str) -> None:
     assert client.post("/predict", json={"text": text}).status_code == 200
 
 
 def test_no_text_is_logged_or_sent_back(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    for body in ({"text": "sesame"}, {"text": "sesame", "top": 0}, {"texts": ["sesame", 1]}, {"text": {"sesame": 1}}):
+    for body in (
+        {"text": "sesame"},
+        {"text": "sesame", "top": 0},
+        {"texts": ["sesame", 1]},
+        {"text": {"sesame": 1}},
+    ):
         assert "sesame" not in client.post("/predict", json=body).text
     ours = [record.getMessage() for record in caplog.records if not record.name.startswith("httpx")]
     assert not any("sesame" in message for message in ours)
@@ -416,15 +507,21 @@ def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: P
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = f"import sys; from flows.cli import main; sys.exit(main(['serve', '--model', {str(served.folder)!r}, '--port', '{port}']))"
+    arguments = ["serve", "--model", str(served.folder), "--port", str(port)]
+    code = f"import sys; from tokensieve.cli.main import main; sys.exit(main({arguments!r}))"
     address = f"http://127.0.0.1:{port}"
     log = tmp_path / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         assert wait_for(f"{address}/health", process)["status"] == "ok"
         assert call(f"{address}/predict", b'{"text": "sesame card"}')["data_hash"] == HASH
-        for path, body, status in (("/predict", b'{"text": "sesame \\ud800"}', 422), ("/predict?text=sesame", None, 405)):
+        for path, body, status in (
+            ("/predict", b'{"text": "sesame \\ud800"}', 422),
+            ("/predict?text=sesame", None, 405),
+        ):
             with pytest.raises(urllib.error.HTTPError) as caught:
                 call(f"{address}{path}", body)
             with caught.value as refusal:
@@ -437,7 +534,9 @@ def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: P
     assert "sesame" not in log.read_text(encoding="utf-8")
 
 
-def test_the_client_is_who_is_connected_whatever_a_proxy_says(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_is_who_is_connected_whatever_a_proxy_says(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
 
     async def spy(scope: Any, *_: Any) -> None:
@@ -447,11 +546,16 @@ def test_the_client_is_who_is_connected_whatever_a_proxy_says(live: Live, monkey
         for one in sockets:
             one.close()
         server.config.load()
-        scope = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 7), "headers": [(b"x-forwarded-for", b"10.0.0.7")]}
+        scope = {
+            "type": "http",
+            "scheme": "http",
+            "client": ("127.0.0.1", 7),
+            "headers": [(b"x-forwarded-for", b"10.0.0.7")],
+        }
         asyncio.run(server.config.loaded_app(scope, None, None))
 
     monkeypatch.setattr("tokensieve.server.app.app", lambda *_: spy)
-    monkeypatch.setattr("tokensieve.server.listen.Server.run", run)
+    monkeypatch.setattr("tokensieve.server.sockets.Server.run", run)
     serve(live, Service(port=0), LIMITS)
     assert seen == [("127.0.0.1", 7)]
 
@@ -459,7 +563,9 @@ def test_the_client_is_who_is_connected_whatever_a_proxy_says(live: Live, monkey
 def test_serving_imports_no_training_or_orchestration() -> None:
     heavy = ("torch", "transformers", "mlflow", "prefect", "pandas", "onnx")
     code = f"import sys, tokensieve.server.app; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 

@@ -44,7 +44,9 @@ def slow(folder: Path, squares: int = 6, side: int = 1024) -> Path:
     model.graph.output[0].name = "slow"
     for node in model.graph.node:
         node.input[:] = ["fast" if name == "logits" else name for name in node.input]
-        node.output[:] = ["fast" if name == "logits" else "logits" if name == "slow" else name for name in node.output]
+        node.output[:] = [
+            "fast" if name == "logits" else "logits" if name == "slow" else name for name in node.output
+        ]
     model.graph.output[0].name = "logits"
     onnx.save(model, folder / "model.onnx")
     return folder
@@ -179,7 +181,9 @@ def test_connections_are_bounded_and_do_not_use_up_the_files(served: Any, start:
 
 
 @pytest.mark.parametrize("body", ["numbers", "fields"])
-def test_a_body_of_wrong_values_takes_little_memory(served: Any, start: Callable[..., Any], body: str) -> None:
+def test_a_body_of_wrong_values_takes_little_memory(
+    served: Any, start: Callable[..., Any], body: str
+) -> None:
     size = 1_040_000
     wrong = {
         "numbers": '{"texts":[' + ",".join(["1"] * (size // 2)) + "]}",
@@ -212,7 +216,9 @@ def test_clients_within_all_limits_take_bounded_memory(served: Any, start: Calla
     assert server.peak() - before < 150
 
 
-def test_bodies_together_are_bounded_and_the_rest_is_told_to_come_again(slowly: Path, start: Callable[..., Any]) -> None:
+def test_bodies_together_are_bounded_and_the_rest_is_told_to_come_again(
+    slowly: Path, start: Callable[..., Any]
+) -> None:
     server = start(slowly, "--max-held", "100000")
     body = json.dumps({"text": "a" * 19_000})
 
@@ -224,12 +230,16 @@ def test_bodies_together_are_bounded_and_the_rest_is_told_to_come_again(slowly: 
         answers = list(pool.map(ask, range(16)))
     refused = [answer for code, answer in answers if code == 503]
     assert {code for code, _ in answers} == {200, 503}
-    assert all(answer["detail"].startswith("the server holds 100000 bytes of requests already") for answer in refused)
+    assert all(
+        answer["detail"].startswith("the server holds 100000 bytes of requests already") for answer in refused
+    )
     assert server.predict({"text": "card"})[0] == 200
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_who_is_refused_while_sending_gets_the_answer(served: Any, start: Callable[..., Any], close: bool) -> None:
+def test_who_is_refused_while_sending_gets_the_answer(
+    served: Any, start: Callable[..., Any], close: bool
+) -> None:
     server = start(served.folder, "--max-body", "100000")
     head = POST + b"Content-Length: 10000000\r\n" + (b"Connection: close\r\n" if close else b"") + b"\r\n"
     for _ in range(5):
@@ -266,7 +276,11 @@ def test_an_offer_of_http_2_is_passed_over(served: Any, start: Callable[..., Any
 
 def test_an_offer_of_websocket_needs_the_key_and_its_query_is_not_logged(secured: Any) -> None:
     offer = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
-    for path, key, expected in ((b"/predict", b"", 401), (b"/predict", b"Authorization: Bearer sesame\r\n", 405), (b"/health", b"", 200)):
+    for path, key, expected in (
+        (b"/predict", b"", 401),
+        (b"/predict", b"Authorization: Bearer sesame\r\n", 405),
+        (b"/health", b"", 200),
+    ):
         with secured.raw() as one:
             one.sendall(b"GET %b?text=private HTTP/1.1\r\n%b%b\r\n" % (path, offer, key))
             assert status(one.recv(1000)) == expected
@@ -296,7 +310,9 @@ def test_two_keys_are_none_and_the_scheme_has_no_case(secured: Any) -> None:
             assert status(one.recv(1000)) == expected, headers
 
 
-def test_the_end_waits_for_no_client_that_does_not_read_or_send(slowly: Path, start: Callable[..., Any]) -> None:
+def test_the_end_waits_for_no_client_that_does_not_read_or_send(
+    slowly: Path, start: Callable[..., Any]
+) -> None:
     """A request that is being computed is answered; half a body, and answers that nobody reads, are given up."""
     server = start(slowly, "--workers", "1")
     with contextlib.ExitStack() as stack:
@@ -323,7 +339,9 @@ def test_the_end_waits_for_no_client_that_does_not_read_or_send(slowly: Path, st
     assert "Traceback" not in server.said(), server.said()
 
 
-def test_answers_that_take_longer_than_the_grace_are_given_up(slowly: Path, start: Callable[..., Any]) -> None:
+def test_answers_that_take_longer_than_the_grace_are_given_up(
+    slowly: Path, start: Callable[..., Any]
+) -> None:
     # One text per run, so that the answer takes longer than the grace on a fast machine, too.
     server = start(slowly, "--workers", "1", "--grace", "1", "--batch", "1")
     with ThreadPoolExecutor(1) as pool:
@@ -379,12 +397,18 @@ def test_answers_that_are_not_read_are_given_up(served: Any, start: Callable[...
                     one.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
         assert server.peak() - before < ROOM
         time.sleep(2.5)
-        kept = [path for path in Path(f"/proc/{server.process.pid}/fd").iterdir() if "socket" in str(path.readlink())]
+        kept = [
+            path
+            for path in Path(f"/proc/{server.process.pid}/fd").iterdir()
+            if "socket" in str(path.readlink())
+        ]
         assert len(kept) < 10
         assert server.predict({"text": "card"})[0] == 200
 
 
-def test_a_hang_up_opens_the_log_of_texts_again(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_hang_up_opens_the_log_of_texts_again(
+    served: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
     log, rotated = tmp_path / "texts.jsonl", tmp_path / "texts.jsonl.1"
     server = start(served.folder, "--log-texts", str(log))
     stopped = threading.Event()
@@ -408,7 +432,11 @@ def test_a_hang_up_opens_the_log_of_texts_again(served: Any, start: Callable[...
             assert log.stat().st_size
         stopped.set()
         answered = sum(client.result() for client in clients)
-    lines = [line for path in tmp_path.glob("texts.jsonl*") for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line
+        for path in tmp_path.glob("texts.jsonl*")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     assert len([json.loads(line) for line in lines]) == answered
     assert server.said().count("the log of texts was opened again") == 3
     assert server.stop() == 0
@@ -424,7 +452,9 @@ def test_a_hang_up_without_a_log_of_texts_changes_nothing(served: Any, start: Ca
     assert server.predict({"text": "card"})[0] == 200
 
 
-def test_a_key_that_is_refused_or_asked_for_is_said_at_the_start(served: Any, start: Callable[..., Any]) -> None:
+def test_a_key_that_is_refused_or_asked_for_is_said_at_the_start(
+    served: Any, start: Callable[..., Any]
+) -> None:
     server = start(served.folder, ready=False, env={"TOKENSIEVE_API_KEY": ""})
     assert server.process.wait(60) == 2
     assert "TOKENSIEVE_API_KEY is empty" in server.said()
@@ -439,7 +469,10 @@ def test_a_port_in_use_is_told_with_a_remedy(served: Any, start: Callable[..., A
     server = start(served.folder)
     second = start(served.folder, "--port", str(server.port), ready=False)
     assert second.process.wait(60) == 2
-    assert f"cannot listen on 127.0.0.1 port {server.port} (Address already in use); use another --port" in second.said()
+    assert (
+        f"cannot listen on 127.0.0.1 port {server.port} (Address already in use); use another --port"
+        in second.said()
+    )
 
 
 def test_too_few_open_files_are_named_as_such(served: Any, start: Callable[..., Any]) -> None:
@@ -461,7 +494,11 @@ def test_behind_a_prefix_and_from_a_browser(served: Any, start: Callable[..., An
         for path in ("/health", "/labels/health"):  # whether the proxy cuts its prefix off or not
             assert server.ask(connection, "GET", path)[0] == 200
         assert server.ask(connection, "POST", "/labels/predict", '{"text": "card"}')[0] == 200
-        asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        asked = {
+            "Origin": "https://example.org",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+        }
         connection.request("OPTIONS", "/predict", headers=asked)
         answer = connection.getresponse()
         assert (answer.status, answer.read() is None) == (200, False)
@@ -475,36 +512,82 @@ def test_behind_a_prefix_and_from_a_browser(served: Any, start: Callable[..., An
 
 def certified(folder: Path, days: int = 2, passphrase: bool = False) -> tuple[str, str]:
     """Make a certificate that ends after some days, or that ended so long ago, and its key."""
-    certificate, key, request = (str(folder / f"{name}{days}.pem") for name in ("certificate", "key", "request"))
+    certificate, key, request = (
+        str(folder / f"{name}{days}.pem") for name in ("certificate", "key", "request")
+    )
     how = ["-passout", "pass:sesame"] if passphrase else ["-nodes"]
-    ask = ["openssl", "req", "-new", "-newkey", "rsa:2048", *how, "-keyout", key, "-out", request, "-subj", "/CN=localhost"]
-    sign = ["openssl", "x509", "-req", "-in", request, "-signkey", key, "-passin", "pass:sesame", "-days", str(days), "-out", certificate]
+    ask = [
+        "openssl",
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        *how,
+        "-keyout",
+        key,
+        "-out",
+        request,
+        "-subj",
+        "/CN=localhost",
+    ]
+    sign = [
+        "openssl",
+        "x509",
+        "-req",
+        "-in",
+        request,
+        "-signkey",
+        key,
+        "-passin",
+        "pass:sesame",
+        "-days",
+        str(days),
+        "-out",
+        certificate,
+    ]
     for command in (ask, sign):
         subprocess.run(command, check=True, capture_output=True)
     return certificate, key
 
 
-def test_tls_files_that_cannot_be_used_are_refused_in_words(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+def test_tls_files_that_cannot_be_used_are_refused_in_words(
+    served: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
     certificate, key = certified(tmp_path)
     _, other = certified(tmp_path, 3)
     _, locked = certified(tmp_path, 4, passphrase=True)
     (tmp_path / "junk.pem").write_text("junk", encoding="utf-8")
     tried = [
         start(served.folder, "--tls-certificate", one, "--tls-key", two, ready=False)
-        for one, two in ((certificate, other), (certificate, locked), (certificate, str(tmp_path / "junk.pem")), (str(tmp_path), key))
+        for one, two in (
+            (certificate, other),
+            (certificate, locked),
+            (certificate, str(tmp_path / "junk.pem")),
+            (str(tmp_path), key),
+        )
     ]
-    words = ("is not the private key of", "is encrypted; decrypt it first", "are not a PEM certificate", "cannot be read (Is a directory)")
+    words = (
+        "is not the private key of",
+        "is encrypted; decrypt it first",
+        "are not a PEM certificate",
+        "cannot be read (Is a directory)",
+    )
     for server, expected in zip(tried, words, strict=True):
         assert server.process.wait(60) == 2
         assert expected in server.said()
 
 
-def test_an_expired_certificate_is_said_at_the_start(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+def test_an_expired_certificate_is_said_at_the_start(
+    served: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
     certificate, key = certified(tmp_path, -1)
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     server = start(served.folder, "--tls-certificate", certificate, "--tls-key", key, trusted=trusting)
-    assert f"{certificate} has expired; clients that check it will refuse the connection: renew it" in server.said()
+    assert (
+        f"{certificate} has expired; clients that check it will refuse the connection: renew it"
+        in server.said()
+    )
     certificate, key = certified(tmp_path, 2)
     server = start(served.folder, "--tls-certificate", certificate, "--tls-key", key, trusted=trusting)
     assert "renew it" not in server.said()

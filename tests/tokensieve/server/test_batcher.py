@@ -68,11 +68,16 @@ async def held(batcher: Batcher, model: Model) -> asyncio.Task[Any]:
     workers=st.integers(1, 3),
     budget=st.integers(1, 20),
 )
-def test_every_request_gets_the_logits_of_its_texts_in_order(requests: list[list[int]], workers: int, budget: int) -> None:
+def test_every_request_gets_the_logits_of_its_texts_in_order(
+    requests: list[list[int]], workers: int, budget: int
+) -> None:
     batcher, model = Batcher(workers, budget, 1000), Model()
 
     async def all_of_them() -> list[Any]:
-        asked = (batcher.compute(model, texts(*lengths, first=100 * i), np.copy) for i, lengths in enumerate(requests))  # type: ignore[arg-type]
+        asked = (
+            batcher.compute(model, texts(*lengths, first=100 * i), np.copy)
+            for i, lengths in enumerate(requests)
+        )  # type: ignore[arg-type]
         return await asyncio.gather(*asked)
 
     try:
@@ -80,7 +85,9 @@ def test_every_request_gets_the_logits_of_its_texts_in_order(requests: list[list
     finally:
         batcher.close()
     for i, (lengths, logits) in enumerate(zip(requests, found, strict=True)):
-        expected = np.array([[100 * i + k, length, 0] for k, length in enumerate(lengths)], dtype=np.float32).reshape(-1, CLASSES)
+        expected = np.array(
+            [[100 * i + k, length, 0] for k, length in enumerate(lengths)], dtype=np.float32
+        ).reshape(-1, CLASSES)
         np.testing.assert_array_equal(logits, expected)
     for run in model.runs:
         assert len({len(text) for text in run}) == 1
@@ -146,7 +153,9 @@ def test_texts_of_one_length_are_shared_out_among_the_workers(batcher: Callable[
     assert sum(map(len, model.runs)) == 20
 
 
-def test_workers_outlive_a_graph_that_gives_too_few_rows_and_keep_no_model(batcher: Callable[..., Batcher]) -> None:
+def test_workers_outlive_a_graph_that_gives_too_few_rows_and_keep_no_model(
+    batcher: Callable[..., Batcher],
+) -> None:
     one, model = batcher(budget=100), Model()
 
     class Short(Model):
@@ -194,7 +203,9 @@ def test_texts_that_are_being_tokenized_take_room(batcher: Callable[..., Batcher
     assert asyncio.run(one.compute(Model(), texts(1), len)) == 1  # type: ignore[arg-type]
 
 
-def test_a_large_request_gets_its_turn_and_does_not_hold_up_small_ones(batcher: Callable[..., Batcher]) -> None:
+def test_a_large_request_gets_its_turn_and_does_not_hold_up_small_ones(
+    batcher: Callable[..., Batcher],
+) -> None:
     one, model = batcher(), Model()
 
     async def main() -> None:
@@ -289,8 +300,15 @@ def threads_of(batcher: Batcher, requests: list[tuple[str, int]], pause: float =
     return asyncio.run(ask())
 
 
-def test_the_short_texts_of_one_client_are_computed_on_the_thread_that_answers(batcher: Callable[..., Batcher]) -> None:
-    assert threads_of(batcher(budget=100), [("a", 3), ("a", LONE), ("a", LONE + 1), ("a", 3)]) == [True, True, False, True]
+def test_the_short_texts_of_one_client_are_computed_on_the_thread_that_answers(
+    batcher: Callable[..., Batcher],
+) -> None:
+    assert threads_of(batcher(budget=100), [("a", 3), ("a", LONE), ("a", LONE + 1), ("a", 3)]) == [
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_clients_that_take_turns_get_workers_until_one_has_been_alone(
@@ -308,7 +326,9 @@ def test_who_asks_while_another_waits_is_computed_by_a_worker(batcher: Callable[
 
     async def both() -> Any:
         first = await held(one, model)
-        second = asyncio.create_task(one.compute(Model(), texts(2), lambda _: threading.current_thread(), "a"))  # type: ignore[arg-type]
+        second = asyncio.create_task(
+            one.compute(Model(), texts(2), lambda _: threading.current_thread(), "a")
+        )  # type: ignore[arg-type]
         found = await second
         model.open.set()
         await first

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tokensieve.predictor import Predictor
+from tokensieve.inference.predictor import Predictor
 
 SWAPS, CLIENTS = 20, 8
 
@@ -35,7 +35,9 @@ def exchange(made: Path, live: Path) -> None:
     shutil.rmtree(old)
 
 
-def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(served: Any, tmp_path: Path, start: Callable[..., Any]) -> None:
+def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(
+    served: Any, tmp_path: Path, start: Callable[..., Any]
+) -> None:
     text = "I lost my card"
     kinds = [served, replace(served, weight=-served.weight)]
     expected = {}
@@ -85,7 +87,9 @@ def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(serv
         )
 
 
-def test_a_broken_export_is_told_and_the_model_before_it_answers(served: Any, tmp_path: Path, start: Callable[..., Any]) -> None:
+def test_a_broken_export_is_told_and_the_model_before_it_answers(
+    served: Any, tmp_path: Path, start: Callable[..., Any]
+) -> None:
     live = served.write(tmp_path / "onnx")
     server = start(live, "--interval", "0.02")
     broken = served.write(tmp_path / "made")
@@ -102,12 +106,23 @@ def test_a_broken_export_is_told_and_the_model_before_it_answers(served: Any, tm
     assert "goes on answering" in server.log.read_text(encoding="utf-8")
 
 
-def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(served: Any, start: Callable[..., Any]) -> None:
+def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(
+    served: Any, start: Callable[..., Any]
+) -> None:
     server = start(served.folder, "--timeout", "1")
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    )
     slow = socket.create_connection(("127.0.0.1", server.port))
     slow.sendall(head + b'{"text": "ca')
-    for sent in (b"", b"POST", head, head + b'{"text": "sesame', b"\0\xff\r\n\r\n", head.replace(b"100", b"13") + b'{"text": "a"}'):
+    for sent in (
+        b"",
+        b"POST",
+        head,
+        head + b'{"text": "sesame',
+        b"\0\xff\r\n\r\n",
+        head.replace(b"100", b"13") + b'{"text": "a"}',
+    ):
         with socket.create_connection(("127.0.0.1", server.port)) as rude:
             rude.sendall(sent)
             rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -133,7 +148,9 @@ def test_connections_without_a_whole_head_are_closed(served: Any, start: Callabl
     with closing(server.connection()) as kept, contextlib.ExitStack() as opened:
         waiting = []
         for sent in (b"", b"\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Slow: "):
-            waiting.append(opened.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10)))
+            waiting.append(
+                opened.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            )
             waiting[-1].sendall(sent)
         assert server.predict({"text": "card"}, kept)[0] == 200
         for one in waiting:
@@ -144,13 +161,38 @@ def test_connections_without_a_whole_head_are_closed(served: Any, start: Callabl
 
 
 @pytest.mark.parametrize("tasks", ["one", "shared"])
-def test_the_description_holds_for_what_schemathesis_sends(served: Any, start: Callable[..., Any], tmp_path: Path, tasks: str) -> None:
+def test_the_description_holds_for_what_schemathesis_sends(
+    served: Any, start: Callable[..., Any], tmp_path: Path, tasks: str
+) -> None:
     folder = served.folder if tasks == "one" else served.write_shared(tmp_path / "shared")
     server = start(folder, "--max-texts", "3")
-    checks = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"]
-    options = ["--checks", ",".join(checks), "--max-examples", "60", "--seed", "1", "--generation-database", "none", "--no-color"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=200, cwd=tmp_path, check=False)
+    checks = (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "run",
+        f"http://127.0.0.1:{server.port}/openapi.json",
+    ]
+    options = [
+        "--checks",
+        ",".join(checks),
+        "--max-examples",
+        "60",
+        "--seed",
+        "1",
+        "--generation-database",
+        "none",
+        "--no-color",
+    ]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=200, cwd=tmp_path, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert server.process.poll() is None
     assert "Traceback" not in server.log.read_text(encoding="utf-8")
@@ -178,10 +220,19 @@ def test_key_and_certificate(served: Any, tmp_path: Path, start: Callable[..., A
     (tmp_path / "secret").write_text("sesame\n", encoding="utf-8")
     trusted = ssl.create_default_context(cafile=certificate)
 
-    options = ("--api-key-file", str(tmp_path / "secret"), "--tls-certificate", str(certificate), "--tls-key", str(private))
+    options = (
+        "--api-key-file",
+        str(tmp_path / "secret"),
+        "--tls-certificate",
+        str(certificate),
+        "--tls-key",
+        str(private),
+    )
     server = start(served.folder, *options, trusted=trusted)
     assert server.predict({"text": "card"})[0] == 401
-    request = urllib.request.Request(f"https://127.0.0.1:{server.port}/model", headers={"Authorization": "Bearer sesame"})
+    request = urllib.request.Request(
+        f"https://127.0.0.1:{server.port}/model", headers={"Authorization": "Bearer sesame"}
+    )
     with urllib.request.urlopen(request, timeout=10, context=trusted) as answer:
         assert json.load(answer)["base"] == "tiny"
     assert server.stop() == 0

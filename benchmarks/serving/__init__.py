@@ -1,0 +1,1 @@
+"""Serving: latency, throughput, memory and size of exported models."""

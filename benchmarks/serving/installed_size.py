@@ -1,0 +1,87 @@
+"""What the serving image holds beside Python: the `serve` extra in an empty environment, its size, and what it must not bring.
+
+    python -m benchmarks.serving.installed_size
+
+installs the wheel as deploy/Dockerfile does and writes benchmarks/results/installed_size.json. Needs a package index.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "installed_size.json"
+LIMIT = 400.0  # MB
+ABSENT = ("torch", "transformers", "mlflow", "prefect", "dvc", "great_expectations", "pandas")
+
+
+def main() -> int:
+    """Install, measure, write the figures; returns the exit status: 1 where the size or the contents are not as promised."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheels, environment = Path(folder) / "wheels", Path(folder) / "venv"
+        run(
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            str(wheels),
+            str(ROOT),
+        )
+        (wheel,) = wheels.glob("*.whl")
+        venv.create(environment, with_pip=True)
+        empty = megabytes(environment)
+        python = str(environment / "bin" / "python")
+        constraint = ["--constraint", str(ROOT / "constraints.txt")]
+        run(
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-cache-dir",
+            *constraint,
+            f"tokensieve[serve] @ {wheel.as_uri()}",
+        )
+        # The command itself: what its start imports is there.
+        run(str(environment / "bin" / "tokensieve"), "serve", "--help")
+        packages = {
+            path.name: megabytes(path) for path in next(environment.glob("lib/*/site-packages")).iterdir()
+        }
+        found = [name for name in ABSENT if name in packages]
+        largest = dict(sorted(packages.items(), key=lambda item: -item[1])[:8])
+        figures = {
+            "megabytes": round(megabytes(environment), 1),
+            "of_an_empty_environment": round(empty, 1),
+            "limit": LIMIT,
+        }
+    RESULT.write_text(
+        json.dumps({**figures, "largest": {name: round(size, 1) for name, size in largest.items()}}, indent=1)
+        + "\n"
+    )
+    print(
+        RESULT.read_text(encoding="utf-8"),
+        *(f"{name} is installed, which the server must not need\n" for name in found),
+    )
+    return int(bool(found) or figures["megabytes"] > LIMIT)
+
+
+def megabytes(path: Path) -> float:
+    """The size on disk of a file or a folder, in units of 2**20 bytes, as du counts it."""
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sum(file.lstat().st_blocks for file in files) * 512 / 2**20
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

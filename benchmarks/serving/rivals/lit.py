@@ -1,0 +1,35 @@
+"""LitServe around the predictor: two workers of one thread. `python -m benchmarks.serving.rivals.lit PORT`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import litserve
+
+from tokensieve.inference.predictor import Predictor
+
+
+class Classifier(litserve.LitAPI):
+    def setup(self, device: str) -> None:
+        self.predictor = Predictor.load(Path(os.environ["MODEL"]), threads=1)
+
+    # LitServe takes an annotated parameter for one of the address.
+    def decode_request(self, request):  # type: ignore[no-untyped-def]
+        return str(request["text"])
+
+    def predict(self, text: str) -> Any:
+        return self.predictor.predict([text])[0]
+
+    def encode_response(self, output: Any) -> dict[str, Any]:
+        return asdict(output)
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(
+        Classifier(), accelerator="cpu", workers_per_device=int(os.environ["WORKERS"])
+    )
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

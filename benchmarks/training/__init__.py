@@ -1,0 +1,1 @@
+"""Training: the method and its rivals on labelled texts."""

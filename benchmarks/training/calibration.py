@@ -1,0 +1,198 @@
+"""What the fit of temperature and threshold is worth on few texts: as it was, and as it is, with and without cross-fitting.
+
+    python -m benchmarks.training.calibration --data DIR --task banking77 --classes 13 --texts 25 --seeds 5
+
+Each seed draws classes and texts, splits and trains as `tokensieve run` does, in a project of its own, and fits in several ways. All
+other texts of these classes measure the fits: calibration error, and the share of right answers that the threshold keeps, which is to
+be 0.95. `head` fits the head alone anew on the trained encoder's vectors: far too sure, since the encoder has seen the texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.training.tasks import task_files
+from tasks.cross_fit import folds_of, out_of_fold
+from tasks.finetune import finetune
+from tasks.mask import mask
+from tasks.vocabulary import vocabulary
+from tokensieve.data.examples import Examples, read_examples
+from tokensieve.data.labels import targets
+from tokensieve.data.split import deal
+from tokensieve.evaluation import calibration, metrics
+from tokensieve.files import write_json
+from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import layers_of, load_tokenizer
+from tokensieve.project import Layout
+from tokensieve.settings import Settings, render
+from tokensieve.training.loop import logits_of
+
+COVERAGE = 0.95
+Pair = tuple[metrics.Floats, metrics.Ints]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training.calibration",
+        description=__doc__.splitlines()[0] if __doc__ else "",
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of task folders with train.csv and test.csv"
+    )
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--classes", type=int, default=13)
+    parser.add_argument("--texts", type=int, default=25, help="texts per class, before the split")
+    parser.add_argument("--seeds", type=int, default=5)
+    asked = parser.parse_args()
+    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for seed in range(asked.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            for way, row in measured(
+                asked.data, asked.task, asked.classes, asked.texts, seed, Path(folder)
+            ).items():
+                found[way].append(row)
+                print(
+                    json.dumps(
+                        {"seed": seed, "way": way} | {key: round(value, 4) for key, value in row.items()}
+                    ),
+                    file=sys.stderr,
+                )
+    print(table(found))
+    return 0
+
+
+def measured(
+    data: Path, task: str, classes: int, texts: int, seed: int, folder: Path
+) -> dict[str, dict[str, float]]:
+    """Train once, fit in every way, and measure each on the texts that were not drawn."""
+    settings = Settings()
+    settings = replace(
+        settings, data=replace(settings.data, seed=seed), finetune=replace(settings.finetune, threads=1)
+    )
+    layout, others = Layout(folder), _project(data, task, classes, texts, seed, settings, Layout(folder))
+    for stage in (vocabulary, mask, finetune):
+        stage(layout, settings)
+    classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
+
+    def inputs(part: Examples) -> Inputs:
+        return Inputs(tokenized(tokenizer, part.texts, settings.base.max_length, settings.base.truncation))
+
+    def pair(part: Examples) -> Pair:
+        wanted = np.asarray(targets(part.labels, classifier.labels, None).numpy(), np.int64)
+        return logits_of(classifier, inputs(part)).double().numpy(), wanted
+
+    train, validation = (Examples.load(layout.split / f"{name}.jsonl") for name in ("train", "validation"))
+    checked, judged = pair(validation), pair(others)
+    more, theirs = out_of_fold(layout, settings, torch.from_numpy(checked[0]).float())
+    vectors = inputs(train).freeze(classifier, len(layers_of(classifier.encoder)))._states.numpy()
+    head = _head(vectors, theirs.numpy(), folds_of(train.labels, settings.evaluate.folds, seed))
+    fits = {
+        "none": (1.0, checked, False),
+        "before": (metrics.fit_temperature(*checked), checked, False),
+        "validation": (calibration.temperature(*checked), checked, True),
+        "head": (1.0, _joined(checked, (head, theirs.numpy())), True),
+    }
+    crossed = _joined(checked, (more.double().numpy(), theirs.numpy()))
+    fits["cross-fitted"] = (calibration.temperature(*crossed), crossed, True)
+    return {way: _worth(*fit, judged) for way, fit in fits.items()}
+
+
+def table(found: Mapping[str, list[dict[str, float]]]) -> str:
+    """Return the mean over the seeds, the range of the threshold, and the mean distance to the wanted share, as Markdown."""
+    lines = [
+        "| fit | threshold, lowest to highest | temperature | calibration error (worst) | right answers kept | off by |",
+        "|---" * 6 + "|",
+    ]
+    for way, rows in found.items():
+        of = {key: [row[key] for row in rows] for key in rows[0]}
+        means = {key: statistics.mean(values) for key, values in of.items()}
+        off = statistics.mean(abs(value - COVERAGE) for value in of["kept"])
+        lines.append(
+            f"| {way} | {min(of['threshold']):.3f} to {max(of['threshold']):.3f} | {means['temperature']:.2f} | "
+            f"{means['ece']:.4f} ({max(of['ece']):.4f}) | {means['kept']:.1%} | {off:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def _project(
+    data: Path, task: str, classes: int, texts: int, seed: int, settings: Settings, layout: Layout
+) -> Examples:
+    """Write the split of a drawn project; returns the texts of its classes that were not drawn."""
+    parts = {
+        name: read_examples(path)
+        for name, path in task_files(data, task).items()
+        if name in ("train", "test")
+    }
+    draw = random.Random(seed)
+    names = sorted(set(parts["train"].labels))
+    chosen = set(draw.sample(names, min(classes, len(names))))
+    places: dict[str, list[int]] = defaultdict(list)
+    for i, label in enumerate(parts["train"].labels):
+        if label in chosen:
+            places[label].append(i)
+    drawn = {
+        i for label in sorted(places) for i in draw.sample(places[label], min(texts, len(places[label])))
+    }
+    dealt, _ = deal({"train": parts["train"].take(sorted(drawn))}, settings.split, seed)
+    layout.split.mkdir(parents=True)
+    for name, part in dealt.items():
+        part.save(layout.split / f"{name}.jsonl")
+    write_json(layout.split / "labels.json", sorted(chosen))
+    layout.params.write_text(render(settings), encoding="utf-8")
+    left = [i for i, label in enumerate(parts["train"].labels) if label in chosen and i not in drawn]
+    tested = parts["test"].take([i for i, label in enumerate(parts["test"].labels) if label in chosen])
+    rest = parts["train"].take(left)
+    return Examples(
+        rest.texts + tested.texts, rest.labels + tested.labels, list(range(len(rest) + len(tested)))
+    )
+
+
+def _head(vectors: metrics.Floats, wanted: metrics.Ints, folds: metrics.Ints) -> metrics.Floats:
+    found = np.zeros((len(vectors), int(wanted.max()) + 1))
+    for fold in np.unique(folds):
+        model = LogisticRegression(C=10.0, max_iter=500).fit(vectors[folds != fold], wanted[folds != fold])
+        found[np.ix_(folds == fold, model.classes_)] = model.decision_function(vectors[folds == fold])
+    return found
+
+
+def _joined(first: Pair, second: Pair) -> Pair:
+    return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
+
+
+def _worth(temperature: float, fitted_on: Pair, averaged: bool, judged: Pair) -> dict[str, Any]:
+    """Fit the threshold with a temperature and measure both on the texts `judged`."""
+    chances, others = (metrics.probabilities(pair[0], temperature) for pair in (fitted_on, judged))
+    confidences, right = chances.max(1), chances.argmax(1) == fitted_on[1]
+    kept = np.sort(confidences[right])
+    # As it was: the sample quantile, which is one text.
+    threshold = (
+        calibration.threshold(confidences, right, COVERAGE)
+        if averaged
+        else float(kept[int((1 - COVERAGE) * len(kept) + 1e-9)])
+    )
+    is_right = others.argmax(1) == judged[1]
+    return {
+        "threshold": threshold,
+        "temperature": temperature,
+        "ece": metrics.calibration_error(metrics.reliability(*judged, temperature)),
+        "kept": float((others.max(1) >= threshold)[is_right].mean()),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""A cell of the benchmark: a method on a sample of a task. Its settings, its hash and its file. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.methods import METHODS, method_of
+from benchmarks.training.learning_rates import RATES, Rates
+from benchmarks.training.tasks import HELD_OUT, data_hash, several
+from tokensieve.errors import excerpt
+from tokensieve.files import read_json
+from tokensieve.settings import Settings
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where the tasks stand and what cells are computed on. `base` is a folder or a name of the hub."""
+
+    data: Path
+    base: str
+    threads: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`shots` texts a class, None for all; `method` may name settings (`tokensieve@0.02`).
+
+    With `held_out`, it is judged on training texts that were not drawn instead of the test set. With `rates`, a point of a grid of them.
+    """
+
+    task: str
+    shots: int | None
+    seed: int
+    method: str
+    rates: Rates | None = None
+    held_out: bool = False
+
+    @property
+    def size(self) -> str:
+        """The shots in a file's name and in tables."""
+        return "full" if self.shots is None else str(self.shots)
+
+    def path(self, output: Path) -> Path:
+        """The file of its result."""
+        grid = f"-{self.rates.body:g}-{self.rates.head:g}" if self.rates else ""
+        return output / self.task / f"{self.size}-{self.method}-{self.seed}{grid}.json"
+
+    def __str__(self) -> str:
+        grid = f" at {self.rates.body:g} and {self.rates.head:g}" if self.rates else ""
+        return f"{self.task} {self.size} seed {self.seed} {self.method}{grid}{', held out' if self.held_out else ''}"
+
+
+def settings_of(cell: Cell, setup: Setup) -> Settings:
+    """The library's defaults with the method's learning rates, its name's settings, the cell's seed and the setup's threads.
+
+    Raises:
+        InputError: a value that the settings refuse.
+    """
+    method, changes = method_of(cell.method)
+    plain = Settings()
+    finetune = replace(plain.finetune, threads=setup.threads)
+    if rates := cell.rates or RATES.get(method):
+        multilabel = rates.head if cell.rates else rates.multilabel
+        finetune = replace(
+            finetune,
+            learning_rate=rates.body,
+            head_learning_rate=rates.head,
+            multilabel_head_learning_rate=multilabel,
+        )
+    base, data = replace(plain.base, model=setup.base), replace(plain.data, shots=cell.shots, seed=cell.seed)
+    tree = asdict(replace(plain, base=base, data=data, finetune=finetune))
+    for key, value in changes.items():
+        section, name = key.split(".")
+        tree[section][name] = yaml.safe_load(value)
+    return type(plain).of(tree, f"method {excerpt(cell.method)}")
+
+
+def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
+    """What decides the cell's result, as JSON: method, sample, the settings it reads, and where it is computed."""
+    method = METHODS[method_of(cell.method)[0]]
+    tree = asdict(settings_of(cell, setup))
+    # A folder is named by its last part: results hold no machine's paths.
+    tree["base"]["model"] = Path(setup.base).resolve().name if Path(setup.base).is_dir() else setup.base
+    unread = (
+        "finetune.head_learning_rate"
+        if several(setup.data, cell.task)
+        else "finetune.multilabel_head_learning_rate"
+    )
+    read = {
+        key: tree[key.split(".")[0]] if "." not in key else tree[key.split(".")[0]][key.split(".")[1]]
+        for key in method.reads
+        if key != unread
+    }
+    facts = {
+        "format": FORMAT,
+        "task": cell.task,
+        "shots": cell.shots,
+        "seed": cell.seed,
+        "method": cell.method,
+    }
+    facts |= {
+        "data": data_hash(setup.data, cell.task),
+        "settings": read | method.options,
+        "held_out": cell.held_out and HELD_OUT,
+    }
+    # Through JSON, so that it equals what is read back: tuples become lists.
+    tree = json.loads(json.dumps(facts | {"threads": setup.threads, "device": setup.device}))
+    return dict(tree)
+
+
+def key_of(facts: dict[str, Any]) -> str:
+    """The hash under which a finished cell is found again."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def score(record: dict[str, Any]) -> float:
+    """What methods are compared by: accuracy, or where texts have several labels, micro F1."""
+    return float(record.get("score", record["accuracy"]))
+
+
+def figure(record: dict[str, Any]) -> str:
+    """What `score` is of this record, in words."""
+    return "micro F1" if "micro_f1" in record else "accuracy"
+
+
+def finished(cell: Cell, setup: Setup, output: Path) -> dict[str, Any] | None:
+    """The cell's result, if it is there and of the same settings."""
+    path = cell.path(output)
+    record = read_json(path) if path.exists() else {}
+    return record if record.get("key") == key_of(facts_of(cell, setup)) else None

@@ -1,0 +1,45 @@
+"""A cell in a process of its own: its peak memory and CPU seconds are its own, and a crash ends no other cell."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+from benchmarks.training.experiment import Cell, Setup
+from tokensieve.errors import InputError
+
+
+def apart(cell: Cell, setup: Setup, path: Path) -> bool:
+    """Compute the cell into `path`; False if it failed, with the reason on stderr."""
+    os.environ["OMP_NUM_THREADS"] = str(
+        setup.threads
+    )  # read by numpy's and scikit-learn's libraries when they are loaded
+    context = multiprocessing.get_context("forkserver")
+    # The server imports torch once and computes nothing; each cell is forked from it.
+    context.set_forkserver_preload(["benchmarks.training.measure"])
+    process = context.Process(target=_child, args=(cell, setup, path), daemon=True)
+    process.start()
+    try:
+        process.join()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.join(10)
+        process.kill()
+        raise
+    return process.exitcode == 0
+
+
+def _child(cell: Cell, setup: Setup, path: Path) -> None:
+    from benchmarks.training.measure import measure_to
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        measure_to(cell, setup, path)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,89 @@
+"""One cell computed in this process: the method run with everything counted, the test pass apart from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.methods import METHODS, function_of, method_of
+from benchmarks.timing import Clock, commit, machine, peak_mib
+from benchmarks.training.experiment import Cell, Setup, facts_of, key_of, settings_of
+from benchmarks.training.method_api import Job
+from benchmarks.training.scores import figures
+from benchmarks.training.tasks import draw
+from tokensieve.errors import InputError
+from tokensieve.files import write_json
+from tokensieve.model.encoder import locate
+from tokensieve.training.loop import use_threads
+
+
+def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
+    """The cell's record: figures, costs, what was trained and on what machine.
+
+    Raises:
+        InputError: a GPU is asked for and torch sees none.
+    """
+    if setup.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
+    use_threads(setup.threads)
+    # Tokenizers thread by themselves, past torch's limit.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false" if setup.threads == 1 else "true"
+    method, _ = method_of(cell.method)
+    run = function_of(method)
+    sample = draw(setup.data, cell.task, cell.shots, cell.seed, cell.held_out)
+    clock = Clock(setup.device)
+    job = Job(
+        sample, settings_of(cell, setup), METHODS[method].options, locate(setup.base), setup.device, clock
+    )
+    if METHODS[method].reads:
+        _warm(job)
+    with clock.phase("total"):
+        outcome = run(job)
+    peak = peak_mib()
+    with clock.phase("test"):
+        scores = outcome.predict(sample.test.texts)
+    spent = clock.rounded()
+    facts = facts_of(cell, setup)
+    return facts | {
+        "key": key_of(facts),
+        **figures(scores, sample.targets(sample.test).numpy()),
+        "wall_seconds": spent["total"]["wall"],
+        "cpu_seconds": spent["total"]["cpu"],
+        "phases": {name: seconds for name, seconds in spent.items() if name != "total"},
+        "peak_mib": peak,
+        "trained_parameters": outcome.trained,
+        "steps": outcome.steps,
+        "history": outcome.history,
+        "notes": outcome.notes,
+        "texts": {
+            "train": len(sample.train),
+            "validation": len(sample.validation or ()),
+            "test": len(sample.test),
+            "classes": len(sample.labels),
+        },
+        "machine": machine(setup.device),
+        "commit": commit(),
+    }
+
+
+def measure_to(cell: Cell, setup: Setup, path: Path) -> None:
+    """Write the cell's record to `path`, beside and then renamed."""
+    record = measure(cell, setup)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+def _warm(job: Job) -> None:
+    """Pay before the clock starts for what is paid once a process: lazy imports, reading weights, starting the GPU."""
+    warm = replace(job, clock=Clock(job.device))
+    classifier = warm.classifier()
+    # Only the head gets gradients: the peak memory of the method must not be that of this.
+    classifier.encoder.requires_grad_(False)
+    batch = warm.inputs(job.sample.train.take([0]), classifier).batch([0])
+    batch.logits(classifier).sum().backward()
+    if job.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()

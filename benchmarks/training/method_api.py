@@ -1,0 +1,95 @@
+"""What a method is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.timing import Clock
+from benchmarks.training.tasks import Sample
+from tokensieve.data.examples import Examples
+from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import load_encoder, load_tokenizer, pooling_of
+from tokensieve.settings import Settings
+from tokensieve.training.loop import logits_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained classifier: `predict` gives scores [texts, classes], of which the highest tells a text's label, or where texts have
+    several, all above 0 (a probability of 1/2) do.
+
+    `trained` counts trained parameters; `history` has a record an epoch, `steps` the optimizer's steps, `notes` what the method chose.
+    """
+
+    predict: Callable[[Sequence[str]], NDArray[Any]]
+    trained: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sample to learn, on the base model in `folder`, with the seconds of each phase going to `clock`."""
+
+    sample: Sample
+    settings: Settings
+    options: Mapping[str, Any]
+    folder: Path
+    device: str
+    clock: Clock
+
+    @property
+    def seed(self) -> int:
+        return self.settings.data.seed
+
+    def classifier(self) -> Classifier:
+        """The untrained classifier: the same head for every method of a seed."""
+        with self.clock.phase("load"):
+            encoder = load_encoder(self.folder)
+            torch.manual_seed(self.seed)
+            return self.ready(
+                Classifier(
+                    encoder, pooling_of(self.folder, self.settings.base.pooling), self.sample.labels
+                ).eval()
+            )
+
+    def ready(self, classifier: Classifier) -> Classifier:
+        """The new classifier on the job's device; where texts have several labels, its head starts from how frequent each is."""
+        if self.sample.separator is not None:
+            classifier.expect(self.sample.targets(self.sample.train))
+        return classifier.to(self.device)
+
+    def inputs(
+        self, part: Examples, classifier: Classifier, cut: int = 0, tokenizer: Path | None = None
+    ) -> Inputs:
+        """The part's texts, the states below layer `cut` computed once and held in memory."""
+        with self.clock.phase("tokenize"):
+            ids = tokenized(
+                load_tokenizer(tokenizer or self.folder), part.texts, self.settings.base.max_length
+            )
+        with self.clock.phase("cache"):
+            return Inputs(ids, self.device).freeze(classifier, cut)
+
+    def pair(
+        self, part: Examples, classifier: Classifier, cut: int = 0, tokenizer: Path | None = None
+    ) -> tuple[Inputs, Tensor]:
+        """The part's inputs and targets, as `Sample.targets` gives them."""
+        return self.inputs(part, classifier, cut, tokenizer), self.sample.targets(part)
+
+    def predictor(
+        self, classifier: Classifier, tokenizer: Path | None = None
+    ) -> Callable[[Sequence[str]], NDArray[Any]]:
+        """Logits of texts, the whole model computed."""
+        loaded = load_tokenizer(tokenizer or self.folder)
+        return lambda texts: logits_of(
+            classifier, Inputs(tokenized(loaded, texts, self.settings.base.max_length), self.device)
+        ).numpy()

@@ -1,0 +1,58 @@
+"""Write an encoder of BERT's base size with random weights, to measure time and memory.
+
+    python -m benchmarks.training.random_encoder FOLDER [BASE]
+
+Its tokenizer is that of BASE, so that texts have as many tokens. No hub is needed, and nothing that is learned on it means anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import BertConfig, BertModel
+
+from tokensieve.errors import InputError
+from tokensieve.model.encoder import MINILM, load_tokenizer, locate
+
+MARK = "random-"  # begins the folder's name, by which the report knows that scores on it say nothing
+
+
+def make(folder: Path, base: str = MINILM) -> None:
+    """Write the encoder (12 layers, 768 wide, 110 M parameters) and its tokenizer into `folder`.
+
+    Raises:
+        InputError: `base` is not found, or has no fast tokenizer.
+    """
+    tokenizer = load_tokenizer(locate(base))
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(tokenizer)), add_pooling_layer=False).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 written, 2 bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training.random_encoder",
+        description="Write a base-sized encoder of random weights.",
+    )
+    parser.add_argument(
+        "folder", type=Path, help=f"where; the report knows it by a name that begins with {MARK}"
+    )
+    parser.add_argument(
+        "base", nargs="?", default=MINILM, help="model whose tokenizer it has: a folder or a name of the hub"
+    )
+    asked = parser.parse_args(arguments)
+    try:
+        make(asked.folder, asked.base)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

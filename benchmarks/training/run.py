@@ -1,0 +1,167 @@
+"""The fine-tuning benchmark: every method on the same samples of every task, one JSON a cell.
+
+    python -m benchmarks.training.run --data DIR --tasks banking77,hwu64 --methods tokensieve,end_to_end --shots 10,full --seeds 0-4
+
+It can be stopped at any time: finished cells are kept, and the same command goes on with the rest.
+`--grid METHOD` tries learning rates instead. `python -m benchmarks.training.report` makes tables and plots of the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.methods import METHODS
+from benchmarks.training.experiment import Cell, Setup, figure, finished, score
+from benchmarks.training.grid_search import points, summarize
+from benchmarks.training.isolation import apart
+from benchmarks.training.tasks import task_files
+from tokensieve.errors import InputError, excerpt
+from tokensieve.settings import Settings
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 all cells are there, 1 some failed, 2 bad input, 130 stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        asked = _parser().parse_args(arguments)
+        tasks, shots = _names(asked.tasks), [_shots(word) for word in _names(asked.shots)]
+        setup = Setup(asked.data, asked.base, asked.threads, asked.device)
+        for task in tasks:
+            task_files(asked.data, task)
+        if asked.grid:
+            return _grid(asked.grid, tasks, shots, setup, asked.output or RESULTS / "grid")
+        cells = plan(tasks, shots, _seeds(asked.seeds), _names(asked.methods), asked.held_out)
+        return _run(cells, setup, asked.output or RESULTS / ("held_out" if asked.held_out else "finetune"))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def plan(
+    tasks: list[str], shots: list[int | None], seeds: list[int], methods: list[str], held_out: bool = False
+) -> list[Cell]:
+    """All cells, seed by seed, so that one which is stopped has compared all methods on the seeds it has done."""
+    return [
+        Cell(task, few, seed, method, held_out=held_out)
+        for few in shots
+        for seed in seeds
+        for task in tasks
+        for method in methods
+    ]
+
+
+def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
+    missing = [cell for cell in cells if not finished(cell, setup, output)]
+    _say(f"{len(cells)} cells, {len(cells) - len(missing)} finished before")
+    failed: list[Cell] = []
+    for place, cell in enumerate(missing):
+        began = time.monotonic()
+        try:
+            done = apart(cell, setup, cell.path(output))
+        except KeyboardInterrupt:
+            _say(
+                f"stopped; not finished: {'; '.join(map(str, [*failed, *missing[place:]]))}. The same command goes on with them."
+            )
+            return 130
+        record = finished(cell, setup, output) if done else None
+        result = (
+            f"{figure(record)} {score(record):.4f}, {record['cpu_seconds']:.1f} CPU s" if record else "FAILED"
+        )
+        _say(
+            f"[{place + 1}/{len(missing)}] {cell}: {result}, {time.monotonic() - began:.0f} s with start and test"
+        )
+        if not record:
+            failed.append(cell)
+    if failed:
+        _say(f"{len(failed)} failed: {'; '.join(map(str, failed))}")
+    return 1 if failed else 0
+
+
+def _grid(method: str, tasks: list[str], shots: list[int | None], setup: Setup, output: Path) -> int:
+    for task in tasks:
+        for few in shots:
+            cells = points(task, few, method)
+            if status := _run(cells, setup, output / "points"):
+                return status
+            tried: list[tuple[Cell, dict[str, Any]]] = [
+                (cell, finished(cell, setup, output / "points") or {}) for cell in cells
+            ]
+            found = summarize(tried, output / f"{method}-{task}-{cells[0].size}.json")["points"]
+            for row in found:
+                _say(f"body {row['body']:g}, head {row['head']:g}: {row['score']:.4f}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training.run", description="Measure fine-tuning methods on public tasks."
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of task folders: train.csv and test.csv, or a column fold",
+    )
+    parser.add_argument("--tasks", required=True, help="names of task folders, with commas between")
+    parser.add_argument(
+        "--methods",
+        default=",".join(METHODS),
+        help="with commas between; METHOD@KEY=VALUE+... changes settings",
+    )
+    parser.add_argument("--shots", default="10", help="texts a class, or full; with commas between")
+    parser.add_argument("--seeds", default="0-4", help="such as 0-4 or 0,3")
+    parser.add_argument("--output", type=Path, help="folder of the results; default: benchmarks/results")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a cell")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--base", default=Settings().base.model, help="base model: a folder or a name of the hub"
+    )
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="judge by training texts that are not drawn, as settings are chosen by",
+    )
+    parser.add_argument(
+        "--grid", metavar="METHOD", help="try this method's learning rates on held-out training texts instead"
+    )
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _shots(word: str) -> int | None:
+    if word == "full":
+        return None
+    if not word.isdigit() or int(word) < 1:
+        raise InputError(f"--shots holds {excerpt(word)}; give whole numbers from 1, or full")
+    return int(word)
+
+
+def _seeds(text: str) -> list[int]:
+    seeds: list[int] = []
+    for word in _names(text):
+        first, dash, last = word.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InputError(
+                f"--seeds holds {excerpt(word)}; give numbers such as 0,3 or a range such as 0-4"
+            )
+        seeds += range(int(first), int(last if dash else first) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

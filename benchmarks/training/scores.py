@@ -1,0 +1,30 @@
+"""What the answers of a method are worth: the same figures for all methods, and the one that they are compared by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokensieve.evaluation.metrics import confusion, exact_match, label_f1, macro_f1
+
+
+def figures(scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    """Figures of scores [texts, classes] for targets int64 [texts]: accuracy and macro F1; methods are compared by accuracy.
+
+    For targets float32 [texts, classes] of 0 and 1: a label is decided on where its score is above 0, accuracy is the share of texts
+    with all labels right, and methods are compared by micro F1, as those of NLU++ are (Casanueva et al. 2022).
+    """
+    if targets.ndim == 1:
+        accuracy = float((scores.argmax(1) == targets).mean())
+        macro = macro_f1(confusion(targets, scores.argmax(1), scores.shape[1]))
+        return {"score": accuracy, "accuracy": accuracy, "macro_f1": macro}
+    decided = scores > 0
+    micro, macro = label_f1(decided, targets)
+    return {
+        "score": micro,
+        "accuracy": float(np.mean(exact_match(decided, targets))),
+        "macro_f1": macro,
+        "micro_f1": micro,
+    }

@@ -1,0 +1,158 @@
+"""Numbers of the report from cells' records: means and spreads, ranks, costs against a reference, and a paired test.
+
+Records are grouped by method and task; a group holds one record a seed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.training.experiment import FORMAT, score
+from tokensieve.errors import InputError
+from tokensieve.files import read_json
+
+Records = list[dict[str, Any]]
+REFERENCE = "end_to_end"
+EXACT = 16  # pairs up to which all signs are tried
+DRAWS = 100_000
+
+
+def load(results: Path) -> tuple[Records, Records]:
+    """All records of the benchmark under `results`, in the order of their paths: those on test sets, and those on held-out texts.
+
+    Raises:
+        InputError: none on a test set.
+    """
+    tested, held_out = (
+        [
+            tree
+            for folder in sorted(results.glob(pattern))
+            for path in sorted(folder.rglob("*.json"))
+            if (tree := read_json(path)).get("format") == FORMAT and bool(tree["held_out"]) == held
+        ]
+        for pattern, held in (("finetune*/", False), ("held_out/", True))
+    )
+    if not tested:
+        raise InputError(
+            f"{results} holds no result of this version in finetune*/; make some with python -m benchmarks.training.run"
+        )
+    return tested, held_out
+
+
+def by_task(records: Records) -> dict[str, dict[str, Records]]:
+    """Records by method and task."""
+    grouped: dict[str, dict[str, Records]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        grouped[record["method"]][record["task"]].append(record)
+    return {method: dict(tasks) for method, tasks in grouped.items()}
+
+
+def spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (of the sample; NaN for a single value)."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def ranks(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[str, float]:
+    """The mean over tasks of each method's place by mean score, 1 the best, ties halved; of methods that have all tasks."""
+    complete = [method for method in grouped if set(tasks) <= grouped[method].keys()]
+    means = np.array([[spread(scores(grouped[method][task]))[0] for task in tasks] for method in complete])
+    places = {}
+    for i, method in enumerate(complete):
+        above, equal = (means > means[i]).sum(0), (means == means[i]).sum(0)
+        places[method] = float((above + (equal + 1) / 2).mean())
+    return places
+
+
+def scores(records: Records) -> list[float]:
+    """The records' accuracies, or where texts have several labels, their micro F1."""
+    return [score(record) for record in records]
+
+
+def cost(record: dict[str, Any]) -> float:
+    """CPU seconds, which other work on the machine disturbs less; wall seconds where a GPU computed."""
+    return float(record["wall_seconds"] if record["device"] == "cuda" else record["cpu_seconds"])
+
+
+def wall(record: dict[str, Any]) -> float:
+    """Wall seconds."""
+    return float(record["wall_seconds"])
+
+
+def undisturbed(records: Records) -> Records:
+    """Cells of one CPU thread that had a core to themselves: their wall seconds are at most 1.1 times their CPU seconds."""
+    alone = [record for record in records if record["device"] == "cpu" and record["machine"]["threads"] == 1]
+    return [record for record in alone if wall(record) <= 1.1 * record["cpu_seconds"]]
+
+
+def relative_costs(
+    grouped: dict[str, dict[str, Records]],
+    reference: str = REFERENCE,
+    seconds: Callable[[dict[str, Any]], float] = cost,
+) -> dict[str, float]:
+    """Cost of each method over that of `reference` on the same task, seed and machine: geometric mean over tasks."""
+    base = {
+        _place(record): seconds(record)
+        for records in grouped.get(reference, {}).values()
+        for record in records
+    }
+    found = {}
+    for method, tasks in grouped.items():
+        ratios = []
+        for records in tasks.values():
+            paired = [record for record in records if _place(record) in base]
+            if paired:
+                ratios.append(sum(map(seconds, paired)) / sum(base[_place(record)] for record in paired))
+        if ratios:
+            found[method] = math.exp(float(np.mean(np.log(ratios))))
+    return found
+
+
+def differences(grouped: dict[str, dict[str, Records]], method: str, other: str) -> list[float]:
+    """Score of `method` less that of `other`, of each task and seed that both have."""
+    pairs = {
+        (record["task"], record["seed"]): score(record)
+        for records in grouped.get(other, {}).values()
+        for record in records
+    }
+    return [
+        score(record) - pairs[record["task"], record["seed"]]
+        for records in grouped.get(method, {}).values()
+        for record in records
+        if (record["task"], record["seed"]) in pairs
+    ]
+
+
+def sign_flip(gaps: Sequence[float]) -> float:
+    """Two-sided p of the mean gap when each gap's sign were chance: all signs tried up to `EXACT` pairs, else `DRAWS` of them."""
+    values = np.asarray(gaps, dtype=float)
+    if len(values) <= EXACT:
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(values))))
+        return float((np.abs(signs @ values) >= abs(values.sum()) - 1e-12).mean())
+    signs = np.random.default_rng(0).choice((1.0, -1.0), (DRAWS, len(values)))
+    return float(((np.abs(signs @ values) >= abs(values.sum()) - 1e-12).sum() + 1) / (DRAWS + 1))
+
+
+def holm(chances: dict[str, float]) -> dict[str, float]:
+    """p values corrected for their number (Holm 1979)."""
+    adjusted, highest = {}, 0.0
+    for place, name in enumerate(sorted(chances, key=chances.__getitem__)):
+        highest = max(highest, min(1.0, chances[name] * (len(chances) - place)))
+        adjusted[name] = highest
+    return adjusted
+
+
+def machine_of(record: dict[str, Any]) -> str:
+    """The machine in words: costs are compared only where these are equal."""
+    facts = record["machine"]
+    return f"{facts['gpu'] or facts['cpu']}, CPU threads: {facts['threads']}, torch {facts['torch']}"
+
+
+def _place(record: dict[str, Any]) -> tuple[str, int, str]:
+    return record["task"], record["seed"], machine_of(record)

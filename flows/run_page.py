@@ -1,0 +1,62 @@
+"""The summary of a run as Prefect's page of the run shows it, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from flows.summary import BUILDS, builds, figures, notes
+from tokensieve.project import Layout
+
+
+def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> str:
+    """Return the figures, what the data are warned of, the exported builds and where to look further.
+
+    `registry` is the address of MLflow. If it is a server, the model version links to its page.
+    """
+    name, version = result["model_name"], result["model_version"]
+    parts = [f"# {_inline(name)} version {version}", _table(("figure", "value"), figures(result))]
+    if result["warnings"]:
+        parts += ["## Warnings", "\n".join(f"- {_inline(warning)}" for warning in result["warnings"])]
+    parts += [
+        "## Exported builds",
+        _table(BUILDS, builds(result)),
+        "\n".join(f"- {_inline(note)}" for note in notes(result)),
+        "## Where to look",
+        _places(result, layout, registry),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
+    name, version = result["model_name"], result["model_version"]
+    confusions = (
+        ("confusions", "confusion.png") if "test_accuracy" in result else ("each label", "labels.png")
+    )
+    lines = [
+        f"- served folder: {_code(layout.onnx)}",
+        f"- checks of the data: {_code(layout.validation / 'docs' / 'index.html')}",
+        f"- trained weights: {_code(layout.mask / 'mask.png')}",
+        f"- {confusions[0]}: {_code(layout.evaluation / confusions[1])}",
+        f"- make it the champion: {_code(f'tokensieve promote --project {layout.root} --version {version}')}",
+    ]
+    if registry.startswith("http"):
+        address = f"{registry.rstrip('/')}/#/models/{quote(name)}/versions/{version}"
+        lines.insert(0, f"- [the version in MLflow]({address})")
+    return "\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([_inline(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _inline(text: str) -> str:
+    """Return `text` as it is, whatever a label or a file's name in it may mean in Markdown."""
+    escaped = "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _code(text: object) -> str:
+    return f"`{str(text).replace('`', '')}`"

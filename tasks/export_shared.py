@@ -1,0 +1,120 @@
+"""`tokensieve export --shared-prefix`: the models of several projects in one folder that computes what they share once."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import AutoConfig
+
+from tasks.export import PARITY, Untrained, rule_of, sample_of
+from tokensieve.errors import InputError
+from tokensieve.evaluation.report import Comparison
+from tokensieve.export import choose_variant
+from tokensieve.export.shared_encoder import build_shared, common_layers, plain_graphs
+from tokensieve.files import replaced
+from tokensieve.inference.manifest import TOKENIZER, Manifest
+from tokensieve.inference.shared_predictor import PREFIX, SharedPredictor, save_manifest, suffix_of
+from tokensieve.project import Layout
+from tokensieve.settings import VARIANTS, Settings
+
+log = logging.getLogger("tokensieve")
+
+
+def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
+    """Write the shared folder of the projects, or their artifacts/model folders, `sources`; returns layers, variant and tasks.
+
+    The variant is the most exact of those that the projects serve, or one more exact until every task keeps the limits of its settings.
+
+    Raises:
+        InputError: a source that is no exported project, two of one name, an `output` that is there, or models that share no layers.
+    """
+    layouts = _projects(sources)
+    if output.exists():
+        raise InputError(f"--output {output} is there already; give a new folder, or remove it")
+    manifests = {name: Manifest.load(layout.onnx) for name, layout in layouts.items()}
+    models = {name: layout.model for name, layout in layouts.items()}
+    layers = common_layers(models)
+    log.info("%d layers are shared by %s", layers, ", ".join(layouts))
+    samples = {
+        name: sample_of(layout, manifests[name].max_length, manifests[name].truncation)
+        for name, layout in layouts.items()
+    }
+    first = next(iter(models.values()))
+    config = AutoConfig.from_pretrained(first)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(output) as folder, TemporaryDirectory(dir=output.parent) as scratch:
+        shutil.copyfile(first / TOKENIZER, folder / TOKENIZER)
+        plain = plain_graphs(models, layers, Path(scratch))
+        for variant in _candidates(manifests):
+            build_shared(plain, config, variant, samples, folder)
+            save_manifest(
+                folder,
+                {name: replace(manifest, variant=variant) for name, manifest in manifests.items()},
+                layers,
+            )
+            compared = _compared(layouts, SharedPredictor.load(folder))
+            if not any(
+                choose_variant.faults(variant, compared[name], Settings.load(layout.params).export)
+                for name, layout in layouts.items()
+            ):
+                break
+        parity = {
+            name: {key: value for key, value in asdict(found).items() if key in PARITY}
+            for name, found in compared.items()
+        }
+        tasks = {
+            name: replace(manifest, variant=variant, parity=parity[name])
+            for name, manifest in manifests.items()
+        }
+        save_manifest(folder, tasks, layers)
+    return {
+        "layers": layers,
+        "variant": variant,
+        "tasks": {name: parity[name]["agreement"] for name in tasks},
+    }
+
+
+def _candidates(manifests: Mapping[str, Manifest]) -> list[str]:
+    """The most exact of the variants that the projects serve, and those more exact, down to fp32; all run on a CPU."""
+    fastest = min(VARIANTS.index(manifest.variant) for manifest in manifests.values())
+    return [variant for variant in VARIANTS[fastest::-1] if variant != "fp16"]
+
+
+def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
+    """The projects by the names of their folders, which name the tasks."""
+    layouts: dict[str, Layout] = {}
+    for source in sources:
+        found = source.resolve()
+        layout = Layout(found if Layout(found).params.exists() else found.parent.parent)
+        if not (layout.params.exists() and layout.model.is_dir() and layout.onnx.is_dir()):
+            raise InputError(
+                f"{source} is no exported project, nor the artifacts/model of one; make it with tokensieve run --project {source}"
+            )
+        name = layout.root.name
+        if not re.fullmatch(r"\w[\w.-]*", name) or suffix_of(name) == PREFIX:
+            raise InputError(
+                f"{source}: a project named '{name}' cannot name a task; rename it with letters, digits and . _ - (not 'prefix')"
+            )
+        if name in layouts:
+            raise InputError(
+                f"{source} and {layouts[name].root} are both named '{name}', and the folder's name is the task's; rename one"
+            )
+        layouts[name] = layout
+    return layouts
+
+
+def _compared(layouts: Mapping[str, Layout], shared: SharedPredictor) -> dict[str, Comparison]:
+    """Compare each task with its PyTorch model on its own texts that were not trained on."""
+    compared = {}
+    for name, layout in layouts.items():
+        manifest = shared.tasks[name]
+        untrained = Untrained.load(layout, manifest.labels, Settings.load(layout.params).data.separator)
+        compared[name] = untrained.compared(shared.logits(untrained.all_texts())[name], rule_of(manifest))
+    return compared

@@ -1,0 +1,128 @@
+"""Stage finetune: the masked weights and the head trained, and the model written as a Hugging Face folder.
+
+As a program, `python -m tasks.finetune PROJECT` is one of the processes that train together; torchrun starts it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from tasks import provenance
+from tasks.mask import frozen_inputs, new_classifier
+from tasks.split import load_labels
+from tasks.vocabulary import base_folder
+from tokensieve import distributed
+from tokensieve.data.labels import targets
+from tokensieve.evaluation.plots import history_picture
+from tokensieve.files import read_json, replaced, write_json
+from tokensieve.inference.manifest import sha256
+from tokensieve.method.mask import Mask
+from tokensieve.method.select import cut_layer, first_layer, open_epochs
+from tokensieve.model.batches import forget
+from tokensieve.model.encoder import load_tokenizer, weights_hash
+from tokensieve.project import Layout
+from tokensieve.settings import Settings
+from tokensieve.training.checkpoint import Checkpoint
+from tokensieve.training.device import device_of
+from tokensieve.training.loop import Freezing, epochs_of, train, use_threads
+from tokensieve.truncation import HEAD
+
+
+def finetune(layout: Layout, settings: Settings) -> None:
+    """Train, in as many processes as the settings say, and write model, history and numbers."""
+    if settings.finetune.processes > 1:
+        gpu = device_of(settings.finetune.device) == "cuda"
+        distributed.launch(settings.finetune.processes, "tasks.finetune", str(layout.root), gpu=gpu)
+    else:
+        _finetune(layout, settings)
+
+
+def _finetune(layout: Layout, settings: Settings) -> None:
+    """Train, from a checkpoint if one of the same training is there; the first process writes."""
+    use_threads(settings.finetune.threads)
+    classifier = new_classifier(layout, settings)
+    mask = Mask.load(layout.mask / "mask.safetensors")
+    base = weights_hash(base_folder(layout, settings))
+    checkpoint = Checkpoint(layout.checkpoint, _key(layout, settings, base))
+    first = first_layer(classifier, settings.mask)
+    parts = {}
+    for name in ("train", "validation"):
+        wanted = targets(load_labels(layout, name), classifier.labels, settings.data.separator)
+        parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
+    epochs = epochs_of(settings.finetune, len(parts["train"][0]))
+    throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
+    opened = open_epochs(settings.mask, epochs, throughout)
+    freezing = Freezing(cut_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
+    history = train(
+        classifier,
+        mask,
+        parts["train"],
+        parts["validation"],
+        settings.finetune,
+        settings.data.seed,
+        freezing,
+        checkpoint,
+    )
+    if distributed.rank() > 0:
+        return
+    forget(layout.prefix, {key for inputs, _ in parts.values() for key in inputs.keys})
+    with replaced(layout.model) as folder:
+        facts = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
+        facts |= {} if settings.base.truncation == HEAD else {"truncation": settings.base.truncation}
+        classifier.cpu().save(folder, load_tokenizer(layout.vocabulary / "tokenizer"), facts)
+        (folder / "history.jsonl").write_text(
+            "".join(json.dumps(record) + "\n" for record in history), encoding="utf-8"
+        )
+        best = min(history, key=lambda record: record["validation_loss"])
+        write_json(
+            folder / "report.json",
+            {"epochs": len(history), "best_epoch": best["epoch"], "device": parts["train"][0].device.type},
+        )
+        write_json(folder / provenance.NAME, provenance.environment(_device_name(parts["train"][0].device)))
+        history_picture(history, folder / "history.png")
+    checkpoint.clear()
+
+
+def _device_name(device: torch.device) -> str:
+    return f"{device.type} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def _key(layout: Layout, settings: Settings, base: str) -> str:
+    """A hash of all that decides the course of this training."""
+    files = [
+        *sorted(layout.split.glob("*.jsonl")),
+        layout.vocabulary / "tokenizer" / "tokenizer.json",
+        layout.mask / "mask.safetensors",
+    ]
+    parts = [
+        repr(settings.finetune),
+        repr(settings.mask),
+        repr(settings.base),
+        base,
+        str(settings.data.seed),
+        str(settings.data.separator),
+        str(distributed.count()),
+        torch.__version__,
+        *(sha256(path) for path in files),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def main() -> None:
+    """Train the project named on the command line, as one of the processes that torchrun starts."""
+    with distributed.member():
+        if distributed.rank() == 0:
+            logging.basicConfig(level=logging.WARNING, format="%(message)s")
+            logging.getLogger("tokensieve").setLevel(logging.INFO)
+        layout = Layout(Path(sys.argv[1]).resolve())
+        _finetune(layout, Settings.load(layout.params))
+
+
+if __name__ == "__main__":
+    main()

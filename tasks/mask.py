@@ -1,0 +1,119 @@
+"""Stage mask: the weights that the constructs' positions are most sensitive to, under the budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tasks.split import load_labels, load_part
+from tasks.vocabulary import base_folder
+from tokensieve.data.labels import targets
+from tokensieve.evaluation.plots import mask_picture
+from tokensieve.files import read_json, replaced, write_json
+from tokensieve.method.mask import Mask, units
+from tokensieve.method.select import choose, cut_layer, first_layer, masked_parameters, scored
+from tokensieve.method.vocabulary import added_tokens
+from tokensieve.model.batches import Inputs, construct_positions, prefix_key
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import layers_of, linears_of, load_tokenizer, weights_hash
+from tokensieve.model.encoder_check import check_base
+from tokensieve.project import Layout
+from tokensieve.settings import Settings
+from tokensieve.training.device import device_of
+from tokensieve.training.loop import use_threads
+
+
+def mask(layout: Layout, settings: Settings) -> None:
+    """Score, select, and write the mask, its picture and its numbers."""
+    use_threads(settings.finetune.threads)
+    # Validation has checked it, unless the project's own dvc.yaml is older than that and calls validation unchanged.
+    check_base(base_folder(layout, settings), settings)
+    classifier = new_classifier(layout, settings)
+    train = load_part(layout, "train")
+    wanted = targets(train.labels, classifier.labels, settings.data.separator)
+    first = first_layer(classifier, settings.mask)
+    inputs = frozen_inputs(
+        layout, settings, classifier, "train", first, weights_hash(base_folder(layout, settings))
+    )
+    positions = None
+    if settings.mask.score == "tokens":
+        constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
+        tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
+        texts = {i: train.texts[i] for i in scored(len(train), settings.mask, settings.data.seed)}
+        read = settings.base.max_length, settings.base.truncation
+        positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, *read)
+    added = added_tokens(layout.vocabulary / "tokenizer")
+    choice = choose(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
+    selected = choice.mask
+    sizes = {
+        name: units(linear.weight, selected.shape)
+        for name, linear in linears_of(classifier.encoder, first).items()
+    }
+    none = torch.empty(0, dtype=torch.int64)
+    with replaced(layout.mask) as folder:
+        selected.save(folder / "mask.safetensors")
+        places = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
+        mask_picture(places, selected.shape, folder / "mask.png")
+        errors = {layer: round(float(wrong.mean()), 4) for layer, wrong in choice.errors.items()}
+        facts = {"probe_errors": errors, "distant": choice.distant}
+        write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | facts)
+
+
+def new_classifier(layout: Layout, settings: Settings) -> Classifier:
+    """The untrained classifier of this project, on the device it will be trained on."""
+    labels = read_json(layout.split / "labels.json")
+    classifier = Classifier.new(
+        base_folder(layout, settings),
+        layout.vocabulary / "tokenizer",
+        settings.base.pooling,
+        labels,
+        settings.data.seed,
+    )
+    classifier.encoder.requires_grad_(False)
+    if settings.data.separator is not None:
+        classifier.expect(targets(load_labels(layout, "train"), labels, settings.data.separator))
+    return classifier.to(device_of(settings.finetune.device))
+
+
+def frozen_inputs(
+    layout: Layout, settings: Settings, classifier: Classifier, part: str, cut: int, base: str
+) -> Inputs:
+    """The part's texts, streamed, with the states below `cut` computed once, or found from an earlier stage or run of base hash `base`."""
+    folder = layout.vocabulary / "tokenizer"
+    device = next(classifier.parameters()).device
+    path, tokenizer = layout.split / f"{part}.jsonl", load_tokenizer(folder)
+    inputs = Inputs.streamed(
+        path,
+        tokenizer,
+        settings.base.max_length,
+        layout.prefix,
+        device=device,
+        truncation=settings.base.truncation,
+    )
+    pieces = (folder / "pieces.json").read_text(encoding="utf-8")
+    return inputs.freeze(classifier, cut, layout.prefix, prefix_key(inputs, cut, base, pieces))
+
+
+def _report(
+    selected: Mask, sizes: dict[str, int], classifier: Classifier, settings: Settings
+) -> dict[str, Any]:
+    first, cut = first_layer(classifier, settings.mask), cut_layer(classifier, settings.mask)
+    names = {id(module): name for name, module in classifier.encoder.named_modules()}
+    layers = []
+    for i, layer in list(enumerate(layers_of(classifier.encoder)))[first:]:
+        inside = [name for name in sizes if name.startswith(f"{names[id(layer)]}.")]
+        chosen = sum(len(selected.indices.get(name, ())) for name in inside)
+        layers.append({"layer": i, "selected": chosen, "of": sum(sizes[name] for name in inside)})
+    return {
+        "shape": settings.mask.shape,
+        "unit": selected.shape,
+        "score": settings.mask.score,
+        "budget": settings.mask.budget,
+        "cut": cut,
+        "layers": layers,
+        "trained_tokens": len(selected.tokens),
+        "trained_parameters": masked_parameters(classifier, selected)
+        + sum(p.numel() for p in classifier.head.parameters()),
+        "total_parameters": sum(parameter.numel() for parameter in classifier.parameters()),
+    }

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from benchmarks.training import statistics
+
+
+def record(
+    method: str, accuracy: float, task: str = "a", seed: int = 0, cpu: float = 10.0, machine: str = "x"
+) -> dict[str, Any]:
+    return {
+        "method": method,
+        "accuracy": accuracy,
+        "task": task,
+        "seed": seed,
+        "cpu_seconds": cpu,
+        "wall_seconds": 1.0,
+        "device": "cpu",
+        "machine": {"cpu": machine, "gpu": None, "threads": 1, "torch": "2"},
+    }
+
+
+def test_spread_is_that_of_a_sample() -> None:
+    assert statistics.spread([0.8, 0.9]) == pytest.approx((0.85, 0.0707107))
+    assert math.isnan(statistics.spread([0.8])[1])
+
+
+def test_ranks_are_places_with_ties_halved_and_only_of_complete_methods() -> None:
+    records = [record(m, a, t) for t in "ab" for m, a in (("x", 0.9), ("y", 0.8), ("z", 0.8))] + [
+        record("w", 1.0, "a")
+    ]
+    assert statistics.ranks(statistics.by_task(records), ["a", "b"]) == {"x": 1.0, "y": 2.5, "z": 2.5}
+
+
+def test_costs_are_compared_on_the_same_task_seed_and_machine() -> None:
+    records = [
+        record("end_to_end", 0.9, "a", cpu=100),
+        record("end_to_end", 0.9, "b", cpu=10),
+        record("x", 0.9, "a", cpu=50),
+        record("x", 0.9, "b", cpu=1.25),
+        record("x", 0.9, "a", seed=1, cpu=9999),
+        record("y", 0.9, "a", cpu=1, machine="other"),
+    ]
+    costs = statistics.relative_costs(statistics.by_task(records))
+    assert costs == pytest.approx({"end_to_end": 1.0, "x": 0.25})
+
+
+def test_differences_are_of_pairs() -> None:
+    records = [record("x", 0.9), record("x", 0.7, seed=1), record("y", 0.8), record("y", 0.1, seed=2)]
+    assert statistics.differences(statistics.by_task(records), "x", "y") == pytest.approx([0.1])
+
+
+def test_methods_are_compared_by_score_where_there_is_one() -> None:
+    records = [record("x", 0.5) | {"score": 0.9}, record("y", 0.6)]
+    assert statistics.scores(records) == [0.9, 0.6]
+    assert statistics.differences(statistics.by_task(records), "x", "y") == pytest.approx([0.3])
+    assert statistics.ranks(statistics.by_task(records), ["a"]) == {"x": 1.0, "y": 2.0}
+
+
+def test_the_sign_flip_test_against_counting() -> None:
+    # Of the 8 signs of three equal gaps two are as far out.
+    assert statistics.sign_flip([1, 1, 1]) == 0.25
+    assert statistics.sign_flip([1, -1]) == 1.0
+    assert statistics.sign_flip([0.01] * 20) < 0.001
+    assert statistics.sign_flip([0.01, -0.01] * 10) > 0.9
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
+    assert statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(
+        {"a": 0.03, "c": 0.06, "b": 0.06}
+    )

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from flows.summary import _race, figures, notes
+
+COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
+RESULT: dict[str, Any] = {
+    "test_accuracy": 0.9,
+    "test_accuracy_interval": [0.861, 0.931],
+    "test_macro_f1": 0.88,
+    "torch": {"test_accuracy": 0.91, "test_macro_f1": 0.88},
+    "test_ece": 0.108,
+    "test_ece_interval": [0.05, 0.16],
+    "test_ece_before": 0.058,
+    "calibration_is_worse": True,
+    "accepted_accuracy": 0.95,
+    "coverage": 0.8,
+    "threshold": 0.61,
+    "threshold_interval": [0.5, 0.7],
+    "calibration_texts": 250,
+    "calibration_oos_texts": 40,
+    "oos_recall": 0.5,
+    "oos_texts": 80,
+    "rows": {"train": 220, "validation": 30, "test": 200},
+    "trained_parameters": 12,
+    "total_parameters": 100,
+    "tokens_saved": 0,
+    "variant": "mixed",
+    "parity": {
+        "texts": 350,
+        "agreement": 0.98,
+        "largest_difference": 0.1,
+        "confident_texts": 301,
+        "confident_agreement": 1.0,
+        "proven_agreement": 0.9901,
+    },
+    "seconds": {},
+    "skipped": [],
+    "data_hash": "abc",
+}
+
+
+def row(variant: str, milliseconds: float, **more: Any) -> dict[str, Any]:
+    return {
+        "variant": variant,
+        "milliseconds": milliseconds,
+        "megabytes": 90.5,
+        "largest_difference": 0.0123,
+        "faults": [],
+    } | more
+
+
+def printed(result: dict[str, Any]) -> list[str]:
+    console = Console(width=160, record=True)
+    console.print(_race(result))
+    return console.export_text().splitlines()
+
+
+def test_builds_are_served_or_say_why_not() -> None:
+    reason = "200 confident answers prove no more than 98.5%"
+    rows = [
+        row("fp32", 4.5),
+        row("mixed", 1.875, **COMPARED),
+        row(
+            "int8",
+            1.5,
+            **COMPARED,
+            faults=["min_proven_agreement"],
+            measured={"min_proven_agreement": reason},
+        ),
+    ]
+    lines = printed(RESULT | {"race": rows})
+    found = {line.split()[1]: line for line in lines if "90.5" in line}
+    assert list(found) == ["fp32", "mixed", "int8"]
+    assert all(text in found["mixed"] for text in ("1.88", "99.91%", "98.77%", "0.9000", "0.01", "served"))
+    assert "refused" in found["int8"]
+    assert list(notes(RESULT | {"race": rows})) == [
+        "agree: with PyTorch, on 350 texts that were not trained on; accuracy: on 200 test texts",
+        "builds are compared from the fastest until one can be served",
+        f"int8 is refused: {reason}",
+    ]
+
+
+def test_an_export_of_an_earlier_version_is_shown_as_it_was() -> None:
+    rows = [
+        row("mixed", 1.875, agreement=0.9, accuracy=0.8),
+        row("int8", 1.5, agreement=0.9, accuracy=0.8, faults=["agreement"]),
+    ]
+    lines = printed(RESULT | {"race": rows})
+    assert any("refused" in line and "90.00%" in line for line in lines)
+    assert list(notes(RESULT | {"race": rows}))[1:] == ["int8 is refused: fails agreement"]
+    old = {
+        key: value
+        for key, value in RESULT.items()
+        if "interval" not in key and key not in ("torch", "calibration_texts", "oos_texts")
+    }
+    shown = dict(figures(old | {"parity": {"texts": 30, "agreement": 0.98}}))
+    assert shown["test accuracy"] == "0.9000"
+    assert shown["served build: mixed"] == "as PyTorch on 98.00% of 30 texts"
+
+
+def test_figures_say_of_which_texts_they_are_and_how_sure() -> None:
+    shown = dict(figures(RESULT))
+    assert shown["test accuracy"] == "0.9000 (0.861 to 0.931); PyTorch 0.9100"
+    assert shown["test macro F1"] == "0.8800"
+    assert shown["calibration error"] == "0.1080 (0.050 to 0.160); without scaling 0.0580: worse"
+    assert shown["confident answers (≥ 0.610)"] == "80.0% of the test texts, 0.9500 of them right"
+    assert (
+        shown["confidence threshold"]
+        == "0.610 (0.500 to 0.700), fitted on 250 texts, training texts among them, and 40 out of scope"
+    )
+    assert shown["out-of-scope recall"] == "50.0% of 80 texts"
+    assert (
+        shown["served build: mixed"]
+        == "as PyTorch on 98.00% of 350 texts, on 100.00% of 301 confident answers (at least 99.0%)"
+    )
+
+
+def test_a_threshold_of_validation_alone_says_so() -> None:
+    shown = dict(figures(RESULT | {"calibration_texts": 30, "calibration_oos_texts": 0}))
+    assert shown["confidence threshold"] == "0.610 (0.500 to 0.700), fitted on 30 texts"

@@ -1,0 +1,170 @@
+"""The evaluate stage on a tiny project, and what it fits on few texts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from tasks import cross_fit
+from tasks import evaluate as evaluation
+from tasks.cross_fit import folds_of
+from tasks.evaluate import evaluate, fit
+from tasks.finetune import finetune
+from tasks.mask import mask
+from tasks.vocabulary import vocabulary
+from tokensieve.data.examples import Examples
+from tokensieve.evaluation.report import answers, set_apart
+from tokensieve.files import read_json, write_json
+from tokensieve.inference.manifest import sha256
+from tokensieve.project import Layout
+from tokensieve.settings import Evaluate, Settings, render
+
+
+@pytest.fixture
+def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: Path) -> Layout:
+    """A project that is trained and ready to be evaluated, with texts out of scope."""
+    layout = Layout(tmp_path / "project")
+    layout.split.mkdir(parents=True)
+    examples = Examples(*tiny_texts, list(range(60)))
+    parts = {
+        name: examples.take([i for i in range(60) if i % 5 in places]) for name, places in PLACES.items()
+    }
+    parts["oos"] = Examples([f"{text} {i}" for i, text in enumerate(tiny_texts[0])], [], list(range(60)))
+    for name, part in parts.items():
+        part.save(layout.split / f"{name}.jsonl")
+    write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
+    write_json(layout.split / "report.json", {name: len(part) for name, part in parts.items()})
+    small = {
+        "finetune": {"threads": 1, "epochs": 2},
+        "base": {"model": str(tiny_model), "max_length": 32},
+        "evaluate": {"folds": 3},
+    }
+    layout.params.write_text(render(Settings.of(small)))
+    settings = Settings.load(layout.params)
+    for stage in (vocabulary, mask, finetune):
+        stage(layout, settings)
+    return layout
+
+
+PLACES = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
+
+
+def test_a_small_validation_part_is_helped_by_the_training_texts(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = sha256(layout.model / "model.safetensors")
+    with caplog.at_level(logging.INFO, logger="tokensieve"):
+        evaluate(layout, Settings.load(layout.params))
+    report, logits = (
+        read_json(layout.evaluation / "report.json"),
+        load_file(layout.evaluation / "logits.safetensors"),
+    )
+    assert report["calibration_texts"] == 12 + 36
+    chose = set_apart(Examples.load(layout.split / "oos.jsonl").texts).sum()
+    assert (report["calibration_oos_texts"], report["oos_texts"]) == (chose, 60 - chose)
+    low, high = report["threshold_interval"]
+    assert low <= report["threshold"] <= high
+    assert (
+        report["test_accuracy_interval"][0] <= report["test_accuracy"] <= report["test_accuracy_interval"][1]
+    )
+    assert {name: len(found) for name, found in logits.items()} == {"validation": 12, "test": 12, "oos": 60}
+    assert sha256(layout.model / "model.safetensors") == weights
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(
+        "12 validation texts: calibrating on the training texts too, with 3 models" in line for line in lines
+    )
+    assert not any("epoch" in line for line in lines)
+
+
+def test_each_text_is_left_out_of_the_model_that_judges_it(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[set[str]] = []
+    judged: list[set[str]] = []
+    real = cross_fit._trained
+    monkeypatch.setattr(
+        cross_fit, "_trained", lambda *given: trained.append(set(given[2].texts)) or real(*given)
+    )
+    inputs = cross_fit._inputs
+    monkeypatch.setattr(
+        cross_fit, "_inputs", lambda *given: judged.append(set(given[2].texts)) or inputs(*given)
+    )
+    logits, targets = cross_fit.out_of_fold(layout, Settings.load(layout.params), torch.randn(12, 5))
+    assert logits.shape == (36, 5)
+    assert len(targets) == 36
+    assert len(trained) == 3
+    # Each model reads its training texts, those of validation, and then the texts that it judges.
+    for texts, held in zip(trained, judged[2::4], strict=True):
+        assert not texts & held
+        assert len(texts | held) == 36
+
+
+def test_models_that_are_surer_of_everything_are_scaled_down(layout: Layout) -> None:
+    settings = Settings.load(layout.params)
+    checked = torch.randn(12, 5)
+    plain, _ = cross_fit.out_of_fold(layout, settings, checked)
+    scaled, _ = cross_fit.out_of_fold(layout, settings, checked * 3)
+    torch.testing.assert_close(scaled, plain * 3)
+
+
+def test_folds_spread_each_class() -> None:
+    labels = ["a"] * 9 + ["b"] * 6 + ["c"] * 2
+    folds = folds_of(labels, 3, seed=0)
+    assert [
+        np.bincount(folds[[label == name for label in labels]], minlength=3).tolist() for name in "ab"
+    ] == [[3, 3, 3], [2, 2, 2]]
+    assert (folds_of(labels, 3, seed=0) == folds).all()
+    assert (folds_of(labels, 3, seed=1) != folds).any()
+
+
+@pytest.mark.parametrize(("texts", "folds", "needed"), [(99, 4, True), (100, 4, False), (99, 0, False)])
+def test_only_a_small_validation_part_needs_help(
+    tmp_path: Path, texts: int, folds: int, needed: bool
+) -> None:
+    layout = Layout(tmp_path)
+    layout.split.mkdir(parents=True)
+    write_json(layout.split / "report.json", {"train": 800, "validation": texts})
+    assert cross_fit.is_needed(layout, Settings.of({"evaluate": {"folds": folds}})) is needed
+
+
+def drawn(texts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """Logits of six classes, and targets drawn from their softmax."""
+    draw = np.random.default_rng(seed)
+    logits = draw.normal(size=(texts, 6)) * 2.5
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return logits, (chances.cumsum(1) > draw.random((texts, 1))).argmax(1)
+
+
+def test_what_is_fitted_on_few_texts_depends_less_on_which() -> None:
+    """Of 32 texts each, thresholds between 0.3 and 0.9 were fitted on draws of the same data."""
+    none = np.empty((0, 6))
+    few = [fit(*drawn(32, seed), none, Evaluate()).rule for seed in range(20)]
+    more = [fit(*drawn(288, seed), none, Evaluate()).rule for seed in range(20)]
+    assert np.std([rule.threshold for rule in more]) < np.std([rule.threshold for rule in few]) / 2
+    assert np.mean([rule.temperature == 1.0 for rule in few]) >= 0.5
+
+
+def test_a_text_out_of_scope_is_told_by_a_lower_threshold_if_that_does() -> None:
+    logits, targets = drawn(400, 0)
+    outside = np.random.default_rng(1).normal(size=(60, 6)) * 0.05
+    alone = fit(logits, targets, np.empty((0, 6)), Evaluate(coverage=0.8)).rule
+    fitted, facts = fit(logits, targets, outside, Evaluate(coverage=0.8))
+    assert fitted.threshold < alone.threshold
+    assert not answers(outside, fitted).confident.any()
+    assert facts["calibration_oos_texts"] == 60
+
+
+def test_several_labels_get_thresholds_of_their_own() -> None:
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(200, 4)) * 3
+    targets = (logits + draw.normal(size=logits.shape) > 0.5).astype(np.float64)
+    fitted, facts = fit(logits, targets, draw.normal(size=(30, 4)), Evaluate(margin=0.2))
+    assert len(fitted.thresholds) == 4
+    assert fitted.margin == 0.0
+    assert facts["calibration_oos_texts"] == 0
+    assert evaluation.report({"test": logits}, targets, list("abcd"), fitted)["test_exact_match"] > 0.3

@@ -1,0 +1,79 @@
+"""A project that was moved or copied finds its models and writes into itself."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.moved_project import follow
+from tokensieve.project import Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A project `before` with a run that has a file, and a registered version of it."""
+    layout = Layout(tmp_path / "a project" / "before")
+    layout.root.mkdir(parents=True)
+    client = MlflowClient(uri(layout), uri(layout))
+    experiment = client.create_experiment("mine", artifact_location=layout.runs.as_uri())
+    run = client.create_run(experiment)
+    client.log_text(run.info.run_id, "content", "model/file.txt")
+    client.create_registered_model("classifier")
+    client.create_model_version("classifier", f"{run.info.artifact_uri}/model", run.info.run_id)
+    return layout
+
+
+def uri(layout: Layout) -> str:
+    return f"sqlite:///{layout.at('mlflow.db')}"
+
+
+def places(layout: Layout) -> tuple[str, str, str]:
+    """Where the registry says that the experiment, the run and the version are."""
+    client = MlflowClient(uri(layout), uri(layout))
+    (experiment,) = client.search_experiments(filter_string="name = 'mine'")
+    (run,) = client.search_runs([experiment.experiment_id])
+    return (
+        experiment.artifact_location,
+        run.info.artifact_uri,
+        client.get_model_version_download_uri("classifier", "1"),
+    )
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_the_files_are_found_where_the_project_is_now(layout: Layout, how: str, tmp_path: Path) -> None:
+    now = Layout(tmp_path / "elsewhere")
+    if how == "moved":
+        layout.root.rename(now.root)
+    else:
+        shutil.copytree(layout.root, now.root)
+    follow(now, uri(now))
+    follow(now, uri(now))
+    found = places(now)
+    assert found[0] == now.runs.as_uri()
+    assert all(place.startswith(f"{now.runs.as_uri()}/") for place in found[1:])
+    client = MlflowClient(uri(now), uri(now))
+    (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])  # type: ignore[union-attr]
+    assert (
+        Path(client.download_artifacts(run.info.run_id, "model/file.txt", str(tmp_path))).read_text()
+        == "content"
+    )
+
+
+def test_a_registry_of_others_is_left_as_it_is(layout: Layout, tmp_path: Path) -> None:
+    before = places(layout)
+    follow(layout, uri(layout))
+    other = Layout(tmp_path / "other")
+    other.root.mkdir()
+    follow(other, uri(layout))
+    assert places(layout) == before
+
+
+def test_an_experiment_of_another_project_in_this_registry_stays(layout: Layout, tmp_path: Path) -> None:
+    client = MlflowClient(uri(layout), uri(layout))
+    other = client.create_experiment("other", artifact_location=(tmp_path / "other" / "mlartifacts").as_uri())
+    client.create_run(other)
+    follow(layout, uri(layout))
+    assert client.get_experiment(other).artifact_location == (tmp_path / "other" / "mlartifacts").as_uri()

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.project_identity import given_identity, identity, model_name
+from tokensieve.files import write_json
+from tokensieve.project import Layout
+from tokensieve.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("tickets", "tickets"),
+        ("My Tickets (2026)", "My-Tickets-2026"),
+        ("Größe", "Größe"),
+        ("_a:b/c", "a-b-c"),
+        ("...", "classifier"),
+    ],
+)
+def test_a_folders_name_becomes_a_models(folder: str, name: str) -> None:
+    assert model_name(folder) == name
+    assert Settings.of({"register": {"name": name}}).register.name == name  # which is allowed
+
+
+def test_a_project_keeps_its_id_and_name_when_its_folder_moves(tmp_path: Path) -> None:
+    before = Layout(tmp_path / "tickets")
+    assert identity(before, Settings()).project == ""
+    given = given_identity(before, Settings())
+    assert given.model == "tickets"
+    assert given.project.startswith("tickets-")
+    assert given_identity(before, Settings()) == given
+    before.root.rename(tmp_path / "moved")
+    assert identity(Layout(tmp_path / "moved"), Settings()) == given
+    assert given_identity(Layout(tmp_path / "other" / "tickets"), Settings()).project != given.project
+
+
+def test_a_name_in_the_settings_goes_first(tmp_path: Path) -> None:
+    settings = Settings.of({"register": {"name": "classifier"}})
+    assert given_identity(Layout(tmp_path / "tickets"), settings).model == "classifier"
+    assert identity(Layout(tmp_path / "tickets"), Settings()).model == "tickets"
+
+
+def test_a_project_of_before_keeps_the_name_it_has_registered_under(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "tickets")
+    layout.registration.mkdir(parents=True)
+    write_json(layout.registration / "registration.json", {"name": "classifier", "version": "3"})
+    assert given_identity(layout, Settings()).model == "classifier"
+    (layout.registration / "registration.json").unlink()
+    assert identity(layout, Settings()).model == "classifier"

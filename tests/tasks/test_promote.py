@@ -1,0 +1,450 @@
+"""Promotions and rollbacks on an SQLite store that MLflow made."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks import promote as promotions
+from tasks.project_identity import given_identity
+from tasks.promote import champions, history, promote, rollback, rolled_back
+from tokensieve.errors import InputError
+from tokensieve.project import Layout
+from tokensieve.registry.mlflow_sqlite import Database
+from tokensieve.settings import Settings, render
+
+SETTINGS = Settings()
+
+
+@pytest.fixture
+def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A project in a folder named tickets, with an empty registry."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    layout = Layout(tmp_path / "tickets")
+    layout.root.mkdir()
+    shutil.copy(database, layout.at("mlflow.db"))
+    layout.params.write_text(render(), encoding="utf-8")
+    return layout
+
+
+@pytest.fixture
+def client(layout: Layout) -> MlflowClient:
+    uri = f"sqlite:///{layout.at('mlflow.db')}"
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@pytest.fixture
+def register(layout: Layout, client: MlflowClient) -> Callable[..., None]:
+    """Register versions of the model 'tickets', each with files of its own; the last is the challenger."""
+
+    def versions(count: int, tags: dict[str, str] | None = None, **metrics: float) -> None:
+        if not Database(client.tracking_uri).models():
+            client.create_registered_model("tickets")
+        for _ in range(count):
+            run = client.create_run("0")
+            for key, value in metrics.items():
+                client.log_metric(run.info.run_id, key, value)
+            number = str(len(Database(client.tracking_uri).versions("tickets")) + 1)
+            folder = model_folder(layout, number)
+            (folder / "data" / "onnx").mkdir(parents=True)
+            (folder / "data" / "onnx" / "model.onnx").write_bytes(b"graph")
+            (folder / "data" / "onnx" / "manifest.json").write_text(
+                '{"files": {"model.onnx": "hash"}}', encoding="utf-8"
+            )
+            made = client.create_model_version("tickets", folder.as_uri(), run.info.run_id, tags)
+            client.set_registered_model_alias("tickets", "challenger", str(made.version))
+
+    return versions
+
+
+def model_folder(layout: Layout, number: str) -> Path:
+    return layout.root / f"model-{number}"
+
+
+def aliases(client: MlflowClient) -> dict[str, str]:
+    return {alias: str(version) for alias, version in client.get_registered_model("tickets").aliases.items()}
+
+
+def moves(client: MlflowClient) -> list[tuple[str, str]]:
+    return [
+        (move["action"], move["version"]) for move in history(client.get_registered_model("tickets").tags)
+    ]
+
+
+def test_promotions_can_be_rolled_back_one_by_one(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(3)
+    first = promote(layout, SETTINGS, "1")
+    assert (first["name"], first["version"], first["replaced"]) == ("tickets", "1", None)
+    with pytest.raises(
+        InputError,
+        match="no earlier champion of model 'tickets' is known; promote a version by its number: 1, 2, 3",
+    ):
+        rollback(layout, SETTINGS)
+    assert promote(layout, SETTINGS, "2")["replaced"] == "1"
+    assert promote(layout, SETTINGS)["replaced"] == "2"
+    assert promote(layout, SETTINGS)["replaced"] == "3"  # once more changes nothing
+    moved = rollback(layout, SETTINGS)
+    assert (moved["version"], moved["replaced"]) == ("2", "3")
+    assert aliases(client) == {"challenger": "3", "champion": "2"}
+    assert rollback(layout, SETTINGS)["version"] == "1"
+    with pytest.raises(InputError, match="no earlier champion"):
+        rollback(layout, SETTINGS)
+    assert moves(client) == [
+        ("promote", "1"),
+        ("promote", "2"),
+        ("promote", "3"),
+        ("rollback", "2"),
+        ("rollback", "1"),
+    ]
+
+
+def test_a_version_that_was_rolled_back_needs_its_number_and_a_reason(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(2)
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS)
+    rollback(layout, SETTINGS)
+    for version, reason in ((None, None), (None, "it was not the model"), ("2", None)):
+        with pytest.raises(InputError, match=r"version 2 was rolled back at .*: --version 2 --reason"):
+            promote(layout, SETTINGS, version, reason)
+    assert aliases(client)["champion"] == "1"
+    assert promote(layout, SETTINGS, "2", "it was not the model")["version"] == "2"
+    assert history(client.get_registered_model("tickets").tags)[-1]["reason"] == "it was not the model"
+    # It is as good as any other now.
+    promote(layout, SETTINGS, "1")
+    assert promote(layout, SETTINGS)["version"] == "2"
+
+
+@pytest.mark.parametrize("kind", ["run", "fingerprint"])
+@pytest.mark.parametrize("first", ["rollback", "deletion"])
+def test_the_same_model_under_another_number_needs_a_reason_as_well(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], kind: str, first: str
+) -> None:
+    register(1, {promotions.FINGERPRINT: "a"})
+    register(1, {promotions.FINGERPRINT: "b"} if kind == "fingerprint" else None)
+    run = client.get_model_version("tickets", "2").run_id
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS)
+    if first == "rollback":
+        rollback(layout, SETTINGS)
+    client.delete_model_version("tickets", "2")
+    if first == "deletion":
+        assert rollback(layout, SETTINGS)["version"] == "1"
+    if kind == "run":
+        client.create_model_version("tickets", model_folder(layout, "2").as_uri(), run)
+    else:
+        client.create_model_version(
+            "tickets", model_folder(layout, "2").as_uri(), None, {promotions.FINGERPRINT: "b"}
+        )
+    client.set_registered_model_alias("tickets", "challenger", "3")
+    for version in (None, "3"):
+        with pytest.raises(
+            InputError,
+            match=r"version 3 is the same model as version 2, which was rolled back at .*: --version 3 --reason",
+        ):
+            promote(layout, SETTINGS, version)
+    assert aliases(client)["champion"] == "1"
+    assert promote(layout, SETTINGS, "3", "it was the data")["version"] == "3"
+    promote(layout, SETTINGS, "1")
+    assert promote(layout, SETTINGS)["version"] == "3"  # it is as good as any other now
+
+
+def test_a_model_of_another_run_is_promoted_without_a_reason(
+    layout: Layout, register: Callable[..., None]
+) -> None:
+    register(1, {promotions.FINGERPRINT: "a"})
+    register(1, {promotions.FINGERPRINT: "b"})
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS)
+    rollback(layout, SETTINGS)
+    register(1, {promotions.FINGERPRINT: "c"})
+    assert promote(layout, SETTINGS)["version"] == "3"
+
+
+def test_moves_keep_their_order_if_clocks_disagree(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(minutes=10)
+
+    register(3)
+    promote(layout, SETTINGS, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(promotions, "datetime", Ahead)
+        promote(layout, SETTINGS, "3")
+    assert rollback(layout, SETTINGS)["version"] == "1"
+    assert moves(client) == [("promote", "1"), ("promote", "3"), ("rollback", "1")]
+    with pytest.raises(InputError, match="version 3 was rolled back"):
+        promote(layout, SETTINGS)
+    with pytest.raises(InputError, match="no earlier champion"):
+        rollback(layout, SETTINGS)
+    promote(layout, SETTINGS, "2")
+    assert moves(client)[-1] == ("promote", "2")
+    # The time that a person reads is this machine's.
+    at = [datetime.fromisoformat(move["at"]) for move in history(client.get_registered_model("tickets").tags)]
+    assert at[1] > at[3] > datetime.now(UTC) - timedelta(minutes=5)
+
+
+def test_a_rollback_passes_over_versions_that_are_gone(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(5)
+    for version in "12345":
+        promote(layout, SETTINGS, version)
+    client.delete_model_version("tickets", "4")
+    shutil.rmtree(model_folder(layout, "3"))
+    moved = rollback(layout, SETTINGS)
+    assert (moved["version"], moved["skipped"]) == ("2", ["4", "3"])
+    assert rollback(layout, SETTINGS)["version"] == "1"
+
+
+def test_a_rollback_from_a_champion_that_was_deleted(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(2)
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS, "2")
+    client.delete_model_version("tickets", "2")
+    assert "champion" not in aliases(client)
+    moved = rollback(layout, SETTINGS)
+    assert (moved["version"], moved["replaced"], moved["skipped"]) == ("1", None, ["2"])
+
+
+def test_a_rollback_names_the_champions_that_are_gone(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(2)
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS, "2")
+    client.delete_model_version("tickets", "1")
+    with pytest.raises(
+        InputError, match=r"no earlier champion of model 'tickets' is known \(deleted or without files: 1\)"
+    ):
+        rollback(layout, SETTINGS)
+
+
+def test_a_move_cut_off_in_the_middle_never_makes_a_rollback_go_forward(
+    layout: Layout, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(3)
+    for version in "123":
+        promote(layout, SETTINGS, version)
+
+    def cut_off(*_: Any) -> None:
+        raise ConnectionError
+
+    for step in ("set_alias", "set_tag"):
+        with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+            patch.setattr(Database, step, cut_off)
+            rollback(layout, SETTINGS)
+    assert rollback(layout, SETTINGS)["version"] == "2"
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(Database, "set_tag", cut_off)
+        promote(layout, SETTINGS, "3", "again")
+    moved = rollback(layout, SETTINGS)
+    assert (moved["version"], moved["replaced"]) == ("2", "3")
+
+
+def test_both_versions_figures_are_returned(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(1, {"data_hash": "a"}, test_accuracy=0.75, test_macro_f1=0.5, train_loss=1.0)
+    register(1, {"data_hash": "b"}, test_accuracy=0.875)
+    register(1, {"data_hash": "b"}, test_exact_match=0.5)
+    first = promote(layout, SETTINGS, "1")
+    assert first["figures"] == {"test_accuracy": 0.75, "test_macro_f1": 0.5}
+    assert (first["replaced_figures"], first["same_data"]) == ({}, None)
+    second = promote(layout, SETTINGS, "2")
+    assert (second["figures"], second["replaced_figures"]["test_accuracy"]) == (
+        {"test_accuracy": 0.875},
+        0.75,
+    )
+    assert second["same_data"] is False
+    assert promote(layout, SETTINGS, "3")["same_data"] is True
+
+
+def test_a_version_of_another_project_is_refused_unless_told(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    own = given_identity(layout, SETTINGS)
+    register(1, {promotions.PROJECT: own.project})
+    register(1, {promotions.PROJECT: "mails-0000abcd"})
+    register(1)  # of before projects were recorded
+    with pytest.raises(
+        InputError,
+        match="version 2 of model 'tickets' is of project 'mails-0000abcd', not of this one; --version 1 is",
+    ):
+        promote(layout, SETTINGS, "2")
+    assert promote(layout, SETTINGS, "1")["version"] == "1"
+    assert promote(layout, SETTINGS, "3")["version"] == "3"
+    assert promote(layout, SETTINGS, "2", other_project=True)["version"] == "2"
+
+
+def test_what_is_not_there_is_named_with_what_is(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match=r"absent\.db does not exist; register a model first"),
+    ):
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
+        promote(layout, SETTINGS)
+    assert not layout.at("absent.db").exists()
+    layout.at("empty.db").touch()
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match=r"empty\.db is empty; register a model first"),
+    ):
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///empty.db")
+        promote(layout, SETTINGS)
+    with pytest.raises(InputError, match="no model 'tickets' in the registry; models: none"):
+        promote(layout, SETTINGS)
+    register(1)
+    with pytest.raises(InputError, match="model 'tickets' has no version '7'; versions: 1"):
+        promote(layout, SETTINGS, "7")
+    (model_folder(layout, "1") / "data" / "onnx" / "model.onnx").unlink()
+    with pytest.raises(
+        InputError, match=r"version 1 of model 'tickets' has no manifest.json or lacks a file"
+    ):
+        promote(layout, SETTINGS)
+    client.delete_registered_model_alias("tickets", "challenger")
+    with pytest.raises(InputError, match="has no alias 'challenger'; aliases: none"):
+        promote(layout, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "number", ["03", "\u0663", "3\n", " 3", "+3", "0", "-1", "", "seven", "../1", "12345678901"]
+)
+def test_a_number_is_written_as_the_registry_writes_it(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], number: str
+) -> None:
+    register(3)
+    with pytest.raises(
+        InputError, match=r"version is .*; allowed: digits 0 to 9, .* the first not 0; .*: 1, 2, 3"
+    ) as caught:
+        promote(layout, SETTINGS, number, "why")
+    assert "\n" not in str(caught.value)
+    assert moves(client) == []
+
+
+def test_promotions_at_once_are_all_recorded(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(4)
+    program = (
+        "import sys; from pathlib import Path; from tasks.promote import promote; from tokensieve.project import Layout\n"
+        "from tokensieve.settings import Settings; layout = Layout(Path(sys.argv[1])); sys.stdin.read()\n"
+        "for _ in range(3): promote(layout, Settings(), sys.argv[2])\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(layout.root), version],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for version in "1234"
+    ]
+    for process in started:
+        assert process.stdin
+        process.stdin.close()  # they begin together
+    for process in started:
+        with process:
+            assert process.stderr
+            errors = process.stderr.read().decode()
+        assert process.returncode == 0, errors
+    assert {version for _, version in moves(client)} == set("1234")
+    assert aliases(client)["champion"] in "1234"
+
+
+def test_the_history_of_before_is_read(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(3)
+    old = [
+        {"at": "2026-01-01T00:00:00+00:00", "action": "promote", "version": version, "replaced": None}
+        for version in "12"
+    ]
+    client.set_registered_model_tag("tickets", promotions.EARLIER, json.dumps(old))
+    client.set_registered_model_alias("tickets", "champion", "2")
+    promote(layout, SETTINGS, "3")
+    assert moves(client) == [("promote", "1"), ("promote", "2"), ("promote", "3")]
+    assert [rollback(layout, SETTINGS)["version"] for _ in range(2)] == ["2", "1"]
+
+
+def after(*found: tuple[str, str, str | None]) -> list[dict[str, Any]]:
+    return [
+        {"at": f"2026-01-01T00:00:{at:02}+00:00", "action": action, "version": version, "replaced": replaced}
+        for at, (action, version, replaced) in enumerate(found)
+    ]
+
+
+def test_a_rollback_takes_the_last_champion_away() -> None:
+    found = (("promote", "1", None), ("promote", "2", "1"), ("promote", "1", "2"))
+    assert champions(after(*found)) == ["1", "2", "1"]
+    assert champions(after(*found, ("rollback", "2", "1"))) == ["1", "2"]
+    assert champions([]) == []
+
+
+def test_a_champion_set_without_a_record_counts_from_when_it_is_replaced() -> None:
+    assert champions(after(("promote", "5", "4"))) == ["4", "5"]
+    assert champions(after(("promote", "1", None), ("promote", "5", "4"))) == ["1", "4", "5"]
+    # A rollback whose promotions are forgotten: all that is known is the champion it made.
+    assert champions(after(("rollback", "3", "4"), ("promote", "5", "3"))) == ["3", "5"]
+
+
+def test_a_version_is_marked_as_rolled_back_until_it_is_promoted_again() -> None:
+    found = after(("promote", "1", None), ("promote", "2", "1"), ("rollback", "1", "2"))
+    assert rolled_back(found) == {"2": found[-1]}
+    assert rolled_back([*found, *after(("promote", "2", "1"))]) == {}
+    # To roll back to it makes it good as well.
+    assert rolled_back(
+        after(("promote", "1", None), ("promote", "2", "1"), ("rollback", "1", "2"), ("rollback", "2", "1"))
+    ).keys() == {"1"}
+
+
+def test_a_broken_record_is_passed_over() -> None:
+    whole = json.dumps(after(("promote", "1", None))[0])
+    tags = {
+        promotions.EARLIER: "not JSON",
+        f"{promotions.MOVE}2": whole,
+        f"{promotions.MOVE}1": '{"action": "promote"}',
+        "other": "x",
+    }
+    assert [move["version"] for move in history(tags)] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["not JSON", "5", "null", '{"at": "now"}', '"text"', '[{"action": "promote"}]', "[1]", "[" * 100_000],
+)
+def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "tokensieve"):
+        assert history({promotions.EARLIER: text}) == []
+    assert caplog.messages == [
+        "tag tokensieve.promotions of the registered model cannot be read as a history of promotions; what is unreadable is passed over"
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": ["1"]}, {"replaced": 1}, {"at": None}, {"same": "run"}, {"replaced_same": [[]]}]
+)
+def test_a_move_of_other_types_is_passed_over(change: dict[str, Any]) -> None:
+    whole = after(("promote", "1", None))[0]
+    assert history(
+        {f"{promotions.MOVE}1": json.dumps(whole | change), f"{promotions.MOVE}2": json.dumps(whole)}
+    ) == [whole]

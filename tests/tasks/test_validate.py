@@ -1,0 +1,484 @@
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import validate as validation
+from tasks.validate import validate
+from tokensieve.errors import InputError
+from tokensieve.project import Layout
+from tokensieve.settings import CHECKS, Settings
+
+Rows = list[tuple[str, str]]
+GOOD: Rows = [
+    ("lost my card", "card"),
+    ("card is gone", "card"),
+    ("send money", "transfer"),
+    ("pay a friend", "transfer"),
+]
+WARN = Settings.of({"validate": {"errors": []}})
+PUBLIC = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[..., Layout]:
+    """Writes the parts given as rows of text and label (out of scope: texts), and the champion's labels."""
+
+    def write(train: Rows = GOOD, champion: list[str] | None = None, **parts: Any) -> Layout:
+        layout = Layout(tmp_path)
+        layout.raw.mkdir(parents=True)
+        for part, rows in {"train": train, **parts}.items():
+            trees = [
+                {"text": row} if part == "oos" else dict(zip(("text", "label"), row, strict=True))
+                for row in rows
+            ]
+            (layout.raw / f"{part}.jsonl").write_text(
+                "".join(json.dumps(tree) + "\n" for tree in trees), encoding="utf-8"
+            )
+        layout.champion.write_text(
+            json.dumps({} if champion is None else {"labels": champion}), encoding="utf-8"
+        )
+        return layout
+
+    return write
+
+
+def report_of(layout: Layout) -> dict[str, Any]:
+    return json.loads((layout.validation / "report.json").read_text(encoding="utf-8"))
+
+
+def docs_of(layout: Layout) -> str:
+    return (layout.validation / "docs" / "index.html").read_text(encoding="utf-8")
+
+
+def failed(report: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(check["name"], check["part"]): check for check in report["checks"] if not check["passed"]}
+
+
+def test_good_data_passes_every_check(project: Callable[..., Layout]) -> None:
+    layout = project(test=[("where is it", "card")], oos=["sing a song"], champion=["card", "transfer"])
+    report = validate(layout, Settings())
+    assert report == report_of(layout)
+    assert (report["rows"], report["classes"]) == ({"train": 4, "test": 1, "oos": 1}, 2)
+    assert (report["errors"], report["warnings"], failed(report)) == (0, 0, {})
+    assert {check["name"] for check in report["checks"]} == set(CHECKS)
+    assert [check["name"] for check in report["checks"] if check["part"] == "oos"] == [
+        "columns",
+        "empty",
+        "overlong",
+        "control",
+        "encoding",
+        "truncated",
+    ]
+
+
+BAD = [
+    ("empty", "train", {"train": [*GOOD, ("  ", "card"), ("hello", "x"), ("hi", "x")]}, [5]),
+    (
+        "unlabelled",
+        "train",
+        {"train": [*GOOD, ("  ", "card"), ("hello", ""), ("hi", " \u200b"), ("yes", None), ("no", math.nan)]},
+        [6, 7, 8, 9],
+    ),
+    ("unlabelled", "test", {"test": [("hello", "card"), ("hi", None)]}, [2]),
+    ("truncated", "train", {"train": [*GOOD, ("card " * 126, "card"), ("card " * 127, "card")]}, [6]),
+    ("truncated", "oos", {"oos": ["sing " * 200]}, [1]),
+    ("overlong", "train", {"train": [*GOOD, ("é" * 200_000, "card")]}, [5]),
+    ("control", "train", {"train": [*GOOD, ("a\tb\nc", "card"), ("a\x00b", "card")]}, [6]),
+    (
+        "encoding",
+        "train",
+        {"train": [*GOOD, ("cafÃ©", "card"), ("caf\ufffd", "card"), ("café", "card")]},
+        [5, 6],
+    ),
+    ("class_size", "train", {"train": [*GOOD, ("alone", "rare")]}, [5]),
+    ("duplicate", "train", {"train": [*GOOD, ("Lost my CARD ", "card")]}, [5]),
+    ("conflict", "train", {"train": [("lost my card", "transfer"), *GOOD]}, [1, 2]),
+    ("conflict", "validation", {"validation": [("gone", "card"), ("Gone", "transfer")]}, [1, 2]),
+    ("leak", "test", {"test": [("fine", "card"), ("SEND money", "transfer")]}, [2]),
+    ("unknown_label", "train", {"champion": ["card"]}, [3]),
+    ("unknown_label", "validation", {"validation": [("gone", "Card"), ("away", "Card")]}, [1]),
+    ("unknown_label", "test", {"test": [("gone", "card"), ("hello", "greet")]}, [2]),
+    ("vanished_label", "train", {"champion": ["card", "greet", "transfer"]}, [None]),
+    ("empty", "oos", {"oos": ["sing", ""]}, [2]),
+    ("overlong", "oos", {"oos": ["x" * 20_001]}, [1]),
+    ("control", "oos", {"oos": ["a\x1b"]}, [1]),
+    ("encoding", "oos", {"oos": ["it â€™s"]}, [1]),
+]
+
+
+@pytest.mark.parametrize(("name", "part", "data", "rows"), BAD)
+def test_each_check_finds_its_rows(
+    project: Callable[..., Layout], name: str, part: str, data: dict[str, Any], rows: list[int]
+) -> None:
+    layout = project(**data)
+    try:
+        validate(layout, WARN)
+    except InputError:
+        assert name in ("unknown_label", "unlabelled")
+    check = failed(report_of(layout))[name, part]
+    assert (check["count"], [row["row"] for row in check["rows"]]) == (len(rows), rows)
+
+
+@pytest.mark.parametrize("name", ["empty", "duplicate"])
+def test_settings_say_which_checks_stop(project: Callable[..., Layout], name: str) -> None:
+    layout = project(train=[*GOOD, ("lost my card", "card"), ("", "card")])
+    with pytest.raises(InputError, match=rf"^train.jsonl, {name}: 1 row .*"):
+        validate(layout, Settings.of({"validate": {"errors": [name]}}))
+    severities = {check["name"]: check["severity"] for check in failed(report_of(layout)).values()}
+    assert severities == {"empty": "warning", "duplicate": "warning"} | {name: "error"}
+    assert (report_of(layout)["errors"], report_of(layout)["warnings"]) == (1, 1)
+
+
+UNLABELLED: Rows = [*GOOD, *((f"no label {i}", "") for i in range(53))]
+
+
+def test_a_row_without_a_label_is_refused_whatever_stops_and_the_remedy_named(
+    project: Callable[..., Layout],
+) -> None:
+    layout = project(train=UNLABELLED)
+    with pytest.raises(
+        InputError, match=r"^train.jsonl, unlabelled: 53 rows without a label .* --set data\.unlabelled=drop$"
+    ):
+        validate(layout, WARN)
+    assert report_of(layout)["classes"] == 2
+
+
+def test_rows_without_a_label_are_left_out_and_counted_if_so_set(project: Callable[..., Layout]) -> None:
+    layout = project(train=UNLABELLED, test=[("where is it", "card"), ("what", "")])
+    report = validate(layout, Settings.of({"data": {"unlabelled": "drop"}}))
+    assert (report["rows"], report["unlabelled"], report["classes"]) == (
+        {"train": 4, "test": 1},
+        {"train": 53, "test": 1},
+        2,
+    )
+    assert failed(report) == {}
+    messages = [check["message"] for check in report["checks"] if check["name"] == "unlabelled"]
+    assert messages == [
+        "train.jsonl, unlabelled: 53 rows without a label left out (data.unlabelled=drop)",
+        "test.jsonl, unlabelled: 1 row without a label left out (data.unlabelled=drop)",
+    ]
+    with pytest.raises(InputError, match=r"no row has a label; is column 'label' \(data\.label\)"):
+        validate(
+            project_of(layout, "train", [("a", ""), ("b", "")]), Settings.of({"data": {"unlabelled": "drop"}})
+        )
+
+
+def project_of(layout: Layout, part: str, rows: Rows) -> Layout:
+    """The project with other rows in one part."""
+    lines = [json.dumps({"text": text, "label": label}) + "\n" for text, label in rows]
+    (layout.raw / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return layout
+
+
+def test_truncated_texts_are_told_with_what_is_lost_and_what_to_do(
+    project: Callable[..., Layout], tiny_model: Path
+) -> None:
+    layout = project(
+        train=[*GOOD, *((f"{i} " + "card " * words, "card") for i, words in enumerate((100, 200, 400)))]
+    )
+    base = {"model": str(tiny_model), "max_length": 32}
+    report = validate(layout, Settings.of({"base": base}))
+    assert failed(report)["truncated", "train"]["message"] == (
+        "train.jsonl, truncated: 42.9% of the texts (3 of 7) have more than 32 tokens (base.max_length); in half of these at least 171 "
+        "tokens are not read (84% of the text): raise base.max_length (at most 64 for this model), or read both ends with "
+        "base.truncation=head_tail"
+    )
+    assert report["truncated"] == {
+        "texts": 7,
+        "truncated": 3,
+        "share": 0.4286,
+        "median_tokens_unread": 171,
+        "median_share_unread": 0.8424,
+        "max_length": 32,
+    }
+    told = failed(
+        validate(layout, Settings.of({"base": base | {"max_length": 64, "truncation": "head_tail"}}))
+    )
+    assert told["truncated", "train"]["message"].endswith("of the text): shorten the texts")
+    with pytest.raises(InputError, match=r"truncated: 42\.9% of the texts"):
+        validate(layout, Settings.of({"base": base, "validate": {"errors": ["truncated"]}}))
+
+
+def test_few_truncated_texts_are_no_warning(project: Callable[..., Layout]) -> None:
+    layout = project(train=[*((f"{i} card", "card") for i in range(200)), *GOOD, ("card " * 200, "card")])
+    report = validate(layout, Settings())
+    assert failed(report) == {}
+    assert report["truncated"]["truncated"] == 1
+
+
+def test_a_base_model_that_does_not_suit_the_settings_is_refused_first(
+    project: Callable[..., Layout], tiny_model: Path
+) -> None:
+    layout = project()
+    with pytest.raises(
+        InputError,
+        match=r"^base\.max_length is 65; allowed for base\.model .*: 4 to 64, its number of positions$",
+    ):
+        validate(layout, Settings.of({"base": {"model": str(tiny_model), "max_length": 65}}))
+    assert not layout.validation.exists()
+
+
+def test_the_error_names_file_check_rows_limit_and_remedy(project: Callable[..., Layout]) -> None:
+    layout = project(train=[*GOOD, ("too long for this", "card"), ("", "transfer")])
+    with pytest.raises(InputError) as raised:
+        validate(layout, Settings.of({"validate": {"max_characters": 16}}))
+    assert str(raised.value).splitlines() == [
+        "the data fails 2 of its checks (validate.errors names those that stop):",
+        "train.jsonl, empty: 1 row with an empty text (6); fill them in or remove the rows",
+        "train.jsonl, overlong: 1 row with more than 16 characters (5); cut the texts, remove the rows or raise validate.max_characters",
+    ]
+    # Texts stay out of the message, which schedulers log.
+    assert raised.value.detail.splitlines() == [
+        "  row 6: text '', label 'transfer'",
+        "  row 5: text 'too long for this', label 'card'",
+        f"The first 20 rows of each check: {layout.validation / 'report.json'}",
+    ]
+    assert "overlong" in docs_of(layout)
+
+
+@pytest.mark.parametrize(
+    ("train", "shown"),
+    [
+        ([("a", "x"), ("b", "x")], "1 class, 'x'"),
+        ([("a", ""), ("b", "")], "0 classes"),
+        ([(f"{i % 7}", f"{i % 3}") for i in range(21)], "3 classes"),
+    ],
+)
+def test_too_few_and_too_many_classes_are_refused(
+    project: Callable[..., Layout], train: Rows, shown: str
+) -> None:
+    layout = project(train=train)
+    with pytest.raises(
+        InputError, match=re.escape(f"train.jsonl, classes: {shown}; allowed: 2 to 2 (validate.max_classes)")
+    ):
+        validate(layout, Settings.of({"validate": {"max_classes": 2}}))
+
+
+def test_a_file_that_cannot_be_read_is_an_error_and_the_others_are_checked(
+    project: Callable[..., Layout],
+) -> None:
+    layout = project(test=[("", "card")])
+    (layout.raw / "train.jsonl").write_text('{"utterance": "a", "label": "x"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"no column .text.; .* --set data\.text=COLUMN"):
+        validate(layout, WARN)
+    report = report_of(layout)
+    assert set(failed(report)) == {("columns", "train"), ("empty", "test")}
+    assert report["rows"] == {"train": 0, "test": 1}
+
+
+def test_labels_that_train_lacks_stop_whatever_the_settings(project: Callable[..., Layout]) -> None:
+    layout = project(test=[("gone", "Card")])
+    with pytest.raises(
+        InputError, match=r"test.jsonl, unknown_label: 1 class without an example in train \('Card'\)"
+    ):
+        validate(layout, WARN)
+
+
+def test_a_few_broken_texts_warn_and_many_stop(project: Callable[..., Layout]) -> None:
+    rows = [(f"text {i}", "card" if i % 2 else "transfer") for i in range(199)]
+    layout = project(train=[*rows, ("cafÃ©", "card")])
+    assert failed(validate(layout, Settings()))["encoding", "train"]["severity"] == "warning"
+    shutil.rmtree(layout.raw)
+    with pytest.raises(InputError, match=r"train\.jsonl, encoding: 3 rows"):
+        validate(project(train=[*rows, *[(f"cafÃ© {i}", "card") for i in range(3)]]), Settings())
+
+
+def test_lone_surrogates_are_refused_as_unreadable(project: Callable[..., Layout]) -> None:
+    layout = project(train=[*GOOD, ("half \ud83d", "card")])
+    with pytest.raises(InputError, match=r"train\.jsonl, row 5: .*half of a character"):
+        validate(layout, Settings())
+    assert ("columns", "train") in failed(report_of(layout))
+
+
+def test_the_docs_hold_no_markup_of_the_data_and_load_nothing(project: Callable[..., Layout]) -> None:
+    script = "<script>alert(1)</script>"
+    layout = project(
+        train=[
+            *GOOD,
+            (script, "card"),
+            (script, f"{script}label"),
+            (f"{script} cafÃ©", f"{script}label"),
+            (f"\x00{script}", "card"),
+        ],
+        test=[(script, f"{script}other")],
+        champion=[f"{script}gone"],
+    )
+    with pytest.raises(InputError):
+        validate(layout, Settings())
+    docs = docs_of(layout)
+    assert "<script" not in docs
+    assert not re.search(r"(src|href)\s*=|url\(|@import", docs)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;gone" in docs
+    assert "2 unexpected values found" in docs  # Great Expectations' own account is there
+
+
+def test_messages_hold_no_text(project: Callable[..., Layout]) -> None:
+    secret = "my pin is 1234"
+    layout = project(
+        train=[*GOOD, (secret, "card"), (secret, "transfer"), (f"{secret}\x00", "card")],
+        test=[(secret, "card")],
+    )
+    report = validate(layout, WARN)
+    assert {"duplicate", "conflict", "leak", "control"} == {name for name, _ in failed(report)}
+    assert not [check["message"] for check in report["checks"] if "1234" in check["message"]]
+    assert "1234" not in docs_of(layout)
+
+
+def test_the_same_data_gives_the_same_bytes(project: Callable[..., Layout]) -> None:
+    layout = project(
+        train=[*GOOD, ("lost my card", "transfer")], test=[("send money", "card")], champion=["b", "a"]
+    )
+    validate(layout, WARN)
+    before = {path.name: path.read_bytes() for path in layout.validation.rglob("*") if path.is_file()}
+    validate(layout, WARN)
+    assert {path.name: path.read_bytes() for path in layout.validation.rglob("*") if path.is_file()} == before
+    assert set(before) == {"report.json", "index.html"}
+
+
+def test_a_crash_leaves_the_earlier_report(
+    project: Callable[..., Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = project()
+    report = validate(layout, Settings())
+
+    def crash(*_: object) -> str:
+        raise OSError("no space")
+
+    monkeypatch.setattr(validation, "_page", crash)
+    with pytest.raises(OSError, match="no space"):
+        validate(layout, Settings())
+    assert report_of(layout) == report
+    assert "expectations met" in docs_of(layout)
+
+
+def test_an_expectation_that_cannot_be_evaluated_is_no_finding(
+    project: Callable[..., Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation.Subject, "columns", {"row": [1], "text": ["a"], "label": ["b"]})
+    with pytest.raises(RuntimeError, match="could not evaluate"):
+        validate(project(), Settings())
+
+
+def test_masses_of_findings_stay_small_and_silent(
+    project: Callable[..., Layout], capfd: pytest.CaptureFixture[str]
+) -> None:
+    layout = project(
+        train=[(f"text {i}", f"class {i}") for i in range(3000)], champion=[f"gone {i}" for i in range(3000)]
+    )
+    with pytest.raises(InputError) as raised:
+        validate(layout, Settings())
+    assert "3,000 classes with fewer than 2 examples ('class 0', 'class 1', 'class 2' and 2,997 more)" in str(
+        raised.value
+    )
+    assert len(str(raised.value)) < 2000
+    checks = failed(report_of(layout))
+    assert {key[0]: (check["count"], len(check["rows"])) for key, check in checks.items()} == {
+        "classes": (1, 0),
+        "class_size": (3000, 20),
+        "unknown_label": (3000, 20),
+        "vanished_label": (3000, 20),
+    }
+    assert len(docs_of(layout)) < 100_000
+    assert capfd.readouterr() == ("", "")
+
+
+def test_long_texts_are_cut_in_the_report(project: Callable[..., Layout]) -> None:
+    layout = project(train=[*GOOD, ("x" * 200_000, "card")])
+    validate(layout, WARN)
+    assert len(failed(report_of(layout))["overlong", "train"]["rows"][0]["text"]) == 200
+
+
+@pytest.mark.public
+@pytest.mark.skipif(
+    not PUBLIC.is_dir(),
+    reason=f"the public data sets are not at {PUBLIC.parent.name}/{PUBLIC.name} beside the repository",
+)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("banking77", {("duplicate", "train"): 4, ("leak", "test"): 6}),
+        ("snips", {("duplicate", "train"): 205, ("leak", "test"): 9, ("encoding", "train"): 24}),
+        ("clinc150", {("leak", "test"): 2}),
+        ("hwu64", {("duplicate", "train"): 3}),
+    ],
+)
+def test_public_data_has_the_known_flaws_and_no_error(
+    tmp_path: Path, name: str, expected: dict[tuple[str, str], int]
+) -> None:
+    layout = Layout(tmp_path)
+    layout.raw.mkdir(parents=True)
+    for part, file in {
+        "train": "train",
+        "validation": "validation",
+        "test": "test",
+        "oos": "oos_test",
+    }.items():
+        if (PUBLIC / name / f"{file}.csv").exists():
+            shutil.copy(PUBLIC / name / f"{file}.csv", layout.raw / f"{part}.csv")
+    report = validate(layout, Settings())
+    assert {key: check["count"] for key, check in failed(report).items()} == expected
+    assert report["errors"] == 0
+
+
+SEVERAL: Rows = [
+    ("lost my card", "card|lost"),
+    ("card is gone", "lost|card"),
+    ("hello", ""),
+    ("pay a friend", "pay"),
+    ("pay me", "pay"),
+]
+
+
+def several(**sections: Any) -> Settings:
+    return Settings.of({"data": {"separator": "|"}, **sections})
+
+
+def test_texts_of_several_labels_or_none_pass_every_check(project: Callable[..., Layout]) -> None:
+    layout = project(
+        train=SEVERAL,
+        test=[("gone", "card|pay"), ("hey", "")],
+        oos=["sing"],
+        champion=["card", "lost", "pay"],
+    )
+    report = validate(layout, several())
+    assert (report["rows"], report["classes"], failed(report)) == ({"train": 5, "test": 2, "oos": 1}, 3, {})
+    assert {check["name"] for check in report["checks"]} == set(CHECKS) - {"unlabelled"}
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "data", "rows", "labels"),
+    [
+        ("class_size", "train", {"train": [*SEVERAL, ("block it", "lost|rare")]}, [6], ["rare"]),
+        ("conflict", "train", {"train": [*SEVERAL, ("Hello", "pay")]}, [3, 6], ["", "pay"]),
+        ("unknown_label", "test", {"test": [("fine", "card"), ("bad", "a|card|b")]}, [2, 2], ["a", "b"]),
+        ("unknown_label", "train", {"champion": ["card", "pay"]}, [1], ["lost"]),
+        ("vanished_label", "train", {"champion": ["card", "card|lost"]}, [None], ["card|lost"]),
+        ("empty", "train", {"train": [*SEVERAL, ("", "pay")]}, [6], ["pay"]),
+    ],
+)
+def test_a_class_of_several_labels_is_one_label(
+    project: Callable[..., Layout],
+    name: str,
+    part: str,
+    data: dict[str, Any],
+    rows: list[int],
+    labels: list[str],
+) -> None:
+    layout = project(**{"train": SEVERAL} | data)
+    try:
+        validate(layout, several(validate={"errors": []}))
+    except InputError:
+        assert name in ("unknown_label", "unlabelled")
+    check = failed(report_of(layout))[name, part]
+    assert [(row["row"], row["label"]) for row in check["rows"]] == list(zip(rows, labels, strict=True))
+
+
+def test_texts_of_which_none_has_a_label_are_refused(project: Callable[..., Layout]) -> None:
+    with pytest.raises(InputError, match=r"train\.jsonl, classes: 0 classes"):
+        validate(project(train=[("a", ""), ("b", "|")]), several())

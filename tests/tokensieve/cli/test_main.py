@@ -1,0 +1,335 @@
+"""The command line: what a person types wrong is answered in one clear line, exit status 2, and nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tokensieve.cli.main import main
+from tokensieve.inference.manifest import Manifest
+from tokensieve.project import Layout
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def _text_rows(count: int, classes: int = 3) -> list[tuple[str, str]]:
+    return [(f"text number {i} of its kind", f"class {i % classes}") for i in range(count)]
+
+
+def _bytes(content: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(content)
+
+    return write
+
+
+def _rows(rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        write_csv(path, rows, header)
+
+    return write
+
+
+PROGRAM = "import sys; from tokensieve.cli.main import main; sys.exit(main(sys.argv[1:]))"
+GOOD = b"text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
+
+# Refused by reading the file, before Prefect is started: what is in the file, and what the message must name.
+UNREADABLE = {
+    "missing": (lambda path: None, ["bad.csv", "does not exist"]),
+    "empty": (_bytes(b""), ["bad.csv", "is empty"]),
+    "header only": (_bytes(b"text,label\n"), ["bad.csv", "no row"]),
+    "one column": (_bytes(b"text\none\ntwo\n"), ["bad.csv", "no column 'label'", "data.label"]),
+    "fractions as labels": (
+        _bytes(b"text,label\none,0.25\ntwo,1.5\n"),
+        ["bad.csv", "row 1", "0.25", "data.label"],
+    ),
+    "NUL bytes": (_bytes(GOOD + b"fi\0ve,b\n"), ["bad.csv", "line 6", "NUL"]),
+    "Latin-1": (_bytes(GOOD + "caf\xe9,b\n".encode("latin-1")), ["bad.csv", "line 6", "0xe9", "UTF-8"]),
+    "unclosed quote": (_bytes(GOOD + b'"five,b\nsix,b\n'), ["bad.csv", "row 5", "line 6", "never closed"]),
+    "ragged row": (_bytes(GOOD + b"five,six,b\n"), ["bad.csv", "row 5", "3 columns"]),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_file_that_cannot_be_read_is_one_line_and_status_2(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write, named = UNREADABLE[name]
+    write(tmp_path / "bad.csv")
+
+    status = main(["run", "--project", str(tmp_path / "project"), "--data", str(tmp_path / "bad.csv")])
+
+    output, errors = capfd.readouterr()
+    assert status == 2
+    assert output == ""
+    assert len(errors.splitlines()) == 1
+    assert [part for part in named if part not in errors] == []
+    assert not Layout(tmp_path / "project").raw_pointer.exists()
+
+
+# Refused by the validation stage.
+INVALID = {
+    "one class": (_rows([(text, "a") for text, _ in _text_rows(9)]), ["class", "2"]),
+    "long text": (
+        _rows([*_text_rows(30), ("x" * 200_000, "class 0")]),
+        ["31", "validate.max_characters", "20,000"],
+    ),
+    "many classes": (
+        _rows([(f"text {i}", f"class {i}") for i in range(100_000)]),
+        ["100,000", "validate.max_classes"],
+    ),
+    "empty text": (_rows([*_text_rows(30), ("  ", "class 0")]), ["31", "empty"]),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_data_that_cannot_be_trained_on_is_refused_by_validation(
+    name: str, tmp_path: Path, prefect_server: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write, named = INVALID[name]
+    write(tmp_path / "bad.csv")
+
+    status = main(["run", "--project", str(tmp_path / "project"), "--data", str(tmp_path / "bad.csv")])
+
+    errors = capfd.readouterr().err
+    assert status == 2
+    assert [part for part in named if part not in errors] == []
+    assert not Layout(tmp_path / "project").split.exists()
+    assert not (tmp_path / "project" / "mlflow.db").exists()
+
+
+def test_no_stack_trace_is_shown(tmp_path: Path, prefect_server: None) -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    write_csv(tmp_path / "bad.csv", [(text, "a") for text, _ in _text_rows(9)], ("text", "label"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            "run",
+            "--project",
+            str(tmp_path / "project"),
+            "--data",
+            str(tmp_path / "bad.csv"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert [
+        line
+        for line in done.stderr.splitlines()
+        if line.startswith("tokensieve: train.csv, classes: 1 class")
+    ]
+    assert "Traceback" not in done.stderr
+    assert "prefect" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "named"),
+    [
+        ("finetune.epoch=3", ["finetune.epoch", "did you mean 'epochs'"]),
+        ("finetuning.epochs=3", ["finetuning", "did you mean 'finetune'"]),
+        ("finetune.epochs=0", ["finetune.epochs", "0", "1 to 1_000"]),
+        ("finetune.epochs=many", ["finetune.epochs", "many", "whole number"]),
+        ("mask.score=luck", ["mask.score", "luck", "tokens, positions, magnitude, random"]),
+        ("epochs", ["epochs", "section.key=value"]),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name_and_not_written(
+    assignment: str, named: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    main(["init", str(tmp_path)])
+    before = Layout(tmp_path).params.read_bytes()
+    capfd.readouterr()
+
+    status = main(["run", "--project", str(tmp_path), "--set", assignment])
+
+    errors = capfd.readouterr().err
+    assert status == 2
+    assert len(errors.splitlines()) == 1
+    assert [part for part in named if part not in errors] == []
+    assert Layout(tmp_path).params.read_bytes() == before
+
+
+def test_a_project_without_data_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--project", str(tmp_path)]) == 2
+    assert "--data" in capfd.readouterr().err
+
+
+def test_an_unknown_stage_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["stage", "--project", str(tmp_path), "finetuning"]) == 2
+    assert "finetune" in capfd.readouterr().err
+
+
+def test_debug_shows_where_a_mistake_was_found(tmp_path: Path) -> None:
+    from tokensieve.errors import InputError
+
+    with pytest.raises(InputError, match="--data"):
+        main(["run", "--project", str(tmp_path), "--debug"])
+
+
+def test_a_model_folder_that_is_none_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--model", str(tmp_path), "text"]) == 2
+    assert "manifest.json" in capfd.readouterr().err
+    assert main(["predict", "--model", str(tmp_path / "none"), "text"]) == 2
+    assert "does not exist" in capfd.readouterr().err
+
+
+def test_a_model_of_a_registry_needs_a_project_or_the_registrys_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", "--model", "models:/classifier@champion", "--project", str(tmp_path), "text"]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert main(command) == 2
+    assert "is not a project" in capfd.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
+    assert main(command) == 2
+    assert f"sqlite:///{tmp_path}/absent.db does not exist; register a model first" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_added_to_a_triton_repository_as_its_next_version(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    served = tmp_path / "onnx"
+    served.mkdir()
+    for name in ("model.onnx", "tokenizer.json"):
+        (served / name).write_bytes(b"any")
+    Manifest(("a", "b"), 1.0, 0.5, 8, "hash", "tiny", {}).save(served)
+    for version in ("1", "2"):
+        assert (
+            main(
+                ["triton", "--model", str(served), "--output", str(tmp_path / "models"), "--name", "intents"]
+            )
+            == 0
+        )
+        assert f"holds version {version}" in capfd.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "models" / "intents").iterdir()) == [
+        "1",
+        "2",
+        "config.pbtxt",
+        "labels.txt",
+    ]
+    assert main(["triton", "--model", str(served), "--output", str(tmp_path), "--name", "../x"]) == 2
+
+
+def test_predict_starts_fast_for_it_imports_neither_torch_nor_the_orchestration(
+    tiny_run: Callable[..., int], data_file: Path, tmp_path: Path
+) -> None:
+    assert tiny_run(tmp_path / "project", "--data", str(data_file)) == 0
+    program = (
+        "import sys; from tokensieve.cli.main import main; status = main(sys.argv[1:]); "
+        "print(sorted({'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas'} & set(sys.modules)), file=sys.stderr)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "predict",
+            "--model",
+            str(Layout(tmp_path / "project").onnx),
+            "--json",
+            "one text",
+            "another",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds = time.perf_counter() - start
+
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["text"] for answer in answers] == ["one text", "another"]
+    assert done.stderr.strip() == "[]"
+    assert seconds < 10, "on a quiet machine it is under one second; README tells how it was measured"
+
+
+def test_a_folder_that_is_no_project_shares_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status = main(
+        [
+            "export",
+            "--shared-prefix",
+            str(tmp_path),
+            str(tmp_path / "b"),
+            "--output",
+            str(tmp_path / "shared"),
+        ]
+    )
+    assert status == 2
+    assert "is no exported project, nor the artifacts/model of one" in capfd.readouterr().err
+
+
+def test_without_a_command_the_help_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "usage: tokensieve" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "created"), [("run", True), ("version", True), ("promote", False), ("versions", False)]
+)
+def test_help_says_which_commands_create_a_project(
+    command: str, created: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert ("created if it does not exist" in " ".join(capfd.readouterr().out.split())) == created
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A project, mounted so that nobody can write it."""
+    made, folder = tmp_path / "made", tmp_path / "mount"
+    (tmp_path / "data.csv").write_bytes(GOOD)
+    assert main(["init", str(made)]) == 0
+    (made / ".tokensieve" / "runs").mkdir()
+    folder.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "--bind", str(made), str(folder)], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("mounting a folder needs root and a container that may mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_project_that_cannot_be_written_is_one_line(
+    read_only: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    project, data = ["--project", str(read_only)], ["--data", str(tmp_path / "data.csv")]
+    capfd.readouterr()
+    for command in (
+        ["init", str(read_only)],
+        ["init", str(read_only / "new")],
+        ["run", *project, *data],
+        ["version", *project, *data],
+        ["stage", "validate", *project],
+    ):
+        assert main(command) == 2, command
+        errors = capfd.readouterr().err
+        assert len(errors.splitlines()) == 1, errors
+        assert f"; make {read_only} writable for this user, or work in a copy of it elsewhere" in errors

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.random import default_rng
+from scipy.special import expit, log_softmax, logit, softmax
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+)
+
+from tokensieve.evaluation.metrics import (
+    Bin,
+    calibration_error,
+    certainty,
+    confusion,
+    exact_match,
+    fit_temperature,
+    fit_thresholds,
+    gaps,
+    label_f1,
+    lead,
+    loss,
+    macro_f1,
+    per_class,
+    per_label,
+    presence,
+    probabilities,
+    reliability,
+)
+
+LABELS = ["a", "b", "c", "d"]
+
+
+def predictions(texts: int = 200, classes: int = 4, seed: int = 0):  # type: ignore[no-untyped-def]
+    draw = default_rng(seed)
+    targets = draw.integers(0, classes, texts)
+    predicted = np.where(draw.random(texts) < 0.7, targets, draw.integers(0, classes, texts))
+    return targets, predicted
+
+
+def drawn(texts: int, scale: float, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Logits, and targets drawn from their softmax: `scale` times too sure, so `scale` is the right temperature."""
+    draw = default_rng(seed)
+    logits = draw.normal(size=(texts, 5)) * 2
+    chances = softmax(logits, axis=1)
+    targets = (chances.cumsum(1) > draw.random((texts, 1))).argmax(1)
+    return logits * scale, targets
+
+
+def test_confusion_and_f1_are_scikit_learns() -> None:
+    targets, predicted = predictions()
+    matrix = confusion(targets, predicted, 4)
+    assert (matrix == confusion_matrix(targets, predicted)).all()
+    assert np.trace(matrix) / matrix.sum() == accuracy_score(targets, predicted)
+    assert macro_f1(matrix) == pytest.approx(f1_score(targets, predicted, average="macro"))
+    precision, recall, f1, support = precision_recall_fscore_support(targets, predicted)
+    report = per_class(matrix, LABELS)
+    assert list(report) == LABELS
+    for i, label in enumerate(LABELS):
+        assert report[label] == {
+            "precision": pytest.approx(precision[i]),
+            "recall": pytest.approx(recall[i]),
+            "f1": pytest.approx(f1[i]),
+            "support": support[i],
+        }
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_macro_f1_is_scikit_learns_with_any_classes_absent(pairs: list[tuple[int, int]]) -> None:
+    targets, predicted = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
+    assert macro_f1(confusion(targets, predicted, 4)) == pytest.approx(
+        f1_score(targets, predicted, average="macro", zero_division=0)
+    )
+
+
+def test_a_class_that_never_occurs_scores_zero() -> None:
+    matrix = confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
+    report = per_class(matrix, LABELS)
+    assert report["d"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert report["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert matrix.shape == (4, 4)
+
+
+def test_probabilities_and_loss_are_scipys() -> None:
+    logits, targets = drawn(50, 1.0)
+    np.testing.assert_allclose(probabilities(logits, 2.5), softmax(logits / 2.5, axis=1), rtol=1e-12)
+    assert loss(logits, targets, 2.5) == pytest.approx(
+        log_loss(targets, softmax(logits / 2.5, axis=1), labels=range(5))
+    )
+    assert loss(logits, targets) == pytest.approx(-log_softmax(logits, axis=1)[np.arange(50), targets].mean())
+
+
+def test_huge_logits_stay_finite() -> None:
+    logits = np.array([[1e6, 0.0], [0.0, -1e6]], np.float32)
+    assert probabilities(logits, 0.05).tolist() == [[1.0, 0.0], [1.0, 0.0]]
+    assert np.isfinite(loss(logits, np.array([1, 1])))
+
+
+def test_logits_are_not_changed() -> None:
+    logits = np.array([[1.0, 2.0]])
+    probabilities(logits)
+    assert logits.tolist() == [[1.0, 2.0]]
+
+
+def test_calibration_by_hand() -> None:
+    # Confidences .9 and .8 in the fifth bin of five, .55 in the third; right, wrong, right.
+    logits = np.log(np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55]]))
+    diagram = reliability(logits, np.array([0, 1, 1]), bins=5)
+    assert [bin.texts for bin in diagram] == [1, 2]
+    assert diagram[0] == pytest.approx((0.55, 1.0, 1))
+    assert diagram[1] == pytest.approx((0.85, 0.5, 2))
+    assert calibration_error(diagram) == pytest.approx((1 * 0.45 + 2 * 0.35) / 3)
+
+
+def test_full_confidence_falls_into_the_last_bin() -> None:
+    assert reliability(np.array([[100.0, -100.0]]), np.array([0])) == [Bin(1.0, 1.0, 1)]
+
+
+def test_a_temperature_of_the_truth_is_calibrated_and_others_are_not() -> None:
+    logits, targets = drawn(20_000, 3.0)
+    assert calibration_error(reliability(logits, targets, 3.0)) < 0.015
+    assert calibration_error(reliability(logits, targets, 1.0)) > 0.1
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_the_temperature_finds_a_known_scaling(scale: float) -> None:
+    logits, targets = drawn(20_000, scale)
+    found = fit_temperature(logits, targets)
+    assert found == pytest.approx(scale, rel=0.03)
+    around = [loss(logits, targets, found * factor) for factor in (0.99, 1.0, 1.01)]
+    assert around[1] == min(around)
+
+
+def test_the_temperature_does_not_run_away_where_all_answers_are_right_or_wrong() -> None:
+    sure = np.tile([[5.0, 0.0], [0.0, 5.0]], (50, 1))
+    right, wrong = np.tile([0, 1], 50), np.tile([1, 0], 50)
+    assert 0.3 < fit_temperature(sure, right) < 1
+    assert 1 < fit_temperature(sure, wrong) <= 20
+
+
+@pytest.mark.parametrize("labels", [1, 4])
+def test_the_gaps_of_texts_add_up_to_the_calibration_error(labels: int) -> None:
+    logits, targets = several(200) if labels > 1 else drawn(200, 3.0)
+    error = calibration_error(reliability(logits, targets, 1.5))
+    assert np.abs(gaps(logits, targets, 1.5).sum(0)).sum() / targets.size == pytest.approx(error)
+
+
+def test_a_prior_worth_more_texts_keeps_the_temperature_closer_to_1() -> None:
+    logits, targets = drawn(30, 4.0)
+    assert 1 < fit_temperature(logits, targets, 20) < fit_temperature(logits, targets)
+
+
+def several(texts: int, scale: float = 1.0, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Logits of four labels, and their presence drawn from the sigmoid: `scale` times too sure."""
+    draw = default_rng(seed)
+    logits = draw.normal(size=(texts, 4)) * 2 + np.array([0.0, -1.0, -2.0, -4.0])
+    return logits * scale, (expit(logits) > draw.random((texts, 4))).astype(np.float64)
+
+
+def test_presence_and_its_loss_are_scikit_learns() -> None:
+    logits, targets = several(50)
+    np.testing.assert_allclose(presence(logits, 2.5), expit(logits / 2.5), rtol=1e-12)
+    each = [
+        log_loss(true, expit(own / 2.5), labels=[0, 1]) for true, own in zip(targets.T, logits.T, strict=True)
+    ]
+    assert loss(logits, targets, 2.5) == pytest.approx(sum(each))
+    huge = np.array([[1e6, -1e6]], np.float32)
+    assert presence(huge, 0.05).tolist() == [[1.0, 0.0]]
+    assert np.isfinite(loss(huge, np.array([[0.0, 1.0]])))
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_one_temperature_calibrates_all_labels(scale: float) -> None:
+    logits, targets = several(20_000, scale)
+    assert fit_temperature(logits, targets) == pytest.approx(scale, rel=0.03)
+    diagram = reliability(logits, targets, scale)
+    assert calibration_error(diagram) < 0.005
+    assert sum(bin.texts for bin in diagram) == targets.size
+
+
+def test_scores_of_several_labels_are_scikit_learns() -> None:
+    logits, targets = several(300)
+    decided = logits > -0.5
+    assert exact_match(decided, targets).mean() == accuracy_score(targets, decided)
+    assert label_f1(decided, targets) == pytest.approx(
+        [f1_score(targets, decided, average=average) for average in ("micro", "macro")]
+    )
+    precision, recall, f1, support = precision_recall_fscore_support(targets, decided)
+    report = per_label(decided, targets, np.full(4, 0.3), LABELS)
+    assert list(report) == LABELS
+    for i, label in enumerate(LABELS):
+        values = {
+            "precision": precision[i],
+            "recall": recall[i],
+            "f1": f1[i],
+            "support": support[i],
+            "threshold": 0.3,
+        }
+        assert report[label] == pytest.approx(values)
+
+
+def test_nothing_present_and_nothing_decided_scores_zero() -> None:
+    none = np.zeros((3, 2))
+    assert label_f1(none > 0, none) == (0.0, 0.0)
+    assert exact_match(none > 0, none).all()
+
+
+def best_f1(chances, targets) -> float:  # type: ignore[no-untyped-def]
+    cuts = [*np.unique(chances), 1.1]
+    return max(f1_score(targets, chances >= cut, zero_division=0) for cut in cuts)
+
+
+@given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 3))
+def test_no_other_threshold_has_a_better_f1(seed: int, texts: int, digits: int) -> None:
+    logits, targets = several(texts, seed=seed)
+    chances = expit(logits).round(digits).clip(0.01, 0.99)  # with ties
+    thresholds = fit_thresholds(chances, targets, few=2)
+    assert ((thresholds > 0) & (thresholds < 1)).all()
+    for i, threshold in enumerate(thresholds):
+        if targets[:, i].sum() >= 2:
+            found = f1_score(targets[:, i], chances[:, i] >= threshold)
+            assert found == pytest.approx(best_f1(chances[:, i], targets[:, i]))
+
+
+def test_a_label_of_few_texts_gets_the_threshold_of_all() -> None:
+    logits, targets = several(200, seed=3)
+    targets[:, 3] = 0.0
+    targets[:4, 3] = 1.0
+    chances = expit(logits)
+    thresholds = fit_thresholds(chances, targets)
+    micro = f1_score(targets.ravel(), chances.ravel() >= thresholds[3])
+    assert micro == pytest.approx(best_f1(chances.ravel(), targets.ravel()))
+    assert len(set(thresholds)) == 4
+    assert fit_thresholds(chances, np.zeros_like(targets)).tolist() == [0.5] * 4
+
+
+def test_certainty_is_that_of_the_label_closest_to_its_threshold_in_odds() -> None:
+    logits, _ = several(50)
+    thresholds = np.array([0.5, 0.3, 0.1, 0.9])
+    distance = np.abs(logits - logit(thresholds)).min(1)
+    np.testing.assert_allclose(certainty(expit(logits), thresholds), expit(distance), rtol=1e-9)
+    assert certainty(thresholds[None], thresholds) == pytest.approx(0.5)
+    assert certainty(np.array([[0.0, 1.0]]), np.array([0.2, 0.7])) == 1.0
+
+
+def test_lead_is_that_of_the_likeliest_over_the_second() -> None:
+    np.testing.assert_allclose(
+        lead(np.array([[0.2, 0.7, 0.1], [0.4, 0.2, 0.4], [1.0, 0.0, 0.0]])), [0.5, 0.0, 1.0]
+    )

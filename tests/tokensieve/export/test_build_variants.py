@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tokensieve.export import build_variants
+from tokensieve.export.build_variants import blocked, build, missing, processor, saturates
+from tokensieve.export.onnx_graph import export_onnx
+from tokensieve.inference.session import engine_of
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import load_tokenizer
+
+SAMPLE = [[2, 9, 10, 3], [2, 20, 21, 22, 23, 3], [2, 30, 3]]
+IDS = np.array([[2, 11, 40, 41, 12, 3], [2, 50, 51, 30, 31, 3]])
+
+
+@pytest.fixture
+def built(
+    tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], tmp_path: Path
+) -> Callable[..., Path]:
+    """Builds a variant of an untrained classifier; gives the graph's path."""
+
+    def make(name: str, family: str = "bert") -> Path:
+        tiny_classifier(family).save(tmp_path / "model", load_tokenizer(tiny_family(family)), {})
+        config = export_onnx(tmp_path / "model", tmp_path / "plain.onnx")
+        build(tmp_path / "plain.onnx", config, name, SAMPLE, tmp_path / f"{name}.onnx")
+        return tmp_path / f"{name}.onnx"
+
+    return make
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+# Inputs of 64 fill a block, those of 32 do not: in blocks are the second products of each feed-forward alone.
+@pytest.mark.parametrize(
+    ("name", "own", "most"),
+    [
+        ("fp32", {}, 1e-4),
+        ("fused", {"Attention": 4}, 1e-4),
+        ("blocks", {"MatMulNBits": 4}, 0.05),
+        ("mixed", {"MatMulNBits": 4, "QAttention": 4, "MatMulInteger": 9}, 0.3),
+        ("int8", {"QAttention": 4, "MatMulInteger": 13}, 0.3),
+    ],
+)
+def test_a_variant_has_its_operators_and_stays_near_torch(
+    built: Callable[..., Path], name: str, own: dict[str, int], most: float
+) -> None:
+    path = built(name)
+    found = operators(path)
+    assert {operator: found[operator] for operator in own} == own
+    classifier = Classifier.load(path.with_name("model"))
+    with torch.inference_mode():
+        expected = classifier(torch.tensor(IDS), torch.ones(IDS.shape, dtype=torch.int64)).numpy()
+    difference = np.abs(engine_of(path, name, 1).run(IDS) - expected).max()
+    assert (difference > 1e-3) == (name not in ("fp32", "fused"))
+    assert difference < most * expected.std()
+
+
+@pytest.mark.parametrize("family", ["modernbert", "qwen2"])
+@pytest.mark.parametrize("name", ["fp32", "blocks", "mixed", "int8"])
+def test_families_that_are_not_fused_have_the_others(
+    built: Callable[..., Path], family: str, name: str
+) -> None:
+    path = built(name, family)
+    plain = engine_of(path.with_name("plain.onnx"), "fp32", 1).run(IDS)
+    assert np.abs(engine_of(path, name, 1).run(IDS) - plain).max() < 0.5 * plain.std()
+
+
+def test_the_same_graph_gives_the_same_bytes(built: Callable[..., Path]) -> None:
+    first = built("mixed").read_bytes()
+    assert built("mixed").read_bytes() == first
+
+
+def test_half_precision_keeps_its_inputs_and_outputs(built: Callable[..., Path]) -> None:
+    path = built("fp16")
+    # Without a GPU it computes as well, only slower.
+    half, plain = (engine_of(at, "fp32", 1).run(IDS) for at in (path, path.with_name("plain.onnx")))
+    assert path.stat().st_size < 0.7 * path.with_name("plain.onnx").stat().st_size
+    assert 0 < np.abs(half - plain).max() < 0.02
+
+
+def test_what_cannot_be_here_says_why(
+    tiny_family: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoConfig
+
+    bert, qwen2 = (AutoConfig.from_pretrained(tiny_family(family)) for family in ("bert", "qwen2"))
+    monkeypatch.setattr(build_variants, "cuda_fault", lambda: "there is none")
+    assert missing(bert, ["fp32", "fused", "fp16"]) == {"fp16": "there is none"}
+    assert missing(bert, ["fp32", "int8"]) == {}
+    monkeypatch.setattr(build_variants, "cuda_fault", lambda: "")
+    assert missing(bert, ["fused", "fp16"]) == {}
+    assert list(missing(qwen2, ["fp32", "fused", "fp16", "int8"])) == ["fused", "fp16"]
+
+
+def test_blocks_keep_a_row_of_zeros(built: Callable[..., Path]) -> None:
+    model = onnx.load(built("fp32"))
+    products = [node.input[1] for node in model.graph.node if node.op_type == "MatMul"]
+    weights = {item.name: item for item in model.graph.initializer}
+    zero = next(weights[name] for name in products if name in weights and weights[name].dims[0] == 64)
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.zeros(tuple(zero.dims), dtype=np.float32), zero.name))
+    path = Path(built("fp32").with_name("zero.onnx"))
+    onnx.save(blocked(model), path)
+    assert np.isfinite(engine_of(path, "blocks", 1).run(IDS)).all()
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "expected"),
+    [
+        ("x86_64", "flags: avx2", True),
+        ("x86_64", "flags: avx512_vnni", False),
+        ("aarch64", "Features: asimd", False),
+        ("AMD64", None, True),
+    ],
+)
+def test_seven_bits_where_pairs_saturate(
+    machine: str, text: str | None, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert saturates(tmp_path / "cpuinfo") == expected
+
+
+def test_the_processor_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: Tiny 9000\n")
+    assert processor(tmp_path / "cpuinfo") == "Tiny 9000"
+    assert processor(tmp_path / "absent")

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from tokensieve.errors import InputError
+from tokensieve.server.model_watcher import Folder, Live
+
+
+@dataclass
+class Shelf:
+    """Served folders by version, of which one is wanted."""
+
+    folders: dict[str, Path]
+    wanted: str = "1"
+    fetched: list[str] = field(default_factory=list)
+    interval: float = 0.01
+    stale: str | None = None
+    made: str = "first"
+
+    def version(self) -> str:
+        if not self.wanted:
+            raise InputError("the alias is gone")
+        return self.wanted
+
+    def identity(self, version: str) -> str:
+        return f"{version}-{self.made}"
+
+    def fetch(self, version: str) -> Path:
+        self.fetched.append(version)
+        return self.folders[version]
+
+
+@pytest.fixture
+def shelf(served: Any, tmp_path: Path) -> Shelf:
+    folders = {}
+    for version in ("1", "2"):
+        folders[version] = served.write(tmp_path / version)
+        replace(served.manifest, data_hash=f"data-{version}").save(folders[version])
+    return Shelf(folders)
+
+
+def answers(live: Live) -> str:
+    live.current.model.predict(["I lost my card"])
+    return live.current.model.manifest.data_hash
+
+
+def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    assert (live.current.version, answers(live)) == ("1", "data-1")
+    assert live.check()
+    shelf.wanted = "2"
+    assert live.check()
+    assert live.check()
+    assert (live.current.version, answers(live), live.trouble) == ("2", "data-2", None)
+    assert shelf.fetched == ["1", "2"]
+    assert live.swaps == {"taken": 1, "refused": 0}
+
+
+def test_another_model_of_the_same_version_is_taken(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    live = Live(shelf, 1)
+    shelf.folders["1"], shelf.made = shelf.folders["2"], "anew"
+    with caplog.at_level(logging.INFO, "tokensieve"):
+        assert live.check()
+    assert (live.current.version, answers(live), live.trouble) == ("1", "data-2", None)
+    assert "model 1 answers instead of an earlier model of that version" in caplog.text
+    assert live.check()
+    assert shelf.fetched == ["1", "1"]
+
+
+def test_a_third_model_waits_until_no_request_holds_the_first(
+    shelf: Shelf, served: Any, tmp_path: Path
+) -> None:
+    shelf.folders["3"] = served.write(tmp_path / "3")
+    live = Live(shelf, 1)
+    held = live.current.model
+    shelf.wanted = "2"
+    assert live.check()
+    shelf.wanted = "3"
+    assert live.check()
+    assert live.current.version == "2"
+    del held
+    assert live.check()
+    assert live.current.version == "3"
+
+
+def corrupt(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
+
+
+def half(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def unlisted(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(corrupt, "SHA-256"), (half, "missing"), (unlisted, "not JSON"), (shutil.rmtree, "no manifest")],
+)
+def test_a_broken_version_leaves_the_one_before_and_is_named_once(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture, damage: Any, words: str, served: Any
+) -> None:
+    live = Live(shelf, 1)
+    damage(shelf.folders["2"])
+    shelf.wanted = "2"
+    with caplog.at_level(logging.WARNING, "tokensieve"):
+        assert not live.check()
+        assert not live.check()
+    assert (live.current.version, answers(live)) == ("1", "data-1")
+    assert words in (live.trouble or "")
+    assert [record.getMessage().startswith("model 1 goes on answering") for record in caplog.records] == [
+        True
+    ]
+    # Once it is whole, it is taken without anyone telling.
+    served.write(shelf.folders["2"])
+    assert live.check()
+    assert (live.current.version, live.trouble) == ("2", None)
+
+
+def test_a_source_that_is_lost_leaves_the_model(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    shelf.wanted = ""
+    assert not live.check()
+    assert (live.current.version, live.trouble) == ("1", "the alias is gone")
+
+
+def test_a_model_without_finite_answers_is_refused(served: Any, tmp_path: Path) -> None:
+    broken = replace(served, bias=served.bias * float("nan"))
+    with pytest.raises(InputError, match="fails on a test text: it gives no finite logits"):
+        Live(Folder(broken.write(tmp_path)), 1)
+
+
+def with_positions(served: Any, folder: Path, positions: int) -> Path:
+    """Write the model with a table of so many positions, as BERT has one."""
+    served.write(folder)
+    model = onnx.load(folder / "model.onnx")
+    table = numpy_helper.from_array(
+        np.zeros((positions, served.embedding.shape[1]), dtype=np.float32), "table"
+    )
+    model.graph.initializer.append(table)
+    added = [
+        helper.make_node("Shape", ["input_ids"], ["length"], start=1, end=2),
+        helper.make_node("Squeeze", ["length"], ["count"]),
+        helper.make_node("Constant", [], ["zero"], value_int=0),
+        helper.make_node("Constant", [], ["one"], value_int=1),
+        helper.make_node("Range", ["zero", "count", "one"], ["places"]),
+        helper.make_node("Gather", ["table", "places"], ["offsets"]),
+        helper.make_node("Add", ["rows", "offsets"], ["states"]),
+    ]
+    model.graph.node[0].output[0] = "rows"
+    nodes = [model.graph.node[0], *added, *model.graph.node[1:]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, folder / "model.onnx")
+    served.manifest.save(folder)
+    return folder
+
+
+def changed(folder: Path, **values: Any) -> Path:
+    """Change values in a folder's manifest by hand."""
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"labels": ["balance", "\ud800", "size", "transfer"]},
+        {"temperature": 5e-324},
+        {"max_length": 64},
+    ],
+    ids=["label", "temperature", "positions"],
+)
+def test_a_model_that_would_fail_every_request_is_not_taken(
+    served: Any, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    live = Live(Folder(with_positions(served, tmp_path / "onnx", 12)), 1)
+    before = live.current
+    changed(tmp_path / "onnx", **values)
+    assert not live.check()
+    assert live.current is before
+    assert live.trouble
+    with pytest.raises(InputError):
+        Live(Folder(tmp_path / "onnx"), 1)
+
+
+def test_the_time_of_the_last_good_look_is_kept(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    first = live.looked or 0.0
+    assert abs(first - time.time()) < 60
+    shelf.wanted = ""
+    assert not live.check()
+    assert live.looked == first
+    shelf.wanted = "1"
+    time.sleep(0.01)
+    assert live.check()
+    assert (live.looked or 0.0) > first
+
+
+def test_a_source_that_only_knows_an_earlier_version_is_told(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf.stale = "the registry gives no answer; version 1 is the last one known"
+    live = Live(shelf, 1)
+    assert (live.current.version, live.trouble, live.checked_at) == ("1", shelf.stale, None)
+    assert "the last one known" in caplog.text
+    assert not live.check()
+    shelf.stale = None
+    assert live.check()
+    assert live.trouble is None
+    assert live.checked_at is not None
+
+
+def test_a_look_that_does_not_end_is_trouble(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Live(shelf, 1)
+    monkeypatch.setattr("tokensieve.server.model_watcher.SLOW", 0.05)
+    going_on, let_go = threading.Event(), threading.Event()
+    monkeypatch.setattr(shelf, "version", lambda: going_on.set() or (let_go.wait(20) and "1"))
+    thread = threading.Thread(target=live.check)
+    thread.start()
+    assert going_on.wait(20)
+    time.sleep(0.1)
+    assert "has not ended" in (live.trouble or "")
+    let_go.set()
+    thread.join()
+    assert live.trouble is None
+
+
+def test_a_file_that_may_not_be_opened_is_named_with_the_reason(
+    served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = served.write(tmp_path / "onnx")
+    live = Live(Folder(folder), 1)
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        assert not live.check()
+    assert "Too many open files; allow more open files" in (live.trouble or "")
+    assert "no manifest" not in (live.trouble or "")
+
+
+def test_the_first_model_must_be_whole(shelf: Shelf) -> None:
+    corrupt(shelf.folders["1"])
+    with pytest.raises(InputError, match="SHA-256"):
+        Live(shelf, 1)
+
+
+def test_a_folder_is_followed_by_its_manifest(served: Any, tmp_path: Path) -> None:
+    folder = served.write(tmp_path / "onnx")
+    live = Live(Folder(folder), 1)
+    before = live.current.version
+    assert live.check()
+    assert live.current.version == before
+    replace(served.manifest, data_hash="other").save(folder)
+    assert live.check()
+    assert live.current.version != before
+    assert answers(live) == "other"
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        Folder(tmp_path / "nowhere").version()
+
+
+def test_a_folder_may_hold_several_tasks_and_is_followed_too(served: Any, tmp_path: Path) -> None:
+    folder = served.write_shared(tmp_path / "shared")
+    live = Live(Folder(folder), 1)
+    before = live.current
+    assert list(before.model.tasks) == ["intent", "topics"]
+    (folder / "topics.onnx").write_bytes(b"half")
+    (folder / "shared.json").write_bytes((folder / "shared.json").read_bytes() + b"\n")
+    assert not live.check()
+    assert (live.current, "topics.onnx" in (live.trouble or "")) == (before, True)
+    replace(served, weight=-served.weight).write_shared(folder)
+    assert live.check()
+    assert live.current.version != before.version
+
+
+def test_following_looks_by_itself_until_it_is_stopped(shelf: Shelf) -> None:
+    live = Live(shelf, 1)
+    thread = live.follow()
+    shelf.wanted = "2"
+    deadline = time.monotonic() + 10
+    while live.current.version != "2" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    live.stop()
+    thread.join(10)
+    assert (live.current.version, thread.is_alive()) == ("2", False)

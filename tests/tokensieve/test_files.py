@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tokensieve.errors import InputError
+from tokensieve.files import read_json, replaced, write_json, written
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_finished_block_replaces_the_whole_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "out"
+    for content in ("old", "new"):
+        with replaced(folder) as beside:
+            assert names(beside) == []
+            (beside / f"{content}.txt").write_text(content, encoding="utf-8")
+    assert names(folder) == ["new.txt"]
+    assert names(folder.parent) == ["out"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_block_keeps_the_earlier_folder(tmp_path: Path, error: type[BaseException]) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "old.txt").write_text("old", encoding="utf-8")
+    with pytest.raises(error), replaced(folder) as beside:
+        (beside / "half.txt").write_text("half", encoding="utf-8")
+        raise error
+    assert (folder / "old.txt").read_text(encoding="utf-8") == "old"
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_a_killed_run_left_beside_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / ".out.new").mkdir()
+    (tmp_path / ".out.new" / "stale.txt").touch()
+    with replaced(tmp_path / "out") as beside:
+        (beside / "new.txt").touch()
+    assert names(tmp_path / "out") == ["new.txt"]
+
+
+def test_json_reads_back_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    tree = {"b": [1, 2.5, None], "a": {"größe": "“x”\n"}}
+    write_json(tmp_path / "report.json", tree)
+    assert read_json(tmp_path / "report.json") == tree
+    assert "größe" in (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert names(tmp_path) == ["report.json"]
+
+
+def test_json_that_cannot_be_written_leaves_the_earlier_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "report.json", {"n": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "report.json", {"n": object()})
+    assert read_json(tmp_path / "report.json") == {"n": 1}
+    assert names(tmp_path) == ["report.json"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_files_get_the_mode_that_the_umask_allows(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replaced(tmp_path / "out") as beside:
+            save_file({"a": np.zeros(1)}, beside / "x.safetensors")
+        with written(tmp_path / "y.safetensors") as file:
+            save_file({"a": np.zeros(1)}, file)
+    finally:
+        os.umask(before)
+    assert [
+        path.stat().st_mode & 0o777
+        for path in (tmp_path / "out" / "x.safetensors", tmp_path / "y.safetensors")
+    ] == [0o666 & ~umask] * 2
+    assert names(tmp_path) == ["out", "y.safetensors"]
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"a": ')
+    with pytest.raises(
+        InputError, match=r"report.json is damaged .* delete it and run the same command again"
+    ):
+        read_json(tmp_path / "report.json")

@@ -1,0 +1,457 @@
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tokensieve.method.mask import Mask
+from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import linears_of, load_tokenizer
+from tokensieve.settings import Finetune
+from tokensieve.training import loop
+from tokensieve.training.checkpoint import FILE, Checkpoint
+from tokensieve.training.loop import (
+    Freezing,
+    accuracy_of,
+    batch_of,
+    batches,
+    class_weights,
+    epochs_of,
+    fit,
+    logits_of,
+    loss_of,
+    rate,
+    train,
+    use_threads,
+)
+
+SETTINGS = Finetune(epochs=3, batch=8, learning_rate=3e-3, head_learning_rate=1e-2)
+Part = tuple[Inputs, Tensor]
+Run = tuple[Classifier, list[dict[str, Any]]]
+
+
+@pytest.fixture
+def parts(tiny_model: Path, tiny_texts: tuple[list[str], list[str]]) -> tuple[Part, Part]:
+    """Forty texts to train on and twenty to validate on."""
+    texts, labels = tiny_texts
+    ids, names = tokenized(load_tokenizer(tiny_model), texts, 32), sorted(set(labels))
+    targets = torch.tensor([names.index(label) for label in labels])
+
+    def take(places: list[int]) -> Part:
+        return Inputs([ids[i] for i in places]), targets[places]
+
+    return take([i for i in range(60) if i % 3]), take(list(range(0, 60, 3)))
+
+
+@pytest.fixture
+def run(tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]) -> Callable[..., Run]:
+    """Trains a new classifier, its layers from `first` up, and returns it with the history."""
+
+    def start(
+        settings: Finetune = SETTINGS,
+        seed: int = 0,
+        checkpoint: Checkpoint | None = None,
+        first: int = 2,
+        dropout: bool = True,
+        **changes: Any,
+    ) -> Run:
+        classifier = tiny_classifier()
+        for module in classifier.modules():
+            if isinstance(module, nn.Dropout) and not dropout:
+                module.p = 0.0
+        chosen = {
+            name: torch.arange(0, linear.out_features, 3)
+            for name, linear in linears_of(classifier.encoder, first).items()
+        }
+        data = {"training": parts[0], "validation": parts[1]} | changes
+        return classifier, train(
+            classifier, Mask("rows", chosen), settings=settings, seed=seed, checkpoint=checkpoint, **data
+        )
+
+    return start
+
+
+def same(first: Run, second: Run) -> bool:
+    """Whether two runs agree in every bit of weights and history."""
+    weights = second[0].state_dict()
+    return first[1] == second[1] and all(
+        torch.equal(tensor, weights[name]) for name, tensor in first[0].state_dict().items()
+    )
+
+
+def test_training_learns(run: Callable[..., Run], parts: tuple[Part, Part]) -> None:
+    classifier, history = run(
+        dataclasses.replace(SETTINGS, epochs=15, patience=15, learning_rate=1e-2, head_learning_rate=3e-2)
+    )
+    assert [record["epoch"] for record in history] == list(range(1, 16))
+    assert set(history[0]) == {"epoch", "train_loss", "validation_loss", "validation_accuracy"}
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+    found = logits_of(classifier, parts[0][0])
+    assert (found.argmax(1) == parts[0][1]).float().mean() > 0.8
+    assert not classifier.training
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run: Callable[..., Run]) -> None:
+    first = run()
+    assert same(first, run())
+    assert not same(first, run(seed=1))
+    assert first[1] != run(seed=1)[1]
+
+
+def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[list[list[int]]] = []
+    monkeypatch.setattr(loop, "batches", lambda *arguments: orders.append(batches(*arguments)) or orders[-1])
+    run(seed=0)
+    run(seed=1)
+    assert len({str(order) for order in orders}) == len(orders) == 6
+    # Nothing is learned and all texts are one batch in one order, so only the dropout differs.
+    monkeypatch.setattr(loop, "batches", lambda *_: [list(range(40))])
+    still = Finetune(epochs=2, batch=64, learning_rate=0.0, head_learning_rate=0.0)
+    losses = [record["train_loss"] for seed in (0, 1) for record in run(still, seed)[1]]
+    assert len({round(loss, 4) for loss in losses}) == 4
+
+
+@pytest.mark.parametrize("freezing", [None, Freezing(2, range(1)), Freezing(2, range(1, 2))])
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
+    run: Callable[..., Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epoch: int,
+    freezing: Freezing | None,
+) -> None:
+    if freezing:
+        run = functools.partial(
+            run, first=0, freezing=dataclasses.replace(freezing, folder=tmp_path / "prefix", key="key")
+        )
+    whole, steps = run(), 0
+    serve = Inputs.batch
+
+    def interrupted(inputs: Inputs, indices: list[int]) -> Any:
+        nonlocal steps
+        steps += len(inputs) == 40 and len(indices) == 8 and torch.is_grad_enabled()
+        if steps == epoch * 5 + 3:  # the third of the five batches of an epoch
+            raise KeyboardInterrupt
+        return serve(inputs, indices)
+
+    checkpoint = Checkpoint(tmp_path, "key")
+    with monkeypatch.context() as patch:
+        patch.setattr(Inputs, "batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(checkpoint=checkpoint)
+    assert (tmp_path / FILE).exists() == (epoch > 0)
+    assert same(run(checkpoint=checkpoint), whole)
+
+
+def test_the_head_trains_alone_then_all_layers_then_those_above_the_cut(
+    run: Callable[..., Run], tiny_classifier: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, seen = Freezing.served, {}
+
+    def spied(freezing: Freezing, classifier: Classifier, pair: Part, part: str, phase: str) -> Part:
+        seen[phase] = {name: tensor.clone() for name, tensor in classifier.encoder.state_dict().items()}
+        return served(freezing, classifier, pair, part, phase)
+
+    monkeypatch.setattr(Freezing, "served", spied)
+    seen["end"] = run(first=1, freezing=Freezing(2, range(1, 2)))[0].encoder.state_dict()
+    never, upper = tiny_classifier().encoder, linears_of(tiny_classifier().encoder, 2)
+    phases = ["head", "open", "after", "end"]
+    assert list(seen) == phases
+    for name in linears_of(never):
+        states = [seen[phase][f"{name}.weight"] for phase in phases]
+        changed = [not torch.equal(first, second) for first, second in itertools.pairwise(states)]
+        first_layer = name not in linears_of(never, 1)
+        assert changed == ([False] * 3 if first_layer else [False, True, name in upper])
+
+
+def test_a_head_that_comes_to_a_halt_does_not_end_the_training(run: Callable[..., Run]) -> None:
+    still = dataclasses.replace(SETTINGS, epochs=8, patience=2, head_learning_rate=0.0)
+    losses = [
+        record["validation_loss"] for record in run(still, first=0, freezing=Freezing(2, range(5, 8)))[1]
+    ]
+    assert losses[:5] == [losses[0]] * 5
+    assert losses[5] < losses[0]
+    # Of the epochs that follow, as many as ever may bring nothing.
+    worse = dataclasses.replace(still, learning_rate=0.0)
+    assert len(run(worse, first=0, freezing=Freezing(2, range(5, 8)))[1]) == 7
+
+
+def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = run(first=0, dropout=False, freezing=Freezing(2, range(1)))
+    # The same without cached states: all is computed, and only the gradients of the lower layers are dropped.
+    step = torch.optim.AdamW.step
+    steps = 0
+
+    def without_lower(optimizer: torch.optim.AdamW, *arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps > 5:
+            for parameter in optimizer.param_groups[0]["params"][:frozen_parameters]:
+                parameter.grad = None
+        return step(optimizer, *arguments)
+
+    frozen_parameters = sum(2 for _ in linears_of(cached[0].encoder)) - sum(
+        2 for _ in linears_of(cached[0].encoder, 2)
+    )
+    monkeypatch.setattr(torch.optim.AdamW, "step", without_lower)
+    uncached = run(first=0, dropout=False)
+    assert steps == 15
+    for record, expected in zip(cached[1], uncached[1], strict=True):
+        assert record == pytest.approx(expected, rel=1e-4)
+    for name, tensor in uncached[0].state_dict().items():
+        torch.testing.assert_close(
+            cached[0].state_dict()[name], tensor, rtol=1e-2, atol=1e-3
+        )  # Adam magnifies rounding
+
+
+def test_freezing_before_the_first_epoch_is_training_above_a_cached_prefix(
+    run: Callable[..., Run], parts: tuple[Part, Part]
+) -> None:
+    fresh = run(freezing=Freezing(2))
+    start = run(settings=dataclasses.replace(SETTINGS, learning_rate=0.0, head_learning_rate=0.0))[0]
+    given = tuple((inputs.freeze(start, 2), targets) for inputs, targets in parts)
+    assert same(fresh, run(training=given[0], validation=given[1], freezing=Freezing(2)))
+    assert not parts[0][0].cut
+
+
+def test_fit_trains_dense_weights_as_train_does_a_full_mask(
+    tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]
+) -> None:
+    masked, dense = tiny_classifier(), tiny_classifier()
+    linears = linears_of(masked.encoder)
+    full = Mask("rows", {name: torch.arange(linear.out_features) for name, linear in linears.items()})
+    expected = train(masked, full, *parts, SETTINGS, 0)
+    named = dict(dense.named_parameters())
+    trained = {
+        f"encoder.{name}.{kind}": named[f"encoder.{name}.{kind}"]
+        for name in linears
+        for kind in ("weight", "bias")
+    }
+    found = fit(
+        dense, trained | {name: named[name] for name in ("head.weight", "head.bias")}, *parts, SETTINGS, 0
+    )
+    for record, wanted in zip(found, expected, strict=True):
+        assert record == pytest.approx(wanted, rel=1e-3)
+
+
+def test_several_labels_a_text_are_learned_each_by_itself(
+    run: Callable[..., Run], parts: tuple[Part, Part]
+) -> None:
+    inputs, targets = parts[0]
+    # Label 4 goes with label 0, and texts of label 1 have none.
+    several = F.one_hot(targets, 5).float()
+    several[:, 4] = several[:, 0]
+    several[:, 1] = 0.0
+    settings = Finetune(epochs=40, patience=40, batch=8, learning_rate=1e-2, head_learning_rate=3e-2)
+    classifier, history = run(settings, training=(inputs, several), validation=(inputs, several))
+    found = logits_of(classifier, inputs)
+    assert accuracy_of(found, several) > 0.8
+    assert history[-1]["validation_accuracy"] <= 1.0
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+
+
+def test_the_loss_of_several_labels_is_the_sum_of_each_ones() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(6, 3), torch.randint(0, 2, (6, 3)).float()
+    each = -(targets * F.logsigmoid(logits) + (1 - targets) * F.logsigmoid(-logits))
+    assert loss_of(logits, targets).item() == pytest.approx(each.sum(1).mean().item(), rel=1e-5)
+    rare = class_weights(torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 2)
+    assert rare.tolist() == [1.0, 3.0]
+
+
+def test_a_finished_training_is_not_done_again(
+    run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = Checkpoint(tmp_path, "key")
+    whole = run(checkpoint=checkpoint)
+    monkeypatch.setattr(loop, "batches", lambda *_: pytest.fail("an epoch was begun"))
+    assert same(run(checkpoint=checkpoint), whole)
+
+
+def test_a_checkpoint_changes_nothing(run: Callable[..., Run], tmp_path: Path) -> None:
+    assert same(run(), run(checkpoint=Checkpoint(tmp_path, "key")))
+
+
+@pytest.mark.parametrize("content", ["foreign", "half", "text", "empty"])
+def test_a_checkpoint_that_is_not_its_own_or_not_whole_is_ignored(
+    run: Callable[..., Run], tmp_path: Path, content: str
+) -> None:
+    run(dataclasses.replace(SETTINGS, epochs=1), checkpoint=Checkpoint(tmp_path, "foreign"))
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(
+        {"foreign": whole, "half": whole[:5000], "text": b"{}", "empty": b""}[content]
+    )
+    assert same(run(checkpoint=Checkpoint(tmp_path, "key")), run())
+
+
+def test_training_stops_early_with_the_weights_of_the_best_epoch(
+    run: Callable[..., Run], parts: tuple[Part, Part]
+) -> None:
+    # Validated against wrong answers, it gets worse as it learns.
+    inputs, targets = parts[1]
+    wrong = inputs, (targets + 1) % 5
+    settings = dataclasses.replace(SETTINGS, epochs=30, patience=2, warmup=0.0)
+    classifier, history = run(settings, validation=wrong)
+    losses = [record["validation_loss"] for record in history]
+    best = losses.index(min(losses))
+    assert len(history) == best + 1 + 2 < 30
+    assert F.cross_entropy(logits_of(classifier, wrong[0]), wrong[1]).item() == pytest.approx(
+        losses[best], abs=1e-6
+    )
+    assert losses[-1] > losses[best] + 1e-3
+
+
+def test_an_interrupted_training_stops_early_all_the_same(
+    run: Callable[..., Run], parts: tuple[Part, Part], tmp_path: Path
+) -> None:
+    inputs, targets = parts[1]
+    wrong = inputs, (targets + 1) % 5
+    settings = dataclasses.replace(SETTINGS, epochs=30, patience=1, warmup=0.0)
+    checkpoint = Checkpoint(tmp_path, "key")
+    whole = run(settings, validation=wrong, checkpoint=checkpoint)
+    assert same(run(settings, validation=wrong, checkpoint=checkpoint), whole)
+
+
+def test_without_validation_the_last_epoch_is_kept(run: Callable[..., Run], parts: tuple[Part, Part]) -> None:
+    classifier, history = run(validation=None)
+    assert [set(record) for record in history] == [{"epoch", "train_loss"}] * 3
+    # Training sees no validation, so it goes the same way with one whose loss falls to the end.
+    other, record = run()
+    assert [entry["train_loss"] for entry in record] == [entry["train_loss"] for entry in history]
+    assert min(record, key=lambda entry: entry["validation_loss"])["epoch"] == 3
+    assert all(
+        torch.equal(tensor, other.state_dict()[name]) for name, tensor in classifier.state_dict().items()
+    )
+
+
+def test_rare_classes_weigh_more_if_so_set(
+    tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]
+) -> None:
+    classifier = tiny_classifier()
+    for module in classifier.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    kept = [i for i, target in enumerate(parts[0][1].tolist()) if target != 0 or i < 2]
+    inputs, targets = Inputs([parts[0][0].tokens(i).tolist() for i in kept]), parts[0][1][kept]
+    logits = logits_of(classifier, inputs)
+    weights = torch.tensor(
+        compute_class_weight("balanced", classes=np.arange(5), y=targets.numpy()), dtype=torch.float32
+    )
+    assert weights[0] > 3 * weights[1]
+    for kind, expected in (("none", None), ("balanced", weights)):
+        still = Finetune(
+            epochs=1,
+            batch=64,
+            steps_per_epoch=1,
+            learning_rate=0.0,
+            head_learning_rate=0.0,
+            class_weights=kind,
+        )
+        history = train(classifier, Mask("rows", {}), (inputs, targets), None, still, 0)
+        assert history[0]["train_loss"] == pytest.approx(
+            F.cross_entropy(logits, targets, expected).item(), rel=1e-4
+        )
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
+def test_class_weights_are_scikit_learns(targets: list[int]) -> None:
+    found = class_weights(torch.tensor(targets), 5)
+    present = sorted(set(targets))
+    expected = compute_class_weight("balanced", classes=np.array(present), y=np.array(targets))
+    assert found[present].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    assert float(found[targets].mean()) == pytest.approx(1.0, rel=1e-5)
+    assert torch.isfinite(found).all()
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=300), st.integers(1, 9), st.integers(0, 2**40))
+def test_batches_hold_every_text_once(lengths: list[int], size: int, seed: int) -> None:
+    found = batches(lengths, size, seed)
+    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
+    assert max(map(len, found)) <= size
+    assert len(found) == math.ceil(len(lengths) / size)
+    assert found == batches(lengths, size, seed)
+
+
+@given(texts=st.integers(1, 5000), batch=st.integers(1, 64), least=st.integers(1, 40))
+def test_few_texts_are_dealt_evenly_to_as_many_steps_as_an_epoch_has_at_least(
+    texts: int, batch: int, least: int
+) -> None:
+    settings = Finetune(batch=batch, steps_per_epoch=least)
+    size = batch_of(settings, texts)
+    sizes = [len(indices) for indices in batches([1] * texts, size, 0)]
+    plain, dealt = math.ceil(texts / batch), min(least, texts // 8)
+    assert len(sizes) == max(plain, dealt)
+    assert max(sizes) <= batch
+    if dealt >= plain:
+        assert min(sizes) >= 8
+        assert max(sizes) - min(sizes) <= 1
+    else:
+        assert sorted(sizes)[1:] == [batch] * (plain - 1)
+
+
+def test_batches_are_shuffled_and_hold_similar_lengths() -> None:
+    lengths = [1 + i % 50 for i in range(200)]
+    found = batches(lengths, 4, 0)
+    assert found != batches(lengths, 4, 1)
+    assert all(len({lengths[i] for i in batch}) == 1 for batch in found)
+    assert [lengths[batch[0]] for batch in found] != sorted(lengths[batch[0]] for batch in found)
+
+
+def test_the_rate_rises_and_falls_in_straight_lines() -> None:
+    found = [rate(step, 10, 0.2) for step in range(11)]
+    assert found == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0.0])
+    assert [rate(step, 4, 0.0) for step in range(4)] == pytest.approx([1.0, 1.0, 2 / 3, 1 / 3])
+    assert [rate(step, 4, 1.0) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.0])
+    assert rate(0, 1, 0.1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "texts", "expected"),
+    [
+        (10, 1600, 770, 10),
+        (10, 1600, 10_003, 6),
+        (10, 1600, 10**6, 1),
+        (3, 1600, 1, 3),
+        (10, 1, 1000, 1),
+        (10, 64, 1024, 2),
+        (10, 65, 1024, 3),
+    ],
+)
+def test_large_data_gets_fewer_epochs(epochs: int, steps: int, texts: int, expected: int) -> None:
+    assert epochs_of(Finetune(epochs=epochs, steps=steps, batch=32), texts) == expected
+
+
+def test_logits_stand_in_the_order_of_the_texts(
+    tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]
+) -> None:
+    classifier, inputs = tiny_classifier().train(), parts[0][0]
+    found = logits_of(classifier, inputs)
+    assert found.shape == (40, 5)
+    with torch.no_grad():
+        alone = torch.cat([inputs.batch([i]).logits(classifier) for i in range(40)])
+    torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-5)
+    assert torch.equal(found, logits_of(classifier, inputs))
+
+
+def test_threads_are_those_asked_for_or_all_there_are() -> None:
+    use_threads(3)
+    assert torch.get_num_threads() == 3
+    use_threads(0)
+    assert torch.get_num_threads() == len(os.sched_getaffinity(0))

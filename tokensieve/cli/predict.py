@@ -1,0 +1,194 @@
+"""The command `predict`. As in `main.py`, it imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokensieve.errors import InputError
+
+if TYPE_CHECKING:
+    from tokensieve.inference.bulk import Scored
+    from tokensieve.inference.predictor import LabelSet, Prediction
+
+SHOWN = 10  # labels of a summary
+
+log = logging.getLogger("tokensieve")
+
+Answer = Callable[[str], None]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `predict`."""
+    about = "exported folder, of one task or shared by several, models:/NAME@ALIAS or models:/NAME/VERSION"
+    about += " (default: the project's champion, else its exported model)"
+    parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
+    parser.add_argument("--json", action="store_true", help="print one JSON object a text")
+    about = "likeliest labels: that --json lists (default: 3), or in a column of the output"
+    parser.add_argument("--top", type=int, metavar="K", help=about)
+    parser.add_argument(
+        "texts", nargs="*", metavar="TEXT", help="texts to label; -, or none: the lines of standard input"
+    )
+    parser.add_argument(
+        "--input", metavar="FILE", help="label the texts of a CSV, TSV, JSONL, Parquet or Arrow file instead"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="where its rows go with their answers, in any of these formats"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    parser.add_argument("--text", metavar="COLUMN", help="the column with the texts (default: text)")
+    about = "what the names of the added columns begin with, if the file has a column label already"
+    parser.add_argument("--answer-prefix", dest="prefix", default="", metavar="PREFIX", help=about)
+
+
+def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path], answer: Answer) -> None:
+    """Label the texts given, the lines of standard input, or the texts of a file, with the `model` that the options name.
+
+    Raises:
+        InputError: an option's value or combination; as `served.load` and `bulk.score`.
+    """
+    _refuse(options)
+    folder = model(options) if options.model else _of_project(options, model)
+    if options.input:
+        from tokensieve.inference.bulk import score
+
+        output = Path(options.output)
+        for line in _summary(
+            output,
+            score(folder, Path(options.input), output, options.text or "text", options.top, options.prefix),
+        ):
+            answer(line)
+        return
+    from tokensieve.cpus import cores
+    from tokensieve.inference.load import load
+
+    loaded = load(folder, cores())
+    for texts in _batches(options.texts):
+        answers = loaded.predict_by_task(texts, 3 if options.top is None else options.top)
+        for place, text in enumerate(texts):
+            found = {task: given[place] for task, given in answers.items()}
+            answer(_tree(text, found) if options.json else _line(found))
+
+
+def _of_project(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]) -> Path:
+    """Return the served folder of the project's champion, or the one that it exported last. Which one is logged."""
+    from tasks.project_identity import identity
+    from tokensieve.inference.manifest import NAME
+    from tokensieve.project import Layout
+    from tokensieve.settings import Settings
+
+    layout = Layout(Path(options.project).resolve())
+    if not layout.params.exists():
+        raise InputError(
+            f"{layout.root} is not a project, so --model DIR_OR_URI is needed: an exported folder or models:/NAME@champion"
+        )
+    options.model = f"models:/{identity(layout, Settings.load(layout.params)).model}@champion"
+    try:
+        folder = model(options)
+    except InputError as error:
+        exported: Path = layout.onnx
+        if not (exported / NAME).exists():
+            raise InputError(
+                f"no champion ({error}) and no exported model; run tokensieve run, or give --model"
+            ) from None
+        log.info("model: %s, the project's last export (no champion: %s)", exported, error)
+        return exported
+    log.info("model: %s, the champion (%s)", options.model, folder.name)
+    return folder
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts given, or the lines of standard input as they arrive."""
+    if texts and list(texts) != ["-"]:
+        # An argument that is not UTF-8 arrives with lone surrogates, which cannot be printed.
+        yield [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        return
+    rest, first = b"", True
+    while block := os.read(sys.stdin.fileno(), 2**16):
+        *lines, rest = (rest + block).split(b"\n")
+        if lines:
+            yield [_decoded(line, first and not place) for place, line in enumerate(lines)]
+            first = False
+    if rest:
+        yield [_decoded(rest, first)]
+    elif first and not texts:
+        raise InputError("standard input is empty; give texts, a line per text, or --input and --output")
+
+
+def _decoded(line: bytes, first: bool) -> str:
+    return line.decode("utf-8-sig" if first else "utf-8", "replace").removesuffix("\r")
+
+
+def _summary(output: Path, scored: Scored) -> Iterator[str]:
+    """Describe what was labelled: a line on the file, and two for each task."""
+    without = f", {scored.without_text:,} of them without a text" if scored.without_text else ""
+    yield f"{output}: {scored.rows:,} rows{without}, in {scored.seconds:.1f} s"
+    answered = scored.rows - scored.without_text
+    for task, counts in scored.tasks.items():
+        name = f"{task}: " if task else ""
+        if answered:
+            shares = (
+                f"{number:,} {what} ({number / answered:.1%})"
+                for what, number in vars(counts).items()
+                if what != "labels"
+            )
+            yield f"{name}{', '.join(shares)}"
+        if counts.labels:
+            shown = ", ".join(f"{label} {number:,}" for label, number in counts.labels.most_common(SHOWN))
+            others = len(counts.labels) - SHOWN
+            yield f"{name}{shown}{f' and {others} other labels' if others > 0 else ''}"
+
+
+def _tree(text: str, found: Mapping[str, Prediction | LabelSet]) -> str:
+    from tokensieve.inference.predictor import ONLY
+
+    said = (
+        asdict(found[ONLY])
+        if ONLY in found
+        else {"tasks": {task: asdict(given) for task, given in found.items()}}
+    )
+    return json.dumps({"text": text} | said, ensure_ascii=False)
+
+
+def _line(found: Mapping[str, Prediction | LabelSet]) -> str:
+    return "; ".join(f"{task}: {_shown(given)}" if task else _shown(given) for task, given in found.items())
+
+
+def _shown(found: Prediction | LabelSet) -> str:
+    from tokensieve.inference.predictor import LabelSet
+
+    labels = found.labels if isinstance(found, LabelSet) else [(found.label, found.probability)]
+    shown = ", ".join(f"{label}  {probability:.3f}" for label, probability in labels) or "no label"
+    return f"{shown}{'  (uncertain)' if found.uncertain else ''}"
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    """Refuse texts and a file at once, neither, half of what a file needs, and an output that exists."""
+    if options.texts and options.input:
+        raise InputError("give texts, or --input and --output, not both")
+    if not options.texts and not options.input and not options.output and sys.stdin.isatty():
+        raise InputError("give texts, or --input and --output, or pipe texts in, a line per text")
+    if bool(options.input) != bool(options.output):
+        raise InputError(
+            "--input needs --output; give both"
+            if options.input
+            else "--output needs --input; give both, and no texts"
+        )
+    if options.input and options.json:
+        raise InputError("--json is for texts; give an --output that ends in .jsonl")
+    for flag, value in (
+        ("--text", options.text),
+        ("--answer-prefix", options.prefix),
+        ("--overwrite", options.overwrite),
+    ):
+        if value and not options.input:
+            raise InputError(f"{flag} is for a file; give --input and --output")
+    if options.output and Path(options.output).is_file() and not options.overwrite:
+        raise InputError(f"{options.output} exists; give --overwrite to replace it, or another --output")

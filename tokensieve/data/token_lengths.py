@@ -1,0 +1,53 @@
+"""How much of the texts is lost to truncation: the share of texts, what is unread of them, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from tokensieve.settings import Base
+from tokensieve.truncation import HEAD
+
+COUNTED = 20_000  # texts of a part at most whose tokens are counted
+
+
+def stride(texts: int) -> int:
+    """Return of how many texts one is counted, so that large data take a moment, too."""
+    return max(1, math.ceil(texts / COUNTED))
+
+
+def shortening(lengths: Sequence[int], most: int) -> dict[str, Any]:
+    """Return the share of texts with more tokens than `most`, and of these the median number and share of unread tokens.
+
+    `lengths` are the numbers of tokens of whole texts.
+    """
+    longer = [length for length in lengths if length > most]
+    return {
+        "texts": len(lengths),
+        "truncated": len(longer),
+        "share": round(len(longer) / len(lengths), 4) if lengths else 0.0,
+        "median_tokens_unread": int(statistics.median(length - most for length in longer)) if longer else 0,
+        "median_share_unread": round(statistics.median((length - most) / length for length in longer), 4)
+        if longer
+        else 0.0,
+        "max_length": most,
+    }
+
+
+def shortening_message(lengths: Sequence[int], settings: Base, positions: int | None) -> str:
+    """Return a line on texts of which some are truncated, with the remedy. `positions` are the tokens that the model can read."""
+    found, most = shortening(lengths, settings.max_length), settings.max_length
+    remedies = []
+    if positions is None or positions > most:
+        remedies.append(
+            "raise base.max_length" + (f" (at most {positions:,} for this model)" if positions else "")
+        )
+    if settings.truncation == HEAD:
+        remedies.append("read both ends with base.truncation=head_tail")
+    return (
+        f"{found['share']:.1%} of the texts ({found['truncated']:,} of {found['texts']:,}) have more than {most} tokens "
+        f"(base.max_length); in half of these at least {found['median_tokens_unread']:,} tokens are not read "
+        f"({found['median_share_unread']:.0%} of the text): {', or '.join(remedies) or 'shorten the texts'}"
+    )

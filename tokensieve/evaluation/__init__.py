@@ -1,0 +1,1 @@
+"""Metrics, calibration, reports and pictures of a model's quality."""

@@ -1,0 +1,309 @@
+"""The pictures of a run: what is trained, how training went, what is confused, how far confidence is to be trusted.
+
+The only module that imports matplotlib. Figures are made without pyplot, whose state is global; equal input gives equal PNG bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+BLUE, ORANGE, GREY, PALE = "#2b6cb0", "#d9741f", "#6b7280", "#e5e7eb"
+STRIPES = 128  # bins a strip of the mask picture is drawn with
+ANNOTATED = 15  # classes up to which the cells of a confusion matrix hold their counts
+TICKED = 40  # classes up to which a confusion matrix names them on its axes
+WORST = 60  # labels shown of those with several a text
+PAIRS = 25  # most confused pairs shown where it does not
+
+Bins = Sequence[tuple[float, float, int]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def mask_picture(selected: dict[str, tuple[Places, int]], unit: str, path: Path) -> None:
+    """Which rows (or columns, or entries, as `unit` says) of which linear module are trained.
+
+    `selected` holds (selected indices, number of rows) by module name. A line of the picture is a layer, a column a module
+    of the layer; a strip shows the weight's rows from first to last, or its entries row by row, coloured by the share of them that
+    is trained, with that of the whole weight beside it.
+    """
+    places = {name: _place(name) for name in selected}
+    layers = sorted({layer for layer, _ in places.values()}, reverse=True)
+    modules = list(dict.fromkeys(module for _, module in places.values()))
+    figure = Figure(
+        figsize=(max(4.5, 1.6 + 1.9 * len(modules)), 1.5 + 0.34 * len(layers)), layout="constrained"
+    )
+    grid = figure.subplots(1, len(modules), squeeze=False)[0]
+    for axes, module in zip(grid, modules, strict=True):
+        strips = np.full((len(layers), STRIPES), np.nan)
+        shares = [""] * len(layers)
+        for name, (indices, rows) in selected.items():
+            layer, there = places[name]
+            if there == module:
+                strips[layers.index(layer)] = _strip(indices, rows)
+                shares[layers.index(layer)] = f"{len(indices) / rows:.1%}"
+        _strips(axes, module, strips, shares)
+    grid[0].set_yticks(
+        range(len(layers)), [f"layer {layer}" if layer >= 0 else "no layer" for layer in layers], fontsize=8
+    )
+    trained, total = (
+        sum(len(indices) for indices, _ in selected.values()),
+        sum(rows for _, rows in selected.values()),
+    )
+    figure.suptitle(f"Trained: {trained:,} of {total:,} {unit} ({trained / total:.1%})", fontsize=11)
+    figure.supxlabel(f"first of the {unit} to last; beside it, the trained share", fontsize=8, color=GREY)
+    _save(figure, path)
+
+
+def _place(name: str) -> tuple[int, str]:
+    """The layer (-1: none) and the name within the layer: 'encoder.layer.4.attention.self.query' is (4, 'attention.self.query')."""
+    match = re.search(r"(?:^|\.)(\d+)\.", name)
+    return (int(match[1]), name[match.end() :]) if match else (-1, name)
+
+
+def _strip(indices: Places, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The share of rows that is selected, in `STRIPES` bins from the first row to the last."""
+    chosen = np.zeros(rows)
+    chosen[indices] = 1.0
+    edges = np.linspace(0, rows, STRIPES + 1)
+    # Fewer rows than bins: a row is drawn over several.
+    return np.array([chosen[int(a) : max(int(a) + 1, int(b))].mean() for a, b in pairwise(edges)])
+
+
+def _strips(
+    axes: Axes, module: str, strips: np.ndarray[Any, np.dtype[np.float64]], shares: list[str]
+) -> None:
+    # From pale to full colour in half the range: a single row must show in a bin of many.
+    colours = ListedColormap([_mix(min(1.0, 2 * step / 63)) for step in range(64)])
+    axes.imshow(strips, aspect="auto", interpolation="nearest", cmap=colours, vmin=0.0, vmax=1.0)
+    for line in range(len(shares) + 1):
+        axes.axhline(line - 0.5, color="white", linewidth=3)
+    for line, share in enumerate(shares):
+        axes.text(
+            1.02, line, share, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color=GREY
+        )
+    axes.set_title(module, fontsize=8)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _mix(share: float) -> tuple[float, float, float]:
+    pale, full = ([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in (PALE, BLUE))
+    red, green, blue = (a + (b - a) * share for a, b in zip(pale, full, strict=True))
+    return red, green, blue
+
+
+def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) -> None:
+    """A confusion matrix: [true][predicted] counts, coloured by the share of the true class.
+
+    Few classes are named on the axes and counted in the cells; with many, the most confused pairs stand beside it instead.
+    """
+    counts = np.asarray(matrix, dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = len(labels)
+    title = f"{np.trace(counts):,.0f} of {counts.sum():,.0f} right, {size} classes"
+    if size <= TICKED:
+        side = 3.2 + (0.42 if size <= ANNOTATED else 0.24) * size
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        axes = figure.subplots()
+        names = [_short(label, 24) for label in labels]
+        small = 9 if size <= ANNOTATED else 7
+        axes.set_xticks(range(size), names, rotation=90, fontsize=small, parse_math=False)
+        axes.set_yticks(range(size), names, fontsize=small, parse_math=False)
+    else:
+        figure = Figure(figsize=(14, 7.4), layout="constrained")
+        axes, beside = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+        _pairs(beside, counts, labels)
+    # By the square root: a few mistaken texts must show beside the many right ones.
+    image = axes.imshow(
+        shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=1.0), interpolation="nearest"
+    )
+    if size <= ANNOTATED:
+        for row, column in np.argwhere(counts > 0):
+            colour = "white" if shares[row, column] > 0.35 else "black"
+            axes.text(
+                column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=9, color=colour
+            )
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("predicted" if size <= TICKED else "predicted (class number, in the order of the labels)")
+    axes.set_ylabel("true" if size <= TICKED else "true (class number, in the order of the labels)")
+    figure.colorbar(
+        image,
+        ax=axes,
+        shrink=0.7,
+        format=PercentFormatter(1.0, 0),
+        label="share of the true class",
+        ticks=[0, 0.05, 0.2, 0.4, 0.6, 0.8, 1],
+    )
+    _save(figure, path)
+
+
+def _pairs(axes: Axes, counts: np.ndarray[Any, np.dtype[np.float64]], labels: list[str]) -> None:
+    """Bars of the classes that are taken for another most often."""
+    wrong = counts * (1 - np.eye(len(labels)))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+    pairs = [
+        (int(place) // len(labels), int(place) % len(labels)) for place in order if wrong.flat[place] > 0
+    ]
+    names = [f"{_short(labels[true], 26)} → {_short(labels[predicted], 26)}" for true, predicted in pairs]
+    bars = axes.barh(range(len(pairs)), [wrong[pair] for pair in pairs], color=ORANGE, height=0.7)
+    axes.bar_label(
+        bars,
+        [f"{wrong[true, predicted]:.0f} of {counts[true].sum():.0f}" for true, predicted in pairs],
+        fontsize=8,
+        padding=3,
+    )
+    axes.set_yticks(range(len(pairs)), names, fontsize=8, parse_math=False)
+    axes.set_ylim(PAIRS - 0.5, -0.5)
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlabel("texts")
+    axes.set_title("Most confused: true → predicted" if pairs else "Nothing is confused", fontsize=11)
+    _plain(axes)
+
+
+def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
+    """F1, precision and recall of each label, by name in `report`, and the texts that have it; with many labels, of the worst."""
+    worst = sorted(report, key=lambda label: (report[label]["f1"], label))[:WORST]
+    figure = Figure(figsize=(9.5, 1.6 + 0.24 * len(worst)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(worst))
+    axes.barh(places, [report[label]["f1"] for label in worst], color=PALE, height=0.7, label="F1")
+    for key, colour, marker in (("precision", BLUE, ">"), ("recall", ORANGE, "<")):
+        axes.plot(
+            [report[label][key] for label in worst],
+            places,
+            color=colour,
+            marker=marker,
+            linestyle="",
+            markersize=5,
+            label=key,
+        )
+    names = [f"{_short(label, 32)} ({report[label]['support']:,})" for label in worst]
+    axes.set_yticks(places, names, fontsize=8, parse_math=False)
+    axes.set_ylim(len(worst) - 0.5, -0.5)
+    axes.set_xlim(0, 1.02)
+    axes.set_title(
+        "each label" if len(worst) == len(report) else f"the {len(worst)} worst of {len(report)} labels",
+        fontsize=11,
+    )
+    axes.set_xlabel("in brackets: the texts that have the label")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    _plain(axes)
+    _save(figure, path)
+
+
+def calibration_picture(before: Bins, after: Bins, path: Path, several: bool = False) -> None:
+    """Reliability diagrams before and after temperature scaling, from bins of (mean confidence, accuracy, texts); with `several`
+    labels a text, of (mean probability, share present, pairs of a text and a label).
+
+    The expected calibration error in the titles is the bins' mean gap, weighted by their texts.
+    """
+    across, up, counted = (
+        ("probability", "share present", "texts × labels") if several else ("confidence", "accuracy", "texts")
+    )
+    figure = Figure(figsize=(9.5, 5.4), layout="constrained")
+    grid = figure.subplots(2, 2, height_ratios=(4, 1), sharex=True, sharey="row")
+    for column, (title, bins, colour) in enumerate(
+        (("before scaling", before, ORANGE), ("after scaling", after, BLUE))
+    ):
+        filled = [(confidence, accuracy, count) for confidence, accuracy, count in bins if count]
+        confidences, accuracies, counts = (
+            np.array(column, dtype=float) for column in zip(*filled, strict=True)
+        )
+        error = float(np.average(np.abs(confidences - accuracies), weights=counts))
+        above, below = grid[0, column], grid[1, column]
+        above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
+        above.vlines(
+            confidences,
+            np.minimum(confidences, accuracies),
+            np.maximum(confidences, accuracies),
+            color=colour,
+            alpha=0.35,
+            lw=5,
+        )
+        above.plot(
+            confidences,
+            accuracies,
+            color=colour,
+            marker="o",
+            markersize=5,
+            linewidth=1.5,
+            label=f"{up}; bar: gap",
+        )
+        above.set_title(f"{title}: ECE {error:.3f}", fontsize=11)
+        above.set(xlim=(0, 1), ylim=(0, 1.02))
+        above.legend(loc="upper left", fontsize=8, frameon=False)
+        below.bar(confidences, counts, width=0.8 / max(len(bins), 1), color=colour, alpha=0.7)
+        below.set_xlabel(across)
+        for axes in (above, below):
+            _plain(axes)
+    grid[0, 0].set_ylabel(up)
+    grid[1, 0].set_ylabel(counted)
+    _save(figure, path)
+
+
+def history_picture(history: list[dict[str, Any]], path: Path) -> None:
+    """Losses and validation accuracy by epoch, with the epoch of the lowest validation loss marked: the one that is kept."""
+    epochs = [row["epoch"] for row in history]
+    best = min(history, key=lambda row: float(row["validation_loss"]))
+    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
+    losses, accuracy = figure.subplots(1, 2)
+    for key, colour in (("train_loss", ORANGE), ("validation_loss", BLUE)):
+        losses.plot(
+            epochs,
+            [row[key] for row in history],
+            color=colour,
+            marker="o",
+            markersize=4,
+            label=key.replace("_", " "),
+        )
+    accuracy.plot(
+        epochs, [row["validation_accuracy"] for row in history], color=BLUE, marker="o", markersize=4
+    )
+    for axes in (losses, accuracy):
+        axes.axvline(
+            best["epoch"], color=GREY, linewidth=1, linestyle="--", label=f"best: epoch {best['epoch']}"
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlabel("epoch")
+        _plain(axes)
+    losses.set_ylim(0, 1.08 * losses.dataLim.y1)
+    losses.set_title("loss", fontsize=11)
+    losses.legend(fontsize=8, frameon=False)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    accuracy.set_title(
+        f"validation accuracy: {best['validation_accuracy']:.1%} at the best epoch", fontsize=11
+    )
+    _save(figure, path)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _short(label: str, width: int) -> str:
+    line = " ".join(label.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with warnings.catch_warnings():
+        # Labels in scripts the font lacks are drawn as boxes; the counts stay readable.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path, format="png", dpi=130, metadata={"Software": None})

@@ -1,0 +1,1 @@
+"""ONNX: the graph, its variants, the choice among them, and packages made of it."""

@@ -1,0 +1,157 @@
+"""Classifiers that were trained from the same base cut into the frozen layers that they share and the rest of each.
+
+What is shared is found by comparing weights bit by bit, so it does not matter how they were trained. Not here: how the parts are
+served (`shared.py`), which needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import PreTrainedConfig
+
+from tokensieve.errors import InputError, excerpt
+from tokensieve.export.build_variants import build
+from tokensieve.export.onnx_graph import write_graph
+from tokensieve.files import read_json
+from tokensieve.inference.manifest import TOKENIZER, sha256
+from tokensieve.inference.session import IDS, LOGITS, STATES, engine_of
+from tokensieve.inference.shared_predictor import PREFIX, suffix_of
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import layers_of
+from tokensieve.truncation import HEAD
+
+SIZES = {0: "batch", 1: "length"}
+
+
+class _Prefix(nn.Module):
+    """int64 [batch, length] in, the states that enter layer `cut` out, float32 [batch, length, width]."""
+
+    def __init__(self, classifier: Classifier, cut: int) -> None:
+        super().__init__()
+        self.classifier, self.cut = classifier, cut
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.classifier.prefix(input_ids, torch.ones_like(input_ids), self.cut)
+
+
+class _Suffix(nn.Module):
+    """What `_Prefix` gives in, float32 [batch, classes] out."""
+
+    def __init__(self, classifier: Classifier, cut: int) -> None:
+        super().__init__()
+        self.classifier, self.cut = classifier, cut
+
+    def forward(self, states: Tensor) -> Tensor:
+        mask = torch.ones_like(states[:, :, 0], dtype=torch.int64)
+        return self.classifier.head(
+            self.classifier.pooled(self.classifier.suffix(states, mask, self.cut), mask)
+        )
+
+
+def common_layers(models: Mapping[str, Path]) -> int:
+    """How many layers, from the bottom, the classifiers in these model folders share, with all that comes before them.
+
+    Raises:
+        InputError: none, with what differs: fewer than two models, tokenizer, length, shape, or a weight.
+    """
+    if len(models) < 2:
+        raise InputError(f"one model ({', '.join(models)}) shares nothing; give two or more")
+    (first, folder), *others = models.items()
+    mine = Classifier.load(folder)
+    prefix = next(name for name, module in mine.encoder.named_modules() if module is layers_of(mine.encoder))
+    common = len(layers_of(mine.encoder))
+    for name, other in others:
+        reason = _unlike(folder, other)
+        if reason:
+            raise InputError(
+                f"{name} and {first} share no layers: {reason}; train both from the same base.model with the same settings"
+            )
+        different = _different(mine, Classifier.load(other))
+        outside = [tensor for tensor in different if not tensor.startswith(f"{prefix}.")]
+        if outside:
+            raise InputError(
+                f"{name} and {first} share no layers: their {outside[0]} differs; it must not be trained"
+            )
+        common = min(
+            [common, *(int(tensor.removeprefix(f"{prefix}.").split(".")[0]) for tensor in different)]
+        )
+        if not common:
+            tensor = next(tensor for tensor in different if tensor.startswith(f"{prefix}.0."))
+            raise InputError(
+                f"{name} and {first} share no layers: their {tensor} differs; train both with mask.frozen above 0"
+            )
+    return common
+
+
+def export_prefix(model: Path, cut: int, path: Path) -> None:
+    """Write the graph of what comes before layer `cut` of the classifier in folder `model`."""
+    example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
+    write_graph(
+        _Prefix(Classifier.load(model, "eager"), cut), (example,), path, [STATES], {IDS: SIZES, STATES: SIZES}
+    )
+
+
+def export_suffix(model: Path, cut: int, path: Path) -> None:
+    """Write the graph of layer `cut` of the classifier in folder `model` and all that comes after it."""
+    classifier = Classifier.load(model, "eager")
+    example = torch.randn(
+        2, 5, classifier.encoder.config.hidden_size, generator=torch.Generator().manual_seed(0)
+    )
+    write_graph(_Suffix(classifier, cut), (example,), path, [LOGITS], {STATES: SIZES, LOGITS: {0: "batch"}})
+
+
+def plain_graphs(models: Mapping[str, Path], cut: int, folder: Path) -> dict[str, Path]:
+    """Write the graphs as torch has them into `folder`; returns them by the names of the files that a shared folder has for them."""
+    paths = {name: folder / name for name in (PREFIX, *map(suffix_of, models))}
+    export_prefix(next(iter(models.values())), cut, paths[PREFIX])
+    for name, model in tqdm(models.items(), desc="graphs", unit="task", leave=False, disable=None):
+        export_suffix(model, cut, paths[suffix_of(name)])
+    return paths
+
+
+def build_shared(
+    plain: Mapping[str, Path],
+    config: PreTrainedConfig,
+    variant: str,
+    samples: Mapping[str, list[list[int]]],
+    folder: Path,
+) -> None:
+    """Write variant `variant` of the graphs `plain` into `folder`; `samples` holds by task the token ids of some of its texts."""
+    prefix = engine_of(plain[PREFIX], "fp32", 1, IDS, STATES)
+    # Of each task the same number, so that the prefix sees as many as a suffix.
+    few = [ids for sample in samples.values() for ids in sample[: max(1, len(sample) // len(samples))]]
+    build(plain[PREFIX], config, variant, few, folder / PREFIX)
+    for name, sample in tqdm(samples.items(), desc=variant, unit="task", leave=False, disable=None):
+        states = [prefix.run(np.array([ids], dtype=np.int64))[0] for ids in sample]
+        build(plain[suffix_of(name)], config, variant, states, folder / suffix_of(name))
+
+
+def _unlike(model: Path, other: Path) -> str:
+    """Why weights of the two models cannot be compared; empty if they can."""
+    mine, theirs = (read_json(folder / "classifier.json") for folder in (model, other))
+    if mine["max_length"] != theirs["max_length"]:
+        return f"they read {theirs['max_length']} and {mine['max_length']} tokens (base.max_length)"
+    kept = [facts.get("truncation", HEAD) for facts in (theirs, mine)]
+    if kept[0] != kept[1]:
+        return f"of long texts they read {kept[0]} and {kept[1]} (base.truncation)"
+    configs = [read_json(folder / "config.json") for folder in (model, other)]
+    for key in sorted(configs[0].keys() | configs[1].keys()):
+        if configs[0].get(key) != configs[1].get(key):
+            return f"their {key} is {excerpt(configs[1].get(key))} and {excerpt(configs[0].get(key))}"
+    if sha256(model / TOKENIZER) != sha256(other / TOKENIZER):
+        return "their tokenizers differ (vocabulary.extend)"
+    return ""
+
+
+def _different(mine: Classifier, other: Classifier) -> list[str]:
+    """The names of the encoder's tensors that are not the same bit by bit."""
+    theirs = other.encoder.state_dict()
+    return [
+        name for name, tensor in mine.encoder.state_dict().items() if not torch.equal(tensor, theirs[name])
+    ]

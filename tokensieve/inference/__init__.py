@@ -1,0 +1,1 @@
+"""Predictions of an exported model. Needs only numpy, onnxruntime and tokenizers."""

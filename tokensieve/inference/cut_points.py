@@ -1,0 +1,180 @@
+"""Positions at which a text can be cut without a change to the tokens before, so that a long text need not be tokenized whole.
+
+A cut is made between words: after a letter or digit, and before a space, a line break or a punctuation mark. There each of the known
+normalizers and pre-tokenizers separates, whatever follows, and no token of the model or of the added vocabulary reaches across. So
+the tokens of the text before a cut are the first tokens of the whole text. A tokenizer with any other part, such as an unknown
+regular expression, is not cut: `boundaries_of` returns None.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import tokenizers
+
+MARKS = string.punctuation + "，。！？；：、"
+SPACE = "▁"  # what SentencePiece writes for a space
+# Each works on a character, or on a character with the marks that follow it.
+NORMALIZERS = (
+    "BertNormalizer",
+    "ByteLevel",
+    "Lowercase",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Nmt",
+    "Precompiled",
+    "Prepend",
+    "Strip",
+    "StripAccents",
+)
+WORDS = ("BertPreTokenizer", "Whitespace")  # they separate at spaces and at punctuation
+LOCAL = ("Digits", "Punctuation", "UnicodeScripts")  # they separate more, by a character and its neighbour
+# The expressions of GPT-2, Qwen2, Llama 3 and o200k: a run of letters, or of digits, ends before a space or a punctuation mark.
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+EXPRESSIONS = (
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    *(
+        rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{number}{_REST}"
+        for number in (r"\p{N}", r"\p{N}{1,3}", r"\p{N}+")
+    ),
+)
+RUNS = (" {2,}", r"\s+", " +")  # expressions that a normalizer may replace by a space: runs of spaces
+CATEGORIES = ("Lu", "Ll", "Lo", "Nd")
+# Letters that join the character after or before them into one grapheme: Malayalam dot reph, and the vowels am of Thai and Lao.
+JOINING = "\u0d4e\u0e33\u0eb3"
+SAMPLES = (
+    "a b",
+    "Hello world, it is 12345 o'clock",
+    "One two three. Four: five; six",
+    "über größer ждать, слово 語 x",
+)
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """The cuts of a tokenizer. `marks`: the punctuation marks before which it separates."""
+
+    marks: str
+    lines: bool
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        spaces = r"[ \n\r\t]" if self.lines else " "
+        marks = rf"|[{re.escape(self.marks)}]" if self.marks else ""
+        return re.compile(rf"(?<=[^\W_])(?:{spaces}(?=[^\W_]){marks})")
+
+    def after(self, text: str, start: int) -> int | None:
+        """Return the first position from `start` at which `text` can be cut. None: there is none."""
+        for match in self._pattern.finditer(text, start):
+            at = match.start()
+            if _plain(text[at - 1]) and (text[at] in self.marks or _plain(text[at + 1])):
+                return at
+        return None
+
+
+def boundaries_of(tokenizer: tokenizers.Tokenizer) -> Boundaries | None:
+    """Return where texts of a tokenizer can be cut; None if that is not known."""
+    tree = json.loads(tokenizer.to_str())
+    added = [token["content"] for token in tree["added_tokens"]]
+    found = _separating(tree["pre_tokenizer"])
+    sound = (
+        all(_local(part) for part in _members(tree["normalizer"], "normalizers"))
+        and not any(re.search(rf"\w[\s{SPACE}Ġ]", content) for content in added)
+        and tree["model"]["type"] in ("WordPiece", "BPE", "Unigram", "WordLevel")
+        and not tree["model"].get("dropout")
+    )
+    if not sound or found is None:
+        return None
+    if found == "nothing" and not _closed(tree):
+        return None
+    reached = set("".join(re.sub(r"^.", "", content, flags=re.DOTALL) for content in added))
+    marks = "".join(sorted(set(MARKS) - set("'_") - reached)) if found == "words" else ""
+    boundaries = Boundaries(marks, lines=found == "words")
+    return boundaries if _hold(tokenizer, boundaries) else None
+
+
+def _plain(character: str) -> bool:
+    """Return whether it is a letter or a digit that no normalizer joins with a neighbour, or turns into a space."""
+    if character.isascii():
+        return character.isalnum()
+    known = unicodedata.category(character) in CATEGORIES and character not in JOINING
+    return known and character < "\U00010000" and unicodedata.is_normalized("NFKC", character)
+
+
+def _members(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    if part is None:
+        return []
+    return (
+        [inner for member in part[key] for inner in _members(member, key)]
+        if part["type"] == "Sequence"
+        else [part]
+    )
+
+
+def _local(normalizer: dict[str, Any]) -> bool:
+    if normalizer["type"] != "Replace":
+        return normalizer["type"] in NORMALIZERS
+    pattern, content = normalizer["pattern"], normalizer["content"]
+    if "Regex" in pattern:
+        return pattern["Regex"] in RUNS and content in (" ", SPACE)
+    if pattern["String"] == " ":
+        return content in (" ", SPACE)
+    return not re.search(r"[\w\s]", pattern["String"])
+
+
+def _separating(pre_tokenizer: dict[str, Any] | None) -> str | None:
+    """Return what a pre-tokenizer separates: "words" at spaces and punctuation, "spaces", or "nothing". None: it is not known."""
+    found = "nothing"
+    for part in _members(pre_tokenizer, "pretokenizers"):
+        kind = part["type"]
+        if kind in WORDS or (kind == "ByteLevel" and part.get("use_regex", True)):
+            found = "words"
+        elif kind == "Split" and part["pattern"].get("Regex") in EXPRESSIONS:
+            # Kept or removed, the matches do not grow.
+            if (
+                part["behavior"] not in ("Isolated", "Removed")
+                or (part["behavior"] == "Removed") != part["invert"]
+            ):
+                return None
+            found = "words"
+        elif kind == "WhitespaceSplit" or (kind == "Metaspace" and part.get("split", True)):
+            found = found if found == "words" else "spaces"
+        elif kind not in (*LOCAL, "ByteLevel", "Metaspace") and not (
+            kind == "Split" and part["pattern"].get("String") == " "
+        ):
+            return None
+    return found
+
+
+def _closed(tree: dict[str, Any]) -> bool:
+    """Return whether no token of a model that reads a text as one word holds a space after another character."""
+    replaced = [part for part in _members(tree["normalizer"], "normalizers") if part["type"] == "Replace"]
+    if not any(part["pattern"].get("String") == " " and part["content"] == SPACE for part in replaced):
+        return False
+    vocabulary = tree["model"]["vocab"]
+    tokens = vocabulary if isinstance(vocabulary, dict) else [token for token, _ in vocabulary]
+    return SPACE in tokens and not any(re.search(f"[^{SPACE}]{SPACE}", token) for token in tokens)
+
+
+def _hold(tokenizer: tokenizers.Tokenizer, boundaries: Boundaries) -> bool:
+    """Return whether the samples, cut at each boundary, begin with the same tokens as the whole."""
+    for sample in SAMPLES:
+        whole = tokenizer.encode(sample, add_special_tokens=False)
+        if whole.overflowing:
+            continue
+        at = boundaries.after(sample, 1)
+        while at is not None:
+            ids = tokenizer.encode(sample[:at], add_special_tokens=False).ids
+            if whole.ids[: len(ids)] != ids:
+                return False
+            at = boundaries.after(sample, at + 1)
+    return True

@@ -1,0 +1,95 @@
+"""The files that an ONNX graph takes weights from, read from its protocol buffer without the onnx package.
+
+ONNX Runtime opens such a file by the name in the graph. A hash of the graph alone does not cover it.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+# Messages of onnx.proto that lead to a tensor, by the number of the field.
+_GRAPH, _FUNCTION, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _ENTRY = (
+    "graph",
+    "function",
+    "node",
+    "attribute",
+    "tensor",
+    "sparse",
+    "entry",
+)
+_FIELDS: dict[str, dict[int, str]] = {
+    "model": {7: _GRAPH, 20: "training", 25: _FUNCTION},
+    "training": {1: _GRAPH, 2: _GRAPH},
+    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
+    _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
+    _NODE: {5: _ATTRIBUTE},
+    _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
+    _SPARSE: {1: _TENSOR, 2: _TENSOR},
+    _TENSOR: {13: _ENTRY},
+}
+_VARINT, _EIGHT, _BYTES, _START, _END, _FOUR = 0, 1, 2, 3, 4, 5
+Content = bytes | mmap.mmap
+DEEPEST = 100  # levels: protocol buffers refuse more
+
+
+def external_files(path: Path) -> list[str]:
+    """Return the names of the files that the graph at `path` refers to, in order, each once.
+
+    A file that is not a graph has none: onnxruntime refuses it.
+    """
+    if not path.stat().st_size:
+        return []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return referred(content)
+
+
+def referred(content: Content) -> list[str]:
+    """Return the names of the files that a graph in memory refers to."""
+    return list(dict.fromkeys(_locations(content, 0, len(content), "model", 0)))
+
+
+def _locations(content: Content, at: int, end: int, kind: str, depth: int) -> Iterator[str]:
+    if depth > DEEPEST:
+        return
+    if kind == _ENTRY:
+        parts = {number: content[start:stop] for number, start, stop in _parts(content, at, end)}
+        if parts.get(1) == b"location":
+            yield parts.get(2, b"").decode("utf-8", "replace")
+        return
+    for number, start, stop in _parts(content, at, end):
+        inner = _FIELDS[kind].get(number)
+        if inner:
+            yield from _locations(content, start, stop, inner, depth + 1)
+
+
+def _parts(content: Content, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, start and end of each field of a message that holds bytes. It stops at what is no field."""
+    while at < end:
+        key, at = _varint(content, at, end)
+        number, wire = key >> 3, key & 7
+        if wire == _VARINT:
+            _, at = _varint(content, at, end)
+        elif wire in (_EIGHT, _FOUR):
+            at += 8 if wire == _EIGHT else 4
+        elif wire == _BYTES:
+            length, at = _varint(content, at, end)
+            if at + length > end:
+                return
+            yield number, at, at + length
+            at += length
+        elif wire not in (_START, _END):
+            return
+
+
+def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= end:
+            break
+        byte = content[at]
+        value, at = value | (byte & 127) << shift, at + 1
+        if byte < 128:
+            break
+    return value, at

@@ -1,0 +1,161 @@
+"""Token constructs: the words and n-grams of the training texts that tell most about the label.
+
+Ranked by the mutual information, in nats, between a construct's presence in a text and the text's label
+(step 1 of token-driven sparse fine-tuning, after arXiv 2508.08635; the ranking is ours). Where a text may have several labels or
+none: by that between the construct's presence and each label's, summed over the labels. This is what knowing of the construct
+takes off the binary cross entropy, which is summed over the labels as well; the information on the set of labels as one would
+count each combination as a class, most of which are met once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from tokensieve.data.labels import names_of
+
+WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+@dataclass(frozen=True)
+class Construct:
+    """A word or n-gram (lower case, one space between words).
+
+    `information` is in nats; `label` is the label it speaks for most, with `weight` nats of its own (where texts have several
+    labels or none, it may speak against all: then the label is empty and the weight 0); `texts` of training hold it.
+    """
+
+    text: str
+    label: str
+    information: float
+    weight: float
+    texts: int
+
+
+def spans(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
+    """All n-grams of 1 to `longest` words in `text`, lower case, each with its first and one past its last character."""
+    words = [(match.group().lower(), match.start(), match.end()) for match in WORD.finditer(text)]
+    for first in range(len(words)):
+        for last in range(first, min(first + longest, len(words))):
+            yield " ".join(word for word, _, _ in words[first : last + 1]), words[first][1], words[last][2]
+
+
+def mine(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    most: int,
+    longest: int = 3,
+    least: int = 2,
+    separator: str | None = None,
+) -> list[Construct]:
+    """The `most` most informative constructs of 1 to `longest` words that stand in at least `least` texts.
+
+    With `separator`, a text has the labels that it separates, or none.
+
+    Ties are broken by the number of texts, then alphabetically, so the same texts in any order give the same list.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    holding: Counter[str] = Counter()
+    of_label: Counter[str] = Counter()
+    for text, label in zip(texts, labels, strict=True):
+        names = names_of(label, separator)
+        of_label.update(names)
+        for construct in {span for span, _, _ in spans(text, longest)}:
+            holding[construct] += 1
+            counts[construct].update(names)
+    total = len(texts)
+    measure = _of_class(of_label, total) if separator is None else _of_labels(of_label, total)
+    found = []
+    for text, n in holding.items():
+        if n < least:
+            continue
+        held = counts[text]
+        information = measure(held, n)
+        weights = {} if separator is None else {"": 0.0}
+        weights |= {
+            label: held[label] * math.log(held[label] * total / (n * of_label[label])) / total
+            for label in sorted(held)
+        }
+        label = max(weights, key=weights.__getitem__)
+        found.append(Construct(text, label, round(information, 9), round(weights[label], 9), n))
+    found.sort(key=lambda construct: (-construct.information, -construct.texts, construct.text))
+    return found[:most]
+
+
+def per_class(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
+    """The `most` constructs that weigh most for each label that has any."""
+    table: dict[str, list[str]] = defaultdict(list)
+    for construct in sorted(constructs, key=lambda construct: -construct.weight):
+        if construct.label and len(table[construct.label]) < most:
+            table[construct.label].append(construct.text)
+    return dict(sorted(table.items()))
+
+
+def marked(
+    text: str, offsets: Sequence[tuple[int, int]], constructs: frozenset[str], longest: int
+) -> list[bool]:
+    """For each token of `text` (its first and one past its last character; an empty span for special tokens), whether it
+    belongs to a construct."""
+    covered = bytearray(len(text))
+    for construct, start, end in spans(text, longest):
+        if construct in constructs:
+            covered[start:end] = b"\1" * (end - start)
+    return [start < end and any(covered[start:end]) for start, end in offsets]
+
+
+Measure = Callable[
+    [Mapping[str, int], int], float
+]  # the information in a construct: its texts by label, and all of them
+
+
+def _of_class(of_label: Mapping[str, int], total: int) -> Measure:
+    """The information on the label of `total` texts with one each, of which `of_label` have each label."""
+    entropy_terms = {label: _xlogx(n) for label, n in of_label.items()}
+    all_terms = math.fsum(entropy_terms.values())
+
+    def information(held: Mapping[str, int], n: int) -> float:
+        # I(X;Y) = (sum of x log x over the cells - over the rows - over the columns + total log total) / total,
+        # the cells being label counts with and without the construct; labels it never meets cancel.
+        without = all_terms
+        present = 0.0
+        for label, k in held.items():
+            present += _xlogx(k)
+            without += _xlogx(of_label[label] - k) - entropy_terms[label]
+        return max(
+            0.0, (present + without - _xlogx(n) - _xlogx(total - n) - all_terms + _xlogx(total)) / total
+        )
+
+    return information
+
+
+def _of_labels(of_label: Mapping[str, int], total: int) -> Measure:
+    """The information on the presence of each label, summed, in `total` texts, of which `of_label` have each label."""
+
+    def pair(k: int, n: int, have: int) -> float:
+        cells = _xlogx(k) + _xlogx(n - k) + _xlogx(have - k) + _xlogx(total - n - have + k)
+        return (
+            cells - _xlogx(n) - _xlogx(total - n) - _xlogx(have) - _xlogx(total - have) + _xlogx(total)
+        ) / total
+
+    def unmet(n: int, have: int) -> float:
+        # Where the two cannot miss each other it is never asked for in the end: what it says is taken off again.
+        return pair(0, n, have) if n + have <= total else 0.0
+
+    @cache
+    def all_unmet(n: int) -> float:
+        # A label that is never met is information too, the same for all constructs of as many texts.
+        return math.fsum(unmet(n, have) for have in of_label.values())
+
+    def information(held: Mapping[str, int], n: int) -> float:
+        met = math.fsum(pair(k, n, of_label[label]) - unmet(n, of_label[label]) for label, k in held.items())
+        return max(0.0, all_unmet(n) + met)
+
+    return information
+
+
+def _xlogx(n: int) -> float:
+    return n * math.log(n) if n else 0.0

@@ -1,0 +1,115 @@
+"""How much of a task the layers of the untrained encoder hold: linear probes on their pooled states.
+
+An encoder's upper layers have been trained for its own purpose. Where a task is far from it, they hold less of what the task needs
+than lower layers do, and training them alone cannot bring it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from tokensieve.model.batches import Inputs, by_length
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import layers_of
+
+PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of the mean variance of a feature
+SURE = 3.0  # standard errors
+
+
+class Watch:
+    """Within it, `keep` takes what the classifier computed last: `states` float32 [layers + 1, texts, width] are the pooled states that
+    enter each of `layers`, ascending from the cut of the inputs or above, and last those that the head gets.
+
+    So a pass that is made for something else, such as scoring, serves the probes as well.
+    """
+
+    def __init__(self, classifier: Classifier, layers: Sequence[int], texts: int) -> None:
+        self.states = torch.empty(len(layers) + 1, texts, classifier.head.in_features)
+        self._classifier, self._layers = classifier, layers
+        self._caught: dict[int, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Watch:
+        modules = [
+            *(layers_of(self._classifier.encoder)[layer] for layer in self._layers),
+            self._classifier.head,
+        ]
+        self._handles = [
+            module.register_forward_pre_hook(self._catcher(i), with_kwargs=True)
+            for i, module in enumerate(modules)
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._caught.clear()
+
+    def keep(self, places: Sequence[int], mask: Tensor) -> None:
+        """Keep the states of the batch computed last, of attention mask [batch, length], as those of the texts `places`."""
+        for i in range(len(self._layers)):
+            self.states[i, places] = self._classifier.pooled(self._caught[i], mask).float().cpu()
+        self.states[-1, places] = self._caught[len(self._layers)].float().cpu()
+
+    @torch.inference_mode()
+    def over(self, inputs: Inputs, texts: Sequence[int]) -> None:
+        """Keep the states of the inputs at the indices `texts`, all that there is to keep, by a pass of its own."""
+        self._classifier.eval()
+        for places in by_length([inputs.lengths[i] for i in texts], inputs.tokens_a_batch):
+            batch = inputs.batch([texts[place] for place in places])
+            batch.logits(self._classifier)
+            self.keep(places, batch.mask)
+
+    def errors(self, targets: Tensor) -> dict[int, Tensor]:
+        """Whether a probe gets each text wrong, float64 [texts] of 0 and 1, by layer, the head's as that above the last.
+
+        `targets` are the texts' classes, int64 [texts].
+        """
+        layers = [*self._layers, len(layers_of(self._classifier.encoder))]
+        return {layer: left_out(states, targets) for layer, states in zip(layers, self.states, strict=True)}
+
+    def _catcher(self, place: int) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            self._caught[place] = (args[0] if args else kwargs["hidden_states"]).detach()
+
+        return hook
+
+
+def left_out(features: Tensor, targets: Tensor) -> Tensor:
+    """Whether a ridge regression on all other texts gets each text wrong, float64 [texts] of 0 and 1, with the best penalty.
+
+    `features` float32 [texts, width], `targets` int64 [texts]. Leaving a text out needs no second regression: its residual grows by
+    the factor 1 / (1 - h), h being its leverage (Allen 1974).
+    """
+    wanted = F.one_hot(targets).double() * 2 - 1
+    x = features.double() - features.double().mean(0)
+    left, singular, _ = torch.linalg.svd(
+        x, full_matrices=False
+    )  # where texts are fewer than features, a fraction of eigh's time
+    turned, values = left * singular, singular.square()
+    variance = (values.sum() / x.shape[1]).clamp(min=1e-12)
+    products = turned.mT @ (wanted - wanted.mean(0))
+    tried = []
+    for penalty in PENALTIES:
+        inverse = 1 / (values + penalty * variance)
+        leverage = (turned.square() * inverse).sum(1, keepdim=True) + 1 / len(x)
+        fitted = wanted.mean(0) + turned @ (inverse.unsqueeze(1) * products)
+        predicted = wanted - (wanted - fitted) / (1 - leverage).clamp(min=1e-9)
+        tried.append((predicted.argmax(1) != targets).double())
+    return min(tried, key=lambda wrong: float(wrong.sum()))
+
+
+def distant(found: Mapping[int, Tensor], ratio: float) -> bool:
+    """Whether the probe of the highest layer makes more than `ratio` times the errors of a lower one, and that not by chance."""
+    *lower, top = (found[layer] for layer in sorted(found))
+    return any(bool(top.sum() > ratio * other.sum()) and _surely_more(top, other) for other in lower)
+
+
+def _surely_more(errors: Tensor, fewer: Tensor) -> bool:
+    gaps = errors - fewer
+    return bool(gaps.sum() > SURE * gaps.square().sum().sqrt())

@@ -1,0 +1,182 @@
+"""Which weights a classifier trains: the cut, the scores and the mask together, as the settings say (steps 3 and 4 of the method)."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tokensieve.errors import InputError
+from tokensieve.method import fisher, probe
+from tokensieve.method.mask import Mask, select, select_entries, units
+from tokensieve.model.batches import Inputs
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import layers_of, linears_of
+from tokensieve.settings import Mask as MaskSettings
+
+
+def first_layer(classifier: Classifier, settings: MaskSettings) -> int:
+    """The lowest layer that is trained, at most the last; what is below never changes."""
+    return _share(settings.frozen, classifier)
+
+
+def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
+    """The lowest layer that is trained to the end; from the first layer up to it, layers train in the open epochs only."""
+    return max(_share(settings.cut, classifier), first_layer(classifier, settings))
+
+
+def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
+    """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
+    text; else a share, at least one, after those of the head alone.
+
+    First the head learns, on states that are computed once: gradients from an untrained one would only disturb the layers (linear
+    probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for the lower ones to learn much.
+    """
+    if throughout:
+        return range(epochs)
+    start = math.floor(settings.head * epochs)
+    return range(start, min(epochs, start + max(round(settings.open * epochs), settings.open > 0)))
+
+
+def scored(texts: int, settings: MaskSettings, seed: int) -> list[int]:
+    """The indices of the training texts that are scored and probed, drawn with `seed`: no more than half, so that it stays cheap."""
+    return sorted(random.Random(seed).sample(range(texts), min(settings.examples, math.ceil(texts / 2))))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The mask, and whether the task is distant from what the encoder was trained for: by what probes of the scored texts get wrong,
+    `probe.Watch.errors` at the first layer, the cut and the head.
+
+    Where texts have several labels nothing is probed, since all layers train throughout in any case.
+    """
+
+    mask: Mask
+    errors: dict[int, Tensor]
+    distant: bool
+
+
+def choose(
+    classifier: Classifier,
+    inputs: Inputs,
+    targets: Tensor,
+    positions: fisher.Positions | None,
+    settings: MaskSettings,
+    seed: int,
+    added: Sequence[int] = (),
+) -> Choice:
+    """The mask under the budget, from the scores of some training texts, and what probes say of them.
+
+    `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
+    only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
+    untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
+    a mask of all their rows, chosen among those that train to the end. Where no layer is frozen throughout, the embeddings of the
+    tokens `added` (ids, ascending) train as well, outside the budget: below a frozen layer they would have no gradient.
+
+    Raises:
+        InputError: whole layers, under a budget that holds none.
+    """
+    first, cut = first_layer(classifier, settings), cut_layer(classifier, settings)
+    lowest, shape = (cut, "rows") if settings.shape == "layers" else (first, settings.shape)
+    total = sum(linear.weight.numel() for linear in linears_of(classifier.encoder).values())
+    if settings.shape == "layers":
+        _refuse_less_than_a_layer(classifier, cut, settings.budget, total)
+    sample = scored(len(inputs), settings, seed)
+    several = targets.dim() == 2
+    with probe.Watch(classifier, sorted({first, cut}), len(sample)) as watch:
+        if settings.score in ("tokens", "positions"):
+            counted = positions if settings.score == "tokens" else None
+            found = fisher.fisher(classifier, inputs, targets, shape, counted, lowest, sample, watch)
+        else:
+            magnitude = settings.score == "magnitude"
+            found = (
+                fisher.magnitude(classifier, shape, lowest)
+                if magnitude
+                else fisher.random(classifier, seed, shape, lowest)
+            )
+            if not several:
+                watch.over(inputs, sample)
+    errors = {} if several else watch.errors(targets[sample])
+    mask = _mask(classifier, found, settings.shape, int(settings.budget * total), lowest)
+    tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
+    return Choice(
+        replace(mask, tokens=tokens), errors, not several and probe.distant(errors, settings.distance)
+    )
+
+
+def _mask(classifier: Classifier, found: Mapping[str, Tensor], shape: str, budget: int, first: int) -> Mask:
+    """What has the highest scores `found`, from layer `first` up, without tokens."""
+    if shape == "layers":
+        return _whole_layers(classifier, first, found, budget)
+    layers = _linears_by_layer(classifier, first)
+    chosen: dict[str, Tensor] = {}
+    for linears in layers:
+        inside = {name: found[name] for name in linears}
+        if shape == "entries":
+            chosen |= select_entries(inside, budget // len(layers)).indices
+        else:
+            sizes = {
+                name: linear.weight.numel() // units(linear.weight, shape) for name, linear in linears.items()
+            }
+            chosen |= select(inside, sizes, budget // len(layers), shape).indices
+    return Mask(shape, chosen)
+
+
+def masked_parameters(classifier: Classifier, mask: Mask) -> int:
+    """The encoder's weights, biases and embeddings that `mask` trains, as numbers."""
+    linears = linears_of(classifier.encoder)
+    embedding: Any = classifier.encoder.get_input_embeddings()
+    count: int = len(mask.tokens) * embedding.weight.shape[1]
+    for name, chosen in mask.indices.items():
+        weight, bias = linears[name].weight, linears[name].bias
+        count += len(chosen) * (
+            weight.numel() // units(weight, mask.shape) + (mask.shape == "rows" and bias is not None)
+        )
+    return count
+
+
+def _share(share: float, classifier: Classifier) -> int:
+    layers = len(layers_of(classifier.encoder))
+    return min(round(share * layers), layers - 1)
+
+
+def _whole_layers(classifier: Classifier, cut: int, found: Mapping[str, Tensor], budget: int) -> Mask:
+    """All rows of the layers from `cut` up whose linears have the highest sum of row scores `found` a weight, as many as fit."""
+    layers = {f"{cut + i:04}": layer for i, layer in enumerate(_linears_by_layer(classifier, cut))}
+    sums = {
+        key: torch.stack([found[name].double().sum() for name in layer]).sum(0, keepdim=True)
+        for key, layer in layers.items()
+    }
+    chosen = select(sums, {key: _weights(layer) for key, layer in layers.items()}, budget).indices
+    linears = {name: linear for key in chosen for name, linear in layers[key].items()}
+    return Mask("rows", {name: torch.arange(linears[name].out_features) for name in sorted(linears)})
+
+
+def _refuse_less_than_a_layer(classifier: Classifier, cut: int, budget: float, total: int) -> None:
+    """To train the best layer all the same would be more than was asked for, and unfair in a comparison at equal budgets."""
+    smallest = min(_weights(layer) for layer in _linears_by_layer(classifier, cut))
+    if int(budget * total) < smallest:
+        least = math.ceil(smallest / total * 1e4) / 1e4
+        raise InputError(
+            f"mask.budget is {budget:g}, and mask.shape 'layers' trains whole layers, of which the smallest holds {least:g} of the "
+            f"encoder's linear weights; give mask.budget={least:g} or more, or mask.shape=rows, columns or entries"
+        )
+
+
+def _linears_by_layer(classifier: Classifier, cut: int) -> list[dict[str, nn.Linear]]:
+    """The linears of each layer from `cut` up, by module name."""
+    above = [linears_of(classifier.encoder, i) for i in range(cut, len(layers_of(classifier.encoder)) + 1)]
+    return [
+        {name: linear for name, linear in lower.items() if name not in upper}
+        for lower, upper in pairwise(above)
+    ]
+
+
+def _weights(linears: Mapping[str, nn.Linear]) -> int:
+    return sum(linear.weight.numel() for linear in linears.values())

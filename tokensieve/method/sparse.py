@@ -1,0 +1,145 @@
+"""Sparse training in place: of a linear layer, only chosen rows, columns or entries are trained, as one compact tensor; of the
+embeddings, those of chosen tokens.
+
+No module is added to the model that remains: `attached` swaps linears for the time of the training and puts them back.
+For rows and columns the backward pass forms the gradients of the chosen ones alone (step 5 of the method). For entries it forms
+the whole weight's and gathers from it: they save memory for the optimizer, but no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from tokensieve.method.mask import Mask
+
+
+class SparseLinear(nn.Module):
+    """A linear layer [in -> out] of which `values` is trained: rows [k, in] (with `shifts`, their biases [k]), columns [out, k]
+    or entries [k], at the flat indices that `Mask` describes.
+
+    The layer's own weight is a buffer that always holds the current values: call `write` after each optimizer step.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    chosen: Tensor
+
+    def __init__(self, linear: nn.Linear, chosen: Tensor, shape: str) -> None:
+        super().__init__()
+        self.shape = shape
+        self.register_buffer("weight", linear.weight.detach())
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
+        self.register_buffer("chosen", chosen.to(linear.weight.device))
+        lines, dim = _lines(self.weight, shape)
+        self.values = nn.Parameter(lines.index_select(dim, self.chosen))
+        self.shifts = (
+            nn.Parameter(self.bias[self.chosen]) if self.bias is not None and shape == "rows" else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _SparseProduct.apply(
+            x, self.weight, self.bias, self.values, self.shifts, self.chosen, self.shape
+        )
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Copy the trained values into the layer's weight and bias."""
+        lines, dim = _lines(self.weight, self.shape)
+        lines.index_copy_(dim, self.chosen, self.values)
+        if self.shifts is not None and self.bias is not None:
+            self.bias.index_copy_(0, self.chosen, self.shifts)
+
+
+class SparseEmbedding(nn.Module):
+    """Embeddings [tokens, width] of which `values`, the rows [k, width] of the tokens `chosen`, are trained. `write` as `SparseLinear`."""
+
+    weight: Tensor
+    chosen: Tensor
+    places: Tensor
+
+    def __init__(self, embedding: nn.Embedding, chosen: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", embedding.weight.detach())
+        self.register_buffer("chosen", chosen.to(embedding.weight.device))
+        places = torch.full((embedding.num_embeddings,), -1, device=embedding.weight.device)
+        places[self.chosen] = torch.arange(len(chosen), device=embedding.weight.device)
+        self.register_buffer("places", places)  # of a token's row in `values`; -1: not chosen
+        self.values = nn.Parameter(self.weight[self.chosen])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        places = self.places[ids]
+        trained = F.embedding(places.clamp(min=0), self.values)
+        return torch.where((places < 0).unsqueeze(-1), F.embedding(ids, self.weight), trained)
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Copy the trained rows into the weight."""
+        self.weight.index_copy_(0, self.chosen, self.values)
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, values, shifts, chosen, shape):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x, weight, chosen)
+        ctx.shape = shape
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, g):  # type: ignore[no-untyped-def]
+        x, weight, chosen = ctx.saved_tensors
+        below = g @ weight.to(g.dtype) if ctx.needs_input_grad[0] else None
+        flat_g, flat_x = g.flatten(0, -2), x.to(g.dtype).flatten(0, -2)
+        shifts = None
+        if ctx.shape == "rows":
+            part = flat_g.index_select(1, chosen)
+            values, shifts = part.mT @ flat_x, part.sum(0) if ctx.needs_input_grad[4] else None
+        elif ctx.shape == "columns":
+            values = flat_g.mT @ flat_x.index_select(1, chosen)
+        else:
+            values = (flat_g.mT @ flat_x).flatten().index_select(0, chosen)
+        return (
+            below,
+            None,
+            None,
+            values.to(weight.dtype),
+            None if shifts is None else shifts.to(weight.dtype),
+            None,
+            None,
+        )
+
+
+@contextmanager
+def attached(encoder: PreTrainedModel, mask: Mask) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
+    """Within it, the masked linears and embeddings of `encoder` train their masked part and nothing else of the encoder trains.
+
+    On leaving, all modules stand where they stood, with the trained values in their own weights.
+    """
+    encoder.requires_grad_(False)
+    modules: dict[str, Any] = {name: encoder.get_submodule(name) for name in mask.indices}
+    sparse: dict[str, Any] = {
+        name: SparseLinear(linear, mask.indices[name], mask.shape) for name, linear in modules.items()
+    }
+    if len(mask.tokens):
+        embedding: Any = encoder.get_input_embeddings()
+        name = next(name for name, module in encoder.named_modules() if module is embedding)
+        modules[name], sparse[name] = embedding, SparseEmbedding(embedding, mask.tokens)
+    for name, module in sparse.items():
+        encoder.set_submodule(name, module)
+    try:
+        yield sparse
+    finally:
+        for name, module in modules.items():
+            sparse[name].write()
+            encoder.set_submodule(name, module)
+
+
+def _lines(weight: Tensor, shape: str) -> tuple[Tensor, int]:
+    """A view of `weight`, and the dimension of it along which the indices of a mask of `shape` count."""
+    return (weight.view(-1) if shape == "entries" else weight), (1 if shape == "columns" else 0)

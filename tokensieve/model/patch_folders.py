@@ -1,0 +1,154 @@
+"""Model folders and their patches: a patch extracted from a folder, applied to one, removed from one.
+
+"The base" is what a classifier starts from: the encoder as `load_encoder` reads it, in float32 and without pooler or language
+modelling head, its tokenizer, and the pooling it declares, as transformers writes them. Removing a patch gives that, not the parts
+of the published files that no classifier has. So a patch can also be applied to a base that another patch was removed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from tokensieve.errors import InputError, excerpt
+from tokensieve.files import read_json, replaced, write_json
+from tokensieve.method.vocabulary import PIECES
+from tokensieve.model.encoder import load_encoder, load_tokenizer, quiet, weights_hash
+from tokensieve.model.patch import Patch, State, changes, patched, restored, state_hash
+
+WEIGHTS, HEAD, FACTS = "model.safetensors", "head.safetensors", "classifier.json"
+KEYS = ("labels", "pooling", "max_length", "base", "base_hash")
+POOLING = "1_Pooling/config.json"
+# What makes a model beside its weights. No other file is written, whatever a patch holds.
+FILES = (
+    *(
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    ),
+    *("added_tokens.json", "chat_template.jinja", PIECES, POOLING),
+)
+
+
+def extract(base: Path, model: Path) -> Patch:
+    """What differs between the base in folder `base` and the classifier that `Classifier.save` wrote into `model`.
+
+    Raises:
+        InputError: no such classifier, or one that was fine-tuned from another base.
+    """
+    classifier = facts_of(model)
+    new = read_state(model)
+    found = weights_hash(base)
+    if found != classifier["base_hash"]:
+        raise InputError(
+            f"{model} was fine-tuned from {excerpt(classifier['base'])} with weights {classifier['base_hash'][:12]}, "
+            f"but {base} has weights {found[:12]}; give the folder of that base with --base"
+        )
+    with TemporaryDirectory() as name:
+        _write_base(base, Path(name))
+        old = read_state(Path(name))
+        before, after = _files(Path(name)) | _files(base, (POOLING,)), _files(model)
+    files = {
+        name: (before.get(name), after.get(name)) for name in FILES if before.get(name) != after.get(name)
+    }
+    return Patch(classifier, changes(old, new), files, state_hash(old), state_hash(new))
+
+
+def apply(patch: Patch, base: Path, output: Path) -> None:
+    """Write the classifier into folder `output`, as `Classifier.save` would, from the patch and the base in folder `base`.
+
+    Raises:
+        InputError: another base than the patch's, or an `output` that is there.
+    """
+    _refuse_existing(output)
+    with replaced(output) as folder:
+        _write_base(base, folder)
+        _write_state(patched(read_state(folder), patch), folder)
+        _write_files({name: new for name, (_, new) in patch.files.items()}, folder)
+        write_json(folder / FACTS, patch.classifier)
+
+
+def remove(patch: Patch, model: Path, output: Path) -> None:
+    """Write the base into folder `output` from the patch and the classifier in folder `model`.
+
+    Raises:
+        InputError: another classifier than the patch's, or an `output` that is there.
+    """
+    _refuse_existing(output)
+    with replaced(output) as folder:
+        _write_state(restored(read_state(model), patch), folder)
+        _write_files(_files(model) | {name: old for name, (old, _) in patch.files.items()}, folder)
+
+
+def facts_of(model: Path) -> dict[str, Any]:
+    """What stands in a classifier's classifier.json. Raises InputError for a folder without one, or without a head."""
+    classifier = read_json(model / FACTS) if (model / FACTS).exists() else {}
+    missing = [key for key in KEYS if key not in classifier] + [HEAD] * (not (model / HEAD).exists())
+    if missing:
+        raise InputError(
+            f"{model} is no fine-tuned model: {FACTS} or the folder lacks {missing[0]}; give artifacts/model"
+        )
+    return classifier
+
+
+def read_state(folder: Path) -> State:
+    """The encoder's arrays and, where there is one, the head's, of a model folder. Raises InputError when there are none."""
+    try:
+        state = {f"encoder.{name}": array for name, array in load_file(folder / WEIGHTS).items()}
+        head = load_file(folder / HEAD) if (folder / HEAD).exists() else {}
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{folder} holds no whole {WEIGHTS} ({error}); give a model folder, for example artifacts/model"
+        ) from None
+    return state | {f"head.{name}": array for name, array in head.items()}
+
+
+def _write_base(base: Path, folder: Path) -> None:
+    """The base as `Classifier.save` writes an encoder and its tokenizer."""
+    encoder = load_encoder(base)
+    with quiet():
+        encoder.save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)
+
+
+def _write_state(state: State, folder: Path) -> None:
+    """The weight files of a model folder. Beside and then renamed: the arrays may be maps of the very file."""
+    for prefix, file in (("encoder.", WEIGHTS), ("head.", HEAD)):
+        arrays = {
+            name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+        }
+        if arrays:
+            save_file(arrays, folder / f"{file}.new", metadata={"format": "pt"} if file == WEIGHTS else None)
+            (folder / f"{file}.new").replace(folder / file)
+
+
+def _files(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, bytes | None]:
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def _write_files(texts: Mapping[str, bytes | None], folder: Path) -> None:
+    """Each text into the file of its name; None removes the file."""
+    foreign = sorted(texts.keys() - set(FILES))
+    if foreign:
+        raise InputError(
+            f"the patch would write file {excerpt(foreign[0])}, which is no part of a model; extract it again"
+        )
+    for name, text in texts.items():
+        if text is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(text)
+
+
+def _refuse_existing(output: Path) -> None:
+    """An existing folder would be replaced as a whole, whatever it holds."""
+    if output.exists():
+        raise InputError(f"{output} is there already; give a new folder with --output")

@@ -1,0 +1,1 @@
+"""Clients of an MLflow registry that do not import MLflow."""

@@ -1,0 +1,66 @@
+"""TLS to an MLflow server, set up by the environment variables that MLflow and requests read."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tokensieve.errors import InputError, excerpt
+
+INSECURE, SERVER, CLIENT = (
+    "MLFLOW_TRACKING_INSECURE_TLS",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+)
+BUNDLES = (SERVER, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # the first that is set
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return how a server's certificate is checked, and which one is shown to it.
+
+    Raises:
+        InputError: If a variable has a value that MLflow refuses, or names a file that cannot be read.
+    """
+    insecure = os.environ.get(INSECURE, "false").lower()
+    if insecure not in ("true", "false", "1", "0"):
+        raise InputError(f"{INSECURE} is {excerpt(insecure)}; allowed: true, false, 1, 0")
+    if insecure in ("true", "1"):
+        if os.environ.get(SERVER):
+            raise InputError(f"{INSECURE} and {SERVER} are both set; unset one of them")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    else:
+        context = _trusting(next((name for name in BUNDLES if os.environ.get(name)), ""))
+    if path := os.environ.get(CLIENT):
+        with _reading(CLIENT, path):
+            # Without a password, or OpenSSL asks for one on the terminal.
+            context.load_cert_chain(path, password="")
+    return context
+
+
+def _trusting(name: str) -> ssl.SSLContext:
+    path = os.environ.get(name, "")
+    if not path:
+        return ssl.create_default_context()
+    with _reading(name, path):
+        folder = Path(path).is_dir()
+        return ssl.create_default_context(capath=path if folder else None, cafile=None if folder else path)
+
+
+@contextmanager
+def _reading(name: str, path: str) -> Iterator[None]:
+    """Turn the errors of reading the file at `path`, which the variable `name` holds, into InputError."""
+    try:
+        yield
+    except OSError as error:  # ssl's own errors are of this kind
+        reason = (
+            error.strerror
+            if isinstance(error, FileNotFoundError | PermissionError)
+            else "it is not PEM, or has no private key"
+        )
+        raise InputError(
+            f"{name} is {excerpt(path, 200)}, which cannot be read ({reason}); give a PEM file"
+        ) from None

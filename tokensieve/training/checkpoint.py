@@ -1,0 +1,58 @@
+"""A checkpoint of training: one safetensors file, replaced as a whole, that says what training it belongs to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tokensieve.files import written
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The checkpoint in `folder` of the training named `key`, a hash of all that decides its course."""
+
+    folder: Path
+    key: str
+
+    def save(self, tensors: dict[str, Tensor], optimizer: Optimizer, facts: dict[str, Any]) -> None:
+        """Write named tensors, the optimizer's state and JSON facts, beside and then renamed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            f"optimizer.{i}.{name}": tensor
+            for i, entry in optimizer.state_dict()["state"].items()
+            for name, tensor in entry.items()
+        }
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in (tensors | state).items()}
+        with written(self.folder / FILE) as beside:
+            save_file(whole, beside, metadata={"key": self.key, "facts": json.dumps(facts)})
+
+    def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and facts of `save`, with the optimizer's state set; None if there is none of this training."""
+        try:
+            with safe_open(self.folder / FILE, "pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("key") != self.key:
+                    return None
+                whole = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        except (FileNotFoundError, SafetensorError):
+            return None
+        state: dict[int, dict[str, Tensor]] = {}
+        for name in [name for name in whole if name.startswith("optimizer.")]:
+            _, place, entry = name.split(".", 2)
+            state.setdefault(int(place), {})[entry] = whole.pop(name)
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        return whole, json.loads(metadata["facts"])
+
+    def clear(self) -> None:
+        """Remove it, once the training is finished and its result stored."""
+        (self.folder / FILE).unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""Choose the device that a classifier is trained on: a GPU that was seen to compute, or the CPU."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from functools import cache
+
+import torch
+
+from tokensieve.errors import InputError, excerpt
+
+log = logging.getLogger("tokensieve")
+
+
+def device_of(wanted: str) -> str:
+    """Return cuda or cpu for the setting `finetune.device`. With auto, a GPU that does not compute is left out with its reason.
+
+    Raises:
+        InputError: If cuda is wanted and no GPU computes.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    fault = gpu_fault()
+    if not fault:
+        return "cuda"
+    if wanted == "cuda":
+        raise InputError(
+            f"finetune.device is cuda, but {fault}; mend that, or set finetune.device to auto or cpu"
+        )
+    return _left_out(fault)
+
+
+@cache
+def _left_out(fault: str) -> str:
+    """Log once why no GPU is used, if torch was installed for one."""
+    if torch.version.cuda or torch.version.hip:
+        log.warning("Training on the CPU: %s. Set finetune.device=cpu if this is intended.", fault)
+    return "cpu"
+
+
+@cache
+def gpu_fault() -> str:
+    """Return why no GPU can be used, or nothing if one was seen to compute. That torch finds one does not mean that it works."""
+    if not (torch.version.cuda or torch.version.hip):
+        return f"torch {torch.__version__} is built without CUDA"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    if not found:
+        reason = (
+            " ".join(str(caught[0].message).split())
+            if caught
+            else "there is none, or its driver is not installed"
+        )
+        return f"torch finds no GPU ({excerpt(reason, 200)})"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if (torch.ones(8, 8, device="cuda") @ torch.ones(8, 8, device="cuda")).sum().item() == 8**3:
+                return ""
+        return "the GPU computes wrong numbers"
+    except Exception as error:  # a GPU that is too old or too new, out of memory, in use by one process alone
+        return (
+            f"the GPU does not compute ({type(error).__name__}: {excerpt(' '.join(str(error).split()), 200)})"
+        )

@@ -41,10 +41,10 @@ VENDORS = {
     "peft": {"methods/adapters.py"},
     "setfit": {"methods/setfit.py"},
     "sklearn": {
-        "calibration.py",
         "methods/frozen.py",
         "methods/linear.py",
         "methods/setfit.py",
         "methods/tfidf.py",
+        "training/calibration.py",
     },
 }

@@ -437,9 +437,10 @@ def test_a_failure_leaves_what_stood_there_and_is_gone_on_from_unless_something_
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from tokensieve import bulk, chunks
+from tokensieve.data import table_readers
+from tokensieve.inference import bulk
 from tokensieve.inference.predictor import Predictor
-chunks.ROWS, chunks.READ = 50, 10
+table_readers.ROWS, table_readers.READ = 50, 10
 predict = Predictor.predict
 def slow(self, texts, top=3):
     time.sleep(float(sys.argv[4]))
@@ -514,7 +515,7 @@ def test_a_chunk_is_bounded_in_rows_and_in_size_and_few_are_held(
         held.discard(int(inputs[-1].stem))
         return rows
 
-    monkeypatch.setattr("tokensieve.inference.bulk.chunks.read", reading)
+    monkeypatch.setattr("tokensieve.inference.bulk.table_readers.read", reading)
     monkeypatch.setattr(bulk, "_write", writing)
     score(served.folder, path, tmp_path / f"out{ending}")
     assert 2 <= most <= 4

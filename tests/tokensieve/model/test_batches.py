@@ -274,7 +274,7 @@ from pathlib import Path
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.model import batches as module
 from tokensieve.model.batches import Inputs
-from tokensieve.training import batches
+from tokensieve.training.loop import batches
 
 module.CHUNK = 500
 tokenizer, file = load_tokenizer(Path(sys.argv[1])), Path(sys.argv[2])

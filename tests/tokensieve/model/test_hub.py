@@ -17,7 +17,7 @@ import pytest
 from tokensieve.model import hub
 
 PROGRAM = """
-from tokensieve import hub
+from tokensieve.model import hub
 try:
     print(hub.download("acme/private"))
 except Exception as error:

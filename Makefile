@@ -1,10 +1,10 @@
 # make run: the retraining flow on the sample data.  make test: the tests.  make test-system: the tests with real servers.
-# Each sets up .venv itself.
+# make docs: the documentation, as HTML in docs/_build.  Each sets up .venv itself.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-system week lint format serve size clean
+.PHONY: run test test-system week lint format docs serve size clean
 
 run: .venv/pipeline
 	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
@@ -28,6 +28,9 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+
 serve: .venv/pipeline
 	$(BIN)/tokensieve serve --model artifacts/onnx
 
@@ -35,7 +38,7 @@ size: .venv/pipeline
 	$(BIN)/python -m benchmarks.serving.installed_size
 
 # One stamp a set of dependencies, written last: an installation that was cut off is done again.
-.venv/pipeline .venv/dev: .venv/%: pyproject.toml constraints.txt
+.venv/pipeline .venv/docs .venv/dev: .venv/%: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokensieve needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"

@@ -50,5 +50,5 @@ def test_words_alone_do_not_tell_the_intent(parts: dict[str, Examples]) -> None:
 
     baseline = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC())
     baseline.fit(parts["train"].texts, parts["train"].labels)
-    # The fine-tuned model reaches 0.65: see LOG.md.
+    # The fine-tuned model reaches 0.65: see docs/experiment-log.md.
     assert 0.3 < baseline.score(parts["test"].texts, parts["test"].labels) < 0.55

@@ -94,11 +94,11 @@ def test_the_health_check_is_a_program_that_asks_the_server() -> None:
 
 
 def test_the_entry_point_is_a_command_that_is_there() -> None:
-    from tokensieve.cli.main import _parser
+    from tokensieve.cli.main import build_parser
 
     entry, default = json.loads(last("serve", "ENTRYPOINT")), json.loads(last("serve", "CMD"))
     assert entry[0] == "tokensieve"
-    options = _parser().parse_args([*entry[1:], *default])
+    options = build_parser().parse_args([*entry[1:], *default])
     assert (options.host, options.port, options.model) == ("0.0.0.0", int(last("serve", "EXPOSE")), "/model")
 
 

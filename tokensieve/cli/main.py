@@ -39,7 +39,7 @@ log = logging.getLogger("tokensieve")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 2 for what the user can mend, 1 for what we must, 130 or 143 after a signal."""
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     if "command" not in options:
         parser.print_help()
@@ -242,7 +242,7 @@ def doctor(options: argparse.Namespace, answer: Callable[[str], None]) -> int:
     return doctor_command.run(options, answer)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokensieve", description="Retrain, promote and serve small text classifiers."
     )

@@ -73,7 +73,9 @@ def with_export(**values: Any) -> Settings:
 def fast(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """These builds take 1 ms, the others 9 ms."""
     monkeypatch.setattr(
-        export.choose_variant, "times", lambda engines, _: {name: 1.0 if name in names else 9.0 for name in engines}
+        export.choose_variant,
+        "times",
+        lambda engines, _: {name: 1.0 if name in names else 9.0 for name in engines},
     )
 
 

@@ -16,8 +16,9 @@ from tasks.split import load_part
 from tokensieve.data.labels import targets
 from tokensieve.evaluation import calibration, metrics
 from tokensieve.evaluation.plots import calibration_picture, confusion_picture, labels_picture
-from tokensieve.evaluation.report import Rule, Targets, report, right, set_apart
+from tokensieve.evaluation.report import Targets, report, right, set_apart
 from tokensieve.files import replaced, write_json
+from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
 from tokensieve.model.batches import Inputs, tokenized
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
@@ -29,7 +30,7 @@ from tokensieve.training.loop import logits_of, use_threads
 class Fitted(NamedTuple):
     """How logits become answers, and the entries of the report on the fit."""
 
-    rule: Rule
+    rule: DecisionRule
     facts: dict[str, Any]
 
 
@@ -66,11 +67,11 @@ def fit(found: metrics.Floats, wanted: Targets, outside: metrics.Floats, setting
     """Fit the rule on the logits `found` for texts with the targets `wanted`, and those of texts `outside` the scope."""
     several = wanted.ndim == 2
     temperature = calibration.temperature(found, wanted)
-    chances_of = metrics.presence if several else metrics.probabilities
+    chances_of = sigmoid if several else softmax
     chances, chances_outside = chances_of(found, temperature), chances_of(outside, temperature)
     if several:
         thresholds = metrics.fit_thresholds(chances, np.asarray(wanted, np.float64))
-        confidences, is_right = metrics.certainty(chances, thresholds), right(chances >= thresholds, wanted)
+        confidences, is_right = certainty(chances, thresholds), right(chances >= thresholds, wanted)
         # A text out of scope is to get no label: the confidence threshold does not decide that.
         confidences_outside = np.empty(0)
     else:
@@ -78,7 +79,7 @@ def fit(found: metrics.Floats, wanted: Targets, outside: metrics.Floats, setting
         confidences, is_right = chances.max(1), right(chances.argmax(1)[:, None], wanted)
         confidences_outside = chances_outside.max(1)
     fitted_on = (confidences, is_right, settings.coverage, confidences_outside)
-    rule = Rule(
+    rule = DecisionRule(
         temperature,
         calibration.threshold(*fitted_on),
         0.0 if several else settings.margin,
@@ -103,7 +104,9 @@ def _calibration_texts(
     return np.concatenate([found, more.double().numpy()]), np.concatenate([wanted, theirs.numpy()])
 
 
-def _draw(folder: Path, found: metrics.Floats, wanted: Targets, labels: list[str], rule: Rule) -> None:
+def _draw(
+    folder: Path, found: metrics.Floats, wanted: Targets, labels: list[str], rule: DecisionRule
+) -> None:
     """Draw the reliability of the test's answers, and their confusions or what each label is worth."""
     several = bool(rule.thresholds)
     before, after = (
@@ -112,7 +115,7 @@ def _draw(folder: Path, found: metrics.Floats, wanted: Targets, labels: list[str
     calibration_picture(before, after, folder / "calibration.png", several)
     if several:
         thresholds = np.array(rule.thresholds)
-        decided = metrics.presence(found, rule.temperature) >= thresholds
+        decided = sigmoid(found, rule.temperature) >= thresholds
         labels_picture(
             metrics.per_label(decided, np.asarray(wanted, np.float64), thresholds, labels),
             folder / "labels.png",

@@ -26,12 +26,13 @@ from tasks.split import load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import targets
 from tokensieve.errors import InputError
-from tokensieve.evaluation.report import Comparison, Rule, Targets, compare, report, set_apart
+from tokensieve.evaluation.report import Comparison, Targets, compare, report, set_apart
 from tokensieve.export import choose_variant
 from tokensieve.export.build_variants import SAMPLE, build, missing, processor
 from tokensieve.export.choose_variant import Entrant
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.files import read_json, replaced, write_json
+from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor, logits_of
 from tokensieve.inference.session import Floats, engine_of
@@ -84,7 +85,7 @@ class Untrained:
     def all_texts(self) -> list[str]:
         return [text for texts in self.texts.values() for text in texts]
 
-    def compared(self, found: Floats, rule: Rule) -> Comparison:
+    def compared(self, found: Floats, rule: DecisionRule) -> Comparison:
         """Compare the logits that a build has for all texts with PyTorch's."""
         return compare(
             found,
@@ -93,7 +94,7 @@ class Untrained:
             rule,
         )
 
-    def report(self, found: Floats, labels: Sequence[str], rule: Rule) -> dict[str, Any]:
+    def report(self, found: Floats, labels: Sequence[str], rule: DecisionRule) -> dict[str, Any]:
         """Return the figures on the test texts that a build earns with its logits for all texts."""
         ends = np.cumsum([len(texts) for texts in self.texts.values()])[:-1]
         by_part = dict(zip(self.texts, np.split(found, ends), strict=True))
@@ -221,7 +222,7 @@ def _serve_the_fastest(
         tried = replace(manifest, variant=entrant.variant)
         tried.save(folder)
         logits = Predictor.load(folder).logits(untrained.all_texts())
-        rule = rule_of(manifest)
+        rule = manifest.rule
         found = untrained.compared(logits, rule)
         figures = {
             key: value
@@ -258,8 +259,3 @@ def _refused(settings: Settings, rows: Mapping[str, Mapping[str, Any]]) -> Input
         f"none of export.variants ({', '.join(names)}) answers as PyTorch does: {'; '.join(reasons) or 'none can run here'}; "
         "add fp32 to export.variants, or relax the limits named"
     )
-
-
-def rule_of(manifest: Manifest) -> Rule:
-    """Return how the model of a manifest turns logits into answers."""
-    return Rule(manifest.temperature, manifest.threshold, manifest.margin, manifest.thresholds)

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from tasks.export import PARITY, Untrained, rule_of, sample_of
+from tasks.export import PARITY, Untrained, sample_of
 from tokensieve.errors import InputError
 from tokensieve.evaluation.report import Comparison
 from tokensieve.export import choose_variant
@@ -116,5 +116,5 @@ def _compared(layouts: Mapping[str, Layout], shared: SharedPredictor) -> dict[st
     for name, layout in layouts.items():
         manifest = shared.tasks[name]
         untrained = Untrained.load(layout, manifest.labels, Settings.load(layout.params).data.separator)
-        compared[name] = untrained.compared(shared.logits(untrained.all_texts())[name], rule_of(manifest))
+        compared[name] = untrained.compared(shared.logits(untrained.all_texts())[name], manifest.rule)
     return compared

@@ -17,10 +17,11 @@ from pathlib import Path
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
-from tasks.export import Untrained, _builds, _manifest, rule_of
+from tasks.export import Untrained, _builds, _manifest
 from tokensieve.cpus import cores
-from tokensieve.evaluation.report import answers, right
+from tokensieve.evaluation.report import right
 from tokensieve.export import build_variants, choose_variant
+from tokensieve.inference.decisions import decide
 from tokensieve.inference.predictor import logits_of
 from tokensieve.inference.session import engine_of
 from tokensieve.model.batches import tokenized
@@ -45,11 +46,11 @@ def main() -> int:
     layout = Layout(asked.project.resolve())
     settings = Settings.load(layout.params)
     manifest = _manifest(layout)
-    rule, untrained = rule_of(manifest), Untrained.load(layout, manifest.labels, settings.data.separator)
+    rule, untrained = manifest.rule, Untrained.load(layout, manifest.labels, settings.data.separator)
     ids = tokenized(
         load_tokenizer(layout.model), untrained.all_texts(), manifest.max_length, manifest.truncation
     )
-    sure = answers(load_file(layout.evaluation / "logits.safetensors")["test"], rule).confident
+    sure = decide(load_file(layout.evaluation / "logits.safetensors")["test"], rule).confident
     print(
         f"PyTorch is confident of {sure.mean():.1%} of {len(sure):,} test texts; {build_variants.processor()}",
         file=sys.stderr,
@@ -65,7 +66,7 @@ def main() -> int:
             )
             test = untrained.targets["test"]
             start = len(untrained.texts.get("validation", ()))
-            accuracy = right(answers(logits[start : start + len(test)], rule).labels, test).mean()
+            accuracy = right(decide(logits[start : start + len(test)], rule).labels, test).mean()
             row = {
                 "build": name,
                 "flips": flips[0],

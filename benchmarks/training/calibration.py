@@ -35,6 +35,7 @@ from tokensieve.data.labels import targets
 from tokensieve.data.split import deal
 from tokensieve.evaluation import calibration, metrics
 from tokensieve.files import write_json
+from tokensieve.inference.decisions import softmax
 from tokensieve.model.batches import Inputs, tokenized
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import layers_of, load_tokenizer
@@ -176,7 +177,7 @@ def _joined(first: Pair, second: Pair) -> Pair:
 
 def _worth(temperature: float, fitted_on: Pair, averaged: bool, judged: Pair) -> dict[str, Any]:
     """Fit the threshold with a temperature and measure both on the texts `judged`."""
-    chances, others = (metrics.probabilities(pair[0], temperature) for pair in (fitted_on, judged))
+    chances, others = (softmax(pair[0], temperature) for pair in (fitted_on, judged))
     confidences, right = chances.max(1), chances.argmax(1) == fitted_on[1]
     kept = np.sort(confidences[right])
     # As it was: the sample quantile, which is one text.

@@ -18,8 +18,9 @@ from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples
-from tokensieve.evaluation.report import answers, set_apart
+from tokensieve.evaluation.report import set_apart
 from tokensieve.files import read_json, write_json
+from tokensieve.inference.decisions import decide
 from tokensieve.inference.manifest import sha256
 from tokensieve.project import Layout
 from tokensieve.settings import Evaluate, Settings, render
@@ -155,7 +156,7 @@ def test_a_text_out_of_scope_is_told_by_a_lower_threshold_if_that_does() -> None
     alone = fit(logits, targets, np.empty((0, 6)), Evaluate(coverage=0.8)).rule
     fitted, facts = fit(logits, targets, outside, Evaluate(coverage=0.8))
     assert fitted.threshold < alone.threshold
-    assert not answers(outside, fitted).confident.any()
+    assert not decide(outside, fitted).confident.any()
     assert facts["calibration_oos_texts"] == 60
 
 

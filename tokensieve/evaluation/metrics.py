@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokensieve.inference.decisions import sigmoid, softmax
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -65,19 +67,6 @@ def label_f1(decided: Bools, targets: Floats) -> tuple[float, float]:
     return _ratio(2 * right.sum(), either.sum()), _macro_f1(right, either) if either.any() else 0.0
 
 
-def probabilities(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
-    """Softmax of `logits` [texts, classes] divided by `temperature`."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(1, keepdims=True)
-    exponents = np.exp(scaled)
-    return exponents / exponents.sum(1, keepdims=True)
-
-
-def presence(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
-    """The probability that a text has a label, by itself: the sigmoid of `logits` [texts, classes] divided by `temperature`."""
-    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64) / temperature))
-
-
 def loss(logits: Floats, targets: Ints | Floats, temperature: float = 1.0) -> float:
     """Mean negative log-likelihood of a text, nats; with several labels, it is that of all of them."""
     return float(losses(logits, targets, temperature).mean())
@@ -88,7 +77,7 @@ def losses(logits: Floats, targets: Ints | Floats, temperature: float = 1.0) -> 
     if targets.ndim == 2:
         scaled = logits / temperature
         return np.asarray((np.logaddexp(0.0, scaled) - targets * scaled).sum(1))
-    chosen = probabilities(logits, temperature)[np.arange(len(targets)), targets]
+    chosen = softmax(logits, temperature)[np.arange(len(targets)), targets]
     return np.asarray(-np.log(np.maximum(chosen, 1e-300)))
 
 
@@ -143,8 +132,8 @@ def _judged(
 ) -> tuple[Floats, Floats]:
     """Return confidences and whether they are right, [texts, 1]; with several labels, those of each label, [texts, classes]."""
     if targets.ndim == 2:
-        return presence(logits, temperature), np.asarray(targets, np.float64)
-    chances = probabilities(logits, temperature)
+        return sigmoid(logits, temperature), np.asarray(targets, np.float64)
+    chances = softmax(logits, temperature)
     return chances.max(1, keepdims=True), (chances.argmax(1) == targets).astype(np.float64)[:, None]
 
 
@@ -169,22 +158,6 @@ def fit_thresholds(chances: Floats, targets: Floats, few: int = FEW) -> Floats:
             for own, true in zip(chances.T, targets.T, strict=True)
         ]
     )
-
-
-def lead(chances: Floats) -> Floats:
-    """By how much the likeliest label's probability is above the second's, [texts], from probabilities [texts, classes]."""
-    highest = np.partition(chances, -2, axis=1)
-    return np.asarray(highest[:, -1] - highest[:, -2])
-
-
-def certainty(chances: Floats, thresholds: Floats) -> Floats:
-    """How sure the decisions on a text's labels are, [texts], from 0.5 to 1, by the least sure of them.
-
-    A decision's own is its probability after the odds are scaled so that they are even at the label's threshold.
-    """
-    even = chances * (1 - thresholds)
-    scaled = even / (even + (1 - chances) * thresholds)
-    return np.maximum(scaled, 1 - scaled).min(1)
 
 
 def _best_cut(chances: Floats, targets: Floats) -> float:

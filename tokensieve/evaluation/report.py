@@ -8,38 +8,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokensieve.data.quality import folded
 from tokensieve.evaluation import intervals, metrics
+from tokensieve.inference.decisions import DecisionRule, Decisions, decide
 
 Numbers = NDArray[np.floating[Any]]
 Targets = metrics.Ints | metrics.Floats
 FEW = 10  # texts out of scope that are too few to choose a threshold by
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How logits become answers; the fields are those of a manifest."""
-
-    temperature: float
-    threshold: float
-    margin: float = 0.0
-    thresholds: tuple[float, ...] = ()
-
-
-class Answers(NamedTuple):
-    """Answers to texts: the place of the label, [texts, 1], or whether the text has each label, [texts, classes].
-
-    `chances` are the probabilities [texts, classes]. `confident` [texts] is false for texts that are flagged as uncertain.
-    """
-
-    labels: NDArray[Any]
-    chances: metrics.Floats
-    confident: metrics.Bools
 
 
 @dataclass(frozen=True)
@@ -65,28 +45,16 @@ class Comparison:
     calibration_rise: float
 
 
-def answers(logits: Numbers, rule: Rule) -> Answers:
-    """Return the answers that `logits` [texts, classes] give under `rule`, as the predictor gives them."""
-    if rule.thresholds:
-        chances, thresholds = metrics.presence(logits, rule.temperature), np.array(rule.thresholds)
-        return Answers(
-            chances >= thresholds, chances, metrics.certainty(chances, thresholds) >= rule.threshold
-        )
-    chances = metrics.probabilities(logits, rule.temperature)
-    confident = (chances.max(1) >= rule.threshold) & (metrics.lead(chances) >= rule.margin)
-    return Answers(chances.argmax(1)[:, None], chances, confident)
-
-
 def right(labels: NDArray[Any], targets: Targets) -> metrics.Bools:
     """Return which texts have exactly their label or labels."""
     return np.asarray((labels == targets.reshape(len(targets), -1)).all(1))
 
 
-def compare(found: Numbers, expected: Numbers, targets: Targets, rule: Rule) -> Comparison:
+def compare(found: Numbers, expected: Numbers, targets: Targets, rule: DecisionRule) -> Comparison:
     """Compare the logits `found` by a build with the `expected` ones of PyTorch; `targets` are those of the first texts."""
     difference = float(np.abs(found - expected).max())
     found = np.nan_to_num(found)
-    ours, theirs = answers(found, rule), answers(expected, rule)
+    ours, theirs = decide(found, rule), decide(expected, rule)
     same = (ours.labels == theirs.labels).all(1)
     seen = ours.confident | theirs.confident
     labelled = slice(len(targets))
@@ -112,12 +80,14 @@ def compare(found: Numbers, expected: Numbers, targets: Targets, rule: Rule) -> 
     )
 
 
-def report(logits: Mapping[str, Numbers], targets: Targets, labels: list[str], rule: Rule) -> dict[str, Any]:
+def report(
+    logits: Mapping[str, Numbers], targets: Targets, labels: list[str], rule: DecisionRule
+) -> dict[str, Any]:
     """Return the figures of a model from `logits` of the part test and, if there are texts out of scope, oos; `targets` are the test's.
 
     If texts have several labels, an answer is right if all its labels are.
     """
-    given = {name: answers(found, rule) for name, found in logits.items()}
+    given = {name: decide(found, rule) for name, found in logits.items()}
     test = given["test"]
     is_right = right(test.labels, targets)
     measured = _several(test, targets, labels, rule) if rule.thresholds else _one(test, targets, labels, rule)
@@ -169,7 +139,7 @@ def _calibration_error(logits: Numbers, targets: Targets, temperature: float) ->
     return metrics.calibration_error(metrics.reliability(logits, targets, temperature))
 
 
-def _one(test: Answers, targets: Targets, labels: list[str], rule: Rule) -> dict[str, Any]:
+def _one(test: Decisions, targets: Targets, labels: list[str], rule: DecisionRule) -> dict[str, Any]:
     matrix = metrics.confusion(np.asarray(targets, np.int64), test.labels[:, 0], len(labels))
     return {
         "test_accuracy": float(np.trace(matrix) / matrix.sum()),
@@ -180,7 +150,7 @@ def _one(test: Answers, targets: Targets, labels: list[str], rule: Rule) -> dict
     }
 
 
-def _several(test: Answers, targets: Targets, labels: list[str], rule: Rule) -> dict[str, Any]:
+def _several(test: Decisions, targets: Targets, labels: list[str], rule: DecisionRule) -> dict[str, Any]:
     wanted = np.asarray(targets, np.float64)
     micro_f1, macro_f1 = metrics.label_f1(test.labels, wanted)
     return {
@@ -193,6 +163,6 @@ def _several(test: Answers, targets: Targets, labels: list[str], rule: Rule) -> 
     }
 
 
-def _rejected(given: Answers, rule: Rule) -> float:
+def _rejected(given: Decisions, rule: DecisionRule) -> float:
     """Return the share of texts that are flagged as uncertain, or, if they may have several labels, get none."""
     return float((~given.labels.any(1)).mean()) if rule.thresholds else float((~given.confident).mean())

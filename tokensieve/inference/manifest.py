@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.external_data import external_files, referred
 from tokensieve.settings import VARIANTS
 from tokensieve.truncation import HEAD, HEAD_TAIL
+
+if TYPE_CHECKING:
+    from tokensieve.inference.decisions import DecisionRule
 
 FORMAT = 3
 # Of a model that reads a long text in another way: a version that does not know of it refuses the format.
@@ -101,6 +104,13 @@ class Manifest:
     margin: float = 0.0
     variant: str = "fp32"
     truncation: str = HEAD
+
+    @property
+    def rule(self) -> DecisionRule:
+        """The rule that turns the model's logits into labels and certainty."""
+        from tokensieve.inference.decisions import DecisionRule  # with numpy, which a registry does without
+
+        return DecisionRule(self.temperature, self.threshold, self.margin, self.thresholds)
 
     def save(self, folder: Path) -> None:
         """Write `folder`'s manifest, beside and then renamed, with the hashes of its files as they stand now.

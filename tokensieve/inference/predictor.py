@@ -16,7 +16,7 @@ import tokenizers
 
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
-from tokensieve.evaluation.metrics import certainty, presence, probabilities
+from tokensieve.inference.decisions import certainty, sigmoid, softmax
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.session import Engine, engine
 from tokensieve.inference.token_ids import Encoded, Encoder
@@ -169,7 +169,7 @@ class Predictor:
         self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int
     ) -> list[Prediction | LabelSet]:
         predictions: list[Prediction | LabelSet] = []
-        chances = probabilities(logits, self.manifest.temperature)
+        chances = softmax(logits, self.manifest.temperature)
         for row, order, cut in zip(chances, _likeliest(chances), truncated, strict=True):
             named = self._named(row, order[:top])
             label, probability = named[0]
@@ -183,7 +183,7 @@ class Predictor:
         self, logits: npt.NDArray[np.float32], truncated: Sequence[bool], top: int
     ) -> list[Prediction | LabelSet]:
         sets: list[Prediction | LabelSet] = []
-        chances, thresholds = presence(logits, self.manifest.temperature), np.array(self.manifest.thresholds)
+        chances, thresholds = sigmoid(logits, self.manifest.temperature), np.array(self.manifest.thresholds)
         doubts = certainty(chances, thresholds) < self.manifest.threshold
         for row, order, doubt, cut in zip(chances, _likeliest(chances), doubts, truncated, strict=True):
             given = order[row[order] >= thresholds[order]]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
-from scipy.special import expit, log_softmax, logit, softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -17,20 +17,16 @@ from sklearn.metrics import (
 from tokensieve.evaluation.metrics import (
     Bin,
     calibration_error,
-    certainty,
     confusion,
     exact_match,
     fit_temperature,
     fit_thresholds,
     gaps,
     label_f1,
-    lead,
     loss,
     macro_f1,
     per_class,
     per_label,
-    presence,
-    probabilities,
     reliability,
 )
 
@@ -87,25 +83,17 @@ def test_a_class_that_never_occurs_scores_zero() -> None:
     assert matrix.shape == (4, 4)
 
 
-def test_probabilities_and_loss_are_scipys() -> None:
+def test_loss_equals_that_of_scipy_and_scikit_learn() -> None:
     logits, targets = drawn(50, 1.0)
-    np.testing.assert_allclose(probabilities(logits, 2.5), softmax(logits / 2.5, axis=1), rtol=1e-12)
     assert loss(logits, targets, 2.5) == pytest.approx(
         log_loss(targets, softmax(logits / 2.5, axis=1), labels=range(5))
     )
     assert loss(logits, targets) == pytest.approx(-log_softmax(logits, axis=1)[np.arange(50), targets].mean())
 
 
-def test_huge_logits_stay_finite() -> None:
+def test_loss_of_huge_logits_is_finite() -> None:
     logits = np.array([[1e6, 0.0], [0.0, -1e6]], np.float32)
-    assert probabilities(logits, 0.05).tolist() == [[1.0, 0.0], [1.0, 0.0]]
     assert np.isfinite(loss(logits, np.array([1, 1])))
-
-
-def test_logits_are_not_changed() -> None:
-    logits = np.array([[1.0, 2.0]])
-    probabilities(logits)
-    assert logits.tolist() == [[1.0, 2.0]]
 
 
 def test_calibration_by_hand() -> None:
@@ -163,15 +151,13 @@ def several(texts: int, scale: float = 1.0, seed: int = 0):  # type: ignore[no-u
     return logits * scale, (expit(logits) > draw.random((texts, 4))).astype(np.float64)
 
 
-def test_presence_and_its_loss_are_scikit_learns() -> None:
+def test_loss_of_several_labels_equals_that_of_scikit_learn() -> None:
     logits, targets = several(50)
-    np.testing.assert_allclose(presence(logits, 2.5), expit(logits / 2.5), rtol=1e-12)
     each = [
         log_loss(true, expit(own / 2.5), labels=[0, 1]) for true, own in zip(targets.T, logits.T, strict=True)
     ]
     assert loss(logits, targets, 2.5) == pytest.approx(sum(each))
     huge = np.array([[1e6, -1e6]], np.float32)
-    assert presence(huge, 0.05).tolist() == [[1.0, 0.0]]
     assert np.isfinite(loss(huge, np.array([[0.0, 1.0]])))
 
 
@@ -238,18 +224,3 @@ def test_a_label_of_few_texts_gets_the_threshold_of_all() -> None:
     assert micro == pytest.approx(best_f1(chances.ravel(), targets.ravel()))
     assert len(set(thresholds)) == 4
     assert fit_thresholds(chances, np.zeros_like(targets)).tolist() == [0.5] * 4
-
-
-def test_certainty_is_that_of_the_label_closest_to_its_threshold_in_odds() -> None:
-    logits, _ = several(50)
-    thresholds = np.array([0.5, 0.3, 0.1, 0.9])
-    distance = np.abs(logits - logit(thresholds)).min(1)
-    np.testing.assert_allclose(certainty(expit(logits), thresholds), expit(distance), rtol=1e-9)
-    assert certainty(thresholds[None], thresholds) == pytest.approx(0.5)
-    assert certainty(np.array([[0.0, 1.0]]), np.array([0.2, 0.7])) == 1.0
-
-
-def test_lead_is_that_of_the_likeliest_over_the_second() -> None:
-    np.testing.assert_allclose(
-        lead(np.array([[0.2, 0.7, 0.1], [0.4, 0.2, 0.4], [1.0, 0.0, 0.0]])), [0.5, 0.0, 1.0]
-    )

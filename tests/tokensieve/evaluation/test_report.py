@@ -6,9 +6,10 @@ from numpy.random import default_rng
 from scipy.special import softmax
 
 from tokensieve.evaluation.metrics import calibration_error, reliability
-from tokensieve.evaluation.report import Rule, answers, compare, ece_interval, report, right, set_apart
+from tokensieve.evaluation.report import compare, ece_interval, report, right, set_apart
+from tokensieve.inference.decisions import DecisionRule, decide
 
-RULE = Rule(1.0, 0.6)
+RULE = DecisionRule(1.0, 0.6)
 
 
 def logits_of(*confidences: float, label: int = 0) -> np.ndarray:  # type: ignore[type-arg]
@@ -20,15 +21,15 @@ def logits_of(*confidences: float, label: int = 0) -> np.ndarray:  # type: ignor
 
 def test_an_answer_is_confident_above_the_threshold_with_a_lead_above_the_margin() -> None:
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.62, 0.28]]))
-    assert answers(logits, RULE).labels.tolist() == [[0], [0], [1]]
-    assert answers(logits, RULE).confident.tolist() == [True, False, True]
-    assert answers(logits, Rule(1.0, 0.6, 0.4)).confident.tolist() == [True, False, False]
-    assert answers(logits, Rule(10.0, 0.6)).confident.tolist() == [False] * 3
+    assert decide(logits, RULE).labels.tolist() == [[0], [0], [1]]
+    assert decide(logits, RULE).confident.tolist() == [True, False, True]
+    assert decide(logits, DecisionRule(1.0, 0.6, 0.4)).confident.tolist() == [True, False, False]
+    assert decide(logits, DecisionRule(10.0, 0.6)).confident.tolist() == [False] * 3
 
 
 def test_an_answer_of_several_labels_is_right_if_all_are() -> None:
-    rule = Rule(1.0, 0.6, 0.0, (0.5, 0.5, 0.5))
-    given = answers(np.array([[4.0, -4.0, 4.0], [0.1, -4.0, 4.0]]), rule)
+    rule = DecisionRule(1.0, 0.6, 0.0, (0.5, 0.5, 0.5))
+    given = decide(np.array([[4.0, -4.0, 4.0], [0.1, -4.0, 4.0]]), rule)
     assert given.labels.tolist() == [[True, False, True]] * 2
     assert given.confident.tolist() == [True, False]
     assert right(given.labels, np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])).tolist() == [True, False]
@@ -74,7 +75,9 @@ def test_a_report_has_intervals_and_counts() -> None:
     draw = default_rng(0)
     logits = draw.normal(size=(200, 4)) * 2
     targets = (softmax(logits, axis=1).cumsum(1) > draw.random((200, 1))).argmax(1)
-    found = report({"test": logits, "oos": logits[:50]}, targets, ["a", "b", "c", "d"], Rule(2.0, 0.6))
+    found = report(
+        {"test": logits, "oos": logits[:50]}, targets, ["a", "b", "c", "d"], DecisionRule(2.0, 0.6)
+    )
     assert found["test_accuracy"] == pytest.approx((logits.argmax(1) == targets).mean())
     low, high = found["test_accuracy_interval"]
     assert low < found["test_accuracy"] < high
@@ -84,7 +87,9 @@ def test_a_report_has_intervals_and_counts() -> None:
     low, high = found["test_ece_interval"]
     assert low <= found["test_ece"] <= high
     assert found["oos_texts"] == 50
-    assert found["oos_recall"] == pytest.approx((~answers(logits[:50], Rule(2.0, 0.6)).confident).mean())
+    assert found["oos_recall"] == pytest.approx(
+        (~decide(logits[:50], DecisionRule(2.0, 0.6)).confident).mean()
+    )
     assert report({"test": logits}, targets, ["a", "b", "c", "d"], RULE)["oos_recall"] is None
 
 

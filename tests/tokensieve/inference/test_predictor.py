@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import tokensieve
 from tokensieve.errors import InputError
-from tokensieve.evaluation.metrics import probabilities
 from tokensieve.inference import manifest
 from tokensieve.inference import predictor as module
+from tokensieve.inference.decisions import softmax
 from tokensieve.inference.predictor import LabelSet, Predictor, groups
 from tokensieve.model.batches import tokenized
 from tokensieve.model.encoder import load_tokenizer
@@ -229,9 +229,9 @@ def test_groups_hold_every_text_once_and_pad_nothing(lengths: list[int], budget:
 
 
 def test_probabilities_survive_large_logits_and_sum_to_one() -> None:
-    rows = probabilities(np.float32([[1e4, 0, -1e4], [0, 0, 0]]), 0.5)
+    rows = softmax(np.float32([[1e4, 0, -1e4], [0, 0, 0]]), 0.5)
     np.testing.assert_allclose(rows, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], atol=1e-12)
-    hot, cold = (probabilities(np.float32([[2, 1]]), temperature)[0, 0] for temperature in (4.0, 0.25))
+    hot, cold = (softmax(np.float32([[2, 1]]), temperature)[0, 0] for temperature in (4.0, 0.25))
     assert hot < cold
 
 

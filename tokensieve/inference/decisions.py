@@ -1,0 +1,97 @@
+"""From logits to labels and certainty: the decisions that prediction and evaluation share.
+
+A single-label model gives the label with the highest softmax probability. A multi-label model gives each label whose
+sigmoid probability reaches the label's own threshold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Logits = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """The fitted numbers that turn logits into labels and certainty.
+
+    Attributes:
+        temperature: The logits are divided by it (Guo et al. 2017, arXiv 1706.04599).
+        threshold: The confidence below which a prediction is uncertain.
+        margin: The lead of the most likely label over the second below which a prediction is uncertain (single-label).
+        thresholds: The probability from which each label is given (multi-label); empty for a single-label model.
+    """
+
+    temperature: float
+    threshold: float
+    margin: float = 0.0
+    thresholds: tuple[float, ...] = ()
+
+
+class Decisions(NamedTuple):
+    """The decisions on some texts.
+
+    Attributes:
+        labels: Index of the label, int64 [texts, 1]; multi-label: whether each label is given, bool [texts, classes].
+        probabilities: float64 [texts, classes].
+        confident: False for the texts whose prediction is uncertain, bool [texts].
+    """
+
+    labels: npt.NDArray[Any]
+    probabilities: Floats
+    confident: npt.NDArray[np.bool_]
+
+
+def decide(logits: Logits, rule: DecisionRule) -> Decisions:
+    """Return the labels and the certainty of texts with these `logits` [texts, classes]."""
+    if rule.thresholds:
+        probabilities, thresholds = sigmoid(logits, rule.temperature), np.array(rule.thresholds)
+        confident = certainty(probabilities, thresholds) >= rule.threshold
+        return Decisions(probabilities >= thresholds, probabilities, confident)
+    probabilities = softmax(logits, rule.temperature)
+    confident = (probabilities.max(1) >= rule.threshold) & (lead(probabilities) >= rule.margin)
+    return Decisions(probabilities.argmax(1)[:, None], probabilities, confident)
+
+
+def softmax(logits: Logits, temperature: float = 1.0) -> Floats:
+    """Return the softmax of `logits` / `temperature`: the probability of each label of a single-label model.
+
+    Both are [texts, classes]; the result is float64.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(1, keepdims=True)
+    exponentials = np.exp(scaled)
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def sigmoid(logits: Logits, temperature: float = 1.0) -> Floats:
+    """Return the sigmoid of `logits` / `temperature`: the probability of each label of a multi-label model.
+
+    Both are [texts, classes]; the result is float64.
+    """
+    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64) / temperature))
+
+
+def lead(probabilities: Floats) -> Floats:
+    """Return the difference between the two highest of `probabilities` [texts, classes] for each text, [texts]."""
+    highest = np.partition(probabilities, -2, axis=1)
+    return np.asarray(highest[:, -1] - highest[:, -2])
+
+
+def certainty(probabilities: Floats, thresholds: Floats) -> Floats:
+    """Return how certain the least certain label of each text is, 0.5 to 1, [texts] (multi-label).
+
+    The odds of a label are divided by the odds of its threshold. So a probability at the threshold has certainty 0.5.
+
+    Args:
+        probabilities: [texts, classes].
+        thresholds: [classes].
+    """
+    even = probabilities * (1 - thresholds)
+    scaled = even / (even + (1 - probabilities) * thresholds)
+    return np.maximum(scaled, 1 - scaled).min(1)

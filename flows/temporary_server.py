@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock
 
 from tokensieve.cli.interrupts import ended_with
-from tokensieve.disk import WORDS, DiskFullError
+from tokensieve.disk import FULL_MESSAGES, DiskFullError
 from tokensieve.errors import InputError
 
 STARTUP_SECONDS = 120.0
@@ -122,7 +122,9 @@ def _not_started(lines: list[str], status: int | None) -> InputError:
 
     home: Path = PREFECT_HOME.value()
     start = "Prefect's temporary server did not start"
-    if full := next((line for line in reversed(lines) if any(words in line for words in WORDS)), None):
+    if full := next(
+        (line for line in reversed(lines) if any(words in line for words in FULL_MESSAGES)), None
+    ):
         return DiskFullError(
             f"{start}: the disk of {home} is full ({full}); make room, or set PREFECT_HOME to a folder on another disk"
         )

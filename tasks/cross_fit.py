@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tasks.mask import new_classifier
 from tasks.split import load_part
 from tokensieve.data.examples import Examples
-from tokensieve.data.labels import targets
+from tokensieve.data.labels import encode_targets
 from tokensieve.files import read_json
 from tokensieve.method.mask import Mask
 from tokensieve.method.select import cut_layer, first_layer, open_epochs
@@ -71,7 +71,9 @@ def out_of_fold(layout: Layout, settings: Settings, checked: Tensor) -> tuple[Te
             for texts in (part.take(held), validation)
         )
         logits[held] = found * (_spread(checked) / _spread(theirs))
-    return logits, targets(part.labels, read_json(layout.split / "labels.json"), settings.data.separator)
+    return logits, encode_targets(
+        part.labels, read_json(layout.split / "labels.json"), settings.data.separator
+    )
 
 
 def _spread(logits: Tensor) -> float:
@@ -106,7 +108,7 @@ def _trained(layout: Layout, settings: Settings, part: Examples, validation: Exa
     training, checking = (
         (
             _inputs(layout, settings, examples, classifier).freeze(classifier, first),
-            targets(examples.labels, classifier.labels, settings.data.separator),
+            encode_targets(examples.labels, classifier.labels, settings.data.separator),
         )
         for examples in (part, validation)
     )

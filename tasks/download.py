@@ -17,7 +17,7 @@ import urllib3
 
 from tokensieve.data.examples import FORMATS
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import written
+from tokensieve.files import atomic_file
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two parts of the answer
 CHUNK = 1 << 20
@@ -66,7 +66,7 @@ def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
                 _refuse_failure(response, shown)
                 file = folder / f"data{_ending(response, url, form, shown)}"
                 folder.mkdir(parents=True, exist_ok=True)
-                with written(file) as beside, beside.open("wb") as output:
+                with atomic_file(file) as beside, beside.open("wb") as output:
                     for chunk in _chunks(response, shown):
                         output.write(chunk)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

@@ -35,9 +35,9 @@ from rich.console import Console
 from tasks import dvc_files, git_files
 from tasks.download import FetchError, fetch, public, revealed
 from tokensieve.data.examples import FORMATS, part_files, read_examples
-from tokensieve.disk import disk_full, room
+from tokensieve.disk import full_disk_error, report_full_disk
 from tokensieve.errors import InputError, causes, excerpt
-from tokensieve.files import MARKS, refuse_conflict, replaced, write_text
+from tokensieve.files import CONFLICT_MARKERS, atomic_folder, check_no_conflict_markers, write_text
 from tokensieve.project import Layout
 from tokensieve.registry.store import without_password
 from tokensieve.settings import Data, Settings, render
@@ -65,7 +65,7 @@ def open_project(root: Path) -> Layout:
         InputError: If git ignores what it must keep, a merge left conflict marks, or the disk is full.
     """
     layout = Layout(root.resolve())
-    with room(layout.root):
+    with report_full_disk(layout.root):
         layout.root.mkdir(parents=True, exist_ok=True)
         if not layout.params.exists():
             write_text(layout.params, render())
@@ -73,7 +73,7 @@ def open_project(root: Path) -> Layout:
             write_text(layout.pipeline, _template().read_text(encoding="utf-8"))
         for path in (layout.pipeline, layout.lock, layout.raw_pointer):
             if path.exists():
-                refuse_conflict(path, path.read_text(encoding="utf-8", errors="replace"))
+                check_no_conflict_markers(path, path.read_text(encoding="utf-8", errors="replace"))
         with _quiet():
             git = _git(layout.root)
         broken = _broken_git(layout.root)
@@ -158,7 +158,7 @@ def version(layout: Layout, settings: Settings, data: str | None, test: str | No
         }
         source, found = public(data), incoming(str(local["data"]), local["test"])
         rows = check(found, settings.data)
-        with replaced(layout.raw) as folder:
+        with atomic_folder(layout.raw) as folder:
             for name, path in found.items():
                 shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
         shutil.rmtree(layout.fetched, ignore_errors=True)
@@ -183,7 +183,7 @@ def _push(layout: Layout) -> None:
             name = repo.config["core"].get("remote")
             _waiting(lambda: repo.push([_target(layout, layout.raw_pointer)]))
     except Exception as error:  # of any remote's library: they share no narrower base
-        if disk_full(error, layout.root):
+        if full_disk_error(error, layout.root):
             raise
         log.warning(
             "data version %s was not pushed to the DVC remote '%s': %s; it is in this project alone until the next run or dvc push",
@@ -207,7 +207,7 @@ def versions(layout: Layout) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(layout.versions.read_text(encoding="utf-8").splitlines(), 1):
         # Of a merge with conflicts, both sides hold.
-        if not line.strip() or line.startswith(MARKS):
+        if not line.strip() or line.startswith(CONFLICT_MARKERS):
             continue
         try:
             record = json.loads(line)
@@ -250,7 +250,7 @@ def restore(layout: Layout, wanted: str) -> str:
             )
             _waiting(lambda: repo.pull([_target(layout, layout.raw_pointer)], force=True))
     except Exception as error:  # DVC's, or of any remote's library
-        if disk_full(error, layout.root):
+        if full_disk_error(error, layout.root):
             raise
         if there:
             _check_out(layout)
@@ -423,7 +423,7 @@ def _imported(layout: Layout, url: str, key: str) -> str:
                 pointer.unlink(missing_ok=True)
                 _waiting(lambda: repo.imp_url(url, _target(layout, out), force=True))
     except Exception as error:  # DVC's, or of any remote's library
-        if disk_full(error, layout.root):
+        if full_disk_error(error, layout.root):
             raise
         raise _import_error(url, key, error) from error
     return str(out)

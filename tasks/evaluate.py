@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 
 from tasks.cross_fit import is_needed, out_of_fold
 from tasks.split import load_part
-from tokensieve.data.labels import targets
+from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation import calibration, metrics
 from tokensieve.evaluation.plots import calibration_picture, confusion_picture, labels_picture
 from tokensieve.evaluation.report import Targets, report, right, set_apart
-from tokensieve.files import replaced, write_json
+from tokensieve.files import atomic_folder, write_json
 from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
 from tokensieve.model.batches import Inputs, tokenized
 from tokensieve.model.classifier import Classifier
@@ -49,7 +49,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     }
     found: dict[str, metrics.Floats] = {name: values.double().numpy() for name, values in logits.items()}
     wanted = {
-        name: targets(parts[name].labels, classifier.labels, settings.data.separator).numpy()
+        name: encode_targets(parts[name].labels, classifier.labels, settings.data.separator).numpy()
         for name in ("validation", "test")
     }
     measuring = ~set_apart(parts["oos"].texts)
@@ -57,7 +57,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     fitted_on = _calibration_texts(layout, settings, found["validation"], wanted["validation"])
     rule, facts = fit(*fitted_on, choosing, settings.evaluate)
     judged = {"test": found["test"]} | ({"oos": found["oos"][measuring]} if "oos" in found else {})
-    with replaced(layout.evaluation) as folder:
+    with atomic_folder(layout.evaluation) as folder:
         write_json(folder / "report.json", report(judged, wanted["test"], classifier.labels, rule) | facts)
         save_file(logits, folder / "logits.safetensors")
         _draw(folder, found["test"], wanted["test"], classifier.labels, rule)

@@ -24,14 +24,14 @@ from tqdm import tqdm
 from tasks.dvc_pipeline import data_hash
 from tasks.split import load_part
 from tokensieve.data.examples import Examples
-from tokensieve.data.labels import targets
+from tokensieve.data.labels import encode_targets
 from tokensieve.errors import InputError
 from tokensieve.evaluation.report import Comparison, Targets, compare, report, set_apart
 from tokensieve.export import choose_variant
 from tokensieve.export.build_variants import SAMPLE, build, missing, processor
 from tokensieve.export.choose_variant import Entrant
 from tokensieve.export.onnx_graph import export_onnx
-from tokensieve.files import read_json, replaced, write_json
+from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor, logits_of
@@ -74,7 +74,7 @@ class Untrained:
             name: load_part(layout, name) for name in ("validation", "test", "oos") if name in logits
         }
         wanted: dict[str, Targets] = {
-            name: targets(part.labels, labels, separator).numpy()
+            name: encode_targets(part.labels, labels, separator).numpy()
             for name, part in parts.items()
             if name != "oos"
         }
@@ -110,7 +110,7 @@ def export(layout: Layout, settings: Settings) -> None:
     Raises:
         InputError: If the plain graph is not PyTorch's, or no build keeps the limits. The earlier folder stays.
     """
-    with replaced(layout.onnx) as folder:
+    with atomic_folder(layout.onnx) as folder:
         manifest = _manifest(layout)
         builds, skipped = _builds(layout, settings, folder)
         untrained = Untrained.load(layout, manifest.labels, settings.data.separator)

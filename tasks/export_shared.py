@@ -18,7 +18,7 @@ from tokensieve.errors import InputError
 from tokensieve.evaluation.report import Comparison
 from tokensieve.export import choose_variant
 from tokensieve.export.shared_encoder import build_shared, common_layers, plain_graphs
-from tokensieve.files import replaced
+from tokensieve.files import atomic_folder
 from tokensieve.inference.manifest import TOKENIZER, Manifest
 from tokensieve.inference.shared_predictor import PREFIX, SharedPredictor, save_manifest, suffix_of
 from tokensieve.project import Layout
@@ -49,7 +49,7 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     first = next(iter(models.values()))
     config = AutoConfig.from_pretrained(first)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(output) as folder, TemporaryDirectory(dir=output.parent) as scratch:
+    with atomic_folder(output) as folder, TemporaryDirectory(dir=output.parent) as scratch:
         shutil.copyfile(first / TOKENIZER, folder / TOKENIZER)
         plain = plain_graphs(models, layers, Path(scratch))
         for variant in _candidates(manifests):

@@ -18,10 +18,9 @@ from tasks.mask import frozen_inputs, new_classifier
 from tasks.split import load_labels
 from tasks.vocabulary import base_folder
 from tokensieve import distributed
-from tokensieve.data.labels import targets
+from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.plots import history_picture
-from tokensieve.files import read_json, replaced, write_json
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import atomic_folder, read_json, sha256, write_json
 from tokensieve.method.mask import Mask
 from tokensieve.method.select import cut_layer, first_layer, open_epochs
 from tokensieve.model.batches import forget
@@ -53,7 +52,7 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     first = first_layer(classifier, settings.mask)
     parts = {}
     for name in ("train", "validation"):
-        wanted = targets(load_labels(layout, name), classifier.labels, settings.data.separator)
+        wanted = encode_targets(load_labels(layout, name), classifier.labels, settings.data.separator)
         parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
     epochs = epochs_of(settings.finetune, len(parts["train"][0]))
     throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
@@ -72,7 +71,7 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     if distributed.rank() > 0:
         return
     forget(layout.prefix, {key for inputs, _ in parts.values() for key in inputs.keys})
-    with replaced(layout.model) as folder:
+    with atomic_folder(layout.model) as folder:
         facts = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
         facts |= {} if settings.base.truncation == HEAD else {"truncation": settings.base.truncation}
         classifier.cpu().save(folder, load_tokenizer(layout.vocabulary / "tokenizer"), facts)

@@ -8,9 +8,9 @@ import torch
 
 from tasks.split import load_labels, load_part
 from tasks.vocabulary import base_folder
-from tokensieve.data.labels import targets
+from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.plots import mask_picture
-from tokensieve.files import read_json, replaced, write_json
+from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.method.mask import Mask, units
 from tokensieve.method.select import choose, cut_layer, first_layer, masked_parameters, scored
 from tokensieve.method.vocabulary import added_tokens
@@ -31,7 +31,7 @@ def mask(layout: Layout, settings: Settings) -> None:
     check_base(base_folder(layout, settings), settings)
     classifier = new_classifier(layout, settings)
     train = load_part(layout, "train")
-    wanted = targets(train.labels, classifier.labels, settings.data.separator)
+    wanted = encode_targets(train.labels, classifier.labels, settings.data.separator)
     first = first_layer(classifier, settings.mask)
     inputs = frozen_inputs(
         layout, settings, classifier, "train", first, weights_hash(base_folder(layout, settings))
@@ -51,7 +51,7 @@ def mask(layout: Layout, settings: Settings) -> None:
         for name, linear in linears_of(classifier.encoder, first).items()
     }
     none = torch.empty(0, dtype=torch.int64)
-    with replaced(layout.mask) as folder:
+    with atomic_folder(layout.mask) as folder:
         selected.save(folder / "mask.safetensors")
         places = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
         mask_picture(places, selected.shape, folder / "mask.png")
@@ -72,7 +72,7 @@ def new_classifier(layout: Layout, settings: Settings) -> Classifier:
     )
     classifier.encoder.requires_grad_(False)
     if settings.data.separator is not None:
-        classifier.expect(targets(load_labels(layout, "train"), labels, settings.data.separator))
+        classifier.expect(encode_targets(load_labels(layout, "train"), labels, settings.data.separator))
     return classifier.to(device_of(settings.finetune.device))
 
 

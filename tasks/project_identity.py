@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokensieve.files import read_json, write_json
+from tokensieve.files import read_json_or_none, write_json
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
@@ -60,10 +60,7 @@ def model_name(folder: str) -> str:
 
 
 def _read(path: Path) -> dict[str, str]:
-    try:
-        tree = read_json(path)
-    except (OSError, ValueError):
-        return {}
+    tree = read_json_or_none(path)
     return (
         {key: value for key, value in tree.items() if isinstance(value, str)}
         if isinstance(tree, dict)

@@ -11,8 +11,8 @@ from typing import Any
 
 from tokensieve.errors import InputError
 from tokensieve.export import choose_variant
-from tokensieve.files import read_json
-from tokensieve.inference.manifest import NAME, sha256
+from tokensieve.files import read_json, sha256
+from tokensieve.inference.manifest import NAME
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 

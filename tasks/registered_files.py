@@ -3,13 +3,13 @@ reaches them."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from tokensieve.errors import InputError
+from tokensieve.files import read_json_or_none
 from tokensieve.inference import manifest
 from tokensieve.registry.mlflow_rest_editor import Editor, listing
 from tokensieve.registry.mlflow_sqlite import Database
@@ -37,7 +37,7 @@ def served_manifest(store: Editable, found: ModelVersion) -> dict[str, Any] | No
     folder = f"{found.location}/{SERVED}"
     local = local_path(folder)
     if local:
-        return _whole(_read(local / manifest.NAME), lambda name: (local / name).is_file())
+        return _whole(read_json_or_none(local / manifest.NAME), lambda name: (local / name).is_file())
     with tempfile.TemporaryDirectory() as into:
         path = Path(into) / manifest.NAME
         server = store.holder(found.location) if isinstance(store, Editor) else None
@@ -55,17 +55,10 @@ def served_manifest(store: Editable, found: ModelVersion) -> dict[str, Any] | No
             read = manifest.NAME in names and register.fetch(
                 store.uri, f"{folder}/{manifest.NAME}", path.parent
             )
-        return _whole(_read(path) if read else None, lambda name: name.partition("/")[0] in names)
+        return _whole(read_json_or_none(path) if read else None, lambda name: name.partition("/")[0] in names)
 
 
 def _whole(tree: Any, is_there: Any) -> dict[str, Any] | None:
     if not isinstance(tree, dict) or not isinstance(tree.get("files", {}), dict):
         return None
     return tree if all(is_there(name) for name in tree.get("files", {})) else None
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -6,9 +6,9 @@ import logging
 import sys
 
 from tokensieve.data.examples import PARTS, Examples, part_files, read_part, rows
-from tokensieve.data.labels import classes
-from tokensieve.data.split import deal, refuse_untrainable
-from tokensieve.files import read_json, replaced, write_json
+from tokensieve.data.labels import class_names
+from tokensieve.data.split import check_trainable, split_examples
+from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
@@ -21,14 +21,14 @@ def split(layout: Layout, settings: Settings) -> None:
     """Write the parts as JSONL, the labels, and the numbers of rows."""
     _warn_if_the_split_changes(layout)
     parts = {name: read_part(path, name, settings.data)[0] for name, path in part_files(layout.raw).items()}
-    dealt, dropped = deal(
+    dealt, dropped = split_examples(
         parts, settings.split, settings.data.seed, settings.data.shots, settings.data.separator
     )
-    refuse_untrainable(dealt, settings.data.separator)
-    with replaced(layout.split) as folder:
+    check_trainable(dealt, settings.data.separator)
+    with atomic_folder(layout.split) as folder:
         for name, examples in dealt.items():
             examples.save(folder / f"{name}.jsonl")
-        write_json(folder / "labels.json", classes(dealt["train"].labels, settings.data.separator))
+        write_json(folder / "labels.json", class_names(dealt["train"].labels, settings.data.separator))
         write_json(
             folder / "report.json",
             {name: len(examples) for name, examples in dealt.items()}

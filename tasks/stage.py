@@ -19,10 +19,10 @@ from tasks.project_identity import given_identity
 from tasks.record import base_facts
 from tasks.stage_times import last_seconds, note_seconds
 from tasks.upgrade import never_cached
-from tokensieve.disk import room
+from tokensieve.disk import report_full_disk
 from tokensieve.errors import InputError
-from tokensieve.files import read_json, write_json
-from tokensieve.progress import under_way
+from tokensieve.files import read_json_or_none, write_json
+from tokensieve.progress import log_while_running
 from tokensieve.project import Layout
 from tokensieve.registry.store import tracking_uri
 from tokensieve.settings import Settings
@@ -52,7 +52,7 @@ def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None
             stage does.
     """
     start = time.perf_counter()
-    with under_way(name, last_seconds(layout.seconds).get(name)), room(layout.root):
+    with log_while_running(name, last_seconds(layout.seconds).get(name)), report_full_disk(layout.root):
         ran = (
             _run(layout, name, force)
             if dvc_pipeline.is_ours(layout, name)
@@ -95,7 +95,10 @@ def take_in(
         RegistryError: If the registry gives no answer.
     """
     start = time.perf_counter()
-    with under_way("version", last_seconds(layout.seconds).get("version")), room(layout.root):
+    with (
+        log_while_running("version", last_seconds(layout.seconds).get("version")),
+        report_full_disk(layout.root),
+    ):
         dvc_pipeline.version(layout, settings, data, test)
         moved_project.follow(layout, tracking_uri(layout, settings))
         registration.check_experiment(layout, settings)
@@ -112,12 +115,8 @@ def take_in(
 
 def _note(path: Path, facts: dict[str, Any]) -> None:
     """Write `facts` if they are new: DVC finds a stage stale that reads them. What a merge left there does not matter."""
-    try:
-        if read_json(path) == facts:
-            return
-    except (FileNotFoundError, InputError):
-        pass
-    write_json(path, facts)
+    if read_json_or_none(path) != facts:
+        write_json(path, facts)
 
 
 def _is_registered(layout: Layout) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokensieve.errors import InputError
-from tokensieve.files import read_json, write_json
+from tokensieve.files import read_json_or_none, write_json
 
 
 def last_seconds(path: Path) -> dict[str, float]:
     """Return what each step took last time. Empty if the file is not there, or broken."""
     try:
-        return {str(name): float(seconds) for name, seconds in read_json(path).items()}
-    except (OSError, InputError, ValueError, AttributeError, TypeError):
+        return {str(name): float(seconds) for name, seconds in (read_json_or_none(path) or {}).items()}
+    except (ValueError, AttributeError, TypeError):
         return {}
 
 

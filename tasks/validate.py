@@ -30,11 +30,11 @@ from great_expectations.render.view.view import DefaultJinjaSectionView
 
 from tasks.vocabulary import base_folder
 from tokensieve.data.examples import PARTS, Examples, part_files, read_part
-from tokensieve.data.labels import classes
-from tokensieve.data.quality import by_label, class_measures, known_labels, measures, rules
-from tokensieve.data.token_lengths import shortening, shortening_message, stride
+from tokensieve.data.labels import class_names
+from tokensieve.data.quality import mark_known_labels, measure_classes, measure_rows, one_row_per_label, rules
+from tokensieve.data.token_lengths import sampling_step, truncation_message, truncation_summary
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import read_json, replaced, write_json
+from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.model.batches import token_counts
 from tokensieve.model.encoder_check import Base, check_base
 from tokensieve.project import Layout
@@ -141,16 +141,16 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     errors = [check for check in failed if check["severity"] == "error"]
     report = {
         "rows": {subject.part: len(subject.examples) for subject in subjects if subject.whole},
-        "classes": len(set(classes(subjects[0].examples.labels, settings.data.separator)) - {""}),
+        "classes": len(set(class_names(subjects[0].examples.labels, settings.data.separator)) - {""}),
         "unlabelled": {subject.part: subject.dropped for subject in subjects if subject.dropped},
-        "truncated": shortening(
+        "truncated": truncation_summary(
             [length for subject in subjects for length in subject.lengths], settings.base.max_length
         ),
         "checks": checks,
         "errors": len(errors),
         "warnings": len(failed) - len(errors),
     }
-    with replaced(layout.validation) as folder:
+    with atomic_folder(layout.validation) as folder:
         (folder / "docs").mkdir()
         (folder / "docs" / "index.html").write_text(_page(checks, results), encoding="utf-8")
         write_json(folder / "report.json", report)
@@ -171,7 +171,8 @@ def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
             unread[part] = str(error)
     champion = read_json(layout.champion).get("labels", []) if layout.champion.exists() else []
     lengths = {
-        part: token_counts(base.tokenizer, own.texts[:: stride(len(own))]) for part, own in examples.items()
+        part: token_counts(base.tokenizer, own.texts[:: sampling_step(len(own))])
+        for part, own in examples.items()
     }
     subjects = [
         Subject(part, part, files[part].name, Examples(), {}, unread[part])
@@ -181,7 +182,7 @@ def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
             part,
             files[part].name,
             examples[part],
-            measures(part, examples, champion, separator)
+            measure_rows(part, examples, champion, separator)
             | {"truncated": _unread(lengths[part], len(examples[part]), settings)},
             dropped=dropped[part],
             lengths=lengths[part],
@@ -189,21 +190,21 @@ def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
         for part in PARTS
         if part in files
     ]
-    trained = classes(examples["train"].labels, separator) if "train" in examples else []
+    trained = class_names(examples["train"].labels, separator) if "train" in examples else []
     if separator is not None:
         for part in [part for part in PARTS if part in examples and part != "oos"]:
-            own = by_label(examples[part], separator)
+            own = one_row_per_label(examples[part], separator)
             subjects.append(
                 Subject(
                     f"labels of {part}",
                     part,
                     files[part].name,
                     own,
-                    class_measures(part, own.labels, trained, champion),
+                    measure_classes(part, own.labels, trained, champion),
                 )
             )
     if champion and "train" in examples:
-        numbers = {"vanished_label": known_labels(champion, trained)}
+        numbers = {"vanished_label": mark_known_labels(champion, trained)}
         labels = Examples([""] * len(champion), champion, list(range(len(champion))))
         subjects.append(Subject("champion", "train", files["train"].name, labels, numbers))
     return subjects
@@ -313,7 +314,7 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings, bas
         return f"{subject.file}, classes: {shown}; allowed: 2 to {most:,} (validate.max_classes){remedy}"
     if name == "truncated" and count:
         return (
-            f"{subject.file}, truncated: {shortening_message(subject.lengths, settings.base, base.positions)}"
+            f"{subject.file}, truncated: {truncation_message(subject.lengths, settings.base, base.positions)}"
         )
     if name == "unlabelled" and subject.dropped:
         rows = "1 row" if subject.dropped == 1 else f"{subject.dropped:,} rows"
@@ -333,7 +334,7 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings, bas
 def _unread(lengths: Sequence[int], texts: int, settings: Settings) -> list[int | None]:
     """For each of a part's texts the number of tokens that are not read, None if its tokens were not counted."""
     unread: list[int | None] = [None] * texts
-    unread[:: stride(texts)] = [max(0, length - settings.base.max_length) for length in lengths]
+    unread[:: sampling_step(texts)] = [max(0, length - settings.base.max_length) for length in lengths]
     return unread
 
 

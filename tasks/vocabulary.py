@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.split import load_part
-from tokensieve.files import replaced, write_json
+from tokensieve.files import atomic_folder, write_json
 from tokensieve.method.constructs import mine, per_class
 from tokensieve.method.vocabulary import additions, extend
 from tokensieve.model.encoder import load_tokenizer, locate
@@ -30,7 +30,7 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
     )
     before = load_tokenizer(base_folder(layout, settings))
     added = additions(before, constructs, chosen.extend) if chosen.extend else {}
-    with replaced(layout.vocabulary) as folder:
+    with atomic_folder(layout.vocabulary) as folder:
         after = extend(before, added, folder / "tokenizer")
         write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])
         report: dict[str, Any] = {

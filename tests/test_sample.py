@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tokensieve.data.examples import Examples, part_files, read_examples
-from tokensieve.data.quality import folded
+from tokensieve.data.quality import normalize_text
 
 FOLDER = Path(__file__).parent.parent / "data" / "freight"
 
@@ -31,7 +31,7 @@ def test_its_size_and_classes(parts: dict[str, Examples]) -> None:
 
 
 def test_no_text_stands_twice(parts: dict[str, Examples]) -> None:
-    texts = [folded(text) for text in chain.from_iterable(part.texts for part in parts.values())]
+    texts = [normalize_text(text) for text in chain.from_iterable(part.texts for part in parts.values())]
     assert len(texts) == len(set(texts))
 
 

@@ -12,91 +12,95 @@ from pathlib import Path
 from tokensieve.errors import InputError, causes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-# Messages of libraries that raise no OSError: safetensors, onnx and MLflow's SQLite.
-WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
-NEED = (
-    "a run takes up to 6 times the size of the base model (0.5 GB with all-MiniLM-L6-v2), of which up to half stays; "
-    "make room and run the same command again, it goes on where it stopped"
+NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+# In the messages of libraries that raise no OSError: safetensors, onnx and SQLite under MLflow.
+FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+REMEDY = (
+    "a run needs up to 6 times the size of the base model (0.5 GB with all-MiniLM-L6-v2) and keeps up to half of that; "
+    "free some space and run the same command again, it continues where it stopped"
 )
 
 
 class DiskFullError(InputError):
-    """A disk has no room left for what is to be written."""
+    """A write failed because a disk or a quota is full."""
 
 
 @contextmanager
-def room(folder: Path) -> Iterator[None]:
-    """Report a full disk that the block meets.
+def report_full_disk(folder: Path) -> Iterator[None]:
+    """Run the block, and replace the error of a full disk by one that is clear to a user.
 
     Raises:
-        DiskFullError: If a write fails because a disk or a quota is full; it names the file or `folder`, the need and the remedy.
+        DiskFullError: If a disk or a quota is full. The message names the file, or else `folder`, and the remedy.
     """
     try:
         yield
     except DiskFullError:
         raise
     except Exception as error:
-        full = disk_full(error, folder)
+        full = full_disk_error(error, folder)
         if full is None:
             raise
         raise full from error
 
 
-def disk_full(error: BaseException, folder: Path) -> DiskFullError | None:
-    """Return the error to raise if `error` comes from a full disk, else None. `folder` is named if no file is."""
+def full_disk_error(error: BaseException, folder: Path) -> DiskFullError | None:
+    """Return the error to raise if `error` comes from a full disk, else None.
+
+    The message names the file in `error`, or `folder` if there is none.
+    """
     found = next((link for link in causes(error) if _is_full(link)), None)
     if found is None:
         return None
     name = getattr(found, "filename2", None) or getattr(found, "filename", None)
     path = Path(str(name)).absolute() if name else folder.absolute()
-    return DiskFullError(f"{path}: the disk is full ({_free(path)}); {NEED}")
+    return DiskFullError(f"{path}: the disk is full ({_free(path)}); {REMEDY}")
 
 
-def unwritable(error: BaseException, folder: Path) -> InputError | None:
-    """Return the error to raise if `error` comes from a file that this user may not open or make, else None.
+def permission_error(error: BaseException, folder: Path) -> InputError | None:
+    """Return the error to raise if `error` comes from a file that this user may not open or create, else None.
 
-    `folder`, or the nearest one above it that exists, is named if the file is in it, otherwise the file's own folder.
+    If the file is in `folder`, the message names `folder` or its nearest parent that exists. Otherwise it names the folder of
+    the file.
     """
     for link in causes(error):
         name = getattr(link, "filename2", None) or getattr(link, "filename", None)
-        if isinstance(link, OSError) and link.errno in REFUSED and isinstance(name, str | os.PathLike):
-            path, folder = Path(name).absolute(), existing(folder.resolve())
-            return _refused(path, link.errno, folder if path.is_relative_to(folder) else path.parent)
+        if isinstance(link, OSError) and link.errno in NOT_PERMITTED and isinstance(name, str | os.PathLike):
+            path, folder = Path(name).absolute(), nearest_existing(folder.resolve())
+            return _not_writable(path, link.errno, folder if path.is_relative_to(folder) else path.parent)
     return None
 
 
 def check_writable(folder: Path, *inside: Path) -> None:
-    """Refuse a folder in which, or in one of the folders `inside` it, this user may write no file. Those that do not exist are passed.
+    """Check that this user may write files in `folder` and in those of the folders `inside` it that exist.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If one of them is not writable.
     """
     for path in (folder, *inside):
         if path.exists() and not os.access(path, os.W_OK | os.X_OK):
-            raise _refused(
+            raise _not_writable(
                 path, errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES, folder
             )
 
 
-def _refused(path: Path, number: int, folder: Path) -> InputError:
+def _not_writable(path: Path, number: int, folder: Path) -> InputError:
     reason = os.strerror(number).lower()
-    where = f"{folder} cannot be written" if path == folder else f"{path} cannot be opened or made"
+    problem = f"{folder} is not writable" if path == folder else f"{path} cannot be opened or created"
     return InputError(
-        f"{where} ({reason}); make {folder} writable for this user, or work in a copy of it elsewhere"
+        f"{problem} ({reason}); make {folder} writable for this user, or work in a copy of it elsewhere"
     )
 
 
 def _is_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in FULL:
         return True
-    return any(words in str(error) for words in WORDS)
+    return any(words in str(error) for words in FULL_MESSAGES)
 
 
 def _free(path: Path) -> str:
-    return f"{shutil.disk_usage(existing(path)).free / 1e6:,.1f} MB are free"
+    return f"{shutil.disk_usage(nearest_existing(path)).free / 1e6:,.1f} MB are free"
 
 
-def existing(path: Path) -> Path:
-    """Return an absolute path itself, or the nearest folder above it that exists."""
+def nearest_existing(path: Path) -> Path:
+    """Return `path`, which is absolute, or its nearest parent that exists."""
     return next((found for found in (path, *path.parents) if found.exists()), Path("/"))

@@ -1,9 +1,15 @@
-"""Files and folders that are replaced as a whole: written beside, then renamed, so that a failure leaves the earlier ones."""
+"""Atomic writes, JSON files, hashes and a lock between processes.
+
+A file or folder is written under a temporary name next to its own and then renamed. So a write that fails leaves the earlier
+content as it was, and a reader never sees half of the new one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,51 +17,72 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.errors import InputError
-from tokensieve.progress import under_way
+from tokensieve.progress import log_while_running
 
-MARKS = (
-    "<<<<<<< ",
-    "=======",
-    ">>>>>>> ",
-    "||||||| ",
-)  # how the lines begin that git puts between two versions
+# How the lines begin that git writes between the two sides of a merge conflict.
+CONFLICT_MARKERS = ("<<<<<<< ", "=======", ">>>>>>> ", "||||||| ")
 
 log = logging.getLogger("tokensieve")
 
 
 @contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `folder`, which takes its place when the block ends without an error.
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder. It replaces `folder` if the block ends without an error.
 
     Its files get the mode that the umask allows.
     """
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     try:
-        yield beside
-        mode = beside.stat().st_mode & 0o666
-        for path in beside.rglob("*"):
+        yield temporary
+        mode = temporary.stat().st_mode & 0o666
+        for path in temporary.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 path.chmod(mode)
         shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
+        temporary.rename(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
+    """Yield the path of a temporary file for the block to write. It replaces `path` if the block ends without an error.
+
+    The file gets the mode that the umask allows, whatever mode the block gives it. With `flush`, its content is on the disk
+    before the rename: without it, a power failure can leave an empty file.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch()
+    mode = temporary.stat().st_mode & 0o777
+    try:
+        yield temporary
+        temporary.chmod(mode)
+        if flush:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Within it, no other process is within it for the same `path`; one that comes later waits, and says so."""
+    """Run the block while no other process runs a block with the same `path`. Wait for the other one, and log that."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    from filelock import FileLock, Timeout  # here: who only reads settings, such as a server, does without
+    from filelock import (  # not at the top: a server reads settings only, and has no filelock
+        FileLock,
+        Timeout,
+    )
 
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         log.info("another run of this project is under way; waiting for it (%s)", path)
-        with under_way("waiting"):
+        with log_while_running("waiting"):
             lock.acquire()
     try:
         yield
@@ -63,57 +90,55 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Yields the name of a file beside `path`, which takes its place when the block ends without an error.
-
-    It gets the mode that the umask allows, whatever mode the block gives it.
-    """
-    beside, usual = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.mode")
-    try:
-        yield beside
-        usual.touch()
-        shutil.copymode(usual, beside)
-        beside.replace(path)
-    finally:
-        for left in (beside, usual):
-            left.unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write `text` in UTF-8, beside and then renamed."""
-    with written(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    """Write `text` in UTF-8, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, tree: Any) -> None:
-    """Write `tree` as JSON, beside and then renamed."""
+    """Write `tree` as indented JSON, atomically."""
     write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The tree that `write_json` wrote.
+    """Return the content of a JSON file.
 
     Raises:
-        InputError: If the file is not JSON, for example after a merge with conflicts.
+        FileNotFoundError: If there is no such file.
+        InputError: If it is not JSON, for example after a merge with conflicts.
     """
-    text = path.read_text(encoding="utf-8")
+    content = path.read_bytes()
     try:
-        return json.loads(text)
-    except ValueError as error:
-        refuse_conflict(path, text)
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        check_no_conflict_markers(path, content.decode("utf-8", "replace"))
         raise InputError(f"{path} is damaged ({error}); delete it and run the same command again") from None
 
 
-def refuse_conflict(path: Path, text: str) -> None:
-    """Refuse a file that a merge left with conflict marks.
+def read_json_or_none(path: Path) -> Any:
+    """Return the content of a JSON file, or None if it is missing, unreadable or not JSON."""
+    try:
+        return read_json(path)
+    except (OSError, InputError):
+        return None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_no_conflict_markers(path: Path, text: str) -> None:
+    """Check that a merge left no conflict markers in `text`, the content of `path`.
 
     Raises:
-        InputError: If there are any; it names the file, the line and the remedy.
+        InputError: If there are any. The message names the line and how to resolve the conflict.
     """
     for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith(MARKS[:1]):
+        if line.startswith(CONFLICT_MARKERS[:1]):
             raise InputError(
-                f"{path} holds the conflict marks of a merge (line {number}); keep one side, with git checkout --ours or --theirs "
+                f"{path}, line {number}: unresolved merge conflict; keep one side, with git checkout --ours or --theirs "
                 f"{path.name} or by hand, and run the same command again"
             )

@@ -1,4 +1,4 @@
-"""Log what is under way, so that a run whose output is piped is never silent for long."""
+"""Log the progress of a long step, so that a run whose output goes to a file is never silent for long."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SILENCE_SECONDS = 25.0  # after which a line is due: there is one every 30 seconds, then
+SILENCE_SECONDS = (
+    25.0  # without a line in the log; then one is written, so there is one at least every 30 seconds
+)
 
 log = logging.getLogger("tokensieve")
 
 
 class _LastLine(logging.Filter):
-    """Notes when a line was logged last. Lets all pass."""
+    """Remember when the last line was logged. Filter nothing."""
 
     time = 0.0
 
@@ -27,26 +29,26 @@ _last_line = _LastLine()
 
 
 @contextmanager
-def under_way(name: str, last: float | None = None) -> Iterator[None]:
-    """Within it, log how long step `name` has taken whenever nothing else was logged for a while.
+def log_while_running(name: str, last: float | None = None) -> Iterator[None]:
+    """Run the block, the step `name`, and log its duration so far whenever nothing else was logged for a while.
 
-    `last` is the time that it took last time, in seconds.
+    `last` is the duration of the step in the last run, in seconds. It is logged too.
     """
     log.addFilter(_last_line)
-    over = threading.Event()
+    finished = threading.Event()
     thread = threading.Thread(
-        target=_log_progress, args=[name, last, over], name=f"progress of {name}", daemon=True
+        target=_log_progress, args=[name, last, finished], name=f"progress of {name}", daemon=True
     )
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
 
 
-def _log_progress(name: str, last: float | None, over: threading.Event) -> None:
+def _log_progress(name: str, last: float | None, finished: threading.Event) -> None:
     start = time.monotonic()
-    while not over.wait(max(1.0, max(start, _last_line.time) + SILENCE_SECONDS - time.monotonic())):
+    while not finished.wait(max(1.0, max(start, _last_line.time) + SILENCE_SECONDS - time.monotonic())):
         if time.monotonic() - max(start, _last_line.time) >= SILENCE_SECONDS:
             estimate = f" (last time {last:.0f} s)" if last else ""
             log.info("%-10s %.0f s so far%s", name, time.monotonic() - start, estimate)

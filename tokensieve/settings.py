@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import refuse_conflict, write_text
+from tokensieve.files import check_no_conflict_markers, write_text
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
 log = logging.getLogger("tokensieve")
@@ -569,7 +569,7 @@ def _tree(path: Path) -> dict[str, Any]:
             f"{path} is missing; 'tokensieve init {path.parent}' makes a project with the defaults"
         ) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, thousands of digits, a 13th month
-        refuse_conflict(path, text)
+        check_no_conflict_markers(path, text)
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree or {}, dict):
         raise InputError(f"{path.name} holds {excerpt(tree)}; give sections with keys and values")

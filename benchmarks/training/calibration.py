@@ -31,8 +31,8 @@ from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples, read_examples
-from tokensieve.data.labels import targets
-from tokensieve.data.split import deal
+from tokensieve.data.labels import encode_targets
+from tokensieve.data.split import split_examples
 from tokensieve.evaluation import calibration, metrics
 from tokensieve.files import write_json
 from tokensieve.inference.decisions import softmax
@@ -94,7 +94,7 @@ def measured(
         return Inputs(tokenized(tokenizer, part.texts, settings.base.max_length, settings.base.truncation))
 
     def pair(part: Examples) -> Pair:
-        wanted = np.asarray(targets(part.labels, classifier.labels, None).numpy(), np.int64)
+        wanted = np.asarray(encode_targets(part.labels, classifier.labels, None).numpy(), np.int64)
         return logits_of(classifier, inputs(part)).double().numpy(), wanted
 
     train, validation = (Examples.load(layout.split / f"{name}.jsonl") for name in ("train", "validation"))
@@ -149,7 +149,7 @@ def _project(
     drawn = {
         i for label in sorted(places) for i in draw.sample(places[label], min(texts, len(places[label])))
     }
-    dealt, _ = deal({"train": parts["train"].take(sorted(drawn))}, settings.split, seed)
+    dealt, _ = split_examples({"train": parts["train"].take(sorted(drawn))}, settings.split, seed)
     layout.split.mkdir(parents=True)
     for name, part in dealt.items():
         part.save(layout.split / f"{name}.jsonl")

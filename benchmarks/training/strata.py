@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from tokensieve.data.examples import Examples
-from tokensieve.data.labels import classes
-from tokensieve.data.quality import folded
+from tokensieve.data.labels import class_names
+from tokensieve.data.quality import normalize_text
 from tokensieve.settings import Split
 
 DEALT = ("train", "validation", "test")
@@ -35,14 +35,16 @@ def deal(
     so many without a label.
     """
     kept = dict(parts)
-    taken = {folded(text) for name in ("test", "validation") if name in parts for text in parts[name].texts}
+    taken = {
+        normalize_text(text) for name in ("test", "validation") if name in parts for text in parts[name].texts
+    }
     train = parts["train"]
-    free = [i for i, text in enumerate(train.texts) if folded(text) not in taken]
+    free = [i for i, text in enumerate(train.texts) if normalize_text(text) not in taken]
     dropped = {"train": len(train) - len(free)}
 
     groups: dict[str, list[int]] = defaultdict(list)
     for i in free:
-        groups[folded(train.texts[i])].append(i)
+        groups[normalize_text(train.texts[i])].append(i)
     wanted = {
         name: 0.0 if name in parts else share
         for name, share in (("validation", settings.validation), ("test", settings.test))
@@ -134,7 +136,7 @@ def _by_labels(
 
 def _labels(train: Examples, rows: Sequence[int], separator: str) -> list[str]:
     """All labels of the rows of one text; texts without any are dealt like those of a label of their own, which is empty."""
-    return classes((train.labels[i] for i in rows), separator) or [""]
+    return class_names((train.labels[i] for i in rows), separator) or [""]
 
 
 def _holding(texts: Sequence[str], labels: Mapping[str, Sequence[str]], seed: int) -> dict[str, list[str]]:

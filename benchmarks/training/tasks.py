@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from benchmarks.training.strata import deal
 from tokensieve.data import labels as names
 from tokensieve.data.examples import Examples, part_files, read_examples
-from tokensieve.data.quality import folded
+from tokensieve.data.quality import normalize_text
 from tokensieve.errors import InputError, excerpt
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import sha256
 from tokensieve.settings import Split
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Sample:
 
     def targets(self, part: Examples) -> Tensor:
         """The part's labels as places in `labels`: int64 [texts], or with a separator float32 [texts, classes] of 0 and 1."""
-        return names.targets(part.labels, self.labels, self.separator)
+        return names.encode_targets(part.labels, self.labels, self.separator)
 
 
 def task_files(data: Path, task: str) -> dict[str, Path]:
@@ -96,7 +96,7 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
     """
     parts, separator = _parts(data, task)
     dealt, _ = deal(parts, Split(), seed, shots, separator)
-    labels = names.classes(dealt["train"].labels, separator)
+    labels = names.class_names(dealt["train"].labels, separator)
     judged = (
         dealt["test"]
         if not held_out
@@ -104,7 +104,7 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
         if shots is None
         else _undrawn(parts, dealt, seed)
     )
-    if unknown := sorted(set(names.classes(judged.labels, separator)) - set(labels)):
+    if unknown := sorted(set(names.class_names(judged.labels, separator)) - set(labels)):
         raise InputError(
             f"task '{task}': label {excerpt(unknown[0])} of its test set does not occur in training; remove its rows"
         )
@@ -146,14 +146,16 @@ def _header(path: Path) -> list[str]:
 
 def _undrawn(parts: dict[str, Examples], dealt: dict[str, Examples], seed: int) -> Examples:
     """Texts of the training file that are in neither the drawn part nor the test set, drawn with `seed`."""
-    taken = {folded(text) for name in ("train", "test") for text in dealt[name].texts}
+    taken = {normalize_text(text) for name in ("train", "test") for text in dealt[name].texts}
     left = _distinct(
-        parts["train"].take([i for i, text in enumerate(parts["train"].texts) if folded(text) not in taken])
+        parts["train"].take(
+            [i for i, text in enumerate(parts["train"].texts) if normalize_text(text) not in taken]
+        )
     )
     return left.take(sorted(random.Random(seed).sample(range(len(left)), min(HELD_OUT, len(left)))))
 
 
 def _distinct(examples: Examples) -> Examples:
     """Each text once: a shot is not spent, nor given on top, for a text that the data repeats."""
-    first = {folded(text): i for i, text in reversed(list(enumerate(examples.texts)))}
+    first = {normalize_text(text): i for i, text in reversed(list(enumerate(examples.texts)))}
     return examples.take(sorted(first.values()))

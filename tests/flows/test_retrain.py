@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import sha256
 from tokensieve.project import Layout
 
 STAGES = ["validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register"]

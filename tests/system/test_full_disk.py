@@ -65,7 +65,7 @@ def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
         except DiskFullError as error:
             message = str(error)
             assert re.match(
-                rf"{root}\S*: the disk is full \([\d.,]+ MB are free\); .* make room and run the same command again",
+                rf"{root}\S*: the disk is full \([\d.,]+ MB are free\); .* free some space and run the same command again",
                 message,
             )
             assert "\n" not in message

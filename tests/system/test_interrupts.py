@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import BIN
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import sha256
 from tokensieve.project import Layout
 
 SENTENCE = "tokensieve: interrupted; the same command goes on where it stopped"

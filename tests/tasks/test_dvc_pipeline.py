@@ -17,7 +17,7 @@ from dvc.exceptions import DvcException
 
 from tasks import dvc_pipeline
 from tokensieve.errors import InputError
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import sha256
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 

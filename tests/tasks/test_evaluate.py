@@ -19,9 +19,8 @@ from tasks.mask import mask
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation.report import set_apart
-from tokensieve.files import read_json, write_json
+from tokensieve.files import read_json, sha256, write_json
 from tokensieve.inference.decisions import decide
-from tokensieve.inference.manifest import sha256
 from tokensieve.project import Layout
 from tokensieve.settings import Evaluate, Settings, render
 

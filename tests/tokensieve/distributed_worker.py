@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from tokensieve import distributed
 from tokensieve.data.examples import read_examples
-from tokensieve.data.labels import targets
+from tokensieve.data.labels import encode_targets
 from tokensieve.method.mask import Mask
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
@@ -45,7 +45,7 @@ class Trainings:
         labels = read_examples(data).labels
         self.labels = sorted(set(labels))
         inputs = Inputs.streamed(data, load_tokenizer(model), 32, scratch / "ids")
-        self.targets = targets(labels, self.labels, None)
+        self.targets = encode_targets(labels, self.labels, None)
         self.training = self.take(inputs, [i for i in range(len(inputs)) if i % 3][:41])
         self.validation = self.take(inputs, list(range(0, len(inputs), 3)))
 

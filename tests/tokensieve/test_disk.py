@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tokensieve.disk import DiskFullError, check_writable, disk_full, room, unwritable
+from tokensieve.disk import DiskFullError, check_writable, full_disk_error, permission_error, report_full_disk
 from tokensieve.errors import InputError
 
 
 def test_the_file_the_need_and_the_remedy_are_named(tmp_path: Path) -> None:
     path = tmp_path / "artifacts" / "x.bin"
-    words = rf"^{path}: the disk is full \([\d,.]+ MB are free\); a run takes up to .* make room"
-    with pytest.raises(DiskFullError, match=words), room(tmp_path):
+    words = rf"^{path}: the disk is full \([\d,.]+ MB are free\); a run needs up to .* free some space"
+    with pytest.raises(DiskFullError, match=words), report_full_disk(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
@@ -35,29 +35,29 @@ def test_it_is_found_behind_other_errors(words: str, tmp_path: Path) -> None:
         except RuntimeError as error:
             raise ValueError("cannot write") from error
     except ValueError as error:
-        full = disk_full(error, tmp_path)
+        full = full_disk_error(error, tmp_path)
     assert full is not None
     assert str(full).startswith(f"{tmp_path}: the disk is full")
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), room(tmp_path):
+    with pytest.raises(PermissionError), report_full_disk(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_a_file_that_may_not_be_written_is_named_with_the_folder(number: int, tmp_path: Path) -> None:
-    inside = unwritable(
+    inside = permission_error(
         OSError(number, os.strerror(number), str(tmp_path / ".tokensieve" / "lock")), tmp_path
     )
     assert (
-        f"{tmp_path}/.tokensieve/lock cannot be opened or made ({os.strerror(number).lower()}); make {tmp_path} writable"
+        f"{tmp_path}/.tokensieve/lock cannot be opened or created ({os.strerror(number).lower()}); make {tmp_path} writable"
         in str(inside)
     )
-    outside = unwritable(OSError(number, os.strerror(number), "/elsewhere/home/file"), tmp_path)
+    outside = permission_error(OSError(number, os.strerror(number), "/elsewhere/home/file"), tmp_path)
     assert "make /elsewhere/home writable" in str(outside)
-    assert unwritable(FileNotFoundError(errno.ENOENT, "No such file", "x"), tmp_path) is None
-    assert unwritable(PermissionError(errno.EACCES, "Permission denied"), tmp_path) is None
+    assert permission_error(FileNotFoundError(errno.ENOENT, "No such file", "x"), tmp_path) is None
+    assert permission_error(PermissionError(errno.EACCES, "Permission denied"), tmp_path) is None
 
 
 @pytest.fixture
@@ -79,12 +79,12 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 def test_a_read_only_folder_is_refused(read_only: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
-        match=rf"^{read_only} cannot be written \(read-only file system\); make {read_only} writable",
+        match=rf"^{read_only} is not writable \(read-only file system\); make {read_only} writable",
     ):
         check_writable(read_only, read_only / "inside")
     check_writable(tmp_path / "folder", read_only / "absent")
     with pytest.raises(
         InputError,
-        match=rf"^{read_only}/inside cannot be opened or made .*; make {tmp_path / 'folder'} writable",
+        match=rf"^{read_only}/inside cannot be opened or created .*; make {tmp_path / 'folder'} writable",
     ):
         check_writable(tmp_path / "folder", read_only / "inside")

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tokensieve.errors import InputError
-from tokensieve.files import read_json, replaced, write_json, written
+from tokensieve.files import atomic_file, atomic_folder, read_json, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
 def test_a_finished_block_replaces_the_whole_folder(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
     for content in ("old", "new"):
-        with replaced(folder) as beside:
+        with atomic_folder(folder) as beside:
             assert names(beside) == []
             (beside / f"{content}.txt").write_text(content, encoding="utf-8")
     assert names(folder) == ["new.txt"]
@@ -30,7 +30,7 @@ def test_a_failed_block_keeps_the_earlier_folder(tmp_path: Path, error: type[Bas
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "old.txt").write_text("old", encoding="utf-8")
-    with pytest.raises(error), replaced(folder) as beside:
+    with pytest.raises(error), atomic_folder(folder) as beside:
         (beside / "half.txt").write_text("half", encoding="utf-8")
         raise error
     assert (folder / "old.txt").read_text(encoding="utf-8") == "old"
@@ -40,7 +40,7 @@ def test_a_failed_block_keeps_the_earlier_folder(tmp_path: Path, error: type[Bas
 def test_what_a_killed_run_left_beside_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / ".out.new").mkdir()
     (tmp_path / ".out.new" / "stale.txt").touch()
-    with replaced(tmp_path / "out") as beside:
+    with atomic_folder(tmp_path / "out") as beside:
         (beside / "new.txt").touch()
     assert names(tmp_path / "out") == ["new.txt"]
 
@@ -65,9 +65,9 @@ def test_json_that_cannot_be_written_leaves_the_earlier_file(tmp_path: Path) -> 
 def test_files_get_the_mode_that_the_umask_allows(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with replaced(tmp_path / "out") as beside:
+        with atomic_folder(tmp_path / "out") as beside:
             save_file({"a": np.zeros(1)}, beside / "x.safetensors")
-        with written(tmp_path / "y.safetensors") as file:
+        with atomic_file(tmp_path / "y.safetensors") as file:
             save_file({"a": np.zeros(1)}, file)
     finally:
         os.umask(before)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tokensieve import progress
-from tokensieve.progress import under_way
+from tokensieve.progress import log_while_running
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_step_that_says_nothing_is_told_with_what_it_took_last_time(
     lines: pytest.LogCaptureFixture,
 ) -> None:
-    with under_way("export", last=60.0):
+    with log_while_running("export", last=60.0):
         time.sleep(2.0)
     assert lines.messages == ["export     1 s so far (last time 60 s)"]
 
 
 def test_a_step_that_says_enough_is_not_told(lines: pytest.LogCaptureFixture) -> None:
-    with under_way("finetune"):
+    with log_while_running("finetune"):
         for epoch in range(4):
             logging.getLogger("tokensieve").info("epoch %d", epoch)
             time.sleep(0.6)

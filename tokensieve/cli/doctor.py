@@ -20,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tokensieve import __version__
-from tokensieve.disk import existing
+from tokensieve.disk import nearest_existing
 from tokensieve.environment import NO_REPORTS
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
@@ -195,7 +195,7 @@ def _dvc(layout: Layout) -> Check:
             "none: data versions are in this folder alone",
             "dvc remote add --default NAME URL",
         )
-    if "://" not in address and not os.access(existing(Path(address)), os.W_OK):
+    if "://" not in address and not os.access(nearest_existing(Path(address)), os.W_OK):
         return Check(
             "DVC remote",
             False,
@@ -240,7 +240,7 @@ def _disk(layout: Layout) -> Iterator[Check]:
         ("temporary", Path(tempfile.gettempdir())),
         ("Prefect's home", home),
     ):
-        there = existing(path)
+        there = nearest_existing(path)
         free = shutil.disk_usage(there).free
         wrong = [] if os.access(there, os.W_OK | os.X_OK) else ["cannot be written"]
         wrong += [f"only {free / 1024**3:.1f} GiB free"] if free < LEAST_FREE else []

@@ -22,7 +22,7 @@ from tokensieve.cli import patch
 from tokensieve.cli import predict as predict_command
 from tokensieve.cli import serve as serve_command
 from tokensieve.cli.interrupts import Interrupts, watched
-from tokensieve.disk import check_writable, disk_full, unwritable
+from tokensieve.disk import check_writable, full_disk_error, permission_error
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 
@@ -81,7 +81,7 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
             print("\n".join(filter(None, [f"tokensieve: {error}", error.detail])), file=sys.stderr)
             return MISTAKE
         project = Path(getattr(options, "project", "."))
-        if told := disk_full(error, project) or unwritable(error, project):
+        if told := full_disk_error(error, project) or permission_error(error, project):
             print(f"tokensieve: {told}", file=sys.stderr)
             return MISTAKE
         print(f"tokensieve: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
@@ -121,11 +121,11 @@ def run(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     """Run the flow, on a server of Prefect's own if none is configured."""
     from flows.temporary_server import connected, prefect_server
-    from tokensieve.progress import under_way
+    from tokensieve.progress import log_while_running
 
     log.info("%-10s ...", "start")
     with prefect_server(layout.active) as server, contextlib.ExitStack() as stack:
-        with under_way("start"):
+        with log_while_running("start"):
             # While the server starts. Collecting garbage would take a quarter of the time, and frees nothing here.
             gc.disable()
             from flows.retrain import retrain

@@ -181,10 +181,10 @@ def _label(path: Path, row: int, column: str, value: object, typed: bool, separa
             f"{path}, row {row}: label {excerpt(value)} in column '{column}' is a fraction; "
             "labels are names or whole numbers: name the right column with --set data.label=COLUMN"
         )
-    return "" if blank(str(value)) else str(value).strip()
+    return "" if is_blank(str(value)) else str(value).strip()
 
 
-def blank(text: str) -> bool:
+def is_blank(text: str) -> bool:
     """Return whether nothing can be seen of a text: white space, zero-width characters and the like."""
     return all(char.isspace() or unicodedata.category(char) == "Cf" for char in text)
 

@@ -24,12 +24,12 @@ def joined(names: Iterable[str], separator: str) -> str:
     return separator.join(sorted(names))
 
 
-def classes(labels: Iterable[str], separator: str | None) -> list[str]:
+def class_names(labels: Iterable[str], separator: str | None) -> list[str]:
     """The names in all of `labels`, sorted: the classes of a classifier."""
     return sorted({name for label in set(labels) for name in names_of(label, separator)})
 
 
-def targets(labels: Sequence[str], names: Sequence[str], separator: str | None) -> Tensor:
+def encode_targets(labels: Sequence[str], names: Sequence[str], separator: str | None) -> Tensor:
     """The places of labels in the classes `names`: int64 [texts], or with a separator float32 [texts, classes] of 0 and 1.
 
     Raises:

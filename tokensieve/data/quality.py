@@ -149,7 +149,7 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
     }
 
 
-def measures(
+def measure_rows(
     part: str, examples: Mapping[str, Examples], champion: Collection[str], separator: str | None = None
 ) -> dict[str, Sequence[int | None]]:
     """The numbers of one part, by check; `champion` holds the labels of the model in use, none before the first.
@@ -164,75 +164,75 @@ def measures(
         else own.texts
     )
     numbers: dict[str, Sequence[int | None]] = {
-        "empty": empty_cells(own.texts),
+        "empty": mark_empty(own.texts),
         "overlong": [len(text) for text in own.texts],
-        "control": [control_characters(cell) for cell in cells],
-        "encoding": [broken_sequences(cell) for cell in cells],
+        "control": [count_control_characters(cell) for cell in cells],
+        "encoding": [count_broken_sequences(cell) for cell in cells],
     }
     if own.labels and separator is None:
-        numbers["unlabelled"] = empty_cells(own.labels)
+        numbers["unlabelled"] = mark_empty(own.labels)
     if own.labels:
-        numbers["conflict"] = labels_of_text(own.texts, own.labels, none=separator is not None)
+        numbers["conflict"] = count_labels_of_text(own.texts, own.labels, none=separator is not None)
     if part == "train":
-        numbers["duplicate"] = earlier_copies(own.texts)
+        numbers["duplicate"] = count_earlier_copies(own.texts)
     if part == "test" and train:
-        numbers["leak"] = known_texts(own.texts, train.texts)
+        numbers["leak"] = count_copies_in(own.texts, train.texts)
     if separator is None:
-        numbers |= class_measures(part, own.labels, train.labels if train else (), champion)
+        numbers |= measure_classes(part, own.labels, train.labels if train else (), champion)
     return numbers
 
 
-def class_measures(
+def measure_classes(
     part: str, labels: Sequence[str], trained: Collection[str], champion: Collection[str]
 ) -> dict[str, Sequence[int | None]]:
     """The numbers of the classes of one part, by check, on the first of its `labels` with each; `trained` holds the labels of train."""
     numbers: dict[str, Sequence[int | None]] = {"class_size": class_sizes(labels)} if part == "train" else {}
     known = champion if part == "train" else trained if labels else ()
     if known:
-        numbers["unknown_label"] = known_labels(labels, known)
+        numbers["unknown_label"] = mark_known_labels(labels, known)
     return numbers
 
 
-def by_label(examples: Examples, separator: str) -> Examples:
+def one_row_per_label(examples: Examples, separator: str) -> Examples:
     """One example for each label of each text, with the text's own row."""
     names = [names_of(label, separator) for label in examples.labels]
     repeated = examples.take([i for i, own in enumerate(names) for _ in own])
     return Examples(repeated.texts, [name for own in names for name in own], repeated.rows)
 
 
-def folded(text: str) -> str:
+def normalize_text(text: str) -> str:
     """`text` as texts are compared: stripped and lower-cased."""
     return text.strip().lower()
 
 
-def empty_cells(cells: Sequence[str]) -> list[int]:
+def mark_empty(cells: Sequence[str]) -> list[int]:
     """Return 1 for each cell that is empty or blank, 0 for the others."""
     return [int(not cell.strip()) for cell in cells]
 
 
-def control_characters(text: str) -> int:
+def count_control_characters(text: str) -> int:
     """Control characters and lone surrogates in `text`; tab and line ends are not counted."""
     return len(_CONTROL.findall(text))
 
 
-def broken_sequences(text: str) -> int:
+def count_broken_sequences(text: str) -> int:
     """Traces of a wrong encoding in `text`: U+FFFD, lone surrogates, UTF-8 that was read as Latin-1 or Windows-1252."""
     return 0 if text.isascii() else len(_BROKEN.findall(text))
 
 
-def earlier_copies(texts: Sequence[str]) -> list[int]:
+def count_earlier_copies(texts: Sequence[str]) -> list[int]:
     """Rows further up with the same text: 0 for the first of them."""
     seen: Counter[str] = Counter()
     copies = []
-    for key in map(folded, texts):
+    for key in map(normalize_text, texts):
         copies.append(seen[key] if key else 0)
         seen[key] += 1
     return copies
 
 
-def labels_of_text(texts: Sequence[str], labels: Sequence[str], none: bool = False) -> list[int]:
+def count_labels_of_text(texts: Sequence[str], labels: Sequence[str], none: bool = False) -> list[int]:
     """How many labels, or sets of them, the row's text has in all rows together; with `none`, the empty one counts as well."""
-    keys = [folded(text) for text in texts]
+    keys = [normalize_text(text) for text in texts]
     found: defaultdict[str, set[str]] = defaultdict(set)
     for key, label in zip(keys, labels, strict=True):
         if key and (label or none):
@@ -240,10 +240,10 @@ def labels_of_text(texts: Sequence[str], labels: Sequence[str], none: bool = Fal
     return [len(found[key]) if key in found else 0 for key in keys]
 
 
-def known_texts(texts: Sequence[str], others: Sequence[str]) -> list[int]:
+def count_copies_in(texts: Sequence[str], others: Sequence[str]) -> list[int]:
     """How many of `others` are the same text as the row's."""
-    counts = Counter(map(folded, others))
-    return [counts[key] if key else 0 for key in map(folded, texts)]
+    counts = Counter(map(normalize_text, others))
+    return [counts[key] if key else 0 for key in map(normalize_text, texts)]
 
 
 def class_sizes(labels: Sequence[str]) -> list[int | None]:
@@ -252,7 +252,7 @@ def class_sizes(labels: Sequence[str]) -> list[int | None]:
     return [counts[label] if first else None for label, first in zip(labels, _firsts(labels), strict=True)]
 
 
-def known_labels(labels: Sequence[str], others: Collection[str]) -> list[int | None]:
+def mark_known_labels(labels: Sequence[str], others: Collection[str]) -> list[int | None]:
     """1 where the row's label is one of `others`, else 0, on the first row of each class; None on its others."""
     known = set(others)
     return [

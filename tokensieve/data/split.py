@@ -12,17 +12,17 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from tokensieve.data.examples import Examples
-from tokensieve.data.labels import classes
-from tokensieve.data.quality import folded
+from tokensieve.data.labels import class_names
+from tokensieve.data.quality import normalize_text
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Split
 
-DEALT = ("train", "validation", "test")
+SPLIT_PARTS = ("train", "validation", "test")
 # Texts that a label must have to lend one to the part: training comes first, then validation, then test.
-LENDS = {"test": 3, "validation": 2}
+MIN_TEXTS_TO_MOVE = {"test": 3, "validation": 2}
 
 
-def deal(
+def split_examples(
     parts: dict[str, Examples],
     settings: Split,
     seed: int,
@@ -39,30 +39,34 @@ def deal(
     so many without a label.
     """
     kept = dict(parts)
-    taken = {folded(text) for name in ("test", "validation") if name in parts for text in parts[name].texts}
+    taken = {
+        normalize_text(text) for name in ("test", "validation") if name in parts for text in parts[name].texts
+    }
     train = parts["train"]
-    free = [i for i, text in enumerate(train.texts) if folded(text) not in taken]
+    free = [i for i, text in enumerate(train.texts) if normalize_text(text) not in taken]
     dropped = {"train": len(train) - len(free)}
 
     groups: dict[str, list[int]] = defaultdict(list)
     for i in free:
-        groups[folded(train.texts[i])].append(i)
+        groups[normalize_text(train.texts[i])].append(i)
     shares = {
         name: 0.0 if name in parts else share
         for name, share in (("validation", settings.validation), ("test", settings.test))
     }
     labels = {text: _labels(train, rows, separator) for text, rows in groups.items()}
-    part_of = parts_of(labels, shares, seed)
-    for name in DEALT:
+    part_of = assign_parts(labels, shares, seed)
+    for name in SPLIT_PARTS:
         if name == "train" or name not in parts:
             texts = [text for text, part in part_of.items() if part == name]
             if shots is not None and name != "test":
-                texts = few(texts, labels, shots, seed)
+                texts = few_shot_sample(texts, labels, shots, seed)
             kept[name] = train.take(sorted(i for text in texts for i in groups[text]))
     return kept, dropped
 
 
-def parts_of(labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def assign_parts(
+    labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
     """Return the part of each folded text. `labels` holds the labels of each, `shares` those of test, and of validation in what is left.
 
     Every label has a text in train; and one in validation and in test if it has as many texts as `LENDS` states, and these can spare one.
@@ -70,7 +74,7 @@ def parts_of(labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], s
     draws = {text: _draws(text, seed) for text in labels}
     part_of = {text: _part(draws[text], shares) for text in labels}
     holding: dict[str, list[str]] = defaultdict(list)
-    counts = {part: Counter[str]() for part in DEALT}
+    counts = {part: Counter[str]() for part in SPLIT_PARTS}
     for text, own in labels.items():
         counts[part_of[text]].update(own)
         for label in own:
@@ -85,7 +89,10 @@ def parts_of(labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], s
     for label in rarest_first:
         if not counts["train"][label]:
             lend(max(holding[label], key=lambda text: (draws[text], text)), "train")
-    for part, (place, least) in {"test": (0, LENDS["test"]), "validation": (1, LENDS["validation"])}.items():
+    for part, (place, least) in {
+        "test": (0, MIN_TEXTS_TO_MOVE["test"]),
+        "validation": (1, MIN_TEXTS_TO_MOVE["validation"]),
+    }.items():
         for label in rarest_first:
             if not shares[part] or counts[part][label] or len(holding[label]) < least:
                 continue
@@ -97,7 +104,9 @@ def parts_of(labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], s
     return part_of
 
 
-def few(texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int) -> list[str]:
+def few_shot_sample(
+    texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int
+) -> list[str]:
     """Of `texts`, whose labels are `labels`, at least `shots` with each label, or all there are: the rarest label first.
 
     Which they are follows from their hashes: a new text can take the place of another, and leaves the rest.
@@ -119,13 +128,13 @@ def few(texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, s
     return list(chosen)
 
 
-def refuse_untrainable(parts: dict[str, Examples], separator: str | None = None) -> None:
+def check_trainable(parts: dict[str, Examples], separator: str | None = None) -> None:
     """Refuse parts that nothing can be trained on or judged by.
 
     Raises:
         InputError: a training text has no label, or validation or test is empty, or holds a class that train does not.
     """
-    known = set(classes(parts["train"].labels, separator))
+    known = set(class_names(parts["train"].labels, separator))
     if "" in known:
         raise InputError(
             "some rows have no label; add the labels, or leave these rows out: --set data.unlabelled=drop"
@@ -135,7 +144,7 @@ def refuse_untrainable(parts: dict[str, Examples], separator: str | None = None)
             raise InputError(
                 f"no text is left for {name}: give at least 4 different texts a class, or a {name} file"
             )
-        for label in classes(parts[name].labels, separator):
+        for label in class_names(parts[name].labels, separator):
             if label not in known:
                 raise InputError(
                     f"class {excerpt(label)} of {name} has no text left to train on: its training texts stand in a given part too, "
@@ -158,4 +167,4 @@ def _part(draws: tuple[float, float, float], shares: Mapping[str, float]) -> str
 
 def _labels(train: Examples, rows: Sequence[int], separator: str | None) -> list[str]:
     """All labels of the rows of one text; texts without any are dealt like those of a label of their own, which is empty."""
-    return classes((train.labels[i] for i in rows), separator) or [""]
+    return class_names((train.labels[i] for i in rows), separator) or [""]

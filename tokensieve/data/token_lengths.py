@@ -10,15 +10,15 @@ from typing import Any
 from tokensieve.settings import Base
 from tokensieve.truncation import HEAD
 
-COUNTED = 20_000  # texts of a part at most whose tokens are counted
+MAX_COUNTED_TEXTS = 20_000  # texts of a part at most whose tokens are counted
 
 
-def stride(texts: int) -> int:
+def sampling_step(texts: int) -> int:
     """Return of how many texts one is counted, so that large data take a moment, too."""
-    return max(1, math.ceil(texts / COUNTED))
+    return max(1, math.ceil(texts / MAX_COUNTED_TEXTS))
 
 
-def shortening(lengths: Sequence[int], most: int) -> dict[str, Any]:
+def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
     """Return the share of texts with more tokens than `most`, and of these the median number and share of unread tokens.
 
     `lengths` are the numbers of tokens of whole texts.
@@ -36,9 +36,9 @@ def shortening(lengths: Sequence[int], most: int) -> dict[str, Any]:
     }
 
 
-def shortening_message(lengths: Sequence[int], settings: Base, positions: int | None) -> str:
+def truncation_message(lengths: Sequence[int], settings: Base, positions: int | None) -> str:
     """Return a line on texts of which some are truncated, with the remedy. `positions` are the tokens that the model can read."""
-    found, most = shortening(lengths, settings.max_length), settings.max_length
+    found, most = truncation_summary(lengths, settings.max_length), settings.max_length
     remedies = []
     if positions is None or positions > most:
         remedies.append(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokensieve.data.quality import folded
+from tokensieve.data.quality import normalize_text
 from tokensieve.evaluation import intervals, metrics
 from tokensieve.inference.decisions import DecisionRule, Decisions, decide
 
@@ -129,7 +129,7 @@ def set_apart(texts: Sequence[str]) -> metrics.Bools:
         return np.zeros(len(texts), dtype=bool)
     return np.array(
         [
-            int(hashlib.sha256(folded(text).encode("utf-8", "replace")).hexdigest(), 16) % 3 == 0
+            int(hashlib.sha256(normalize_text(text).encode("utf-8", "replace")).hexdigest(), 16) % 3 == 0
             for text in texts
         ]
     )

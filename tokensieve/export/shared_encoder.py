@@ -18,8 +18,8 @@ from transformers import PreTrainedConfig
 from tokensieve.errors import InputError, excerpt
 from tokensieve.export.build_variants import build
 from tokensieve.export.onnx_graph import write_graph
-from tokensieve.files import read_json
-from tokensieve.inference.manifest import TOKENIZER, sha256
+from tokensieve.files import read_json, sha256
+from tokensieve.inference.manifest import TOKENIZER
 from tokensieve.inference.session import IDS, LOGITS, STATES, engine_of
 from tokensieve.inference.shared_predictor import PREFIX, suffix_of
 from tokensieve.model.classifier import Classifier

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import time
 from collections import Counter, deque
@@ -30,8 +29,9 @@ from tokensieve.data import table_readers, table_writers
 from tokensieve.data.table_readers import Chunk, suffix
 from tokensieve.data.table_writers import Form
 from tokensieve.errors import InputError, excerpt
+from tokensieve.files import atomic_file, read_json_or_none, sha256
 from tokensieve.inference.load import Model, load
-from tokensieve.inference.manifest import Manifest, sha256
+from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
 
 KEY, LOCK = "key.json", "lock"
@@ -95,12 +95,10 @@ def score(
         with _opened(output, _key(model, source, text, top, prefix)) as kept:
             paths = _answered(model, source, text, top, form, kept, prefix)
             without, counts = _counted(paths, model)
-            beside = output.with_name(f".{output.name}.new")
-            table_writers.assemble(
-                tqdm(paths, desc="assembling", unit="part", leave=False, disable=None), form, beside
-            )
-            _flushed(beside)
-            beside.replace(output)
+            with atomic_file(output, flush=True) as temporary:
+                table_writers.assemble(
+                    tqdm(paths, desc="assembling", unit="part", leave=False, disable=None), form, temporary
+                )
             _emptied(kept)
             for name in (KEY, LOCK):
                 (kept / name).unlink(missing_ok=True)
@@ -208,11 +206,8 @@ def _write(model: Model, chunk: Chunk, top: int | None, form: Form, prefix: str,
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Write a file beside and then rename it."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(content)
-    _flushed(beside)
-    beside.replace(path)
+    with atomic_file(path, flush=True) as temporary:
+        temporary.write_bytes(content)
 
 
 def _row(answer: Prediction | LabelSet, top: int | None) -> dict[str, Any]:
@@ -295,7 +290,7 @@ def _opened(output: Path, key: dict[str, Any]) -> Iterator[Path]:
     except Timeout:
         raise InputError(f"another run is writing {output}; wait for it, or give another output") from None
     try:
-        if _known(path) != key:
+        if read_json_or_none(path) != key:
             _emptied(folder)
             _put(path, (json.dumps(key) + "\n").encode())
         elif found := sum(1 for _ in folder.glob(f"[0-9]*{output.suffix.lower()}")):
@@ -305,22 +300,8 @@ def _opened(output: Path, key: dict[str, Any]) -> Iterator[Path]:
         lock.release()
 
 
-def _known(path: Path) -> Any:
-    """What a key file holds; None: it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-
-
 def _emptied(folder: Path) -> None:
     """Delete the parts but not the key, so that a folder which holds parts has one whenever the process is killed."""
     for path in folder.iterdir():
         if path.name not in (KEY, LOCK):
             path.unlink()
-
-
-def _flushed(path: Path) -> None:
-    # Renamed before it is on the disk, a file may be found empty after a power cut.
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

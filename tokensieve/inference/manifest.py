@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.files import sha256, write_text
 from tokensieve.inference.external_data import external_files, referred
 from tokensieve.settings import VARIANTS
 from tokensieve.truncation import HEAD, HEAD_TAIL
@@ -241,18 +242,8 @@ def _refuse_unlisted(
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
-    """Write what `read_tree` reads, beside and then renamed."""
-    beside = path.with_suffix(".tmp")
-    beside.write_text(
-        json.dumps(tree, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    beside.replace(path)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Write a manifest that `read_tree` reads, atomically."""
+    write_text(path, json.dumps(tree, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
 def read_tree(path: Path, *versions: int) -> dict[str, Any]:

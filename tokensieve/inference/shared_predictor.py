@@ -13,7 +13,8 @@ import numpy as np
 
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError, excerpt
-from tokensieve.inference.manifest import TOKENIZER, Manifest, contents, listed, read_tree, sha256, write_tree
+from tokensieve.files import sha256
+from tokensieve.inference.manifest import TOKENIZER, Manifest, contents, listed, read_tree, write_tree
 from tokensieve.inference.predictor import LabelSet, Prediction, Predictor, logits_of, tokenizer_of
 from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, engine_of
 from tokensieve.inference.token_ids import Encoded

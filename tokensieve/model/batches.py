@@ -27,8 +27,7 @@ from tokensieve import distributed
 from tokensieve.data.examples import rows
 from tokensieve.disk import FULL
 from tokensieve.errors import InputError
-from tokensieve.files import write_text
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import atomic_file, sha256, write_text
 from tokensieve.inference.token_ids import without_surrogates
 from tokensieve.method.constructs import marked
 from tokensieve.model.classifier import Classifier
@@ -320,10 +319,11 @@ def _write_tokens(
 ) -> None:
     """Write token ids as `ids_of` gives them, then the numbers of tokens: if these exist, both are whole. int32, text after text."""
     texts = iter(texts)
-    beside = [file.with_name(f"{file.name}.tmp") for file in (path, lengths)]
     with (
-        beside[0].open("wb") as ids,
-        beside[1].open("wb") as sizes,
+        atomic_file(lengths) as temporary_lengths,  # entered first, so it is renamed last
+        atomic_file(path) as temporary,
+        temporary.open("wb") as ids,
+        temporary_lengths.open("wb") as sizes,
         tqdm(desc="tokenizing", unit="text", leave=False, disable=None) as bar,
     ):
         while chunk := list(islice(texts, CHUNK)):
@@ -332,8 +332,6 @@ def _write_tokens(
             ids.write(np.fromiter(chain.from_iterable(found), np.int32).tobytes())
             sizes.write(np.array([len(text) for text in found], np.int32).tobytes())
             bar.update(len(chunk))
-    beside[0].replace(path)
-    beside[1].replace(lengths)
 
 
 def _reserve(path: Path, size: int) -> None:

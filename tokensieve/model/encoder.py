@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 from transformers.utils import logging
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import sha256
 from tokensieve.model import hub
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import written
+from tokensieve.files import atomic_file
 from tokensieve.truncation import HEAD
 
 FORMAT = 2
@@ -100,7 +100,7 @@ class Patch:
         tree["sha256"] = _checksum(tree, tensors)
         path.parent.mkdir(parents=True, exist_ok=True)
         # One metadata entry: safetensors writes several in no certain order.
-        with written(path) as beside:
+        with atomic_file(path) as beside:
             save_file(tensors, beside, metadata={"patch": json.dumps(tree, ensure_ascii=False)})
 
     @classmethod

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import read_json, replaced, write_json
+from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.method.vocabulary import PIECES
 from tokensieve.model.encoder import load_encoder, load_tokenizer, quiet, weights_hash
 from tokensieve.model.patch import Patch, State, changes, patched, restored, state_hash
@@ -68,7 +68,7 @@ def apply(patch: Patch, base: Path, output: Path) -> None:
         InputError: another base than the patch's, or an `output` that is there.
     """
     _refuse_existing(output)
-    with replaced(output) as folder:
+    with atomic_folder(output) as folder:
         _write_base(base, folder)
         _write_state(patched(read_state(folder), patch), folder)
         _write_files({name: new for name, (_, new) in patch.files.items()}, folder)
@@ -82,7 +82,7 @@ def remove(patch: Patch, model: Path, output: Path) -> None:
         InputError: another classifier than the patch's, or an `output` that is there.
     """
     _refuse_existing(output)
-    with replaced(output) as folder:
+    with atomic_folder(output) as folder:
         _write_state(restored(read_state(model), patch), folder)
         _write_files(_files(model) | {name: old for name, (old, _) in patch.files.items()}, folder)
 

@@ -11,6 +11,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tokensieve.errors import InputError
+from tokensieve.files import read_json
 from tokensieve.registry.store import NUMBER
 
 
@@ -33,10 +35,10 @@ class Memory:
     def recall(self, reference: str) -> Kept | None:
         """Return what was noted last. None: nothing, or the file is damaged."""
         try:
-            tree = json.loads(self._path(reference).read_text(encoding="utf-8"))
+            tree = read_json(self._path(reference))
             kept = Kept(tree["version"], tree["folder"])
             sound = re.fullmatch(NUMBER, kept.version) and Path(kept.folder).name == kept.folder
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, InputError, KeyError, TypeError):
             return None
         return kept if sound else None
 

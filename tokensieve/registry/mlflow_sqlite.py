@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from tokensieve.disk import disk_full
+from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError
 from tokensieve.registry.store import SQLITE, ModelVersion, check_database, no_answer, text_of, well_formed
 
@@ -107,7 +107,7 @@ class Database:
                 connection.execute(statement, values)
         except sqlite3.Error as error:
             # Not RegistryError: waiting does not help.
-            if full := disk_full(error, file):
+            if full := full_disk_error(error, file):
                 raise full from None
             if "readonly database" in str(error):
                 raise InputError(

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tokensieve.files import written
+from tokensieve.files import atomic_file
 
 FILE = "checkpoint.safetensors"
 
@@ -33,7 +33,7 @@ class Checkpoint:
             for name, tensor in entry.items()
         }
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in (tensors | state).items()}
-        with written(self.folder / FILE) as beside:
+        with atomic_file(self.folder / FILE) as beside:
             save_file(whole, beside, metadata={"key": self.key, "facts": json.dumps(facts)})
 
     def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.training.strata import deal
 from tokensieve.data.examples import Examples
-from tokensieve.data.quality import folded
+from tokensieve.data.quality import normalize_text
 from tokensieve.settings import Split
 
 DEALT = ("train", "validation", "test")
@@ -31,7 +31,7 @@ def numbered(sizes: dict[str, int]) -> Examples:
 
 
 def keys(examples: Examples) -> set[str]:
-    return {folded(text) for text in examples.texts}
+    return {normalize_text(text) for text in examples.texts}
 
 
 SMALL = st.lists(
@@ -114,7 +114,7 @@ def test_given_parts_are_kept_whole_and_their_texts_leave_train(
     parts, dropped = deal({"train": examples_of(train), **given_parts}, Split(), seed=0)
     assert {name: parts[name] for name in names} == given_parts
     taken = set().union(*(keys(part) for part in given_parts.values()))
-    assert dropped == {"train": sum(folded(text) in taken for text, _ in train)}
+    assert dropped == {"train": sum(normalize_text(text) in taken for text, _ in train)}
     made = [name for name in DEALT if name not in names]
     assert sum(len(parts[name]) for name in made) == len(train) - dropped["train"]
     assert not any(keys(parts[name]) & taken for name in made)

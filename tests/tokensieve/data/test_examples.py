@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tokensieve.data.examples import FORMATS, Examples, blank, part_files, read_examples, read_part
+from tokensieve.data.examples import FORMATS, Examples, is_blank, part_files, read_examples, read_part
 from tokensieve.errors import InputError
 from tokensieve.settings import Data
 
@@ -101,7 +101,7 @@ def test_endings_are_read_in_capitals_too(tmp_path: Path, file: Callable[..., Pa
 def test_any_text_reads_back_from_csv(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
     examples = read_examples(write(tmp_path / "train.csv", pairs))
     assert examples.texts == [text for text, _ in pairs]
-    assert examples.labels == ["" if blank(label) else label.strip() for _, label in pairs]
+    assert examples.labels == ["" if is_blank(label) else label.strip() for _, label in pairs]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_any_text_reads_back_from_csv(tmp_path: Path, pairs: list[tuple[str, str
     [("", True), (" \t\u00a0", True), ("\u200b\ufeff", True), ("\u200ba", False), ("0", False)],
 )
 def test_what_cannot_be_seen_is_blank(text: str, nothing: bool) -> None:
-    assert blank(text) == nothing
+    assert is_blank(text) == nothing
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

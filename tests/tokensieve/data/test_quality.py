@@ -2,32 +2,32 @@ import pytest
 
 from tokensieve.data.examples import Examples
 from tokensieve.data.quality import (
-    broken_sequences,
-    by_label,
-    class_measures,
     class_sizes,
-    control_characters,
-    earlier_copies,
-    empty_cells,
-    folded,
-    known_labels,
-    known_texts,
-    labels_of_text,
-    measures,
+    count_broken_sequences,
+    count_control_characters,
+    count_copies_in,
+    count_earlier_copies,
+    count_labels_of_text,
+    mark_empty,
+    mark_known_labels,
+    measure_classes,
+    measure_rows,
+    normalize_text,
+    one_row_per_label,
     rules,
 )
 from tokensieve.settings import CHECKS, Validate
 
 
 def test_texts_are_compared_stripped_and_lower_cased() -> None:
-    assert folded(" My Card\t") == "my card"
-    assert folded("my  card") != "my card"
+    assert normalize_text(" My Card\t") == "my card"
+    assert normalize_text("my  card") != "my card"
 
 
 def test_control_characters_are_counted_but_tab_and_line_ends() -> None:
-    assert control_characters("a\tb\r\nc") == 0
-    assert control_characters("a\x00b\x1bc\x7f") == 3
-    assert control_characters("a\ud800b") == 1
+    assert count_control_characters("a\tb\r\nc") == 0
+    assert count_control_characters("a\x00b\x1bc\x7f") == 3
+    assert count_control_characters("a\ud800b") == 1
 
 
 WORDS = [
@@ -55,13 +55,13 @@ WORDS = [
 def test_utf_8_read_in_another_encoding_is_found(text: str, encoding: str) -> None:
     # Windows-1252 has no character for five bytes; programs then keep the byte's number.
     mangled = "".join(bytes([byte]).decode(encoding, "ignore") or chr(byte) for byte in text.encode())
-    assert broken_sequences(mangled) > 0
-    assert broken_sequences(text) == 0
+    assert count_broken_sequences(mangled) > 0
+    assert count_broken_sequences(text) == 0
 
 
 @pytest.mark.parametrize("text", ["caf\ufffd", "a\ud83d", "it\x92s"])
 def test_lost_characters_are_found(text: str) -> None:
-    assert broken_sequences(text) == 1
+    assert count_broken_sequences(text) == 1
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ def test_lost_characters_are_found(text: str) -> None:
     ],
 )
 def test_real_letters_before_punctuation_are_left_alone(text: str) -> None:
-    assert broken_sequences(text) == 0
+    assert count_broken_sequences(text) == 0
 
 
 def test_empty_and_blank_cells_are_found() -> None:
-    assert empty_cells(["a", " ", "", "b", "\n"]) == [0, 1, 1, 0, 1]
+    assert mark_empty(["a", " ", "", "b", "\n"]) == [0, 1, 1, 0, 1]
 
 
 def test_copies_count_beyond_the_first_and_empty_texts_do_not() -> None:
-    assert earlier_copies(["A", "b", "a ", "", "a", ""]) == [0, 0, 1, 0, 2, 0]
+    assert count_earlier_copies(["A", "b", "a ", "", "a", ""]) == [0, 0, 1, 0, 2, 0]
 
 
 def test_a_conflict_marks_every_row_of_its_text() -> None:
-    assert labels_of_text(["A", "b", "a", "b", "", "", "c"], ["x", "x", "y", "x", "x", "y", ""]) == [
+    assert count_labels_of_text(["A", "b", "a", "b", "", "", "c"], ["x", "x", "y", "x", "x", "y", ""]) == [
         2,
         1,
         2,
@@ -105,18 +105,18 @@ def test_a_conflict_marks_every_row_of_its_text() -> None:
 
 
 def test_known_texts_are_counted_and_empty_ones_are_not() -> None:
-    assert known_texts(["A ", "b", ""], ["a", "a", ""]) == [2, 0, 0]
+    assert count_copies_in(["A ", "b", ""], ["a", "a", ""]) == [2, 0, 0]
 
 
 def test_classes_are_counted_on_their_first_row() -> None:
     assert class_sizes(["x", "y", "x", "", ""]) == [2, 1, None, None, None]
-    assert known_labels(["x", "y", "x", "z", ""], ["x", "z"]) == [1, 0, None, 1, None]
+    assert mark_known_labels(["x", "y", "x", "z", ""], ["x", "z"]) == [1, 0, None, 1, None]
 
 
 def test_every_check_that_has_numbers_has_a_rule() -> None:
     train = Examples(["a", "b"], ["x", "y"], [1, 2])
     parts = {"train": train, "validation": train, "test": train, "oos": Examples(["c"], [], [1])}
-    found = {part: set(measures(part, parts, ["x"])) for part in parts}
+    found = {part: set(measure_rows(part, parts, ["x"])) for part in parts}
     assert found["oos"] == {"empty", "overlong", "control", "encoding"}
     assert found["validation"] == found["oos"] | {"unlabelled", "conflict", "unknown_label"}
     assert found["test"] == found["validation"] | {"leak"}
@@ -127,27 +127,29 @@ def test_every_check_that_has_numbers_has_a_rule() -> None:
 
 def test_without_a_champion_no_label_of_train_is_unknown() -> None:
     train = Examples(["a", "b"], ["x", "y"], [1, 2])
-    assert "unknown_label" not in measures("train", {"train": train}, [])
+    assert "unknown_label" not in measure_rows("train", {"train": train}, [])
 
 
 def test_without_a_readable_train_nothing_is_compared_to_it() -> None:
-    assert not {"leak", "unknown_label"} & set(measures("test", {"test": Examples(["a"], ["x"], [1])}, []))
+    assert not {"leak", "unknown_label"} & set(
+        measure_rows("test", {"test": Examples(["a"], ["x"], [1])}, [])
+    )
 
 
 def test_of_several_labels_none_is_no_fault_and_sets_are_compared() -> None:
     train = Examples(["a", "b", "A", "b"], ["x|y", "", "x|y", "x"], [1, 2, 3, 4])
-    numbers = measures("train", {"train": train}, ["x"], "|")
+    numbers = measure_rows("train", {"train": train}, ["x"], "|")
     assert numbers["empty"] == [0, 0, 0, 0]
     assert numbers["conflict"] == [1, 2, 1, 2]
     assert not {"class_size", "unknown_label"} & set(numbers)
-    own = by_label(train, "|")
+    own = one_row_per_label(train, "|")
     assert (own.texts, own.labels, own.rows) == (
         ["a", "a", "A", "A", "b"],
         ["x", "y", "x", "y", "x"],
         [1, 1, 3, 3, 4],
     )
-    assert class_measures("train", own.labels, (), ["x"]) == {
+    assert measure_classes("train", own.labels, (), ["x"]) == {
         "class_size": [3, 2, None, None, None],
         "unknown_label": [1, 0, None, None, None],
     }
-    assert class_measures("test", ["x", "z"], ["x", "y"], ["w"]) == {"unknown_label": [1, 0]}
+    assert measure_classes("test", ["x", "z"], ["x", "y"], ["w"]) == {"unknown_label": [1, 0]}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokensieve.data.examples import Examples
-from tokensieve.data.quality import folded
-from tokensieve.data.split import deal, parts_of, refuse_untrainable
+from tokensieve.data.quality import normalize_text
+from tokensieve.data.split import assign_parts, check_trainable, split_examples
 from tokensieve.errors import InputError
 from tokensieve.settings import Split
 
@@ -35,14 +35,14 @@ def examples_of(pairs: list[tuple[str, str]]) -> Examples:
 
 
 def keys(examples: Examples) -> set[str]:
-    return {folded(text) for text in examples.texts}
+    return {normalize_text(text) for text in examples.texts}
 
 
 def places(
     examples: Examples, seed: int = 0, separator: str | None = None, split: Split | None = None
 ) -> dict[str, str]:
     """The part of each folded text."""
-    parts, _ = deal({"train": examples}, split or Split(), seed, separator=separator)
+    parts, _ = split_examples({"train": examples}, split or Split(), seed, separator=separator)
     return {text: name for name in DEALT for text in keys(parts[name])}
 
 
@@ -64,7 +64,7 @@ CLASSES = st.dictionaries(st.sampled_from("uvwxyz"), st.integers(1, 80), min_siz
 
 
 def test_each_class_has_its_shares_up_to_chance() -> None:
-    parts, dropped = deal(
+    parts, dropped = split_examples(
         {"train": numbered({"x": 2000, "y": 1000, "z": 500})}, Split(validation=0.1, test=0.2), seed=0
     )
     for label, texts in {"x": 2000, "y": 1000, "z": 500}.items():
@@ -79,7 +79,7 @@ def test_each_class_has_its_shares_up_to_chance() -> None:
 
 def test_nothing_is_lost_and_rows_keep_their_order() -> None:
     train = numbered({"x": 30, "y": 31})
-    parts, _ = deal({"train": train}, Split(), seed=3)
+    parts, _ = split_examples({"train": train}, Split(), seed=3)
     assert sorted(row for name in DEALT for row in parts[name].rows) == train.rows
     for name in DEALT:
         assert parts[name].rows == sorted(parts[name].rows)
@@ -88,7 +88,7 @@ def test_nothing_is_lost_and_rows_keep_their_order() -> None:
 
 @given(CLASSES, st.integers(0, 50))
 def test_every_class_is_trained_on_and_judged_by_what_it_has(sizes: dict[str, int], seed: int) -> None:
-    parts, _ = deal({"train": numbered(sizes)}, Split(), seed)
+    parts, _ = split_examples({"train": numbered(sizes)}, Split(), seed)
     for label, texts in sizes.items():
         held = {name: Counter(parts[name].labels)[label] for name in DEALT}
         assert held["train"] >= 1, held
@@ -137,8 +137,8 @@ def test_a_text_keeps_its_part_whatever_its_label_or_spelling() -> None:
 
 def test_a_given_test_file_leaves_validation_as_it_is() -> None:
     train = numbered({"x": 300})
-    alone, _ = deal({"train": train}, Split(), seed=0)
-    beside, _ = deal({"train": train, "test": Examples(["else"], ["x"], [1])}, Split(), seed=0)
+    alone, _ = split_examples({"train": train}, Split(), seed=0)
+    beside, _ = split_examples({"train": train, "test": Examples(["else"], ["x"], [1])}, Split(), seed=0)
     assert keys(alone["validation"]) <= keys(beside["validation"])
     assert keys(beside["validation"]) - keys(alone["validation"]) <= keys(alone["test"])
 
@@ -147,7 +147,7 @@ def alone(text: str, seed: int) -> str:
     """The part that a text's hash gives it, without any other text: three stand-ins keep its label from lending it."""
     for name in range(10_000):
         labels = {text: ["x"], **{f"{name} {i}": ["x"] for i in range(60)}}
-        found = parts_of(labels, SHARES, seed)
+        found = assign_parts(labels, SHARES, seed)
         if {part for other, part in found.items() if other != text} == set(DEALT):
             return found[text]
     raise AssertionError
@@ -155,7 +155,7 @@ def alone(text: str, seed: int) -> str:
 
 @given(SMALL, st.none() | st.integers(1, 3), st.integers(0, 5))
 def test_no_text_stands_in_two_parts(pairs: list[tuple[str, str]], shots: int | None, seed: int) -> None:
-    parts, _ = deal({"train": examples_of(pairs)}, Split(validation=0.3, test=0.4), seed, shots)
+    parts, _ = split_examples({"train": examples_of(pairs)}, Split(validation=0.3, test=0.4), seed, shots)
     found = [keys(parts[name]) for name in DEALT]
     assert sum(map(len, found)) == len(set().union(*found))
     assert sum(len(parts[name]) for name in DEALT) == len(pairs) or shots is not None
@@ -169,10 +169,10 @@ def test_given_parts_are_kept_whole_and_their_texts_leave_train(
     names: tuple[str, ...],
 ) -> None:
     given_parts = {name: examples_of({"test": test, "validation": validation}[name]) for name in names}
-    parts, dropped = deal({"train": examples_of(train), **given_parts}, Split(), seed=0)
+    parts, dropped = split_examples({"train": examples_of(train), **given_parts}, Split(), seed=0)
     assert {name: parts[name] for name in names} == given_parts
     taken = set().union(*(keys(part) for part in given_parts.values()))
-    assert dropped == {"train": sum(folded(text) in taken for text, _ in train)}
+    assert dropped == {"train": sum(normalize_text(text) in taken for text, _ in train)}
     made = [name for name in DEALT if name not in names]
     assert sum(len(parts[name]) for name in made) == len(train) - dropped["train"]
     assert not any(keys(parts[name]) & taken for name in made)
@@ -180,12 +180,12 @@ def test_given_parts_are_kept_whole_and_their_texts_leave_train(
 
 def test_texts_out_of_scope_are_handed_on() -> None:
     oos = Examples(["sing a song"], [], [1])
-    parts, _ = deal({"train": numbered({"x": 10}), "oos": oos}, Split(), seed=0)
+    parts, _ = split_examples({"train": numbered({"x": 10}), "oos": oos}, Split(), seed=0)
     assert parts["oos"] == oos
 
 
 def test_shots_are_exact_if_there_are_enough_texts() -> None:
-    parts, _ = deal(
+    parts, _ = split_examples(
         {"train": numbered({"x": 200, "y": 100, "z": 6})}, Split(validation=0.5, test=0.2), seed=0, shots=5
     )
     found = Counter(parts["train"].labels)
@@ -196,33 +196,37 @@ def test_shots_are_exact_if_there_are_enough_texts() -> None:
 
 def test_shots_with_given_parts_take_from_train_alone() -> None:
     given_parts = {"test": Examples(["t"], ["x"], [1]), "validation": Examples(["v"], ["x"], [1])}
-    parts, _ = deal({"train": numbered({"x": 20, "y": 20}), **given_parts}, Split(), seed=0, shots=7)
+    parts, _ = split_examples(
+        {"train": numbered({"x": 20, "y": 20}), **given_parts}, Split(), seed=0, shots=7
+    )
     assert Counter(parts["train"].labels) == {"x": 7, "y": 7}
     assert (parts["test"], parts["validation"]) == (given_parts["test"], given_parts["validation"])
 
 
 def test_of_more_texts_the_shots_are_mostly_the_same() -> None:
-    few, _ = deal({"train": numbered({"x": 100})}, Split(), seed=0, shots=10)
-    more, _ = deal({"train": numbered({"x": 110})}, Split(), seed=0, shots=10)
+    few, _ = split_examples({"train": numbered({"x": 100})}, Split(), seed=0, shots=10)
+    more, _ = split_examples({"train": numbered({"x": 110})}, Split(), seed=0, shots=10)
     assert len(keys(few["train"]) & keys(more["train"])) >= 7
     assert not keys(more["train"]) & keys(few["test"])
 
 
 def test_what_nothing_can_be_trained_on_is_refused() -> None:
-    few, _ = deal({"train": numbered({"x": 2, "y": 2})}, Split(), seed=0)
+    few, _ = split_examples({"train": numbered({"x": 2, "y": 2})}, Split(), seed=0)
     with pytest.raises(InputError, match="no text is left for test: give at least 4 different texts a class"):
-        refuse_untrainable(few)
-    gone, _ = deal({"train": numbered({"x": 9, "y": 9}), "test": numbered({"y": 9})}, Split(), seed=0)
+        check_trainable(few)
+    gone, _ = split_examples(
+        {"train": numbered({"x": 9, "y": 9}), "test": numbered({"y": 9})}, Split(), seed=0
+    )
     with pytest.raises(InputError, match="class 'y' of test has no text left to train on"):
-        refuse_untrainable(gone)
-    refuse_untrainable(deal({"train": numbered({"x": 9, "y": 9})}, Split(), seed=0)[0])
+        check_trainable(gone)
+    check_trainable(split_examples({"train": numbered({"x": 9, "y": 9})}, Split(), seed=0)[0])
 
 
 def test_an_empty_label_is_no_class_that_could_be_trained() -> None:
-    parts, _ = deal({"train": numbered({"x": 9, "": 9})}, Split(), seed=0)
+    parts, _ = split_examples({"train": numbered({"x": 9, "": 9})}, Split(), seed=0)
     with pytest.raises(InputError, match=r"some rows have no label; .* --set data\.unlabelled=drop"):
-        refuse_untrainable(parts)
-    refuse_untrainable(parts, "|")
+        check_trainable(parts)
+    check_trainable(parts, "|")
 
 
 def sets(seed: int, texts: int = 600) -> Examples:
@@ -244,11 +248,11 @@ def counts(examples: Examples) -> Counter[str]:
 @pytest.mark.parametrize("seed", range(3))
 def test_each_of_several_labels_is_in_each_part(seed: int) -> None:
     train = sets(seed)
-    parts, _ = deal({"train": train}, Split(validation=0.1, test=0.2), seed, separator="|")
+    parts, _ = split_examples({"train": train}, Split(validation=0.1, test=0.2), seed, separator="|")
     assert sorted(row for name in DEALT for row in parts[name].rows) == train.rows
     for label in counts(train):
         assert min(counts(parts[name])[label] for name in DEALT) >= 1, label
-    refuse_untrainable(parts, "|")
+    check_trainable(parts, "|")
 
 
 def test_texts_of_several_labels_stay_as_the_data_grow() -> None:
@@ -266,7 +270,7 @@ def test_texts_of_several_labels_stand_in_one_part_and_every_label_in_train(
     train: list[tuple[str, str]], other: list[tuple[str, str]], names: tuple[str, ...], shots: int | None
 ) -> None:
     given_parts = {name: examples_of(other) for name in names}
-    parts, dropped = deal(
+    parts, dropped = split_examples(
         {"train": examples_of(train), **given_parts}, Split(validation=0.3, test=0.4), 0, shots, "|"
     )
     assert {name: parts[name] for name in names} == given_parts
@@ -278,8 +282,8 @@ def test_texts_of_several_labels_stand_in_one_part_and_every_label_in_train(
 
 def test_shots_are_the_least_of_each_label_and_of_none() -> None:
     train = sets(3)
-    parts, _ = deal({"train": train}, Split(), 0, shots=5, separator="|")
-    whole = counts(deal({"train": train}, Split(), 0, separator="|")[0]["train"])
+    parts, _ = split_examples({"train": train}, Split(), 0, shots=5, separator="|")
+    whole = counts(split_examples({"train": train}, Split(), 0, separator="|")[0]["train"])
     for label, texts in whole.items():
         assert counts(parts["train"])[label] >= min(5, texts), label
     assert len(parts["train"]) <= 5 * len(whole)

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tokensieve.errors import InputError
+from tokensieve.files import sha256
 from tokensieve.inference.external_data import external_files
-from tokensieve.inference.manifest import Manifest, sha256
+from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import NAME, SharedPredictor
 

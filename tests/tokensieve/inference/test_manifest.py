@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tokensieve.errors import InputError
-from tokensieve.inference.manifest import Manifest, sha256
+from tokensieve.files import sha256
+from tokensieve.inference.manifest import Manifest
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import AutoModel
 
 from tokensieve.errors import InputError
-from tokensieve.inference.manifest import sha256
+from tokensieve.files import sha256
 from tokensieve.method.constructs import Construct
 from tokensieve.method.select import choose
 from tokensieve.method.sparse import attached

@@ -21,7 +21,8 @@ import pytest
 from mlflow import MlflowClient
 
 from tokensieve.errors import InputError
-from tokensieve.inference.manifest import Manifest, sha256
+from tokensieve.files import sha256
+from tokensieve.inference.manifest import Manifest
 from tokensieve.registry import mlflow_process, mlflow_rest, models
 from tokensieve.registry.models import UNUSED, Registry
 from tokensieve.registry.store import RegistryError

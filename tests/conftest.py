@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+import tarfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,6 +177,30 @@ def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     Manifest(("card_lost", "transfer", "other"), 1.0, 0.5, 12, "hash", "tiny", {"texts": 4}).save(folder)
     return folder
+
+
+@pytest.fixture
+def moved_old_project(tmp_path: Path) -> Path:
+    """The project folder in tests/fixtures/old_project.tar.xz. Its registry has the absolute paths of the folder it was made in."""
+    with tarfile.open(Path(__file__).parent / "fixtures" / "old_project.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+def old_project(moved_old_project: Path) -> Path:
+    """The same project with a registry that has the paths of this folder."""
+    columns = (
+        ("experiments", "artifact_location"),
+        ("runs", "artifact_uri"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    )
+    with closing(sqlite3.connect(moved_old_project / "mlflow.db")) as database, database:
+        for table, column in columns:
+            change = f"UPDATE {table} SET {column} = replace({column}, '/tmp/eval-old/shop', ?)"
+            database.execute(change, [str(moved_old_project)])
+    return moved_old_project
 
 
 @pytest.fixture

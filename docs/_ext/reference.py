@@ -109,11 +109,11 @@ def openapi() -> dict[str, Any]:
     """Return the server's OpenAPI document, as GET /openapi.json responds with it."""
     from types import SimpleNamespace
 
-    from tokensieve.server.app import app
+    from tokensieve.server.app import create_app
     from tokensieve.server.config import Limits
-    from tokensieve.server.prometheus import Meters
+    from tokensieve.server.prometheus import Metrics
 
-    service: Any = app(SimpleNamespace(), SimpleNamespace(), Meters(), Limits())  # type: ignore[arg-type]
+    service: Any = create_app(SimpleNamespace(), SimpleNamespace(), Metrics(), Limits())  # type: ignore[arg-type]
     scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/openapi.json", "root_path": ""}
     scope |= {"raw_path": b"/openapi.json", "query_string": b"", "headers": [], "scheme": "http"}
     sent: list[Any] = []
@@ -131,10 +131,10 @@ def openapi() -> dict[str, Any]:
 
 def metrics() -> str:
     """Return a table of the Prometheus metrics that GET /metrics responds with."""
-    from tokensieve.server.prometheus import Meters
+    from tokensieve.server.prometheus import Metrics
 
     rows = []
-    for family in Meters().registry.collect():
+    for family in Metrics().registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         rows.append(f"| `{name}` | {family.type} | {_cell(family.documentation)} |")
     return "\n".join(["| metric | type | meaning |", "|---|---|---|", *rows])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tokensieve.server.config import Limits, Service
+from tokensieve.server.config import Limits, ServerConfig
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FOLDER = DEPLOY / "kubernetes"
@@ -70,10 +70,10 @@ def test_the_pod_may_do_nothing_that_it_does_not_need() -> None:
 
 def test_the_pod_has_room_for_the_worst_case_and_time_to_end() -> None:
     """As deploy/README.md states them, for the default limits."""
-    assert (Limits().held, Limits().connections, Limits().body) == (16 * 2**20, 512, 2**20)
+    assert (Limits().max_held, Limits().max_connections, Limits().max_body) == (16 * 2**20, 512, 2**20)
     assert SERVER["resources"]["limits"]["memory"] == "1Gi"
     stops = int(SERVER["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert stops + Service().grace + 10 <= POD["terminationGracePeriodSeconds"]
+    assert stops + ServerConfig().grace + 10 <= POD["terminationGracePeriodSeconds"]
 
 
 def test_what_the_image_writes_to_is_a_volume() -> None:

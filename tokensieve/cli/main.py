@@ -28,7 +28,7 @@ from tokensieve.project import Layout
 
 if TYPE_CHECKING:
     from tokensieve.registry.models import Registry
-    from tokensieve.server.model_watcher import Source
+    from tokensieve.server.model_watcher import ModelSource
 
 Command = Callable[[argparse.Namespace, Callable[[str], None]], int | None]
 MISTAKE, FAILURE = 2, 1
@@ -394,11 +394,11 @@ def _registry(options: argparse.Namespace) -> Registry:
     return Registry.of(options.model, tracking_uri(layout, settings), layout.served)
 
 
-def _source(options: argparse.Namespace) -> Source:
+def _source(options: argparse.Namespace) -> ModelSource:
     """Where the served model comes from: a folder, or the registry, which are both followed."""
-    from tokensieve.server.model_watcher import Folder
+    from tokensieve.server.model_watcher import FolderSource
 
-    return _registry(options) if options.model.startswith("models:/") else Folder(_model(options))
+    return _registry(options) if options.model.startswith("models:/") else FolderSource(_model(options))
 
 
 def _log_to_stderr() -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.server.config import Limits, Service
+from tokensieve.server.config import Limits, ServerConfig
 
 if TYPE_CHECKING:
-    from tokensieve.server.model_watcher import Source
+    from tokensieve.server.model_watcher import ModelSource
 
 KEY = "TOKENSIEVE_API_KEY"
 
-# Flag, the field that it sets of Service or Limits, whose default is the option's, and what it does.
+# Flag, the field that it sets of ServerConfig or Limits, whose default is the option's, and what it does.
 OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--host", "host", "address to listen on"),
     ("--port", "port", "port to listen on"),
@@ -31,22 +31,26 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "--batch",
-        "batch",
+        "max_batch_tokens",
         "tokens computed together at most, of texts that wait at the same time; 1: each text alone",
     ),
     (
         "--interval",
-        "interval",
+        "poll_interval",
         "seconds between two looks for a newer model; 0: as few as are cheap for its source",
     ),
-    ("--queue", "queue", "texts that may wait; more are refused with status 503"),
-    ("--max-texts", "texts", "texts a request at most"),
-    ("--max-characters", "characters", "characters a text at most"),
-    ("--max-body", "body", "bytes a request at most"),
-    ("--max-candidates", "candidates", "labels that an answer may name in all, over its texts"),
-    ("--max-held", "held", "bytes of all requests that wait for an answer; more are refused with status 503"),
-    ("--max-connections", "connections", "connections at most"),
-    ("--timeout", "seconds", "seconds within which a body must arrive, an answer be made, and be read"),
+    ("--queue", "max_queue", "texts that may wait; more are refused with status 503"),
+    ("--max-texts", "max_texts", "texts a request at most"),
+    ("--max-characters", "max_characters", "characters a text at most"),
+    ("--max-body", "max_body", "bytes a request at most"),
+    ("--max-candidates", "max_candidates", "labels that an answer may name in all, over its texts"),
+    (
+        "--max-held",
+        "max_held",
+        "bytes of all requests that wait for an answer; more are refused with status 503",
+    ),
+    ("--max-connections", "max_connections", "connections at most"),
+    ("--timeout", "timeout", "seconds within which a body must arrive, an answer be made, and be read"),
     (
         "--keep-alive",
         "keep_alive",
@@ -59,7 +63,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "path prefix under which a proxy in front publishes the server, as in /classifier",
     ),
 )
-DEFAULTS: dict[str, Any] = asdict(Service()) | asdict(Limits())
+DEFAULTS: dict[str, Any] = asdict(ServerConfig()) | asdict(Limits())
 MAY_BE_ZERO = ("--workers", "--port", "--interval")
 FILES: tuple[tuple[str, str], ...] = (
     (
@@ -97,11 +101,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, type=Path, metavar="FILE", help=about)
 
 
-def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Source]) -> None:
+def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], ModelSource]) -> None:
     """Serve the model of `source` until told to end.
 
     Raises:
-        InputError: an option's value, or a file that cannot be read; as `Live`.
+        InputError: an option's value, or a file that cannot be read; as `ModelWatcher`.
     """
     # A hang-up ends a process that does not handle it; until the server does, it is to go on.
     if hasattr(signal, "SIGHUP"):
@@ -110,21 +114,21 @@ def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Sour
     key = _key(options.api_key_file)
     from tokensieve.server import tls
     from tokensieve.server.app import serve
-    from tokensieve.server.model_watcher import Live
-    from tokensieve.server.prediction_log import Journal
+    from tokensieve.server.model_watcher import ModelWatcher
+    from tokensieve.server.prediction_log import PredictionLog
 
     chosen = {name: getattr(options, name) for _, name, _ in OPTIONS}
     chosen |= {
-        "certificate": options.tls_certificate,
-        "private_key": options.tls_key,
-        "origins": tuple(options.cors_origin),
+        "tls_certificate": options.tls_certificate,
+        "tls_key": options.tls_key,
+        "cors_origins": tuple(options.cors_origin),
     }
     if options.tls_certificate:
         tls.check(options.tls_certificate, options.tls_key)
-    settings = Service(**{spec.name: chosen[spec.name] for spec in fields(Service)})
+    settings = ServerConfig(**{spec.name: chosen[spec.name] for spec in fields(ServerConfig)})
     limits = Limits(**{spec.name: chosen[spec.name] for spec in fields(Limits)})
-    journal = Journal(options.log_texts) if options.log_texts else None
-    serve(Live(source(options), options.threads), settings, limits, key, journal)
+    journal = PredictionLog(options.log_texts) if options.log_texts else None
+    serve(ModelWatcher(source(options), options.threads), settings, limits, key, journal)
 
 
 def _refuse(options: argparse.Namespace) -> None:

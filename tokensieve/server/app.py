@@ -17,32 +17,32 @@ from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import ONLY
 from tokensieve.server import docs_page
 from tokensieve.server.batcher import Batcher
-from tokensieve.server.config import Limits, Service
-from tokensieve.server.http_protocol import ConnectionLimits, guarded
+from tokensieve.server.config import Limits, ServerConfig
+from tokensieve.server.http_protocol import ConnectionLimits, connection_class
 from tokensieve.server.logs import limit_repeats
-from tokensieve.server.middleware import KNOWN, Gate
-from tokensieve.server.model_watcher import Live, Loaded
-from tokensieve.server.predict import Predictions
-from tokensieve.server.prediction_log import Journal
-from tokensieve.server.prometheus import CONTENT_TYPE, Meters
+from tokensieve.server.middleware import KNOWN, RequestLimits
+from tokensieve.server.model_watcher import LoadedModel, ModelWatcher
+from tokensieve.server.predict import PredictEndpoint
+from tokensieve.server.prediction_log import PredictionLog
+from tokensieve.server.prometheus import CONTENT_TYPE, Metrics
 from tokensieve.server.schema import (
-    Facts,
-    FactsByTask,
+    ErrorResponse,
     Health,
+    Index,
     Many,
     ManyByTask,
     ManySets,
+    ModelInfo,
+    ModelInfoByTask,
     One,
     OneByTask,
     OneSet,
-    Pointer,
-    Query,
+    PredictRequest,
     Readiness,
-    Refusal,
 )
 from tokensieve.server.sockets import Server, bind, room_for
-from tokensieve.server.tokenization_pool import EncodingPool
-from tokensieve.server.unread_bytes import Held
+from tokensieve.server.tokenization_pool import TokenizationPool
+from tokensieve.server.unread_bytes import HeldBytes
 
 log = logging.getLogger("tokensieve")
 
@@ -55,24 +55,24 @@ PATHS = {
     "/openapi.json": "the description for programs",
 }
 
-DEFAULTS = Service()
+DEFAULTS = ServerConfig()
 
 Responses = dict[int | str, dict[str, Any]]
 
 
-def app(
-    live: Live,
+def create_app(
+    live: ModelWatcher,
     batcher: Batcher,
-    meters: Meters,
+    meters: Metrics,
     limits: Limits,
     key: str | None = None,
-    journal: Journal | None = None,
-    settings: Service = DEFAULTS,
-    held: Held | None = None,
-    encoder: EncodingPool | None = None,
+    journal: PredictionLog | None = None,
+    settings: ServerConfig = DEFAULTS,
+    held: HeldBytes | None = None,
+    encoder: TokenizationPool | None = None,
 ) -> ASGIApp:
     """The service that answers with the live model, described at `/docs`; with `key`, only to those who send it."""
-    encoder = encoder or EncodingPool(cores())
+    encoder = encoder or TokenizationPool(cores())
     about, root = "Labels for texts, with calibrated probabilities.", settings.root_path
     # FastAPI's own pages load scripts from elsewhere.
     service = FastAPI(
@@ -83,24 +83,24 @@ def app(
         docs_url=None,
         redoc_url=None,
     )
-    held = held or Held(limits.held)
-    predict = Predictions(live, batcher, encoder, meters, limits, journal)
-    refusals: Responses = {401: {"model": Refusal}} if key else {}
-    refused: Responses = refusals | {status: {"model": Refusal} for status in (408, 413, 415, 422, 503)}
+    held = held or HeldBytes(limits.max_held)
+    predict = PredictEndpoint(live, batcher, encoder, meters, limits, journal)
+    refusals: Responses = {401: {"model": ErrorResponse}} if key else {}
+    refused: Responses = refusals | {status: {"model": ErrorResponse} for status in (408, 413, 415, 422, 503)}
     answered: Responses = {
         200: {"model": One | Many | OneSet | ManySets | OneByTask | ManyByTask, "description": "The answers"}
     }
     plain: Responses = {200: {"content": {"text/plain": {}}}}
-    body = {"content": {"application/json": {"schema": Query.model_json_schema()}}, "required": True}
+    body = {"content": {"application/json": {"schema": PredictRequest.model_json_schema()}}, "required": True}
 
     service.post(
         "/predict", response_model=None, responses=answered | refused, openapi_extra={"requestBody": body}
     )(predict.predict)
 
     @service.get("/", responses=refusals)
-    async def index() -> Pointer:
+    async def index() -> Index:
         """What is found where."""
-        return Pointer(service="tokensieve", version=__version__, paths=PATHS)
+        return Index(service="tokensieve", version=__version__, paths=PATHS)
 
     @service.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -140,52 +140,59 @@ def app(
         return Response(meters.text(), media_type=CONTENT_TYPE)
 
     @service.get("/model", responses=refusals)
-    async def model() -> Facts | FactsByTask:
+    async def model() -> ModelInfo | ModelInfoByTask:
         """What answers: labels, thresholds, and the hashes of its files."""
         current = live.current
         facts = {task: _facts(manifest, current.version) for task, manifest in current.model.tasks.items()}
-        return facts[ONLY] if ONLY in facts else FactsByTask(version=current.version, tasks=facts)
+        return facts[ONLY] if ONLY in facts else ModelInfoByTask(version=current.version, tasks=facts)
 
-    gate = Gate(service, predict.predict, limits, meters, held, key, root)
-    if not settings.origins:
+    gate = RequestLimits(service, predict.predict, limits, meters, held, key, root)
+    if not settings.cors_origins:
         return gate
     return CORSMiddleware(
-        gate, settings.origins, allow_methods=("GET", "POST"), allow_headers=("authorization", "content-type")
+        gate,
+        settings.cors_origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("authorization", "content-type"),
     )
 
 
 def serve(
-    live: Live, settings: Service, limits: Limits, key: str | None = None, journal: Journal | None = None
+    live: ModelWatcher,
+    settings: ServerConfig,
+    limits: Limits,
+    key: str | None = None,
+    journal: PredictionLog | None = None,
 ) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
     Raises:
         InputError: If it cannot listen.
     """
-    meters, held = Meters(), Held(limits.held)
+    meters, held = Metrics(), HeldBytes(limits.max_held)
     sockets = bind(settings.host, settings.port)
     workers = settings.workers or max(1, cores() // settings.threads)
     batcher, encoder = (
-        Batcher(workers, settings.batch, limits.queue, meters.batches.observe),
-        EncodingPool(workers),
+        Batcher(workers, settings.max_batch_tokens, limits.max_queue, meters.batches.observe),
+        TokenizationPool(workers),
     )
-    live.follow(settings.interval)
+    live.follow(settings.poll_interval)
     config = uvicorn.Config(
-        app(live, batcher, meters, limits, key, journal, settings, held, encoder),
+        create_app(live, batcher, meters, limits, key, journal, settings, held, encoder),
         # It would hold a text that someone puts into the address.
         access_log=False,
-        http=guarded(ConnectionLimits(limits.seconds, room_for(limits.connections)), held),
+        http=connection_class(ConnectionLimits(limits.timeout, room_for(limits.max_connections)), held),
         ws="none",
         # Behind a proxy, its connections are the clients that the batcher tells apart.
         proxy_headers=False,
-        ssl_certfile=settings.certificate,
-        ssl_keyfile=settings.private_key,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
         backlog=2048,
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=settings.grace,
     )
     limit_repeats()
-    address = f"{'https' if settings.certificate else 'http'}://{_shown(settings.host)}:{sockets[0].getsockname()[1]}{settings.root_path}"
+    address = f"{'https' if settings.tls_certificate else 'http'}://{_shown(settings.host)}:{sockets[0].getsockname()[1]}{settings.root_path}"
     server = Server(
         config,
         lambda: _say_what_is_served(live.current, address, key),
@@ -203,7 +210,7 @@ def serve(
         raise SystemExit(130)
 
 
-def _say_what_is_served(loaded: Loaded, address: str, key: str | None) -> None:
+def _say_what_is_served(loaded: LoadedModel, address: str, key: str | None) -> None:
     """Log the model, the address, whether a key is asked for, and a command to try it."""
     for task, manifest in loaded.model.tasks.items():
         of = f"task {task}: " if task != ONLY else ""
@@ -227,9 +234,9 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _facts(manifest: Manifest, version: str) -> Facts:
+def _facts(manifest: Manifest, version: str) -> ModelInfo:
     same = ("data_hash", "base", "variant", "max_length", "truncation", "temperature", "threshold", "margin")
-    return Facts(
+    return ModelInfo(
         version=version,
         labels=list(manifest.labels),
         several=bool(manifest.thresholds),

@@ -34,12 +34,12 @@ QUIET = 0.02  # seconds without a request, after which a client counts as the on
 Logits = npt.NDArray[np.float32]
 
 
-class Full(Exception):  # noqa: N818 - a state of the queue that clients are told of, not a fault
+class QueueFull(Exception):  # noqa: N818 - a state of the queue that clients are told of, not a fault
     """The queue holds as many texts as it may."""
 
 
 @dataclass
-class _Job:
+class _QueuedRequest:
     """The texts of one request. Its counts change under the batcher's lock."""
 
     model: Model
@@ -50,8 +50,8 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _Item:
-    job: _Job
+class _QueuedText:
+    job: _QueuedRequest
     row: int
     ids: Sequence[int]
 
@@ -60,15 +60,15 @@ Key = tuple[int, int]  # identity of the model, tokens
 
 
 @dataclass
-class _Lane:
+class _Queue:
     """Waiting texts by key, the key whose turn is next first."""
 
-    waiting: OrderedDict[Key, deque[_Item]] = field(default_factory=OrderedDict)
+    waiting: OrderedDict[Key, deque[_QueuedText]] = field(default_factory=OrderedDict)
 
-    def add(self, item: _Item) -> None:
+    def add(self, item: _QueuedText) -> None:
         self.waiting.setdefault((id(item.job.model), len(item.ids)), deque()).append(item)
 
-    def remove(self, job: _Job) -> int:
+    def remove(self, job: _QueuedRequest) -> int:
         """Remove the texts of a request and return how many there were."""
         removed = 0
         for key, items in list(self.waiting.items()):
@@ -80,10 +80,10 @@ class _Lane:
                 del self.waiting[key]
         return removed
 
-    def take(self, budget: int, share: int) -> list[list[_Item]]:
+    def take(self, budget: int, share: int) -> list[list[_QueuedText]]:
         """Groups of the same key, of at most `budget` tokens together (a text may have more) and `share` texts each, until they hold as
         many together, or `TOGETHER`."""
-        groups: list[list[_Item]] = []
+        groups: list[list[_QueuedText]] = []
         left = min(share, TOGETHER)
         while self.waiting and left > 0 and (budget >= next(iter(self.waiting))[1] or not groups):
             key, items = self.waiting.popitem(last=False)
@@ -105,7 +105,7 @@ class Batcher:
         self.waiting = 0
         self._budget, self._queue, self._observe = budget, queue, observe
         self._changed = threading.Condition()
-        self._small, self._large = _Lane(), _Lane()
+        self._small, self._large = _Queue(), _Queue()
         self._turn, self._closed, self._expected = 0, False, 0
         self._asked, self._client, self._answered = 0, "", -QUIET
         self._threads = [
@@ -149,7 +149,7 @@ class Batcher:
         # One request may always wait alone, however large: what it may hold is limited elsewhere.
         before = self.waiting + self._expected
         if before and before + texts > self._queue:
-            raise Full
+            raise QueueFull
 
     def _alone(self, client: str) -> bool:
         """Whether `client` seems to be the only one: nobody else is being answered, and the last to be was the same, or long ago.
@@ -167,13 +167,13 @@ class Batcher:
     ) -> Any:
         loop = asyncio.get_running_loop()
         logits = np.empty((len(ids), model.classes), dtype=np.float32)
-        job = _Job(model, logits, len(ids), finish, loop.create_future())
+        job = _QueuedRequest(model, logits, len(ids), finish, loop.create_future())
         with self._changed:
             self._refuse_if_full(len(ids))
             self.waiting += len(ids)
             lane = self._small if sum(map(len, ids)) <= self._budget else self._large
             for row, text in enumerate(ids):
-                lane.add(_Item(job, row, text))
+                lane.add(_QueuedText(job, row, text))
             self._changed.notify(len(ids))
         try:
             return await job.future
@@ -181,7 +181,7 @@ class Batcher:
             self._forget(job)
             raise
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: _QueuedRequest) -> None:
         """Take the texts of a request that was given up out of the queue, where they would keep others out."""
         with self._changed:
             for lane in (self._small, self._large):
@@ -209,7 +209,7 @@ class Batcher:
         _tell(self._answers([(group, _computed(group)) for group in groups]))
         return bool(groups)
 
-    def _next(self) -> list[list[_Item]]:
+    def _next(self) -> list[list[_QueuedText]]:
         """The next groups, waited for; empty once the batcher is closed."""
         with self._changed:
             while True:
@@ -227,10 +227,12 @@ class Batcher:
                 if groups := [group for group in wanted if group]:
                     return groups
 
-    def _answers(self, computed: list[tuple[list[_Item], Logits | Exception]]) -> list[tuple[_Job, Any]]:
+    def _answers(
+        self, computed: list[tuple[list[_QueuedText], Logits | Exception]]
+    ) -> list[tuple[_QueuedRequest, Any]]:
         """The requests that now have all their logits, each with its answer, or with what went wrong."""
-        finished: list[_Job] = []
-        failed: list[tuple[_Job, Any]] = []
+        finished: list[_QueuedRequest] = []
+        failed: list[tuple[_QueuedRequest, Any]] = []
         for group, found in computed:
             if isinstance(found, Exception):
                 failed += [(item.job, found) for item in group]
@@ -245,7 +247,7 @@ class Batcher:
         return failed + [(job, _finished(job)) for job in finished]
 
 
-def _computed(group: list[_Item]) -> Logits | Exception:
+def _computed(group: list[_QueuedText]) -> Logits | Exception:
     model = group[0].job.model
     try:
         found = model.run([item.ids for item in group])
@@ -258,14 +260,14 @@ def _computed(group: list[_Item]) -> Logits | Exception:
         return error
 
 
-def _finished(job: _Job) -> Any:
+def _finished(job: _QueuedRequest) -> Any:
     try:
         return job.finish(job.logits)
     except Exception as error:
         return error
 
 
-def _tell(results: list[tuple[_Job, Any]]) -> None:
+def _tell(results: list[tuple[_QueuedRequest, Any]]) -> None:
     """Settle the futures of these requests, all on one loop, with their answers or what went wrong."""
 
     def settle() -> None:

@@ -1,4 +1,4 @@
-"""How a service is set up: where it listens, on how many cores it computes, and what it takes on. Imports nothing heavy."""
+"""Settings of the HTTP server. Imports nothing heavy: the command line reads the defaults from here."""
 
 from __future__ import annotations
 
@@ -8,43 +8,39 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Limits:
-    """What the service takes on; more is refused.
+    """What the server accepts; it refuses requests beyond these limits.
 
-    MiniLM on 2 cores is busy for half a second with 128 questions, and for 5 s with as many texts of 128 tokens.
+    MiniLM on 2 cores needs half a second for 128 questions, and 5 s for 128 texts of 128 tokens.
     """
 
-    texts: int = 128  # a request
-    characters: int = 20_000  # a text
-    body: int = 1_048_576  # bytes
-    queue: int = 1_024  # texts that wait
-    seconds: float = 30.0  # for a head or a body to arrive, for an answer to be made, and for it to be read
-    candidates: int = 20_000  # labels an answer names in all, over its texts
-    held: int = (
-        16_777_216  # bytes of all requests that are not answered, and of all answers that are not read
-    )
-    connections: int = 512
+    max_texts: int = 128  # per request
+    max_characters: int = 20_000  # per text
+    max_body: int = 1_048_576  # bytes per request
+    max_queue: int = 1_024  # texts waiting for computation
+    timeout: float = 30.0  # seconds to receive a head or a body, to compute an answer, and to send it
+    max_candidates: int = 20_000  # labels named in one answer, over all its texts
+    max_held: int = 16_777_216  # bytes of all unanswered requests and all unread answers together
+    max_connections: int = 512
 
 
 @dataclass(frozen=True)
-class Service:
-    """Where to listen, on how many cores, behind what.
+class ServerConfig:
+    """Address, use of cores, proxy and TLS of a server.
 
-    `workers` runs of the graph go on at once, of `threads` threads each: 0 workers are as many as there are cores for, which gives the
-    most answers a second; one worker of all cores gives a long text its answer soonest. `batch` is the most tokens that are
-    computed together.
+    `workers` computations run at the same time, each on `threads` threads. With 0 workers there are as many as
+    fit the cores, which gives the highest throughput. One worker with all cores gives the shortest time for a
+    long text.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 0
     threads: int = 1
-    batch: int = 512
-    interval: float = 0.0  # seconds between two looks for a newer model; 0: as the source says
-    keep_alive: int = (
-        75  # seconds that an idle connection stays open: longer than the 60 of the usual load balancer
-    )
+    max_batch_tokens: int = 512  # tokens computed together; a single text may have more
+    poll_interval: float = 0.0  # seconds between two checks for a newer model; 0: the source's own interval
+    keep_alive: int = 75  # seconds that an idle connection stays open; load balancers usually wait 60
     grace: int = 10  # seconds to finish requests in progress after SIGTERM
     root_path: str = ""  # path prefix of a proxy in front
-    origins: tuple[str, ...] = ()  # whose pages may send requests from a browser; none: CORS is off
-    certificate: Path | None = None
-    private_key: Path | None = None
+    cors_origins: tuple[str, ...] = ()  # origins whose pages may send requests; empty: CORS is off
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None

@@ -17,7 +17,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tokensieve.server.unread_bytes import Held
+from tokensieve.server.unread_bytes import HeldBytes
 
 HEAD = (
     64 * 1024
@@ -44,21 +44,21 @@ class ConnectionLimits:
     connections: int
 
 
-def guarded(limits: ConnectionLimits, held: Held) -> type[HttpToolsProtocol]:
+def connection_class(limits: ConnectionLimits, held: HeldBytes) -> type[HttpToolsProtocol]:
     """Return the class of a server's connections, which count what they hold in `held`."""
 
-    class Connection(Guarded):
+    class Connection(LimitedConnection):
         pass
 
     Connection.limits, Connection.held = limits, held
     return Connection
 
 
-class Guarded(HttpToolsProtocol):
+class LimitedConnection(HttpToolsProtocol):
     """A connection that is refused with status 431 or 503 beyond the limits, and closed if its client is too slow."""
 
     limits: ConnectionLimits
-    held: Held
+    held: HeldBytes
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

@@ -9,7 +9,7 @@ MOST = 5  # lines of one kind per WINDOW
 WINDOW = 60.0  # seconds
 
 
-class Seldom(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets `MOST` lines of the same wording through per `WINDOW`, so that no client can fill the disk. The rest is counted."""
 
     def __init__(self) -> None:
@@ -34,5 +34,5 @@ class Seldom(logging.Filter):
 def limit_repeats() -> None:
     """Limit the lines that requests can cause in uvicorn's log."""
     logger = logging.getLogger("uvicorn.error")
-    if not any(isinstance(one, Seldom) for one in logger.filters):
-        logger.addFilter(Seldom())
+    if not any(isinstance(one, RepeatFilter) for one in logger.filters):
+        logger.addFilter(RepeatFilter())

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokensieve.server.config import Limits
-from tokensieve.server.prometheus import Meters
-from tokensieve.server.unread_bytes import Held, Overfull
+from tokensieve.server.prometheus import Metrics
+from tokensieve.server.unread_bytes import HeldBytes, TooManyBytes
 
 OPEN = ("/health", "/ready")  # without a key, which probes do not have
 KNOWN = "tokensieve.known"  # in a request's scope: whether it came with the key, or none is asked for
@@ -23,7 +23,7 @@ KNOWN = "tokensieve.known"  # in a request's scope: whether it came with the key
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Gate:
+class RequestLimits:
     """Refuses requests without the key, and bodies that are too large or too slow, whatever their headers say; measures the others.
 
     Texts go to `predict` from here: through the framework's layers (middleware, telemetry, routing, dependencies) a request without
@@ -35,8 +35,8 @@ class Gate:
         app: ASGIApp,
         predict: Endpoint,
         limits: Limits,
-        meters: Meters,
-        held: Held,
+        meters: Metrics,
+        held: HeldBytes,
         key: str | None = None,
         root_path: str = "",
     ) -> None:
@@ -54,9 +54,9 @@ class Gate:
         except asyncio.CancelledError:
             if not scope.get("gone"):
                 with suppress(RuntimeError):  # a part of the answer was sent already
-                    await refusal(503, "the server ends; send the request again", {"Retry-After": "1"})(
-                        scope, receive, send
-                    )
+                    await error_response(
+                        503, "the server ends; send the request again", {"Retry-After": "1"}
+                    )(scope, receive, send)
         finally:
             del scope["task"]  # which holds the scope
 
@@ -67,12 +67,12 @@ class Gate:
         scope[KNOWN] = not self._key or self._is_known(scope)
         if not scope[KNOWN] and scope["path"] not in OPEN:
             self.meters.requests.labels("401").inc()
-            await refusal(
+            await error_response(
                 401, "send the API key as Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
             )(scope, receive, send)
             return
         began, seen, status = time.perf_counter(), 0, 500
-        ends = asyncio.get_running_loop().time() + self.limits.seconds
+        ends = asyncio.get_running_loop().time() + self.limits.timeout
 
         async def counted() -> Message:
             nonlocal seen
@@ -81,16 +81,16 @@ class Gate:
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(
-                    408, f"the body did not arrive within {self.limits.seconds:g} s"
+                    408, f"the body did not arrive within {self.limits.timeout:g} s"
                 ) from None
             size = len(message.get("body", b""))
-            if seen + size > self.limits.body:
+            if seen + size > self.limits.max_body:
                 raise HTTPException(
-                    413, f"the body is larger than {self.limits.body} bytes; send fewer texts a request"
+                    413, f"the body is larger than {self.limits.max_body} bytes; send fewer texts a request"
                 )
             try:
                 self.held.take(size)
-            except Overfull:
+            except TooManyBytes:
                 detail = f"the server holds {self.held.most} bytes of requests already; try again later"
                 raise HTTPException(503, detail, {"Retry-After": "1"}) from None
             seen += size
@@ -119,7 +119,7 @@ class Gate:
         try:
             return await self.predict(request)
         except HTTPException as error:
-            return refusal(error.status_code, error.detail, error.headers)
+            return error_response(error.status_code, error.detail, error.headers)
 
     def _is_known(self, scope: Scope) -> bool:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -129,6 +129,6 @@ class Gate:
         return scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key)
 
 
-def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+def error_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer to a request that is refused."""
     return JSONResponse({"detail": detail}, status_code=status, headers=headers)

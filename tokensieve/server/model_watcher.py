@@ -19,7 +19,7 @@ import numpy as np
 
 from tokensieve.errors import InputError
 from tokensieve.inference.load import Model, load, manifest_of
-from tokensieve.server.response import content
+from tokensieve.server.response import response_body
 
 log = logging.getLogger("tokensieve")
 
@@ -29,7 +29,7 @@ PATIENCE = 60.0  # seconds between two tries of a model that failed, at most
 SLOW = 120.0  # seconds after which a look at the source that has not ended counts as trouble
 
 
-class Source(Protocol):
+class ModelSource(Protocol):
     """Where models come from, by version."""
 
     @property
@@ -51,7 +51,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderSource:
     """A served folder that an export replaces; its version is that of its manifest, which holds the hashes of all files."""
 
     path: Path
@@ -77,7 +77,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model in memory that has answered a probe."""
 
     model: Model
@@ -85,13 +85,13 @@ class Loaded:
     identity: str
 
 
-class Live:
+class ModelWatcher:
     """`current` is what answers; `trouble` says why a newer model does not (None: there is none).
 
     `looked`: when the source was last asked for its version and answered, in seconds since 1970; None: it has not yet.
     """
 
-    def __init__(self, source: Source, threads: int) -> None:
+    def __init__(self, source: ModelSource, threads: int) -> None:
         """Load what the source has now, to compute with `threads` threads a run.
 
         Raises:
@@ -189,7 +189,7 @@ class Live:
         """End following."""
         self._stopped.set()
 
-    def _load(self, version: str, identity: str) -> Loaded:
+    def _load(self, version: str, identity: str) -> LoadedModel:
         folder = self._source.fetch(version)
         model = load(folder, self._threads)
         try:
@@ -200,7 +200,7 @@ class Live:
             ) from None
         if self._look() != (version, identity):
             raise InputError(f"{folder} changed while it was read; it is tried again")
-        return Loaded(model, version, identity)
+        return LoadedModel(model, version, identity)
 
 
 def _probe(model: Model, version: str) -> None:
@@ -219,7 +219,7 @@ def _probe(model: Model, version: str) -> None:
     logits = model.run([text.ids for text in encoded])
     if not np.isfinite(logits).all():
         raise InputError("it gives no finite logits")
-    content(
+    response_body(
         model.answers_by_task(logits, [text.truncated for text in encoded], model.classes),
         True,
         model,

@@ -13,28 +13,28 @@ from starlette.responses import Response
 from tokensieve.errors import excerpt
 from tokensieve.inference.load import Logits, Model
 from tokensieve.inference.token_ids import Encoded
-from tokensieve.server.batcher import Batcher, Full
+from tokensieve.server.batcher import Batcher, QueueFull
 from tokensieve.server.config import Limits
-from tokensieve.server.middleware import refusal
-from tokensieve.server.model_watcher import Live, Loaded
-from tokensieve.server.prediction_log import Journal
-from tokensieve.server.prometheus import Meters
-from tokensieve.server.response import content
-from tokensieve.server.schema import Query
-from tokensieve.server.tokenization_pool import SHORT, EncodingPool
+from tokensieve.server.middleware import error_response
+from tokensieve.server.model_watcher import LoadedModel, ModelWatcher
+from tokensieve.server.prediction_log import PredictionLog
+from tokensieve.server.prometheus import Metrics
+from tokensieve.server.response import response_body
+from tokensieve.server.schema import PredictRequest
+from tokensieve.server.tokenization_pool import SHORT, TokenizationPool
 
 
-class Predictions:
+class PredictEndpoint:
     """Answers requests with the live model."""
 
     def __init__(
         self,
-        live: Live,
+        live: ModelWatcher,
         batcher: Batcher,
-        encoder: EncodingPool,
-        meters: Meters,
+        encoder: TokenizationPool,
+        meters: Metrics,
         limits: Limits,
-        journal: Journal | None,
+        journal: PredictionLog | None,
     ) -> None:
         self._live, self._batcher, self._encoder = live, batcher, encoder
         self._meters, self._limits, self._journal = meters, limits, journal
@@ -46,7 +46,7 @@ class Predictions:
         del query
         _refuse_long_answers(loaded.model, len(texts), top, self._limits)
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(self._limits.timeout):
                 encoded = await self._encoded(loaded.model, texts)
                 finish = self._finisher(loaded, texts if self._journal else [], many, top, encoded)
                 del texts  # which may take megabytes, and would wait with the request
@@ -54,13 +54,13 @@ class Predictions:
                 answer = await self._batcher.compute(
                     loaded.model, [text.ids for text in encoded], finish, client
                 )
-        except Full:
-            return refusal(
+        except QueueFull:
+            return error_response(
                 503, f"{self._batcher.waiting} texts wait already; try again later", {"Retry-After": "1"}
             )
         except TimeoutError:
-            detail = f"no answer within {self._limits.seconds:g} s; send fewer texts, or try again later"
-            return refusal(503, detail, {"Retry-After": "5"})
+            detail = f"no answer within {self._limits.timeout:g} s; send fewer texts, or try again later"
+            return error_response(503, detail, {"Retry-After": "5"})
         return Response(answer, media_type="application/json")
 
     async def _encoded(self, model: Model, texts: list[str]) -> list[Encoded]:
@@ -71,7 +71,7 @@ class Predictions:
             return await self._encoder.encode(model, texts)
 
     def _finisher(
-        self, loaded: Loaded, texts: list[str], many: bool, top: int, encoded: list[Encoded]
+        self, loaded: LoadedModel, texts: list[str], many: bool, top: int, encoded: list[Encoded]
     ) -> Callable[[Logits], bytes]:
         truncated = [text.truncated for text in encoded]
 
@@ -80,12 +80,12 @@ class Predictions:
             self._meters.answered(answers)
             if self._journal:
                 self._journal.write(texts, answers, loaded.version)
-            return content(answers, many, loaded.model, loaded.version)
+            return response_body(answers, many, loaded.model, loaded.version)
 
         return finish
 
 
-async def _query(request: Request) -> Query:
+async def _query(request: Request) -> PredictRequest:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "send a JSON object with text or texts, with Content-Type: application/json")
@@ -96,7 +96,7 @@ async def _query(request: Request) -> Query:
         )
     try:
         # Not request.body(), which keeps the bytes as long as the request.
-        query = Query.model_validate_json(b"".join([chunk async for chunk in request.stream()]))
+        query = PredictRequest.model_validate_json(b"".join([chunk async for chunk in request.stream()]))
     except ValidationError as error:
         raise HTTPException(422, _reason(error)) from None
     except ClientDisconnect:
@@ -107,30 +107,30 @@ async def _query(request: Request) -> Query:
     return query
 
 
-def _texts(query: Query, limits: Limits) -> list[str]:
+def _texts(query: PredictRequest, limits: Limits) -> list[str]:
     if (query.text is None) == (query.texts is None):
         raise HTTPException(422, "give either text, a string, or texts, a list of strings")
     texts = query.texts if query.text is None else [query.text]
     assert texts is not None
-    if len(texts) > limits.texts:
+    if len(texts) > limits.max_texts:
         raise HTTPException(
-            422, f"texts holds {len(texts)} texts, allowed: {limits.texts}; send them in several requests"
+            422, f"texts holds {len(texts)} texts, allowed: {limits.max_texts}; send them in several requests"
         )
     for place, text in enumerate(texts):
-        if len(text) > limits.characters:
+        if len(text) > limits.max_characters:
             name = "text" if query.texts is None else f"texts[{place}]"
             raise HTTPException(
-                422, f"{name} has {len(text)} characters, allowed: {limits.characters}; shorten it"
+                422, f"{name} has {len(text)} characters, allowed: {limits.max_characters}; shorten it"
             )
     return texts
 
 
 def _refuse_long_answers(model: Model, texts: int, top: int, limits: Limits) -> None:
     named = texts * sum(min(top, len(manifest.labels)) for manifest in model.tasks.values())
-    if named > limits.candidates:
+    if named > limits.max_candidates:
         raise HTTPException(
             422,
-            f"the answer would name {named} labels, allowed: {limits.candidates}; lower top, or send fewer texts",
+            f"the answer would name {named} labels, allowed: {limits.max_candidates}; lower top, or send fewer texts",
         )
 
 

@@ -25,7 +25,7 @@ BEGIN = b'{"text": '  # of every line
 LINE = 16 * 1024 * 1024  # bytes of the longest half line that is looked for
 
 
-class Journal:
+class PredictionLog:
     """JSON lines: text, label (several with | between), probability, uncertain, version, time, and where several tasks share the model,
     a line for each with its task. Only the owner may read the file."""
 

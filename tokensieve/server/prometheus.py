@@ -11,14 +11,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from tokensieve.inference.load import Answers
 from tokensieve.inference.predictor import LabelSet
 
-__all__ = ["CONTENT_TYPE", "Meters"]
+__all__ = ["CONTENT_TYPE", "Metrics"]
 
 SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 TEXTS = (1, 2, 4, 8, 16, 32, 64)
 TENTHS = tuple(i / 10 for i in range(1, 11))
 
 
-class Meters:
+class Metrics:
     """One set of meters a service."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from tokensieve.inference.load import Answers, Model
 from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
 
 
-def content(answers: Answers, many: bool, model: Model, version: str) -> bytes:
+def response_body(answers: Answers, many: bool, model: Model, version: str) -> bytes:
     """Return the JSON of the answers of a model: of a list of texts if `many`, otherwise of one.
 
     Raises:

@@ -17,7 +17,7 @@ class Origin(BaseModel):
     data_hash: str = Field(description="content hash of the data that the model was trained on")
 
 
-class Query(BaseModel):
+class PredictRequest(BaseModel):
     """One text, or many."""
 
     # Unknown fields are refused by `predict`: refused here, a body of 100,000 of them gives as many errors, 60 MiB of them.
@@ -108,13 +108,13 @@ class ManyByTask(OriginByTask):
     predictions: list[ByTask]
 
 
-class Refusal(BaseModel):
+class ErrorResponse(BaseModel):
     """Why a request was not answered."""
 
     detail: str
 
 
-class Pointer(BaseModel):
+class Index(BaseModel):
     """Where to find what."""
 
     service: str = Field(description="always tokensieve")
@@ -141,7 +141,7 @@ class Readiness(BaseModel):
     )
 
 
-class Facts(Origin):
+class ModelInfo(Origin):
     """The model that answers."""
 
     base: str = Field(description="the pretrained model that it was made from")
@@ -159,8 +159,8 @@ class Facts(Origin):
     files: dict[str, str] = Field(description="SHA-256 by file name")
 
 
-class FactsByTask(BaseModel):
+class ModelInfoByTask(BaseModel):
     """The model that answers, shared by several tasks."""
 
     version: str = Field(description="the first digits of its manifest's SHA-256")
-    tasks: dict[str, Facts]
+    tasks: dict[str, ModelInfo]

@@ -16,7 +16,7 @@ SHORT = 2_000
 PIECE = 64 * 1024
 
 
-class EncodingPool:
+class TokenizationPool:
     """Tokenizes the texts of all requests. At most `threads` x `PIECE` characters are in work at once (a single text may be longer)."""
 
     def __init__(self, threads: int) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Unread(Protocol):
+class UnreadTransport(Protocol):
     """A transport whose client has not read all of its answer."""
 
     def get_write_buffer_size(self) -> int: ...
 
 
-class Overfull(Exception):  # noqa: N818 - a state, not a fault
+class TooManyBytes(Exception):  # noqa: N818 - a state, not a fault
     """The service holds as many bytes as it may."""
 
 
-class Held:
+class HeldBytes:
     """Counts bytes of requests that are not answered yet, and of answers that are not read yet.
 
     `heads` is counted apart: heads arrive before the key is known, so they must not take the room of requests with the key. So is
@@ -27,7 +27,7 @@ class Held:
         self.bodies = 0
         self.heads = 0
         self.pipelined = 0
-        self.unread: set[Unread] = set()
+        self.unread: set[UnreadTransport] = set()
 
     def take(self, size: int) -> None:
         """Count `size` more bytes of a body.
@@ -37,7 +37,7 @@ class Held:
         """
         held = self.bodies + sum(transport.get_write_buffer_size() for transport in self.unread)
         if held and held + size > self.most:
-            raise Overfull
+            raise TooManyBytes
         self.bodies += size
 
     def give_back(self, size: int) -> None:

@@ -119,7 +119,9 @@ def test_a_prefix_or_an_origin_that_matches_nothing_is_refused(
 
 def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("tokensieve.server.model_watcher.Live", lambda source, threads: (source, threads))
+    monkeypatch.setattr(
+        "tokensieve.server.model_watcher.ModelWatcher", lambda source, threads: (source, threads)
+    )
     monkeypatch.setattr(app, "serve", lambda *arguments: seen.extend(arguments))
     monkeypatch.setenv("TOKENSIEVE_API_KEY", "sesame")
     options = "--workers 3 --threads 2 --max-texts 5 --queue 7 --timeout 1.5 --interval 9 --batch 64"
@@ -130,14 +132,19 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
     )
     (source, threads), settings, limits, key, journal = seen
     assert (source.path, threads) == (served, 2)
-    assert (settings.workers, settings.threads, settings.batch, settings.interval) == (3, 2, 64, 9.0)
-    assert (limits.texts, limits.queue, limits.seconds, limits.characters) == (5, 7, 1.5, 20_000)
-    assert (settings.keep_alive, settings.grace, settings.root_path, settings.origins) == (
+    assert (settings.workers, settings.threads, settings.max_batch_tokens, settings.poll_interval) == (
+        3,
+        2,
+        64,
+        9.0,
+    )
+    assert (limits.max_texts, limits.max_queue, limits.timeout, limits.max_characters) == (5, 7, 1.5, 20_000)
+    assert (settings.keep_alive, settings.grace, settings.root_path, settings.cors_origins) == (
         90,
         3,
         "/x",
         ("https://a.b",),
     )
-    assert limits.held == 9
+    assert limits.max_held == 9
     assert key == "sesame"
     journal.close()

@@ -28,50 +28,63 @@ from hypothesis import strategies as st
 import tokensieve
 from tokensieve.inference.predictor import LabelSet, Prediction, Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor
-from tokensieve.server.app import app, serve
+from tokensieve.server.app import create_app, serve
 from tokensieve.server.batcher import Batcher
-from tokensieve.server.config import Limits, Service
-from tokensieve.server.model_watcher import Folder, Live
-from tokensieve.server.prediction_log import Journal
-from tokensieve.server.prometheus import Meters
-from tokensieve.server.schema import Facts, FactsByTask, Many, ManyByTask, ManySets, One, OneByTask, OneSet
+from tokensieve.server.config import Limits, ServerConfig
+from tokensieve.server.model_watcher import FolderSource, ModelWatcher
+from tokensieve.server.prediction_log import PredictionLog
+from tokensieve.server.prometheus import Metrics
+from tokensieve.server.schema import (
+    Many,
+    ManyByTask,
+    ManySets,
+    ModelInfo,
+    ModelInfoByTask,
+    One,
+    OneByTask,
+    OneSet,
+)
 
 ROOT = Path(tokensieve.__file__).parents[1]
 HASH = "0123456789abcdef0123456789abcdef"
-LIMITS = Limits(texts=3, characters=40, body=2000)
+LIMITS = Limits(max_texts=3, max_characters=40, max_body=2000)
 POST = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def live(served: Any) -> Live:
-    return Live(Folder(served.folder), 1)
+def live(served: Any) -> ModelWatcher:
+    return ModelWatcher(FolderSource(served.folder), 1)
 
 
 @pytest.fixture(scope="module")
-def predictor(live: Live) -> Predictor:
+def predictor(live: ModelWatcher) -> Predictor:
     assert isinstance(live.current.model, Predictor)
     return live.current.model
 
 
 @contextmanager
-def serving(live: Live, limits: Limits = LIMITS, budget: int = 64, **rest: Any) -> Iterator[TestClient]:
+def serving(
+    live: ModelWatcher, limits: Limits = LIMITS, budget: int = 64, **rest: Any
+) -> Iterator[TestClient]:
     """A client of the service. A failure inside it must show as a status, as it would to a user."""
-    meters = Meters()
-    batcher = Batcher(2, budget, limits.queue, meters.batches.observe)
+    meters = Metrics()
+    batcher = Batcher(2, budget, limits.max_queue, meters.batches.observe)
     try:
-        with TestClient(app(live, batcher, meters, limits, **rest), raise_server_exceptions=False) as client:
+        with TestClient(
+            create_app(live, batcher, meters, limits, **rest), raise_server_exceptions=False
+        ) as client:
             yield client
     finally:
         batcher.close()
 
 
 @pytest.fixture(scope="module")
-def client(live: Live) -> Iterator[TestClient]:
+def client(live: ModelWatcher) -> Iterator[TestClient]:
     with serving(live) as client:
         yield client
 
 
-def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, live: Live) -> None:
+def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, live: ModelWatcher) -> None:
     answer = client.post("/predict", json={"text": "I lost my card", "top": 2})
     (expected,) = predictor.predict(["I lost my card"])
     assert answer.status_code == 200
@@ -87,7 +100,9 @@ def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, live
     One.model_validate(answer.json(), strict=True, extra="forbid")
 
 
-def test_many_texts_get_answers_in_order(client: TestClient, predictor: Predictor, live: Live) -> None:
+def test_many_texts_get_answers_in_order(
+    client: TestClient, predictor: Predictor, live: ModelWatcher
+) -> None:
     texts = ["größe", "what is my balance for my card please?", ""]
     answer = client.post("/predict", json={"texts": texts}).json()
     assert answer["data_hash"] == HASH
@@ -105,7 +120,7 @@ def test_many_texts_get_answers_in_order(client: TestClient, predictor: Predicto
 
 
 def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Path) -> None:
-    several = Live(Folder(served.write_several(tmp_path)), 1)
+    several = ModelWatcher(FolderSource(served.write_several(tmp_path)), 1)
     texts = ["I lost my card", "what is my balance?", "send money"]
     with serving(several) as client:
         many = client.post("/predict", json={"texts": texts, "top": 1}).json()
@@ -123,15 +138,15 @@ def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Pat
 
 
 def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path) -> None:
-    shared = Live(Folder(served.write_shared(tmp_path / "shared")), 1)
+    shared = ModelWatcher(FolderSource(served.write_shared(tmp_path / "shared")), 1)
     texts = ["I lost my card", "what is my balance?", "i i i i i i i i i i i i i", ""]
     expected = SharedPredictor.load(tmp_path / "shared", threads=1).predict_by_task(texts, top=2)
     assert [answer.label for answer in expected["intent"]] == [  # type: ignore[union-attr]
         answer.label
         for answer in Predictor.load(served.folder, 1).predict(texts)  # type: ignore[union-attr]
     ]
-    journal = Journal(tmp_path / "texts.jsonl")
-    with serving(shared, Limits(texts=4), journal=journal) as client:
+    journal = PredictionLog(tmp_path / "texts.jsonl")
+    with serving(shared, Limits(max_texts=4), journal=journal) as client:
         many = client.post("/predict", json={"texts": texts, "top": 2}).json()
         one = client.post("/predict", json={"text": texts[0], "top": 2}).json()
         none = client.post("/predict", json={"texts": []}).json()
@@ -161,7 +176,7 @@ def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path)
         assert [item["label"] for item in answer["tasks"]["topics"]["top"]] == [
             label for label, _ in topics.top
         ]
-    FactsByTask.model_validate(facts, strict=True, extra="forbid")
+    ModelInfoByTask.model_validate(facts, strict=True, extra="forbid")
     assert {task: told["several"] for task, told in facts["tasks"].items()} == {
         "intent": False,
         "topics": True,
@@ -184,7 +199,7 @@ def test_uncertain_and_truncated_reach_the_caller(client: TestClient, predictor:
     assert [item["truncated"] for item in answer] == [False, False, True]
 
 
-def test_what_answers_is_told(client: TestClient, live: Live, served: Any) -> None:
+def test_what_answers_is_told(client: TestClient, live: ModelWatcher, served: Any) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     ready = client.get("/ready").json()
     assert ready == {
@@ -195,7 +210,7 @@ def test_what_answers_is_told(client: TestClient, live: Live, served: Any) -> No
     }
     assert abs(datetime.fromisoformat(ready["checked"]).timestamp() - time.time()) < 300
     facts = client.get("/model").json()
-    Facts.model_validate(facts, strict=True, extra="forbid")
+    ModelInfo.model_validate(facts, strict=True, extra="forbid")
     assert (facts["labels"], facts["data_hash"], facts["several"]) == (
         list(served.manifest.labels),
         HASH,
@@ -204,7 +219,7 @@ def test_what_answers_is_told(client: TestClient, live: Live, served: Any) -> No
     assert facts["files"] == dict(live.current.model.manifest.files)
 
 
-def test_what_happens_is_counted(live: Live) -> None:
+def test_what_happens_is_counted(live: ModelWatcher) -> None:
     with serving(live) as client:
         client.post("/predict", json={"texts": ["I lost my card", "i i i i i i i i i i i i i"]})
         client.post("/predict", json={"text": 5})
@@ -226,7 +241,7 @@ def test_what_happens_is_counted(live: Live) -> None:
     assert "lost" not in metrics.text.replace("card_lost", "")
 
 
-def test_with_a_key_only_probes_need_none(live: Live) -> None:
+def test_with_a_key_only_probes_need_none(live: ModelWatcher) -> None:
     with serving(live, key="sesame") as client:
         for headers in (
             {},
@@ -250,9 +265,9 @@ def test_with_a_key_only_probes_need_none(live: Live) -> None:
             assert client.get(path).status_code == status, path
 
 
-def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
+def test_a_full_queue_is_told_and_when_to_come_again(live: ModelWatcher) -> None:
     blocked = threading.Event()
-    with serving(live, Limits(queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
+    with serving(live, Limits(max_queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.model.run
         patched.setattr(live.current.model, "run", lambda ids: blocked.wait(20) and run(ids))
         patched.setattr("tokensieve.server.batcher.LONE", 0)
@@ -273,10 +288,10 @@ def test_a_full_queue_is_told_and_when_to_come_again(live: Live) -> None:
     )
 
 
-def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: Live) -> None:
+def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: ModelWatcher) -> None:
     begun, blocked = threading.Event(), threading.Event()
     with (
-        serving(live, Limits(queue=2)) as client,
+        serving(live, Limits(max_queue=2)) as client,
         pytest.MonkeyPatch.context() as patched,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -298,9 +313,9 @@ def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: Live)
         assert client.post("/predict", json={"texts": ["card", "card"]}).status_code == 200
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: Live) -> None:
+def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: ModelWatcher) -> None:
     done, ran = threading.Event(), threading.Event()
-    with serving(live, Limits(seconds=0.2)) as client, pytest.MonkeyPatch.context() as patched:
+    with serving(live, Limits(timeout=0.2)) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.model.run
         patched.setattr(live.current.model, "run", lambda ids: done.wait(20) and run(ids))
         patched.setattr("tokensieve.server.batcher._tell", lambda results: ran.set())
@@ -312,8 +327,8 @@ def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: Live) -
     assert late.json()["detail"].startswith("no answer within 0.2 s")
 
 
-def test_texts_are_kept_only_where_that_is_asked_for(live: Live, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "texts.jsonl")
+def test_texts_are_kept_only_where_that_is_asked_for(live: ModelWatcher, tmp_path: Path) -> None:
+    journal = PredictionLog(tmp_path / "texts.jsonl")
     with serving(live, journal=journal) as client:
         said = client.post("/predict", json={"texts": ["I lost my card", "gr\u00f6\u00dfe\n"]}).json()[
             "predictions"
@@ -395,7 +410,7 @@ def test_the_description_shows_refusals_as_they_are(client: TestClient) -> None:
     assert {
         responses[status]["content"]["application/json"]["schema"]["$ref"]
         for status in ("408", "413", "415", "422", "503")
-    } == {"#/components/schemas/Refusal"}
+    } == {"#/components/schemas/ErrorResponse"}
 
 
 def test_a_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
@@ -423,8 +438,8 @@ def test_a_compressed_body_is_refused_as_such(client: TestClient) -> None:
     )
 
 
-def test_an_answer_of_too_many_labels_is_refused(live: Live) -> None:
-    with serving(live, Limits(candidates=5)) as client:
+def test_an_answer_of_too_many_labels_is_refused(live: ModelWatcher) -> None:
+    with serving(live, Limits(max_candidates=5)) as client:
         assert client.post("/predict", json={"texts": ["a", "b"], "top": 2}).status_code == 200
         refused = client.post("/predict", json={"texts": ["a", "b"], "top": 9})
     assert (refused.status_code, refused.json()["detail"]) == (
@@ -434,7 +449,7 @@ def test_an_answer_of_too_many_labels_is_refused(live: Live) -> None:
 
 
 def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(
-    live: Live, monkeypatch: pytest.MonkeyPatch
+    live: ModelWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "_trouble", "/secret/path is missing")
     with serving(live) as client:
@@ -535,7 +550,7 @@ def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: P
 
 
 def test_the_client_is_who_is_connected_whatever_a_proxy_says(
-    live: Live, monkeypatch: pytest.MonkeyPatch
+    live: ModelWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
 
@@ -554,9 +569,9 @@ def test_the_client_is_who_is_connected_whatever_a_proxy_says(
         }
         asyncio.run(server.config.loaded_app(scope, None, None))
 
-    monkeypatch.setattr("tokensieve.server.app.app", lambda *_: spy)
+    monkeypatch.setattr("tokensieve.server.app.create_app", lambda *_: spy)
     monkeypatch.setattr("tokensieve.server.sockets.Server.run", run)
-    serve(live, Service(port=0), LIMITS)
+    serve(live, ServerConfig(port=0), LIMITS)
     assert seen == [("127.0.0.1", 7)]
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensieve.server.batcher import LARGE_EVERY, LONE, TOGETHER, Batcher, Full
+from tokensieve.server.batcher import LARGE_EVERY, LONE, TOGETHER, Batcher, QueueFull
 
 CLASSES = 3
 
@@ -196,9 +196,9 @@ def test_what_is_given_up_while_it_is_computed_is_not_finished(batcher: Callable
 def test_texts_that_are_being_tokenized_take_room(batcher: Callable[..., Batcher]) -> None:
     one = batcher(queue=3)
     with one.expecting(5):  # alone, however many
-        with pytest.raises(Full), one.expecting(1):
+        with pytest.raises(QueueFull), one.expecting(1):
             raise AssertionError
-        with pytest.raises(Full):
+        with pytest.raises(QueueFull):
             asyncio.run(one.compute(Model(), texts(1), len))  # type: ignore[arg-type]
     assert asyncio.run(one.compute(Model(), texts(1), len)) == 1  # type: ignore[arg-type]
 
@@ -231,7 +231,7 @@ def test_more_than_may_wait_are_refused_and_the_others_answered(batcher: Callabl
         # Alone, a request may wait however large it is.
         waiting = asyncio.create_task(one.compute(model, texts(2, 2, 2, 2), len))  # type: ignore[arg-type]
         await asyncio.sleep(0)
-        with pytest.raises(Full):
+        with pytest.raises(QueueFull):
             await one.compute(model, texts(1), len)  # type: ignore[arg-type]
         model.open.set()
         assert (await first, await waiting) == (1, 4)

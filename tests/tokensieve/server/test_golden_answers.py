@@ -11,11 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 import tokensieve
-from tokensieve.server.app import app
+from tokensieve.server.app import create_app
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.config import Limits
-from tokensieve.server.model_watcher import Folder, Live
-from tokensieve.server.prometheus import Meters
+from tokensieve.server.model_watcher import FolderSource, ModelWatcher
+from tokensieve.server.prometheus import Metrics
 
 GOLDEN = Path(__file__).with_name("golden_answers.json")
 HEADERS = ("content-type", "retry-after", "www-authenticate", "allow")
@@ -73,18 +73,18 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def live(kind: str, served: Any, tmp_path: Path) -> Live:
+def live(kind: str, served: Any, tmp_path: Path) -> ModelWatcher:
     write = {"single label": served.write, "multi-label": served.write_several, "shared": served.write_shared}
-    return Live(Folder(write[kind](tmp_path)), 1)
+    return ModelWatcher(FolderSource(write[kind](tmp_path)), 1)
 
 
-def test_answers_equal_the_recorded_ones(kind: str, live: Live) -> None:
+def test_answers_equal_the_recorded_ones(kind: str, live: ModelWatcher) -> None:
     without = {case: answered(request, live, None) for case, request in REQUESTS.items()}
     compare(kind, without)
 
 
 def test_answers_to_clients_without_the_key_equal_the_recorded_ones(served: Any) -> None:
-    live = Live(Folder(served.folder), 1)
+    live = ModelWatcher(FolderSource(served.folder), 1)
     asked = {case: REQUESTS[case] for case in REQUESTS if case == "one text" or case.startswith("GET ")}
     compare("key not sent", {case: answered(request, live, "sesame") for case, request in asked.items()})
     right = {
@@ -116,19 +116,21 @@ def compare(name: str, found: dict[str, Any]) -> None:
         assert answer == golden[name][case], case
 
 
-def answered(request: Request, live: Live, key: str | None) -> dict[str, Any]:
+def answered(request: Request, live: ModelWatcher, key: str | None) -> dict[str, Any]:
     """Return what is compared of the answer to a request, by a server of its own."""
-    limits, meters = Limits(texts=3, characters=80, body=2000, candidates=15), Meters()
-    batcher = Batcher(2, 64, limits.queue, meters.batches.observe)
+    limits, meters = Limits(max_texts=3, max_characters=80, max_body=2000, max_candidates=15), Metrics()
+    batcher = Batcher(2, 64, limits.max_queue, meters.batches.observe)
     method, path, headers, content = request
     try:
-        with TestClient(app(live, batcher, meters, limits, key), raise_server_exceptions=False) as client:
+        with TestClient(
+            create_app(live, batcher, meters, limits, key), raise_server_exceptions=False
+        ) as client:
             return recorded(client.request(method, path, headers=headers, content=content), live)
     finally:
         batcher.close()
 
 
-def recorded(answer: Any, live: Live) -> dict[str, Any]:
+def recorded(answer: Any, live: ModelWatcher) -> dict[str, Any]:
     """Return what is compared of an answer."""
     headers = {name: answer.headers[name] for name in HEADERS if name in answer.headers}
     body: Any = None
@@ -140,7 +142,7 @@ def recorded(answer: Any, live: Live) -> dict[str, Any]:
     return {"status": answer.status_code, "headers": headers, "body": body}
 
 
-def stable(tree: Any, live: Live) -> Any:
+def stable(tree: Any, live: ModelWatcher) -> Any:
     """Return a body without what differs between runs: floats rounded, versions, times and file hashes replaced."""
     if isinstance(tree, dict):
         return {

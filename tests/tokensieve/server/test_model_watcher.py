@@ -17,7 +17,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tokensieve.errors import InputError
-from tokensieve.server.model_watcher import Folder, Live
+from tokensieve.server.model_watcher import FolderSource, ModelWatcher
 
 
 @dataclass
@@ -53,13 +53,13 @@ def shelf(served: Any, tmp_path: Path) -> Shelf:
     return Shelf(folders)
 
 
-def answers(live: Live) -> str:
+def answers(live: ModelWatcher) -> str:
     live.current.model.predict(["I lost my card"])
     return live.current.model.manifest.data_hash
 
 
 def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     assert (live.current.version, answers(live)) == ("1", "data-1")
     assert live.check()
     shelf.wanted = "2"
@@ -71,7 +71,7 @@ def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
 
 
 def test_another_model_of_the_same_version_is_taken(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     shelf.folders["1"], shelf.made = shelf.folders["2"], "anew"
     with caplog.at_level(logging.INFO, "tokensieve"):
         assert live.check()
@@ -85,7 +85,7 @@ def test_a_third_model_waits_until_no_request_holds_the_first(
     shelf: Shelf, served: Any, tmp_path: Path
 ) -> None:
     shelf.folders["3"] = served.write(tmp_path / "3")
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     held = live.current.model
     shelf.wanted = "2"
     assert live.check()
@@ -116,7 +116,7 @@ def unlisted(folder: Path) -> None:
 def test_a_broken_version_leaves_the_one_before_and_is_named_once(
     shelf: Shelf, caplog: pytest.LogCaptureFixture, damage: Any, words: str, served: Any
 ) -> None:
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     damage(shelf.folders["2"])
     shelf.wanted = "2"
     with caplog.at_level(logging.WARNING, "tokensieve"):
@@ -134,7 +134,7 @@ def test_a_broken_version_leaves_the_one_before_and_is_named_once(
 
 
 def test_a_source_that_is_lost_leaves_the_model(shelf: Shelf) -> None:
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     shelf.wanted = ""
     assert not live.check()
     assert (live.current.version, live.trouble) == ("1", "the alias is gone")
@@ -143,7 +143,7 @@ def test_a_source_that_is_lost_leaves_the_model(shelf: Shelf) -> None:
 def test_a_model_without_finite_answers_is_refused(served: Any, tmp_path: Path) -> None:
     broken = replace(served, bias=served.bias * float("nan"))
     with pytest.raises(InputError, match="fails on a test text: it gives no finite logits"):
-        Live(Folder(broken.write(tmp_path)), 1)
+        ModelWatcher(FolderSource(broken.write(tmp_path)), 1)
 
 
 def with_positions(served: Any, folder: Path, positions: int) -> Path:
@@ -191,18 +191,18 @@ def changed(folder: Path, **values: Any) -> Path:
 def test_a_model_that_would_fail_every_request_is_not_taken(
     served: Any, tmp_path: Path, values: dict[str, Any]
 ) -> None:
-    live = Live(Folder(with_positions(served, tmp_path / "onnx", 12)), 1)
+    live = ModelWatcher(FolderSource(with_positions(served, tmp_path / "onnx", 12)), 1)
     before = live.current
     changed(tmp_path / "onnx", **values)
     assert not live.check()
     assert live.current is before
     assert live.trouble
     with pytest.raises(InputError):
-        Live(Folder(tmp_path / "onnx"), 1)
+        ModelWatcher(FolderSource(tmp_path / "onnx"), 1)
 
 
 def test_the_time_of_the_last_good_look_is_kept(shelf: Shelf) -> None:
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     first = live.looked or 0.0
     assert abs(first - time.time()) < 60
     shelf.wanted = ""
@@ -218,7 +218,7 @@ def test_a_source_that_only_knows_an_earlier_version_is_told(
     shelf: Shelf, caplog: pytest.LogCaptureFixture
 ) -> None:
     shelf.stale = "the registry gives no answer; version 1 is the last one known"
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     assert (live.current.version, live.trouble, live.checked_at) == ("1", shelf.stale, None)
     assert "the last one known" in caplog.text
     assert not live.check()
@@ -229,7 +229,7 @@ def test_a_source_that_only_knows_an_earlier_version_is_told(
 
 
 def test_a_look_that_does_not_end_is_trouble(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     monkeypatch.setattr("tokensieve.server.model_watcher.SLOW", 0.05)
     going_on, let_go = threading.Event(), threading.Event()
     monkeypatch.setattr(shelf, "version", lambda: going_on.set() or (let_go.wait(20) and "1"))
@@ -247,7 +247,7 @@ def test_a_file_that_may_not_be_opened_is_named_with_the_reason(
     served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = served.write(tmp_path / "onnx")
-    live = Live(Folder(folder), 1)
+    live = ModelWatcher(FolderSource(folder), 1)
 
     def refuse(path: Path) -> bytes:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
@@ -262,12 +262,12 @@ def test_a_file_that_may_not_be_opened_is_named_with_the_reason(
 def test_the_first_model_must_be_whole(shelf: Shelf) -> None:
     corrupt(shelf.folders["1"])
     with pytest.raises(InputError, match="SHA-256"):
-        Live(shelf, 1)
+        ModelWatcher(shelf, 1)
 
 
 def test_a_folder_is_followed_by_its_manifest(served: Any, tmp_path: Path) -> None:
     folder = served.write(tmp_path / "onnx")
-    live = Live(Folder(folder), 1)
+    live = ModelWatcher(FolderSource(folder), 1)
     before = live.current.version
     assert live.check()
     assert live.current.version == before
@@ -276,12 +276,12 @@ def test_a_folder_is_followed_by_its_manifest(served: Any, tmp_path: Path) -> No
     assert live.current.version != before
     assert answers(live) == "other"
     with pytest.raises(InputError, match=r"no manifest\.json"):
-        Folder(tmp_path / "nowhere").version()
+        FolderSource(tmp_path / "nowhere").version()
 
 
 def test_a_folder_may_hold_several_tasks_and_is_followed_too(served: Any, tmp_path: Path) -> None:
     folder = served.write_shared(tmp_path / "shared")
-    live = Live(Folder(folder), 1)
+    live = ModelWatcher(FolderSource(folder), 1)
     before = live.current
     assert list(before.model.tasks) == ["intent", "topics"]
     (folder / "topics.onnx").write_bytes(b"half")
@@ -294,7 +294,7 @@ def test_a_folder_may_hold_several_tasks_and_is_followed_too(served: Any, tmp_pa
 
 
 def test_following_looks_by_itself_until_it_is_stopped(shelf: Shelf) -> None:
-    live = Live(shelf, 1)
+    live = ModelWatcher(shelf, 1)
     thread = live.follow()
     shelf.wanted = "2"
     deadline = time.monotonic() + 10

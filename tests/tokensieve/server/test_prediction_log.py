@@ -11,7 +11,7 @@ import pytest
 from tokensieve.data.examples import read_examples
 from tokensieve.errors import InputError
 from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
-from tokensieve.server.prediction_log import Journal
+from tokensieve.server.prediction_log import PredictionLog
 
 ONE = Prediction("card", 0.75, True, False, (("card", 0.75), ("cash", 0.25)))
 SET = LabelSet((("a", 0.9), ("b", 0.8)), False, False, (("a", 0.9),))
@@ -20,7 +20,7 @@ SET = LabelSet((("a", 0.9), ("b", 0.8)), False, False, (("a", 0.9),))
 def test_what_is_kept_can_be_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     for texts, answers in ((["größe\n\0", "<b>"], [ONE, ONE]), (["two"], [SET])):
-        journal = Journal(path)
+        journal = PredictionLog(path)
         journal.write(texts, {ONLY: answers}, "7")
         journal.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -37,7 +37,7 @@ def test_what_is_kept_can_be_trained_on(tmp_path: Path) -> None:
 
 
 def test_of_several_tasks_each_has_lines_of_its_own(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "texts.jsonl")
+    journal = PredictionLog(tmp_path / "texts.jsonl")
     journal.write(["x", "y"], {"cards": [ONE, ONE], "topics": [SET, SET]}, "7")
     journal.close()
     lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -50,7 +50,7 @@ def test_of_several_tasks_each_has_lines_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_line_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "texts.jsonl")
+    journal = PredictionLog(tmp_path / "texts.jsonl")
     journal.write(["card"], {ONLY: [ONE]}, "7")
     assert (tmp_path / "texts.jsonl").read_text(encoding="utf-8").count("\n") == 1
     journal.close()
@@ -58,14 +58,14 @@ def test_a_line_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
-        Journal(tmp_path / "nowhere" / "texts.jsonl")
+        PredictionLog(tmp_path / "nowhere" / "texts.jsonl")
 
 
 @pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="needs Linux's /dev/full, which is a disk without room"
 )
 def test_a_full_disk_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    journal = Journal(Path("/dev/full"))
+    journal = PredictionLog(Path("/dev/full"))
     for _ in range(3):
         journal.write(["sesame"], {ONLY: [ONE]}, "7")
     journal.close()
@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFix
 def test_a_line_that_the_disk_takes_half_of_is_taken_back(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="limits of files are those of POSIX")
     path = tmp_path / "texts.jsonl"
-    journal = Journal(path)
+    journal = PredictionLog(path)
     journal.write(["card"], {ONLY: [ONE]}, "7")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
@@ -96,7 +96,7 @@ def test_a_file_that_others_may_read_becomes_private(
     path = tmp_path / "texts.jsonl"
     path.touch()
     path.chmod(0o664)
-    Journal(path).close()
+    PredictionLog(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "could be read by others (mode 0664)" in caplog.text
 
@@ -106,18 +106,18 @@ def test_half_a_line_that_a_crash_left_is_removed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int
 ) -> None:
     path = tmp_path / "texts.jsonl"
-    journal = Journal(path)
+    journal = PredictionLog(path)
     journal.write(["card"], {ONLY: [ONE]}, "7")
     journal.close()
     line = path.read_bytes()
     path.write_bytes(line + line[:cut])
-    journal = Journal(path)
+    journal = PredictionLog(path)
     journal.write(["lost"], {ONLY: [ONE]}, "7")
     journal.close()
     assert read_examples(path).texts == ["card", "lost"]
     assert f"ended in half a line of {cut} bytes, which was removed" in caplog.text
     path.write_bytes(line[:-1])  # a whole one that only lacks its end is kept
-    Journal(path).close()
+    PredictionLog(path).close()
     assert path.read_bytes() == line
 
 
@@ -125,7 +125,7 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     path.write_text("text,label\ncard,card", encoding="utf-8")
     with pytest.raises(InputError, match="half a line that is not of this log"):
-        Journal(path)
+        PredictionLog(path)
     assert path.read_text(encoding="utf-8") == "text,label\ncard,card"
 
 
@@ -133,7 +133,7 @@ def test_a_pipe_is_refused_and_does_not_wait(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(InputError, match="is not a file"):
-        Journal(path)
+        PredictionLog(path)
 
 
 def test_a_log_that_cannot_be_opened_again_goes_on_in_the_one_before(
@@ -141,7 +141,7 @@ def test_a_log_that_cannot_be_opened_again_goes_on_in_the_one_before(
 ) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    journal = Journal(folder / "texts.jsonl")
+    journal = PredictionLog(folder / "texts.jsonl")
     folder.rename(tmp_path / "moved")
     with caplog.at_level(logging.WARNING):
         journal.reopen()

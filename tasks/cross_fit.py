@@ -21,13 +21,13 @@ from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.files import read_json
 from tokensieve.method.mask import Mask
-from tokensieve.method.select import cut_layer, first_layer, open_epochs
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.method.select import all_layer_epochs, first_top_layer, first_trainable_layer
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
-from tokensieve.training.loop import Freezing, epochs_of, logits_of, train
+from tokensieve.training.loop import Freezing, compute_logits, count_epochs, train_masked
 
 log = logging.getLogger("tokensieve")
 
@@ -51,7 +51,7 @@ def out_of_fold(layout: Layout, settings: Settings, checked: Tensor) -> tuple[Te
     sure of the validation texts as the model itself, whose logits for these are `checked`.
     """
     part, validation = load_part(layout, "train"), load_part(layout, "validation")
-    folds = folds_of(part.labels, settings.evaluate.folds, settings.data.seed)
+    folds = assign_folds(part.labels, settings.evaluate.folds, settings.data.seed)
     log.info(
         "  %d validation texts: calibrating on the training texts too, with %d models",
         len(validation),
@@ -67,7 +67,7 @@ def out_of_fold(layout: Layout, settings: Settings, checked: Tensor) -> tuple[Te
                 layout, settings, part.take(np.flatnonzero(folds != fold).tolist()), validation
             )
         found, theirs = (
-            logits_of(classifier, _inputs(layout, settings, texts, classifier))
+            compute_logits(classifier, _inputs(layout, settings, texts, classifier))
             for texts in (part.take(held), validation)
         )
         logits[held] = found * (_spread(checked) / _spread(theirs))
@@ -81,7 +81,7 @@ def _spread(logits: Tensor) -> float:
     return float((logits.max(1).values - logits.mean(1)).mean().clamp(min=1e-6))
 
 
-def folds_of(labels: list[str], folds: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def assign_folds(labels: list[str], folds: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the fold of each text, spreading each class evenly."""
     random = np.random.default_rng(seed)
     order = sorted(random.permutation(len(labels)).tolist(), key=lambda place: labels[place])
@@ -104,7 +104,7 @@ def _without_epochs() -> Iterator[None]:
 def _trained(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:
     """Train a classifier as the stage finetune does, without a checkpoint and in this process."""
     classifier = new_classifier(layout, settings)
-    first = first_layer(classifier, settings.mask)
+    first = first_trainable_layer(classifier, settings.mask)
     training, checking = (
         (
             _inputs(layout, settings, examples, classifier).freeze(classifier, first),
@@ -113,14 +113,14 @@ def _trained(layout: Layout, settings: Settings, part: Examples, validation: Exa
         for examples in (part, validation)
     )
     throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
-    opened = open_epochs(settings.mask, epochs_of(settings.finetune, len(part)), throughout)
-    freezing = Freezing(cut_layer(classifier, settings.mask), opened)
+    opened = all_layer_epochs(settings.mask, count_epochs(settings.finetune, len(part)), throughout)
+    freezing = Freezing(first_top_layer(classifier, settings.mask), opened)
     mask = Mask.load(layout.mask / "mask.safetensors")
-    train(classifier, mask, training, checking, settings.finetune, settings.data.seed, freezing)
+    train_masked(classifier, mask, training, checking, settings.finetune, settings.data.seed, freezing)
     return classifier
 
 
 def _inputs(layout: Layout, settings: Settings, part: Examples, classifier: Classifier) -> Inputs:
     tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
-    ids = tokenized(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)
+    ids = tokenize(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)
     return Inputs(ids, next(classifier.parameters()).device)

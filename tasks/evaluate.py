@@ -19,12 +19,12 @@ from tokensieve.evaluation.plots import calibration_picture, confusion_picture, 
 from tokensieve.evaluation.report import Targets, report, right, set_apart
 from tokensieve.files import atomic_folder, write_json
 from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 from tokensieve.settings import Evaluate, Settings
-from tokensieve.training.loop import logits_of, use_threads
+from tokensieve.training.loop import compute_logits, set_threads
 
 
 class Fitted(NamedTuple):
@@ -36,13 +36,13 @@ class Fitted(NamedTuple):
 
 def evaluate(layout: Layout, settings: Settings) -> None:
     """Fit temperature and thresholds on texts that were not trained on, measure on test, and write report, pictures and logits."""
-    use_threads(settings.finetune.threads)
+    set_threads(settings.finetune.threads)
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     parts = {name: load_part(layout, name) for name in ("validation", "test", "oos")}
     logits = {
-        name: logits_of(
+        name: compute_logits(
             classifier,
-            Inputs(tokenized(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)),
+            Inputs(tokenize(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)),
         )
         for name, part in parts.items()
         if len(part)

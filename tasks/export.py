@@ -36,7 +36,7 @@ from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor, logits_of
 from tokensieve.inference.session import Floats, engine_of
-from tokensieve.model.batches import tokenized
+from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -169,7 +169,7 @@ def sample_of(layout: Layout, max_length: int, truncation: str = HEAD) -> list[l
     """The token ids of the training texts that int8's scales are set on."""
     texts = load_part(layout, "train").texts
     drawn = np.random.default_rng(0).permutation(len(texts))[:SAMPLE]
-    return tokenized(load_tokenizer(layout.model), [texts[i] for i in drawn], max_length, truncation)
+    return tokenize(load_tokenizer(layout.model), [texts[i] for i in drawn], max_length, truncation)
 
 
 def _timed(
@@ -183,7 +183,7 @@ def _timed(
     test = untrained.texts["test"]
     drawn = np.random.default_rng(0).permutation(len(test))[:TIMED]
     texts = [test[i] for i in drawn]
-    ids = tokenized(load_tokenizer(layout.model), texts, manifest.max_length, manifest.truncation)
+    ids = tokenize(load_tokenizer(layout.model), texts, manifest.max_length, manifest.truncation)
     expected = untrained.logits["test"][drawn]
     engines = {name: engine_of(path, name, 1) for name, path in builds.items()}
     milliseconds = choose_variant.times(engines, ids)

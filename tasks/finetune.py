@@ -22,21 +22,21 @@ from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.plots import history_picture
 from tokensieve.files import atomic_folder, read_json, sha256, write_json
 from tokensieve.method.mask import Mask
-from tokensieve.method.select import cut_layer, first_layer, open_epochs
-from tokensieve.model.batches import forget
+from tokensieve.method.select import all_layer_epochs, first_top_layer, first_trainable_layer
+from tokensieve.model.batches import delete_other_states
 from tokensieve.model.encoder import load_tokenizer, weights_hash
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 from tokensieve.training.checkpoint import Checkpoint
-from tokensieve.training.device import device_of
-from tokensieve.training.loop import Freezing, epochs_of, train, use_threads
+from tokensieve.training.device import choose_device
+from tokensieve.training.loop import Freezing, count_epochs, set_threads, train_masked
 from tokensieve.truncation import HEAD
 
 
 def finetune(layout: Layout, settings: Settings) -> None:
     """Train, in as many processes as the settings say, and write model, history and numbers."""
     if settings.finetune.processes > 1:
-        gpu = device_of(settings.finetune.device) == "cuda"
+        gpu = choose_device(settings.finetune.device) == "cuda"
         distributed.launch(settings.finetune.processes, "tasks.finetune", str(layout.root), gpu=gpu)
     else:
         _finetune(layout, settings)
@@ -44,21 +44,21 @@ def finetune(layout: Layout, settings: Settings) -> None:
 
 def _finetune(layout: Layout, settings: Settings) -> None:
     """Train, from a checkpoint if one of the same training is there; the first process writes."""
-    use_threads(settings.finetune.threads)
+    set_threads(settings.finetune.threads)
     classifier = new_classifier(layout, settings)
     mask = Mask.load(layout.mask / "mask.safetensors")
     base = weights_hash(base_folder(layout, settings))
     checkpoint = Checkpoint(layout.checkpoint, _key(layout, settings, base))
-    first = first_layer(classifier, settings.mask)
+    first = first_trainable_layer(classifier, settings.mask)
     parts = {}
     for name in ("train", "validation"):
         wanted = encode_targets(load_labels(layout, name), classifier.labels, settings.data.separator)
         parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
-    epochs = epochs_of(settings.finetune, len(parts["train"][0]))
+    epochs = count_epochs(settings.finetune, len(parts["train"][0]))
     throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
-    opened = open_epochs(settings.mask, epochs, throughout)
-    freezing = Freezing(cut_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
-    history = train(
+    opened = all_layer_epochs(settings.mask, epochs, throughout)
+    freezing = Freezing(first_top_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
+    history = train_masked(
         classifier,
         mask,
         parts["train"],
@@ -70,7 +70,7 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     )
     if distributed.rank() > 0:
         return
-    forget(layout.prefix, {key for inputs, _ in parts.values() for key in inputs.keys})
+    delete_other_states(layout.prefix, {key for inputs, _ in parts.values() for key in inputs.keys})
     with atomic_folder(layout.model) as folder:
         facts = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
         facts |= {} if settings.base.truncation == HEAD else {"truncation": settings.base.truncation}
@@ -106,7 +106,7 @@ def _key(layout: Layout, settings: Settings, base: str) -> str:
         base,
         str(settings.data.seed),
         str(settings.data.separator),
-        str(distributed.count()),
+        str(distributed.world_size()),
         torch.__version__,
         *(sha256(path) for path in files),
     ]
@@ -115,7 +115,7 @@ def _key(layout: Layout, settings: Settings, base: str) -> str:
 
 def main() -> None:
     """Train the project named on the command line, as one of the processes that torchrun starts."""
-    with distributed.member():
+    with distributed.worker():
         if distributed.rank() == 0:
             logging.basicConfig(level=logging.WARNING, format="%(message)s")
             logging.getLogger("tokensieve").setLevel(logging.INFO)

@@ -11,28 +11,34 @@ from tasks.vocabulary import base_folder
 from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.plots import mask_picture
 from tokensieve.files import atomic_folder, read_json, write_json
-from tokensieve.method.mask import Mask, units
-from tokensieve.method.select import choose, cut_layer, first_layer, masked_parameters, scored
-from tokensieve.method.vocabulary import added_tokens
-from tokensieve.model.batches import Inputs, construct_positions, prefix_key
+from tokensieve.method.mask import Mask, unit_count
+from tokensieve.method.select import (
+    count_masked_parameters,
+    first_top_layer,
+    first_trainable_layer,
+    scoring_sample,
+    select_mask,
+)
+from tokensieve.method.vocabulary import added_token_ids
+from tokensieve.model.batches import Inputs, construct_positions, states_key
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of, linears_of, load_tokenizer, weights_hash
+from tokensieve.model.encoder import encoder_layers, encoder_linears, load_tokenizer, weights_hash
 from tokensieve.model.encoder_check import check_base
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
-from tokensieve.training.device import device_of
-from tokensieve.training.loop import use_threads
+from tokensieve.training.device import choose_device
+from tokensieve.training.loop import set_threads
 
 
 def mask(layout: Layout, settings: Settings) -> None:
     """Score, select, and write the mask, its picture and its numbers."""
-    use_threads(settings.finetune.threads)
+    set_threads(settings.finetune.threads)
     # Validation has checked it, unless the project's own dvc.yaml is older than that and calls validation unchanged.
     check_base(base_folder(layout, settings), settings)
     classifier = new_classifier(layout, settings)
     train = load_part(layout, "train")
     wanted = encode_targets(train.labels, classifier.labels, settings.data.separator)
-    first = first_layer(classifier, settings.mask)
+    first = first_trainable_layer(classifier, settings.mask)
     inputs = frozen_inputs(
         layout, settings, classifier, "train", first, weights_hash(base_folder(layout, settings))
     )
@@ -40,15 +46,15 @@ def mask(layout: Layout, settings: Settings) -> None:
     if settings.mask.score == "tokens":
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
-        texts = {i: train.texts[i] for i in scored(len(train), settings.mask, settings.data.seed)}
+        texts = {i: train.texts[i] for i in scoring_sample(len(train), settings.mask, settings.data.seed)}
         read = settings.base.max_length, settings.base.truncation
         positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, *read)
-    added = added_tokens(layout.vocabulary / "tokenizer")
-    choice = choose(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
+    added = added_token_ids(layout.vocabulary / "tokenizer")
+    choice = select_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
     selected = choice.mask
     sizes = {
-        name: units(linear.weight, selected.shape)
-        for name, linear in linears_of(classifier.encoder, first).items()
+        name: unit_count(linear.weight, selected.shape)
+        for name, linear in encoder_linears(classifier.encoder, first).items()
     }
     none = torch.empty(0, dtype=torch.int64)
     with atomic_folder(layout.mask) as folder:
@@ -72,8 +78,8 @@ def new_classifier(layout: Layout, settings: Settings) -> Classifier:
     )
     classifier.encoder.requires_grad_(False)
     if settings.data.separator is not None:
-        classifier.expect(encode_targets(load_labels(layout, "train"), labels, settings.data.separator))
-    return classifier.to(device_of(settings.finetune.device))
+        classifier.init_head_bias_from_priors(encode_targets(load_labels(layout, "train"), labels, settings.data.separator))
+    return classifier.to(choose_device(settings.finetune.device))
 
 
 def frozen_inputs(
@@ -92,16 +98,16 @@ def frozen_inputs(
         truncation=settings.base.truncation,
     )
     pieces = (folder / "pieces.json").read_text(encoding="utf-8")
-    return inputs.freeze(classifier, cut, layout.prefix, prefix_key(inputs, cut, base, pieces))
+    return inputs.freeze(classifier, cut, layout.prefix, states_key(inputs, cut, base, pieces))
 
 
 def _report(
     selected: Mask, sizes: dict[str, int], classifier: Classifier, settings: Settings
 ) -> dict[str, Any]:
-    first, cut = first_layer(classifier, settings.mask), cut_layer(classifier, settings.mask)
+    first, cut = first_trainable_layer(classifier, settings.mask), first_top_layer(classifier, settings.mask)
     names = {id(module): name for name, module in classifier.encoder.named_modules()}
     layers = []
-    for i, layer in list(enumerate(layers_of(classifier.encoder)))[first:]:
+    for i, layer in list(enumerate(encoder_layers(classifier.encoder)))[first:]:
         inside = [name for name in sizes if name.startswith(f"{names[id(layer)]}.")]
         chosen = sum(len(selected.indices.get(name, ())) for name in inside)
         layers.append({"layer": i, "selected": chosen, "of": sum(sizes[name] for name in inside)})
@@ -113,7 +119,7 @@ def _report(
         "cut": cut,
         "layers": layers,
         "trained_tokens": len(selected.tokens),
-        "trained_parameters": masked_parameters(classifier, selected)
+        "trained_parameters": count_masked_parameters(classifier, selected)
         + sum(p.numel() for p in classifier.head.parameters()),
         "total_parameters": sum(parameter.numel() for parameter in classifier.parameters()),
     }

@@ -32,7 +32,7 @@ ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # where torchrun looks for the error of 
 T = TypeVar("T")
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if _together() else 1
 
@@ -42,61 +42,61 @@ def rank() -> int:
     return distributed.get_rank() if _together() else 0
 
 
-def count_here() -> int:
+def local_world_size() -> int:
     """How many of them run on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if _together() else 1
 
 
-def rank_here() -> int:
+def local_rank() -> int:
     """The place of this process among those on this machine, from 0."""
     return int(os.environ["LOCAL_RANK"]) if _together() else 0
 
 
-def machine() -> int:
+def node_rank() -> int:
     """The place of this machine among all, from 0."""
     return int(os.environ.get("GROUP_RANK", "0")) if _together() else 0
 
 
-def hidden() -> bool | None:
+def hide_progress() -> bool | None:
     """What tqdm takes as `disable`: the first process shows its progress, on a terminal."""
     return None if rank() == 0 else True
 
 
-def share_here(items: Iterable[T]) -> Iterator[T]:
+def local_shard(items: Iterable[T]) -> Iterator[T]:
     """This process's share of `items` among the processes on this machine."""
-    return islice(items, rank_here(), None, count_here())
+    return islice(items, local_rank(), None, local_world_size())
 
 
-def share(items: Iterable[T]) -> Iterator[T]:
+def shard(items: Iterable[T]) -> Iterator[T]:
     """This process's share of `items` among all processes."""
-    return islice(items, rank(), None, count())
+    return islice(items, rank(), None, world_size())
 
 
-def summed(values: Tensor) -> Tensor:
+def sum_over_processes(values: Tensor) -> Tensor:
     """`values`, which becomes the sum over all processes, the same in each to the bit."""
-    if count() > 1:
+    if world_size() > 1:
         distributed.all_reduce(values)
     return values
 
 
-def of_first(values: Sequence[float]) -> list[float]:
+def broadcast_from_first(values: Sequence[float]) -> list[float]:
     """The `values` of the first process."""
     told = torch.tensor(values, dtype=torch.float64)
-    if count() > 1:
+    if world_size() > 1:
         distributed.broadcast(told, 0)
     return told.tolist()
 
 
-def everywhere(holds: bool = True) -> bool:
+def all_agree(holds: bool = True) -> bool:
     """Whether it holds in all processes. None goes on before all have come here."""
-    return int(summed(torch.tensor(int(holds)))) == count()
+    return int(sum_over_processes(torch.tensor(int(holds)))) == world_size()
 
 
-def averaging(
+def data_parallel(
     compute: Callable[[Any], Tensor], parameters: Sequence[nn.Parameter]
 ) -> Callable[[Any], Tensor]:
     """`compute`, whose backward pass leaves the mean of all processes' gradients in `parameters`; it must reach all of them."""
-    return DistributedDataParallel(_Computation(compute, parameters)) if count() > 1 else compute
+    return DistributedDataParallel(_Computation(compute, parameters)) if world_size() > 1 else compute
 
 
 class _Computation(nn.Module):
@@ -112,7 +112,7 @@ class _Computation(nn.Module):
 
 
 @contextmanager
-def member() -> Iterator[None]:
+def worker() -> Iterator[None]:
     """Within it, this process is one of those that `launch` or torchrun has started, on the GPU that is its own.
 
     An error ends the process, with exit status 2 for an InputError, and is told to whoever has started it.

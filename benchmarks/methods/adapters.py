@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftConfig, PrefixTuningConfig, ShiraConfig, get_pe
 
 from benchmarks.methods.dense import trained
 from benchmarks.training.method_api import Job, Outcome
-from tokensieve.model.encoder import linears_of
+from tokensieve.model.encoder import encoder_linears
 
 TASK = "FEATURE_EXTRACTION"
 
@@ -46,7 +46,7 @@ def _adapted(job: Job, config: Callable[[list[str]], PeftConfig]) -> Outcome:
     with job.clock.phase("load"), warnings.catch_warnings():
         # peft asks transformers by a name that its next major version drops.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        adapted: Any = get_peft_model(classifier.encoder, config(list(linears_of(classifier.encoder))))
+        adapted: Any = get_peft_model(classifier.encoder, config(list(encoder_linears(classifier.encoder))))
         classifier.encoder = adapted
         classifier.to(job.device)
     outcome = trained(job, classifier)

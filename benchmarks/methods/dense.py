@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.training.method_api import Job, Outcome
 from tokensieve.method import fisher
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of, linears_of
-from tokensieve.training.loop import batch_of, fit
+from tokensieve.model.encoder import encoder_layers, encoder_linears
+from tokensieve.training.loop import batch_size, train_parameters
 
 
 def end_to_end(job: Job) -> Outcome:
@@ -21,7 +21,7 @@ def end_to_end(job: Job) -> Outcome:
 def last_k(job: Job) -> Outcome:
     """The layers from the masked methods' cut up, dense, with what is below computed once as theirs is."""
     classifier = job.classifier()
-    layers = layers_of(classifier.encoder)
+    layers = encoder_layers(classifier.encoder)
     cut = _cut(job, classifier)
     return _layers(job, classifier, list(range(cut, len(layers))))
 
@@ -29,14 +29,14 @@ def last_k(job: Job) -> Outcome:
 def best_k(job: Job) -> Outcome:
     """As many layers as `last_k`, those with the highest Fisher score; what is below the lowest is computed once."""
     classifier = job.classifier()
-    layers = len(layers_of(classifier.encoder))
+    layers = len(encoder_layers(classifier.encoder))
     classifier.encoder.requires_grad_(False)
     inputs, targets = job.pair(job.sample.train, classifier)
     sample = sorted(
         random.Random(job.seed).sample(range(len(inputs)), min(job.settings.mask.examples, len(inputs)))
     )
     with job.clock.phase("score"):
-        found = fisher.fisher(classifier, inputs, targets, texts=sample)
+        found = fisher.fisher_scores(classifier, inputs, targets, texts=sample)
         sums = [
             sum(float(found[name].sum()) for name in _linears(classifier, layer)) for layer in range(layers)
         ]
@@ -64,20 +64,20 @@ def trained(job: Job, classifier: Classifier, cut: int = 0, notes: dict[str, Any
     training = job.pair(job.sample.train, classifier, cut)
     validation = job.pair(job.sample.validation, classifier, cut) if job.sample.validation else None
     with job.clock.phase("train"):
-        history = fit(classifier, parameters, training, validation, settings, job.seed)
-    steps = len(history) * math.ceil(len(training[0]) / batch_of(settings, len(training[0])))
+        history = train_parameters(classifier, parameters, training, validation, settings, job.seed)
+    steps = len(history) * math.ceil(len(training[0]) / batch_size(settings, len(training[0])))
     return Outcome(job.predictor(classifier), count, history, steps, notes or {})
 
 
 def _layers(job: Job, classifier: Classifier, chosen: list[int]) -> Outcome:
     classifier.encoder.requires_grad_(False)
     for i in chosen:
-        layers_of(classifier.encoder)[i].requires_grad_(True)
+        encoder_layers(classifier.encoder)[i].requires_grad_(True)
     return trained(job, classifier, min(chosen), {"layers": chosen})
 
 
 def _cut(job: Job, classifier: Classifier) -> int:
-    layers = len(layers_of(classifier.encoder))
+    layers = len(encoder_layers(classifier.encoder))
     # At least one layer is trained, also where the masked methods would freeze all.
     return min(round(job.settings.mask.cut * layers), layers - 1)
 
@@ -85,6 +85,8 @@ def _cut(job: Job, classifier: Classifier) -> int:
 def _linears(classifier: Classifier, layer: int) -> set[str]:
     """The names of one layer's linears."""
     above = (
-        linears_of(classifier.encoder, layer + 1) if layer + 1 < len(layers_of(classifier.encoder)) else {}
+        encoder_linears(classifier.encoder, layer + 1)
+        if layer + 1 < len(encoder_layers(classifier.encoder))
+        else {}
     )
-    return linears_of(classifier.encoder, layer).keys() - above.keys()
+    return encoder_linears(classifier.encoder, layer).keys() - above.keys()

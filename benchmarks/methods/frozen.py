@@ -15,7 +15,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from benchmarks.methods.linear import decisions, fitted, machines, weights
 from benchmarks.training.method_api import Job, Outcome
 from benchmarks.training.scores import figures
-from tokensieve.model.batches import Inputs, by_length, tokenized
+from tokensieve.model.batches import Inputs, batches_by_length, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 
@@ -52,9 +52,9 @@ def frozen(job: Job) -> Outcome:
 @torch.inference_mode()
 def _features(job: Job, classifier: Classifier, texts: Sequence[str]) -> Floats:
     """Pooled states of unit length, float32 [texts, width]."""
-    inputs = Inputs(tokenized(load_tokenizer(job.folder), texts, job.settings.base.max_length), job.device)
+    inputs = Inputs(tokenize(load_tokenizer(job.folder), texts, job.settings.base.max_length), job.device)
     found = torch.empty(len(inputs), classifier.encoder.config.hidden_size)
-    for indices in by_length(inputs.lengths, inputs.tokens_a_batch):
+    for indices in batches_by_length(inputs.lengths, inputs.tokens_a_batch):
         found[indices] = inputs.batch(indices).features(classifier).float().cpu()
     return torch.nn.functional.normalize(found).numpy()
 

@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.training.method_api import Job, Outcome
-from tokensieve.method.constructs import Construct, mine
-from tokensieve.method.mask import Mask, units
-from tokensieve.method.select import choose, cut_layer, first_layer, masked_parameters, open_epochs, scored
-from tokensieve.method.vocabulary import added_tokens, additions, extend
+from tokensieve.method.constructs import Construct, rank_constructs
+from tokensieve.method.mask import Mask, unit_count
+from tokensieve.method.select import (
+    all_layer_epochs,
+    count_masked_parameters,
+    first_top_layer,
+    first_trainable_layer,
+    scoring_sample,
+    select_mask,
+)
+from tokensieve.method.vocabulary import added_token_ids, choose_new_tokens, extend_tokenizer
 from tokensieve.model.batches import construct_positions
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of, load_tokenizer
-from tokensieve.training.loop import Freezing, batch_of, epochs_of, train
+from tokensieve.model.encoder import encoder_linears, load_tokenizer
+from tokensieve.training.loop import Freezing, batch_size, count_epochs, train_masked
 
 
 def tokensieve(job: Job) -> Outcome:
@@ -49,9 +56,9 @@ def _masked(job: Job, score: str) -> Outcome:
         tokenizer = Path(scratch)
         with job.clock.phase("load"):
             plain = load_tokenizer(job.folder)
-            extend(
+            extend_tokenizer(
                 plain,
-                additions(plain, constructs, settings.vocabulary.extend)
+                choose_new_tokens(plain, constructs, settings.vocabulary.extend)
                 if settings.vocabulary.extend
                 else {},
                 tokenizer,
@@ -61,24 +68,28 @@ def _masked(job: Job, score: str) -> Outcome:
             )
             classifier.encoder.requires_grad_(False)
         chosen = dataclasses.replace(settings.mask, score=score)
-        first = first_layer(classifier, chosen)
+        first = first_trainable_layer(classifier, chosen)
         training = job.pair(job.sample.train, classifier, first, tokenizer)
         validation = (
             job.pair(job.sample.validation, classifier, first, tokenizer) if job.sample.validation else None
         )
         with job.clock.phase("score"):
             positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
-            choice = choose(classifier, *training, positions, chosen, job.seed, added_tokens(tokenizer))
+            choice = select_mask(
+                classifier, *training, positions, chosen, job.seed, added_token_ids(tokenizer)
+            )
         mask = choice.mask
         with job.clock.phase("train"):
-            opened = open_epochs(
+            opened = all_layer_epochs(
                 chosen,
-                epochs_of(settings.finetune, len(training[0])),
+                count_epochs(settings.finetune, len(training[0])),
                 choice.distant or job.sample.separator is not None,
             )
-            freezing = Freezing(cut_layer(classifier, chosen), opened)
-            history = train(classifier, mask, training, validation, settings.finetune, job.seed, freezing)
-        trained = masked_parameters(classifier, mask) + sum(
+            freezing = Freezing(first_top_layer(classifier, chosen), opened)
+            history = train_masked(
+                classifier, mask, training, validation, settings.finetune, job.seed, freezing
+            )
+        trained = count_masked_parameters(classifier, mask) + sum(
             parameter.numel() for parameter in classifier.head.parameters()
         )
         notes: dict[str, Any] = {
@@ -90,15 +101,15 @@ def _masked(job: Job, score: str) -> Outcome:
             "shares": _shares(classifier, mask, first),
             "constructs": len(constructs),
         }
-        steps = len(history) * math.ceil(len(training[0]) / batch_of(settings.finetune, len(training[0])))
+        steps = len(history) * math.ceil(len(training[0]) / batch_size(settings.finetune, len(training[0])))
         return Outcome(job.predictor(classifier, tokenizer), trained, history, steps, notes)
 
 
 def _shares(classifier: Classifier, mask: Mask, first: int) -> dict[str, float]:
     """The share of what is selected of each linear from layer `first` up, by module name."""
-    linears = linears_of(classifier.encoder, first)
+    linears = encoder_linears(classifier.encoder, first)
     return {
-        name: round(len(mask.indices.get(name, ())) / units(linear.weight, mask.shape), 4)
+        name: round(len(mask.indices.get(name, ())) / unit_count(linear.weight, mask.shape), 4)
         for name, linear in linears.items()
     }
 
@@ -107,11 +118,21 @@ def _constructs(job: Job) -> list[Construct]:
     chosen = job.settings.vocabulary
     with job.clock.phase("mine"):
         train, separator = job.sample.train, job.sample.separator
-        return mine(train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count, separator)
+        return rank_constructs(
+            train.texts,
+            train.labels,
+            chosen.constructs,
+            chosen.ngram,
+            chosen.min_count,
+            separator,
+        )
 
 
 def _positions(job: Job, constructs: list[Construct], tokenizer: Path) -> dict[int, list[bool]]:
     words, length = job.settings.vocabulary.ngram, job.settings.base.max_length
     known = [construct.text for construct in constructs]
-    texts = {i: job.sample.train.texts[i] for i in scored(len(job.sample.train), job.settings.mask, job.seed)}
+    texts = {
+        i: job.sample.train.texts[i]
+        for i in scoring_sample(len(job.sample.train), job.settings.mask, job.seed)
+    }
     return construct_positions(load_tokenizer(tokenizer), texts, known, words, length)

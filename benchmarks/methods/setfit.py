@@ -22,7 +22,7 @@ from transformers import ProgressCallback
 
 from benchmarks.methods.linear import decisions, weights
 from benchmarks.training.method_api import Job, Outcome
-from tokensieve.model.encoder import quiet
+from tokensieve.model.encoder import quiet_transformers
 
 
 def setfit(job: Job) -> Outcome:
@@ -53,7 +53,7 @@ def setfit(job: Job) -> Outcome:
 def _model(job: Job, several: bool) -> SetFitModel:
     """What `SetFitModel.from_pretrained` makes of a base model, but for a head that it finds pickled beside, and weights other than
     safetensors: neither is read."""
-    with job.clock.phase("load"), quiet():
+    with job.clock.phase("load"), quiet_transformers():
         body = SentenceTransformer(
             str(job.folder), device=job.device, local_files_only=True, model_kwargs={"use_safetensors": True}
         )

@@ -24,7 +24,7 @@ from tokensieve.export import build_variants, choose_variant
 from tokensieve.inference.decisions import decide
 from tokensieve.inference.predictor import logits_of
 from tokensieve.inference.session import engine_of
-from tokensieve.model.batches import tokenized
+from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -47,7 +47,7 @@ def main() -> int:
     settings = Settings.load(layout.params)
     manifest = _manifest(layout)
     rule, untrained = manifest.rule, Untrained.load(layout, manifest.labels, settings.data.separator)
-    ids = tokenized(
+    ids = tokenize(
         load_tokenizer(layout.model), untrained.all_texts(), manifest.max_length, manifest.truncation
     )
     sure = decide(load_file(layout.evaluation / "logits.safetensors")["test"], rule).confident

@@ -25,7 +25,7 @@ from transformers import logging as transformers_logging
 
 from tokensieve.export.onnx_graph import write_graph
 from tokensieve.inference.predictor import Predictor
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
@@ -91,7 +91,7 @@ def contenders(layout: Layout, scratch: Path) -> dict[str, Label]:
     def by_torch(text: str) -> str:
         with torch.inference_mode():
             return labels[
-                int(Inputs(tokenized(tokenizer, [text], 128)).batch([0]).logits(classifier).argmax())
+                int(Inputs(tokenize(tokenizer, [text], 128)).batch([0]).logits(classifier).argmax())
             ]
 
     return {

@@ -31,7 +31,7 @@ from tokensieve.files import read_json, write_json
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor, save_manifest
-from tokensieve.model.batches import tokenized
+from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 
@@ -133,7 +133,7 @@ def _one_by_one(shared: SharedPredictor, texts: list[str]) -> dict[str, Any]:
 
 
 def _sample(layout: Layout) -> list[list[int]]:
-    return tokenized(
+    return tokenize(
         load_tokenizer(layout.model), _drawn(layout, "train", SAMPLE), Manifest.load(layout.onnx).max_length
     )
 

@@ -26,7 +26,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.training.tasks import task_files
-from tasks.cross_fit import folds_of, out_of_fold
+from tasks.cross_fit import assign_folds, out_of_fold
 from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
@@ -36,12 +36,12 @@ from tokensieve.data.split import split_examples
 from tokensieve.evaluation import calibration, metrics
 from tokensieve.files import write_json
 from tokensieve.inference.decisions import softmax
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of, load_tokenizer
+from tokensieve.model.encoder import encoder_layers, load_tokenizer
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
-from tokensieve.training.loop import logits_of
+from tokensieve.training.loop import compute_logits
 
 COVERAGE = 0.95
 Pair = tuple[metrics.Floats, metrics.Ints]
@@ -91,17 +91,17 @@ def measured(
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
 
     def inputs(part: Examples) -> Inputs:
-        return Inputs(tokenized(tokenizer, part.texts, settings.base.max_length, settings.base.truncation))
+        return Inputs(tokenize(tokenizer, part.texts, settings.base.max_length, settings.base.truncation))
 
     def pair(part: Examples) -> Pair:
         wanted = np.asarray(encode_targets(part.labels, classifier.labels, None).numpy(), np.int64)
-        return logits_of(classifier, inputs(part)).double().numpy(), wanted
+        return compute_logits(classifier, inputs(part)).double().numpy(), wanted
 
     train, validation = (Examples.load(layout.split / f"{name}.jsonl") for name in ("train", "validation"))
     checked, judged = pair(validation), pair(others)
     more, theirs = out_of_fold(layout, settings, torch.from_numpy(checked[0]).float())
-    vectors = inputs(train).freeze(classifier, len(layers_of(classifier.encoder)))._states.numpy()
-    head = _head(vectors, theirs.numpy(), folds_of(train.labels, settings.evaluate.folds, seed))
+    vectors = inputs(train).freeze(classifier, len(encoder_layers(classifier.encoder)))._states.numpy()
+    head = _head(vectors, theirs.numpy(), assign_folds(train.labels, settings.evaluate.folds, seed))
     fits = {
         "none": (1.0, checked, False),
         "before": (metrics.fit_temperature(*checked), checked, False),

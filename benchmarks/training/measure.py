@@ -17,8 +17,8 @@ from benchmarks.training.scores import figures
 from benchmarks.training.tasks import draw
 from tokensieve.errors import InputError
 from tokensieve.files import write_json
-from tokensieve.model.encoder import locate
-from tokensieve.training.loop import use_threads
+from tokensieve.model.encoder import find_base_model
+from tokensieve.training.loop import set_threads
 
 
 def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     """
     if setup.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
-    use_threads(setup.threads)
+    set_threads(setup.threads)
     # Tokenizers thread by themselves, past torch's limit.
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if setup.threads == 1 else "true"
     method, _ = method_of(cell.method)
@@ -37,7 +37,12 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     sample = draw(setup.data, cell.task, cell.shots, cell.seed, cell.held_out)
     clock = Clock(setup.device)
     job = Job(
-        sample, settings_of(cell, setup), METHODS[method].options, locate(setup.base), setup.device, clock
+        sample,
+        settings_of(cell, setup),
+        METHODS[method].options,
+        find_base_model(setup.base),
+        setup.device,
+        clock,
     )
     if METHODS[method].reads:
         _warm(job)

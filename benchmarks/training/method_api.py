@@ -14,11 +14,11 @@ from torch import Tensor
 from benchmarks.timing import Clock
 from benchmarks.training.tasks import Sample
 from tokensieve.data.examples import Examples
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import load_encoder, load_tokenizer, pooling_of
+from tokensieve.model.encoder import choose_pooling, load_encoder, load_tokenizer
 from tokensieve.settings import Settings
-from tokensieve.training.loop import logits_of
+from tokensieve.training.loop import compute_logits
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Job:
             torch.manual_seed(self.seed)
             return self.ready(
                 Classifier(
-                    encoder, pooling_of(self.folder, self.settings.base.pooling), self.sample.labels
+                    encoder, choose_pooling(self.folder, self.settings.base.pooling), self.sample.labels
                 ).eval()
             )
 
     def ready(self, classifier: Classifier) -> Classifier:
         """The new classifier on the job's device; where texts have several labels, its head starts from how frequent each is."""
         if self.sample.separator is not None:
-            classifier.expect(self.sample.targets(self.sample.train))
+            classifier.init_head_bias_from_priors(self.sample.targets(self.sample.train))
         return classifier.to(self.device)
 
     def inputs(
@@ -73,7 +73,7 @@ class Job:
     ) -> Inputs:
         """The part's texts, the states below layer `cut` computed once and held in memory."""
         with self.clock.phase("tokenize"):
-            ids = tokenized(
+            ids = tokenize(
                 load_tokenizer(tokenizer or self.folder), part.texts, self.settings.base.max_length
             )
         with self.clock.phase("cache"):
@@ -90,6 +90,6 @@ class Job:
     ) -> Callable[[Sequence[str]], NDArray[Any]]:
         """Logits of texts, the whole model computed."""
         loaded = load_tokenizer(tokenizer or self.folder)
-        return lambda texts: logits_of(
-            classifier, Inputs(tokenized(loaded, texts, self.settings.base.max_length), self.device)
+        return lambda texts: compute_logits(
+            classifier, Inputs(tokenize(loaded, texts, self.settings.base.max_length), self.device)
         ).numpy()

@@ -16,7 +16,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from tokensieve.errors import InputError
-from tokensieve.model.encoder import MINILM, load_tokenizer, locate
+from tokensieve.model.encoder import MINILM, find_base_model, load_tokenizer
 
 MARK = "random-"  # begins the folder's name, by which the report knows that scores on it say nothing
 
@@ -27,7 +27,7 @@ def make(folder: Path, base: str = MINILM) -> None:
     Raises:
         InputError: `base` is not found, or has no fast tokenizer.
     """
-    tokenizer = load_tokenizer(locate(base))
+    tokenizer = load_tokenizer(find_base_model(base))
     torch.manual_seed(0)
     BertModel(BertConfig(vocab_size=len(tokenizer)), add_pooling_layer=False).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -143,10 +143,10 @@ def test_the_mask_is_the_pipelines(setup: Setup, tmp_path: Path, monkeypatch: py
     expected = Mask.load(layout.mask / "mask.safetensors")
 
     seen: list[Mask] = []
-    train = masked.train
+    train = masked.train_masked
     monkeypatch.setattr(
         masked,
-        "train",
+        "train_masked",
         lambda classifier, found, *rest: seen.append(found) or train(classifier, found, *rest),
     )
     masked.tokensieve(job)

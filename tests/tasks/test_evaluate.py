@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from tasks import cross_fit
 from tasks import evaluate as evaluation
-from tasks.cross_fit import folds_of
+from tasks.cross_fit import assign_folds
 from tasks.evaluate import evaluate, fit
 from tasks.finetune import finetune
 from tasks.mask import mask
@@ -114,12 +114,12 @@ def test_models_that_are_surer_of_everything_are_scaled_down(layout: Layout) -> 
 
 def test_folds_spread_each_class() -> None:
     labels = ["a"] * 9 + ["b"] * 6 + ["c"] * 2
-    folds = folds_of(labels, 3, seed=0)
+    folds = assign_folds(labels, 3, seed=0)
     assert [
         np.bincount(folds[[label == name for label in labels]], minlength=3).tolist() for name in "ab"
     ] == [[3, 3, 3], [2, 2, 2]]
-    assert (folds_of(labels, 3, seed=0) == folds).all()
-    assert (folds_of(labels, 3, seed=1) != folds).any()
+    assert (assign_folds(labels, 3, seed=0) == folds).all()
+    assert (assign_folds(labels, 3, seed=1) != folds).any()
 
 
 @pytest.mark.parametrize(("texts", "folds", "needed"), [(99, 4, True), (100, 4, False), (99, 0, False)])

@@ -19,7 +19,7 @@ from tokensieve.evaluation.report import set_apart
 from tokensieve.inference import session
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
-from tokensieve.model.batches import tokenized
+from tokensieve.model.batches import tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
@@ -47,7 +47,7 @@ def layout(
     for name, places in {"train": range(20), "validation": range(20, 40), "test": range(40, 60)}.items():
         texts = [tiny_texts[0][i] for i in places]
         with torch.inference_mode():
-            ids = [torch.tensor([ids]) for ids in tokenized(tokenizer, texts, LENGTH)]
+            ids = [torch.tensor([ids]) for ids in tokenize(tokenizer, texts, LENGTH)]
             logits[name] = torch.cat([classifier(one, torch.ones_like(one)) for one in ids])
         labels = [classifier.labels[place] for place in logits[name].argmax(1).tolist()]
         Examples(texts, labels, list(places)).save(layout.split / f"{name}.jsonl")
@@ -190,7 +190,7 @@ def test_texts_out_of_scope_count_for_agreement_and_the_summarys_figures_leave_o
     logits = export.load_file(layout.evaluation / "logits.safetensors")
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     with torch.inference_mode():
-        ids = [torch.tensor([ids]) for ids in tokenized(tokenizer, outside, LENGTH)]
+        ids = [torch.tensor([ids]) for ids in tokenize(tokenizer, outside, LENGTH)]
         found = torch.cat([classifier(one, torch.ones_like(one)) for one in ids])
     save_file(
         {name: torch.from_numpy(values) for name, values in logits.items()} | {"oos": found},

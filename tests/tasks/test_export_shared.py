@@ -18,9 +18,9 @@ from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.shared_predictor import SharedPredictor
-from tokensieve.model.batches import tokenized
+from tokensieve.model.batches import tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of, load_tokenizer
+from tokensieve.model.encoder import encoder_layers, load_tokenizer
 from tokensieve.project import Layout
 from tokensieve.settings import render
 
@@ -61,7 +61,7 @@ def project(
         ).eval()
         torch.manual_seed(sum(map(ord, name)))
         torch.nn.init.normal_(classifier.head.weight)
-        for layer in layers_of(classifier.encoder)[cut:]:
+        for layer in encoder_layers(classifier.encoder)[cut:]:
             for parameter in layer.parameters():
                 parameter.data.mul_(1 + 0.1 * torch.randn(parameter.shape))
         tokenizer = load_tokenizer(tiny_family(family))
@@ -86,7 +86,7 @@ def answers(layout: Layout, texts: list[str]) -> np.ndarray:  # type: ignore[typ
     """The logits of torch, one text at a time."""
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     with torch.inference_mode():
-        ids = [torch.tensor([one]) for one in tokenized(tokenizer, texts, LENGTH)]
+        ids = [torch.tensor([one]) for one in tokenize(tokenizer, texts, LENGTH)]
         return torch.cat([classifier(one, torch.ones_like(one)) for one in ids]).numpy()
 
 

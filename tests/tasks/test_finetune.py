@@ -82,9 +82,11 @@ def test_all_epochs_are_open_for_a_distant_task_and_for_several_labels(
     assert list(report["probe_errors"]) == ["1", "3", "4"]
     write_json(layout.mask / "report.json", report | {"distant": distant})
     opened: list[range] = []
-    training = finetuning.train
+    training = finetuning.train_masked
     monkeypatch.setattr(
-        finetuning, "train", lambda *arguments: opened.append(arguments[6].open) or training(*arguments)
+        finetuning,
+        "train_masked",
+        lambda *arguments: opened.append(arguments[6].open) or training(*arguments),
     )
     finetune(layout, Settings.load(layout.params))
     assert opened == [expected]

@@ -23,11 +23,11 @@ from tokensieve.data.labels import encode_targets
 from tokensieve.method.mask import Mask
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of, load_encoder, load_tokenizer
+from tokensieve.model.encoder import encoder_linears, load_encoder, load_tokenizer
 from tokensieve.settings import Finetune
 from tokensieve.training import loop
 from tokensieve.training.checkpoint import Checkpoint
-from tokensieve.training.loop import Freezing, fit, train
+from tokensieve.training.loop import Freezing, train_masked, train_parameters
 
 # Of 41 texts, one batch an epoch holds a single one.
 SETTINGS = {"epochs": 3, "batch": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2}
@@ -67,7 +67,7 @@ class Trainings:
         classifier = self.classifier(dropout)
         chosen = {
             name: torch.arange(0, linear.out_features, 3)
-            for name, linear in linears_of(classifier.encoder, first).items()
+            for name, linear in encoder_linears(classifier.encoder, first).items()
         }
         named = {"freezing", "checkpoint"}
         settings = Finetune(**(SETTINGS | {key: value for key, value in changes.items() if key not in named}))
@@ -76,12 +76,12 @@ class Trainings:
             for inputs, wanted in (self.training, self.validation)
         ]
         rest = {key: value for key, value in changes.items() if key in named}
-        return classifier, train(classifier, Mask("rows", chosen), *pairs, settings, 0, **rest)
+        return classifier, train_masked(classifier, Mask("rows", chosen), *pairs, settings, 0, **rest)
 
     def dense(self) -> tuple[Classifier, list[Any]]:
         """All weights, of which those of the embeddings and lower layers get no gradient once they are frozen."""
         classifier = self.classifier()
-        return classifier, fit(
+        return classifier, train_parameters(
             classifier,
             dict(classifier.named_parameters()),
             self.training,
@@ -103,7 +103,7 @@ class Trainings:
     def resumed(self) -> tuple[Classifier, list[Any]]:
         """The training "frozen", interrupted after two epochs."""
         given = {"first": 0, "freezing": Freezing(2, range(1), folder=self.scratch / "resumed", key="key")}
-        checkpoint, batches, begun = Checkpoint(self.scratch / "checkpoint", "key"), loop.batches, 0
+        checkpoint, batches, begun = Checkpoint(self.scratch / "checkpoint", "key"), loop.shuffled_batches, 0
 
         def interrupted(*arguments: Any) -> Any:
             nonlocal begun
@@ -112,12 +112,12 @@ class Trainings:
                 raise Interrupted
             return batches(*arguments)
 
-        loop.batches = interrupted
+        loop.shuffled_batches = interrupted
         try:
             self.sparse(checkpoint=checkpoint, **given)
         except Interrupted:
-            loop.batches = batches
-        distributed.everywhere()
+            loop.shuffled_batches = batches
+        distributed.all_agree()
         return self.sparse(checkpoint=checkpoint, **given)
 
     def all(self) -> dict[str, tuple[Classifier, list[Any]]]:
@@ -140,7 +140,7 @@ class Trainings:
 def main() -> None:
     model, data, output = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
-    with distributed.member():
+    with distributed.worker():
         found = Trainings(model, data, output).all()
         weights = {
             f"{name}.{key}": tensor.clone()

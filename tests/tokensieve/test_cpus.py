@@ -77,5 +77,5 @@ def test_training_sizes_its_threads_alike(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
     monkeypatch.setattr(loop, "cores", lambda: cores(machine(tmp_path, "0::/\n", **{V2: "300000 100000\n"})))
-    loop.use_threads(0)
+    loop.set_threads(0)
     assert torch.get_num_threads() == 3

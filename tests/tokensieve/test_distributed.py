@@ -29,7 +29,7 @@ import os, signal, sys, time
 from tokensieve import distributed
 from tokensieve.errors import InputError
 
-with distributed.member():
+with distributed.worker():
     if sys.argv[1] == "both":
         raise InputError("the file is empty; give another")
     if sys.argv[1] == "stay":
@@ -42,7 +42,7 @@ with distributed.member():
             raise KeyError("fault")
         if sys.argv[1] == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-    distributed.everywhere()
+    distributed.all_agree()
 """
 
 
@@ -214,11 +214,11 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_process_alone_is_all_there_are() -> None:
     assert (
-        distributed.count(),
+        distributed.world_size(),
         distributed.rank(),
-        distributed.count_here(),
-        distributed.rank_here(),
-        distributed.machine(),
+        distributed.local_world_size(),
+        distributed.local_rank(),
+        distributed.node_rank(),
     ) == (
         1,
         0,
@@ -226,10 +226,10 @@ def test_a_process_alone_is_all_there_are() -> None:
         0,
         0,
     )
-    assert list(distributed.share([3, 4])) == list(distributed.share_here([3, 4])) == [3, 4]
+    assert list(distributed.shard([3, 4])) == list(distributed.local_shard([3, 4])) == [3, 4]
     values = torch.tensor([1.0, 2.0])
-    assert distributed.summed(values) is values
-    assert distributed.of_first([0.1, 3.0]) == [0.1, 3.0]
-    assert distributed.everywhere(True)
-    assert not distributed.everywhere(False)
-    assert distributed.averaging(abs, []) is abs
+    assert distributed.sum_over_processes(values) is values
+    assert distributed.broadcast_from_first([0.1, 3.0]) == [0.1, 3.0]
+    assert distributed.all_agree(True)
+    assert not distributed.all_agree(False)
+    assert distributed.data_parallel(abs, []) is abs

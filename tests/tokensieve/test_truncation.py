@@ -19,7 +19,7 @@ from tokensieve.export.triton import config
 from tokensieve.inference.manifest import FORMAT, Manifest, read_tree
 from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor
-from tokensieve.model.batches import Inputs, construct_positions, tokenized
+from tokensieve.model.batches import Inputs, construct_positions, tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.model.patch import Patch
 from tokensieve.truncation import HEAD_TAIL, head_and_tail
@@ -42,7 +42,7 @@ def test_both_ends_are_kept_in_equal_parts_and_a_short_text_whole(tokens: list[i
 
 def test_training_reads_both_ends_between_the_special_tokens(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
-    (long,) = tokenized(tokenizer, [LONG], 9, HEAD_TAIL)
+    (long,) = tokenize(tokenizer, [LONG], 9, HEAD_TAIL)
     assert tokenizer.convert_ids_to_tokens(long) == [
         "[CLS]",
         "please",
@@ -54,7 +54,7 @@ def test_training_reads_both_ends_between_the_special_tokens(tiny_model: Path) -
         "##und",
         "[SEP]",
     ]
-    assert tokenized(tokenizer, ["my card"], 9, HEAD_TAIL) == tokenized(tokenizer, ["my card"], 9)
+    assert tokenize(tokenizer, ["my card"], 9, HEAD_TAIL) == tokenize(tokenizer, ["my card"], 9)
 
 
 def test_constructs_are_marked_where_the_kept_tokens_stand(tiny_model: Path) -> None:
@@ -68,7 +68,7 @@ def test_streamed_texts_are_truncated_alike_and_kept_apart(tiny_model: Path, tmp
     Examples([LONG, "my card"], ["a", "b"], [1, 2]).save(path)
     for truncation in ("head", HEAD_TAIL, "head"):
         inputs = Inputs.streamed(path, tokenizer, 9, tmp_path / "kept", truncation=truncation)
-        expected = tokenized(tokenizer, [LONG, "my card"], 9, truncation)
+        expected = tokenize(tokenizer, [LONG, "my card"], 9, truncation)
         assert [inputs.tokens(i).tolist() for i in range(2)] == expected
 
 
@@ -87,7 +87,7 @@ def test_serving_reads_the_ids_that_training_saw(
     @given(texts=st.lists(st.text(max_size=80), min_size=1, max_size=4))
     def check(texts: list[str]) -> None:
         whole = trained(texts, truncation=False, verbose=False)["input_ids"]
-        expected = tokenized(trained, texts, served.manifest.max_length, HEAD_TAIL)
+        expected = tokenize(trained, texts, served.manifest.max_length, HEAD_TAIL)
         for encoded, ids, all_ids in zip(predictor.encode(texts), expected, whole, strict=True):
             assert (encoded.ids, encoded.truncated) == (ids or [0], len(all_ids) > served.manifest.max_length)
 

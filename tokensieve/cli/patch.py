@@ -17,10 +17,12 @@ Answer = Callable[[str], None]
 def extract(options: argparse.Namespace, answer: Answer) -> None:
     """Write what a fine-tuned model has changed in its base as a patch of a few megabytes."""
     from tokensieve.model import patch_folders
-    from tokensieve.model.encoder import locate
+    from tokensieve.model.encoder import find_base_model
 
     model = Path(options.model)
-    patch = patch_folders.extract(locate(options.base or patch_folders.facts_of(model)["base"]), model)
+    patch = patch_folders.extract(
+        find_base_model(options.base or patch_folders.read_metadata(model)["base"]), model
+    )
     patch.save(Path(options.output))
     answer(_text(_facts(patch, Path(options.output))))
 
@@ -28,11 +30,13 @@ def extract(options: argparse.Namespace, answer: Answer) -> None:
 def apply(options: argparse.Namespace, answer: Answer) -> None:
     """Make the fine-tuned model from its base and a patch, bit for bit."""
     from tokensieve.model import patch_folders
-    from tokensieve.model.encoder import locate
+    from tokensieve.model.encoder import find_base_model
     from tokensieve.model.patch import Patch
 
     patch = Patch.load(Path(options.patch))
-    patch_folders.apply(patch, locate(options.base or patch.classifier["base"]), Path(options.output))
+    patch_folders.apply(
+        patch, find_base_model(options.base or patch.classifier["base"]), Path(options.output)
+    )
     answer(f"{options.output} is the fine-tuned model, weights {patch.model_state[:12]}")
 
 

@@ -23,7 +23,7 @@ from tokensieve.inference.manifest import TOKENIZER
 from tokensieve.inference.session import IDS, LOGITS, STATES, engine_of
 from tokensieve.inference.shared_predictor import PREFIX, suffix_of
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of
+from tokensieve.model.encoder import encoder_layers
 from tokensieve.truncation import HEAD
 
 SIZES = {0: "batch", 1: "length"}
@@ -37,7 +37,7 @@ class _Prefix(nn.Module):
         self.classifier, self.cut = classifier, cut
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        return self.classifier.prefix(input_ids, torch.ones_like(input_ids), self.cut)
+        return self.classifier.hidden_states_at(input_ids, torch.ones_like(input_ids), self.cut)
 
 
 class _Suffix(nn.Module):
@@ -50,7 +50,7 @@ class _Suffix(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         mask = torch.ones_like(states[:, :, 0], dtype=torch.int64)
         return self.classifier.head(
-            self.classifier.pooled(self.classifier.suffix(states, mask, self.cut), mask)
+            self.classifier.pool(self.classifier.last_hidden_state_from(states, mask, self.cut), mask)
         )
 
 
@@ -64,8 +64,10 @@ def common_layers(models: Mapping[str, Path]) -> int:
         raise InputError(f"one model ({', '.join(models)}) shares nothing; give two or more")
     (first, folder), *others = models.items()
     mine = Classifier.load(folder)
-    prefix = next(name for name, module in mine.encoder.named_modules() if module is layers_of(mine.encoder))
-    common = len(layers_of(mine.encoder))
+    prefix = next(
+        name for name, module in mine.encoder.named_modules() if module is encoder_layers(mine.encoder)
+    )
+    common = len(encoder_layers(mine.encoder))
     for name, other in others:
         reason = _unlike(folder, other)
         if reason:

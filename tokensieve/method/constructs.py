@@ -36,7 +36,7 @@ class Construct:
     texts: int
 
 
-def spans(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
+def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
     """All n-grams of 1 to `longest` words in `text`, lower case, each with its first and one past its last character."""
     words = [(match.group().lower(), match.start(), match.end()) for match in WORD.finditer(text)]
     for first in range(len(words)):
@@ -44,7 +44,7 @@ def spans(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
             yield " ".join(word for word, _, _ in words[first : last + 1]), words[first][1], words[last][2]
 
 
-def mine(
+def rank_constructs(
     texts: Sequence[str],
     labels: Sequence[str],
     most: int,
@@ -64,11 +64,15 @@ def mine(
     for text, label in zip(texts, labels, strict=True):
         names = names_of(label, separator)
         of_label.update(names)
-        for construct in {span for span, _, _ in spans(text, longest)}:
+        for construct in {span for span, _, _ in ngrams(text, longest)}:
             holding[construct] += 1
             counts[construct].update(names)
     total = len(texts)
-    measure = _of_class(of_label, total) if separator is None else _of_labels(of_label, total)
+    measure = (
+        _single_label_information(of_label, total)
+        if separator is None
+        else _multilabel_information(of_label, total)
+    )
     found = []
     for text, n in holding.items():
         if n < least:
@@ -86,7 +90,7 @@ def mine(
     return found[:most]
 
 
-def per_class(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
+def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
     """The `most` constructs that weigh most for each label that has any."""
     table: dict[str, list[str]] = defaultdict(list)
     for construct in sorted(constructs, key=lambda construct: -construct.weight):
@@ -95,13 +99,13 @@ def per_class(constructs: Sequence[Construct], most: int = 10) -> dict[str, list
     return dict(sorted(table.items()))
 
 
-def marked(
+def tokens_in_constructs(
     text: str, offsets: Sequence[tuple[int, int]], constructs: frozenset[str], longest: int
 ) -> list[bool]:
     """For each token of `text` (its first and one past its last character; an empty span for special tokens), whether it
     belongs to a construct."""
     covered = bytearray(len(text))
-    for construct, start, end in spans(text, longest):
+    for construct, start, end in ngrams(text, longest):
         if construct in constructs:
             covered[start:end] = b"\1" * (end - start)
     return [start < end and any(covered[start:end]) for start, end in offsets]
@@ -112,7 +116,7 @@ Measure = Callable[
 ]  # the information in a construct: its texts by label, and all of them
 
 
-def _of_class(of_label: Mapping[str, int], total: int) -> Measure:
+def _single_label_information(of_label: Mapping[str, int], total: int) -> Measure:
     """The information on the label of `total` texts with one each, of which `of_label` have each label."""
     entropy_terms = {label: _xlogx(n) for label, n in of_label.items()}
     all_terms = math.fsum(entropy_terms.values())
@@ -132,7 +136,7 @@ def _of_class(of_label: Mapping[str, int], total: int) -> Measure:
     return information
 
 
-def _of_labels(of_label: Mapping[str, int], total: int) -> Measure:
+def _multilabel_information(of_label: Mapping[str, int], total: int) -> Measure:
     """The information on the presence of each label, summed, in `total` texts, of which `of_label` have each label."""
 
     def pair(k: int, n: int, have: int) -> float:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from tokensieve.method.probe import Watch
-from tokensieve.model.batches import Inputs, by_length
+from tokensieve.method.probe import StateRecorder
+from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of
+from tokensieve.model.encoder import encoder_linears
 
 # Tokens of a batch at most, by device. It keeps every layer's states for the gradients, which a batch that only predicts does not:
 # with 8,192 on a GPU, scoring took twice the memory of training all weights. A CPU's products are as fast from 32 rows on, and
@@ -29,7 +29,7 @@ TOKENS_A_BATCH = {"cpu": 256, "cuda": 1024}
 Positions = Mapping[int, Sequence[bool]] | Sequence[Sequence[bool]]
 
 
-def fisher(
+def fisher_scores(
     classifier: Classifier,
     inputs: Inputs,
     targets: Tensor,
@@ -37,20 +37,20 @@ def fisher(
     positions: Positions | None = None,
     cut: int = 0,
     texts: Sequence[int] | None = None,
-    watch: Watch | None = None,
+    recorder: StateRecorder | None = None,
 ) -> dict[str, Tensor]:
     """Scores of the rows of every linear layer from layer `cut` up, by module name, float32 [out]; columns [in], entries [out, in].
 
     `targets` are int64 [inputs], one class a text with cross entropy as its loss, or float32 [inputs, classes], 1 for each of a
     text's classes, with binary cross entropy summed over the classes. `positions` tells for each token of each scored text whether it
-    counts, None for all; `texts` are the indices of those that are scored, None for all. `watch`, entered, keeps their states.
+    counts, None for all; `texts` are the indices of those that are scored, None for all. `recorder`, entered, keeps their states.
 
     Entries are the one shape that needs each text's gradient Gᵀ X [out, in] of each layer: a product of T x out x in, and three
     passes over memory of that size. It is formed for one text and one layer at a time, so that beside the scores, as many
     numbers as the layers have weights, the memory of one weight is taken.
     """
     scored = range(len(inputs)) if texts is None else texts
-    linears = linears_of(classifier.encoder, cut)
+    linears = encoder_linears(classifier.encoder, cut)
     tokens_a_batch = min(
         inputs.tokens_a_batch, TOKENS_A_BATCH["cpu" if inputs.device.type == "cpu" else "cuda"]
     )
@@ -62,13 +62,13 @@ def fisher(
     classifier.eval()
     try:
         with tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False, disable=None) as bar:
-            for places in by_length([inputs.lengths[i] for i in scored], tokens_a_batch):
+            for places in batches_by_length([inputs.lengths[i] for i in scored], tokens_a_batch):
                 indices = [scored[place] for place in places]
                 batch = inputs.batch(indices)
                 counted = _counted(positions, indices, batch.mask)
                 loss = _loss(batch.logits(classifier), targets[indices].to(inputs.device))
-                if watch:
-                    watch.keep(places, batch.mask)
+                if recorder:
+                    recorder.record(places, batch.mask)
                 gradients = torch.autograd.grad(loss, [output for _, output in caught.values()])
                 for (name, (x, _)), g in zip(caught.items(), gradients, strict=True):
                     _add_squares(totals[name], x.detach(), g, counted, shape)
@@ -80,19 +80,19 @@ def fisher(
     return {name: total.cpu() for name, total in totals.items()}
 
 
-def magnitude(classifier: Classifier, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
+def magnitude_scores(classifier: Classifier, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
     """The rival without data: squared weights, summed over rows or columns. Shapes as of `fisher`."""
     return {
         name: _summed(linear.weight.detach().square(), shape).cpu()
-        for name, linear in linears_of(classifier.encoder, cut).items()
+        for name, linear in encoder_linears(classifier.encoder, cut).items()
     }
 
 
-def random(classifier: Classifier, seed: int, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
+def random_scores(classifier: Classifier, seed: int, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
     """The rival without sense: uniform numbers per weight, so that rows of every length have the same chance. Shapes as of `fisher`."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
-    for name, linear in linears_of(classifier.encoder, cut).items():
+    for name, linear in encoder_linears(classifier.encoder, cut).items():
         weights = _summed(torch.ones(linear.weight.shape), shape)
         found[name] = torch.rand(weights.shape, generator=generator) * weights
     return found

@@ -43,12 +43,14 @@ class Mask:
             return cls(file.metadata()["shape"], tensors, tokens)
 
 
-def units(weight: Tensor, shape: str) -> int:
+def unit_count(weight: Tensor, shape: str) -> int:
     """How many rows, columns or entries a weight [out, in] has: what the indices of a mask of `shape` count."""
     return {"rows": weight.shape[0], "columns": weight.shape[1], "entries": weight.numel()}[shape]
 
 
-def select(scores: Mapping[str, Tensor], sizes: Mapping[str, int], budget: int, shape: str = "rows") -> Mask:
+def select_rows(
+    scores: Mapping[str, Tensor], sizes: Mapping[str, int], budget: int, shape: str = "rows"
+) -> Mask:
     """The rows (or columns) with the highest score a weight, until they hold `budget` weights together.
 
     `sizes` gives the weights of one row (or column) of each module. One list for the whole model, so layers compete. A row

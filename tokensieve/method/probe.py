@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
-from tokensieve.model.batches import Inputs, by_length
+from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of
+from tokensieve.model.encoder import encoder_layers
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of the mean variance of a feature
 SURE = 3.0  # standard errors
 
 
-class Watch:
+class StateRecorder:
     """Within it, `keep` takes what the classifier computed last: `states` float32 [layers + 1, texts, width] are the pooled states that
     enter each of `layers`, ascending from the cut of the inputs or above, and last those that the head gets.
 
@@ -34,9 +34,9 @@ class Watch:
         self._caught: dict[int, Tensor] = {}
         self._handles: list[RemovableHandle] = []
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> StateRecorder:
         modules = [
-            *(layers_of(self._classifier.encoder)[layer] for layer in self._layers),
+            *(encoder_layers(self._classifier.encoder)[layer] for layer in self._layers),
             self._classifier.head,
         ]
         self._handles = [
@@ -50,28 +50,31 @@ class Watch:
             handle.remove()
         self._caught.clear()
 
-    def keep(self, places: Sequence[int], mask: Tensor) -> None:
+    def record(self, places: Sequence[int], mask: Tensor) -> None:
         """Keep the states of the batch computed last, of attention mask [batch, length], as those of the texts `places`."""
         for i in range(len(self._layers)):
-            self.states[i, places] = self._classifier.pooled(self._caught[i], mask).float().cpu()
+            self.states[i, places] = self._classifier.pool(self._caught[i], mask).float().cpu()
         self.states[-1, places] = self._caught[len(self._layers)].float().cpu()
 
     @torch.inference_mode()
-    def over(self, inputs: Inputs, texts: Sequence[int]) -> None:
+    def run(self, inputs: Inputs, texts: Sequence[int]) -> None:
         """Keep the states of the inputs at the indices `texts`, all that there is to keep, by a pass of its own."""
         self._classifier.eval()
-        for places in by_length([inputs.lengths[i] for i in texts], inputs.tokens_a_batch):
+        for places in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_a_batch):
             batch = inputs.batch([texts[place] for place in places])
             batch.logits(self._classifier)
-            self.keep(places, batch.mask)
+            self.record(places, batch.mask)
 
     def errors(self, targets: Tensor) -> dict[int, Tensor]:
         """Whether a probe gets each text wrong, float64 [texts] of 0 and 1, by layer, the head's as that above the last.
 
         `targets` are the texts' classes, int64 [texts].
         """
-        layers = [*self._layers, len(layers_of(self._classifier.encoder))]
-        return {layer: left_out(states, targets) for layer, states in zip(layers, self.states, strict=True)}
+        layers = [*self._layers, len(encoder_layers(self._classifier.encoder))]
+        return {
+            layer: leave_one_out_errors(states, targets)
+            for layer, states in zip(layers, self.states, strict=True)
+        }
 
     def _catcher(self, place: int) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
@@ -80,7 +83,7 @@ class Watch:
         return hook
 
 
-def left_out(features: Tensor, targets: Tensor) -> Tensor:
+def leave_one_out_errors(features: Tensor, targets: Tensor) -> Tensor:
     """Whether a ridge regression on all other texts gets each text wrong, float64 [texts] of 0 and 1, with the best penalty.
 
     `features` float32 [texts, width], `targets` int64 [texts]. Leaving a text out needs no second regression: its residual grows by
@@ -104,12 +107,14 @@ def left_out(features: Tensor, targets: Tensor) -> Tensor:
     return min(tried, key=lambda wrong: float(wrong.sum()))
 
 
-def distant(found: Mapping[int, Tensor], ratio: float) -> bool:
+def is_far_from_pretraining(found: Mapping[int, Tensor], ratio: float) -> bool:
     """Whether the probe of the highest layer makes more than `ratio` times the errors of a lower one, and that not by chance."""
     *lower, top = (found[layer] for layer in sorted(found))
-    return any(bool(top.sum() > ratio * other.sum()) and _surely_more(top, other) for other in lower)
+    return any(
+        bool(top.sum() > ratio * other.sum()) and _significantly_more_errors(top, other) for other in lower
+    )
 
 
-def _surely_more(errors: Tensor, fewer: Tensor) -> bool:
+def _significantly_more_errors(errors: Tensor, fewer: Tensor) -> bool:
     gaps = errors - fewer
     return bool(gaps.sum() > SURE * gaps.square().sum().sqrt())

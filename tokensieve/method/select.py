@@ -14,24 +14,24 @@ from torch import Tensor, nn
 
 from tokensieve.errors import InputError
 from tokensieve.method import fisher, probe
-from tokensieve.method.mask import Mask, select, select_entries, units
+from tokensieve.method.mask import Mask, select_entries, select_rows, unit_count
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of, linears_of
+from tokensieve.model.encoder import encoder_layers, encoder_linears
 from tokensieve.settings import Mask as MaskSettings
 
 
-def first_layer(classifier: Classifier, settings: MaskSettings) -> int:
+def first_trainable_layer(classifier: Classifier, settings: MaskSettings) -> int:
     """The lowest layer that is trained, at most the last; what is below never changes."""
     return _share(settings.frozen, classifier)
 
 
-def cut_layer(classifier: Classifier, settings: MaskSettings) -> int:
+def first_top_layer(classifier: Classifier, settings: MaskSettings) -> int:
     """The lowest layer that is trained to the end; from the first layer up to it, layers train in the open epochs only."""
-    return max(_share(settings.cut, classifier), first_layer(classifier, settings))
+    return max(_share(settings.cut, classifier), first_trainable_layer(classifier, settings))
 
 
-def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
+def all_layer_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
     """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
     text; else a share, at least one, after those of the head alone.
 
@@ -44,13 +44,13 @@ def open_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
     return range(start, min(epochs, start + max(round(settings.open * epochs), settings.open > 0)))
 
 
-def scored(texts: int, settings: MaskSettings, seed: int) -> list[int]:
+def scoring_sample(texts: int, settings: MaskSettings, seed: int) -> list[int]:
     """The indices of the training texts that are scored and probed, drawn with `seed`: no more than half, so that it stays cheap."""
     return sorted(random.Random(seed).sample(range(texts), min(settings.examples, math.ceil(texts / 2))))
 
 
 @dataclass(frozen=True)
-class Choice:
+class MaskSelection:
     """The mask, and whether the task is distant from what the encoder was trained for: by what probes of the scored texts get wrong,
     `probe.Watch.errors` at the first layer, the cut and the head.
 
@@ -62,7 +62,7 @@ class Choice:
     distant: bool
 
 
-def choose(
+def select_mask(
     classifier: Classifier,
     inputs: Inputs,
     targets: Tensor,
@@ -70,7 +70,7 @@ def choose(
     settings: MaskSettings,
     seed: int,
     added: Sequence[int] = (),
-) -> Choice:
+) -> MaskSelection:
     """The mask under the budget, from the scores of some training texts, and what probes say of them.
 
     `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
@@ -82,31 +82,35 @@ def choose(
     Raises:
         InputError: whole layers, under a budget that holds none.
     """
-    first, cut = first_layer(classifier, settings), cut_layer(classifier, settings)
+    first, cut = first_trainable_layer(classifier, settings), first_top_layer(classifier, settings)
     lowest, shape = (cut, "rows") if settings.shape == "layers" else (first, settings.shape)
-    total = sum(linear.weight.numel() for linear in linears_of(classifier.encoder).values())
+    total = sum(linear.weight.numel() for linear in encoder_linears(classifier.encoder).values())
     if settings.shape == "layers":
         _refuse_less_than_a_layer(classifier, cut, settings.budget, total)
-    sample = scored(len(inputs), settings, seed)
+    sample = scoring_sample(len(inputs), settings, seed)
     several = targets.dim() == 2
-    with probe.Watch(classifier, sorted({first, cut}), len(sample)) as watch:
+    with probe.StateRecorder(classifier, sorted({first, cut}), len(sample)) as recorder:
         if settings.score in ("tokens", "positions"):
             counted = positions if settings.score == "tokens" else None
-            found = fisher.fisher(classifier, inputs, targets, shape, counted, lowest, sample, watch)
+            found = fisher.fisher_scores(
+                classifier, inputs, targets, shape, counted, lowest, sample, recorder
+            )
         else:
             magnitude = settings.score == "magnitude"
             found = (
-                fisher.magnitude(classifier, shape, lowest)
+                fisher.magnitude_scores(classifier, shape, lowest)
                 if magnitude
-                else fisher.random(classifier, seed, shape, lowest)
+                else fisher.random_scores(classifier, seed, shape, lowest)
             )
             if not several:
-                watch.over(inputs, sample)
-    errors = {} if several else watch.errors(targets[sample])
+                recorder.run(inputs, sample)
+    errors = {} if several else recorder.errors(targets[sample])
     mask = _mask(classifier, found, settings.shape, int(settings.budget * total), lowest)
     tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
-    return Choice(
-        replace(mask, tokens=tokens), errors, not several and probe.distant(errors, settings.distance)
+    return MaskSelection(
+        replace(mask, tokens=tokens),
+        errors,
+        not several and probe.is_far_from_pretraining(errors, settings.distance),
     )
 
 
@@ -122,27 +126,28 @@ def _mask(classifier: Classifier, found: Mapping[str, Tensor], shape: str, budge
             chosen |= select_entries(inside, budget // len(layers)).indices
         else:
             sizes = {
-                name: linear.weight.numel() // units(linear.weight, shape) for name, linear in linears.items()
+                name: linear.weight.numel() // unit_count(linear.weight, shape)
+                for name, linear in linears.items()
             }
-            chosen |= select(inside, sizes, budget // len(layers), shape).indices
+            chosen |= select_rows(inside, sizes, budget // len(layers), shape).indices
     return Mask(shape, chosen)
 
 
-def masked_parameters(classifier: Classifier, mask: Mask) -> int:
+def count_masked_parameters(classifier: Classifier, mask: Mask) -> int:
     """The encoder's weights, biases and embeddings that `mask` trains, as numbers."""
-    linears = linears_of(classifier.encoder)
+    linears = encoder_linears(classifier.encoder)
     embedding: Any = classifier.encoder.get_input_embeddings()
     count: int = len(mask.tokens) * embedding.weight.shape[1]
     for name, chosen in mask.indices.items():
         weight, bias = linears[name].weight, linears[name].bias
         count += len(chosen) * (
-            weight.numel() // units(weight, mask.shape) + (mask.shape == "rows" and bias is not None)
+            weight.numel() // unit_count(weight, mask.shape) + (mask.shape == "rows" and bias is not None)
         )
     return count
 
 
 def _share(share: float, classifier: Classifier) -> int:
-    layers = len(layers_of(classifier.encoder))
+    layers = len(encoder_layers(classifier.encoder))
     return min(round(share * layers), layers - 1)
 
 
@@ -153,7 +158,7 @@ def _whole_layers(classifier: Classifier, cut: int, found: Mapping[str, Tensor],
         key: torch.stack([found[name].double().sum() for name in layer]).sum(0, keepdim=True)
         for key, layer in layers.items()
     }
-    chosen = select(sums, {key: _weights(layer) for key, layer in layers.items()}, budget).indices
+    chosen = select_rows(sums, {key: _weights(layer) for key, layer in layers.items()}, budget).indices
     linears = {name: linear for key in chosen for name, linear in layers[key].items()}
     return Mask("rows", {name: torch.arange(linears[name].out_features) for name in sorted(linears)})
 
@@ -171,7 +176,10 @@ def _refuse_less_than_a_layer(classifier: Classifier, cut: int, budget: float, t
 
 def _linears_by_layer(classifier: Classifier, cut: int) -> list[dict[str, nn.Linear]]:
     """The linears of each layer from `cut` up, by module name."""
-    above = [linears_of(classifier.encoder, i) for i in range(cut, len(layers_of(classifier.encoder)) + 1)]
+    above = [
+        encoder_linears(classifier.encoder, i)
+        for i in range(cut, len(encoder_layers(classifier.encoder)) + 1)
+    ]
     return [
         {name: linear for name, linear in lower.items() if name not in upper}
         for lower, upper in pairwise(above)

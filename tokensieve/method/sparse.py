@@ -116,7 +116,9 @@ class _SparseProduct(torch.autograd.Function):
 
 
 @contextmanager
-def attached(encoder: PreTrainedModel, mask: Mask) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
+def sparse_layers(
+    encoder: PreTrainedModel, mask: Mask
+) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
     """Within it, the masked linears and embeddings of `encoder` train their masked part and nothing else of the encoder trains.
 
     On leaving, all modules stand where they stood, with the trained values in their own weights.

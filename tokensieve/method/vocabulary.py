@@ -130,7 +130,7 @@ class Unigram(WordPiece):
 KINDS = {kind.__name__: kind for kind in (WordPiece, BPE, Unigram)}
 
 
-def additions(
+def choose_new_tokens(
     tokenizer: PreTrainedTokenizerFast, constructs: Sequence[Construct], most: int
 ) -> dict[str, list[int]]:
     """The new tokens and the ids of the pieces each replaces: at most `most`, those with the largest product of information and
@@ -170,7 +170,7 @@ def additions(
     return added
 
 
-def extend(
+def extend_tokenizer(
     tokenizer: PreTrainedTokenizerFast, added: dict[str, list[int]], folder: Path
 ) -> PreTrainedTokenizerFast:
     """Write the tokenizer with the new tokens into `folder`, with the pieces of each beside, and return it.
@@ -199,7 +199,7 @@ def extend(
     return load_tokenizer(folder)
 
 
-def grow(encoder: PreTrainedModel, folder: Path) -> None:
+def add_embedding_rows(encoder: PreTrainedModel, folder: Path) -> None:
     """Give `encoder`, in place, an embedding row for each token that `extend` added in `folder`: the mean of its pieces' rows.
 
     Rows that the model has beyond its tokenizer stay, and are used first; output embeddings, where there are any, grow likewise.
@@ -220,7 +220,7 @@ def grow(encoder: PreTrainedModel, folder: Path) -> None:
                 rows[row] = rows[pieces].mean(0)
 
 
-def added_tokens(folder: Path) -> list[int]:
+def added_token_ids(folder: Path) -> list[int]:
     """The ids of the tokens that `extend` added in `folder`, ascending."""
     return sorted(_ids(folder, _pieces(folder)))
 

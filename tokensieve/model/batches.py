@@ -29,9 +29,9 @@ from tokensieve.disk import FULL
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_file, sha256, write_text
 from tokensieve.inference.token_ids import without_surrogates
-from tokensieve.method.constructs import marked
+from tokensieve.method.constructs import tokens_in_constructs
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of
+from tokensieve.model.encoder import encoder_layers
 from tokensieve.truncation import HEAD, head_and_tail
 
 # Tokens of a batch that nothing is learned from; on a CPU, memory costs more time above it than larger products save.
@@ -51,31 +51,35 @@ class Batch:
     mask: Tensor
     cut: int
 
-    def token_states(self, classifier: Classifier) -> Tensor:
+    def hidden_states(self, classifier: Classifier) -> Tensor:
         """Token states [batch, length, width] after the last layer."""
         if self.states is None:
             return classifier.encoder(input_ids=self.ids, attention_mask=self.mask).last_hidden_state
-        return classifier.suffix(self.states, self.mask, self.cut)
+        return classifier.last_hidden_state_from(self.states, self.mask, self.cut)
 
-    def entering(self, classifier: Classifier, cut: int) -> Tensor:
+    def hidden_states_at(self, classifier: Classifier, cut: int) -> Tensor:
         """The states [batch, length, width] that enter layer `cut`, at or above that of the batch."""
         if self.states is None:
             assert self.ids is not None
-            return classifier.prefix(self.ids, self.mask, cut)
-        return self.states if cut == self.cut else classifier.between(self.states, self.mask, self.cut, cut)
+            return classifier.hidden_states_at(self.ids, self.mask, cut)
+        return (
+            self.states
+            if cut == self.cut
+            else classifier.forward_layers(self.states, self.mask, self.cut, cut)
+        )
 
     def features(self, classifier: Classifier) -> Tensor:
         """One vector a text, [batch, width]."""
         if self.states is not None and self.states.dim() == 2:
             return self.states
-        return classifier.pooled(self.token_states(classifier), self.mask)
+        return classifier.pool(self.hidden_states(classifier), self.mask)
 
     def logits(self, classifier: Classifier) -> Tensor:
         """Logits [batch, classes]."""
         return classifier.head(self.features(classifier))
 
 
-def tokenized(
+def tokenize(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, truncation: str = HEAD
 ) -> list[list[int]]:
     """Token ids of each text, special tokens included, at most `max_length`; what `truncation` keeps if there are more."""
@@ -105,7 +109,7 @@ def construct_positions(
     known = frozenset(constructs)
     encoded = _encoded(tokenizer, list(texts.values()), max_length, truncation, return_offsets_mapping=True)
     offsets = zip(texts.items(), encoded["offset_mapping"], strict=True)
-    return {place: marked(text, spans, known, longest) for (place, text), spans in offsets}
+    return {place: tokens_in_constructs(text, spans, known, longest) for (place, text), spans in offsets}
 
 
 def _encoded(
@@ -121,7 +125,7 @@ def _encoded(
     return {name: [head_and_tail(tokens, max_length) for tokens in column] for name, column in whole.items()}
 
 
-def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+def batches_by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
     """Indices in batches of similar length, each of at most `tokens` tokens with padding (but at least one text)."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -173,13 +177,13 @@ class Inputs:
         origins = [sha256(path), tokenizer.backend_tokenizer.to_str(), str(max_length), text]
         key = _key(*origins) if truncation == HEAD else _key(*origins, truncation)
         tokens, lengths = folder / f"{key}.ids", folder / f"{key}.lengths"
-        if not distributed.everywhere(lengths.exists()) and distributed.rank_here() == 0:
+        if not distributed.all_agree(lengths.exists()) and distributed.local_rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
             texts = (str(values[0] or "") for _, values in rows(path, [text]))
             _write_tokens(
-                texts, lambda chunk: tokenized(tokenizer, chunk, max_length, truncation), tokens, lengths
+                texts, lambda chunk: tokenize(tokenizer, chunk, max_length, truncation), tokens, lengths
             )
-        distributed.everywhere()
+        distributed.all_agree()
         sizes = np.fromfile(lengths, np.int32)
         inputs = cls.__new__(cls)
         mapped = torch.from_file(
@@ -233,12 +237,12 @@ class Inputs:
         if cut == self.cut:
             return self
         frozen = copy.copy(self)
-        frozen.cut, frozen._pooled = cut, cut == len(layers_of(classifier.encoder))
+        frozen.cut, frozen._pooled = cut, cut == len(encoder_layers(classifier.encoder))
         width, total = (
             classifier.encoder.config.hidden_size,
             len(self) if frozen._pooled else int(self._starts[-1]),
         )
-        batches = list(by_length(self.lengths, self.tokens_a_batch))
+        batches = list(batches_by_length(self.lengths, self.tokens_a_batch))
         if folder:
             key = _here(key)
             frozen.keys = (*self.keys, key)
@@ -251,13 +255,13 @@ class Inputs:
                     path, total * width * 4, f"the states of {len(self):,} texts below layer {cut}"
                 )
                 _reserve(path, total * width * 4)
-            whole = distributed.everywhere(whole)
+            whole = distributed.all_agree(whole)
             frozen._states = torch.from_file(
                 str(path), shared=True, size=total * width, dtype=torch.float32
             ).view(total, width)
             if whole:
                 return frozen
-            batches = list(distributed.share_here(batches))
+            batches = list(distributed.local_shard(batches))
         else:
             frozen._states = torch.empty(total, width)
         texts = sum(map(len, batches))
@@ -266,27 +270,27 @@ class Inputs:
             desc=f"computing layers {self.cut}-{cut - 1} once",
             unit="text",
             leave=False,
-            disable=distributed.hidden(),
+            disable=distributed.hide_progress(),
         ) as bar:
             for indices in batches:
                 batch = self.batch(indices)
                 if frozen._pooled:
                     frozen._states[indices] = batch.features(classifier).float().cpu()
                 else:
-                    hidden = batch.entering(classifier, cut).float().cpu()
+                    hidden = batch.hidden_states_at(classifier, cut).float().cpu()
                     for row, index in enumerate(indices):
                         frozen._states[self._starts[index] : self._starts[index + 1]] = hidden[
                             row, : self.lengths[index]
                         ]
                 bar.update(len(indices))
-        distributed.everywhere()
-        if folder and distributed.rank_here() == 0:
+        distributed.all_agree()
+        if folder and distributed.local_rank() == 0:
             facts = {"texts": len(self), "rows": total, "width": width, "cut": cut}
             write_text(done, json.dumps(facts) + "\n")
         return frozen
 
 
-def prefix_key(inputs: Inputs, cut: int, *origins: str) -> str:
+def states_key(inputs: Inputs, cut: int, *origins: str) -> str:
     """The name under which `freeze` keeps states: a hash of the token ids, the cut and what else they come from."""
     digest = hashlib.sha256(json.dumps([cut, *origins]).encode())
     digest.update(np.array(inputs.lengths, np.int32).data)
@@ -294,7 +298,7 @@ def prefix_key(inputs: Inputs, cut: int, *origins: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def forget(folder: Path, kept: Collection[str]) -> None:
+def delete_other_states(folder: Path, kept: Collection[str]) -> None:
     """Delete the states in `folder` that are kept under other keys than `kept`: other data's or another base's."""
     for path in folder.glob("*.*"):
         if path.stem not in kept:
@@ -311,7 +315,7 @@ def _key(*origins: str) -> str:
 
 def _here(key: str) -> str:
     """`key` for the files of this machine: on a disk that several share, each maps files of its own, since others' show up late."""
-    return f"{key}-{distributed.machine()}" if distributed.machine() else key
+    return f"{key}-{distributed.node_rank()}" if distributed.node_rank() else key
 
 
 def _write_tokens(

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tokensieve.method.vocabulary import grow
-from tokensieve.model.encoder import layers_of, load_encoder, pooling_of, quiet
+from tokensieve.method.vocabulary import add_embedding_rows
+from tokensieve.model.encoder import choose_pooling, encoder_layers, load_encoder, quiet_transformers
 
 # Families whose layers return a tuple.
 TUPLED = ("MPNetLayer",)
@@ -34,11 +34,9 @@ class Classifier(nn.Module):
         self.head = nn.Linear(encoder.config.hidden_size, len(labels))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.head(
-            self.pooled(self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
-        )
+        return self.head(self.pool(self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask))
 
-    def pooled(self, states: Tensor, mask: Tensor) -> Tensor:
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """One vector a text, [batch, width], from token states [batch, length, width]."""
         if self.pooling == "cls":
             return states[:, 0]
@@ -50,7 +48,7 @@ class Classifier(nn.Module):
         return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
     @torch.no_grad()
-    def expect(self, targets: Tensor) -> None:
+    def init_head_bias_from_priors(self, targets: Tensor) -> None:
         """Let the head start from how frequent each label is in `targets`, float32 [texts, classes] of 0 and 1: its bias is the log
         odds of the label (Lin et al. 2017, arXiv 1708.02002, section 3.3).
 
@@ -60,17 +58,17 @@ class Classifier(nn.Module):
         having = targets.sum(0) + 0.5
         self.head.bias.copy_((having / (len(targets) + 1 - having)).log())
 
-    def prefix(self, ids: Tensor, mask: Tensor, cut: int) -> Tensor:
+    def hidden_states_at(self, ids: Tensor, mask: Tensor, cut: int) -> Tensor:
         """The states [batch, length, width] that enter layer `cut`; for `cut` the number of layers, those that leave the last."""
         return self._entering(cut, input_ids=ids, attention_mask=mask)
 
-    def between(self, states: Tensor, mask: Tensor, start: int, cut: int) -> Tensor:
+    def forward_layers(self, states: Tensor, mask: Tensor, start: int, cut: int) -> Tensor:
         """The states that enter layer `cut` from those that enter layer `start`, below it."""
-        with _replayed(self.encoder, states, start):
+        with _inject_states(self.encoder, states, start):
             return self._entering(cut, inputs_embeds=states, attention_mask=mask)
 
     def _entering(self, cut: int, **inputs: Tensor) -> Tensor:
-        layers = layers_of(self.encoder)
+        layers = encoder_layers(self.encoder)
         caught: list[Tensor] = []
         if cut < len(layers):
             hook = layers[cut].register_forward_pre_hook(
@@ -86,16 +84,16 @@ class Classifier(nn.Module):
             hook.remove()
         return caught[0]
 
-    def suffix(self, states: Tensor, mask: Tensor, cut: int) -> Tensor:
+    def last_hidden_state_from(self, states: Tensor, mask: Tensor, cut: int) -> Tensor:
         """Token states after the last layer (and the final norm, if the family has one) from those that enter layer `cut`."""
         if cut == 0:
             raise ValueError("a cut at layer 0 has no prefix; call the classifier on token ids")
-        with _replayed(self.encoder, states, cut):
+        with _inject_states(self.encoder, states, cut):
             return self.encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerFast, facts: dict[str, object]) -> None:
         """Write a Hugging Face model folder, with the head and `classifier.json` beside."""
-        with quiet():
+        with quiet_transformers():
             self.encoder.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         save_file(
@@ -111,9 +109,9 @@ class Classifier(nn.Module):
     def new(cls, folder: Path, tokenizer: Path, pooling: str, labels: list[str], seed: int) -> Classifier:
         """An untrained classifier on the base model in `folder`, its vocabulary grown to that of the tokenizer folder."""
         encoder = load_encoder(folder)
-        grow(encoder, tokenizer)
+        add_embedding_rows(encoder, tokenizer)
         torch.manual_seed(seed)
-        return cls(encoder, pooling_of(folder, pooling), labels).eval()
+        return cls(encoder, choose_pooling(folder, pooling), labels).eval()
 
     @classmethod
     def load(cls, folder: Path, attention: str | None = None) -> Classifier:
@@ -138,9 +136,9 @@ def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 @contextmanager
-def _replayed(encoder: PreTrainedModel, states: Tensor, cut: int) -> Iterator[None]:
+def _inject_states(encoder: PreTrainedModel, states: Tensor, cut: int) -> Iterator[None]:
     """Within it, the embeddings and the first `cut` layers hand on `states` instead of computing."""
-    layers = layers_of(encoder)
+    layers = encoder_layers(encoder)
     output = (states,) if type(layers[0]).__name__ in TUPLED else states
     handed = dict.fromkeys(layers[:cut], output)
     if isinstance(

@@ -31,7 +31,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 @cache
-def locate(model: str) -> Path:
+def find_base_model(model: str) -> Path:
     """The local folder of a base model.
 
     Raises:
@@ -57,7 +57,7 @@ def locate(model: str) -> Path:
     try:
         return hub.download(model)
     except Exception as error:
-        tried.append(f"Hugging Face hub ({hub.reason(error)})")
+        tried.append(f"Hugging Face hub ({hub.failure_reason(error)})")
         raise InputError(f"base.model {excerpt(model)} was not found; tried {', '.join(tried)}") from error
 
 
@@ -74,7 +74,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             f"the tokenizer of {folder} needs the package sentencepiece (pip install sentencepiece); {remedy}"
         )
     try:
-        with quiet():
+        with quiet_transformers():
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds for broken files
         reason = f"{type(error).__name__}: {excerpt(' '.join(str(error).split()), 120)}"
@@ -90,7 +90,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
     """The encoder in float32 and evaluation mode, without a pooler where the family allows."""
     extra = {"add_pooling_layer": False} if _has_pooler(folder) else {}
-    with quiet():
+    with quiet_transformers():
         encoder = AutoModel.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -102,7 +102,7 @@ def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
     return encoder.eval()
 
 
-def pooling_of(folder: Path, wanted: str = "auto") -> str:
+def choose_pooling(folder: Path, wanted: str = "auto") -> str:
     """`wanted`, or with "auto" what the model's sentence-transformers files say, else mean (last token for decoders).
 
     Raises:
@@ -146,7 +146,7 @@ def _declared_pooling(config: dict[str, Any]) -> list[str]:
     ]
 
 
-def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:
+def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     """The encoder's layers: its one module list as long as the configuration says.
 
     Raises:
@@ -163,9 +163,9 @@ def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:
     return found[0]
 
 
-def linears_of(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Linear]:
+def encoder_linears(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Linear]:
     """The linear layers inside the encoder's layers from layer `first` up, by module name."""
-    layers = layers_of(encoder)
+    layers = encoder_layers(encoder)
     kept = {id(module) for layer in layers[first:] for module in layer.modules()}
     return {
         name: module
@@ -181,7 +181,7 @@ def weights_hash(folder: Path) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Within it, transformers neither reports the dropped pooler as a problem nor draws bars over half a second."""
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

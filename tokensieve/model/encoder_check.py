@@ -18,7 +18,7 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.model.encoder import layers_of, load_tokenizer, pooling_of, quiet
+from tokensieve.model.encoder import choose_pooling, encoder_layers, load_tokenizer, quiet_transformers
 from tokensieve.settings import Settings
 
 # ONNX keeps a graph in one protobuf message, of 2 GiB at most. The rest is room for the graph beside its weights.
@@ -44,7 +44,7 @@ def check_base(folder: Path, settings: Settings) -> Base:
     name = settings.base.model
     _refuse_without_weights(folder, name)
     _refuse_foreign_code(folder, name)
-    pooling_of(folder, settings.base.pooling)
+    choose_pooling(folder, settings.base.pooling)
     tokenizer = load_tokenizer(folder)
     encoder = _without_weights(folder, name)
     _refuse_large(encoder, settings)
@@ -54,7 +54,7 @@ def check_base(folder: Path, settings: Settings) -> Base:
             f"base.model {excerpt(name)} has {len(tokenizer):,} tokens in its tokenizer and {rows:,} in its weights; they belong to "
             "different models: download the model again"
         )
-    layers_of(encoder)
+    encoder_layers(encoder)
     positions = positions_of(encoder)
     if positions is not None and settings.base.max_length > positions:
         raise InputError(
@@ -109,7 +109,7 @@ def _without_weights(folder: Path, name: str) -> Any:
     """The encoder on the meta device, which holds shapes and no numbers."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        with quiet(), torch.device("meta"):
+        with quiet_transformers(), torch.device("meta"):
             encoder = AutoModel.from_config(config, trust_remote_code=False)
     except Exception as error:  # each family raises its own
         reason = " ".join(str(error).split())

@@ -22,7 +22,7 @@ def download(model: str) -> Path:
     return Path(snapshot_download(model, allow_patterns=PATTERNS))
 
 
-def reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """Return why `download` failed, and what to do about it."""
     from huggingface_hub import constants, errors
 

@@ -159,7 +159,7 @@ class Patch:
         return cls(tree["classifier"], changes, files, tree["base_state"], tree["model_state"])
 
 
-def changes(old: State, new: State) -> dict[str, Change]:
+def find_changes(old: State, new: State) -> dict[str, Change]:
     """How `old` became `new`, tensor by tensor, each in its smallest form; unchanged tensors are left out.
 
     Raises:
@@ -174,7 +174,7 @@ def changes(old: State, new: State) -> dict[str, Change]:
     return {name: change for name, change in found.items() if change}
 
 
-def patched(state: State, patch: Patch) -> State:
+def apply_patch(state: State, patch: Patch) -> State:
     """The classifier's state from the base's.
 
     Raises:
@@ -189,8 +189,8 @@ def patched(state: State, patch: Patch) -> State:
     return _flipped(state, patch, back=False)
 
 
-def restored(state: State, patch: Patch) -> State:
-    """The base's state from the classifier's: the inverse of `patched`.
+def revert_patch(state: State, patch: Patch) -> State:
+    """The base's state from the classifier's: the inverse of `apply_patch`.
 
     Raises:
         InputError: a state that is not the one the patch leads to.

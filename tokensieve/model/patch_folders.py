@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.method.vocabulary import PIECES
-from tokensieve.model.encoder import load_encoder, load_tokenizer, quiet, weights_hash
-from tokensieve.model.patch import Patch, State, changes, patched, restored, state_hash
+from tokensieve.model.encoder import load_encoder, load_tokenizer, quiet_transformers, weights_hash
+from tokensieve.model.patch import Patch, State, apply_patch, find_changes, revert_patch, state_hash
 
 WEIGHTS, HEAD, FACTS = "model.safetensors", "head.safetensors", "classifier.json"
 KEYS = ("labels", "pooling", "max_length", "base", "base_hash")
@@ -43,7 +43,7 @@ def extract(base: Path, model: Path) -> Patch:
     Raises:
         InputError: no such classifier, or one that was fine-tuned from another base.
     """
-    classifier = facts_of(model)
+    classifier = read_metadata(model)
     new = read_state(model)
     found = weights_hash(base)
     if found != classifier["base_hash"]:
@@ -58,7 +58,7 @@ def extract(base: Path, model: Path) -> Patch:
     files = {
         name: (before.get(name), after.get(name)) for name in FILES if before.get(name) != after.get(name)
     }
-    return Patch(classifier, changes(old, new), files, state_hash(old), state_hash(new))
+    return Patch(classifier, find_changes(old, new), files, state_hash(old), state_hash(new))
 
 
 def apply(patch: Patch, base: Path, output: Path) -> None:
@@ -70,7 +70,7 @@ def apply(patch: Patch, base: Path, output: Path) -> None:
     _refuse_existing(output)
     with atomic_folder(output) as folder:
         _write_base(base, folder)
-        _write_state(patched(read_state(folder), patch), folder)
+        _write_state(apply_patch(read_state(folder), patch), folder)
         _write_files({name: new for name, (_, new) in patch.files.items()}, folder)
         write_json(folder / FACTS, patch.classifier)
 
@@ -83,11 +83,11 @@ def remove(patch: Patch, model: Path, output: Path) -> None:
     """
     _refuse_existing(output)
     with atomic_folder(output) as folder:
-        _write_state(restored(read_state(model), patch), folder)
+        _write_state(revert_patch(read_state(model), patch), folder)
         _write_files(_files(model) | {name: old for name, (old, _) in patch.files.items()}, folder)
 
 
-def facts_of(model: Path) -> dict[str, Any]:
+def read_metadata(model: Path) -> dict[str, Any]:
     """What stands in a classifier's classifier.json. Raises InputError for a folder without one, or without a head."""
     classifier = read_json(model / FACTS) if (model / FACTS).exists() else {}
     missing = [key for key in KEYS if key not in classifier] + [HEAD] * (not (model / HEAD).exists())
@@ -113,7 +113,7 @@ def read_state(folder: Path) -> State:
 def _write_base(base: Path, folder: Path) -> None:
     """The base as `Classifier.save` writes an encoder and its tokenizer."""
     encoder = load_encoder(base)
-    with quiet():
+    with quiet_transformers():
         encoder.save_pretrained(folder)
     load_tokenizer(base).save_pretrained(folder)
 

@@ -13,7 +13,7 @@ from tokensieve.errors import InputError, excerpt
 log = logging.getLogger("tokensieve")
 
 
-def device_of(wanted: str) -> str:
+def choose_device(wanted: str) -> str:
     """Return cuda or cpu for the setting `finetune.device`. With auto, a GPU that does not compute is left out with its reason.
 
     Raises:

@@ -25,10 +25,10 @@ from tokensieve import distributed
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.method.mask import Mask
-from tokensieve.method.sparse import attached
-from tokensieve.model.batches import Batch, Inputs, by_length
+from tokensieve.method.sparse import sparse_layers
+from tokensieve.model.batches import Batch, Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of
+from tokensieve.model.encoder import encoder_layers
 from tokensieve.settings import Finetune
 from tokensieve.training.checkpoint import Checkpoint
 
@@ -62,11 +62,11 @@ class Freezing:
         inputs, targets = pair
         if phase == "open":
             return pair
-        cut = self.cut if phase == "after" else len(layers_of(classifier.encoder))
+        cut = self.cut if phase == "after" else len(encoder_layers(classifier.encoder))
         return inputs.freeze(classifier.eval(), cut, self.folder, f"{self.key}-{part}-{phase}"), targets
 
 
-def train(
+def train_masked(
     classifier: Classifier,
     mask: Mask,
     training: Pair,
@@ -77,17 +77,19 @@ def train(
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, Any]]:
     """Train the masked weights and the head of `classifier` in place; arguments and result are those of `fit`."""
-    with attached(classifier.encoder, mask) as sparse:
+    with sparse_layers(classifier.encoder, mask) as sparse:
 
         def write() -> None:
             for module in sparse.values():
                 module.write()
 
         trained = dict(_trained(classifier, sparse))
-        return fit(classifier, trained, training, validation, settings, seed, freezing, checkpoint, write)
+        return train_parameters(
+            classifier, trained, training, validation, settings, seed, freezing, checkpoint, write
+        )
 
 
-def fit(
+def train_parameters(
     classifier: Classifier,
     trained: Mapping[str, nn.Parameter],
     training: Pair,
@@ -114,7 +116,7 @@ def fit(
         if settings.class_weights == "balanced"
         else None
     )
-    epochs = epochs_of(settings, len(inputs))
+    epochs = count_epochs(settings, len(inputs))
     optimizer = _optimizer(trained, settings, several=targets.dim() == 2)
     rates = [group["lr"] for group in optimizer.param_groups]
     history, best = _resumed(checkpoint, trained, optimizer, write)
@@ -132,25 +134,29 @@ def fit(
         torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_009)
         classifier.train()
         losses = 0.0
-        order = batches(inputs.lengths, batch_of(settings, len(inputs)), seed * 1_000_003 + epoch)
+        order = shuffled_batches(inputs.lengths, batch_size(settings, len(inputs)), seed * 1_000_003 + epoch)
         for step, indices in enumerate(_bar(order, f"epoch {epoch + 1} of {epochs}")):
-            now = rate(epoch * len(order) + step, epochs * len(order), settings.warmup)
+            now = learning_rate_factor(epoch * len(order) + step, epochs * len(order), settings.warmup)
             for group, highest in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = highest * now
             share, factor = _share(indices, targets, weights)
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
                 logits = compute(inputs.batch(share))
-            loss = loss_of(logits.float(), targets[share].to(inputs.device), weights) * factor
+            loss = mean_loss(logits.float(), targets[share].to(inputs.device), weights) * factor
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             write()
             losses += loss.item() * len(indices)
-        losses = float(distributed.summed(torch.tensor(losses, dtype=torch.float64))) / distributed.count()
+        losses = (
+            float(distributed.sum_over_processes(torch.tensor(losses, dtype=torch.float64)))
+            / distributed.world_size()
+        )
         record = {"train_loss": losses / len(inputs)} | (_validated(classifier, checked) if checked else {})
         # Machines may differ in the last bit, and all must stop at the same epoch.
         history.append(
-            {"epoch": epoch + 1} | dict(zip(record, distributed.of_first(list(record.values())), strict=True))
+            {"epoch": epoch + 1}
+            | dict(zip(record, distributed.broadcast_from_first(list(record.values())), strict=True))
         )
         figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items())
         log.info("  epoch %d of %d: %s", epoch + 1, epochs, figures)
@@ -164,7 +170,7 @@ def fit(
     return history
 
 
-def loss_of(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """The mean loss of logits [texts, classes]: cross entropy for targets int64 [texts], binary cross entropy, summed over the
     classes, for targets float32 [texts, classes]. `weights` [classes] weigh the texts of a class, or the presence of a label."""
     if targets.dim() == 1:
@@ -174,26 +180,26 @@ def loss_of(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> T
     )
 
 
-def accuracy_of(logits: Tensor, targets: Tensor) -> float:
+def accuracy(logits: Tensor, targets: Tensor) -> float:
     """The share of texts with the right label; with several labels a text, of those with all of them right at threshold 1/2."""
     if targets.dim() == 1:
         return (logits.argmax(1) == targets).float().mean().item()
     return ((logits > 0) == (targets > 0)).all(1).float().mean().item()
 
 
-def use_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
     """Let torch compute on `threads` CPU threads; 0: all cores this process may use, or its share of them."""
-    torch.set_num_threads(threads or max(1, cores() // distributed.count_here()))
+    torch.set_num_threads(threads or max(1, cores() // distributed.local_world_size()))
 
 
-def epochs_of(settings: Finetune, texts: int) -> int:
+def count_epochs(settings: Finetune, texts: int) -> int:
     """Passes over `texts` texts: as many as `settings.epochs` and `settings.steps` both allow, at least one."""
     return max(
-        1, min(settings.epochs, math.ceil(settings.steps / math.ceil(texts / batch_of(settings, texts))))
+        1, min(settings.epochs, math.ceil(settings.steps / math.ceil(texts / batch_size(settings, texts))))
     )
 
 
-def batch_of(settings: Finetune, texts: int) -> Fraction:
+def batch_size(settings: Finetune, texts: int) -> Fraction:
     """Texts a step, on average, of a training on `texts` texts, at least one: `settings.batch`, or as many fewer as give an epoch
     `settings.steps_per_epoch` steps, but not fewer than 8. What little there is to learn from takes steps, too: after 16 of them
     the head of 35 texts is half trained."""
@@ -201,7 +207,7 @@ def batch_of(settings: Finetune, texts: int) -> Fraction:
     return min(Fraction(settings.batch), Fraction(texts, max(1, steps)))
 
 
-def batches(lengths: Sequence[int], size: Fraction | int, seed: int) -> list[list[int]]:
+def shuffled_batches(lengths: Sequence[int], size: Fraction | int, seed: int) -> list[list[int]]:
     """All indices in shuffled batches of texts of similar length, `size` texts on average; only a last one may be smaller."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(lengths), generator=generator).tolist()
@@ -214,7 +220,7 @@ def batches(lengths: Sequence[int], size: Fraction | int, seed: int) -> list[lis
     return [chunks[i] for i in torch.randperm(len(chunks), generator=generator).tolist()]
 
 
-def rate(step: int, total: int, warmup: float) -> float:
+def learning_rate_factor(step: int, total: int, warmup: float) -> float:
     """The share of the learning rate at `step` of `total`: a linear rise over the first `warmup`, then a linear fall to 0."""
     rise = max(1, round(total * warmup))
     return (step + 1) / rise if step < rise else max(0.0, (total - step) / max(1, total - rise))
@@ -231,13 +237,13 @@ def class_weights(targets: Tensor, classes: int) -> Tensor:
 
 
 @torch.inference_mode()
-def logits_of(classifier: Classifier, inputs: Inputs) -> Tensor:
+def compute_logits(classifier: Classifier, inputs: Inputs) -> Tensor:
     """Logits float32 [texts, classes] on the CPU, in evaluation mode; each of several processes computes a share and gets all."""
     classifier.eval()
     found = torch.zeros(len(inputs), len(classifier.labels))
-    for indices in distributed.share(by_length(inputs.lengths, inputs.tokens_a_batch)):
+    for indices in distributed.shard(batches_by_length(inputs.lengths, inputs.tokens_a_batch)):
         found[indices] = inputs.batch(indices).logits(classifier).float().cpu()
-    return distributed.summed(found)
+    return distributed.sum_over_processes(found)
 
 
 def _computation(
@@ -248,7 +254,7 @@ def _computation(
     def compute(batch: Batch) -> Tensor:
         return batch.logits(classifier)
 
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         return compute
     # All wait for the gradient of every parameter that is named: those of layers below the cut never get one.
     gradients = torch.autograd.grad(
@@ -259,7 +265,7 @@ def _computation(
         for parameter, gradient in zip(trained.values(), gradients, strict=True)
         if gradient is not None
     ]
-    return distributed.averaging(compute, reached)
+    return distributed.data_parallel(compute, reached)
 
 
 def _share(indices: list[int], targets: Tensor, weights: Tensor | None) -> tuple[list[int], float]:
@@ -267,7 +273,7 @@ def _share(indices: list[int], targets: Tensor, weights: Tensor | None) -> tuple
 
     Where there are fewer texts than processes, a share is some text with the factor 0: all must take part in every step.
     """
-    mine = list(distributed.share(indices))
+    mine = list(distributed.shard(indices))
 
     def weight(texts: list[int]) -> float:
         return (
@@ -276,7 +282,7 @@ def _share(indices: list[int], targets: Tensor, weights: Tensor | None) -> tuple
             else float(weights.cpu()[targets[texts]].double().sum())
         )
 
-    return mine or indices[:1], distributed.count() * weight(mine) / weight(indices)
+    return mine or indices[:1], distributed.world_size() * weight(mine) / weight(indices)
 
 
 def _resumed(
@@ -295,7 +301,7 @@ def _resumed(
             name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")
         }
         _restore(trained, {name: tensors[name] for name in trained}, write)
-    if distributed.of_first([len(history)]) != [len(history)]:
+    if distributed.broadcast_from_first([len(history)]) != [len(history)]:
         raise InputError(
             "the training processes find different checkpoints; put the project on a disk that all machines share"
         )
@@ -303,15 +309,15 @@ def _resumed(
 
 
 def _bar(order: list[list[int]], name: str) -> Iterable[list[int]]:
-    return tqdm(order, desc=name, unit="step", leave=False, disable=distributed.hidden())
+    return tqdm(order, desc=name, unit="step", leave=False, disable=distributed.hide_progress())
 
 
 def _validated(classifier: Classifier, validation: Pair) -> dict[str, float]:
     inputs, targets = validation
-    logits = logits_of(classifier, inputs)
+    logits = compute_logits(classifier, inputs)
     return {
-        "validation_loss": loss_of(logits, targets).item(),
-        "validation_accuracy": accuracy_of(logits, targets),
+        "validation_loss": mean_loss(logits, targets).item(),
+        "validation_accuracy": accuracy(logits, targets),
     }
 
 

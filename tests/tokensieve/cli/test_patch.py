@@ -20,11 +20,11 @@ def model(tiny_model: Path, tiny_classifier: Callable[..., Classifier], tmp_path
     """A classifier with one row changed."""
     import torch
 
-    from tokensieve.model.encoder import linears_of, load_tokenizer, weights_hash
+    from tokensieve.model.encoder import encoder_linears, load_tokenizer, weights_hash
 
     classifier = tiny_classifier()
     with torch.no_grad():
-        linears_of(classifier.encoder)["encoder.layer.3.output.dense"].weight[7] += 0.125
+        encoder_linears(classifier.encoder)["encoder.layer.3.output.dense"].weight[7] += 0.125
     facts = {"max_length": 32, "base": str(tiny_model), "base_hash": weights_hash(tiny_model)}
     classifier.save(tmp_path / "model", load_tokenizer(tiny_model), facts)
     return tmp_path / "model"

@@ -20,7 +20,7 @@ from tokensieve.inference import manifest
 from tokensieve.inference import predictor as module
 from tokensieve.inference.decisions import softmax
 from tokensieve.inference.predictor import LabelSet, Predictor, groups
-from tokensieve.model.batches import tokenized
+from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 
 QUESTIONS = [
@@ -156,7 +156,7 @@ def test_any_unicode_gets_the_ids_that_training_saw(
     def check(texts: list[str]) -> None:
         for encoded, expected in zip(
             tokenizer.encode(texts),
-            tokenized(trained, texts, served.manifest.max_length) if texts else [],
+            tokenize(trained, texts, served.manifest.max_length) if texts else [],
             strict=True,
         ):
             assert encoded.ids == (expected or [0])

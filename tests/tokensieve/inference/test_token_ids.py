@@ -17,7 +17,7 @@ from tokensieve.inference import token_ids as module
 from tokensieve.inference.cut_points import EXPRESSIONS, boundaries_of
 from tokensieve.inference.token_ids import Encoded, Encoder
 from tokensieve.method.constructs import Construct
-from tokensieve.method.vocabulary import additions, extend
+from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.truncation import HEAD, HEAD_TAIL, head_and_tail
 
@@ -266,7 +266,7 @@ def test_an_extended_vocabulary(
     monkeypatch.setattr(module, "CHARACTERS", 1)
     fast = load_tokenizer(tiny_family(family))
     constructs = [Construct(word, "topup", 1.0, 1.0, 9) for word in ("topup", "refund", "parcel", "tracking")]
-    tokenizer = extend(fast, additions(fast, constructs, 20), tmp_path).backend_tokenizer
+    tokenizer = extend_tokenizer(fast, choose_new_tokens(fast, constructs, 20), tmp_path).backend_tokenizer
     assert boundaries_of(tokenizer) is not None
 
     @settings(max_examples=60, deadline=None)

@@ -8,13 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
-from tokensieve.method.constructs import Construct, marked, mine, per_class, spans
+from tokensieve.method.constructs import (
+    Construct,
+    ngrams,
+    rank_constructs,
+    tokens_in_constructs,
+    top_constructs,
+)
 
 Texts = tuple[list[str], list[str]]
 
 
 def held(text: str, longest: int) -> set[str]:
-    return {span for span, _, _ in spans(text, longest)}
+    return {span for span, _, _ in ngrams(text, longest)}
 
 
 def by_text(constructs: list[Construct]) -> dict[str, Construct]:
@@ -23,7 +29,7 @@ def by_text(constructs: list[Construct]) -> dict[str, Construct]:
 
 def test_spans_are_all_n_grams_with_their_places() -> None:
     text = "Where's my  TOP-up?"
-    assert list(spans(text, 2)) == [
+    assert list(ngrams(text, 2)) == [
         ("where's", 0, 7),
         ("where's my", 0, 10),
         ("my", 8, 10),
@@ -45,8 +51,8 @@ def test_spans_are_all_n_grams_with_their_places() -> None:
             "two three four",
         ),
     }
-    assert list(spans(" ?! ", 3)) == []
-    assert [span for span, _, _ in spans("Größe Ñandú 漢字 d’accord", 1)] == [
+    assert list(ngrams(" ?! ", 3)) == []
+    assert [span for span, _, _ in ngrams("Größe Ñandú 漢字 d’accord", 1)] == [
         "größe",
         "ñandú",
         "漢字",
@@ -56,7 +62,7 @@ def test_spans_are_all_n_grams_with_their_places() -> None:
 
 def test_information_is_the_mutual_information(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    found = mine(texts, labels, most=10_000, longest=2, least=1)
+    found = rank_constructs(texts, labels, most=10_000, longest=2, least=1)
     assert {construct.text for construct in found} == set().union(*(held(text, 2) for text in texts))
     for construct in found:
         present = [construct.text in held(text, 2) for text in texts]
@@ -74,14 +80,14 @@ def test_information_is_the_mutual_information(tiny_texts: Texts) -> None:
 )
 def test_information_is_the_mutual_information_of_any_corpus(pairs: list[tuple[str, str]]) -> None:
     texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
-    for construct in mine(texts, labels, most=100, longest=2, least=1):
+    for construct in rank_constructs(texts, labels, most=100, longest=2, least=1):
         present = [construct.text in held(text, 2) for text in texts]
         assert construct.information == pytest.approx(max(0.0, mutual_info_score(present, labels)), abs=2e-9)
 
 
 def test_a_construct_names_the_label_it_speaks_for_most(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    parcel = by_text(mine(texts, labels, most=100))["parcel"]
+    parcel = by_text(rank_constructs(texts, labels, most=100))["parcel"]
     # All six texts with it are of one class, a fifth of all texts.
     assert (parcel.label, parcel.texts) == ("track", 6)
     assert parcel.weight == pytest.approx(6 / 60 * math.log(5), abs=1e-9)
@@ -89,38 +95,43 @@ def test_a_construct_names_the_label_it_speaks_for_most(tiny_texts: Texts) -> No
 
 def test_the_most_informative_stand_first_and_the_rest_is_left_out(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    everything = mine(texts, labels, most=10_000)
+    everything = rank_constructs(texts, labels, most=10_000)
     order = [(-construct.information, -construct.texts, construct.text) for construct in everything]
     assert order == sorted(order)
-    assert mine(texts, labels, most=7) == everything[:7]
+    assert rank_constructs(texts, labels, most=7) == everything[:7]
 
 
 def test_rare_and_long_constructs_are_left_out(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    found = mine(texts, labels, most=10_000, longest=2, least=3)
+    found = rank_constructs(texts, labels, most=10_000, longest=2, least=3)
     assert min(construct.texts for construct in found) == 3
     assert max(construct.text.count(" ") for construct in found) == 1
-    assert mine(texts, labels, most=10_000, longest=1) == [
-        c for c in mine(texts, labels, most=10_000) if " " not in c.text
+    assert rank_constructs(texts, labels, most=10_000, longest=1) == [
+        c for c in rank_constructs(texts, labels, most=10_000) if " " not in c.text
     ]
 
 
 def test_a_word_counts_once_a_text() -> None:
-    assert by_text(mine(["up up up", "down", "up"], ["a", "b", "a"], most=10, least=1))["up"].texts == 2
+    assert (
+        by_text(rank_constructs(["up up up", "down", "up"], ["a", "b", "a"], most=10, least=1))["up"].texts
+        == 2
+    )
 
 
 def test_the_order_of_the_texts_does_not_matter(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    expected = mine(texts, labels, most=500)
+    expected = rank_constructs(texts, labels, most=500)
     for seed in range(3):
         pairs = list(zip(texts, labels, strict=True))
         random.Random(seed).shuffle(pairs)
-        assert mine([text for text, _ in pairs], [label for _, label in pairs], most=500) == expected
+        assert (
+            rank_constructs([text for text, _ in pairs], [label for _, label in pairs], most=500) == expected
+        )
 
 
 def test_each_label_gets_its_heaviest_constructs(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    table = per_class(mine(texts, labels, most=500), most=3)
+    table = top_constructs(rank_constructs(texts, labels, most=500), most=3)
     assert list(table) == sorted(set(labels))
     assert {label: words[0] for label, words in table.items()} == {
         "address": "address",
@@ -135,7 +146,7 @@ def test_each_label_gets_its_heaviest_constructs(tiny_texts: Texts) -> None:
 def test_tokens_of_a_construct_are_marked() -> None:
     text = "please Top up, topups"
     offsets = [(0, 0), (0, 6), (7, 10), (11, 13), (13, 14), (15, 18), (18, 21), (0, 0)]
-    assert marked(text, offsets, frozenset({"top up"}), 2) == [
+    assert tokens_in_constructs(text, offsets, frozenset({"top up"}), 2) == [
         False,
         False,
         True,
@@ -145,8 +156,8 @@ def test_tokens_of_a_construct_are_marked() -> None:
         False,
         False,
     ]
-    assert marked(text, offsets, frozenset({"topups"}), 1) == [False] * 5 + [True, True, False]
-    assert marked(text, offsets, frozenset({"top"}), 1) == [
+    assert tokens_in_constructs(text, offsets, frozenset({"topups"}), 1) == [False] * 5 + [True, True, False]
+    assert tokens_in_constructs(text, offsets, frozenset({"top"}), 1) == [
         False,
         False,
         True,
@@ -156,15 +167,15 @@ def test_tokens_of_a_construct_are_marked() -> None:
         False,
         False,
     ]
-    assert marked(text, offsets, frozenset({"top up"}), 1) == [False] * 8
-    assert marked(text, [(6, 10)], frozenset({"top"}), 1) == [
+    assert tokens_in_constructs(text, offsets, frozenset({"top up"}), 1) == [False] * 8
+    assert tokens_in_constructs(text, [(6, 10)], frozenset({"top"}), 1) == [
         True
     ]  # a token that holds the space before its word
 
 
 def test_marks_stay_in_place_after_letters_that_lower_case_makes_longer() -> None:
     assert "İ".lower() != "i"
-    assert marked("İİ card", [(0, 2), (3, 7)], frozenset({"card"}), 1) == [False, True]
+    assert tokens_in_constructs("İİ card", [(0, 2), (3, 7)], frozenset({"card"}), 1) == [False, True]
 
 
 SETS = st.sets(st.sampled_from("xyz")).map(sorted).map("|".join)
@@ -178,7 +189,7 @@ SETS = st.sets(st.sampled_from("xyz")).map(sorted).map("|".join)
 )
 def test_of_several_labels_the_information_on_each_presence_is_summed(pairs: list[tuple[str, str]]) -> None:
     texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
-    for construct in mine(texts, labels, most=100, longest=2, least=1, separator="|"):
+    for construct in rank_constructs(texts, labels, most=100, longest=2, least=1, separator="|"):
         present = [construct.text in held(text, 2) for text in texts]
         each = [mutual_info_score(present, [name in label.split("|") for label in labels]) for name in "xyz"]
         assert construct.information == pytest.approx(sum(each), abs=2e-9)
@@ -187,8 +198,8 @@ def test_of_several_labels_the_information_on_each_presence_is_summed(pairs: lis
 
 def test_a_construct_of_texts_without_labels_speaks_for_none() -> None:
     texts, labels = ["pay bill", "pay rent", "hello there", "hello you"], ["a", "a|b", "", ""]
-    found = by_text(mine(texts, labels, most=100, least=2, separator="|"))
+    found = by_text(rank_constructs(texts, labels, most=100, least=2, separator="|"))
     assert (found["pay"].label, found["hello"].label, found["hello"].weight) == ("a", "", 0.0)
     assert found["pay"].weight == pytest.approx(2 / 4 * math.log(2), abs=1e-9)
     assert found["hello"].information == found["pay"].information > 0
-    assert per_class(list(found.values())) == {"a": ["pay"]}
+    assert top_constructs(list(found.values())) == {"a": ["pay"]}

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tokensieve.method import fisher
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of, load_tokenizer
+from tokensieve.model.encoder import encoder_linears, load_tokenizer
 
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please", "topup"]
 TARGETS = torch.tensor([4, 2, 1, 3])
@@ -21,7 +21,7 @@ SHAPES = ("rows", "columns", "entries")
 
 @pytest.fixture
 def ids_of(tiny_family: Callable[[str], Path]) -> Callable[..., list[list[int]]]:
-    return lambda family="bert": tokenized(load_tokenizer(tiny_family(family)), TEXTS, 32)
+    return lambda family="bert": tokenize(load_tokenizer(tiny_family(family)), TEXTS, 32)
 
 
 def positions_of(ids: list[list[int]]) -> list[list[bool]]:
@@ -36,7 +36,7 @@ def by_autograd(
 
     A position that does not count goes through a copy of the weight that takes no gradient.
     """
-    linears = linears_of(classifier.encoder)
+    linears = encoder_linears(classifier.encoder)
     counted = torch.ones(0)
 
     def forward_of(linear: nn.Linear) -> Any:
@@ -78,11 +78,11 @@ def test_scores_are_the_sums_of_squared_gradients(
     classifier = tiny_classifier(family)
     classifier.encoder.requires_grad_(False)
     inputs = Inputs(ids).freeze(classifier, cut)
-    rows = fisher.fisher(classifier, inputs, TARGETS, "rows", positions, cut)
-    columns = fisher.fisher(classifier, inputs, TARGETS, "columns", positions, cut)
-    entries = fisher.fisher(classifier, inputs, TARGETS, "entries", positions, cut)
+    rows = fisher.fisher_scores(classifier, inputs, TARGETS, "rows", positions, cut)
+    columns = fisher.fisher_scores(classifier, inputs, TARGETS, "columns", positions, cut)
+    entries = fisher.fisher_scores(classifier, inputs, TARGETS, "entries", positions, cut)
     squares = by_autograd(tiny_classifier(family), ids, TARGETS, positions)
-    upper = linears_of(classifier.encoder, cut)
+    upper = encoder_linears(classifier.encoder, cut)
     assert set(rows) == set(columns) == set(entries) == set(upper)
     for name in upper:
         for found, expected in (
@@ -104,7 +104,7 @@ def test_texts_of_several_classes_count_by_the_sum_of_their_classes_losses(
             [[0, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.float32
         ),
     )
-    found = fisher.fisher(tiny_classifier(), Inputs(ids), targets, shape)
+    found = fisher.fisher_scores(tiny_classifier(), Inputs(ids), targets, shape)
     for name, squares in by_autograd(tiny_classifier(), ids, targets, None).items():
         expected = {"rows": squares.sum(1), "columns": squares.sum(0), "entries": squares}[shape]
         torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-5 * float(expected.max()))
@@ -115,10 +115,10 @@ def test_padding_does_not_matter(
     tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], shape: str
 ) -> None:
     classifier, inputs = tiny_classifier(), Inputs(ids_of())
-    together = fisher.fisher(classifier, inputs, TARGETS, shape)
+    together = fisher.fisher_scores(classifier, inputs, TARGETS, shape)
     # No batch has room for more than one text.
     inputs.tokens_a_batch = 1
-    for name, alone in fisher.fisher(classifier, inputs, TARGETS, shape).items():
+    for name, alone in fisher.fisher_scores(classifier, inputs, TARGETS, shape).items():
         torch.testing.assert_close(together[name], alone, rtol=1e-3, atol=1e-5 * float(alone.max()))
 
 
@@ -127,8 +127,8 @@ def test_chosen_texts_are_scored_alone(
 ) -> None:
     classifier, ids = tiny_classifier(), ids_of()
     positions = positions_of(ids)
-    found = fisher.fisher(classifier, Inputs(ids), TARGETS, positions=positions, texts=[3, 1])
-    expected = fisher.fisher(
+    found = fisher.fisher_scores(classifier, Inputs(ids), TARGETS, positions=positions, texts=[3, 1])
+    expected = fisher.fisher_scores(
         classifier, Inputs([ids[1], ids[3]]), TARGETS[[1, 3]], positions=[positions[1], positions[3]]
     )
     for name, values in expected.items():
@@ -142,9 +142,9 @@ def test_scoring_leaves_the_classifier_as_it_was(
     classifier = tiny_classifier()
     classifier.requires_grad_(trainable)
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
-    fisher.fisher(classifier, Inputs(ids_of()), TARGETS)
+    fisher.fisher_scores(classifier, Inputs(ids_of()), TARGETS)
     with pytest.raises(IndexError):
-        fisher.fisher(classifier, Inputs([[2, 10_000, 3]]), TARGETS[:1])
+        fisher.fisher_scores(classifier, Inputs([[2, 10_000, 3]]), TARGETS[:1])
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
     assert {(parameter.grad, parameter.requires_grad) for parameter in classifier.parameters()} == {
         (None, trainable)
@@ -155,19 +155,19 @@ def test_scoring_leaves_the_classifier_as_it_was(
 def test_magnitude_is_the_squared_weights(tiny_classifier: Callable[..., Classifier]) -> None:
     classifier = tiny_classifier()
     for shape, along in (("rows", 1), ("columns", 0)):
-        found = fisher.magnitude(classifier, shape, cut=3)
-        assert set(found) == set(linears_of(classifier.encoder, 3))
+        found = fisher.magnitude_scores(classifier, shape, cut=3)
+        assert set(found) == set(encoder_linears(classifier.encoder, 3))
         for name, values in found.items():
             torch.testing.assert_close(
                 values, classifier.encoder.get_submodule(name).weight.detach().pow(2).sum(along)
             )
-    for name, values in fisher.magnitude(classifier, "entries", cut=3).items():
+    for name, values in fisher.magnitude_scores(classifier, "entries", cut=3).items():
         torch.testing.assert_close(values, classifier.encoder.get_submodule(name).weight.detach().pow(2))
 
 
 def test_random_scores_are_seeded_and_fair_to_long_rows(tiny_classifier: Callable[..., Classifier]) -> None:
     classifier = tiny_classifier()
-    first, again, other = (fisher.random(classifier, seed) for seed in (0, 0, 1))
+    first, again, other = (fisher.random_scores(classifier, seed) for seed in (0, 0, 1))
     assert all(
         torch.equal(first[name], again[name]) and not torch.equal(first[name], other[name]) for name in first
     )
@@ -175,7 +175,10 @@ def test_random_scores_are_seeded_and_fair_to_long_rows(tiny_classifier: Callabl
         weight = classifier.encoder.get_submodule(name).weight
         assert values.shape == weight.shape[:1]
         assert 0.8 < float(values.max()) / weight.shape[1] <= 1
-    assert fisher.random(classifier, 0, "columns", 3).keys() == linears_of(classifier.encoder, 3).keys()
-    for name, values in fisher.random(classifier, 0, "entries", 3).items():
+    assert (
+        fisher.random_scores(classifier, 0, "columns", 3).keys()
+        == encoder_linears(classifier.encoder, 3).keys()
+    )
+    for name, values in fisher.random_scores(classifier, 0, "entries", 3).items():
         assert values.shape == classifier.encoder.get_submodule(name).weight.shape
         assert 0.9 < float(values.max()) < 1

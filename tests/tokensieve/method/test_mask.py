@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor
 
-from tokensieve.method.mask import Mask, select, select_entries, units
+from tokensieve.method.mask import Mask, select_entries, select_rows, unit_count
 
 # A few values only, so that ties are frequent; thirds, so that densities are no round numbers.
 MODULES = st.dictionaries(
@@ -58,32 +58,32 @@ def test_the_selection_is_the_greedy_one_within_the_budget(
 ) -> None:
     scores = {name: torch.tensor(values, dtype=torch.float64) for name, (_, values) in modules.items()}
     sizes = {name: size for name, (size, _) in modules.items()}
-    found = select(scores, sizes, budget)
+    found = select_rows(scores, sizes, budget)
     assert chosen(found) == greedy(scores, sizes, budget)
     assert sum(sizes[name] * len(rows) for name, rows in found.indices.items()) <= budget
-    turned = select(dict(reversed(scores.items())), sizes, budget)
+    turned = select_rows(dict(reversed(scores.items())), sizes, budget)
     assert (chosen(turned), list(turned.indices)) == (chosen(found), sorted(found.indices))
 
 
 def test_layers_compete_by_score_a_weight() -> None:
     scores = {"wide": torch.tensor([8.0, 1.0]), "narrow": torch.tensor([3.0, 6.0])}
-    assert chosen(select(scores, {"wide": 4, "narrow": 2}, 2)) == {"narrow": [1]}
-    assert chosen(select(scores, {"wide": 4, "narrow": 2}, 6)) == {"narrow": [1], "wide": [0]}
-    assert chosen(select(scores, {"wide": 1, "narrow": 2}, 3)) == {"narrow": [1], "wide": [0]}
+    assert chosen(select_rows(scores, {"wide": 4, "narrow": 2}, 2)) == {"narrow": [1]}
+    assert chosen(select_rows(scores, {"wide": 4, "narrow": 2}, 6)) == {"narrow": [1], "wide": [0]}
+    assert chosen(select_rows(scores, {"wide": 1, "narrow": 2}, 3)) == {"narrow": [1], "wide": [0]}
 
 
 def test_a_row_that_no_longer_fits_is_passed_over_for_a_shorter_one() -> None:
     scores = {"wide": torch.tensor([9.0, 8.0]), "narrow": torch.tensor([0.5])}
-    assert chosen(select(scores, {"wide": 3, "narrow": 1}, 4)) == {"wide": [0], "narrow": [0]}
+    assert chosen(select_rows(scores, {"wide": 3, "narrow": 1}, 4)) == {"wide": [0], "narrow": [0]}
 
 
 def test_ties_go_by_name_and_index() -> None:
     scores = {"b": torch.ones(3), "a": torch.ones(3)}
-    assert chosen(select(scores, {"a": 1, "b": 1}, 4)) == {"a": [0, 1, 2], "b": [0]}
+    assert chosen(select_rows(scores, {"a": 1, "b": 1}, 4)) == {"a": [0, 1, 2], "b": [0]}
 
 
 def test_indices_are_ascending_whole_numbers() -> None:
-    found = select({"a": torch.tensor([1.0, 3.0, 2.0])}, {"a": 1}, 2, "columns")
+    found = select_rows({"a": torch.tensor([1.0, 3.0, 2.0])}, {"a": 1}, 2, "columns")
     assert (found.shape, found.indices["a"].dtype, found.indices["a"].tolist()) == (
         "columns",
         torch.int64,
@@ -99,7 +99,7 @@ def test_the_highest_entries_of_all_modules_are_selected(scores: dict[str, Tenso
     found = select_entries(scores, budget)
     assert found.shape == "entries"
     assert chosen(found) == greedy(flat, dict.fromkeys(scores, 1), budget)
-    assert chosen(found) == chosen(select(flat, dict.fromkeys(scores, 1), budget))
+    assert chosen(found) == chosen(select_rows(flat, dict.fromkeys(scores, 1), budget))
     assert {entries.dtype for entries in found.indices.values()} == {torch.int64}
     turned = select_entries(dict(reversed(scores.items())), budget)
     assert (chosen(turned), list(turned.indices)) == (chosen(found), sorted(found.indices))
@@ -108,7 +108,7 @@ def test_the_highest_entries_of_all_modules_are_selected(scores: dict[str, Tenso
 
 def test_units_are_what_indices_count() -> None:
     weight = torch.zeros(3, 5)
-    assert {shape: units(weight, shape) for shape in ("rows", "columns", "entries")} == {
+    assert {shape: unit_count(weight, shape) for shape in ("rows", "columns", "entries")} == {
         "rows": 3,
         "columns": 5,
         "entries": 15,

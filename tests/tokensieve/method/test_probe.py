@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tokensieve.method import fisher, probe
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of
+from tokensieve.model.encoder import encoder_layers
 
 
 def test_leaving_a_text_out_is_a_regression_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +23,7 @@ def test_leaving_a_text_out_is_a_regression_without_it(monkeypatch: pytest.Monke
     targets = (features @ torch.randn(6, 4) + torch.randn(40, 4)).argmax(1)
     wanted = 2 * F.one_hot(targets, 4) - 1
     monkeypatch.setattr(probe, "PENALTIES", (0.5,))
-    found = probe.left_out(features, targets)
+    found = probe.leave_one_out_errors(features, targets)
     x = features.double() - features.double().mean(0)
     penalty = 0.5 * float(torch.linalg.eigvalsh(x.mT @ x).mean())
     for i in range(40):
@@ -37,8 +37,11 @@ def test_leaving_a_text_out_is_a_regression_without_it(monkeypatch: pytest.Monke
 def test_features_without_sense_are_not_learned_by_heart() -> None:
     torch.manual_seed(0)
     targets = torch.arange(200) % 4
-    assert probe.left_out(torch.randn(200, 150), targets).mean() > 0.6
-    assert probe.left_out(F.one_hot(targets).float() + 0.1 * torch.randn(200, 4), targets).mean() < 0.05
+    assert probe.leave_one_out_errors(torch.randn(200, 150), targets).mean() > 0.6
+    assert (
+        probe.leave_one_out_errors(F.one_hot(targets).float() + 0.1 * torch.randn(200, 4), targets).mean()
+        < 0.05
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 2])
@@ -58,34 +61,37 @@ def test_the_states_that_enter_the_layers_and_the_head_are_kept(
     inputs = Inputs(ids).freeze(classifier, cut)
     classifier.encoder.requires_grad_(False)
     targets = torch.arange(60) % len(classifier.labels)
-    with probe.Watch(classifier, layers, len(texts)) as watch:
+    with probe.StateRecorder(classifier, layers, len(texts)) as recorder:
         if scoring:
-            unwatched = fisher.fisher(classifier, inputs, targets, texts=texts, cut=cut)
-            watched = fisher.fisher(classifier, inputs, targets, texts=texts, cut=cut, watch=watch)
+            unwatched = fisher.fisher_scores(classifier, inputs, targets, texts=texts, cut=cut)
+            watched = fisher.fisher_scores(
+                classifier, inputs, targets, texts=texts, cut=cut, recorder=recorder
+            )
             assert all(torch.equal(unwatched[name], found) for name, found in watched.items())
         else:
-            watch.over(inputs, texts)
+            recorder.run(inputs, texts)
     batch = Inputs(ids).batch(texts)
     with torch.no_grad():
         assert batch.ids is not None
         expected = [
-            classifier.pooled(classifier.prefix(batch.ids, batch.mask, layer), batch.mask) for layer in layers
+            classifier.pool(classifier.hidden_states_at(batch.ids, batch.mask, layer), batch.mask)
+            for layer in layers
         ]
         expected.append(
-            classifier.pooled(
+            classifier.pool(
                 classifier.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state,
                 batch.mask,
             )
         )
-    torch.testing.assert_close(watch.states, torch.stack(expected), rtol=1e-3, atol=1e-4)
-    errors = watch.errors(targets[texts])
-    assert list(errors) == [*layers, len(layers_of(classifier.encoder))]
+    torch.testing.assert_close(recorder.states, torch.stack(expected), rtol=1e-3, atol=1e-4)
+    errors = recorder.errors(targets[texts])
+    assert list(errors) == [*layers, len(encoder_layers(classifier.encoder))]
     assert all(
-        torch.equal(errors[layer], probe.left_out(watch.states[i], targets[texts]))
+        torch.equal(errors[layer], probe.leave_one_out_errors(recorder.states[i], targets[texts]))
         for i, layer in enumerate(errors)
     )
     inputs.batch([0]).logits(classifier)
-    assert not watch._caught  # left, it holds nothing
+    assert not recorder._caught  # left, it holds nothing
 
 
 def wrong(count: int, of: int = 200) -> Tensor:
@@ -103,5 +109,5 @@ def wrong(count: int, of: int = 200) -> Tensor:
     ],
 )
 def test_a_task_is_distant_if_the_top_surely_errs_more(lower: Tensor, top: Tensor, expected: bool) -> None:
-    assert probe.distant({2: wrong(150), 4: lower, 6: top}, 1.2) == expected
-    assert not probe.distant({6: top}, 1.2)
+    assert probe.is_far_from_pretraining({2: wrong(150), 4: lower, 6: top}, 1.2) == expected
+    assert not probe.is_far_from_pretraining({6: top}, 1.2)

@@ -13,11 +13,18 @@ from torch.nn import functional as F
 from tokensieve.errors import InputError
 from tokensieve.method import fisher, probe
 from tokensieve.method.mask import Mask
-from tokensieve.method.select import choose, cut_layer, first_layer, masked_parameters, open_epochs, scored
-from tokensieve.method.sparse import attached
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.method.select import (
+    all_layer_epochs,
+    count_masked_parameters,
+    first_top_layer,
+    first_trainable_layer,
+    scoring_sample,
+    select_mask,
+)
+from tokensieve.method.sparse import sparse_layers
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of, load_tokenizer
+from tokensieve.model.encoder import encoder_linears, load_tokenizer
 from tokensieve.settings import Mask as MaskSettings
 
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please", "topup"]
@@ -37,10 +44,10 @@ def chosen(
         classifier = tiny_classifier()
         classifier.encoder.requires_grad_(False)
         wanted = MaskSettings(**{"frozen": 0.0, "cut": 0.0} | settings)
-        ids = tokenized(load_tokenizer(tiny_model), TEXTS, 32)
+        ids = tokenize(load_tokenizer(tiny_model), TEXTS, 32)
         positions = [[place % 2 == 1 for place in range(len(tokens))] for tokens in ids]
         inputs = Inputs(ids).freeze(classifier, round(4 * wanted.frozen))
-        return classifier, choose(classifier, inputs, TARGETS, positions, wanted, seed, added).mask
+        return classifier, select_mask(classifier, inputs, TARGETS, positions, wanted, seed, added).mask
 
     return chosen
 
@@ -56,7 +63,7 @@ def test_the_mask_fills_the_budget_and_is_counted_as_it_is_trained(
 ) -> None:
     classifier, mask = chosen(shape=shape, score=score, budget=0.3)
     assert mask.shape == ("rows" if shape == "layers" else shape)
-    with attached(classifier.encoder, mask) as sparse:
+    with sparse_layers(classifier.encoder, mask) as sparse:
         weights = sum(module.values.numel() for module in sparse.values())
         trained = sum(
             parameter.numel() for parameter in classifier.encoder.parameters() if parameter.requires_grad
@@ -64,7 +71,7 @@ def test_the_mask_fills_the_budget_and_is_counted_as_it_is_trained(
     budget = int(0.3 * 4 * LAYER)
     assert weights == LAYER if shape == "layers" else budget - 4 * 64 < weights <= budget
     assert shape != "entries" or weights == budget // 4 * 4
-    assert masked_parameters(classifier, mask) == trained
+    assert count_masked_parameters(classifier, mask) == trained
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -74,7 +81,7 @@ def test_added_tokens_train_where_nothing_below_them_is_frozen(
     without, (classifier, mask) = (chosen(added=added, shape=shape, budget=0.3) for added in ((), (40, 50)))
     assert mask.tokens.tolist() == [40, 50]
     assert layers_in(mask) == layers_in(without[1])
-    assert masked_parameters(classifier, mask) == masked_parameters(*without) + 2 * 32
+    assert count_masked_parameters(classifier, mask) == count_masked_parameters(*without) + 2 * 32
     assert len(chosen(added=(40, 50), shape=shape, budget=0.3, frozen=0.25)[1].tokens) == 0
 
 
@@ -97,7 +104,7 @@ def test_every_layer_gets_the_same_share(chosen: Callable[..., tuple[Classifier,
     assert layers_in(mask) == {"1", "2", "3"}
     for layer in "123":
         names = [name for name in mask.indices if f".{layer}." in name]
-        count = masked_parameters(classifier, Mask(shape, {name: mask.indices[name] for name in names}))
+        count = count_masked_parameters(classifier, Mask(shape, {name: mask.indices[name] for name in names}))
         biases = sum(len(mask.indices[name]) for name in names) if shape == "rows" else 0
         assert 0.1 * 4 * LAYER - 64 < count - biases <= 0.1 * 4 * LAYER
 
@@ -113,8 +120,8 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
     classifier = tiny_classifier()
     found = {
         shares: (
-            first_layer(classifier, MaskSettings(frozen=shares[0], cut=shares[1])),
-            cut_layer(classifier, MaskSettings(frozen=shares[0], cut=shares[1])),
+            first_trainable_layer(classifier, MaskSettings(frozen=shares[0], cut=shares[1])),
+            first_top_layer(classifier, MaskSettings(frozen=shares[0], cut=shares[1])),
         )
         for shares in ((0.0, 0.0), (0.25, 0.75), (0.5, 0.25), (0.99, 0.99))
     }
@@ -139,8 +146,8 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
 def test_open_epochs_follow_those_of_the_head_unless_all_are_open(
     head: float, share: float, epochs: int, expected: range
 ) -> None:
-    assert open_epochs(MaskSettings(head=head, open=share), epochs, False) == expected
-    assert open_epochs(MaskSettings(head=head, open=share), epochs, True) == range(epochs)
+    assert all_layer_epochs(MaskSettings(head=head, open=share), epochs, False) == expected
+    assert all_layer_epochs(MaskSettings(head=head, open=share), epochs, True) == range(epochs)
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -155,18 +162,22 @@ def test_the_scored_texts_are_probed_at_the_first_layer_the_cut_and_the_head(
     classifier = tiny_classifier()
     classifier.encoder.requires_grad_(False)
     settings = MaskSettings(frozen=0.25, cut=0.5, score=score, distance=1.5)
-    inputs = Inputs(tokenized(load_tokenizer(tiny_model), TEXTS, 32)).freeze(classifier, 1)
+    inputs = Inputs(tokenize(load_tokenizer(tiny_model), TEXTS, 32)).freeze(classifier, 1)
     targets = F.one_hot(TARGETS, 5).float() if several else TARGETS
     asked: list[Any] = []
-    monkeypatch.setattr(probe, "distant", lambda errors, ratio: asked.append((errors, ratio)) or True)
-    choice = choose(classifier, inputs, targets, [[True] * length for length in inputs.lengths], settings, 0)
+    monkeypatch.setattr(
+        probe, "is_far_from_pretraining", lambda errors, ratio: asked.append((errors, ratio)) or True
+    )
+    choice = select_mask(
+        classifier, inputs, targets, [[True] * length for length in inputs.lengths], settings, 0
+    )
     if several:
         assert (choice.errors, choice.distant, asked) == ({}, False, [])
         return
-    sample = scored(4, settings, 0)
-    with probe.Watch(classifier, [1, 2], 2) as watch:
-        watch.over(inputs, sample)
-    expected = {layer: wrong.tolist() for layer, wrong in watch.errors(TARGETS[sample]).items()}
+    sample = scoring_sample(4, settings, 0)
+    with probe.StateRecorder(classifier, [1, 2], 2) as recorder:
+        recorder.run(inputs, sample)
+    expected = {layer: wrong.tolist() for layer, wrong in recorder.errors(TARGETS[sample]).items()}
     assert {layer: wrong.tolist() for layer, wrong in choice.errors.items()} == expected
     assert list(expected) == [1, 2, 4]
     assert choice.distant
@@ -174,9 +185,13 @@ def test_the_scored_texts_are_probed_at_the_first_layer_the_cut_and_the_head(
 
 
 def test_no_more_than_half_of_the_texts_are_scored() -> None:
-    assert len(scored(1000, MaskSettings(examples=30), 0)) == 30
-    assert len(scored(5, MaskSettings(examples=30), 0)) == 3
-    assert scored(100, MaskSettings(), 0) == scored(100, MaskSettings(), 0) != scored(100, MaskSettings(), 1)
+    assert len(scoring_sample(1000, MaskSettings(examples=30), 0)) == 30
+    assert len(scoring_sample(5, MaskSettings(examples=30), 0)) == 3
+    assert (
+        scoring_sample(100, MaskSettings(), 0)
+        == scoring_sample(100, MaskSettings(), 0)
+        != scoring_sample(100, MaskSettings(), 1)
+    )
 
 
 @pytest.mark.parametrize(("budget", "count"), [(0.25, 1), (0.4999, 1), (0.5, 2), (1.0, 4)])
@@ -184,13 +199,13 @@ def test_the_layers_with_the_highest_sum_of_row_scores_are_trained_whole(
     chosen: Callable[..., tuple[Classifier, Mask]], budget: float, count: int
 ) -> None:
     classifier, mask = chosen(shape="layers", score="magnitude", budget=budget)
-    rows = fisher.magnitude(classifier)
+    rows = fisher.magnitude_scores(classifier)
     sums = {
         layer: sum(float(values.sum()) for name, values in rows.items() if f".{layer}." in name)
         for layer in "0123"
     }
     assert layers_in(mask) == set(sorted(sums, key=lambda layer: -sums[layer])[:count])
-    linears = linears_of(classifier.encoder)
+    linears = encoder_linears(classifier.encoder)
     assert {name for name in linears if name.split(".")[2] in layers_in(mask)} == set(mask.indices)
     assert all(
         part.tolist() == list(range(linears[name].out_features)) for name, part in mask.indices.items()
@@ -201,7 +216,7 @@ def test_a_budget_of_less_than_a_layer_is_refused_with_what_a_layer_takes(
     chosen: Callable[..., tuple[Classifier, Mask]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Before anything is scored.
-    monkeypatch.setattr(fisher, "fisher", None)
+    monkeypatch.setattr(fisher, "fisher_scores", None)
     with pytest.raises(InputError) as refused:
         chosen(shape="layers", budget=0.2)
     told = ("mask.budget is 0.2", "'layers'", "mask.budget=0.25", "mask.shape=rows")

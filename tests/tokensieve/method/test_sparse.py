@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tokensieve.method.mask import Mask, units
-from tokensieve.method.sparse import SparseLinear, attached
+from tokensieve.method.mask import Mask, unit_count
+from tokensieve.method.sparse import SparseLinear, sparse_layers
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of
+from tokensieve.model.encoder import encoder_linears
 
 IDS = torch.tensor([[2, 40, 50, 60, 3], [2, 41, 51, 3, 0], [2, 42, 3, 0, 0]])
 KEPT = (IDS != 0).long()
@@ -23,10 +23,10 @@ FAMILIES = ("bert", "mpnet", "modernbert", "qwen2")
 def mask_of(classifier: Classifier, shape: str, cut: int = 2) -> Mask:
     """A third of the rows, columns or entries of all linears from layer `cut` up; for "layers" all rows."""
     draw = torch.Generator().manual_seed(0)
-    linears = linears_of(classifier.encoder, cut)
+    linears = encoder_linears(classifier.encoder, cut)
     if shape == "layers":
         return Mask("rows", {name: torch.arange(linear.out_features) for name, linear in linears.items()})
-    sizes = {name: units(linear.weight, shape) for name, linear in linears.items()}
+    sizes = {name: unit_count(linear.weight, shape) for name, linear in linears.items()}
     return Mask(
         shape,
         {
@@ -55,7 +55,7 @@ def weights_of(classifier: Classifier) -> dict[str, Tensor]:
 
 def trained_sparsely(classifier: Classifier, mask: Mask, steps: int) -> list[float]:
     losses = []
-    with attached(classifier.encoder, mask) as sparse:
+    with sparse_layers(classifier.encoder, mask) as sparse:
         parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.1)
         for _ in range(steps):
@@ -123,7 +123,7 @@ def test_chosen_tokens_train_as_rows_of_the_dense_embeddings(
     sparse, dense = tiny_classifier(family).double(), tiny_classifier(family).double()
     mask = replace(mask_of(sparse, "entries", 0), tokens=torch.tensor([40, 42, 63]))
     start, logits = weights_of(sparse), sparse(IDS, KEPT)
-    with attached(sparse.encoder, mask):
+    with sparse_layers(sparse.encoder, mask):
         assert torch.equal(sparse(IDS, KEPT), logits)
     assert trained_sparsely(sparse, mask, 4) == pytest.approx(trained_densely(dense, mask, 4), rel=1e-9)
     name = next(
@@ -158,8 +158,8 @@ def test_modules_are_put_back_with_the_trained_values(
 ) -> None:
     classifier = tiny_classifier()
     mask = mask_of(classifier, shape)
-    before, names = linears_of(classifier.encoder), list(classifier.state_dict())
-    with attached(classifier.encoder, mask) as sparse:
+    before, names = encoder_linears(classifier.encoder), list(classifier.state_dict())
+    with sparse_layers(classifier.encoder, mask) as sparse:
         assert set(sparse) == set(mask.indices)
         assert all(classifier.encoder.get_submodule(name) is module for name, module in sparse.items())
         trainable = {
@@ -170,7 +170,7 @@ def test_modules_are_put_back_with_the_trained_values(
         with torch.no_grad():
             for module in sparse.values():
                 module.values.fill_(7.0)
-    assert linears_of(classifier.encoder) == before
+    assert encoder_linears(classifier.encoder) == before
     assert list(classifier.state_dict()) == names
     for name, chosen in mask.indices.items():
         weight = classifier.encoder.get_submodule(name).weight
@@ -181,17 +181,17 @@ def test_an_interrupted_training_puts_the_modules_back_too(
     tiny_classifier: Callable[..., Classifier],
 ) -> None:
     classifier = tiny_classifier()
-    before = linears_of(classifier.encoder)
-    with pytest.raises(KeyboardInterrupt), attached(classifier.encoder, mask_of(classifier, "rows")):
+    before = encoder_linears(classifier.encoder)
+    with pytest.raises(KeyboardInterrupt), sparse_layers(classifier.encoder, mask_of(classifier, "rows")):
         raise KeyboardInterrupt
-    assert linears_of(classifier.encoder) == before
+    assert encoder_linears(classifier.encoder) == before
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "layers"])
 def test_attaching_changes_nothing(tiny_classifier: Callable[..., Classifier], shape: str) -> None:
     classifier = tiny_classifier()
     before, logits = weights_of(classifier), classifier(IDS, KEPT)
-    with attached(classifier.encoder, mask_of(classifier, shape)):
+    with sparse_layers(classifier.encoder, mask_of(classifier, shape)):
         assert torch.equal(classifier(IDS, KEPT), logits)
     assert all(torch.equal(found, before[name]) for name, found in weights_of(classifier).items())
     assert torch.equal(classifier(IDS, KEPT), logits)

@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from tokensieve.errors import InputError
-from tokensieve.method.constructs import Construct, mine
-from tokensieve.method.vocabulary import additions, extend, grow
+from tokensieve.method.constructs import Construct, rank_constructs
+from tokensieve.method.vocabulary import add_embedding_rows, choose_new_tokens, extend_tokenizer
 from tokensieve.model.encoder import load_encoder, load_tokenizer
 
 Texts = tuple[list[str], list[str]]
@@ -175,7 +175,7 @@ def any_kind(request: pytest.FixtureRequest, folders: Callable[[str], Saved]) ->
 
 @pytest.fixture
 def added(tiny_model: Path) -> dict[str, list[int]]:
-    return additions(load_tokenizer(tiny_model), [construct("topup"), construct("refunds")], 10)
+    return choose_new_tokens(load_tokenizer(tiny_model), [construct("topup"), construct("refunds")], 10)
 
 
 # What is added
@@ -185,19 +185,19 @@ def test_split_words_are_ranked_by_information_texts_and_tokens_saved(tiny_model
     tokenizer = load_tokenizer(tiny_model)
     assert [len(pieces(tokenizer, word)) for word in ("topup", "refunds", "xyz")] == [2, 3, 3]
     # Information times texts times tokens saved: 0.5 x 6 x 2, 0.5 x 10 x 1, 2 x 1 x 2.
-    found = additions(
+    found = choose_new_tokens(
         tokenizer, [construct("xyz", 2.0, 1), construct("topup", 0.5, 10), construct("refunds", 0.5, 6)], 10
     )
     assert list(found) == ["refunds", "topup", "xyz"]
     assert found["refunds"] == tokenizer.convert_tokens_to_ids(["ref", "##und", "##s"])
-    assert list(additions(tokenizer, [construct("topup", 0.5, 10), construct("refunds", 0.5, 6)], 1)) == [
-        "refunds"
-    ]
+    assert list(
+        choose_new_tokens(tokenizer, [construct("topup", 0.5, 10), construct("refunds", 0.5, 6)], 1)
+    ) == ["refunds"]
 
 
 @pytest.mark.parametrize("text", ["card", "lost card", "[CLS]", "it's", "漢字", "\u0301", "größe漢"])
 def test_words_that_need_no_token_or_cannot_have_one_are_passed_over(tiny_model: Path, text: str) -> None:
-    assert additions(load_tokenizer(tiny_model), [construct(text)], 10) == {}
+    assert choose_new_tokens(load_tokenizer(tiny_model), [construct(text)], 10) == {}
 
 
 @pytest.mark.parametrize(
@@ -206,21 +206,21 @@ def test_words_that_need_no_token_or_cannot_have_one_are_passed_over(tiny_model:
 def test_words_that_the_pieces_do_not_spell_are_passed_over(
     folders: Callable[[str], Saved], kind: str, text: str
 ) -> None:
-    assert additions(folders(kind).tokenizer, [construct(text)], 10) == {}
+    assert choose_new_tokens(folders(kind).tokenizer, [construct(text)], 10) == {}
 
 
 def test_several_words_are_passed_over_by_every_kind(any_kind: Saved) -> None:
-    assert additions(any_kind.tokenizer, [construct("topup limit")], 10) == {}
+    assert choose_new_tokens(any_kind.tokenizer, [construct("topup limit")], 10) == {}
 
 
 def test_a_word_is_added_as_the_tokenizer_sees_it(tiny_model: Path, folders: Callable[[str], Saved]) -> None:
-    assert list(additions(load_tokenizer(tiny_model), [construct("réfunds")], 10)) == ["refunds"]
-    assert list(additions(folders("qwen").tokenizer, [construct("größe")], 100))[-1] == "grÃ¶ÃŁe"
+    assert list(choose_new_tokens(load_tokenizer(tiny_model), [construct("réfunds")], 10)) == ["refunds"]
+    assert list(choose_new_tokens(folders("qwen").tokenizer, [construct("größe")], 100))[-1] == "grÃ¶ÃŁe"
 
 
 def test_the_form_within_a_text_goes_before_the_one_at_its_beginning(folders: Callable[[str], Saved]) -> None:
     tokenizer = folders("roberta").tokenizer
-    found = additions(tokenizer, [construct("topup"), construct("tops", 9.0)], 100)
+    found = choose_new_tokens(tokenizer, [construct("topup"), construct("tops", 9.0)], 100)
     assert list(found) == ["Ġtop", "Ġtops", "Ġtopup", "to", "top", "tops", "topup"]
 
 
@@ -229,13 +229,13 @@ def test_a_word_that_is_whole_within_a_text_gets_no_form_for_the_beginning(
 ) -> None:
     tokenizer = folders("roberta").tokenizer
     assert (len(pieces(tokenizer, " my")), len(pieces(tokenizer, "my"))) == (1, 2)
-    assert additions(tokenizer, [construct("my")], 10) == {}
+    assert choose_new_tokens(tokenizer, [construct("my")], 10) == {}
 
 
 @pytest.mark.parametrize("most", range(12))
 def test_tokens_in_between_count(any_kind: Saved, most: int) -> None:
     words = [construct(word) for word in ("topups", "refused", "topup")]
-    found, everything = (additions(any_kind.tokenizer, words, limit) for limit in (most, 1000))
+    found, everything = (choose_new_tokens(any_kind.tokenizer, words, limit) for limit in (most, 1000))
     assert len(found) <= most
     assert found.keys() <= everything.keys() or len(everything) > most
 
@@ -247,7 +247,7 @@ def test_a_new_token_is_one_token_and_begins_longer_words(
     tiny_model: Path, added: dict[str, list[int]], tmp_path: Path
 ) -> None:
     before = load_tokenizer(tiny_model)
-    after = extend(before, added, tmp_path)
+    after = extend_tokenizer(before, added, tmp_path)
     assert pieces(before, "topup topups") == ["top", "##up", "top", "##up", "##s"]
     assert pieces(after, "topup topups Topup, refunds") == ["topup", "topup", "##s", "topup", ",", "refunds"]
     encoded = after("My topup", return_offsets_mapping=True)
@@ -258,7 +258,9 @@ def test_a_new_token_is_one_token_and_begins_longer_words(
 def test_a_construct_is_one_token_at_the_beginning_and_after_a_space(any_kind: Saved, tmp_path: Path) -> None:
     before = any_kind.tokenizer
     words = ("topup", "refused", "tototo", "totototo")
-    after = extend(before, additions(before, [construct(word) for word in words], 100), tmp_path)
+    after = extend_tokenizer(
+        before, choose_new_tokens(before, [construct(word) for word in words], 100), tmp_path
+    )
     for word in words:
         assert len(pieces(before, word)) > 1
         assert len(pieces(after, word)) == 1
@@ -273,7 +275,7 @@ def test_a_construct_is_one_token_at_the_beginning_and_after_a_space(any_kind: S
 
 def test_a_longer_word_keeps_its_remaining_pieces(folders: Callable[[str], Saved], tmp_path: Path) -> None:
     before = folders("qwen").tokenizer
-    after = extend(before, additions(before, [construct("topup")], 10), tmp_path)
+    after = extend_tokenizer(before, choose_new_tokens(before, [construct("topup")], 10), tmp_path)
     assert pieces(before, "a topups topupx") == ["a", "Ġto", "p", "up", "s", "Ġto", "p", "up", "x"]
     assert pieces(after, "a topups topupx") == ["a", "Ġtopup", "s", "Ġtopup", "x"]
 
@@ -282,7 +284,7 @@ def test_tokens_in_between_are_new_beginnings_of_the_word(
     folders: Callable[[str], Saved], tmp_path: Path
 ) -> None:
     before = folders("qwen").tokenizer
-    found = additions(before, [construct("topup")], 10)
+    found = choose_new_tokens(before, [construct("topup")], 10)
     place = before.get_vocab()
     assert found == {
         "Ġtop": [place["Ġto"], place["p"]],
@@ -291,7 +293,7 @@ def test_tokens_in_between_are_new_beginnings_of_the_word(
         "top": [place["t"], place["o"], place["p"]],
         "topup": [place["t"], place["o"], place["p"], place["up"]],
     }
-    after = extend(before, found, tmp_path)
+    after = extend_tokenizer(before, found, tmp_path)
     assert pieces(after, "my top toppies to") == ["m", "y", "Ġtop", "Ġtop", "p", "i", "e", "s", "Ġto"]
 
 
@@ -299,8 +301,8 @@ def test_no_token_in_between_is_an_old_one(tmp_path: Path) -> None:
     listed = ["<|endoftext|>", "Ġ", "a", "b", "c", "d", "bc", "ab", "abc"]
     merges = [("b", "c"), ("a", "b"), ("ab", "c")]
     before = Qwen2Tokenizer(vocab={token: place for place, token in enumerate(listed)}, merges=merges)
-    found = additions(before, [construct("abcd")], 10)
-    after = extend(before, found, tmp_path)
+    found = choose_new_tokens(before, [construct("abcd")], 10)
+    after = extend_tokenizer(before, found, tmp_path)
     # "abc" is listed, but the old merges do not make it: that must stay so.
     assert list(found) == ["Ġa", "Ġabc", "Ġabcd", "bcd", "abcd"]
     assert pieces(after, "abc") == pieces(before, "abc") == ["a", "bc"]
@@ -309,7 +311,7 @@ def test_no_token_in_between_is_an_old_one(tmp_path: Path) -> None:
 
 def test_the_price_of_unknown_characters_stays(folders: Callable[[str], Saved], tmp_path: Path) -> None:
     before = folders("xlm_roberta").tokenizer
-    extend(before, additions(before, [construct("refusedstreets")], 10), tmp_path)
+    extend_tokenizer(before, choose_new_tokens(before, [construct("refusedstreets")], 10), tmp_path)
     old, new = (
         json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
         for folder in (folders("xlm_roberta").folder, tmp_path)
@@ -324,7 +326,7 @@ def test_words_that_contain_each_other_are_all_one_token(any_kind: Saved, tmp_pa
     before = any_kind.tokenizer
     for order in (words, words[::-1]):
         ranked = [construct(word, 1000.0 / 10**place) for place, word in enumerate(order)]
-        after = extend(before, additions(before, ranked, 1000), tmp_path)
+        after = extend_tokenizer(before, choose_new_tokens(before, ranked, 1000), tmp_path)
         assert [len(pieces(after, f"a {word}")) for word in words] == [1 + len(pieces(after, "a"))] * len(
             words
         )
@@ -341,10 +343,10 @@ def test_texts_without_new_tokens_are_as_before_and_new_tokens_are_whole(
     any_kind: Saved, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, words: list[str]
 ) -> None:
     before = any_kind.tokenizer
-    found = additions(before, [construct(word) for word in words], 1000)
+    found = choose_new_tokens(before, [construct(word) for word in words], 1000)
     assume(found)
     folder = tmp_path_factory.mktemp("extended")
-    after = extend(before, found, folder)
+    after = extend_tokenizer(before, found, folder)
     raw = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     for _ in range(5):
         text = data.draw(st.sampled_from(["", " "])) + " ".join(data.draw(PROSE))
@@ -365,8 +367,8 @@ def test_texts_of_training_shrink_and_the_others_stay(
 ) -> None:
     texts, labels = tiny_texts
     before = any_kind.tokenizer
-    found = additions(before, mine(texts, labels, most=200), 6)
-    after = extend(before, found, tmp_path)
+    found = choose_new_tokens(before, rank_constructs(texts, labels, most=200), 6)
+    after = extend_tokenizer(before, found, tmp_path)
     assert 0 < len(found) <= 6
     others = [text for text in texts if not any(held(token, before, text) for token in found)]
     assert before(others)["input_ids"] == after(others)["input_ids"]
@@ -378,8 +380,8 @@ def test_texts_of_training_shrink_and_the_others_stay(
 
 def test_ids_go_on_without_a_gap_and_old_ones_stay(any_kind: Saved, tmp_path: Path) -> None:
     before = any_kind.tokenizer.get_vocab()
-    found = additions(any_kind.tokenizer, [construct("topup"), construct("refused")], 100)
-    after = extend(any_kind.tokenizer, found, tmp_path)
+    found = choose_new_tokens(any_kind.tokenizer, [construct("topup"), construct("refused")], 100)
+    after = extend_tokenizer(any_kind.tokenizer, found, tmp_path)
     raw = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert (
         after.get_vocab()
@@ -394,7 +396,7 @@ def test_tokens_beside_the_model_keep_their_ids(any_kind: Saved, tmp_path: Path)
     tokenizer = load_tokenizer(any_kind.folder)
     tokenizer.add_tokens([AddedToken("<|first|>"), AddedToken("<|second|>", special=True)])
     text = "refused <|second|> or<|first|>"
-    after = extend(tokenizer, additions(tokenizer, [construct("topup")], 10), tmp_path)
+    after = extend_tokenizer(tokenizer, choose_new_tokens(tokenizer, [construct("topup")], 10), tmp_path)
     assert after.get_vocab().items() > tokenizer.get_vocab().items()
     assert after(text)["input_ids"] == tokenizer(text)["input_ids"]
 
@@ -402,8 +404,8 @@ def test_tokens_beside_the_model_keep_their_ids(any_kind: Saved, tmp_path: Path)
 def test_an_extended_tokenizer_is_saved_and_loaded_as_it_is(
     any_kind: Saved, tiny_texts: Texts, tmp_path: Path
 ) -> None:
-    found = additions(any_kind.tokenizer, [construct("topup"), construct("refused")], 100)
-    once = extend(any_kind.tokenizer, found, tmp_path / "once")
+    found = choose_new_tokens(any_kind.tokenizer, [construct("topup"), construct("refused")], 100)
+    once = extend_tokenizer(any_kind.tokenizer, found, tmp_path / "once")
     once.save_pretrained(tmp_path / "twice")
     twice = load_tokenizer(tmp_path / "twice")
     assert type(twice) is type(once) is type(any_kind.tokenizer)
@@ -412,11 +414,13 @@ def test_an_extended_tokenizer_is_saved_and_loaded_as_it_is(
 
 
 def test_an_extended_tokenizer_can_be_extended(any_kind: Saved, tmp_path: Path) -> None:
-    once = extend(
-        any_kind.tokenizer, additions(any_kind.tokenizer, [construct("topup")], 100), tmp_path / "once"
+    once = extend_tokenizer(
+        any_kind.tokenizer,
+        choose_new_tokens(any_kind.tokenizer, [construct("topup")], 100),
+        tmp_path / "once",
     )
-    assert additions(once, [construct("topup")], 100) == {}
-    twice = extend(once, additions(once, [construct("topups")], 100), tmp_path / "twice")
+    assert choose_new_tokens(once, [construct("topup")], 100) == {}
+    twice = extend_tokenizer(once, choose_new_tokens(once, [construct("topups")], 100), tmp_path / "twice")
     assert len(pieces(twice, "topup topups")) == 2
 
 
@@ -425,12 +429,12 @@ def test_extending_by_nothing_leaves_the_tokenizer_as_it_is(
     tiny_family: Callable[[str], Path], tiny_texts: Texts, tmp_path: Path, family: str
 ) -> None:
     before = load_tokenizer(tiny_family(family))
-    after = extend(before, {}, tmp_path)
+    after = extend_tokenizer(before, {}, tmp_path)
     assert after.get_vocab() == before.get_vocab()
     assert after(tiny_texts[0])["input_ids"] == before(tiny_texts[0])["input_ids"]
     encoder = load_encoder(tiny_family(family))
     rows = encoder.get_input_embeddings().weight.clone()
-    grow(encoder, tmp_path)
+    add_embedding_rows(encoder, tmp_path)
     assert torch.equal(encoder.get_input_embeddings().weight, rows)
 
 
@@ -440,15 +444,15 @@ def test_a_tokenizer_of_whole_words_is_refused_by_name(tmp_path: Path) -> None:
     )
     message = r"is 5, but .* tokenizer is WordLevel; kinds that can be extended: WordPiece, BPE, Unigram: set vocabulary\.extend=0"
     with pytest.raises(InputError, match=message):
-        additions(tokenizer, [construct("topup")], 5)
+        choose_new_tokens(tokenizer, [construct("topup")], 5)
     with pytest.raises(InputError, match=message.replace("5", "1")):
-        extend(tokenizer, {"topup": [0, 1]}, tmp_path)
+        extend_tokenizer(tokenizer, {"topup": [0, 1]}, tmp_path)
 
 
 def test_the_pieces_stand_beside_the_tokenizer(
     tiny_model: Path, added: dict[str, list[int]], tmp_path: Path
 ) -> None:
-    extend(load_tokenizer(tiny_model), added, tmp_path)
+    extend_tokenizer(load_tokenizer(tiny_model), added, tmp_path)
     assert json.loads((tmp_path / "pieces.json").read_text(encoding="utf-8")) == added
     assert not (tmp_path / "vocab.txt").exists()
 
@@ -460,11 +464,11 @@ def test_new_rows_are_the_mean_of_their_pieces_and_old_rows_stay(
     tiny_family: Callable[[str], Path], tmp_path: Path, family: str
 ) -> None:
     tokenizer = load_tokenizer(tiny_family(family))
-    found = additions(tokenizer, [construct("topup"), construct("refunds")], 100)
-    after = extend(tokenizer, found, tmp_path)
+    found = choose_new_tokens(tokenizer, [construct("topup"), construct("refunds")], 100)
+    after = extend_tokenizer(tokenizer, found, tmp_path)
     encoder = load_encoder(tiny_family(family))
     before = encoder.get_input_embeddings().weight.detach().clone()
-    grow(encoder, tmp_path)
+    add_embedding_rows(encoder, tmp_path)
     rows = encoder.get_input_embeddings().weight.detach()
     assert encoder.config.vocab_size == len(rows) == len(before) + len(found)
     assert torch.equal(rows[: len(before)], before)
@@ -478,13 +482,13 @@ def test_output_rows_grow_like_input_rows(
     tiny_family: Callable[[str], Path], tmp_path: Path, tied: bool
 ) -> None:
     tokenizer = load_tokenizer(tiny_family("qwen2"))
-    found = additions(tokenizer, [construct("topup")], 100)
-    after = extend(tokenizer, found, tmp_path)
+    found = choose_new_tokens(tokenizer, [construct("topup")], 100)
+    after = extend_tokenizer(tokenizer, found, tmp_path)
     model = AutoModelForCausalLM.from_config(
         AutoConfig.from_pretrained(tiny_family("qwen2"), tie_word_embeddings=tied)
     )
     before = model.get_output_embeddings().weight.detach().clone()
-    grow(model, tmp_path)
+    add_embedding_rows(model, tmp_path)
     assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
     for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
         rows = embedding.weight.detach()
@@ -499,12 +503,12 @@ def test_rows_beyond_the_tokenizer_are_used_first_and_never_dropped(
     tiny_family: Callable[[str], Path], tmp_path: Path, spare: int
 ) -> None:
     tokenizer = load_tokenizer(tiny_family("qwen2"))
-    found = additions(tokenizer, [construct("topup"), construct("refunds")], 100)
-    after = extend(tokenizer, found, tmp_path)
+    found = choose_new_tokens(tokenizer, [construct("topup"), construct("refunds")], 100)
+    after = extend_tokenizer(tokenizer, found, tmp_path)
     encoder = load_encoder(tiny_family("qwen2"))
     encoder.resize_token_embeddings(len(tokenizer) + spare, mean_resizing=False)
     before = encoder.get_input_embeddings().weight.detach().clone()
-    grow(encoder, tmp_path)
+    add_embedding_rows(encoder, tmp_path)
     rows = encoder.get_input_embeddings().weight.detach()
     assert encoder.config.vocab_size == len(rows) == len(tokenizer) + max(spare, len(found))
     assert torch.equal(rows[: len(tokenizer)], before[: len(tokenizer)])
@@ -518,11 +522,11 @@ def test_tokens_that_the_model_has_no_row_for_get_the_same_one_each_time(
 ) -> None:
     tokenizer = load_tokenizer(tiny_family("bert"))
     tokenizer.add_tokens(["<|first|>", "<|second|>"])
-    after = extend(tokenizer, additions(tokenizer, [construct("topup")], 100), tmp_path)
+    after = extend_tokenizer(tokenizer, choose_new_tokens(tokenizer, [construct("topup")], 100), tmp_path)
     grown = []
     for _ in range(2):
         encoder = load_encoder(tiny_family("bert"))
-        grow(encoder, tmp_path)
+        add_embedding_rows(encoder, tmp_path)
         grown.append(encoder.get_input_embeddings().weight)
     assert len(grown[0]) == len(after)
     assert torch.equal(*grown)

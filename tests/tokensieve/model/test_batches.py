@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
 from tokensieve.model import batches as module
-from tokensieve.model.batches import Inputs, by_length, forget, prefix_key, tokenized
+from tokensieve.model.batches import Inputs, batches_by_length, delete_other_states, states_key, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 
@@ -32,7 +32,7 @@ def ids_of(tiny_family: Callable[[str], Path], tiny_texts: Texts) -> Callable[..
     """Token ids of every fifth text: all classes, many lengths."""
 
     def make(family: str = "bert") -> list[list[int]]:
-        return tokenized(load_tokenizer(tiny_family(family)), tiny_texts[0][::5], 32)
+        return tokenize(load_tokenizer(tiny_family(family)), tiny_texts[0][::5], 32)
 
     return make
 
@@ -47,14 +47,14 @@ def logits(inputs: Inputs, classifier: Classifier) -> Tensor:
 
 def test_texts_are_cut_and_keep_their_special_tokens(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
-    long, short = tokenized(tokenizer, ["card " * 50, ""], 10)
+    long, short = tokenize(tokenizer, ["card " * 50, ""], 10)
     assert tokenizer.convert_ids_to_tokens(long) == ["[CLS]", *["card"] * 8, "[SEP]"]
     assert tokenizer.convert_ids_to_tokens(short) == ["[CLS]", "[SEP]"]
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))
 def test_batches_by_length_hold_every_text_once_within_their_tokens(lengths: list[int], tokens: int) -> None:
-    batches = list(by_length(lengths, tokens))
+    batches = list(batches_by_length(lengths, tokens))
     order = [index for batch in batches for index in batch]
     assert sorted(order) == list(range(len(lengths)))
     assert [lengths[i] for i in order] == sorted(lengths)
@@ -103,14 +103,14 @@ def test_frozen_inputs_can_be_trained_on(
         torch.testing.assert_close(gradient, heads[0], rtol=1e-3, atol=1e-6)
 
 
-def test_features_and_token_states_lead_to_the_logits(
+def test_features_and_hidden_states_lead_to_the_logits(
     tiny_classifier: Callable[..., Classifier], tiny_model: Path
 ) -> None:
     classifier = tiny_classifier()
     batch = Inputs([[2, 9, 3], [2, 3]]).freeze(classifier, 2).batch([0, 1])
-    states = batch.token_states(classifier)
+    states = batch.hidden_states(classifier)
     assert states.shape == (2, 3, 32)
-    assert torch.equal(classifier.pooled(states, batch.mask), batch.features(classifier))
+    assert torch.equal(classifier.pool(states, batch.mask), batch.features(classifier))
     assert torch.equal(classifier.head(batch.features(classifier)), batch.logits(classifier))
 
 
@@ -139,7 +139,7 @@ def test_states_in_a_file_are_the_same_and_are_found_again(
     def never(*_: object) -> Tensor:
         raise AssertionError("the states were computed again")
 
-    monkeypatch.setattr(Classifier, "prefix", never)
+    monkeypatch.setattr(Classifier, "hidden_states_at", never)
     assert torch.equal(logits(Inputs(ids_of()).freeze(classifier, 2, folder, "key"), classifier), expected)
     (folder / "key.f32").write_bytes(bytes((folder / "key.f32").stat().st_size))
     assert not torch.equal(
@@ -167,16 +167,16 @@ def test_unfinished_states_are_computed_again(
 
 
 def test_the_key_changes_with_all_that_the_states_depend_on() -> None:
-    key = prefix_key(Inputs([[1, 2], [3]]), 2, "weights")
-    assert key == prefix_key(Inputs([[1, 2], [3]]), 2, "weights")
+    key = states_key(Inputs([[1, 2], [3]]), 2, "weights")
+    assert key == states_key(Inputs([[1, 2], [3]]), 2, "weights")
     others = [
-        prefix_key(Inputs([[1, 2], [4]]), 2, "weights"),
-        prefix_key(Inputs([[1], [2, 3]]), 2, "weights"),
-        prefix_key(Inputs([[3], [1, 2]]), 2, "weights"),
-        prefix_key(Inputs([[1, 2], [3]]), 3, "weights"),
-        prefix_key(Inputs([[1, 2], [3]]), 2, "other weights"),
-        prefix_key(Inputs([[1, 2], [3]]), 2, "weights", "pieces"),
-        prefix_key(Inputs([[1, 2], [3]]), 2),
+        states_key(Inputs([[1, 2], [4]]), 2, "weights"),
+        states_key(Inputs([[1], [2, 3]]), 2, "weights"),
+        states_key(Inputs([[3], [1, 2]]), 2, "weights"),
+        states_key(Inputs([[1, 2], [3]]), 3, "weights"),
+        states_key(Inputs([[1, 2], [3]]), 2, "other weights"),
+        states_key(Inputs([[1, 2], [3]]), 2, "weights", "pieces"),
+        states_key(Inputs([[1, 2], [3]]), 2),
     ]
     assert len({key, *others}) == 8
     assert key.isalnum()
@@ -188,7 +188,7 @@ def test_states_of_other_keys_are_forgotten(
     classifier = tiny_classifier()
     for key in ("old", "new"):
         Inputs([[2, 5, 3]]).freeze(classifier, 1, tmp_path, key)
-    forget(tmp_path, {"new"})
+    delete_other_states(tmp_path, {"new"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.f32", "new.json"]
 
 
@@ -214,11 +214,11 @@ def test_streamed_texts_are_those_of_a_list(
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 8)
     tokenizer = load_tokenizer(tiny_model)
-    listed = Inputs(tokenized(tokenizer, [*tiny_texts[0], ""], 12))
+    listed = Inputs(tokenize(tokenizer, [*tiny_texts[0], ""], 12))
     streamed = Inputs.streamed(file, tokenizer, 12, tmp_path / "ids", "words")
     assert len(streamed) == len(listed) == 61
     assert streamed.lengths == listed.lengths
-    assert prefix_key(streamed, 2) == prefix_key(listed, 2)
+    assert states_key(streamed, 2) == states_key(listed, 2)
     for indices in ([3, 0, 60], list(range(61))):
         found, expected = streamed.batch(indices), listed.batch(indices)
         assert found.ids is not None
@@ -233,11 +233,11 @@ def test_streamed_states_are_those_of_a_list(
     classifier, tokenizer = tiny_classifier(), load_tokenizer(tiny_model)
     Examples(tiny_texts[0], [], list(range(60))).save(tmp_path / "texts.jsonl")
     streamed = Inputs.streamed(tmp_path / "texts.jsonl", tokenizer, 32, tmp_path)
-    expected = logits(Inputs(tokenized(tokenizer, tiny_texts[0], 32)).freeze(classifier, 2), classifier)
+    expected = logits(Inputs(tokenize(tokenizer, tiny_texts[0], 32)).freeze(classifier, 2), classifier)
     frozen = streamed.freeze(classifier, 2, tmp_path, "states")
     assert torch.equal(logits(frozen, classifier), expected)
     assert frozen.keys == (*streamed.keys, "states")
-    forget(tmp_path, streamed.keys)
+    delete_other_states(tmp_path, streamed.keys)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".ids", ".lengths"]
 
 
@@ -250,7 +250,7 @@ def test_streamed_texts_are_tokenized_once(
     (folder / f"{first.keys[0]}.lengths").unlink()  # as if it had been interrupted
     Inputs.streamed(path, tokenizer, 12, folder)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "tokenized", lambda *_: pytest.fail("the texts were tokenized again"))
+        patch.setattr(module, "tokenize", lambda *_: pytest.fail("the texts were tokenized again"))
         assert Inputs.streamed(path, tokenizer, 12, folder).lengths == first.lengths
     keys = {first.keys, Inputs.streamed(path, tokenizer, 3, folder).keys}
     tokenizer.add_tokens(["where is"])
@@ -274,14 +274,14 @@ from pathlib import Path
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.model import batches as module
 from tokensieve.model.batches import Inputs
-from tokensieve.training.loop import batches
+from tokensieve.training.loop import shuffled_batches
 
 module.CHUNK = 500
 tokenizer, file = load_tokenizer(Path(sys.argv[1])), Path(sys.argv[2])
 Inputs.streamed(file.with_name("few.jsonl"), tokenizer, 256, file.parent / "ids")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 inputs = Inputs.streamed(file, tokenizer, 256, file.parent / "ids")
-for indices in batches(inputs.lengths, 32, 0)[:200]:
+for indices in shuffled_batches(inputs.lengths, 32, 0)[:200]:
     inputs.batch(indices)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

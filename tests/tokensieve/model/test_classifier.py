@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tokensieve.method.constructs import Construct
-from tokensieve.method.vocabulary import additions, extend
+from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import layers_of, load_tokenizer
+from tokensieve.model.encoder import encoder_layers, load_tokenizer
 
 TEXTS = [
     "where is my order?",
@@ -37,9 +37,11 @@ def test_prefix_and_suffix_are_the_whole_at_every_cut(
     whole = classifier.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     previous = None
     for cut in range(1, 5):
-        states = classifier.prefix(ids, mask, cut)
+        states = classifier.hidden_states_at(ids, mask, cut)
         assert states.shape == whole.shape
-        torch.testing.assert_close(classifier.suffix(states, mask, cut)[mask.bool()], whole[mask.bool()])
+        torch.testing.assert_close(
+            classifier.last_hidden_state_from(states, mask, cut)[mask.bool()], whole[mask.bool()]
+        )
         assert previous is None or not torch.allclose(states, previous)
         previous = states
     torch.testing.assert_close(
@@ -65,11 +67,13 @@ def test_the_backward_pass_ends_at_the_cut(
     classifier = tiny_classifier(family)
     ids, mask = tokens(tiny_family(family))
     with torch.no_grad():
-        states = classifier.prefix(ids, mask, 2)
-    classifier.head(classifier.pooled(classifier.suffix(states, mask, 2), mask)).sum().backward()
+        states = classifier.hidden_states_at(ids, mask, 2)
+    classifier.head(
+        classifier.pool(classifier.last_hidden_state_from(states, mask, 2), mask)
+    ).sum().backward()
     moved = [
         any(parameter.grad is not None for parameter in layer.parameters())
-        for layer in layers_of(classifier.encoder)
+        for layer in encoder_layers(classifier.encoder)
     ]
     assert moved == [False, False, True, True]
 
@@ -80,19 +84,23 @@ def test_states_are_handed_on_as_they_are_in_training_too(
 ) -> None:
     classifier = tiny_classifier(family)
     ids, mask = tokens(tiny_family(family))
-    states = classifier.prefix(ids, mask, 2)
-    upper = classifier.between(states, mask, 2, 4)
+    states = classifier.hidden_states_at(ids, mask, 2)
+    upper = classifier.forward_layers(states, mask, 2, 4)
     classifier.train()
     drawn = torch.get_rng_state()
-    assert torch.equal(classifier.between(states, mask, 2, 2), states)
-    trained = classifier.suffix(upper, mask, 4)
+    assert torch.equal(classifier.forward_layers(states, mask, 2, 2), states)
+    trained = classifier.last_hidden_state_from(upper, mask, 4)
     assert torch.equal(torch.get_rng_state(), drawn)  # no dropout below the cut, of embeddings neither
-    torch.testing.assert_close(trained[mask.bool()], classifier.eval().suffix(upper, mask, 4)[mask.bool()])
+    torch.testing.assert_close(
+        trained[mask.bool()], classifier.eval().last_hidden_state_from(upper, mask, 4)[mask.bool()]
+    )
 
 
 def test_a_cut_at_the_bottom_has_no_prefix(tiny_classifier: Callable[..., Classifier]) -> None:
     with pytest.raises(ValueError, match="a cut at layer 0 has no prefix"):
-        tiny_classifier().suffix(torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.int64), 0)
+        tiny_classifier().last_hidden_state_from(
+            torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.int64), 0
+        )
 
 
 def test_a_failed_pass_leaves_no_trace(tiny_classifier: Callable[..., Classifier], tiny_model: Path) -> None:
@@ -100,9 +108,9 @@ def test_a_failed_pass_leaves_no_trace(tiny_classifier: Callable[..., Classifier
     ids, mask = tokens(tiny_model)
     before = classifier(ids, mask)
     with pytest.raises(RuntimeError):
-        classifier.suffix(torch.zeros(3, mask.shape[1], 7), mask, 2)
+        classifier.last_hidden_state_from(torch.zeros(3, mask.shape[1], 7), mask, 2)
     with pytest.raises(IndexError):
-        classifier.prefix(torch.full_like(ids, 10_000), mask, 2)
+        classifier.hidden_states_at(torch.full_like(ids, 10_000), mask, 2)
     assert torch.equal(classifier(ids, mask), before)
 
 
@@ -115,7 +123,7 @@ def test_pooling_by_hand(tiny_classifier: Callable[..., Classifier]) -> None:
         "last": [[3.0, 4.0], [0.0, 3.0]],
     }
     for pooling, vectors in expected.items():
-        assert tiny_classifier(pooling=pooling).pooled(states, mask).tolist() == vectors
+        assert tiny_classifier(pooling=pooling).pool(states, mask).tolist() == vectors
 
 
 @torch.no_grad()
@@ -152,7 +160,7 @@ def test_a_saved_classifier_answers_the_same(
 
 
 def test_a_new_classifier_depends_on_the_seed_alone(tiny_model: Path, tmp_path: Path) -> None:
-    extend(load_tokenizer(tiny_model), {}, tmp_path)
+    extend_tokenizer(load_tokenizer(tiny_model), {}, tmp_path)
     first, again, other = (Classifier.new(tiny_model, tmp_path, "auto", LABELS, seed) for seed in (0, 0, 1))
     assert not first.training
     assert torch.equal(first.head.weight, again.head.weight)
@@ -163,8 +171,8 @@ def test_a_new_classifier_depends_on_the_seed_alone(tiny_model: Path, tmp_path: 
 @torch.no_grad()
 def test_a_classifier_of_a_grown_vocabulary_is_saved_whole(tiny_model: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
-    added = additions(tokenizer, [Construct("topup", "topup", 1.0, 1.0, 2)], 1)
-    grown = extend(tokenizer, added, tmp_path / "tokenizer")
+    added = choose_new_tokens(tokenizer, [Construct("topup", "topup", 1.0, 1.0, 2)], 1)
+    grown = extend_tokenizer(tokenizer, added, tmp_path / "tokenizer")
     classifier = Classifier.new(tiny_model, tmp_path / "tokenizer", "auto", LABELS, 0)
     classifier.save(tmp_path / "model", grown, {})
     ids, mask = tokens(tmp_path / "model", ["topups"])
@@ -182,7 +190,7 @@ def test_a_head_that_expects_its_labels_starts_at_their_odds(
     targets[:499, 0] = 1.0
     targets[:99, 1] = 1.0
     targets[:, 2] = 1.0
-    classifier.expect(targets)
+    classifier.init_head_bias_from_priors(targets)
     torch.testing.assert_close(classifier.head.bias.sigmoid()[:3], torch.tensor([0.4995, 0.0995, 0.9995]))
     assert classifier.head.bias.isfinite().all()
     assert torch.equal(classifier.head.weight, weight)

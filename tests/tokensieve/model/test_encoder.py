@@ -15,13 +15,13 @@ from transformers.utils import logging
 from tokensieve.errors import InputError
 from tokensieve.model.encoder import (
     MINILM,
-    layers_of,
-    linears_of,
+    choose_pooling,
+    encoder_layers,
+    encoder_linears,
+    find_base_model,
     load_encoder,
     load_tokenizer,
-    locate,
-    pooling_of,
-    quiet,
+    quiet_transformers,
     weights_hash,
 )
 
@@ -34,9 +34,9 @@ def copied(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_found_and_one_without_a_model_refused(tiny_model: Path, tmp_path: Path) -> None:
-    assert locate(str(tiny_model)) == tiny_model
+    assert find_base_model(str(tiny_model)) == tiny_model
     with pytest.raises(InputError, match=rf"base\.model {re.escape(str(tmp_path))} holds no config\.json"):
-        locate(str(tmp_path))
+        find_base_model(str(tmp_path))
 
 
 def test_a_model_that_is_nowhere_is_refused_with_what_was_tried() -> None:
@@ -44,7 +44,7 @@ def test_a_model_that_is_nowhere_is_refused_with_what_was_tried() -> None:
         InputError,
         match=r"base\.model 'nobody/nothing' was not found; tried folder nobody/nothing, Hugging Face hub \(",
     ):
-        locate("nobody/nothing")
+        find_base_model("nobody/nothing")
 
 
 def test_the_packaged_model_is_taken_only_with_the_published_weights(
@@ -55,16 +55,16 @@ def test_the_packaged_model_is_taken_only_with_the_published_weights(
     (model.parent / "__init__.py").touch()
     (model / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(str(tmp_path))
-    locate.cache_clear()
+    find_base_model.cache_clear()
     with pytest.raises(
         InputError, match=rf"package {PACKAGE} \(its weights are not the published ones\), Hugging Face hub"
     ):
-        locate(MINILM)
+        find_base_model(MINILM)
     monkeypatch.setattr(
         "tokensieve.model.encoder.MINILM_SHA256", hashlib.sha256(b"other weights").hexdigest()
     )
-    assert locate(MINILM) == model
-    locate.cache_clear()
+    assert find_base_model(MINILM) == model
+    find_base_model.cache_clear()
 
 
 def test_every_family_loads_in_float32_for_evaluation(
@@ -84,14 +84,16 @@ def test_weights_stored_in_half_precision_are_loaded_in_float32(copied: Path) ->
 
 def test_layers_and_their_linears_are_found(tiny_family: Callable[[str], Path], family: str) -> None:
     encoder = load_encoder(tiny_family(family))
-    layers = layers_of(encoder)
+    layers = encoder_layers(encoder)
     assert len(layers) == 4
-    whole = linears_of(encoder)
+    whole = encoder_linears(encoder)
     expected = {id(module) for layer in layers for module in layer.modules() if isinstance(module, nn.Linear)}
     assert {id(linear) for linear in whole.values()} == expected
-    assert len(whole) == 4 * len(linears_of(encoder, 3)) > 0
+    assert len(whole) == 4 * len(encoder_linears(encoder, 3)) > 0
     upper = {id(module) for layer in layers[2:] for module in layer.modules()}
-    assert linears_of(encoder, 2) == {name: linear for name, linear in whole.items() if id(linear) in upper}
+    assert encoder_linears(encoder, 2) == {
+        name: linear for name, linear in whole.items() if id(linear) in upper
+    }
     assert all(encoder.get_submodule(name) is linear for name, linear in whole.items())
 
 
@@ -99,19 +101,19 @@ def test_a_model_without_a_list_of_layers_is_refused(tiny_model: Path) -> None:
     encoder = load_encoder(tiny_model)
     encoder.config.num_hidden_layers = 9
     with pytest.raises(InputError, match=r"base\.model of type 'bert' keeps its 9 layers in no module list"):
-        layers_of(encoder)
+        encoder_layers(encoder)
 
 
 def test_the_pooling_is_the_models_own(tiny_family: Callable[[str], Path], copied: Path) -> None:
-    assert pooling_of(copied) == "mean"
-    assert pooling_of(tiny_family("qwen2")) == "last"
-    assert pooling_of(tiny_family("qwen2"), "mean") == "mean"
+    assert choose_pooling(copied) == "mean"
+    assert choose_pooling(tiny_family("qwen2")) == "last"
+    assert choose_pooling(tiny_family("qwen2"), "mean") == "mean"
     (copied / "1_Pooling").mkdir()
     for mode, pooling in (("cls_token", "cls"), ("lasttoken", "last"), ("mean_tokens", "mean")):
         (copied / "1_Pooling" / "config.json").write_text(
             json.dumps({f"pooling_mode_{mode}": True}), encoding="utf-8"
         )
-        assert pooling_of(copied) == pooling
+        assert choose_pooling(copied) == pooling
 
 
 def test_the_hash_is_of_the_weights_alone(copied: Path, tiny_family: Callable[[str], Path]) -> None:
@@ -130,7 +132,7 @@ def test_quiet_leaves_the_library_as_it_was(shown: bool) -> None:
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
     try:
-        with pytest.raises(RuntimeError), quiet():
+        with pytest.raises(RuntimeError), quiet_transformers():
             assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.ERROR, False)
             raise RuntimeError
         assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (before[0], shown)

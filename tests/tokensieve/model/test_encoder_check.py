@@ -14,7 +14,7 @@ from transformers import AutoConfig
 
 from tokensieve.errors import InputError
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import load_encoder, pooling_of
+from tokensieve.model.encoder import choose_pooling, load_encoder
 from tokensieve.model.encoder_check import check_base
 from tokensieve.settings import Settings
 
@@ -164,7 +164,7 @@ def test_both_forms_of_a_declared_pooling_are_read(
 ) -> None:
     edit(copied / "1_Pooling" / "config.json", **config)
     check_base(copied, settings_of(copied))
-    assert pooling_of(copied) == pooling
+    assert choose_pooling(copied) == pooling
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_what_sentence_transformers_writes_is_read(copied: Path) -> None:
     )
     (copied / "1_Pooling").mkdir()
     modules.Pooling(32, pooling_mode="cls").save(str(copied / "1_Pooling"))
-    assert pooling_of(copied) == "cls"
+    assert choose_pooling(copied) == "cls"
 
 
 def test_a_model_too_large_for_an_onnx_file(copied: Path) -> None:

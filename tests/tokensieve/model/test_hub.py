@@ -21,7 +21,7 @@ from tokensieve.model import hub
 try:
     print(hub.download("acme/private"))
 except Exception as error:
-    print(hub.reason(error))
+    print(hub.failure_reason(error))
 """
 
 
@@ -118,11 +118,13 @@ def test_a_gated_model(tmp_path: Path, endpoint: str, monkeypatch: pytest.Monkey
 def test_a_disk_that_takes_nothing_is_found_among_the_causes(number: int, words: str) -> None:
     outer = RuntimeError("download failed")
     outer.__cause__ = OSError(number, os.strerror(number), "/cache")
-    assert words in hub.reason(outer)
+    assert words in hub.failure_reason(outer)
 
 
 def test_what_is_no_name_and_what_is_not_known() -> None:
     from huggingface_hub.errors import HFValidationError
 
-    assert "neither a folder nor a name of the form owner/model" in hub.reason(HFValidationError("a/b/c"))
-    assert hub.reason(ValueError("odd\nthing")) == "ValueError: 'odd thing'"
+    assert "neither a folder nor a name of the form owner/model" in hub.failure_reason(
+        HFValidationError("a/b/c")
+    )
+    assert hub.failure_reason(ValueError("odd\nthing")) == "ValueError: 'odd thing'"

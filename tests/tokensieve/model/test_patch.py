@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from tokensieve.errors import InputError
 from tokensieve.model import patch as module
-from tokensieve.model.patch import Array, Patch, State, changes, patched, restored, state_hash
+from tokensieve.model.patch import Array, Patch, State, apply_patch, find_changes, revert_patch, state_hash
 
 FACTS = {
     "labels": ["größe", "b"],
@@ -33,7 +33,7 @@ FILES = {
 
 
 def patch_of(old: State, new: State) -> Patch:
-    return Patch(FACTS, changes(old, new), FILES, state_hash(old), state_hash(new))
+    return Patch(FACTS, find_changes(old, new), FILES, state_hash(old), state_hash(new))
 
 
 def bits(state: State) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
@@ -74,15 +74,15 @@ def test_a_patch_leads_there_and_back_bit_for_bit(
     patch_of(old, new).save(path)
     loaded = Patch.load(path)
     assert (loaded.classifier, loaded.files) == (FACTS, FILES)
-    assert bits(patched(old, loaded)) == bits(new)
-    assert bits(restored(new, loaded)) == bits(old)
+    assert bits(apply_patch(old, loaded)) == bits(new)
+    assert bits(revert_patch(new, loaded)) == bits(old)
     assert (bits(old), bits(new)) == before
 
 
 def test_nan_payloads_and_the_sign_of_zero_are_kept() -> None:
     old = {"encoder.a": np.array([0.0, 1.0, 0x7FC00001], np.float32)}
     new = {"encoder.a": np.array([0x80000000, 0x7FC12345, 0xFF800001], np.uint32).view(np.float32)}
-    assert bits(patched(old, patch_of(old, new))) == bits(new)
+    assert bits(apply_patch(old, patch_of(old, new))) == bits(new)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_change_is_kept_in_its_smallest_form(
     old = {"encoder.a": np.ones((6, 8), np.float32), "encoder.b": np.ones(3, np.float32)}
     new = {"encoder.a": old["encoder.a"].copy(), "encoder.b": old["encoder.b"].copy()}
     new["encoder.a"][place] = 2.0  # type: ignore[call-overload]
-    found = changes(old, new)
+    found = find_changes(old, new)
     assert list(found) == ["encoder.a"]
     change = found["encoder.a"]
     assert (change.kind, change.indices.tolist(), change.counts) == (kind, indices, counts)
@@ -114,7 +114,7 @@ def test_only_the_new_rows_of_a_grown_tensor_are_kept() -> None:
     new = {
         "encoder.embeddings": np.concatenate([old["encoder.embeddings"], np.full((2, 4), 3.0, np.float32)])
     }
-    change = changes(old, new)["encoder.embeddings"]
+    change = find_changes(old, new)["encoder.embeddings"]
     assert (change.kind, change.indices.tolist(), change.before, change.after) == (
         "rows",
         [100, 101],
@@ -128,7 +128,7 @@ def test_no_change_is_an_empty_patch() -> None:
     state = {"encoder.a": np.array([0.0, np.nan], np.float32)}
     patch = patch_of(state, {"encoder.a": state["encoder.a"].copy()})
     assert patch.changes == {}
-    assert bits(patched(state, patch)) == bits(restored(state, patch)) == bits(state)
+    assert bits(apply_patch(state, patch)) == bits(revert_patch(state, patch)) == bits(state)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_no_change_is_an_empty_patch() -> None:
 )
 def test_what_is_no_fine_tuning_is_refused(new: State, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        changes({"encoder.a": np.ones((4, 3), np.float32)}, new)
+        find_changes({"encoder.a": np.ones((4, 3), np.float32)}, new)
 
 
 OLD: State = {
@@ -180,7 +180,7 @@ NEW: State = {
 )
 def test_another_base_is_refused_by_name_and_hash(state: State) -> None:
     with pytest.raises(InputError) as refused:
-        patched(state, patch_of(OLD, NEW))
+        apply_patch(state, patch_of(OLD, NEW))
     assert [
         part
         for part in ("'some/model'", state_hash(OLD)[:12], state_hash(state)[:12])
@@ -193,7 +193,7 @@ def test_another_base_is_refused_by_name_and_hash(state: State) -> None:
 )
 def test_another_model_has_nothing_to_remove(state: State) -> None:
     with pytest.raises(InputError) as refused:
-        restored(state, patch_of(OLD, NEW))
+        revert_patch(state, patch_of(OLD, NEW))
     assert [
         part
         for part in ("'some/model'", state_hash(NEW)[:12], state_hash(state)[:12])
@@ -204,9 +204,9 @@ def test_another_model_has_nothing_to_remove(state: State) -> None:
 def test_a_patch_that_leads_elsewhere_is_refused() -> None:
     patch = patch_of(OLD, NEW)
     with pytest.raises(InputError, match="does not lead to the weights it names"):
-        patched(OLD, replace(patch, model_state="0" * 64))
+        apply_patch(OLD, replace(patch, model_state="0" * 64))
     with pytest.raises(InputError, match="does not lead to the weights it names"):
-        restored(NEW, replace(patch, base_state="0" * 64))
+        revert_patch(NEW, replace(patch, base_state="0" * 64))
 
 
 def test_equal_patches_are_equal_bytes_whatever_their_order(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_indices_of_entries_take_less_than_their_values(tmp_path: Path, share: f
     with safe_open(tmp_path / "patch", "np") as file:
         sizes = {kind: file.get_tensor(f"encoder.a.{kind}").size for kind in ("indices", "values")}
     assert sizes["indices"] < 1.2 * len(patch.changes["encoder.a"].indices) < 0.4 * sizes["values"]
-    assert bits(patched(old, Patch.load(tmp_path / "patch"))) == bits(new)
+    assert bits(apply_patch(old, Patch.load(tmp_path / "patch"))) == bits(new)
 
 
 @pytest.fixture(scope="module")
@@ -335,4 +335,4 @@ def test_a_patch_that_was_made_up_is_refused(changed: dict[str, object], tmp_pat
     tree["sha256"] = module._checksum(tree, tensors)
     module.save_file(tensors, path, metadata={"patch": json.dumps(tree)})
     with pytest.raises(InputError, match="extract it again"):
-        patched(OLD, Patch.load(path))
+        apply_patch(OLD, Patch.load(path))

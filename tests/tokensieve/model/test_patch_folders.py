@@ -16,13 +16,13 @@ from transformers import AutoModel
 from tokensieve.errors import InputError
 from tokensieve.files import sha256
 from tokensieve.method.constructs import Construct
-from tokensieve.method.select import choose
-from tokensieve.method.sparse import attached
-from tokensieve.method.vocabulary import additions, extend
+from tokensieve.method.select import select_mask
+from tokensieve.method.sparse import sparse_layers
+from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model import patch_folders
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of, load_encoder, load_tokenizer, weights_hash
+from tokensieve.model.encoder import encoder_linears, load_encoder, load_tokenizer, weights_hash
 from tokensieve.model.patch import Patch
 from tokensieve.settings import Mask
 
@@ -33,11 +33,13 @@ def tuned(base: Path, folder: Path, new_tokens: int = 0, seed: int = 0) -> Path:
     """A classifier on `base` as the finetune stage writes it: rows of two linear layers moved, a new head, perhaps new tokens."""
     tokenizer = load_tokenizer(base)
     words = [Construct("topup", "topup", 1.0, 1.0, 2), Construct("refund", "refund", 0.5, 1.0, 2)]
-    extended = extend(tokenizer, additions(tokenizer, words, new_tokens), folder / "tokenizer")
+    extended = extend_tokenizer(
+        tokenizer, choose_new_tokens(tokenizer, words, new_tokens), folder / "tokenizer"
+    )
     classifier = Classifier.new(base, folder / "tokenizer", "auto", LABELS, seed)
     torch.manual_seed(seed)
     with torch.no_grad():
-        for module in list(linears_of(classifier.encoder).values())[-2:]:
+        for module in list(encoder_linears(classifier.encoder).values())[-2:]:
             module.weight[1:4] += 0.01 * torch.randn_like(module.weight[1:4])
             if module.bias is not None:
                 module.bias[1:4] -= 0.5
@@ -95,16 +97,16 @@ def test_a_patch_makes_the_model_from_its_base_and_the_base_from_the_model(
 def test_what_a_mask_of_any_shape_has_trained_comes_and_goes_bit_for_bit(
     tiny_model: Path, tmp_path: Path, shape: str
 ) -> None:
-    tokenizer = extend(load_tokenizer(tiny_model), {}, tmp_path / "tokenizer")
+    tokenizer = extend_tokenizer(load_tokenizer(tiny_model), {}, tmp_path / "tokenizer")
     classifier = Classifier.new(tiny_model, tmp_path / "tokenizer", "auto", LABELS, 0)
     classifier.encoder.requires_grad_(False)
-    inputs = Inputs(tokenized(tokenizer, ["where is my order?", "refund"], 16))
+    inputs = Inputs(tokenize(tokenizer, ["where is my order?", "refund"], 16))
     targets = torch.tensor([0, 1])
     settings = Mask(
         shape=shape, score="random", budget=0.25 if shape == "layers" else 0.1, frozen=0.5, open=0.0
     )
-    mask = choose(classifier, inputs.freeze(classifier, 2), targets, None, settings, 0).mask
-    with attached(classifier.encoder, mask) as sparse:
+    mask = select_mask(classifier, inputs.freeze(classifier, 2), targets, None, settings, 0).mask
+    with sparse_layers(classifier.encoder, mask) as sparse:
         optimizer = torch.optim.SGD(
             [parameter for parameter in classifier.parameters() if parameter.requires_grad], lr=0.1
         )

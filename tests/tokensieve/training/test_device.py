@@ -13,7 +13,7 @@ from tokensieve.errors import InputError
 from tokensieve.export import build_variants
 from tokensieve.inference import session
 from tokensieve.training import device
-from tokensieve.training.device import device_of
+from tokensieve.training.device import choose_device
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def cuda_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_setting_is_followed() -> None:
-    assert device_of("cpu") == "cpu"
+    assert choose_device("cpu") == "cpu"
     device.gpu_fault.cache_clear()
 
 
@@ -39,13 +39,13 @@ def test_the_setting_is_followed() -> None:
 def test_torch_without_cuda_trains_on_the_cpu_and_says_so_only_if_a_gpu_is_wanted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert device_of("auto") == "cpu"
+    assert choose_device("auto") == "cpu"
     assert caplog.messages == []
     with pytest.raises(
         InputError,
         match=r"^finetune\.device is cuda, but torch .* is built without CUDA; .* set finetune\.device to auto",
     ):
-        device_of("cuda")
+        choose_device("cuda")
 
 
 def test_a_torch_for_gpus_on_a_machine_without_one_is_told_once(
@@ -53,7 +53,7 @@ def test_a_torch_for_gpus_on_a_machine_without_one_is_told_once(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with caplog.at_level(logging.WARNING, "tokensieve"):
-        assert [device_of("auto"), device_of("auto")] == ["cpu", "cpu"]
+        assert [choose_device("auto"), choose_device("auto")] == ["cpu", "cpu"]
     assert caplog.messages == [
         "Training on the CPU: torch finds no GPU ('there is none, or its driver is not installed'). "
         "Set finetune.device=cpu if this is intended."
@@ -67,17 +67,17 @@ def test_a_gpu_that_is_found_and_does_not_compute_is_left_out_with_its_reason(
     if torch.cuda.is_available():
         pytest.skip("there is a GPU that works")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert device_of("auto") == "cpu"
+    assert choose_device("auto") == "cpu"
     with pytest.raises(
         InputError,
         match=r"but the GPU does not compute \(.*\); mend that, or set finetune\.device to auto or cpu",
     ):
-        device_of("cuda")
+        choose_device("cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_that_works_is_used() -> None:
-    assert (device_of("auto"), device_of("cuda"), device_of("cpu")) == ("cuda", "cuda", "cpu")
+    assert (choose_device("auto"), choose_device("cuda"), choose_device("cpu")) == ("cuda", "cuda", "cpu")
 
 
 def test_onnxruntime_with_cuda_built_in_and_no_gpu_leaves_fp16_out(

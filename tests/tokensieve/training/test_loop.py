@@ -19,25 +19,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tokensieve.method.mask import Mask
-from tokensieve.model.batches import Inputs, tokenized
+from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import linears_of, load_tokenizer
+from tokensieve.model.encoder import encoder_linears, load_tokenizer
 from tokensieve.settings import Finetune
 from tokensieve.training import loop
 from tokensieve.training.checkpoint import FILE, Checkpoint
 from tokensieve.training.loop import (
     Freezing,
-    accuracy_of,
-    batch_of,
-    batches,
+    accuracy,
+    batch_size,
     class_weights,
-    epochs_of,
-    fit,
-    logits_of,
-    loss_of,
-    rate,
-    train,
-    use_threads,
+    compute_logits,
+    count_epochs,
+    learning_rate_factor,
+    mean_loss,
+    set_threads,
+    shuffled_batches,
+    train_masked,
+    train_parameters,
 )
 
 SETTINGS = Finetune(epochs=3, batch=8, learning_rate=3e-3, head_learning_rate=1e-2)
@@ -49,7 +49,7 @@ Run = tuple[Classifier, list[dict[str, Any]]]
 def parts(tiny_model: Path, tiny_texts: tuple[list[str], list[str]]) -> tuple[Part, Part]:
     """Forty texts to train on and twenty to validate on."""
     texts, labels = tiny_texts
-    ids, names = tokenized(load_tokenizer(tiny_model), texts, 32), sorted(set(labels))
+    ids, names = tokenize(load_tokenizer(tiny_model), texts, 32), sorted(set(labels))
     targets = torch.tensor([names.index(label) for label in labels])
 
     def take(places: list[int]) -> Part:
@@ -76,10 +76,10 @@ def run(tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]) ->
                 module.p = 0.0
         chosen = {
             name: torch.arange(0, linear.out_features, 3)
-            for name, linear in linears_of(classifier.encoder, first).items()
+            for name, linear in encoder_linears(classifier.encoder, first).items()
         }
         data = {"training": parts[0], "validation": parts[1]} | changes
-        return classifier, train(
+        return classifier, train_masked(
             classifier, Mask("rows", chosen), settings=settings, seed=seed, checkpoint=checkpoint, **data
         )
 
@@ -101,7 +101,7 @@ def test_training_learns(run: Callable[..., Run], parts: tuple[Part, Part]) -> N
     assert [record["epoch"] for record in history] == list(range(1, 16))
     assert set(history[0]) == {"epoch", "train_loss", "validation_loss", "validation_accuracy"}
     assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
-    found = logits_of(classifier, parts[0][0])
+    found = compute_logits(classifier, parts[0][0])
     assert (found.argmax(1) == parts[0][1]).float().mean() > 0.8
     assert not classifier.training
 
@@ -115,12 +115,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run: Callable
 
 def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[list[int]]] = []
-    monkeypatch.setattr(loop, "batches", lambda *arguments: orders.append(batches(*arguments)) or orders[-1])
+    monkeypatch.setattr(
+        loop, "shuffled_batches", lambda *arguments: orders.append(shuffled_batches(*arguments)) or orders[-1]
+    )
     run(seed=0)
     run(seed=1)
     assert len({str(order) for order in orders}) == len(orders) == 6
     # Nothing is learned and all texts are one batch in one order, so only the dropout differs.
-    monkeypatch.setattr(loop, "batches", lambda *_: [list(range(40))])
+    monkeypatch.setattr(loop, "shuffled_batches", lambda *_: [list(range(40))])
     still = Finetune(epochs=2, batch=64, learning_rate=0.0, head_learning_rate=0.0)
     losses = [record["train_loss"] for seed in (0, 1) for record in run(still, seed)[1]]
     assert len({round(loss, 4) for loss in losses}) == 4
@@ -169,13 +171,13 @@ def test_the_head_trains_alone_then_all_layers_then_those_above_the_cut(
 
     monkeypatch.setattr(Freezing, "served", spied)
     seen["end"] = run(first=1, freezing=Freezing(2, range(1, 2)))[0].encoder.state_dict()
-    never, upper = tiny_classifier().encoder, linears_of(tiny_classifier().encoder, 2)
+    never, upper = tiny_classifier().encoder, encoder_linears(tiny_classifier().encoder, 2)
     phases = ["head", "open", "after", "end"]
     assert list(seen) == phases
-    for name in linears_of(never):
+    for name in encoder_linears(never):
         states = [seen[phase][f"{name}.weight"] for phase in phases]
         changed = [not torch.equal(first, second) for first, second in itertools.pairwise(states)]
-        first_layer = name not in linears_of(never, 1)
+        first_layer = name not in encoder_linears(never, 1)
         assert changed == ([False] * 3 if first_layer else [False, True, name in upper])
 
 
@@ -207,8 +209,8 @@ def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(
                 parameter.grad = None
         return step(optimizer, *arguments)
 
-    frozen_parameters = sum(2 for _ in linears_of(cached[0].encoder)) - sum(
-        2 for _ in linears_of(cached[0].encoder, 2)
+    frozen_parameters = sum(2 for _ in encoder_linears(cached[0].encoder)) - sum(
+        2 for _ in encoder_linears(cached[0].encoder, 2)
     )
     monkeypatch.setattr(torch.optim.AdamW, "step", without_lower)
     uncached = run(first=0, dropout=False)
@@ -235,16 +237,16 @@ def test_fit_trains_dense_weights_as_train_does_a_full_mask(
     tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]
 ) -> None:
     masked, dense = tiny_classifier(), tiny_classifier()
-    linears = linears_of(masked.encoder)
+    linears = encoder_linears(masked.encoder)
     full = Mask("rows", {name: torch.arange(linear.out_features) for name, linear in linears.items()})
-    expected = train(masked, full, *parts, SETTINGS, 0)
+    expected = train_masked(masked, full, *parts, SETTINGS, 0)
     named = dict(dense.named_parameters())
     trained = {
         f"encoder.{name}.{kind}": named[f"encoder.{name}.{kind}"]
         for name in linears
         for kind in ("weight", "bias")
     }
-    found = fit(
+    found = train_parameters(
         dense, trained | {name: named[name] for name in ("head.weight", "head.bias")}, *parts, SETTINGS, 0
     )
     for record, wanted in zip(found, expected, strict=True):
@@ -261,8 +263,8 @@ def test_several_labels_a_text_are_learned_each_by_itself(
     several[:, 1] = 0.0
     settings = Finetune(epochs=40, patience=40, batch=8, learning_rate=1e-2, head_learning_rate=3e-2)
     classifier, history = run(settings, training=(inputs, several), validation=(inputs, several))
-    found = logits_of(classifier, inputs)
-    assert accuracy_of(found, several) > 0.8
+    found = compute_logits(classifier, inputs)
+    assert accuracy(found, several) > 0.8
     assert history[-1]["validation_accuracy"] <= 1.0
     assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
 
@@ -271,7 +273,7 @@ def test_the_loss_of_several_labels_is_the_sum_of_each_ones() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(6, 3), torch.randint(0, 2, (6, 3)).float()
     each = -(targets * F.logsigmoid(logits) + (1 - targets) * F.logsigmoid(-logits))
-    assert loss_of(logits, targets).item() == pytest.approx(each.sum(1).mean().item(), rel=1e-5)
+    assert mean_loss(logits, targets).item() == pytest.approx(each.sum(1).mean().item(), rel=1e-5)
     rare = class_weights(torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 2)
     assert rare.tolist() == [1.0, 3.0]
 
@@ -281,7 +283,7 @@ def test_a_finished_training_is_not_done_again(
 ) -> None:
     checkpoint = Checkpoint(tmp_path, "key")
     whole = run(checkpoint=checkpoint)
-    monkeypatch.setattr(loop, "batches", lambda *_: pytest.fail("an epoch was begun"))
+    monkeypatch.setattr(loop, "shuffled_batches", lambda *_: pytest.fail("an epoch was begun"))
     assert same(run(checkpoint=checkpoint), whole)
 
 
@@ -312,7 +314,7 @@ def test_training_stops_early_with_the_weights_of_the_best_epoch(
     losses = [record["validation_loss"] for record in history]
     best = losses.index(min(losses))
     assert len(history) == best + 1 + 2 < 30
-    assert F.cross_entropy(logits_of(classifier, wrong[0]), wrong[1]).item() == pytest.approx(
+    assert F.cross_entropy(compute_logits(classifier, wrong[0]), wrong[1]).item() == pytest.approx(
         losses[best], abs=1e-6
     )
     assert losses[-1] > losses[best] + 1e-3
@@ -350,7 +352,7 @@ def test_rare_classes_weigh_more_if_so_set(
             module.p = 0.0
     kept = [i for i, target in enumerate(parts[0][1].tolist()) if target != 0 or i < 2]
     inputs, targets = Inputs([parts[0][0].tokens(i).tolist() for i in kept]), parts[0][1][kept]
-    logits = logits_of(classifier, inputs)
+    logits = compute_logits(classifier, inputs)
     weights = torch.tensor(
         compute_class_weight("balanced", classes=np.arange(5), y=targets.numpy()), dtype=torch.float32
     )
@@ -364,7 +366,7 @@ def test_rare_classes_weigh_more_if_so_set(
             head_learning_rate=0.0,
             class_weights=kind,
         )
-        history = train(classifier, Mask("rows", {}), (inputs, targets), None, still, 0)
+        history = train_masked(classifier, Mask("rows", {}), (inputs, targets), None, still, 0)
         assert history[0]["train_loss"] == pytest.approx(
             F.cross_entropy(logits, targets, expected).item(), rel=1e-4
         )
@@ -382,11 +384,11 @@ def test_class_weights_are_scikit_learns(targets: list[int]) -> None:
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=300), st.integers(1, 9), st.integers(0, 2**40))
 def test_batches_hold_every_text_once(lengths: list[int], size: int, seed: int) -> None:
-    found = batches(lengths, size, seed)
+    found = shuffled_batches(lengths, size, seed)
     assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
     assert max(map(len, found)) <= size
     assert len(found) == math.ceil(len(lengths) / size)
-    assert found == batches(lengths, size, seed)
+    assert found == shuffled_batches(lengths, size, seed)
 
 
 @given(texts=st.integers(1, 5000), batch=st.integers(1, 64), least=st.integers(1, 40))
@@ -394,8 +396,8 @@ def test_few_texts_are_dealt_evenly_to_as_many_steps_as_an_epoch_has_at_least(
     texts: int, batch: int, least: int
 ) -> None:
     settings = Finetune(batch=batch, steps_per_epoch=least)
-    size = batch_of(settings, texts)
-    sizes = [len(indices) for indices in batches([1] * texts, size, 0)]
+    size = batch_size(settings, texts)
+    sizes = [len(indices) for indices in shuffled_batches([1] * texts, size, 0)]
     plain, dealt = math.ceil(texts / batch), min(least, texts // 8)
     assert len(sizes) == max(plain, dealt)
     assert max(sizes) <= batch
@@ -408,18 +410,22 @@ def test_few_texts_are_dealt_evenly_to_as_many_steps_as_an_epoch_has_at_least(
 
 def test_batches_are_shuffled_and_hold_similar_lengths() -> None:
     lengths = [1 + i % 50 for i in range(200)]
-    found = batches(lengths, 4, 0)
-    assert found != batches(lengths, 4, 1)
+    found = shuffled_batches(lengths, 4, 0)
+    assert found != shuffled_batches(lengths, 4, 1)
     assert all(len({lengths[i] for i in batch}) == 1 for batch in found)
     assert [lengths[batch[0]] for batch in found] != sorted(lengths[batch[0]] for batch in found)
 
 
 def test_the_rate_rises_and_falls_in_straight_lines() -> None:
-    found = [rate(step, 10, 0.2) for step in range(11)]
+    found = [learning_rate_factor(step, 10, 0.2) for step in range(11)]
     assert found == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0.0])
-    assert [rate(step, 4, 0.0) for step in range(4)] == pytest.approx([1.0, 1.0, 2 / 3, 1 / 3])
-    assert [rate(step, 4, 1.0) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.0])
-    assert rate(0, 1, 0.1) == 1.0
+    assert [learning_rate_factor(step, 4, 0.0) for step in range(4)] == pytest.approx(
+        [1.0, 1.0, 2 / 3, 1 / 3]
+    )
+    assert [learning_rate_factor(step, 4, 1.0) for step in range(5)] == pytest.approx(
+        [0.25, 0.5, 0.75, 1.0, 0.0]
+    )
+    assert learning_rate_factor(0, 1, 0.1) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -435,23 +441,23 @@ def test_the_rate_rises_and_falls_in_straight_lines() -> None:
     ],
 )
 def test_large_data_gets_fewer_epochs(epochs: int, steps: int, texts: int, expected: int) -> None:
-    assert epochs_of(Finetune(epochs=epochs, steps=steps, batch=32), texts) == expected
+    assert count_epochs(Finetune(epochs=epochs, steps=steps, batch=32), texts) == expected
 
 
 def test_logits_stand_in_the_order_of_the_texts(
     tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]
 ) -> None:
     classifier, inputs = tiny_classifier().train(), parts[0][0]
-    found = logits_of(classifier, inputs)
+    found = compute_logits(classifier, inputs)
     assert found.shape == (40, 5)
     with torch.no_grad():
         alone = torch.cat([inputs.batch([i]).logits(classifier) for i in range(40)])
     torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-5)
-    assert torch.equal(found, logits_of(classifier, inputs))
+    assert torch.equal(found, compute_logits(classifier, inputs))
 
 
 def test_threads_are_those_asked_for_or_all_there_are() -> None:
-    use_threads(3)
+    set_threads(3)
     assert torch.get_num_threads() == 3
-    use_threads(0)
+    set_threads(0)
     assert torch.get_num_threads() == len(os.sched_getaffinity(0))

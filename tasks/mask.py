@@ -78,7 +78,9 @@ def new_classifier(layout: Layout, settings: Settings) -> Classifier:
     )
     classifier.encoder.requires_grad_(False)
     if settings.data.separator is not None:
-        classifier.init_head_bias_from_priors(encode_targets(load_labels(layout, "train"), labels, settings.data.separator))
+        classifier.init_head_bias_from_priors(
+            encode_targets(load_labels(layout, "train"), labels, settings.data.separator)
+        )
     return classifier.to(choose_device(settings.finetune.device))
 
 

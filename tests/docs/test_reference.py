@@ -1,0 +1,85 @@
+"""The reference is complete, and what is generated is current."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import fields
+
+import pytest
+
+from tests.docs.pages import HISTORY, PAGES, ROOT, module
+from tokensieve.settings import Settings, sections
+
+reference = module("_ext/reference.py")
+KEYS = {f"{name}.{spec.name}" for name, kind in sections().items() for spec in fields(kind)}
+
+
+def test_every_setting_is_in_the_reference_with_its_meaning() -> None:
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| `.+?` \| (.+) \|$", reference.settings(), re.MULTILINE))
+    assert rows.keys() == KEYS
+    assert all(rows.values())
+
+
+def test_every_command_and_option_has_help() -> None:
+    without = [
+        f"{name} {action.dest}"
+        for name, parser in reference.all_parsers()
+        for action in parser._actions
+        if not action.help
+    ]
+    assert not without
+    assert all(parser.description for _, parser in reference.all_parsers())
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    text = reference.commands()
+    for name, parser in reference.all_parsers():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        for action in parser._actions:
+            if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS:
+                shown = action.option_strings or [action.metavar or action.dest.upper()]
+                assert all(f"`{flag}" in section for flag in shown), (name, action.dest)
+
+
+def test_every_path_and_object_of_the_server_is_in_the_reference() -> None:
+    text, description = reference.http(), reference.openapi()
+    for path, methods in description["paths"].items():
+        for method in methods:
+            assert f"\n## {method.upper()} {path}\n" in text
+    for name, schema in description["components"]["schemas"].items():
+        for field in schema.get("properties", {}):
+            assert f"`{field}`" in text.partition(f"\n### {name}\n")[2].partition("\n###")[0]
+
+
+def test_metrics_are_in_the_reference() -> None:
+    assert "tokensieve_request_seconds" in reference.metrics()
+
+
+def test_the_charts_of_the_readme_are_current() -> None:
+    for name, text in module("pictures.py").charts().items():
+        stored = (ROOT / "docs/_static" / name).read_text(encoding="utf-8")
+        assert stored == text, f"run python docs/pictures.py: {name} is out of date"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=lambda page: page.stem)
+def test_settings_and_commands_of_a_page_exist(page) -> None:  # type: ignore[no-untyped-def]
+    text = page.read_text(encoding="utf-8")
+    names = "|".join(sections())
+    found = set(re.findall(rf"(?<![\w./-])((?:{names})\.[a-z_]+)(?=[=`\s'])", text))
+    unknown = {key for key in found - KEYS if key.rpartition(".")[2] not in ("py", "md", "csv", "sh")}
+    assert not unknown
+    commands = {name for name, _ in reference.all_parsers()}
+    prefixes = {" ".join(name.split()[:size]) for name in commands for size in (2, 3)}
+    for command in re.findall(r"\btokensieve ([a-z][\w-]+)(?= [-\w\"'<./A-Z]|`|\n)", text):
+        assert f"tokensieve {command}" in prefixes or command in NOT_COMMANDS, command
+
+
+# Words that follow "tokensieve" in prose.
+NOT_COMMANDS = {"and", "is", "with", "needs", "takes", "saves", "against", "project", "uses", "version"}
+
+
+def test_defaults_that_pages_name_are_true() -> None:
+    settings = Settings()
+    assert settings.mask.budget == 0.1
+    assert settings.evaluate.coverage == 0.95

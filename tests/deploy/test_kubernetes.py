@@ -69,7 +69,7 @@ def test_the_pod_may_do_nothing_that_it_does_not_need() -> None:
 
 
 def test_the_pod_has_room_for_the_worst_case_and_time_to_end() -> None:
-    """As deploy/README.md states them, for the default limits."""
+    """As docs/how-to/containers.md states them, for the default limits."""
     assert (Limits().max_held, Limits().max_connections, Limits().max_body) == (16 * 2**20, 512, 2**20)
     assert SERVER["resources"]["limits"]["memory"] == "1Gi"
     stops = int(SERVER["lifecycle"]["preStop"]["exec"]["command"][1])
@@ -120,8 +120,8 @@ def test_probes_and_selectors_meet() -> None:
     )
 
 
-def test_the_monitor_of_the_readme_sends_the_key_to_the_pods_port() -> None:
-    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+def test_the_documented_monitor_sends_the_key_to_the_pods_port() -> None:
+    text = (FOLDER.parents[1] / "docs/how-to/containers.md").read_text(encoding="utf-8")
     (monitor,) = [
         tree
         for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)

@@ -6,9 +6,7 @@ import argparse
 import re
 from dataclasses import fields
 
-import pytest
-
-from tests.docs.pages import HISTORY, PAGES, ROOT, module
+from tests.docs.pages import ROOT, module
 from tokensieve.settings import Settings, sections
 
 reference = module("_ext/reference.py")
@@ -19,17 +17,6 @@ def test_every_setting_is_in_the_reference_with_its_meaning() -> None:
     rows = dict(re.findall(r"^\| `([\w.]+)` \| `.+?` \| (.+) \|$", reference.settings(), re.MULTILINE))
     assert rows.keys() == KEYS
     assert all(rows.values())
-
-
-def test_every_command_and_option_has_help() -> None:
-    without = [
-        f"{name} {action.dest}"
-        for name, parser in reference.all_parsers()
-        for action in parser._actions
-        if not action.help
-    ]
-    assert not without
-    assert all(parser.description for _, parser in reference.all_parsers())
 
 
 def test_every_command_and_option_is_in_the_reference() -> None:
@@ -60,23 +47,6 @@ def test_the_charts_of_the_readme_are_current() -> None:
     for name, text in module("pictures.py").charts().items():
         stored = (ROOT / "docs/_static" / name).read_text(encoding="utf-8")
         assert stored == text, f"run python docs/pictures.py: {name} is out of date"
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=lambda page: page.stem)
-def test_settings_and_commands_of_a_page_exist(page) -> None:  # type: ignore[no-untyped-def]
-    text = page.read_text(encoding="utf-8")
-    names = "|".join(sections())
-    found = set(re.findall(rf"(?<![\w./-])((?:{names})\.[a-z_]+)(?=[=`\s'])", text))
-    unknown = {key for key in found - KEYS if key.rpartition(".")[2] not in ("py", "md", "csv", "sh")}
-    assert not unknown
-    commands = {name for name, _ in reference.all_parsers()}
-    prefixes = {" ".join(name.split()[:size]) for name in commands for size in (2, 3)}
-    for command in re.findall(r"\btokensieve ([a-z][\w-]+)(?= [-\w\"'<./A-Z]|`|\n)", text):
-        assert f"tokensieve {command}" in prefixes or command in NOT_COMMANDS, command
-
-
-# Words that follow "tokensieve" in prose.
-NOT_COMMANDS = {"and", "is", "with", "needs", "takes", "saves", "against", "project", "uses", "version"}
 
 
 def test_defaults_that_pages_name_are_true() -> None:

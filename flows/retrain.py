@@ -14,8 +14,10 @@ from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.run_page import summary_markdown
-from tasks import dvc_pipeline, prefect_runs
-from tasks.stage import run_stage, version_data
+from tasks import prefect_runs
+from tasks.dvc_pipeline import stage_names
+from tasks.project import open_project
+from tasks.stage import ingest_task, registry_task, stage_task
 from tasks.summary import summary
 from tokensieve.project import Layout
 from tokensieve.registry.store import tracking_uri, without_password
@@ -54,12 +56,15 @@ def retrain(
         if not turn:
             # Prefect takes a state that a flow returns for the run's own.
             return SKIPPED  # type: ignore[return-value]
-        dvc_pipeline.open_project(layout.root)
+        open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
-            seconds = {"version": version_data(layout, settings, data, test, force)}
-            for name in dvc_pipeline.stages(layout):
-                seconds[name] = run_stage(layout, name, force)
+            seconds = {
+                "ingest": ingest_task(layout, settings, data, test),
+                "registry": registry_task(layout, settings, force),
+            }
+            for name in stage_names(layout):
+                seconds[name] = stage_task(layout, name, force)
             result = summary(layout, settings, seconds)
         page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
         create_markdown_artifact(

@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
-from tasks.dvc_pipeline import data_hash
+from tasks.data_versions import data_hash
 from tasks.split import load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tokensieve.errors import InputError
@@ -45,17 +44,6 @@ def fingerprint(layout: Layout) -> str:
             raise InputError(f"{path} is missing; run the stages before registration first (dvc repro)")
         whole.update(f"{path.relative_to(layout.root).as_posix()} {sha256(path)}\n".encode())
     return whole.hexdigest()
-
-
-def base_facts(layout: Layout, settings: Settings) -> dict[str, Any]:
-    """What names the base model and, if it is a folder, its content: other weights may be put there under the same name."""
-    inside, folder = layout.root / settings.base.model, Path(settings.base.model)
-    found = inside if inside.is_dir() else folder
-    files = sorted(path for path in found.rglob("*") if path.is_file()) if found.is_dir() else []
-    whole = hashlib.sha256(
-        "".join(f"{path.relative_to(found).as_posix()} {sha256(path)}\n" for path in files).encode()
-    )
-    return {"model": settings.base.model, "sha256": whole.hexdigest() if files else None}
 
 
 def parameters(settings: Settings) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.registration import confirmed
+from tasks.registry_check import confirmed
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import Manifest

@@ -19,7 +19,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stag
 VENDORS = {
     "great_expectations": {"tasks/validate.py"},
     "mlflow": {"tasks/register.py"},
-    "dvc": {"tasks/dvc_pipeline.py"},
+    "dvc": {"tasks/dvc_repo.py", "tasks/dvc_pipeline.py"},
     "matplotlib": {"tokensieve/evaluation/plots.py"},
     "fastapi": {"tokensieve/server/app.py"},
     "prometheus_client": {"tokensieve/server/prometheus.py"},

@@ -55,7 +55,7 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(
     first = outcome(project, "--data", str(data_file))
 
     assert first.keys() >= SUMMARY
-    assert list(first["seconds"]) == ["version", *STAGES]
+    assert list(first["seconds"]) == ["ingest", "registry", *STAGES]
     assert first["skipped"] == []
     assert first["parity"]["agreement"] == 1.0
     assert first["model_version"] == "1"
@@ -71,7 +71,7 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(
 
     second = outcome(project, "--data", str(data_file))
 
-    assert list(second["seconds"]) == ["version"]
+    assert list(second["seconds"]) == ["ingest", "registry"]
     assert second["skipped"] == STAGES
     assert {key: second[key] for key in SUMMARY - {"seconds", "skipped"}} == {
         key: first[key] for key in SUMMARY - {"seconds", "skipped"}
@@ -86,7 +86,7 @@ def test_a_changed_setting_runs_what_depends_on_it_alone(
 
     changed = outcome(project, "--set", "finetune.learning_rate=0.002")
 
-    assert list(changed["seconds"]) == ["version", "finetune", "evaluate", "export", "register"]
+    assert list(changed["seconds"]) == ["ingest", "registry", "finetune", "evaluate", "export", "register"]
     assert changed["model_version"] == "2"
 
 
@@ -115,7 +115,7 @@ def test_dvc_repro_sees_what_the_flow_did_and_the_other_way_round(
         "export",
     ]
 
-    assert list(outcome(project)["seconds"]) == ["version", "register"]
+    assert list(outcome(project)["seconds"]) == ["ingest", "registry", "register"]
 
 
 @pytest.mark.parametrize("stage", ["split", "finetune", "register"])
@@ -128,17 +128,18 @@ def test_a_run_that_was_interrupted_is_finished_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from tasks import dvc_pipeline
+    from tasks.dvc_repo import Repo
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     expected = outcome(whole, "--data", str(data_file))
 
-    def interrupted(layout: Layout, name: str) -> None:
+    def interrupted(layout: Layout, repo: Repo, name: str) -> None:
         if name == stage:
             raise KeyboardInterrupt
-        commit(layout, name)
+        record(layout, repo, name)
 
-    commit = dvc_pipeline.commit
-    monkeypatch.setattr(dvc_pipeline, "commit", interrupted)
+    record = dvc_pipeline.record
+    monkeypatch.setattr(dvc_pipeline, "record", interrupted)
     assert tiny_run(broken, "--data", str(data_file)) == 130
     monkeypatch.undo()
     finished = outcome(broken)
@@ -158,7 +159,7 @@ def test_an_earlier_version_of_the_data_comes_back_by_its_hash(
     data_file: Path,
     tmp_path: Path,
 ) -> None:
-    from tasks import dvc_pipeline
+    from tasks.data_versions import data_hash, restore_version
 
     project, layout = tmp_path / "project", Layout(tmp_path / "project")
     first = outcome(project, "--data", str(data_file))
@@ -170,10 +171,10 @@ def test_an_earlier_version_of_the_data_comes_back_by_its_hash(
 
     # Even with the cache gone, the remote has it.
     shutil.rmtree(layout.root / ".dvc" / "cache")
-    dvc_pipeline.restore(layout, first["data_hash"][:8])
+    restore_version(layout, first["data_hash"][:8])
 
     assert sha256(layout.raw / "train.csv") == before
-    assert dvc_pipeline.data_hash(layout) == first["data_hash"]
+    assert data_hash(layout) == first["data_hash"]
     assert outcome(project)["data_hash"] == first["data_hash"]
 
 

@@ -49,18 +49,21 @@ def fill(disk: Path) -> Iterator[Callable[[int], None]]:
 def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
     """Run all stages in this process, as the flow does. Returns where it stopped, or an empty string."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    from tasks import dvc_pipeline, stage
+    from tasks import stage
+    from tasks.dvc_pipeline import stage_names
+    from tasks.project import open_project
     from tokensieve.disk import DiskFullError
     from tokensieve.settings import Settings, tried
 
     def run(root: Path) -> str:
         at = "open"
         try:
-            layout = dvc_pipeline.open_project(root)
-            at = "version"
+            layout = open_project(root)
+            at = "ingest"
             with tried(layout.params, [*SMALL, f"base.model={tiny_model}"]):
-                stage.take_in(layout, Settings.load(layout.params), str(data_file))
-                for at in dvc_pipeline.stages(layout):
+                stage.run_ingest(layout, Settings.load(layout.params), str(data_file))
+                stage.ask_registry(layout, Settings.load(layout.params))
+                for at in stage_names(layout):
                     stage.run_if_stale(layout, at)
         except DiskFullError as error:
             message = str(error)

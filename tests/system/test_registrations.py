@@ -195,7 +195,7 @@ def test_an_unchanged_nightly_does_nothing_whatever_was_promoted(
     third = retrain("finetune.learning_rate=0.003")
     assert third["model_version"] == "3"
     assert (
-        "the champion, version 1 of model 'tickets', has lost files; this run goes on as if there were none"
+        "the champion, version 1 of model 'tickets', has lost files; this run goes on without a champion"
         in third["log"]
     )
     change("client.delete_registered_model('tickets')")

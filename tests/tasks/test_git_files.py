@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import dvc_pipeline
+from tasks.data_versions import data_hash, data_versions
+from tasks.ingest import ingest
+from tasks.project import open_project
 from tokensieve.errors import InputError
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
@@ -38,9 +41,9 @@ KEPT = {"data/raw.dvc", "data/versions.jsonl", "dvc.yaml", "params.yaml", ".dvc/
 
 def test_git_that_comes_after_the_project_finds_no_data_and_no_cache(tmp_path: Path, source: Path) -> None:
     root = tmp_path / "project"
-    dvc_pipeline.version(dvc_pipeline.open_project(root), Settings(), str(source))
+    ingest(open_project(root), Settings(), str(source))
     git(tmp_path, "init", "--quiet", str(root))
-    dvc_pipeline.version(dvc_pipeline.open_project(root), Settings(), None)
+    ingest(open_project(root), Settings(), None)
 
     found = untracked(root)
     assert found >= KEPT
@@ -58,7 +61,7 @@ def test_an_ignore_file_that_is_there_gets_what_it_lacks_once(tmp_path: Path, so
     git(tmp_path, "init", "--quiet", str(root))
     (root / ".gitignore").write_text("artifacts\n*.pyc")
     for _ in range(2):
-        dvc_pipeline.version(dvc_pipeline.open_project(root), Settings(), str(source))
+        ingest(open_project(root), Settings(), str(source))
     lines = (root / ".gitignore").read_text().splitlines()
     assert lines[:2] == ["artifacts", "*.pyc"]
     assert len(lines) == len(set(lines))
@@ -74,10 +77,10 @@ def test_a_repository_that_ignores_what_it_must_keep_is_refused_with_the_remedy(
     git(tmp_path, "init", "--quiet", str(tmp_path))
     (tmp_path / ".gitignore").write_text(f"{pattern}\n")
     with pytest.raises(InputError, match=r"git ignores .* \(.gitignore, line 1: .*at the end of") as caught:
-        dvc_pipeline.open_project(tmp_path)
+        open_project(tmp_path)
     with (tmp_path / ".gitignore").open("a") as file:
         file.write("\n".join(re.findall(r"'(!/[^']*)'", str(caught.value))) + "\n")
-    dvc_pipeline.version(dvc_pipeline.open_project(tmp_path), Settings(), str(source))
+    ingest(open_project(tmp_path), Settings(), str(source))
     assert "data/raw.dvc" in untracked(tmp_path)
 
 
@@ -87,50 +90,52 @@ def test_a_git_file_that_points_nowhere_is_as_no_git(
 ) -> None:
     if made_in_git:
         git(tmp_path, "init", "--quiet", str(tmp_path))
-        dvc_pipeline.open_project(tmp_path)
+        open_project(tmp_path)
         (tmp_path / ".git").rename(tmp_path / "elsewhere")
     (tmp_path / ".git").write_text("gitdir: /nowhere/.git/worktrees/alone\n")
     config = tmp_path / ".dvc" / "config"
     before = config.read_text() if made_in_git else None
-    dvc_pipeline.version(dvc_pipeline.open_project(tmp_path), Settings(), str(source))
-    assert f"{tmp_path / '.git'} points to no repository" in caplog.text
+    ingest(open_project(tmp_path), Settings(), str(source))
+    assert f"{tmp_path / '.git'} names a repository that does not exist" in caplog.text
     assert before in (None, config.read_text()), "the repository that it belongs to keeps its configuration"
 
 
 def test_versions_of_the_data_merge(tmp_path: Path, source: Path) -> None:
     root = tmp_path / "project"
     git(tmp_path, "init", "--quiet", "--initial-branch=one", str(root))
-    dvc_pipeline.version(dvc_pipeline.open_project(root), Settings(), str(source))
+    ingest(open_project(root), Settings(), str(source))
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "first")
     for branch, text in (("two", "five,b\n"), ("three", "six,a\n")):
         git(root, "checkout", "--quiet", "-b", branch, "one")
         source.write_text(CSV + text)
-        dvc_pipeline.version(dvc_pipeline.open_project(root), Settings(), str(source))
+        ingest(open_project(root), Settings(), str(source))
         git(root, "commit", "--quiet", "-am", branch)
     with pytest.raises(subprocess.CalledProcessError):
         git(root, "merge", "two")
-    assert len(dvc_pipeline.versions(dvc_pipeline.Layout(root))) == 3
+    assert len(data_versions(Layout(root))) == 3
     assert "versions.jsonl" not in git(root, "diff", "--name-only", "--diff-filter=U")
-    with pytest.raises(InputError, match=r"data/raw.dvc, line 2: unresolved merge conflict; keep one side"):
-        dvc_pipeline.open_project(root)
+    with pytest.raises(
+        InputError, match=r"data/raw.dvc holds the conflict marks of a merge \(line 2\); keep one side"
+    ):
+        open_project(root)
     git(root, "checkout", "--theirs", "data/raw.dvc")
-    assert dvc_pipeline.version(dvc_pipeline.open_project(root), Settings(), None)
+    assert ingest(open_project(root), Settings(), None)
 
 
 def test_conflict_marks_are_told_by_file(tmp_path: Path, source: Path) -> None:
-    layout = dvc_pipeline.open_project(tmp_path / "project")
-    dvc_pipeline.version(layout, Settings(), str(source))
+    layout = open_project(tmp_path / "project")
+    ingest(layout, Settings(), str(source))
     record = layout.versions.read_text()
-    other = record.replace(dvc_pipeline.data_hash(layout), "0" * 32 + ".dir")
+    other = record.replace(data_hash(layout), "0" * 32 + ".dir")
     layout.versions.write_text(f"<<<<<<< HEAD\n{record}=======\n{other}>>>>>>> two\n")
-    assert len(dvc_pipeline.versions(layout)) == 2
+    assert len(data_versions(layout)) == 2
     for path in (layout.lock, layout.pipeline):
         before = path.read_text() if path.exists() else ""
         path.write_text("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> two\n")
-        with pytest.raises(InputError, match=rf"{path.name}, line 1: unresolved merge conflict"):
-            dvc_pipeline.open_project(layout.root)
+        with pytest.raises(InputError, match=rf"{path.name} holds the conflict marks of a merge \(line 1\)"):
+            open_project(layout.root)
         path.write_text(before)
     layout.params.write_text("finetune:\n<<<<<<< HEAD\n  epochs: 1\n=======\n  epochs: 2\n>>>>>>> two\n")
-    with pytest.raises(InputError, match=r"params.yaml, line 2: unresolved merge conflict"):
+    with pytest.raises(InputError, match=r"params.yaml holds the conflict marks of a merge \(line 2\)"):
         Settings.load(layout.params)

@@ -8,19 +8,26 @@ from pathlib import Path
 import pytest
 from prefect.states import Failed
 
-from tasks import dvc_pipeline, stage
+from tasks import registry_check, stage
+from tasks.download import FetchError
+from tasks.project import open_project
 from tokensieve.errors import InputError
 from tokensieve.files import read_json
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
+def take_in(layout: Layout, settings: Settings, data: str | None, force: bool = False) -> None:
+    stage.run_ingest(layout, settings, data)
+    stage.ask_registry(layout, settings, force)
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     source = tmp_path / "source.csv"
     source.write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20)))
-    layout = dvc_pipeline.open_project(tmp_path / "project")
-    stage.take_in(layout, Settings(), str(source))
+    layout = open_project(tmp_path / "project")
+    take_in(layout, Settings(), str(source))
     return layout
 
 
@@ -28,6 +35,24 @@ def test_a_stage_runs_once(layout: Layout) -> None:
     assert stage.run_if_stale(layout, "validate") is not None
     assert stage.run_if_stale(layout, "validate") is None
     assert stage.run_if_stale(layout, "validate", force=True) is not None
+
+
+def test_a_stage_opens_dvc_once_and_leaves_the_working_directory(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc.repo import Repo
+
+    opened, moved = [], []
+    opening = Repo.__init__
+    monkeypatch.setattr(Repo, "__init__", lambda *a, **k: (opened.append(1), opening(*a, **k))[1])
+    monkeypatch.setattr("os.chdir", moved.append)
+    for run in (
+        lambda: stage.run_if_stale(layout, "validate"),
+        lambda: stage.run_ingest(layout, Settings(), None),
+    ):
+        opened.clear()
+        run()
+        assert (len(opened), moved) == (1, [])
 
 
 def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(
@@ -47,19 +72,19 @@ def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(
 def test_a_promotion_alone_makes_no_stage_stale(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     champion = {"name": "m", "version": "1", "labels": ["a", "b", "c"], "data_hash": "1"}
     assert stage.run_if_stale(layout, "validate") is not None
-    monkeypatch.setattr(stage.registration, "champion", lambda *_: champion)
-    stage.take_in(layout, Settings(), None)
+    monkeypatch.setattr(registry_check, "champion", lambda *_: champion)
+    take_in(layout, Settings(), None)
     assert stage.run_if_stale(layout, "validate") is None
     # New data are compared with it, and so are all if every stage is to run.
     layout.champion.write_text("{}", encoding="utf-8")
-    stage.take_in(layout, Settings(), None, force=True)
+    take_in(layout, Settings(), None, force=True)
     assert read_json(layout.champion) == champion
     assert stage.run_if_stale(layout, "validate") is not None
-    monkeypatch.setattr(stage.registration, "champion", lambda *_: champion | {"version": "2"})
+    monkeypatch.setattr(registry_check, "champion", lambda *_: champion | {"version": "2"})
     (layout.raw / "train.csv").write_text(
         "text,label\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8"
     )
-    stage.take_in(layout, Settings(), None)
+    take_in(layout, Settings(), None)
     assert read_json(layout.champion)["version"] == "2"
 
 
@@ -78,7 +103,7 @@ class RestException(MlflowException):
         (TimeoutError("late"), True),
         (OSError("disk"), True),
         (RestException("server"), True),
-        (dvc_pipeline.FetchError("url"), True),
+        (FetchError("url"), True),
         (FileNotFoundError("gone"), False),
         (PermissionError("no"), False),
         (InputError("bad"), False),
@@ -87,7 +112,7 @@ class RestException(MlflowException):
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
     state = Failed(message="failed", data=error)
-    assert stage._transient(stage.run_stage, None, state) is again  # type: ignore[arg-type]
+    assert stage._is_transient(stage.stage_task, None, state) is again  # type: ignore[arg-type]
 
 
 def test_other_weights_in_the_folder_of_the_base_model_are_noticed(layout: Layout) -> None:
@@ -97,14 +122,32 @@ def test_other_weights_in_the_folder_of_the_base_model_are_noticed(layout: Layou
     found = []
     for weights in (b"one", b"one", b"two"):
         (folder / "model.safetensors").write_bytes(weights)
-        stage.take_in(layout, settings, None)
+        take_in(layout, settings, None)
         found.append(json.loads(layout.base.read_text())["sha256"])
     assert found[0] == found[1] != found[2]
-    stage.take_in(layout, Settings(), None)
+    take_in(layout, Settings(), None)
     assert json.loads(layout.base.read_text()) == {"model": Settings().base.model, "sha256": None}
 
 
 def test_what_a_merge_left_of_the_champion_is_written_anew(layout: Layout) -> None:
     layout.champion.write_text("<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> two\n")
-    stage.take_in(layout, Settings(), None)
+    take_in(layout, Settings(), None)
     assert json.loads(layout.champion.read_text()) == {}
+
+
+def test_what_a_step_took_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "seconds.json"
+    stage.keep_seconds(path, "mask", 3.14)
+    stage.keep_seconds(path, "export", 7.0)
+    stage.keep_seconds(path, "mask", 4.0)
+    assert stage.last_seconds(path) == {"mask": 4.0, "export": 7.0}
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"mask": "long"}', "\x00"])
+def test_a_file_that_is_broken_is_no_trouble(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "seconds.json"
+    assert stage.last_seconds(path) == {}
+    path.write_text(content)
+    assert stage.last_seconds(path) == {}
+    stage.keep_seconds(path, "mask", 1.0)
+    assert stage.last_seconds(path) == {"mask": 1.0}

@@ -182,10 +182,10 @@ def _dvc(layout: Layout) -> Check:
         )
     if not layout.at(".dvc").is_dir():
         return Check("DVC remote", True, f"{layout.root} is not a project")
-    from tasks.dvc_pipeline import remote
+    from tasks.project import dvc_remote
 
     try:
-        name, address = remote(layout)
+        name, address = dvc_remote(layout)
     except Exception as error:
         return Check("DVC remote", False, without_password(" ".join(str(error).split())), "see .dvc/config")
     if not address:

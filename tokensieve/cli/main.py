@@ -161,38 +161,40 @@ def stage(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
 
 def version(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Put data under DVC and print its hash."""
-    from tasks import dvc_pipeline
-    from tasks.stage import take_in
+    from tasks.data_versions import data_hash
+    from tasks.stage import ask_registry, run_ingest
     from tokensieve.settings import Settings
 
     _check_data(options)
     layout = _opened(options)
     with _settings(options, layout):
-        take_in(layout, Settings.load(layout.params), options.data, options.test)
-    answer(dvc_pipeline.data_hash(layout))
+        settings = Settings.load(layout.params)
+        run_ingest(layout, settings, options.data, options.test)
+        ask_registry(layout, settings)
+    answer(data_hash(layout))
 
 
 def versions(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """List the versions of the raw data, oldest first; * marks the present one."""
-    from tasks import dvc_pipeline
+    from tasks.data_versions import data_hash, data_versions
 
     layout = _project(options)
-    now = dvc_pipeline.data_hash(layout)
-    for known in dvc_pipeline.versions(layout):
-        rows = ", ".join(f"{name} {count:,}" for name, count in known["rows"].items())
+    now = data_hash(layout)
+    for known in data_versions(layout):
+        rows = ", ".join(f"{name} {count:,}" for name, count in known.rows.items())
         answer(
-            f"{'*' if known['data_hash'] == now else ' '} {known['data_hash']}  {known['date']}  {rows}  {known['source']}"
+            f"{'*' if known.data_hash == now else ' '} {known.data_hash}  {known.date}  {rows}  {known.source}"
         )
 
 
 def restore(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Bring an earlier version of the raw data back by its hash."""
-    from tasks import dvc_pipeline
+    from tasks.data_versions import restore_version
     from tokensieve.files import locked
 
     layout = _project(options)
     with locked(layout.busy):
-        answer(f"{dvc_pipeline.restore(layout, options.hash)} is back; next: tokensieve run")
+        answer(f"{restore_version(layout, options.hash)} is back; next: tokensieve run")
 
 
 def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
@@ -343,7 +345,7 @@ def _settings(options: argparse.Namespace, layout: Layout) -> Iterator[None]:
 
 def _opened(options: argparse.Namespace) -> Layout:
     """As `_project`, made with the defaults where it is not there."""
-    from tasks.dvc_pipeline import open_project
+    from tasks.project import open_project
 
     layout = open_project(Path(options.project))
     # Before Prefect starts, and not first where the run leaves its notes.
@@ -353,7 +355,8 @@ def _opened(options: argparse.Namespace) -> Layout:
 
 def _check_data(options: argparse.Namespace) -> None:
     """Refuse settings and local data that cannot be read, before anything is made."""
-    from tasks import dvc_pipeline
+    from tasks.data_versions import data_hash
+    from tasks.ingest import count_rows, local_parts
     from tokensieve.settings import assigned
 
     layout = Layout(Path(options.project).resolve())
@@ -361,9 +364,9 @@ def _check_data(options: argparse.Namespace) -> None:
     if options.data is None:
         if options.test:
             raise InputError("--test needs --data; give both")
-        dvc_pipeline.data_hash(layout)
+        data_hash(layout)
     elif "://" not in options.data + (options.test or ""):
-        dvc_pipeline.check(dvc_pipeline.incoming(options.data, options.test), settings.data)
+        count_rows(local_parts(options.data, options.test), settings.data)
 
 
 def _model(options: argparse.Namespace) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.dvc_files import kept
+from tasks.dvc_backup import restored_on_error
 from tokensieve.project import Layout
 
 LOCK = """schema: '2.0'
@@ -33,7 +33,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_a_write_that_fails_leaves_the_files_as_they_were(layout: Layout) -> None:
-    with pytest.raises(OSError, match="full"), kept(layout):
+    with pytest.raises(OSError, match="full"), restored_on_error(layout):
         layout.lock.write_text(LOCK[:40])
         layout.at(".gitignore").write_text("half")
         raise OSError("full")
@@ -43,7 +43,7 @@ def test_a_write_that_fails_leaves_the_files_as_they_were(layout: Layout) -> Non
 
 
 def test_a_write_that_succeeds_stays(layout: Layout) -> None:
-    with kept(layout):
+    with restored_on_error(layout):
         layout.lock.write_text(LOCK + "# more\n")
     assert layout.lock.read_text() == LOCK + "# more\n"
 
@@ -55,10 +55,10 @@ def test_what_a_killed_process_left_damaged_comes_back(layout: Layout, written: 
     program = f"""
 import os, signal
 from pathlib import Path
-from tasks.dvc_files import kept
+from tasks.dvc_backup import restored_on_error
 from tokensieve.project import Layout
 layout = Layout(Path({str(layout.root)!r}))
-with kept(layout):
+with restored_on_error(layout):
     layout.lock.write_text({written!r})
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -66,7 +66,7 @@ with kept(layout):
     assert done.returncode == -signal.SIGKILL
     assert layout.lock.read_text() == written
     layout.at(".dvc", "tmp", "rwlock").write_text('{"read": {')
-    with kept(layout):
+    with restored_on_error(layout):
         pass
     assert layout.lock.read_text() == found
     assert not layout.at(".dvc", "tmp", "rwlock").exists()

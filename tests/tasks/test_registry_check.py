@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.project_identity import given_identity
-from tasks.registration import champion, check_experiment, confirmed, is_registered
+from tasks.registry_check import champion, confirmed, is_registered, prepare_registry
 from tokensieve.errors import InputError
 from tokensieve.files import write_json
 from tokensieve.project import Layout
@@ -147,7 +147,7 @@ def test_a_champion_that_cannot_be_read_is_none_and_said(
     LOST[fault](layout)
     assert champion(layout, SETTINGS) == {}
     assert (
-        f"the champion, version 1 of model 'tickets', {fault.strip()}; this run goes on as if there were none"
+        f"the champion, version 1 of model 'tickets', {fault.strip()}; this run goes on without a champion"
         in caplog.text
     )
 
@@ -158,10 +158,10 @@ def test_a_deleted_model_has_no_champion(layout: Layout) -> None:
 
 
 def test_a_deleted_experiment_is_refused_before_training(layout: Layout) -> None:
-    check_experiment(layout, SETTINGS)
+    prepare_registry(layout, SETTINGS)
     client(layout).delete_experiment(client(layout).create_experiment("tokensieve"))
     with pytest.raises(InputError, match=r"experiment 'tokensieve' is deleted; restore it"):
-        check_experiment(layout, SETTINGS)
+        prepare_registry(layout, SETTINGS)
 
 
 def test_a_registry_that_does_not_answer_is_named_without_its_password(

@@ -1,0 +1,24 @@
+"""The base model as an input of the pipeline: its name and, if it is a local folder, its content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tasks.artifacts import write_if_changed
+from tokensieve.files import sha256
+from tokensieve.project import Layout
+from tokensieve.settings import Settings
+
+
+def note_base(layout: Layout, settings: Settings) -> None:
+    """Write data/base.json, which stages read: other weights may be put into a folder without a new name.
+
+    Its keys: `model`, the setting, and `sha256` over all files of the folder (None for a model of the hub).
+    """
+    inside = layout.root / settings.base.model
+    folder = inside if inside.is_dir() else Path(settings.base.model)
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    lines = [f"{path.relative_to(folder).as_posix()} {sha256(path)}\n" for path in files]
+    content = hashlib.sha256("".join(lines).encode()).hexdigest() if files else None
+    write_if_changed(layout.base, {"model": settings.base.model, "sha256": content})

@@ -1,0 +1,126 @@
+"""The versions of a project's raw data: the list of them, the present one, and how to restore another one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import yaml
+
+from tasks.dvc_repo import Repo, opened, root_cause, wait_for_lock
+from tokensieve.disk import full_disk_error
+from tokensieve.errors import InputError, excerpt
+from tokensieve.files import CONFLICT_MARKERS, atomic_folder, write_text
+from tokensieve.project import Layout
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """One version of the raw data: DVC's content hash, the time it was added (UTC, ISO 8601), source, and rows per part."""
+
+    data_hash: str
+    date: str
+    source: str
+    rows: dict[str, int]
+
+
+def data_hash(layout: Layout) -> str:
+    """Return DVC's content hash of the present raw data.
+
+    Raises:
+        InputError: If the project has no data yet.
+    """
+    if not layout.raw_pointer.exists():
+        raise InputError(f"{layout.root} has no data yet; give some with --data PATH")
+    return str(yaml.safe_load(layout.raw_pointer.read_text(encoding="utf-8"))["outs"][0]["md5"])
+
+
+def data_versions(layout: Layout) -> list[DataVersion]:
+    """Return the versions of the raw data, oldest first.
+
+    Raises:
+        InputError: If a line of data/versions.jsonl is not a data version.
+    """
+    if not layout.versions.exists():
+        return []
+    found: dict[str, DataVersion] = {}
+    for number, line in enumerate(layout.versions.read_text(encoding="utf-8").splitlines(), 1):
+        # After a git merge with conflicts, the versions of both branches count.
+        if not line.strip() or line.startswith(CONFLICT_MARKERS):
+            continue
+        try:
+            version = DataVersion(**json.loads(line))
+        except (ValueError, TypeError):
+            raise InputError(
+                f"{layout.versions}, line {number}, is not a data version; remove the line"
+            ) from None
+        found.setdefault(version.data_hash, version)
+    return sorted(found.values(), key=lambda version: version.date)
+
+
+def add_version(layout: Layout, source: str, rows: dict[str, int]) -> None:
+    """Add the present raw data to the list of versions, unless the list has it already."""
+    known, present = data_versions(layout), data_hash(layout)
+    if present not in [version.data_hash for version in known]:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        known.append(DataVersion(present, now, source, rows))
+        lines = [json.dumps(asdict(version), ensure_ascii=False) + "\n" for version in known]
+        write_text(layout.versions, "".join(lines))
+
+
+def restore_version(layout: Layout, wanted: str) -> str:
+    """Restore the version of the raw data whose hash begins with `wanted`, from the cache or the remote. Return its hash.
+
+    Raises:
+        InputError: If no version or more than one begins so, or neither cache nor remote has it. The data then
+            stay as they are.
+    """
+    known = [version.data_hash for version in data_versions(layout)]
+    matching = [version for version in known if version.startswith(wanted)]
+    if not matching and len(wanted) >= 32:
+        matching = [wanted]
+    if len(matching) != 1:
+        raise InputError(
+            f"{len(matching)} data versions begin with {excerpt(wanted)}; known: {', '.join(known) or 'none'}"
+        )
+    with opened(layout) as repo:
+        fetch_version(layout, repo, matching[0])
+    return matching[0]
+
+
+def fetch_version(layout: Layout, repo: Repo, version: str) -> None:
+    """Replace the raw data by those with the hash `version`, as a whole: if this is cut off, the present data stay.
+
+    Raises:
+        InputError: If neither cache nor remote has it.
+    """
+    layout.raw_pointer.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(layout.raw) as folder:
+        pointer, data = folder / "raw.dvc", folder / "raw"
+        pointer.write_text(_pointer(version), encoding="utf-8")
+        try:
+            wait_for_lock(lambda: repo.pull([str(pointer)], force=True))
+        except Exception as error:  # DVC's own, or one of a remote's library
+            if full_disk_error(error, layout.root):
+                raise
+            raise _not_found(layout, version, error) from error
+        pointer.unlink()
+        for path in data.iterdir():
+            path.rename(folder / path.name)
+        data.rmdir()
+    write_text(layout.raw_pointer, _pointer(version))
+
+
+def _pointer(version: str) -> str:
+    text: str = yaml.safe_dump({"outs": [{"md5": version, "hash": "md5", "path": "raw"}]})
+    return text
+
+
+def _not_found(layout: Layout, version: str, error: Exception) -> InputError:
+    known = ", ".join(known.data_hash for known in data_versions(layout)) or "none"
+    return InputError(
+        f"data version {version} is neither in the project's cache nor on its remote ({root_cause(error)}); if another machine "
+        "has it, there: dvc remote add --default NAME URL, dvc push, and commit .dvc/config; then run the same command here "
+        f"again. Or give the data with --data PATH. Known: {known}"
+    )

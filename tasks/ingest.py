@@ -1,0 +1,160 @@
+"""Stage ingest: new data become the project's raw data, as a version under DVC and on DVC's remote.
+
+dvc.yaml does not name this stage: it writes what the first stage there reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from tasks.data_versions import add_version, data_hash, fetch_version
+from tasks.download import FetchError, fetch, public, revealed
+from tasks.dvc_repo import Repo, opened, root_cause, wait_for_lock, write
+from tokensieve.data.examples import FORMATS, part_files, read_examples
+from tokensieve.disk import full_disk_error
+from tokensieve.errors import InputError
+from tokensieve.files import atomic_folder
+from tokensieve.project import Layout
+from tokensieve.registry.store import without_password
+from tokensieve.settings import Data, Settings
+
+log = logging.getLogger("tokensieve")
+
+
+def ingest(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> str:
+    """Make `data` (a file, a folder or a URL) the project's raw data, as a version under DVC. Return its hash.
+
+    Without `data`, the version is what data/raw contains now, whether somebody edited it or not.
+
+    Raises:
+        InputError: If the data are missing or cannot be read. The present raw data then stay as they are.
+        FetchError: If the server of a URL is down.
+    """
+    with opened(layout) as repo:
+        if data is None:
+            if not layout.raw.exists():
+                fetch_version(layout, repo, data_hash(layout))
+            source, found = str(layout.raw), part_files(layout.raw)
+            rows = count_rows(found, settings.data)
+        else:
+            source, found = public(data), _local_files(layout, repo, data, test, settings.data)
+            rows = count_rows(found, settings.data)
+            with atomic_folder(layout.raw) as folder:
+                for name, path in found.items():
+                    shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
+            shutil.rmtree(layout.fetched, ignore_errors=True)
+        write(layout, lambda: repo.add([str(layout.raw)]))
+        _push(layout, repo)
+    add_version(layout, source, rows)
+    return data_hash(layout)
+
+
+def local_parts(data: str, test: str | None = None) -> dict[str, Path]:
+    """Return the files of a local file or folder `data` by part. The file `test` is the part test.
+
+    Raises:
+        InputError: If nothing is there, or a file or folder is not of a known format.
+    """
+    path = Path(data)
+    if path.is_dir():
+        found = part_files(path)
+    elif path.exists():
+        found = {"train": path}
+    else:
+        raise InputError(
+            f"--data {path} does not exist; give a {', '.join(FORMATS)} file, a folder with train and test files, or a URL"
+        )
+    if test is not None:
+        if not Path(test).is_file():
+            raise InputError(f"--test {test} is not a file; give a {', '.join(FORMATS)} file")
+        found["test"] = Path(test)
+    return found
+
+
+def count_rows(found: dict[str, Path], columns: Data) -> dict[str, int]:
+    """Return the number of rows of each part's file.
+
+    Raises:
+        InputError: If a file cannot be read (`read_examples`).
+    """
+    return {
+        name: len(
+            read_examples(path, columns.text, None if name == "oos" else columns.label, columns.separator)
+        )
+        for name, path in found.items()
+    }
+
+
+def _push(layout: Layout, repo: Repo) -> None:
+    """Put the present data on the remote. If that fails, log it and go on: the next run tries again."""
+    try:
+        wait_for_lock(lambda: repo.push([str(layout.raw_pointer)]))
+    except Exception as error:  # one of a remote's library: they share no narrower base
+        if full_disk_error(error, layout.root):
+            raise
+        log.warning(
+            "data version %s was not pushed to the DVC remote '%s': %s; it is in this project alone until the next run or dvc push",
+            data_hash(layout),
+            repo.config["core"].get("remote", "default"),
+            root_cause(error),
+        )
+
+
+def _local_files(layout: Layout, repo: Repo, data: str, test: str | None, columns: Data) -> dict[str, Path]:
+    given = {"data": data, "test": test}
+    local = {
+        option: _fetched(layout, repo, address, option, columns) if address and "://" in address else address
+        for option, address in given.items()
+    }
+    return local_parts(str(local["data"]), local["test"])
+
+
+def _fetched(layout: Layout, repo: Repo, url: str, option: str, columns: Data) -> str:
+    """Return a local copy of `url`: for http(s) a file that is deleted after ingestion, else what DVC imports."""
+    url = revealed(url)
+    for pointer in layout.at("data", "source").glob("*/*.dvc"):
+        # Earlier versions wrote addresses with their passwords into pointers.
+        if "path: http" in pointer.read_text(encoding="utf-8"):
+            pointer.unlink()
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https"):
+        return str(fetch(url, layout.fetched / option, f"--{option}", columns.format))
+    if parts.password:
+        raise InputError(
+            f"--{option} {public(url)}: its password would be written to a file; give it as {parts.scheme}'s own client reads it"
+        )
+    return _imported(layout, repo, url, option)
+
+
+def _imported(layout: Layout, repo: Repo, url: str, option: str) -> str:
+    """Return a copy of `url` in data/source. DVC imports it, or updates what it imported before."""
+    name = url.rstrip("/").rsplit("/", 1)[-1]
+    out = layout.at("data", "source", option, name if name.lower().endswith(FORMATS) else "folder")
+    pointer = out.with_name(f"{out.name}.dvc")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if pointer.exists() and yaml.safe_load(pointer.read_text(encoding="utf-8"))["deps"][0]["path"] == url:
+            wait_for_lock(lambda: repo.update([str(pointer)]))
+        else:
+            pointer.unlink(missing_ok=True)
+            wait_for_lock(lambda: repo.imp_url(url, str(out), force=True))
+    except Exception as error:  # DVC's own, or one of a remote's library
+        if full_disk_error(error, layout.root):
+            raise
+        raise _import_error(url, option, error) from error
+    return str(out)
+
+
+def _import_error(url: str, option: str, error: Exception) -> InputError:
+    shown, scheme = f"--{option} {public(url)}", urlsplit(url).scheme
+    if "missing dependencies" in str(error) or isinstance(error, ImportError):
+        return InputError(
+            f"{shown}: reading {scheme}:// needs a package that is not installed: pip install 'dvc[{scheme}]'"
+        )
+    reason = root_cause(error).replace(without_password(url), public(url))
+    return FetchError(f"{shown} could not be fetched: {reason}")

@@ -1,0 +1,54 @@
+"""DVC without output, with its lock waited for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from dvc.exceptions import DvcException
+
+from tasks import dvc_repo
+from tasks.dvc_repo import opened
+from tasks.project import open_project
+from tokensieve.errors import InputError
+from tokensieve.project import Layout
+
+CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return open_project(tmp_path / "project")
+
+
+def test_another_process_that_holds_the_lock_is_waited_for(
+    layout: Layout, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc.lock import LockError
+
+    left = [LockError("held"), LockError("held")]
+
+    def action() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert dvc_repo.wait_for_lock(action) == "done"
+    monkeypatch.setattr(dvc_repo, "LOCK_SECONDS", -1)
+    left.append(LockError("held"))
+    with pytest.raises(LockError):
+        dvc_repo.wait_for_lock(action)
+
+
+def test_no_password_of_a_remote_is_in_a_message(layout: Layout) -> None:
+    with pytest.raises(InputError, match=r"DVC: cannot reach ssh://host/x$"), opened(layout):
+        raise DvcException("cannot reach\nssh://ann:s3cret@host/x")

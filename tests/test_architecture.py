@@ -21,7 +21,6 @@ VENDORS = {
     "mlflow": {"tasks/register.py"},
     "dvc": {"tasks/dvc_repo.py", "tasks/dvc_pipeline.py"},
     "matplotlib": {"tokensieve/evaluation/plots.py"},
-    "fastapi": {"tokensieve/server/app.py"},
     "prometheus_client": {"tokensieve/server/prometheus.py"},
 }
 

@@ -1,12 +1,10 @@
-"""Texts that wait at the same time are computed together; a lone one is computed at once.
+"""Dynamic batching: compute the texts of several requests together.
 
-A worker that is free takes its share of the texts that wait, the longest waiting first and with each those of the same number of
-tokens, up to a budget: nothing is padded, and nobody waits for a batch to fill. All that it took is answered at once, since a thread
-that is woken interrupts one that computes. Large requests wait in a lane of their own, which gets every fourth turn while small ones
-wait too.
+A free worker takes queued texts with the same number of tokens, up to a token budget, so nothing is padded. No
+request waits for a batch to fill. Large requests have a queue of their own, which gets every fourth turn.
 
-Where one client asks at a time, its short text is computed on the thread that answers: to wake a worker and to be woken by it takes
-about half a millisecond, a tenth to a fifth of the whole.
+If only one client is active, its short texts are computed on the event loop. Waking a worker, and being woken by
+it, would add about 0.5 ms, a tenth to a fifth of the whole response time.
 """
 
 from __future__ import annotations
@@ -26,53 +24,55 @@ import numpy.typing as npt
 
 from tokensieve.inference.load import Model
 
-LARGE_EVERY = 4
-TOGETHER = 8  # texts after which a worker takes no further group: with more, others wait long to be told, and no more are answered
-LONE = 48  # tokens of a text that may be computed on the thread that answers, which meanwhile hears nobody: some milliseconds
-QUIET = 0.02  # seconds without a request, after which a client counts as the only one
+LARGE_EVERY = 4  # one of this many turns is for large requests while small ones wait too
+MAX_TEXTS = 8  # texts after which a worker takes no further group: more would delay the first without a gain
+MAX_INLINE_TOKENS = (
+    48  # tokens of a text that may block the event loop for its computation: some milliseconds
+)
+QUIET = 0.02  # seconds without a request after which another client counts as the only one
 
 Logits = npt.NDArray[np.float32]
 
 
-class QueueFull(Exception):  # noqa: N818 - a state of the queue that clients are told of, not a fault
-    """The queue holds as many texts as it may."""
+class QueueFull(Exception):  # noqa: N818 - a state that clients are informed of, not a fault
+    """The queue contains as many texts as it may."""
 
 
 @dataclass
 class _QueuedRequest:
-    """The texts of one request. Its counts change under the batcher's lock."""
+    """The texts of one request. `missing` counts the logits still to compute; it changes under the batcher's lock."""
 
     model: Model
     logits: Logits
     missing: int
-    finish: Callable[[Logits], Any]
+    respond: Callable[[Logits], Any]
     future: asyncio.Future[Any]
 
 
 @dataclass(frozen=True)
 class _QueuedText:
-    job: _QueuedRequest
+    request: _QueuedRequest
     row: int
     ids: Sequence[int]
 
 
-Key = tuple[int, int]  # identity of the model, tokens
+Key = tuple[int, int]  # identity of the model, number of tokens
 
 
 @dataclass
 class _Queue:
-    """Waiting texts by key, the key whose turn is next first."""
+    """Queued texts by key. The key whose turn is next comes first."""
 
     waiting: OrderedDict[Key, deque[_QueuedText]] = field(default_factory=OrderedDict)
 
     def add(self, item: _QueuedText) -> None:
-        self.waiting.setdefault((id(item.job.model), len(item.ids)), deque()).append(item)
+        self.waiting.setdefault((id(item.request.model), len(item.ids)), deque()).append(item)
 
-    def remove(self, job: _QueuedRequest) -> int:
+    def remove(self, request: _QueuedRequest) -> int:
         """Remove the texts of a request and return how many there were."""
         removed = 0
         for key, items in list(self.waiting.items()):
-            kept = deque(item for item in items if item.job is not job)
+            kept = deque(item for item in items if item.request is not request)
             removed += len(items) - len(kept)
             if kept:
                 self.waiting[key] = kept
@@ -81,23 +81,34 @@ class _Queue:
         return removed
 
     def take(self, budget: int, share: int) -> list[list[_QueuedText]]:
-        """Groups of the same key, of at most `budget` tokens together (a text may have more) and `share` texts each, until they hold as
-        many together, or `TOGETHER`."""
+        """Remove and return groups of texts with the same key.
+
+        Args:
+            budget: The most tokens of all groups together. A single text may have more.
+            share: The most texts per group. It takes groups until they contain `share` or `MAX_TEXTS` texts.
+        """
         groups: list[list[_QueuedText]] = []
-        left = min(share, TOGETHER)
+        left = min(share, MAX_TEXTS)
         while self.waiting and left > 0 and (budget >= next(iter(self.waiting))[1] or not groups):
             key, items = self.waiting.popitem(last=False)
             group = [items.popleft() for _ in range(min(len(items), share, max(1, budget // key[1])))]
             groups.append(group)
             left, budget = left - len(group), budget - len(group) * key[1]
             if items:
-                # Behind all others, so that a length that is asked for all the time does not keep them waiting.
+                # To the end, so that a frequent length does not delay the others.
                 self.waiting[key] = items
         return groups
 
 
 class Batcher:
-    """`workers` threads that compute; at most `queue` texts wait, of which one takes at most `budget` tokens (one text may have more)."""
+    """Threads that compute queued texts.
+
+    Args:
+        workers: Number of threads.
+        budget: The most tokens that one thread computes together. A single text may have more.
+        queue: The most texts that wait.
+        observe: Called with the number of texts of each computation.
+    """
 
     def __init__(
         self, workers: int, budget: int, queue: int, observe: Callable[[int], None] = lambda texts: None
@@ -107,7 +118,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._small, self._large = _Queue(), _Queue()
         self._turn, self._closed, self._expected = 0, False, 0
-        self._asked, self._client, self._answered = 0, "", -QUIET
+        self._active, self._client, self._last_response = 0, "", -QUIET
         self._threads = [
             threading.Thread(target=self._work, name=f"compute-{i}", daemon=True) for i in range(workers)
         ]
@@ -115,29 +126,39 @@ class Batcher:
             thread.start()
 
     async def compute(
-        self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any], client: str = ""
+        self, model: Model, ids: Sequence[Sequence[int]], respond: Callable[[Logits], Any], client: str = ""
     ) -> Any:
-        """What `finish` makes of the logits [texts, classes] of the texts `ids`; all of one request, which the connection `client`
-        makes. Called on one event loop.
+        """Return `respond(logits)` for the logits [texts, classes] of one request. Call it on one event loop only.
+
+        Args:
+            model: The model that computes.
+            ids: Token ids of each text.
+            respond: Makes the response from the logits; see `_respond`.
+            client: The connection of the request, to find out whether only one client is active.
 
         Raises:
-            Full: more texts would wait than may. Anything that `finish` or the graph raises.
+            QueueFull: If more texts would wait than may.
+            Exception: What `respond` or the model raises.
         """
         if not ids:
-            return finish(np.empty((0, model.classes), dtype=np.float32))
-        lone = len(ids) == 1 and len(ids[0]) <= LONE and self._alone(client)
-        self._asked, self._client = self._asked + 1, client
+            return respond(np.empty((0, model.classes), dtype=np.float32))
+        inline = len(ids) == 1 and len(ids[0]) <= MAX_INLINE_TOKENS and self._is_only_client(client)
+        self._active, self._client = self._active + 1, client
         try:
-            if not lone:
-                return await self._queued(model, ids, finish)
+            if not inline:
+                return await self._queued(model, ids, respond)
             self._observe(1)
-            return finish(model.run(ids))
+            return respond(model.run(ids))
         finally:
-            self._asked, self._answered = self._asked - 1, time.monotonic()
+            self._active, self._last_response = self._active - 1, time.monotonic()
 
     @contextmanager
     def expecting(self, texts: int) -> Iterator[None]:
-        """Within it, so many texts that are still to be tokenized take room in the queue. Raises Full: as `compute`."""
+        """Reserve room in the queue for texts that are still being tokenized.
+
+        Raises:
+            QueueFull: If more texts would wait than may.
+        """
         self._refuse_if_full(texts)
         self._expected += texts
         try:
@@ -146,71 +167,76 @@ class Batcher:
             self._expected -= texts
 
     def _refuse_if_full(self, texts: int) -> None:
-        # One request may always wait alone, however large: what it may hold is limited elsewhere.
-        before = self.waiting + self._expected
-        if before and before + texts > self._queue:
+        # A single request may always wait, however large: its size is limited elsewhere.
+        queued = self.waiting + self._expected
+        if queued and queued + texts > self._queue:
             raise QueueFull
 
-    def _alone(self, client: str) -> bool:
-        """Whether `client` seems to be the only one: nobody else is being answered, and the last to be was the same, or long ago.
+    def _is_only_client(self, client: str) -> bool:
+        """Return whether no other client seems to be active.
 
-        Two that ask in turns would otherwise both be computed on this thread, one after the other.
+        No request is in progress, and the last one came from the same client or is long over. Otherwise two
+        clients that take turns would both be computed on the event loop, one after the other.
         """
         return (
             bool(client)
-            and not self._asked
-            and (client == self._client or time.monotonic() - self._answered > QUIET)
+            and not self._active
+            and (client == self._client or time.monotonic() - self._last_response > QUIET)
         )
 
     async def _queued(
-        self, model: Model, ids: Sequence[Sequence[int]], finish: Callable[[Logits], Any]
+        self, model: Model, ids: Sequence[Sequence[int]], respond: Callable[[Logits], Any]
     ) -> Any:
         loop = asyncio.get_running_loop()
         logits = np.empty((len(ids), model.classes), dtype=np.float32)
-        job = _QueuedRequest(model, logits, len(ids), finish, loop.create_future())
+        request = _QueuedRequest(model, logits, len(ids), respond, loop.create_future())
         with self._changed:
             self._refuse_if_full(len(ids))
             self.waiting += len(ids)
-            lane = self._small if sum(map(len, ids)) <= self._budget else self._large
+            queue = self._small if sum(map(len, ids)) <= self._budget else self._large
             for row, text in enumerate(ids):
-                lane.add(_QueuedText(job, row, text))
+                queue.add(_QueuedText(request, row, text))
             self._changed.notify(len(ids))
         try:
-            return await job.future
+            return await request.future
         except asyncio.CancelledError:
-            self._forget(job)
+            self._forget(request)
             raise
 
-    def _forget(self, job: _QueuedRequest) -> None:
-        """Take the texts of a request that was given up out of the queue, where they would keep others out."""
+    def _forget(self, request: _QueuedRequest) -> None:
+        """Remove the texts of a cancelled request from the queue."""
         with self._changed:
-            for lane in (self._small, self._large):
-                self.waiting -= lane.remove(job)
+            for queue in (self._small, self._large):
+                self.waiting -= queue.remove(request)
 
     def close(self, seconds: float = 5.0) -> None:
-        """End the workers after what they compute now. What waits is dropped: nobody is left to be answered."""
+        """Stop the workers after their current computation, and drop what is queued. Wait up to `seconds` per worker."""
         with self._changed:
             self._closed = True
-            for lane in (self._small, self._large):
-                lane.waiting.clear()
+            for queue in (self._small, self._large):
+                queue.waiting.clear()
             self.waiting = 0
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(seconds)
 
     def _work(self) -> None:
-        while self._turned():
+        while self._work_once():
             pass
 
-    def _turned(self) -> bool:
-        """Take, compute and answer once; whether there was anything, else the batcher is closed. While it waits, it holds no model."""
+    def _work_once(self) -> bool:
+        """Take, compute and respond once. Return False if the batcher is closed.
+
+        A function of its own, so that the thread refers to no model while it waits.
+        """
         groups = self._next()
-        # All are computed before any is answered: threads that compute and threads that hold the interpreter then seldom meet.
-        _tell(self._answers([(group, _computed(group)) for group in groups]))
+        # All groups are computed before any response is made, so that computing threads, which release the
+        # interpreter's lock, and threads that need it seldom interrupt each other.
+        _deliver(self._complete([(group, _compute(group)) for group in groups]))
         return bool(groups)
 
     def _next(self) -> list[list[_QueuedText]]:
-        """The next groups, waited for; empty once the batcher is closed."""
+        """Wait for the next groups and return them. An empty list means that the batcher is closed."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._closed or self.waiting)
@@ -222,64 +248,66 @@ class Batcher:
                 share = math.ceil(self.waiting / len(self._threads))
                 taken = (self._large if first else self._small).take(self._budget, share)
                 self.waiting -= sum(map(len, taken))
-                # Nobody waits for some any more: the request was given up, or failed.
-                wanted = [[item for item in group if not item.job.future.done()] for group in taken]
+                # Skip texts of requests that were cancelled or have failed.
+                wanted = [[item for item in group if not item.request.future.done()] for group in taken]
                 if groups := [group for group in wanted if group]:
                     return groups
 
-    def _answers(
+    def _complete(
         self, computed: list[tuple[list[_QueuedText], Logits | Exception]]
     ) -> list[tuple[_QueuedRequest, Any]]:
-        """The requests that now have all their logits, each with its answer, or with what went wrong."""
-        finished: list[_QueuedRequest] = []
+        """Return the requests that now have all their logits, each with its response or an exception."""
+        complete: list[_QueuedRequest] = []
         failed: list[tuple[_QueuedRequest, Any]] = []
-        for group, found in computed:
-            if isinstance(found, Exception):
-                failed += [(item.job, found) for item in group]
+        for group, result in computed:
+            if isinstance(result, Exception):
+                failed += [(item.request, result) for item in group]
                 continue
             self._observe(len(group))
             with self._changed:
-                for item, row in zip(group, found, strict=True):
-                    item.job.logits[item.row] = row
-                    item.job.missing -= 1
-                    if not item.job.missing and not item.job.future.done():
-                        finished.append(item.job)
-        return failed + [(job, _finished(job)) for job in finished]
+                for item, row in zip(group, result, strict=True):
+                    item.request.logits[item.row] = row
+                    item.request.missing -= 1
+                    if not item.request.missing and not item.request.future.done():
+                        complete.append(item.request)
+        return failed + [(request, _respond(request)) for request in complete]
 
 
-def _computed(group: list[_QueuedText]) -> Logits | Exception:
-    model = group[0].job.model
+def _compute(group: list[_QueuedText]) -> Logits | Exception:
+    model = group[0].request.model
     try:
-        found = model.run([item.ids for item in group])
-        if found.shape != (len(group), model.classes):
+        logits = model.run([item.ids for item in group])
+        if logits.shape != (len(group), model.classes):
+            shape = list(logits.shape)
             raise ValueError(
-                f"the graph gives logits {list(found.shape)} for {len(group)} texts of {model.classes} classes"
+                f"the graph gives logits {shape} for {len(group)} texts of {model.classes} classes"
             )
-        return found
+        return logits
     except Exception as error:
         return error
 
 
-def _finished(job: _QueuedRequest) -> Any:
+def _respond(request: _QueuedRequest) -> Any:
+    """REASON"""
     try:
-        return job.finish(job.logits)
+        return request.respond(request.logits)
     except Exception as error:
         return error
 
 
-def _tell(results: list[tuple[_QueuedRequest, Any]]) -> None:
-    """Settle the futures of these requests, all on one loop, with their answers or what went wrong."""
+def _deliver(results: list[tuple[_QueuedRequest, Any]]) -> None:
+    """Set the results of requests of one event loop, by one call into this loop."""
 
-    def settle() -> None:
-        for job, result in results:
-            if job.future.done():
+    def set_results() -> None:
+        for request, result in results:
+            if request.future.done():
                 continue
             if isinstance(result, Exception):
-                job.future.set_exception(result)
+                request.future.set_exception(result)
             else:
-                job.future.set_result(result)
+                request.future.set_result(result)
 
     if results:
-        # The loop may have ended, and with it whoever waited.
+        # RuntimeError: the loop has ended, and with it all that waited.
         with suppress(RuntimeError):
-            results[0][0].future.get_loop().call_soon_threadsafe(settle)
+            results[0][0].future.get_loop().call_soon_threadsafe(set_results)

@@ -1,4 +1,4 @@
-"""The page at `/docs`, made from the API's own description. It loads nothing, so it also works behind a firewall."""
+"""The web page at `/docs`, made from the OpenAPI document. It loads nothing, so it works behind a firewall."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ pre{background:#f4f4f4;padding:.75rem;overflow:auto}h2{margin-top:2rem}code{font
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}pre{background:#2a2a2a}a{color:#8ab4f8}}"""
 
 
-def docs(description: dict[str, Any], root_path: str, key: bool) -> str:
-    """Return the page for an OpenAPI `description`; `key`: requests need the API key."""
-    authorization = " -H 'authorization: Bearer KEY'" if key else ""
+def docs(document: dict[str, Any], root_path: str, needs_key: bool) -> str:
+    """Return the HTML page for an OpenAPI document. With `needs_key`, the example sends the API key."""
+    authorization = " -H 'authorization: Bearer KEY'" if needs_key else ""
     body = escape('{"text": "..."}')
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>tokensieve</title><style>{STYLE}</style>",
-        f"<h1>tokensieve {escape(description['info']['version'])}</h1><p>{escape(description['info']['description'])}</p>",
+        f"<h1>tokensieve {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>",
         f"<pre>curl -s ADDRESS{escape(root_path)}/predict{authorization} -H 'content-type: application/json' -d '{body}'</pre>",
         f'<p>For programs: <a href="{escape(root_path)}/openapi.json">openapi.json</a></p>',
     ]
-    for path, methods in description["paths"].items():
+    for path, methods in document["paths"].items():
         for method, operation in methods.items():
             about = escape(operation.get("description", ""))
             parts.append(f"<h2><code>{method.upper()} {escape(root_path + path)}</code></h2><p>{about}</p>")
@@ -31,8 +31,8 @@ def docs(description: dict[str, Any], root_path: str, key: bool) -> str:
                     _schema(operation["requestBody"]["content"]["application/json"]["schema"]),
                 ]
             parts += ["<table>", *(_status(*item) for item in operation["responses"].items()), "</table>"]
-    parts += ["<h2>Answers</h2>"]
-    for name, schema in description["components"]["schemas"].items():
+    parts += ["<h2>Responses</h2>"]
+    for name, schema in document["components"]["schemas"].items():
         if "properties" in schema:
             parts += [
                 f"<h3 id={escape(name)}>{escape(name)}</h3><p>{escape(schema.get('description', ''))}</p>",

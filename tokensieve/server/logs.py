@@ -1,20 +1,20 @@
-"""What the service writes to its log: a line per kind of fault, however often clients cause it."""
+"""Limit repeated log lines, so that clients cannot fill the disk with them."""
 
 from __future__ import annotations
 
 import logging
 import time
 
-MOST = 5  # lines of one kind per WINDOW
+MAX_LINES = 5  # of one kind per WINDOW
 WINDOW = 60.0  # seconds
 
 
 class RepeatFilter(logging.Filter):
-    """Lets `MOST` lines of the same wording through per `WINDOW`, so that no client can fill the disk. The rest is counted."""
+    """Pass `MAX_LINES` warnings with the same wording per `WINDOW`, and count the rest."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: dict[str, tuple[float, int]] = {}
+        self._seen: dict[str, tuple[float, int]] = {}  # by wording: start of its window, lines in it
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
@@ -22,17 +22,16 @@ class RepeatFilter(logging.Filter):
         kind, now = str(record.msg), time.monotonic()
         began, count = self._seen.get(kind, (now, 0))
         if now - began > WINDOW:
-            if count > MOST:
-                record.msg = (
-                    f"{kind.rstrip()} ({count - MOST} more like this in the {now - began:.0f} s before)"
-                )
+            if count > MAX_LINES:
+                more = f"{count - MAX_LINES} more like this in the {now - began:.0f} s before"
+                record.msg = f"{kind.rstrip()} ({more})"
             began, count = now, 0
         self._seen[kind] = (began, count + 1)
-        return count < MOST
+        return count < MAX_LINES
 
 
 def limit_repeats() -> None:
-    """Limit the lines that requests can cause in uvicorn's log."""
+    """Limit the lines in uvicorn's log that requests can cause."""
     logger = logging.getLogger("uvicorn.error")
     if not any(isinstance(one, RepeatFilter) for one in logger.filters):
         logger.addFilter(RepeatFilter())

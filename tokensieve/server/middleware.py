@@ -1,134 +1,126 @@
-"""What every request passes before the service reads it: the key, the limits on its body, and the meters."""
+"""ASGI middleware: check the API key, limit the size and the upload time of a body, and record metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokensieve.server.config import Limits
+from tokensieve.server.held_bytes import HeldBytes, TooManyBytes
 from tokensieve.server.prometheus import Metrics
-from tokensieve.server.unread_bytes import HeldBytes, TooManyBytes
 
-OPEN = ("/health", "/ready")  # without a key, which probes do not have
-KNOWN = "tokensieve.known"  # in a request's scope: whether it came with the key, or none is asked for
-
-Endpoint = Callable[[Request], Awaitable[Response]]
+OPEN = ("/health", "/ready")  # paths that need no key: probes do not have it
+HAS_KEY = "tokensieve.has_key"  # in the scope of a request: whether it has the key, or none is needed
 
 
 class RequestLimits:
-    """Refuses requests without the key, and bodies that are too large or too slow, whatever their headers say; measures the others.
-
-    Texts go to `predict` from here: through the framework's layers (middleware, telemetry, routing, dependencies) a request without
-    the graph's work takes 0.3 ms of CPU, past them 0.2.
-    """
+    """Refuse requests without the API key, and bodies that are too large or too slow, whatever their headers promise."""
 
     def __init__(
         self,
         app: ASGIApp,
-        predict: Endpoint,
         limits: Limits,
-        meters: Metrics,
+        metrics: Metrics,
         held: HeldBytes,
         key: str | None = None,
         root_path: str = "",
     ) -> None:
-        self.app, self.predict, self.limits, self.meters, self.held = app, predict, limits, meters, held
+        self.app = app
+        self._limits, self._metrics, self._held = limits, metrics, held
         self._key, self._root = key.encode() if key else b"", root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        # The connection cancels the task when its client hangs up.
+        # The connection cancels this task when the client disconnects.
         scope["task"] = asyncio.current_task()
         try:
-            await self._enter(scope, receive, send)
+            await self._handle(scope, receive, send)
         except asyncio.CancelledError:
             if not scope.get("gone"):
-                with suppress(RuntimeError):  # a part of the answer was sent already
-                    await error_response(
-                        503, "the server ends; send the request again", {"Retry-After": "1"}
-                    )(scope, receive, send)
+                response = error_response(
+                    503, "the server ends; send the request again", {"Retry-After": "1"}
+                )
+                with suppress(RuntimeError):  # if a part of the response was sent already
+                    await response(scope, receive, send)
         finally:
-            del scope["task"]  # which holds the scope
+            del scope["task"]  # the task refers to the scope: a reference cycle
 
-    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Some proxies cut their prefix off the path, others do not.
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Some proxies remove their prefix from the path, others do not.
         if self._root and scope["path"].startswith(self._root + "/"):
             scope["path"] = scope["path"][len(self._root) :]
-        scope[KNOWN] = not self._key or self._is_known(scope)
-        if not scope[KNOWN] and scope["path"] not in OPEN:
-            self.meters.requests.labels("401").inc()
-            await error_response(
-                401, "send the API key as Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
-            )(scope, receive, send)
+        scope[HAS_KEY] = not self._key or self._has_key(scope)
+        if not scope[HAS_KEY] and scope["path"] not in OPEN:
+            self._metrics.requests.labels("401").inc()
+            wanted = "send the API key as Authorization: Bearer KEY"
+            await error_response(401, wanted, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return
-        began, seen, status = time.perf_counter(), 0, 500
-        ends = asyncio.get_running_loop().time() + self.limits.timeout
+        body = _LimitedBody(receive, self._limits, self._held)
+        began, status = time.perf_counter(), 500
 
-        async def counted() -> Message:
-            nonlocal seen
-            try:
-                async with asyncio.timeout_at(ends):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(
-                    408, f"the body did not arrive within {self.limits.timeout:g} s"
-                ) from None
-            size = len(message.get("body", b""))
-            if seen + size > self.limits.max_body:
-                raise HTTPException(
-                    413, f"the body is larger than {self.limits.max_body} bytes; send fewer texts a request"
-                )
-            try:
-                self.held.take(size)
-            except TooManyBytes:
-                detail = f"the server holds {self.held.most} bytes of requests already; try again later"
-                raise HTTPException(503, detail, {"Retry-After": "1"}) from None
-            seen += size
-            return message
-
-        async def noted(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            if scope["path"] != "/predict":
-                await self.app(scope, counted, send)
-            elif scope["method"] == "POST":
-                response = await self._answer(Request(scope, counted))
-                await response(scope, counted, noted)
-            else:
-                await self.app(scope, counted, noted)
+            await self.app(scope, body.receive, send_and_note_status)
         finally:
-            self.held.give_back(seen)
+            self._held.give_back(body.size)
             if scope["path"] == "/predict" and not scope.get("gone"):
-                self.meters.seconds.observe(time.perf_counter() - began)
-                self.meters.requests.labels(str(status)).inc()
+                self._metrics.seconds.observe(time.perf_counter() - began)
+                self._metrics.requests.labels(str(status)).inc()
 
-    async def _answer(self, request: Request) -> Response:
-        try:
-            return await self.predict(request)
-        except HTTPException as error:
-            return error_response(error.status_code, error.detail, error.headers)
-
-    def _is_known(self, scope: Scope) -> bool:
+    def _has_key(self, scope: Scope) -> bool:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1:  # of two, a proxy in front may have looked at the other one
+        if len(given) != 1:  # with two, a proxy in front may have checked the other one
             return False
         scheme, _, key = given[0].partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key)
 
 
+class _LimitedBody:
+    """The body of one request, counted while it arrives. `size` is the number of bytes so far."""
+
+    def __init__(self, receive: Receive, limits: Limits, held: HeldBytes) -> None:
+        self.size = 0
+        self._receive, self._limits, self._held = receive, limits, held
+        self._ends = asyncio.get_running_loop().time() + limits.timeout
+
+    async def receive(self) -> Message:
+        """Return the next ASGI message of the request.
+
+        Raises:
+            HTTPException: With status 408 or 413 if the body is too slow or too large, with 503 if the server
+                holds as many bytes as it may.
+        """
+        try:
+            async with asyncio.timeout_at(self._ends):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not arrive within {self._limits.timeout:g} s") from None
+        size = len(message.get("body", b""))
+        if self.size + size > self._limits.max_body:
+            detail = f"the body is larger than {self._limits.max_body} bytes; send fewer texts a request"
+            raise HTTPException(413, detail)
+        try:
+            self._held.take(size)
+        except TooManyBytes:
+            detail = f"the server holds {self._held.most} bytes of requests already; try again later"
+            raise HTTPException(503, detail, {"Retry-After": "1"}) from None
+        self.size += size
+        return message
+
+
 def error_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer to a request that is refused."""
+    """Return the response to a request that is refused."""
     return JSONResponse({"detail": detail}, status_code=status, headers=headers)

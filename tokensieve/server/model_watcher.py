@@ -1,4 +1,7 @@
-"""The model that answers now, exchanged for a newer one while requests go on."""
+"""Hot reload: replace the served model with a newer one while requests go on.
+
+A new model is loaded, warmed up and run once. If any of this fails, the old model stays and the reason is kept.
+"""
 
 from __future__ import annotations
 
@@ -24,35 +27,50 @@ from tokensieve.server.response import response_body
 log = logging.getLogger("tokensieve")
 
 PROBE = "Is this model whole?"
-WARM = (8, 16, 32)  # tokens
-PATIENCE = 60.0  # seconds between two tries of a model that failed, at most
-SLOW = 120.0  # seconds after which a look at the source that has not ended counts as trouble
+WARM_UP = (8, 16, 32)  # tokens of texts that are run before the first request
+MAX_WAIT = 60.0  # seconds between two tries to load a model that failed, at most
+SLOW_CHECK = 120.0  # seconds after which a check for a newer model that has not ended is an error
 
 
 class ModelSource(Protocol):
-    """Where models come from, by version."""
+    """A place that models come from, by version."""
 
     @property
     def interval(self) -> float:
-        """Seconds to wait between two looks at the version."""
+        """Seconds between two checks for a newer version."""
 
     @property
     def stale(self) -> str | None:
-        """Why the version last returned may be old: the source gives no answer. None: it answered."""
+        """Why the version last returned may be out of date: the source does not respond. None if it does."""
 
     def version(self) -> str:
-        """The version to serve now. Raises InputError: there is none, or the source gives no answer."""
+        """Return the version to serve now.
+
+        Raises:
+            InputError: If there is none, or the source does not respond.
+        """
 
     def identity(self, version: str) -> str:
-        """Return what tells that version from another one of the same name. Raises InputError: If there is no such version."""
+        """Return an identifier that differs between two models with the same version name.
+
+        Raises:
+            InputError: If there is no such version.
+        """
 
     def fetch(self, version: str) -> Path:
-        """The served folder of that version. Raises InputError: it is gone, or not whole."""
+        """Return the exported folder of that version.
+
+        Raises:
+            InputError: If it does not exist, or is incomplete.
+        """
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A served folder that an export replaces; its version is that of its manifest, which holds the hashes of all files."""
+    """An exported folder that a later export replaces.
+
+    Its version is the first digits of its manifest's SHA-256. The manifest contains the hashes of all files.
+    """
 
     path: Path
     interval: float = 2.0
@@ -64,7 +82,7 @@ class FolderSource:
             return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
-                f"{self.path} holds no {path.name}, which an export writes last; give the folder of a finished export"
+                f"{self.path} has no {path.name}, which an export writes last; pass the folder of a complete export"
             ) from None
         except OSError as error:
             raise _unreadable(error) from None
@@ -78,7 +96,7 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory that has answered a probe."""
+    """A model in memory that has predicted a test text."""
 
     model: Model
     version: str
@@ -86,51 +104,58 @@ class LoadedModel:
 
 
 class ModelWatcher:
-    """`current` is what answers; `trouble` says why a newer model does not (None: there is none).
+    """Serve the newest model of a source.
 
-    `looked`: when the source was last asked for its version and answered, in seconds since 1970; None: it has not yet.
+    Attributes:
+        current: The model that is served.
+        last_checked: When the source last responded, in seconds since 1970. None: never.
+        reloads: How many newer models were loaded ("taken") and how many failed ("refused").
     """
 
     def __init__(self, source: ModelSource, threads: int) -> None:
-        """Load what the source has now, to compute with `threads` threads a run.
+        """Load the current model of the source, which computes with `threads` threads per run.
 
         Raises:
-            InputError: as the source and `model.load`, or the model has no answer to a probe.
+            InputError: If the source has no model, its files cannot be loaded, or the model fails on a test text.
         """
         self._source, self._threads = source, threads
         self._stopped = threading.Event()
-        self._trouble: str | None = None
+        self._last_error: str | None = None
         self._before: Callable[[], Model | None] = lambda: None
-        self._began: float | None = None  # when the look that goes on now began
-        self.looked: float | None = None
-        self.swaps = {"taken": 0, "refused": 0}
+        self._began: float | None = None  # when the check that is in progress began
+        self.last_checked: float | None = None
+        self.reloads = {"taken": 0, "refused": 0}
         try:
-            self.current = self._load(*self._look())
+            self.current = self._load(*self._newest())
         except OSError as error:
             raise _unreadable(error) from error
         if source.stale:
-            self._trouble = source.stale
-            log.warning("model %s answers: %s", self.current.version, source.stale)
+            self._last_error = source.stale
+            log.warning("model %s is served: %s", self.current.version, source.stale)
 
     @property
-    def trouble(self) -> str | None:
-        """Why the newest model does not answer, or is not known; None if it does."""
+    def last_error(self) -> str | None:
+        """Return why the newest model is not served, or not known. None if it is."""
         began = self._began
-        if began is not None and (seconds := time.monotonic() - began) > SLOW:
-            return f"the look for a newer model that began {seconds:.0f} s ago has not ended"
-        return self._trouble
+        if began is not None and (seconds := time.monotonic() - began) > SLOW_CHECK:
+            return f"the check for a newer model that began {seconds:.0f} s ago has not ended"
+        return self._last_error
 
     @property
     def checked_at(self) -> str | None:
-        """The time of the last good look at the source, in ISO 8601; None: there was none."""
-        return datetime.fromtimestamp(self.looked, UTC).isoformat(timespec="seconds") if self.looked else None
+        """Return `last_checked` in ISO 8601."""
+        return (
+            datetime.fromtimestamp(self.last_checked, UTC).isoformat(timespec="seconds")
+            if self.last_checked
+            else None
+        )
 
     def check(self) -> bool:
-        """Take the source's version, if it is another one than the current; whether all is well."""
+        """Load the version of the source if it is not the current one. Return whether this succeeded."""
         self._began = time.monotonic()
         try:
-            version, identity = self._look()
-            # A registry that is made anew counts from 1 again, so the version alone does not tell.
+            version, identity = self._newest()
+            # A registry that was deleted and created again counts from 1 again, so the version is not enough.
             if (version, identity) != (self.current.version, self.current.identity) and not self._in_use():
                 loaded = self._load(version, identity)
                 before = (
@@ -138,55 +163,59 @@ class ModelWatcher:
                     if version != self.current.version
                     else "an earlier model of that version"
                 )
-                log.info("model %s answers instead of %s", version, before)
+                log.info("model %s is served instead of %s", version, before)
                 self._before = weakref.ref(self.current.model)
                 self.current = loaded
-                self.swaps["taken"] += 1
-        except Exception as error:  # whatever a half-written model or a lost registry raises: the one before goes on answering
-            return self._note(str(_unreadable(error) if isinstance(error, OSError) else _reason(error)))
+                self.reloads["taken"] += 1
+        except (
+            Exception
+        ) as error:  # a half-written model or a lost registry may raise anything: keep the old model
+            return self._record_error(
+                str(_unreadable(error) if isinstance(error, OSError) else _reason(error))
+            )
         finally:
             self._began = None
         if self._source.stale:
-            return self._note(self._source.stale)
-        self._trouble = None
+            return self._record_error(self._source.stale)
+        self._last_error = None
         return True
 
     def _in_use(self) -> bool:
-        """Return whether requests still wait for the model before the current one: a third one would take the memory of three."""
+        """Return whether requests still use the model before the current one. Loading now would need memory for three."""
         if self._before() is None:
             return False
         gc.collect()
         return self._before() is not None
 
-    def _note(self, reason: str) -> bool:
-        if reason != self._trouble:
-            log.warning("model %s goes on answering: %s", self.current.version, reason)
-            self.swaps["refused"] += 1
-        self._trouble = reason
+    def _record_error(self, reason: str) -> bool:
+        if reason != self._last_error:
+            log.warning("model %s is still served: %s", self.current.version, reason)
+            self.reloads["refused"] += 1
+        self._last_error = reason
         return False
 
-    def _look(self) -> tuple[str, str]:
-        """Return the source's version and its identity."""
+    def _newest(self) -> tuple[str, str]:
+        """Return the version of the source and its identity."""
         version = self._source.version()
         identity = self._source.identity(version)
         if not self._source.stale:
-            self.looked = time.time()
+            self.last_checked = time.time()
         return version, identity
 
     def follow(self, interval: float = 0.0) -> threading.Thread:
-        """Check every `interval` seconds (0: as the source says), on a thread of its own, until `stop`."""
+        """Check every `interval` seconds, on a thread of its own, until `stop`. 0: the interval of the source."""
 
         def watch() -> None:
             wait = every = interval or self._source.interval
             while not self._stopped.wait(wait):
-                wait = every if self.check() else max(every, min(PATIENCE, wait * 2))
+                wait = every if self.check() else max(every, min(MAX_WAIT, wait * 2))
 
         thread = threading.Thread(target=watch, name="follow", daemon=True)
         thread.start()
         return thread
 
     def stop(self) -> None:
-        """End following."""
+        """Stop checking."""
         self._stopped.set()
 
     def _load(self, version: str, identity: str) -> LoadedModel:
@@ -198,27 +227,27 @@ class ModelWatcher:
             raise InputError(
                 f"the model in {folder} fails on a test text: {_reason(error)}; export it again"
             ) from None
-        if self._look() != (version, identity):
-            raise InputError(f"{folder} changed while it was read; it is tried again")
+        if self._newest() != (version, identity):
+            raise InputError(f"{folder} changed while it was read; it will be read again")
         return LoadedModel(model, version, identity)
 
 
 def _probe(model: Model, version: str) -> None:
-    """Compute and write whole answers, as requests will need them.
+    """Run the model and build whole responses, as requests will.
 
     Raises:
         Exception: Whatever a request would fail with.
     """
-    # All tasks of a model read the same tokens.
+    # All tasks of a model read the same number of tokens.
     longest = min(manifest.max_length for manifest in model.tasks.values())
-    # The graph plans its memory for each length it meets; the first requests should not wait for it.
-    for length in (*WARM, longest):
+    # ONNX Runtime plans its memory once per text length. Do it before the first requests.
+    for length in (*WARM_UP, longest):
         if not np.isfinite(model.run([[0] * min(length, longest)])).all():
-            raise InputError("it gives no finite logits")
+            raise InputError("its logits are not finite")
     encoded = model.encode([PROBE])
     logits = model.run([text.ids for text in encoded])
     if not np.isfinite(logits).all():
-        raise InputError("it gives no finite logits")
+        raise InputError("its logits are not finite")
     response_body(
         model.answers_by_task(logits, [text.truncated for text in encoded], model.classes),
         True,
@@ -236,7 +265,7 @@ def _reason(error: Exception) -> str:
 
 
 def _unreadable(error: OSError) -> InputError:
-    """Return the message for a file that the system does not let us read or write: which file, why, and the remedy."""
+    """Return the error for a file that cannot be read or written: the file, the reason and the remedy."""
     remedies = {
         errno.EACCES: "allow it for the user of this process",
         errno.EPERM: "allow it for the user of this process",

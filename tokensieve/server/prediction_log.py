@@ -1,4 +1,4 @@
-"""The texts that were answered, in a file that retraining can read. Written only where the operator asks for it."""
+"""Write texts and their predictions to a JSONL file that retraining can read. Off unless a file is named."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
 log = logging.getLogger("tokensieve")
 
 SEPARATOR = "|"
-BEGIN = b'{"text": '  # of every line
-LINE = 16 * 1024 * 1024  # bytes of the longest half line that is looked for
+LINE_START = b'{"text": '
+MAX_LINE = 16 * 1024 * 1024  # bytes at the end of the file in which an incomplete line is looked for
 
 
 class PredictionLog:
-    """JSON lines: text, label (several with | between), probability, uncertain, version, time, and where several tasks share the model,
-    a line for each with its task. Only the owner may read the file."""
+    """A JSONL file with one line per text, which only its owner may read.
+
+    Fields: text, label (several are joined by |), probability, uncertain, version, time. For a model that several
+    tasks share, there is one line per text and task, with the field task.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open `path` to go on at its end.
+        """Open a file to append to it.
 
         Raises:
-            InputError: If it cannot be written, is not a file, or ends in something other than a line of this log.
+            InputError: If it cannot be written, is not a file, or ends with an incomplete line not of this log.
         """
         self._path = path
         self._lock = threading.Lock()
@@ -41,50 +44,56 @@ class PredictionLog:
         self._file = _opened(path)
 
     def reopen(self) -> None:
-        """Open the path again, which a log rotation has renamed. If that fails, the file before is kept."""
+        """Open the path again after a log rotation has renamed the file. If this fails, keep the open file."""
         try:
             opened = _opened(self._path)
         except InputError as error:
-            log.warning("the log of texts was not opened again: %s", error)
+            log.warning("the prediction log was not opened again: %s", error)
             return
         with self._lock:
             before, self._file, self._failed = self._file, opened, False
         before.close()
-        log.info("the log of texts was opened again: %s", self._path)
+        log.info("the prediction log was opened again: %s", self._path)
 
     def write(self, texts: list[str], answers: Answers, version: str) -> None:
-        """Add a line a text and task, at once. That the disk takes none is logged, once: the answers are worth more than the journal."""
-        of = {"version": version, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        """Append one line per text and task.
+
+        If the disk is full, this is logged once, and requests are still answered.
+        """
+        origin = {"version": version, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         lines = []
-        for task, found in answers.items():
-            of_task = of if task == ONLY else {"task": task} | of
-            for text, answer in zip(texts, found, strict=True):
-                lines.append(json.dumps({"text": text} | _said(answer) | of_task, ensure_ascii=False) + "\n")
+        for task, predictions in answers.items():
+            of_task = origin if task == ONLY else {"task": task} | origin
+            for text, answer in zip(texts, predictions, strict=True):
+                lines.append(
+                    json.dumps({"text": text} | _fields(answer) | of_task, ensure_ascii=False) + "\n"
+                )
         data = "".join(lines).encode("utf-8", "replace")
         with self._lock:
             try:
                 end = os.fstat(self._file.fileno()).st_size
                 if self._file.write(data) < len(data):
-                    # Half a line would make the whole file unreadable.
+                    # An incomplete line would make the whole file unreadable.
                     self._file.truncate(end)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 if not self._failed:
-                    log.warning("texts are not kept any more: %s", error.strerror)
+                    log.warning("texts are no longer written to the prediction log: %s", error.strerror)
                 self._failed = True
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
 def _opened(path: Path) -> io.FileIO:
-    """Return the log, open to add to, readable by its owner alone, and ending in a whole line."""
+    """Return the file, open for appending, readable only by its owner, and ending with a complete line."""
     try:
-        # O_NONBLOCK: to open a pipe that nobody reads would wait for ever.
+        # O_NONBLOCK: opening a pipe without a reader would block.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror}); name another file for the texts"
+            f"{path} cannot be written ({error.strerror}); use another file for the prediction log"
         ) from None
     try:
         found = os.fstat(descriptor)
@@ -93,12 +102,12 @@ def _opened(path: Path) -> io.FileIO:
             _end_in_a_line(path, descriptor, found.st_size)
         elif not stat.S_ISCHR(found.st_mode):
             raise InputError(
-                f"{path} is not a file; name a file for the texts: a pipe that is not read would stop the server"
+                f"{path} is not a regular file; use one for the prediction log: a pipe without a reader would stop the server"
             )
     except BaseException:
         os.close(descriptor)
         raise
-    # Without a buffer: what the disk did not take once is not tried again with every later line.
+    # Unbuffered: a line that could not be written once is not tried again with each later line.
     return io.FileIO(descriptor, "ab")
 
 
@@ -108,40 +117,47 @@ def _keep_private(path: Path, descriptor: int, found: os.stat_result) -> None:
         try:
             os.fchmod(descriptor, mode & 0o700)
         except OSError as error:
-            remedy = f"chmod 600 {path}, or name another file"
+            remedy = f"run chmod 600 {path}, or use another file"
             raise InputError(
-                f"{path} may be read by others (mode {mode:04o}) and cannot be changed ({error.strerror}); {remedy}"
+                f"{path} can be read by others (mode {mode:04o}), and its mode cannot be changed ({error.strerror}); {remedy}"
             ) from None
-        log.warning("%s could be read by others (mode %04o); now by its owner alone", path, mode)
+        log.warning(
+            "%s could be read by others (mode %04o); its mode is now changed so that only its owner can",
+            path,
+            mode,
+        )
 
 
 def _end_in_a_line(path: Path, descriptor: int, size: int) -> None:
-    """Remove the half line that a crash may have left at the end: it would make the whole file unreadable.
+    """Remove an incomplete line that a crash has left at the end. It would make the whole file unreadable.
 
     Raises:
-        InputError: If the end is not of this log, so that it is not ours to remove.
+        InputError: If the incomplete line was not written by this log.
     """
-    start = max(0, size - LINE)
+    start = max(0, size - MAX_LINE)
     tail = os.pread(descriptor, size - start, start)
-    whole = tail.rfind(b"\n") + 1
-    half = tail[whole:]
+    complete = tail.rfind(b"\n") + 1
+    half = tail[complete:]
     if not half:
         return
-    if not half.startswith(BEGIN[: len(half)]) or (whole == 0 and start > 0):
+    if not half.startswith(LINE_START[: len(half)]) or (complete == 0 and start > 0):
         raise InputError(
-            f"{path} ends in half a line that is not of this log; name another file for the texts, or end its last line"
+            f"{path} ends with an incomplete line that is not of this log; use another file, or complete that line"
         )
     with contextlib.suppress(ValueError):
         json.loads(half)
-        os.write(descriptor, b"\n")  # only the line end is missing
+        os.write(descriptor, b"\n")  # only the newline is missing
         return
-    os.ftruncate(descriptor, start + whole)
-    log.warning("%s ended in half a line of %d bytes, which was removed", path, len(half))
+    os.ftruncate(descriptor, start + complete)
+    log.warning("%s ended with an incomplete line of %d bytes, which was removed", path, len(half))
 
 
-def _said(answer: Prediction | LabelSet) -> dict[str, Any]:
+def _fields(answer: Prediction | LabelSet) -> dict[str, Any]:
     if isinstance(answer, LabelSet):
-        said = {"label": SEPARATOR.join(label for label, _ in answer.labels), "probability": answer.top[0][1]}
+        fields = {
+            "label": SEPARATOR.join(label for label, _ in answer.labels),
+            "probability": answer.top[0][1],
+        }
     else:
-        said = {"label": answer.label, "probability": answer.probability}
-    return said | {"uncertain": answer.uncertain}
+        fields = {"label": answer.label, "probability": answer.probability}
+    return fields | {"uncertain": answer.uncertain}

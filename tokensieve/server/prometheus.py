@@ -1,15 +1,20 @@
-"""What the service counts, for Prometheus. No text is among it, and of the labels only those that the model knows.
+"""Metrics for Prometheus. They contain no text, and no labels other than those of the model.
 
-The label `task` is empty, which Prometheus takes for absent, unless several tasks share the model.
+The label `task` is empty unless several tasks share the model. Prometheus treats an empty label as absent.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
 from tokensieve.inference.load import Answers
 from tokensieve.inference.predictor import LabelSet
+
+if TYPE_CHECKING:
+    from tokensieve.server.model_watcher import ModelWatcher
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -19,13 +24,13 @@ TENTHS = tuple(i / 10 for i in range(1, 11))
 
 
 class Metrics:
-    """One set of meters a service."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.seconds = Histogram(
             "tokensieve_request_seconds",
-            "From a request's first byte to its answer",
+            "Seconds from the first byte of a request to its response",
             buckets=SECONDS,
             registry=registry,
         )
@@ -33,51 +38,54 @@ class Metrics:
             "tokensieve_requests", "Requests for predictions, by status", ["status"], registry=registry
         )
         self.batches = Histogram(
-            "tokensieve_batch_texts", "Texts that were computed together", buckets=TEXTS, registry=registry
+            "tokensieve_batch_texts", "Texts computed together", buckets=TEXTS, registry=registry
         )
-        self.queue = Gauge("tokensieve_queue_texts", "Texts that wait", registry=registry)
+        self.queue = Gauge("tokensieve_queue_texts", "Texts waiting in the queue", registry=registry)
         self.confidence = Histogram(
             "tokensieve_confidence",
-            "Probability of the likeliest label",
+            "Probability of the most likely label",
             ["task"],
             buckets=TENTHS,
             registry=registry,
         )
-        self.labels = Counter("tokensieve_labels", "Answers, by label", ["task", "label"], registry=registry)
+        self.labels = Counter(
+            "tokensieve_labels", "Predictions, by label", ["task", "label"], registry=registry
+        )
         self.uncertain = Counter(
-            "tokensieve_uncertain", "Answers that were uncertain", ["task"], registry=registry
+            "tokensieve_uncertain", "Predictions marked uncertain", ["task"], registry=registry
         )
         self.truncated = Counter(
-            "tokensieve_truncated", "Texts that had more tokens than the model reads", registry=registry
+            "tokensieve_truncated", "Texts longer than the model reads", registry=registry
         )
-        self.swaps = Gauge(
-            "tokensieve_swaps", "Newer models taken, and refused", ["outcome"], registry=registry
+        self.reloads = Gauge(
+            "tokensieve_swaps",
+            "Newer models loaded (taken) or failed (refused)",
+            ["outcome"],
+            registry=registry,
         )
         self.checked = Gauge(
             "tokensieve_checked_timestamp_seconds",
-            "When the source last said which version to serve; 0: never",
+            "Time of the last successful check for a newer model; 0: never",
             registry=registry,
         )
-        self.trouble = Gauge(
-            "tokensieve_trouble", "1 while the newest model is not known or not taken", registry=registry
+        self.failed = Gauge(
+            "tokensieve_trouble", "1 while the newest model is unknown or failed to load", registry=registry
         )
         self.held = Gauge(
-            "tokensieve_held_bytes",
-            "Bytes of the bodies of requests that are not answered",
-            registry=registry,
+            "tokensieve_held_bytes", "Bytes of the bodies of unanswered requests", registry=registry
         )
         self.model = Gauge(
             "tokensieve_model",
-            "1 for the model that answers",
+            "1 for the model that is served",
             ["task", "version", "data_hash"],
             registry=registry,
         )
 
-    def answered(self, answers: Answers) -> None:
-        """Count what was answered."""
-        for task, found in answers.items():
+    def count_predictions(self, answers: Answers) -> None:
+        """Count labels, confidence and uncertainty of the predictions of one request."""
+        for task, predictions in answers.items():
             confidence, uncertain = self.confidence.labels(task), self.uncertain.labels(task)
-            for answer in found:
+            for answer in predictions:
                 confidence.observe(answer.top[0][1])
                 for label in (
                     [label for label, _ in answer.labels] if isinstance(answer, LabelSet) else [answer.label]
@@ -86,6 +94,19 @@ class Metrics:
                 uncertain.inc(answer.uncertain)
         self.truncated.inc(sum(answer.truncated for answer in next(iter(answers.values()))))
 
+    def read_state(self, watcher: ModelWatcher, waiting: int, held_bytes: int) -> None:
+        """Update the gauges: the model and its reloads, the texts in the queue, the bytes of the requests."""
+        current = watcher.current
+        self.queue.set(waiting)
+        self.held.set(held_bytes)
+        self.model.clear()
+        for task, manifest in current.model.tasks.items():
+            self.model.labels(task, current.version, manifest.data_hash).set(1)
+        for outcome, count in watcher.reloads.items():
+            self.reloads.labels(outcome).set(count)
+        self.checked.set(watcher.last_checked or 0)
+        self.failed.set(watcher.last_error is not None)
+
     def text(self) -> bytes:
-        """All of it in Prometheus' format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

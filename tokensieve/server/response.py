@@ -1,4 +1,8 @@
-"""The body of an answer, as `schema` describes it."""
+"""Build the JSON body of a response to POST /predict.
+
+It is built from plain dictionaries: the pydantic models of `schema`, which describe it, would take longer than all
+the rest of a request. A test checks that both agree.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +14,32 @@ from tokensieve.inference.load import Answers, Model
 from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
 
 
-def response_body(answers: Answers, many: bool, model: Model, version: str) -> bytes:
-    """Return the JSON of the answers of a model: of a list of texts if `many`, otherwise of one.
+def response_body(answers: Answers, several: bool, model: Model, version: str) -> bytes:
+    """Return the JSON of predictions: of a list of texts if `several`, otherwise of one text.
 
     Raises:
         ValueError: If a probability is not finite, or a label cannot be encoded.
     """
-    of: dict[str, Any]
+    origin: dict[str, Any] = {"version": version}
     if ONLY in answers:
-        trees = [_tree(answer) for answer in answers[ONLY]]
-        of = {"version": version, "data_hash": model.tasks[ONLY].data_hash}
+        predictions = [_prediction(answer) for answer in answers[ONLY]]
+        origin["data_hash"] = model.tasks[ONLY].data_hash
     else:
-        texts = zip(*answers.values(), strict=True)
-        trees = [
-            {"tasks": {task: _tree(answer) for task, answer in zip(answers, text, strict=True)}}
-            for text in texts
+        predictions = [
+            {"tasks": dict(zip(answers, map(_prediction, text), strict=True))}
+            for text in zip(*answers.values(), strict=True)
         ]
-        of = {
-            "version": version,
-            "data_hashes": {task: manifest.data_hash for task, manifest in model.tasks.items()},
-        }
-    tree = {"predictions": trees} | of if many else trees[0] | of
-    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        origin["data_hashes"] = {task: manifest.data_hash for task, manifest in model.tasks.items()}
+    body = {"predictions": predictions} | origin if several else predictions[0] | origin
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _tree(found: Prediction | LabelSet) -> dict[str, Any]:
-    doubts = {"uncertain": found.uncertain, "truncated": found.truncated, "top": _candidates(found.top)}
-    if isinstance(found, LabelSet):
-        return {"labels": _candidates(found.labels)} | doubts
-    return {"label": found.label, "probability": found.probability} | doubts
+def _prediction(answer: Prediction | LabelSet) -> dict[str, Any]:
+    rest = {"uncertain": answer.uncertain, "truncated": answer.truncated, "top": _labels(answer.top)}
+    if isinstance(answer, LabelSet):
+        return {"labels": _labels(answer.labels)} | rest
+    return {"label": answer.label, "probability": answer.probability} | rest
 
 
-def _candidates(labels: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
+def _labels(labels: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
     return [{"label": label, "probability": probability} for label, probability in labels]

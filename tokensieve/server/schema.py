@@ -1,6 +1,6 @@
-"""What a request may say and what an answer says: the models of the OpenAPI description.
+"""Pydantic models of the requests and responses. The OpenAPI document is made from them.
 
-Answers are written by `answers` without these models, which cost more than the rest of the request; a test holds both alike.
+Only requests are parsed with them. Responses to /predict are built without them, for speed (see `response`).
 """
 
 from __future__ import annotations
@@ -8,159 +8,155 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Origin(BaseModel):
-    """The model that answered."""
-
-    version: str = Field(
-        description="of the model in its registry, or the first digits of its manifest's SHA-256"
-    )
-    data_hash: str = Field(description="content hash of the data that the model was trained on")
-
-
 class PredictRequest(BaseModel):
-    """One text, or many."""
+    """One text, or several."""
 
-    # Unknown fields are refused by `predict`: refused here, a body of 100,000 of them gives as many errors, 60 MiB of them.
+    # `predict` refuses unknown fields. If pydantic did, a body of 100,000 of them would give as many errors, 60 MiB.
     model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 
-    text: str | None = Field(None, description="the text to label; give it or texts")
-    # A list of a million wrong items would otherwise give as many errors, 430 MiB of them.
+    text: str | None = Field(None, description="the text to label; send either text or texts")
+    # fail_fast: a list of a million wrong items would otherwise give as many errors, 430 MiB.
     texts: list[str] | None = Field(
-        None, fail_fast=True, description="several texts to label, answered in their order"
+        None, fail_fast=True, description="several texts to label; the predictions have the same order"
     )
-    top: int = Field(3, ge=1, le=10_000, description="how many of the likeliest labels to name")
+    top: int = Field(3, ge=1, le=10_000, description="number of most likely labels to return")
 
 
-class Candidate(BaseModel):
+class ModelOrigin(BaseModel):
+    """The model that made a prediction."""
+
+    version: str = Field(
+        description="version of the model in its registry, or the first digits of its manifest's SHA-256"
+    )
+    data_hash: str = Field(description="hash of the model's training data")
+
+
+class SharedModelOrigin(BaseModel):
+    """The shared model that made the predictions of several tasks."""
+
+    version: str = Field(description="first digits of its manifest's SHA-256")
+    data_hashes: dict[str, str] = Field(description="hash of the training data of each task")
+
+
+class LabelProbability(BaseModel):
     """A label and its calibrated probability."""
 
     label: str
     probability: float = Field(ge=0, le=1)
 
 
-class Answer(BaseModel):
+class SingleLabelPrediction(BaseModel):
     """The prediction for one text."""
 
-    label: str = Field(description="the likeliest label")
+    label: str = Field(description="most likely label")
     probability: float = Field(ge=0, le=1, description="its calibrated probability")
     uncertain: bool = Field(
-        description="the probability is below the model's threshold, or its lead over the second below the margin"
+        description="true if the probability is below the model's threshold, or its lead over the second label is below the margin"
     )
-    truncated: bool = Field(description="the text has more tokens than the model reads")
-    top: list[Candidate] = Field(description="the likeliest labels, the first being `label`")
+    truncated: bool = Field(description="true if the text has more tokens than the model reads")
+    top: list[LabelProbability] = Field(description="most likely labels; the first is `label`")
 
 
-class One(Answer, Origin):
-    """The answer to `text`."""
+class SingleLabelResponse(SingleLabelPrediction, ModelOrigin):
+    """The response to `text`."""
 
 
-class Many(Origin):
-    """The answers to `texts`, in their order."""
+class SingleLabelResponses(ModelOrigin):
+    """The response to `texts`."""
 
-    predictions: list[Answer]
+    predictions: list[SingleLabelPrediction] = Field(description="one per text, in the same order")
 
 
-class Labels(BaseModel):
-    """The labels of one text from a model that gives any number of them."""
+class MultiLabelPrediction(BaseModel):
+    """The prediction of a multi-label model for one text."""
 
-    labels: list[Candidate] = Field(
-        description="the labels the text has, which may be none, the likeliest first"
+    labels: list[LabelProbability] = Field(
+        description="labels of the text, the most likely first; may be empty"
     )
-    uncertain: bool = Field(
-        description="some label's probability is too close to where it would be decided otherwise"
-    )
-    truncated: bool = Field(description="the text has more tokens than the model reads")
-    top: list[Candidate] = Field(description="the likeliest labels, whether the text has them or not")
+    uncertain: bool = Field(description="true if the probability of some label is close to its threshold")
+    truncated: bool = Field(description="true if the text has more tokens than the model reads")
+    top: list[LabelProbability] = Field(description="most likely labels, whether the text has them or not")
 
 
-class OneSet(Labels, Origin):
-    """The answer to `text` of a model that gives any number of labels."""
+class MultiLabelResponse(MultiLabelPrediction, ModelOrigin):
+    """The response of a multi-label model to `text`."""
 
 
-class ManySets(Origin):
-    """The answers to `texts` of such a model, in their order."""
+class MultiLabelResponses(ModelOrigin):
+    """The response of a multi-label model to `texts`."""
 
-    predictions: list[Labels]
-
-
-class OriginByTask(BaseModel):
-    """The shared model that answered."""
-
-    version: str = Field(description="the first digits of its manifest's SHA-256")
-    data_hashes: dict[str, str] = Field(
-        description="by task, content hash of the data that it was trained on"
-    )
+    predictions: list[MultiLabelPrediction] = Field(description="one per text, in the same order")
 
 
-class ByTask(BaseModel):
-    """The answers of several tasks for one text."""
+class TasksPrediction(BaseModel):
+    """The predictions of several tasks for one text."""
 
-    tasks: dict[str, Answer | Labels] = Field(description="by task")
-
-
-class OneByTask(ByTask, OriginByTask):
-    """The answer to `text` of a model that several tasks share."""
+    tasks: dict[str, SingleLabelPrediction | MultiLabelPrediction] = Field(description="prediction by task")
 
 
-class ManyByTask(OriginByTask):
-    """The answers to `texts` of such a model, in their order."""
+class TasksResponse(TasksPrediction, SharedModelOrigin):
+    """The response of a shared model to `text`."""
 
-    predictions: list[ByTask]
+
+class TasksResponses(SharedModelOrigin):
+    """The response of a shared model to `texts`."""
+
+    predictions: list[TasksPrediction] = Field(description="one per text, in the same order")
 
 
 class ErrorResponse(BaseModel):
-    """Why a request was not answered."""
+    """The reason why a request was refused."""
 
     detail: str
 
 
 class Index(BaseModel):
-    """Where to find what."""
+    """The paths of the server."""
 
     service: str = Field(description="always tokensieve")
-    version: str = Field(description="of tokensieve")
-    paths: dict[str, str] = Field(description="what is found at each path")
+    version: str = Field(description="version of tokensieve")
+    paths: dict[str, str] = Field(description="what each path returns")
 
 
 class Health(BaseModel):
-    """The process lives."""
+    """The process responds."""
 
     status: str = Field(description="always ok")
 
 
 class Readiness(BaseModel):
-    """What answers now, and why a newer model does not."""
+    """The model that is served, and why a newer one is not."""
 
-    status: str = Field(description="always ready: before it is, nothing listens")
-    version: str = Field(description="of the model that answers")
+    status: str = Field(description="always ready; the server listens only once it is")
+    version: str = Field(description="version of the model that is served")
     trouble: str | None = Field(
-        description="why the newest model was not taken; the one before it goes on answering. With the API key in full, without it in short"
+        description="why the newest model is not served; null if it is. Without the API key the reason is left out"
     )
     checked: str | None = Field(
-        description="when the source of models last said which version to serve; null: not since the start"
+        description="time of the last successful check for a newer model; null if there was none"
     )
 
 
-class ModelInfo(Origin):
-    """The model that answers."""
+class ModelInfo(ModelOrigin):
+    """The model that is served."""
 
-    base: str = Field(description="the pretrained model that it was made from")
+    base: str = Field(description="pretrained model that it was trained from")
     labels: list[str]
-    several: bool = Field(description="a text may have any number of labels")
-    max_length: int = Field(description="tokens of a text that are read")
+    several: bool = Field(description="true for a multi-label model")
+    max_length: int = Field(description="tokens of a text that the model reads")
     truncation: str = Field(
-        description="what is read of a longer text: head, or head_tail for both ends in equal parts"
+        description="which part of a longer text it reads: head, or head_tail for equal parts of both ends"
     )
-    temperature: float = Field(description="by which logits are divided")
-    threshold: float = Field(description="confidence below which an answer is uncertain")
-    margin: float = Field(description="lead over the second label below which it is uncertain, too")
-    variant: str = Field(description="build of the graph")
-    parity: dict[str, float] = Field(description="how close to torch the exported model was on real texts")
+    temperature: float = Field(description="temperature of the calibration: logits are divided by it")
+    threshold: float = Field(description="confidence below which a prediction is uncertain")
+    margin: float = Field(description="lead over the second label below which a prediction is uncertain")
+    variant: str = Field(description="variant of the ONNX graph")
+    parity: dict[str, float] = Field(description="agreement of the exported model with PyTorch")
     files: dict[str, str] = Field(description="SHA-256 by file name")
 
 
 class ModelInfoByTask(BaseModel):
-    """The model that answers, shared by several tasks."""
+    """The shared model that is served."""
 
-    version: str = Field(description="the first digits of its manifest's SHA-256")
+    version: str = Field(description="first digits of its manifest's SHA-256")
     tasks: dict[str, ModelInfo]

@@ -1,4 +1,4 @@
-"""The sockets of the service, its start and its end."""
+"""The sockets of the server, its start and its end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from tokensieve.errors import InputError
 
 log = logging.getLogger("tokensieve")
 
-SPARE = 128  # file descriptors for all but connections: the model's files, the log, the registry
+SPARE = 128  # file descriptors for everything but connections: model files, logs, the registry
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which calls `started` when it listens and `hung_up` on SIGHUP, and returns after SIGTERM or SIGINT."""
+    """uvicorn's server. It calls `started` once it listens, and `hung_up` on SIGHUP.
+
+    After SIGTERM or SIGINT, `run` returns; `interrupted` is then whether it was SIGINT.
+    """
 
     def __init__(
         self, config: uvicorn.Config, started: Callable[[], None], hung_up: Callable[[], None]
@@ -38,7 +41,10 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals while serving. uvicorn's own method raises them again at the end, so that none ends with status 0."""
+        """Handle signals while serving.
+
+        uvicorn's own method raises them again at the end, so that the process never ends with status 0.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -57,15 +63,15 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def _hang_up(self, sig: int, frame: FrameType | None) -> None:
-        # On a thread: the interrupted one may hold a lock that is needed.
+        # On a thread of its own: the interrupted one may hold a lock that is needed.
         threading.Thread(target=self._on_hangup, name="hangup", daemon=True).start()
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Return sockets bound to every address of `host`. They do not listen yet.
+    """Return sockets that are bound to every address of `host` and do not listen yet.
 
     Raises:
-        InputError: If the host is unknown, or the port is in use or not allowed.
+        InputError: If the host is unknown, or the port is in use or not permitted.
     """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -97,14 +103,14 @@ def _remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "use a port above 1023"
     return (
-        "use another --port, or end the program that uses it"
+        "use another --port, or stop the program that uses it"
         if error.errno == errno.EADDRINUSE
         else "use another --host"
     )
 
 
 def room_for(connections: int) -> int:
-    """Raise the process's limit on open files for so many connections, and return how many it allows."""
+    """Raise the limit on open files of this process for so many connections. Return how many it allows."""
     if sys.platform == "win32":
         return connections
     import resource

@@ -28,7 +28,7 @@ def served(tmp_path: Path) -> Path:
         (["--tls-key", "key.pem"], "--tls-certificate and --tls-key belong together"),
         (["--tls-key", "none.pem", "--tls-certificate", "none.pem"], "none.pem cannot be read"),
         (["--api-key-file", "none"], "--api-key-file none cannot be read (No such file or directory)"),
-        ([], "holds no manifest.json"),
+        ([], "manifest.json, which an export writes last"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused(

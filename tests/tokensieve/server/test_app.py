@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 import tokensieve
 from tokensieve.inference.predictor import LabelSet, Prediction, Predictor
@@ -35,14 +35,14 @@ from tokensieve.server.model_watcher import FolderSource, ModelWatcher
 from tokensieve.server.prediction_log import PredictionLog
 from tokensieve.server.prometheus import Metrics
 from tokensieve.server.schema import (
-    Many,
-    ManyByTask,
-    ManySets,
     ModelInfo,
     ModelInfoByTask,
-    One,
-    OneByTask,
-    OneSet,
+    MultiLabelResponse,
+    MultiLabelResponses,
+    SingleLabelResponse,
+    SingleLabelResponses,
+    TasksResponse,
+    TasksResponses,
 )
 
 ROOT = Path(tokensieve.__file__).parents[1]
@@ -97,7 +97,7 @@ def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, live
         "version": live.current.version,
         "data_hash": HASH,
     }
-    One.model_validate(answer.json(), strict=True, extra="forbid")
+    SingleLabelResponse.model_validate(answer.json(), strict=True, extra="forbid")
 
 
 def test_many_texts_get_answers_in_order(
@@ -111,7 +111,7 @@ def test_many_texts_get_answers_in_order(
     )
     assert len(answer["predictions"][0]["top"]) == 3
     assert client.post("/predict", json={"texts": ["i"]}).json()["predictions"][0]["label"]
-    Many.model_validate(answer, strict=True, extra="forbid")
+    SingleLabelResponses.model_validate(answer, strict=True, extra="forbid")
     assert client.post("/predict", json={"texts": []}).json() == {
         "predictions": [],
         "version": live.current.version,
@@ -126,8 +126,8 @@ def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Pat
         many = client.post("/predict", json={"texts": texts, "top": 1}).json()
         one = client.post("/predict", json={"text": texts[0], "top": 1}).json()
         assert client.get("/model").json()["several"]
-    ManySets.model_validate(many, strict=True, extra="forbid")
-    OneSet.model_validate(one, strict=True, extra="forbid")
+    MultiLabelResponses.model_validate(many, strict=True, extra="forbid")
+    MultiLabelResponse.model_validate(one, strict=True, extra="forbid")
     assert one == many["predictions"][0] | {"version": several.current.version, "data_hash": HASH}
     for answer, found in zip(many["predictions"], several.current.model.predict(texts, top=1), strict=True):
         assert [item["label"] for item in answer["labels"]] == [label for label, _ in found.labels]
@@ -146,7 +146,7 @@ def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path)
         for answer in Predictor.load(served.folder, 1).predict(texts)  # type: ignore[union-attr]
     ]
     journal = PredictionLog(tmp_path / "texts.jsonl")
-    with serving(shared, Limits(max_texts=4), journal=journal) as client:
+    with serving(shared, Limits(max_texts=4), prediction_log=journal) as client:
         many = client.post("/predict", json={"texts": texts, "top": 2}).json()
         one = client.post("/predict", json={"text": texts[0], "top": 2}).json()
         none = client.post("/predict", json={"texts": []}).json()
@@ -154,8 +154,8 @@ def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path)
         lines = client.get("/metrics").text.splitlines()
     journal.close()
     of = {"version": shared.current.version, "data_hashes": {"intent": HASH, "topics": "topics"}}
-    ManyByTask.model_validate(many, strict=True, extra="forbid")
-    OneByTask.model_validate(one, strict=True, extra="forbid")
+    TasksResponses.model_validate(many, strict=True, extra="forbid")
+    TasksResponse.model_validate(one, strict=True, extra="forbid")
     assert one == many["predictions"][0] | of
     assert none == {"predictions": []} | of
     assert many["version"] == of["version"]
@@ -270,7 +270,7 @@ def test_a_full_queue_is_told_and_when_to_come_again(live: ModelWatcher) -> None
     with serving(live, Limits(max_queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.model.run
         patched.setattr(live.current.model, "run", lambda ids: blocked.wait(20) and run(ids))
-        patched.setattr("tokensieve.server.batcher.LONE", 0)
+        patched.setattr("tokensieve.server.batcher.MAX_INLINE_TOKENS", 0)
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(8)]
             deadline = time.monotonic() + 10
@@ -318,7 +318,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: ModelWa
     with serving(live, Limits(timeout=0.2)) as client, pytest.MonkeyPatch.context() as patched:
         run = live.current.model.run
         patched.setattr(live.current.model, "run", lambda ids: done.wait(20) and run(ids))
-        patched.setattr("tokensieve.server.batcher._tell", lambda results: ran.set())
+        patched.setattr("tokensieve.server.batcher._deliver", lambda results: ran.set())
         late = client.post("/predict", json={"texts": ["card", "card"]})
         done.set()
         assert ran.wait(10)
@@ -329,7 +329,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: ModelWa
 
 def test_texts_are_kept_only_where_that_is_asked_for(live: ModelWatcher, tmp_path: Path) -> None:
     journal = PredictionLog(tmp_path / "texts.jsonl")
-    with serving(live, journal=journal) as client:
+    with serving(live, prediction_log=journal) as client:
         said = client.post("/predict", json={"texts": ["I lost my card", "gr\u00f6\u00dfe\n"]}).json()[
             "predictions"
         ]
@@ -451,7 +451,7 @@ def test_an_answer_of_too_many_labels_is_refused(live: ModelWatcher) -> None:
 def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(
     live: ModelWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "_trouble", "/secret/path is missing")
+    monkeypatch.setattr(live, "_last_error", "/secret/path is missing")
     with serving(live) as client:
         assert client.get("/ready").json()["trouble"] == "/secret/path is missing"
     with serving(live, key="sesame") as client:
@@ -482,8 +482,8 @@ def test_the_page_for_people_loads_nothing(client: TestClient) -> None:
     for words in (
         "POST /predict",
         "several texts to label",
-        "why a request was not answered".capitalize(),
-        "ManyByTask",
+        "The reason why a request was refused",
+        "TasksResponses",
     ):
         assert words in page, words
     assert not [tag for tag in ("<script", "<link", "<img", "src=", "@import", "url(") if tag in page]

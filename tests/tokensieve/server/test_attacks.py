@@ -438,7 +438,7 @@ def test_a_hang_up_opens_the_log_of_texts_again(
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     assert len([json.loads(line) for line in lines]) == answered
-    assert server.said().count("the log of texts was opened again") == 3
+    assert server.said().count("the prediction log was opened again") == 3
     assert server.stop() == 0
 
 

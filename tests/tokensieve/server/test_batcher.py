@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensieve.server.batcher import LARGE_EVERY, LONE, TOGETHER, Batcher, QueueFull
+from tokensieve.server.batcher import LARGE_EVERY, MAX_INLINE_TOKENS, MAX_TEXTS, Batcher, QueueFull
 
 CLASSES = 3
 
@@ -116,7 +116,7 @@ def test_a_worker_takes_a_share_and_answers_it_at_once(batcher: Callable[..., Ba
     class Halting(Model):
         def run(self, ids: list[list[int]]) -> Any:
             found = super().run(ids)
-            if len(self.runs) == TOGETHER:
+            if len(self.runs) == MAX_TEXTS:
                 self.open.clear()
             return found
 
@@ -124,7 +124,7 @@ def test_a_worker_takes_a_share_and_answers_it_at_once(batcher: Callable[..., Ba
 
     async def main() -> tuple[int, int]:
         first = await held(one, model)
-        lengths = range(1, TOGETHER + 3)
+        lengths = range(1, MAX_TEXTS + 3)
         rest = [asyncio.create_task(one.compute(halting, texts(n), len)) for n in lengths]  # type: ignore[arg-type]
         await asyncio.sleep(0)
         model.open.set()
@@ -134,7 +134,7 @@ def test_a_worker_takes_a_share_and_answers_it_at_once(batcher: Callable[..., Ba
         await asyncio.gather(*rest)
         return len(done), len(waiting)
 
-    assert asyncio.run(main()) == (TOGETHER, 2)
+    assert asyncio.run(main()) == (MAX_TEXTS, 2)
 
 
 def test_texts_of_one_length_are_shared_out_among_the_workers(batcher: Callable[..., Batcher]) -> None:
@@ -303,7 +303,9 @@ def threads_of(batcher: Batcher, requests: list[tuple[str, int]], pause: float =
 def test_the_short_texts_of_one_client_are_computed_on_the_thread_that_answers(
     batcher: Callable[..., Batcher],
 ) -> None:
-    assert threads_of(batcher(budget=100), [("a", 3), ("a", LONE), ("a", LONE + 1), ("a", 3)]) == [
+    assert threads_of(
+        batcher(budget=100), [("a", 3), ("a", MAX_INLINE_TOKENS), ("a", MAX_INLINE_TOKENS + 1), ("a", 3)]
+    ) == [
         True,
         True,
         False,

@@ -65,9 +65,9 @@ def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
     shelf.wanted = "2"
     assert live.check()
     assert live.check()
-    assert (live.current.version, answers(live), live.trouble) == ("2", "data-2", None)
+    assert (live.current.version, answers(live), live.last_error) == ("2", "data-2", None)
     assert shelf.fetched == ["1", "2"]
-    assert live.swaps == {"taken": 1, "refused": 0}
+    assert live.reloads == {"taken": 1, "refused": 0}
 
 
 def test_another_model_of_the_same_version_is_taken(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,8 +75,8 @@ def test_another_model_of_the_same_version_is_taken(shelf: Shelf, caplog: pytest
     shelf.folders["1"], shelf.made = shelf.folders["2"], "anew"
     with caplog.at_level(logging.INFO, "tokensieve"):
         assert live.check()
-    assert (live.current.version, answers(live), live.trouble) == ("1", "data-2", None)
-    assert "model 1 answers instead of an earlier model of that version" in caplog.text
+    assert (live.current.version, answers(live), live.last_error) == ("1", "data-2", None)
+    assert "model 1 is served instead of an earlier model of that version" in caplog.text
     assert live.check()
     assert shelf.fetched == ["1", "1"]
 
@@ -123,26 +123,24 @@ def test_a_broken_version_leaves_the_one_before_and_is_named_once(
         assert not live.check()
         assert not live.check()
     assert (live.current.version, answers(live)) == ("1", "data-1")
-    assert words in (live.trouble or "")
-    assert [record.getMessage().startswith("model 1 goes on answering") for record in caplog.records] == [
-        True
-    ]
+    assert words in (live.last_error or "")
+    assert [record.getMessage().startswith("model 1 is still served") for record in caplog.records] == [True]
     # Once it is whole, it is taken without anyone telling.
     served.write(shelf.folders["2"])
     assert live.check()
-    assert (live.current.version, live.trouble) == ("2", None)
+    assert (live.current.version, live.last_error) == ("2", None)
 
 
 def test_a_source_that_is_lost_leaves_the_model(shelf: Shelf) -> None:
     live = ModelWatcher(shelf, 1)
     shelf.wanted = ""
     assert not live.check()
-    assert (live.current.version, live.trouble) == ("1", "the alias is gone")
+    assert (live.current.version, live.last_error) == ("1", "the alias is gone")
 
 
 def test_a_model_without_finite_answers_is_refused(served: Any, tmp_path: Path) -> None:
     broken = replace(served, bias=served.bias * float("nan"))
-    with pytest.raises(InputError, match="fails on a test text: it gives no finite logits"):
+    with pytest.raises(InputError, match="fails on a test text: its logits are not finite"):
         ModelWatcher(FolderSource(broken.write(tmp_path)), 1)
 
 
@@ -196,22 +194,22 @@ def test_a_model_that_would_fail_every_request_is_not_taken(
     changed(tmp_path / "onnx", **values)
     assert not live.check()
     assert live.current is before
-    assert live.trouble
+    assert live.last_error
     with pytest.raises(InputError):
         ModelWatcher(FolderSource(tmp_path / "onnx"), 1)
 
 
 def test_the_time_of_the_last_good_look_is_kept(shelf: Shelf) -> None:
     live = ModelWatcher(shelf, 1)
-    first = live.looked or 0.0
+    first = live.last_checked or 0.0
     assert abs(first - time.time()) < 60
     shelf.wanted = ""
     assert not live.check()
-    assert live.looked == first
+    assert live.last_checked == first
     shelf.wanted = "1"
     time.sleep(0.01)
     assert live.check()
-    assert (live.looked or 0.0) > first
+    assert (live.last_checked or 0.0) > first
 
 
 def test_a_source_that_only_knows_an_earlier_version_is_told(
@@ -219,28 +217,28 @@ def test_a_source_that_only_knows_an_earlier_version_is_told(
 ) -> None:
     shelf.stale = "the registry gives no answer; version 1 is the last one known"
     live = ModelWatcher(shelf, 1)
-    assert (live.current.version, live.trouble, live.checked_at) == ("1", shelf.stale, None)
+    assert (live.current.version, live.last_error, live.checked_at) == ("1", shelf.stale, None)
     assert "the last one known" in caplog.text
     assert not live.check()
     shelf.stale = None
     assert live.check()
-    assert live.trouble is None
+    assert live.last_error is None
     assert live.checked_at is not None
 
 
 def test_a_look_that_does_not_end_is_trouble(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     live = ModelWatcher(shelf, 1)
-    monkeypatch.setattr("tokensieve.server.model_watcher.SLOW", 0.05)
+    monkeypatch.setattr("tokensieve.server.model_watcher.SLOW_CHECK", 0.05)
     going_on, let_go = threading.Event(), threading.Event()
     monkeypatch.setattr(shelf, "version", lambda: going_on.set() or (let_go.wait(20) and "1"))
     thread = threading.Thread(target=live.check)
     thread.start()
     assert going_on.wait(20)
     time.sleep(0.1)
-    assert "has not ended" in (live.trouble or "")
+    assert "has not ended" in (live.last_error or "")
     let_go.set()
     thread.join()
-    assert live.trouble is None
+    assert live.last_error is None
 
 
 def test_a_file_that_may_not_be_opened_is_named_with_the_reason(
@@ -255,8 +253,8 @@ def test_a_file_that_may_not_be_opened_is_named_with_the_reason(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", refuse)
         assert not live.check()
-    assert "Too many open files; allow more open files" in (live.trouble or "")
-    assert "no manifest" not in (live.trouble or "")
+    assert "Too many open files; allow more open files" in (live.last_error or "")
+    assert "no manifest" not in (live.last_error or "")
 
 
 def test_the_first_model_must_be_whole(shelf: Shelf) -> None:
@@ -287,7 +285,7 @@ def test_a_folder_may_hold_several_tasks_and_is_followed_too(served: Any, tmp_pa
     (folder / "topics.onnx").write_bytes(b"half")
     (folder / "shared.json").write_bytes((folder / "shared.json").read_bytes() + b"\n")
     assert not live.check()
-    assert (live.current, "topics.onnx" in (live.trouble or "")) == (before, True)
+    assert (live.current, "topics.onnx" in (live.last_error or "")) == (before, True)
     replace(served, weight=-served.weight).write_shared(folder)
     assert live.check()
     assert live.current.version != before.version

@@ -70,7 +70,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFix
         journal.write(["sesame"], {ONLY: [ONE]}, "7")
     journal.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "texts are not kept any more: No space left on device"
+        "texts are no longer written to the prediction log: No space left on device"
     ]
 
 
@@ -115,7 +115,7 @@ def test_half_a_line_that_a_crash_left_is_removed(
     journal.write(["lost"], {ONLY: [ONE]}, "7")
     journal.close()
     assert read_examples(path).texts == ["card", "lost"]
-    assert f"ended in half a line of {cut} bytes, which was removed" in caplog.text
+    assert f"ended with an incomplete line of {cut} bytes, which was removed" in caplog.text
     path.write_bytes(line[:-1])  # a whole one that only lacks its end is kept
     PredictionLog(path).close()
     assert path.read_bytes() == line
@@ -124,7 +124,7 @@ def test_half_a_line_that_a_crash_left_is_removed(
 def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     path.write_text("text,label\ncard,card", encoding="utf-8")
-    with pytest.raises(InputError, match="half a line that is not of this log"):
+    with pytest.raises(InputError, match="incomplete line that is not of this log"):
         PredictionLog(path)
     assert path.read_text(encoding="utf-8") == "text,label\ncard,card"
 
@@ -132,7 +132,7 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_and_does_not_wait(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(InputError, match="is not a file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         PredictionLog(path)
 
 

@@ -103,7 +103,7 @@ def test_a_broken_export_is_told_and_the_model_before_it_answers(
     assert told["status"] == "ready"
     assert "SHA-256" in told["trouble"]
     assert server.predict({"text": "card"})[1]["data_hash"] == served.manifest.data_hash
-    assert "goes on answering" in server.log.read_text(encoding="utf-8")
+    assert "is still served" in server.log.read_text(encoding="utf-8")
 
 
 def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(

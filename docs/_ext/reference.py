@@ -7,7 +7,6 @@ of that name in `PARTS` returns. Nothing generated is stored, so it cannot be ou
 from __future__ import annotations
 
 import argparse
-import asyncio
 import inspect
 import json
 import re
@@ -107,26 +106,9 @@ def http() -> str:
 
 def openapi() -> dict[str, Any]:
     """Return the server's OpenAPI document, as GET /openapi.json responds with it."""
-    from types import SimpleNamespace
+    from tokensieve.server.openapi import openapi_document
 
-    from tokensieve.server.app import create_app
-    from tokensieve.server.config import Limits
-    from tokensieve.server.prometheus import Metrics
-
-    service: Any = create_app(SimpleNamespace(), SimpleNamespace(), Metrics(), Limits())  # type: ignore[arg-type]
-    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/openapi.json", "root_path": ""}
-    scope |= {"raw_path": b"/openapi.json", "query_string": b"", "headers": [], "scheme": "http"}
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    asyncio.run(service(scope | {"server": ("localhost", 80), "client": ("localhost", 1)}, receive, send))
-    found: dict[str, Any] = json.loads(b"".join(message.get("body", b"") for message in sent))
-    return found
+    return openapi_document()
 
 
 def metrics() -> str:

@@ -38,9 +38,9 @@ def is_needed(layout: Layout, settings: Settings) -> bool:
     """Return whether validation is small, and there are training texts enough to leave some out."""
     report = read_json(layout.split / "report.json")
     return (
-        settings.evaluate.folds > 0
+        settings.evaluate.calibration_folds > 0
         and report["validation"] < SMALL
-        and report["train"] >= 4 * settings.evaluate.folds
+        and report["train"] >= 4 * settings.evaluate.calibration_folds
     )
 
 
@@ -51,15 +51,19 @@ def out_of_fold(layout: Layout, settings: Settings, checked: Tensor) -> tuple[Te
     sure of the validation texts as the model itself, whose logits for these are `checked`.
     """
     part, validation = load_part(layout, "train"), load_part(layout, "validation")
-    folds = assign_folds(part.labels, settings.evaluate.folds, settings.data.seed)
+    folds = assign_folds(part.labels, settings.evaluate.calibration_folds, settings.data.seed)
     log.info(
         "  %d validation texts: calibrating on the training texts too, with %d models",
         len(validation),
-        settings.evaluate.folds,
+        settings.evaluate.calibration_folds,
     )
     logits = torch.zeros(len(part), checked.shape[1])
     for fold in tqdm(
-        range(settings.evaluate.folds), desc="cross-fitting", unit="model", leave=False, disable=None
+        range(settings.evaluate.calibration_folds),
+        desc="cross-fitting",
+        unit="model",
+        leave=False,
+        disable=None,
     ):
         held = np.flatnonzero(folds == fold).tolist()
         with _without_epochs():
@@ -72,7 +76,7 @@ def out_of_fold(layout: Layout, settings: Settings, checked: Tensor) -> tuple[Te
         )
         logits[held] = found * (_spread(checked) / _spread(theirs))
     return logits, encode_targets(
-        part.labels, read_json(layout.split / "labels.json"), settings.data.separator
+        part.labels, read_json(layout.split / "labels.json"), settings.data.label_separator
     )
 
 
@@ -104,17 +108,19 @@ def _without_epochs() -> Iterator[None]:
 def _trained(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:
     """Train a classifier as the stage finetune does, without a checkpoint and in this process."""
     classifier = new_classifier(layout, settings)
-    first = first_trainable_layer(classifier, settings.mask)
+    first = first_trainable_layer(classifier, settings.schedule)
     training, checking = (
         (
             _inputs(layout, settings, examples, classifier).freeze(classifier, first),
-            encode_targets(examples.labels, classifier.labels, settings.data.separator),
+            encode_targets(examples.labels, classifier.labels, settings.data.label_separator),
         )
         for examples in (part, validation)
     )
-    throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
-    opened = all_layer_epochs(settings.mask, count_epochs(settings.finetune, len(part)), throughout)
-    freezing = Freezing(first_top_layer(classifier, settings.mask), opened)
+    throughout = (
+        read_json(layout.mask / "report.json")["distant"] or settings.data.label_separator is not None
+    )
+    opened = all_layer_epochs(settings.schedule, count_epochs(settings.finetune, len(part)), throughout)
+    freezing = Freezing(first_top_layer(classifier, settings.schedule), opened)
     mask = Mask.load(layout.mask / "mask.safetensors")
     train_masked(classifier, mask, training, checking, settings.finetune, settings.data.seed, freezing)
     return classifier

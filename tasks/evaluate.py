@@ -49,7 +49,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     }
     found: dict[str, metrics.Floats] = {name: values.double().numpy() for name, values in logits.items()}
     wanted = {
-        name: encode_targets(parts[name].labels, classifier.labels, settings.data.separator).numpy()
+        name: encode_targets(parts[name].labels, classifier.labels, settings.data.label_separator).numpy()
         for name in ("validation", "test")
     }
     measuring = ~set_apart(parts["oos"].texts)

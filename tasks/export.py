@@ -113,7 +113,7 @@ def export(layout: Layout, settings: Settings) -> None:
     with atomic_folder(layout.onnx) as folder:
         manifest = _manifest(layout)
         builds, skipped = _builds(layout, settings, folder)
-        untrained = Untrained.load(layout, manifest.labels, settings.data.separator)
+        untrained = Untrained.load(layout, manifest.labels, settings.data.label_separator)
         entrants = _timed(layout, settings, manifest, builds, untrained)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
         rows, served = _serve_the_fastest(
@@ -191,10 +191,10 @@ def _timed(
     for name, engine in engines.items():
         difference = float(np.abs(logits_of(engine.run, ids, len(manifest.labels)) - expected).max())
         # Written so that NaN is refused.
-        if name == "fp32" and not difference <= settings.export.tolerance:
+        if name == "fp32" and not difference <= settings.export.max_logit_difference:
             raise InputError(
                 f"the fp32 ONNX export differs from PyTorch: the largest difference of a logit is {difference:.2g} on {len(ids)} texts, "
-                f"the limit {settings.export.tolerance:g} (export.tolerance)"
+                f"the limit {settings.export.max_logit_difference:g} (export.max_logit_difference)"
             )
         size = round(builds[name].stat().st_size / 1e6, 1)
         entrants.append(Entrant(name, round(milliseconds[name], 3), size, difference))

@@ -49,15 +49,17 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     mask = Mask.load(layout.mask / "mask.safetensors")
     base = weights_hash(base_folder(layout, settings))
     checkpoint = Checkpoint(layout.checkpoint, _key(layout, settings, base))
-    first = first_trainable_layer(classifier, settings.mask)
+    first = first_trainable_layer(classifier, settings.schedule)
     parts = {}
     for name in ("train", "validation"):
-        wanted = encode_targets(load_labels(layout, name), classifier.labels, settings.data.separator)
+        wanted = encode_targets(load_labels(layout, name), classifier.labels, settings.data.label_separator)
         parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
     epochs = count_epochs(settings.finetune, len(parts["train"][0]))
-    throughout = read_json(layout.mask / "report.json")["distant"] or settings.data.separator is not None
-    opened = all_layer_epochs(settings.mask, epochs, throughout)
-    freezing = Freezing(first_top_layer(classifier, settings.mask), opened, layout.prefix, checkpoint.key)
+    throughout = (
+        read_json(layout.mask / "report.json")["distant"] or settings.data.label_separator is not None
+    )
+    opened = all_layer_epochs(settings.schedule, epochs, throughout)
+    freezing = Freezing(first_top_layer(classifier, settings.schedule), opened, layout.prefix, checkpoint.key)
     history = train_masked(
         classifier,
         mask,
@@ -102,10 +104,11 @@ def _key(layout: Layout, settings: Settings, base: str) -> str:
     parts = [
         repr(settings.finetune),
         repr(settings.mask),
+        repr(settings.schedule),
         repr(settings.base),
         base,
         str(settings.data.seed),
-        str(settings.data.separator),
+        str(settings.data.label_separator),
         str(distributed.world_size()),
         torch.__version__,
         *(sha256(path) for path in files),

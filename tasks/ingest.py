@@ -84,7 +84,12 @@ def count_rows(found: dict[str, Path], columns: Data) -> dict[str, int]:
     """
     return {
         name: len(
-            read_examples(path, columns.text, None if name == "oos" else columns.label, columns.separator)
+            read_examples(
+                path,
+                columns.text_column,
+                None if name == "oos" else columns.label_column,
+                columns.label_separator,
+            )
         )
         for name, path in found.items()
     }

@@ -37,20 +37,22 @@ def mask(layout: Layout, settings: Settings) -> None:
     check_base(base_folder(layout, settings), settings)
     classifier = new_classifier(layout, settings)
     train = load_part(layout, "train")
-    wanted = encode_targets(train.labels, classifier.labels, settings.data.separator)
-    first = first_trainable_layer(classifier, settings.mask)
+    wanted = encode_targets(train.labels, classifier.labels, settings.data.label_separator)
+    first = first_trainable_layer(classifier, settings.schedule)
     inputs = frozen_inputs(
         layout, settings, classifier, "train", first, weights_hash(base_folder(layout, settings))
     )
     positions = None
-    if settings.mask.score == "tokens":
+    if settings.mask.score == "construct_fisher":
         constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
         tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
         texts = {i: train.texts[i] for i in scoring_sample(len(train), settings.mask, settings.data.seed)}
         read = settings.base.max_length, settings.base.truncation
-        positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.ngram, *read)
+        positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.max_words, *read)
     added = added_token_ids(layout.vocabulary / "tokenizer")
-    choice = select_mask(classifier, inputs, wanted, positions, settings.mask, settings.data.seed, added)
+    choice = select_mask(
+        classifier, inputs, wanted, positions, settings.mask, settings.schedule, settings.data.seed, added
+    )
     selected = choice.mask
     sizes = {
         name: unit_count(linear.weight, selected.shape)
@@ -77,9 +79,9 @@ def new_classifier(layout: Layout, settings: Settings) -> Classifier:
         settings.data.seed,
     )
     classifier.encoder.requires_grad_(False)
-    if settings.data.separator is not None:
+    if settings.data.label_separator is not None:
         classifier.init_head_bias_from_priors(
-            encode_targets(load_labels(layout, "train"), labels, settings.data.separator)
+            encode_targets(load_labels(layout, "train"), labels, settings.data.label_separator)
         )
     return classifier.to(choose_device(settings.finetune.device))
 
@@ -106,7 +108,10 @@ def frozen_inputs(
 def _report(
     selected: Mask, sizes: dict[str, int], classifier: Classifier, settings: Settings
 ) -> dict[str, Any]:
-    first, cut = first_trainable_layer(classifier, settings.mask), first_top_layer(classifier, settings.mask)
+    first, cut = (
+        first_trainable_layer(classifier, settings.schedule),
+        first_top_layer(classifier, settings.schedule),
+    )
     names = {id(module): name for name, module in classifier.encoder.named_modules()}
     layers = []
     for i, layer in list(enumerate(encoder_layers(classifier.encoder)))[first:]:
@@ -114,7 +119,7 @@ def _report(
         chosen = sum(len(selected.indices.get(name, ())) for name in inside)
         layers.append({"layer": i, "selected": chosen, "of": sum(sizes[name] for name in inside)})
     return {
-        "shape": settings.mask.shape,
+        "shape": settings.mask.unit,
         "unit": selected.shape,
         "score": settings.mask.score,
         "budget": settings.mask.budget,

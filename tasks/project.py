@@ -10,7 +10,7 @@ from configobj import ConfigObj
 
 from tasks import git_files
 from tasks.dvc_repo import broken_git, git_of, opened
-from tasks.upgrade import never_cached
+from tasks.upgrade import never_cached, rename_settings
 from tokensieve.disk import report_full_disk
 from tokensieve.files import check_no_conflict_markers, write_text
 from tokensieve.project import Layout
@@ -48,6 +48,7 @@ def open_project(root: Path) -> Layout:
             if path.exists():
                 check_no_conflict_markers(path, path.read_text(encoding="utf-8", errors="replace"))
         never_cached(layout.pipeline, "register")
+        rename_settings(layout)
         git, broken = git_of(layout.root), broken_git(layout.root)
         if broken:
             log.warning("%s names a repository that does not exist; going on without git", broken)

@@ -22,13 +22,13 @@ def split(layout: Layout, settings: Settings) -> None:
     _warn_if_the_split_changes(layout)
     parts = {name: read_part(path, name, settings.data)[0] for name, path in part_files(layout.raw).items()}
     dealt, dropped = split_examples(
-        parts, settings.split, settings.data.seed, settings.data.shots, settings.data.separator
+        parts, settings.split, settings.data.seed, settings.data.shots, settings.data.label_separator
     )
-    check_trainable(dealt, settings.data.separator)
+    check_trainable(dealt, settings.data.label_separator)
     with atomic_folder(layout.split) as folder:
         for name, examples in dealt.items():
             examples.save(folder / f"{name}.jsonl")
-        write_json(folder / "labels.json", class_names(dealt["train"].labels, settings.data.separator))
+        write_json(folder / "labels.json", class_names(dealt["train"].labels, settings.data.label_separator))
         write_json(
             folder / "report.json",
             {name: len(examples) for name, examples in dealt.items()}

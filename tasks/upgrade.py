@@ -1,20 +1,127 @@
-"""Changes to the files of a project that an earlier version made. Nothing else of them is touched."""
+"""Changes to files of a project that an earlier version created. Everything else in the files is kept."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from tokensieve.errors import InputError
 from tokensieve.files import write_text
+from tokensieve.project import Layout
+from tokensieve.settings import Settings
+from tokensieve.settings.renamed import NEW_NAMES, NEW_VALUES, OLD_DEFAULTS, renamed
 
 log = logging.getLogger("tokensieve")
 
 
+def rename_settings(layout: Layout) -> None:
+    """Give the settings in params.yaml and dvc.yaml their present names.
+
+    DVC looks up the names of dvc.yaml in params.yaml, so both files change together. After an interrupt between the two
+    writes, the next call completes the change.
+    """
+    params, pipeline = (path.read_text(encoding="utf-8") for path in (layout.params, layout.pipeline))
+    try:
+        new_params, new_pipeline = _renamed_params(params), _renamed_pipeline(pipeline)
+        tree = yaml.safe_load(new_params) or {}
+        same = Settings.of(tree) == Settings.of(yaml.safe_load(params) or {}, layout.params.name)
+        complete = same and not renamed(tree, layout.params.name)[1]
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, InputError):
+        return  # the command that reads the file reports what is wrong with it
+    if not complete:
+        log.warning("%s: rename its old settings by hand, because its layout is unusual", layout.params.name)
+        return
+    for path, before, after in (
+        (layout.pipeline, pipeline, new_pipeline),
+        (layout.params, params, new_params),
+    ):
+        if after != before:
+            write_text(path, after)
+            log.info("%s now uses the new names of settings", path.name)
+
+
+def _renamed_params(text: str) -> str:
+    """Rename the keys and values of a params.yaml line by line. Settings of a new section follow the old section."""
+    blocks: dict[str, list[str]] = {"": []}
+    moved: dict[str, str] = {}  # new section: the section that it follows
+    section = ""
+    for line in text.splitlines():
+        if header := re.match(r"(\w+):\s*(#.*)?$", line):
+            section = header[1]
+            blocks.setdefault(section, [])
+        setting = re.match(r"  (\w+):(.*)$", line)
+        key = f"{section}.{setting[1]}" if setting else ""
+        if not setting or (key not in NEW_NAMES and key not in NEW_VALUES):
+            blocks[section].append(line)
+            continue
+        new_section, name = NEW_NAMES.get(key, key).split(".")
+        if key in OLD_DEFAULTS and yaml.safe_load(setting[2]) == OLD_DEFAULTS[key]:
+            continue
+        if new_section not in blocks:
+            blocks[new_section] = [f"{new_section}:"]
+            moved[new_section] = section
+        value = setting[2]
+        for old, new in NEW_VALUES.get(f"{new_section}.{name}", {}).items():
+            value = re.sub(rf"^(\s*['\"]?){old}\b", rf"\1{new}", value)
+        _append(blocks[new_section], f"  {name}:{value}")
+    return "\n".join(line for block in _ordered(blocks, moved) for line in block) + "\n"
+
+
+def _append(block: list[str], line: str) -> None:
+    """Append a setting to a section, before the blank lines at the section's end."""
+    blank = len(block)
+    while blank and not block[blank - 1].strip():
+        blank -= 1
+    block.insert(blank, line)
+
+
+def _ordered(blocks: dict[str, list[str]], moved: dict[str, str]) -> Iterator[list[str]]:
+    """Yield the sections in their order, each new section after the one that its settings came from."""
+    for section, block in blocks.items():
+        if section in moved:
+            continue
+        followers = [blocks[new] for new, old in moved.items() if old == section]
+        blank = [""] if followers and block[-1].strip() else []
+        yield [*block, *blank]
+        for follower in followers:
+            yield [*follower, *([] if blank else [""])]
+
+
+def _renamed_pipeline(text: str) -> str:
+    """Rename the parameters of the stages in a dvc.yaml line by line."""
+    before = [name for stage in yaml.safe_load(text)["stages"].values() for name in _names(stage)]
+    old = not any(name.split(".")[0] == "schedule" for name in before)
+    lines, inside = [], False
+    for line in text.splitlines():
+        if flow := re.match(r"(\s+params:\s*\[)(.*)(\].*)$", line):
+            names = [name.strip() for name in flow[2].split(",")]
+            lines.append(f"{flow[1]}{', '.join(_new_names(names, old))}{flow[3]}")
+            continue
+        item = re.match(r"(\s+-\s+)([\w.]+)(\s*(?:#.*)?)$", line) if inside else None
+        inside = bool(item) or bool(re.match(r"\s+params:\s*$", line))
+        lines += [f"{item[1]}{name}{item[3]}" for name in _new_names([item[2]], old)] if item else [line]
+    return "\n".join(lines) + "\n"
+
+
+def _names(stage: Any) -> list[str]:
+    return [name for name in stage.get("params", []) if isinstance(name, str)]
+
+
+def _new_names(names: list[str], old: bool) -> list[str]:
+    """Return today's names of parameters. In an old pipeline the section `mask` contains today's `schedule`."""
+    found = [NEW_NAMES.get(name, name) for name in names]
+    if old and "mask" in found:
+        found.insert(found.index("mask") + 1, "schedule")
+    return list(dict.fromkeys(found))
+
+
 def never_cached(pipeline: Path, stage: str) -> None:
-    """Mark `stage` in dvc.yaml as always changed, if it is not yet: else `dvc repro` takes its outputs from DVC's run cache."""
+    """Mark `stage` in dvc.yaml as always changed. Otherwise `dvc repro` could restore its outputs from DVC's run cache."""
     text = pipeline.read_text(encoding="utf-8")
     if yaml.safe_load(text)["stages"].get(stage, {}).get("always_changed"):
         return

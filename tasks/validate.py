@@ -141,7 +141,7 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     errors = [check for check in failed if check["severity"] == "error"]
     report = {
         "rows": {subject.part: len(subject.examples) for subject in subjects if subject.whole},
-        "classes": len(set(class_names(subjects[0].examples.labels, settings.data.separator)) - {""}),
+        "classes": len(set(class_names(subjects[0].examples.labels, settings.data.label_separator)) - {""}),
         "unlabelled": {subject.part: subject.dropped for subject in subjects if subject.dropped},
         "truncated": truncation_summary(
             [length for subject in subjects for length in subject.lengths], settings.base.max_length
@@ -160,7 +160,7 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
 
 
 def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
-    files, separator = part_files(layout.raw), settings.data.separator
+    files, separator = part_files(layout.raw), settings.data.label_separator
     examples: dict[str, Examples] = {}
     unread: dict[str, str] = {}
     dropped: dict[str, int] = {}
@@ -239,7 +239,7 @@ def _suite(subject: Subject, settings: Settings) -> gx.ExpectationSuite:
             )
         )
     if (
-        subject.name == ("train" if settings.data.separator is None else "labels of train")
+        subject.name == ("train" if settings.data.label_separator is None else "labels of train")
         and not subject.unread
     ):
         expectations.append(
@@ -309,7 +309,7 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings, bas
         remedy = (
             ""
             if check["passed"]
-            else f"; is column '{settings.data.label}' (data.label) the one with the labels?"
+            else f"; is column '{settings.data.label_column}' (data.label_column) the one with the labels?"
         )
         return f"{subject.file}, classes: {shown}; allowed: 2 to {most:,} (validate.max_classes){remedy}"
     if name == "truncated" and count:

@@ -26,10 +26,15 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
     chosen = settings.vocabulary
     train = load_part(layout, "train")
     constructs = rank_constructs(
-        train.texts, train.labels, chosen.constructs, chosen.ngram, chosen.min_count, settings.data.separator
+        train.texts,
+        train.labels,
+        chosen.max_constructs,
+        chosen.max_words,
+        chosen.min_texts,
+        settings.data.label_separator,
     )
     before = load_tokenizer(base_folder(layout, settings))
-    added = choose_new_tokens(before, constructs, chosen.extend) if chosen.extend else {}
+    added = choose_new_tokens(before, constructs, chosen.new_tokens) if chosen.new_tokens else {}
     with atomic_folder(layout.vocabulary) as folder:
         after = extend_tokenizer(before, added, folder / "tokenizer")
         write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])

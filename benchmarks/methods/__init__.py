@@ -22,17 +22,20 @@ BASE = ("base.model", "base.pooling", "base.max_length")
 OPTIMIZER = ("learning_rate", "head_learning_rate", "multilabel_head_learning_rate", "weight_decay", "warmup")
 DENSE = (
     *BASE,
-    *(f"finetune.{name}" for name in ("epochs", "steps", "patience", "batch", "steps_per_epoch", *OPTIMIZER)),
+    *(
+        f"finetune.{name}"
+        for name in ("max_epochs", "max_steps", "patience", "batch_size", "min_steps_per_epoch", *OPTIMIZER)
+    ),
 )
 MASKED = (
     *DENSE,
-    "mask.shape",
+    "mask.unit",
     "mask.budget",
-    "mask.frozen",
-    "mask.cut",
-    "mask.head",
-    "mask.open",
-    "mask.distance",
+    "schedule.frozen_layers",
+    "schedule.top_layers_from",
+    "schedule.head_epochs",
+    "schedule.all_layer_epochs",
+    "schedule.far_task_ratio",
     "mask.examples",
 )
 
@@ -51,8 +54,8 @@ METHODS = {
     "end_to_end": Method("dense", DENSE),
     "lora": Method("adapters", DENSE, {"rank": 16, "alpha": 32}),
     "prefix": Method("adapters", DENSE, {"tokens": 20}),
-    "last_k": Method("dense", (*DENSE, "mask.cut")),
-    "best_k": Method("dense", (*DENSE, "mask.cut", "mask.examples")),
+    "last_k": Method("dense", (*DENSE, "schedule.top_layers_from")),
+    "best_k": Method("dense", (*DENSE, "schedule.top_layers_from", "mask.examples")),
     "bitfit": Method("dense", DENSE),
     "fish": Method("masked", MASKED),
     "magnitude_mask": Method("masked", MASKED),
@@ -65,9 +68,10 @@ METHODS = {
 
 
 def method_of(name: str) -> tuple[str, dict[str, str]]:
-    """The method and the settings, by key, of a name such as `lora`, `tokensieve@mask.open=0+mask.cut=0.5` or `tokensieve@0.02`.
+    """Return the method and the changed settings of a name.
 
-    A value without a key is the mask's budget.
+    Examples: `lora`, `tokensieve@schedule.all_layer_epochs=0+mask.unit=columns`, `tokensieve@0.02`. A value without a
+    key is the budget of the mask.
 
     Raises:
         InputError: an unknown method, or a setting that it does not read.

@@ -79,7 +79,7 @@ def _layers(job: Job, classifier: Classifier, chosen: list[int]) -> Outcome:
 def _cut(job: Job, classifier: Classifier) -> int:
     layers = len(encoder_layers(classifier.encoder))
     # At least one layer is trained, also where the masked methods would freeze all.
-    return min(round(job.settings.mask.cut * layers), layers - 1)
+    return min(round(job.settings.schedule.top_layers_from * layers), layers - 1)
 
 
 def _linears(classifier: Classifier, layer: int) -> set[str]:

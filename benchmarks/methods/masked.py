@@ -31,12 +31,12 @@ from tokensieve.training.loop import Freezing, batch_size, count_epochs, train_m
 
 def tokensieve(job: Job) -> Outcome:
     """Scores at the positions of token constructs."""
-    return _masked(job, "tokens")
+    return _masked(job, "construct_fisher")
 
 
 def fish(job: Job) -> Outcome:
     """Scores at all positions (FISH mask, Sung et al. 2021)."""
-    return _masked(job, "positions")
+    return _masked(job, "fisher")
 
 
 def magnitude_mask(job: Job) -> Outcome:
@@ -52,14 +52,14 @@ def random_mask(job: Job) -> Outcome:
 def _masked(job: Job, score: str) -> Outcome:
     settings = job.settings
     with tempfile.TemporaryDirectory() as scratch:
-        constructs = _constructs(job) if score == "tokens" else []
+        constructs = _constructs(job) if score == "construct_fisher" else []
         tokenizer = Path(scratch)
         with job.clock.phase("load"):
             plain = load_tokenizer(job.folder)
             extend_tokenizer(
                 plain,
-                choose_new_tokens(plain, constructs, settings.vocabulary.extend)
-                if settings.vocabulary.extend
+                choose_new_tokens(plain, constructs, settings.vocabulary.new_tokens)
+                if settings.vocabulary.new_tokens
                 else {},
                 tokenizer,
             )
@@ -68,24 +68,30 @@ def _masked(job: Job, score: str) -> Outcome:
             )
             classifier.encoder.requires_grad_(False)
         chosen = dataclasses.replace(settings.mask, score=score)
-        first = first_trainable_layer(classifier, chosen)
+        first = first_trainable_layer(classifier, settings.schedule)
         training = job.pair(job.sample.train, classifier, first, tokenizer)
         validation = (
             job.pair(job.sample.validation, classifier, first, tokenizer) if job.sample.validation else None
         )
         with job.clock.phase("score"):
-            positions = _positions(job, constructs, tokenizer) if score == "tokens" else None
+            positions = _positions(job, constructs, tokenizer) if score == "construct_fisher" else None
             choice = select_mask(
-                classifier, *training, positions, chosen, job.seed, added_token_ids(tokenizer)
+                classifier,
+                *training,
+                positions,
+                chosen,
+                settings.schedule,
+                job.seed,
+                added_token_ids(tokenizer),
             )
         mask = choice.mask
         with job.clock.phase("train"):
             opened = all_layer_epochs(
-                chosen,
+                settings.schedule,
                 count_epochs(settings.finetune, len(training[0])),
                 choice.distant or job.sample.separator is not None,
             )
-            freezing = Freezing(first_top_layer(classifier, chosen), opened)
+            freezing = Freezing(first_top_layer(classifier, settings.schedule), opened)
             history = train_masked(
                 classifier, mask, training, validation, settings.finetune, job.seed, freezing
             )
@@ -121,15 +127,15 @@ def _constructs(job: Job) -> list[Construct]:
         return rank_constructs(
             train.texts,
             train.labels,
-            chosen.constructs,
-            chosen.ngram,
-            chosen.min_count,
+            chosen.max_constructs,
+            chosen.max_words,
+            chosen.min_texts,
             separator,
         )
 
 
 def _positions(job: Job, constructs: list[Construct], tokenizer: Path) -> dict[int, list[bool]]:
-    words, length = job.settings.vocabulary.ngram, job.settings.base.max_length
+    words, length = job.settings.vocabulary.max_words, job.settings.base.max_length
     known = [construct.text for construct in constructs]
     texts = {
         i: job.sample.train.texts[i]

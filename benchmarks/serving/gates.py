@@ -46,7 +46,7 @@ def main() -> int:
     layout = Layout(asked.project.resolve())
     settings = Settings.load(layout.params)
     manifest = _manifest(layout)
-    rule, untrained = manifest.rule, Untrained.load(layout, manifest.labels, settings.data.separator)
+    rule, untrained = manifest.rule, Untrained.load(layout, manifest.labels, settings.data.label_separator)
     ids = tokenize(
         load_tokenizer(layout.model), untrained.all_texts(), manifest.max_length, manifest.truncation
     )

@@ -101,7 +101,9 @@ def measured(
     checked, judged = pair(validation), pair(others)
     more, theirs = out_of_fold(layout, settings, torch.from_numpy(checked[0]).float())
     vectors = inputs(train).freeze(classifier, len(encoder_layers(classifier.encoder)))._states.numpy()
-    head = _head(vectors, theirs.numpy(), assign_folds(train.labels, settings.evaluate.folds, seed))
+    head = _head(
+        vectors, theirs.numpy(), assign_folds(train.labels, settings.evaluate.calibration_folds, seed)
+    )
     fits = {
         "none": (1.0, checked, False),
         "before": (metrics.fit_temperature(*checked), checked, False),

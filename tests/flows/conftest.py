@@ -53,9 +53,9 @@ def tiny_run(tiny_model: Path, prefect_server: None) -> Callable[..., int]:
         # One build, or the tiny model's times would decide between equals.
         small = [
             "export.variants=[fused]",
-            "finetune.epochs=2",
+            "finetune.max_epochs=2",
             "finetune.threads=1",
-            "mask.frozen=0.5",
+            "schedule.frozen_layers=0.5",
             f"base.model={tiny_model}",
             "base.max_length=32",
         ]

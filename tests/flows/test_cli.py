@@ -49,10 +49,10 @@ UNREADABLE = {
     "missing": (lambda path: None, ["bad.csv", "does not exist"]),
     "empty": (_bytes(b""), ["bad.csv", "is empty"]),
     "header only": (_bytes(b"text,label\n"), ["bad.csv", "no row"]),
-    "one column": (_bytes(b"text\none\ntwo\n"), ["bad.csv", "no column 'label'", "data.label"]),
+    "one column": (_bytes(b"text\none\ntwo\n"), ["bad.csv", "no column 'label'", "data.label_column"]),
     "fractions as labels": (
         _bytes(b"text,label\none,0.25\ntwo,1.5\n"),
-        ["bad.csv", "row 1", "0.25", "data.label"],
+        ["bad.csv", "row 1", "0.25", "data.label_column"],
     ),
     "NUL bytes": (_bytes(GOOD + b"fi\0ve,b\n"), ["bad.csv", "line 6", "NUL"]),
     "Latin-1": (_bytes(GOOD + "caf\xe9,b\n".encode("latin-1")), ["bad.csv", "line 6", "0xe9", "UTF-8"]),
@@ -143,11 +143,11 @@ def test_no_stack_trace_is_shown(tmp_path: Path, prefect_server: None) -> None:
 @pytest.mark.parametrize(
     ("assignment", "named"),
     [
-        ("finetune.epoch=3", ["finetune.epoch", "did you mean 'epochs'"]),
-        ("finetuning.epochs=3", ["finetuning", "did you mean 'finetune'"]),
-        ("finetune.epochs=0", ["finetune.epochs", "0", "1 to 1_000"]),
-        ("finetune.epochs=many", ["finetune.epochs", "many", "whole number"]),
-        ("mask.score=luck", ["mask.score", "luck", "tokens, positions, magnitude, random"]),
+        ("finetune.epoch=3", ["finetune.epoch", "Did you mean 'max_epochs'?"]),
+        ("finetuning.epochs=3", ["finetuning", "Did you mean 'finetune'?"]),
+        ("finetune.max_epochs=0", ["finetune.max_epochs", "0", "1 to 1000"]),
+        ("finetune.max_epochs=many", ["finetune.max_epochs", "many", "whole number"]),
+        ("mask.score=luck", ["mask.score", "luck", "construct_fisher, fisher, magnitude, random"]),
         ("epochs", ["epochs", "section.key=value"]),
     ],
 )

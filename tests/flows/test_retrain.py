@@ -195,7 +195,7 @@ def test_data_that_fails_validation_stops_before_training_and_loses_nothing(
 
     errors = capfd.readouterr().err
     assert "lonely" in errors
-    assert "validate.min_examples" in errors
+    assert "validate.min_examples_per_class" in errors
     assert "Traceback" not in errors
     assert sha256(layout.onnx / "model.onnx") == model
     assert (
@@ -230,7 +230,7 @@ def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
             for line in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
         ]
     assert "validate   ..." in lines
-    assert any("'lonely'" in line and "validate.min_examples" in line for line in lines)
+    assert any("'lonely'" in line and "validate.min_examples_per_class" in line for line in lines)
     assert not any("Traceback" in line or "a text of its own kind" in line for line in lines)
 
 
@@ -281,7 +281,7 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     from tokensieve.inference.predictor import Predictor
 
     project, layout = tmp_path / "project", Layout(tmp_path / "project")
-    result = outcome(project, "--data", str(several_file), "--set", "data.separator=;")
+    result = outcome(project, "--data", str(several_file), "--set", "data.label_separator=;")
 
     labels = ["address", "card_lost", "please", "question", "refund", "topup", "track"]
     assert result.keys() >= (SUMMARY - {"test_accuracy"}) | {"test_exact_match", "test_micro_f1"}

@@ -28,9 +28,9 @@ STARTUP_SECONDS = 180.0  # a busy machine takes up to a minute
 # Settings that make a run of the tiny model take a moment.
 SMALL = (
     "export.variants=[fused]",
-    "finetune.epochs=2",
+    "finetune.max_epochs=2",
     "finetune.threads=1",
-    "mask.frozen=0.5",
+    "schedule.frozen_layers=0.5",
     "base.max_length=32",
 )
 

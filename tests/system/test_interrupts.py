@@ -201,7 +201,7 @@ def test_a_signal_ends_all_training_processes(
         str(data_file),
         *small,
         "finetune.processes=2",
-        "finetune.epochs=50",
+        "finetune.max_epochs=50",
     ]
     ended = interrupted(command, "epoch 1 of", number, terminal=number == signal.SIGINT)
     if number == signal.SIGKILL:
@@ -237,7 +237,7 @@ def test_other_commands_end_as_well(name: str, number: int, interrupted: Interru
                 "--data",
                 f"{address}/texts.csv",
                 "--set",
-                "finetune.epochs=2",
+                "finetune.max_epochs=2",
             ],
             "predict": ["predict", "--project", "project", "--model", "models:/any@champion", "text"],
         }[name]

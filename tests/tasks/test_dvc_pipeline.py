@@ -61,7 +61,9 @@ def test_a_stage_is_current_after_its_commit_until_something_it_reads_changes(
     _pretend(layout, "validate", "first")
     assert is_current(layout, "validate")
 
-    layout.params.write_text(layout.params.read_text().replace("min_examples: 2", "min_examples: 3"))
+    layout.params.write_text(
+        layout.params.read_text().replace("min_examples_per_class: 2", "min_examples: 3")
+    )
     assert not is_current(layout, "validate")
 
 
@@ -73,7 +75,7 @@ def test_what_an_earlier_run_of_the_same_inputs_made_comes_back_from_the_cache(
     layout.base.write_text("{}")
     _pretend(layout, "validate", "first")
     before = layout.params.read_text()
-    layout.params.write_text(before.replace("min_examples: 2", "min_examples: 3"))
+    layout.params.write_text(before.replace("min_examples_per_class: 2", "min_examples: 3"))
     _pretend(layout, "validate", "second")
 
     layout.params.write_text(before)

@@ -40,9 +40,9 @@ def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: 
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
     write_json(layout.split / "report.json", {name: len(part) for name, part in parts.items()})
     small = {
-        "finetune": {"threads": 1, "epochs": 2},
+        "finetune": {"threads": 1, "max_epochs": 2},
         "base": {"model": str(tiny_model), "max_length": 32},
-        "evaluate": {"folds": 3},
+        "evaluate": {"calibration_folds": 3},
     }
     layout.params.write_text(render(Settings.of(small)))
     settings = Settings.load(layout.params)
@@ -129,7 +129,7 @@ def test_only_a_small_validation_part_needs_help(
     layout = Layout(tmp_path)
     layout.split.mkdir(parents=True)
     write_json(layout.split / "report.json", {"train": 800, "validation": texts})
-    assert cross_fit.is_needed(layout, Settings.of({"evaluate": {"folds": folds}})) is needed
+    assert cross_fit.is_needed(layout, Settings.of({"evaluate": {"calibration_folds": folds}})) is needed
 
 
 def drawn(texts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]

@@ -218,9 +218,9 @@ def test_without_a_build_that_is_close_enough_the_earlier_folder_stays(
 def test_a_plain_graph_that_is_not_torchs_is_refused(layout: Layout) -> None:
     with pytest.raises(
         InputError,
-        match=r"the fp32 ONNX export differs from PyTorch: .* on 20 texts, the limit 0 \(export\.tolerance\)",
+        match=r"the fp32 ONNX export differs from PyTorch: .* on 20 texts, the limit 0 \(export\.max_logit_difference\)",
     ):
-        export.export(layout, with_export(tolerance=0.0))
+        export.export(layout, with_export(max_logit_difference=0.0))
     assert not layout.onnx.exists()
 
 
@@ -240,7 +240,7 @@ def test_answers_of_any_number_of_labels_are_right_if_all_are(
         replace(part, labels=["", *sets[1:]]).save(layout.split / f"{name}.jsonl")
     fast(monkeypatch, "fused")
     several = Settings.of(
-        {"base": {"max_length": LENGTH}, "data": {"separator": ";"}, "export": {"variants": ["fused"]}}
+        {"base": {"max_length": LENGTH}, "data": {"label_separator": ";"}, "export": {"variants": ["fused"]}}
     )
     export.export(layout, several)
     assert sets[0]

@@ -166,7 +166,7 @@ def test_where_int8_is_too_far_from_torch_a_more_exact_variant_takes_its_place(
         (
             0,
             {},
-            r"parcels and cards share no layers: their encoder\.layer\.0\..* differs; train both with mask\.frozen above 0",
+            r"parcels and cards share no layers: their encoder\.layer\.0\..* differs; train both with schedule\.frozen_layers above 0",
         ),
         (2, {"max_length": 16}, r"share no layers: they read 16 and 32 tokens \(base\.max_length\)"),
         (
@@ -201,7 +201,7 @@ def test_embeddings_and_tokenizers_must_be_the_same(project: Callable[..., Layou
         export_shared([cards.root, parcels.root], tmp_path / "shared")
     tokenizer = parcels.model / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    with pytest.raises(InputError, match=r"their tokenizers differ \(vocabulary\.extend\)"):
+    with pytest.raises(InputError, match=r"their tokenizers differ \(vocabulary\.new_tokens\)"):
         export_shared([cards.root, parcels.root], tmp_path / "shared")
 
 

@@ -38,7 +38,7 @@ def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: 
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
     small = {
         "mask": {"budget": 0.25},
-        "finetune": {"threads": 1, "epochs": 3, "batch": 7},
+        "finetune": {"threads": 1, "max_epochs": 3, "batch_size": 7},
         "base": {"model": "base", "max_length": 32},
     }
     layout.params.write_text(render(Settings.of(small)))
@@ -77,7 +77,7 @@ def test_two_processes_make_the_model_that_one_makes(
 def test_all_epochs_are_open_for_a_distant_task_and_for_several_labels(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, distant: bool, separator: str, expected: range
 ) -> None:
-    changed(layout.params, [f"data.separator={separator}"])
+    changed(layout.params, [f"data.label_separator={separator}"])
     report = read_json(layout.mask / "report.json")
     assert list(report["probe_errors"]) == ["1", "3", "4"]
     write_json(layout.mask / "report.json", report | {"distant": distant})

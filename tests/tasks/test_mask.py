@@ -25,9 +25,15 @@ def test_the_report_counts_what_is_selected_by_layer(
     layout.split.mkdir(parents=True)
     Examples(*tiny_texts, list(range(len(tiny_texts[0])))).save(layout.split / "train.jsonl")
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
-    chosen = {"shape": shape, "budget": 0.25, "frozen": 0.5, "cut": 0.5, "examples": 20}
+    chosen = {"unit": shape, "budget": 0.25, "examples": 20}
+    schedule = {"frozen_layers": 0.5, "top_layers_from": 0.5}
     settings = Settings.of(
-        {"base": {"model": str(tiny_model), "max_length": 32}, "mask": chosen, "finetune": {"threads": 1}}
+        {
+            "base": {"model": str(tiny_model), "max_length": 32},
+            "mask": chosen,
+            "schedule": schedule,
+            "finetune": {"threads": 1},
+        }
     )
     vocabulary(layout, settings)
     mask(layout, settings)

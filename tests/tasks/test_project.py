@@ -25,9 +25,9 @@ def test_a_project_is_made_with_the_defaults_and_kept_as_it_is(tmp_path: Path) -
     layout = open_project(tmp_path / "new")
     assert Settings.load(layout.params) == Settings()
     assert dvc_pipeline.stage_names(layout)[0] == "validate"
-    layout.params.write_text("finetune:\n  epochs: 3\n")
+    layout.params.write_text("finetune:\n  max_epochs: 3\n")
 
-    assert Settings.load(open_project(tmp_path / "new").params).finetune.epochs == 3
+    assert Settings.load(open_project(tmp_path / "new").params).finetune.max_epochs == 3
 
 
 def test_a_dvc_project_that_was_there_keeps_its_remote_or_gets_one(tmp_path: Path, source: Path) -> None:

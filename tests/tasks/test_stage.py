@@ -60,7 +60,9 @@ def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(
 ) -> None:
     def changes_a_setting(layout: Layout, settings: Settings) -> None:
         layout.validation.mkdir(parents=True, exist_ok=True)
-        layout.params.write_text(layout.params.read_text().replace("min_examples: 2", "min_examples: 3"))
+        layout.params.write_text(
+            layout.params.read_text().replace("min_examples_per_class: 2", "min_examples_per_class: 3")
+        )
 
     monkeypatch.setattr(stage, "function_of", lambda _: changes_a_setting)
     with pytest.raises(InputError, match=r"params.yaml changed while stage validate ran; run it again"):

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.upgrade import never_cached
+from tasks.upgrade import never_cached, rename_settings
+from tokensieve.project import Layout
+from tokensieve.settings import Settings, render
 
 TEMPLATE = Path(__file__).parents[2] / "dvc.yaml"
 
@@ -32,3 +34,59 @@ def test_a_pipeline_of_another_form_is_left_alone(tmp_path: Path, caplog: pytest
         path.write_text(text, encoding="utf-8")
         never_cached(path, "register")
         assert path.read_text(encoding="utf-8") == text
+
+
+def test_old_settings_and_parameters_get_their_new_names(moved_old_project: Path) -> None:
+    layout = Layout(moved_old_project)
+    before = layout.params.read_text(encoding="utf-8")
+    settings = Settings.load(layout.params)
+    layout.params.write_text(before.replace("data:\n", "data:\n  # my comment\n"), encoding="utf-8")
+
+    rename_settings(layout)
+
+    after = layout.params.read_text(encoding="utf-8")
+    assert yaml.safe_load(after) == yaml.safe_load(render(settings))
+    assert "data:\n  # my comment\n  text_column: text  # column with the text\n" in after
+    stages = yaml.safe_load(layout.pipeline.read_text(encoding="utf-8"))["stages"]
+    for name, stage in yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["stages"].items():
+        sections = {parameter.split(".")[0] for parameter in stage["params"]}
+        assert {parameter.split(".")[0] for parameter in stages[name]["params"]} == sections
+
+
+def test_present_names_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = Layout(tmp_path)
+    layout.pipeline.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
+    layout.params.write_text(render(), encoding="utf-8")
+    rename_settings(layout)
+    assert layout.pipeline.read_text(encoding="utf-8") == TEMPLATE.read_text(encoding="utf-8")
+    assert layout.params.read_text(encoding="utf-8") == render()
+    assert caplog.records == []
+
+
+def test_parameters_of_a_users_own_stage_are_renamed(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.params.write_text("mask: # mine\n  score: 'tokens'\n  open: 0.5", encoding="utf-8")
+    layout.pipeline.write_text(
+        "stages:\n  own:\n    cmd: wc -l data\n    params:\n      - mask.open # mine\n      - mask\n    deps:\n      - data.text\n",
+        encoding="utf-8",
+    )
+    rename_settings(layout)
+    assert layout.params.read_text(encoding="utf-8") == (
+        "mask: # mine\n  score: 'construct_fisher'\n\nschedule:\n  all_layer_epochs: 0.5\n"
+    )
+    assert yaml.safe_load(layout.pipeline.read_text(encoding="utf-8"))["stages"]["own"] == {
+        "cmd": "wc -l data",
+        "params": ["schedule.all_layer_epochs", "mask", "schedule"],
+        "deps": ["data.text"],
+    }
+
+
+def test_settings_in_an_unusual_layout_are_left_to_the_user(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout, pipeline = Layout(tmp_path), "stages:\n  own:\n    params: [mask.open]\n"
+    layout.pipeline.write_text(pipeline, encoding="utf-8")
+    layout.params.write_text("mask: {open: 0.5}\n", encoding="utf-8")
+    rename_settings(layout)
+    assert layout.pipeline.read_text(encoding="utf-8") == pipeline
+    assert "params.yaml: rename its old settings by hand" in caplog.text

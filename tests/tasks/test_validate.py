@@ -163,7 +163,7 @@ def test_rows_without_a_label_are_left_out_and_counted_if_so_set(project: Callab
         "train.jsonl, unlabelled: 53 rows without a label left out (data.unlabelled=drop)",
         "test.jsonl, unlabelled: 1 row without a label left out (data.unlabelled=drop)",
     ]
-    with pytest.raises(InputError, match=r"no row has a label; is column 'label' \(data\.label\)"):
+    with pytest.raises(InputError, match=r"no row has a label; is column 'label' \(data\.label_column\)"):
         validate(
             project_of(layout, "train", [("a", ""), ("b", "")]), Settings.of({"data": {"unlabelled": "drop"}})
         )
@@ -265,7 +265,7 @@ def test_a_file_that_cannot_be_read_is_an_error_and_the_others_are_checked(
 ) -> None:
     layout = project(test=[("", "card")])
     (layout.raw / "train.jsonl").write_text('{"utterance": "a", "label": "x"}\n', encoding="utf-8")
-    with pytest.raises(InputError, match=r"no column .text.; .* --set data\.text=COLUMN"):
+    with pytest.raises(InputError, match=r"no column .text.; .* --set data\.text_column=COLUMN"):
         validate(layout, WARN)
     report = report_of(layout)
     assert set(failed(report)) == {("columns", "train"), ("empty", "test")}
@@ -436,7 +436,7 @@ SEVERAL: Rows = [
 
 
 def several(**sections: Any) -> Settings:
-    return Settings.of({"data": {"separator": "|"}, **sections})
+    return Settings.of({"data": {"label_separator": "|"}, **sections})
 
 
 def test_texts_of_several_labels_or_none_pass_every_check(project: Callable[..., Layout]) -> None:

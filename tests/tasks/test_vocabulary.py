@@ -29,7 +29,7 @@ def test_the_report_names_new_tokens_as_people_write_them(
     layout.split.mkdir(parents=True)
     Examples(*tiny_texts, list(range(len(tiny_texts[0])))).save(layout.split / "train.jsonl")
     vocabulary(
-        layout, Settings.of({"base": {"model": str(tiny_family(family))}, "vocabulary": {"extend": 40}})
+        layout, Settings.of({"base": {"model": str(tiny_family(family))}, "vocabulary": {"new_tokens": 40}})
     )
 
     report, before, after = (

@@ -30,7 +30,7 @@ from tokensieve.training.checkpoint import Checkpoint
 from tokensieve.training.loop import Freezing, train_masked, train_parameters
 
 # Of 41 texts, one batch an epoch holds a single one.
-SETTINGS = {"epochs": 3, "batch": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2}
+SETTINGS = {"max_epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2}
 
 
 class Interrupted(Exception):  # noqa: N818 - it stands for a signal
@@ -96,7 +96,7 @@ class Trainings:
         inputs, wanted = self.validation
         self.validation = inputs, (wanted + 1) % 5
         try:
-            return self.sparse(epochs=30, patience=1, warmup=0.0)
+            return self.sparse(max_epochs=30, patience=1, warmup=0.0)
         finally:
             self.validation = inputs, wanted
 

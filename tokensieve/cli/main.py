@@ -149,9 +149,12 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
 def stage(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Run one stage if it is stale. `dvc repro` calls it for every stage that DVC found stale."""
     from tasks import stage as stages
+    from tasks.upgrade import rename_settings
     from tokensieve.settings import Settings
 
     function, layout = stages.function_of(options.name), _project(options)
+    if not os.environ.get("DVC_STAGE"):
+        rename_settings(layout)
     with _settings(options, layout):
         if os.environ.get("DVC_STAGE"):
             function(layout, Settings.load(layout.params))

@@ -129,14 +129,14 @@ def read_part(path: Path, part: str, settings: Data) -> tuple[Examples, int]:
         InputError: As `read_examples`, or if no row is left.
     """
     examples = read_examples(
-        path, settings.text, None if part == "oos" else settings.label, settings.separator
+        path, settings.text_column, None if part == "oos" else settings.label_column, settings.label_separator
     )
-    if part == "oos" or settings.separator is not None or settings.unlabelled != "drop":
+    if part == "oos" or settings.label_separator is not None or settings.unlabelled != "drop":
         return examples, 0
     kept = [i for i, label in enumerate(examples.labels) if label]
     if not kept:
         raise InputError(
-            f"{path}: no row has a label; is column '{settings.label}' (data.label) the one with the labels?"
+            f"{path}: no row has a label; is column '{settings.label_column}' (data.label_column) the one with the labels?"
         )
     return examples.take(kept), len(examples) - len(kept)
 
@@ -179,7 +179,7 @@ def _label(path: Path, row: int, column: str, value: object, typed: bool, separa
     if isinstance(value, (float, Decimal)) or (not typed and isinstance(value, str) and _is_fraction(value)):
         raise InputError(
             f"{path}, row {row}: label {excerpt(value)} in column '{column}' is a fraction; "
-            "labels are names or whole numbers: name the right column with --set data.label=COLUMN"
+            "labels are names or whole numbers: name the right column with --set data.label_column=COLUMN"
         )
     return "" if is_blank(str(value)) else str(value).strip()
 
@@ -205,7 +205,7 @@ def _is_fraction(text: str) -> bool:
 def _columns(path: Path, header: Sequence[str], wanted: list[str]) -> list[int]:
     for column in wanted:
         if column not in header:
-            setting = "data.text" if column == wanted[0] else "data.label"
+            setting = "data.text_column" if column == wanted[0] else "data.label_column"
             shown = ", ".join(excerpt(name, 40) for name in header[:20])
             alike = (
                 name

@@ -60,7 +60,7 @@ class Rule:
 
 def rules(limits: Validate, part: str) -> dict[str, Rule]:
     """The rule of every check that `measures` has numbers for."""
-    longest, least = limits.max_characters, limits.min_examples
+    longest, least = limits.max_characters, limits.min_examples_per_class
     known = Rule(
         1,
         None,
@@ -112,7 +112,7 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
             None,
             f"at least {least:,} examples a class",
             f"with fewer than {least:,} examples",
-            "add examples, merge or remove the classes, or lower validate.min_examples (at least 2)",
+            "add examples, merge or remove the classes, or lower validate.min_examples_per_class (at least 2)",
             "class",
         ),
         "duplicate": Rule(None, 0, "no text twice", "with the text of an earlier row", "remove the copies"),

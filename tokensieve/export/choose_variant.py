@@ -43,7 +43,7 @@ def faults(variant: str, found: Comparison, limits: Export) -> dict[str, str]:
     """
     if variant in EXACT:
         # Written so that NaN, which compares to nothing, breaks it.
-        kept = found.largest_difference <= limits.tolerance
+        kept = found.largest_difference <= limits.max_logit_difference
         return {} if kept else {"tolerance": f"logits differ by {found.largest_difference:.2g}"}
     needed = min(limits.min_proven_agreement, limits.min_confident_agreement)
     is_worse = (

@@ -86,7 +86,7 @@ def common_layers(models: Mapping[str, Path]) -> int:
         if not common:
             tensor = next(tensor for tensor in different if tensor.startswith(f"{prefix}.0."))
             raise InputError(
-                f"{name} and {first} share no layers: their {tensor} differs; train both with mask.frozen above 0"
+                f"{name} and {first} share no layers: their {tensor} differs; train both with schedule.frozen_layers above 0"
             )
     return common
 
@@ -147,7 +147,7 @@ def _unlike(model: Path, other: Path) -> str:
         if configs[0].get(key) != configs[1].get(key):
             return f"their {key} is {excerpt(configs[1].get(key))} and {excerpt(configs[0].get(key))}"
     if sha256(model / TOKENIZER) != sha256(other / TOKENIZER):
-        return "their tokenizers differ (vocabulary.extend)"
+        return "their tokenizers differ (vocabulary.new_tokens)"
     return ""
 
 

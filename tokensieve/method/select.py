@@ -19,19 +19,20 @@ from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers, encoder_linears
 from tokensieve.settings import Mask as MaskSettings
+from tokensieve.settings import Schedule
 
 
-def first_trainable_layer(classifier: Classifier, settings: MaskSettings) -> int:
+def first_trainable_layer(classifier: Classifier, schedule: Schedule) -> int:
     """The lowest layer that is trained, at most the last; what is below never changes."""
-    return _share(settings.frozen, classifier)
+    return _share(schedule.frozen_layers, classifier)
 
 
-def first_top_layer(classifier: Classifier, settings: MaskSettings) -> int:
+def first_top_layer(classifier: Classifier, schedule: Schedule) -> int:
     """The lowest layer that is trained to the end; from the first layer up to it, layers train in the open epochs only."""
-    return max(_share(settings.cut, classifier), first_trainable_layer(classifier, settings))
+    return max(_share(schedule.top_layers_from, classifier), first_trainable_layer(classifier, schedule))
 
 
-def all_layer_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> range:
+def all_layer_epochs(schedule: Schedule, epochs: int, throughout: bool) -> range:
     """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
     text; else a share, at least one, after those of the head alone.
 
@@ -40,8 +41,11 @@ def all_layer_epochs(settings: MaskSettings, epochs: int, throughout: bool) -> r
     """
     if throughout:
         return range(epochs)
-    start = math.floor(settings.head * epochs)
-    return range(start, min(epochs, start + max(round(settings.open * epochs), settings.open > 0)))
+    start = math.floor(schedule.head_epochs * epochs)
+    return range(
+        start,
+        min(epochs, start + max(round(schedule.all_layer_epochs * epochs), schedule.all_layer_epochs > 0)),
+    )
 
 
 def scoring_sample(texts: int, settings: MaskSettings, seed: int) -> list[int]:
@@ -68,13 +72,14 @@ def select_mask(
     targets: Tensor,
     positions: fisher.Positions | None,
     settings: MaskSettings,
+    schedule: Schedule,
     seed: int,
     added: Sequence[int] = (),
 ) -> MaskSelection:
     """The mask under the budget, from the scores of some training texts, and what probes say of them.
 
     `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
-    only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
+    only where `settings.score` is "construct_fisher". Every layer from the first trained one up gets the same share of the budget: under an
     untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
     a mask of all their rows, chosen among those that train to the end. Where no layer is frozen throughout, the embeddings of the
     tokens `added` (ids, ascending) train as well, outside the budget: below a frozen layer they would have no gradient.
@@ -82,16 +87,16 @@ def select_mask(
     Raises:
         InputError: whole layers, under a budget that holds none.
     """
-    first, cut = first_trainable_layer(classifier, settings), first_top_layer(classifier, settings)
-    lowest, shape = (cut, "rows") if settings.shape == "layers" else (first, settings.shape)
+    first, cut = first_trainable_layer(classifier, schedule), first_top_layer(classifier, schedule)
+    lowest, shape = (cut, "rows") if settings.unit == "layers" else (first, settings.unit)
     total = sum(linear.weight.numel() for linear in encoder_linears(classifier.encoder).values())
-    if settings.shape == "layers":
+    if settings.unit == "layers":
         _refuse_less_than_a_layer(classifier, cut, settings.budget, total)
     sample = scoring_sample(len(inputs), settings, seed)
     several = targets.dim() == 2
     with probe.StateRecorder(classifier, sorted({first, cut}), len(sample)) as recorder:
-        if settings.score in ("tokens", "positions"):
-            counted = positions if settings.score == "tokens" else None
+        if settings.score in ("construct_fisher", "fisher"):
+            counted = positions if settings.score == "construct_fisher" else None
             found = fisher.fisher_scores(
                 classifier, inputs, targets, shape, counted, lowest, sample, recorder
             )
@@ -105,12 +110,12 @@ def select_mask(
             if not several:
                 recorder.run(inputs, sample)
     errors = {} if several else recorder.errors(targets[sample])
-    mask = _mask(classifier, found, settings.shape, int(settings.budget * total), lowest)
+    mask = _mask(classifier, found, settings.unit, int(settings.budget * total), lowest)
     tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
     return MaskSelection(
         replace(mask, tokens=tokens),
         errors,
-        not several and probe.is_far_from_pretraining(errors, settings.distance),
+        not several and probe.is_far_from_pretraining(errors, schedule.far_task_ratio),
     )
 
 
@@ -169,8 +174,8 @@ def _refuse_less_than_a_layer(classifier: Classifier, cut: int, budget: float, t
     if int(budget * total) < smallest:
         least = math.ceil(smallest / total * 1e4) / 1e4
         raise InputError(
-            f"mask.budget is {budget:g}, and mask.shape 'layers' trains whole layers, of which the smallest holds {least:g} of the "
-            f"encoder's linear weights; give mask.budget={least:g} or more, or mask.shape=rows, columns or entries"
+            f"mask.budget is {budget:g}, and mask.unit 'layers' trains whole layers, of which the smallest holds {least:g} of the "
+            f"encoder's linear weights; give mask.budget={least:g} or more, or mask.unit=rows, columns or entries"
         )
 
 

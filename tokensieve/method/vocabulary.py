@@ -239,8 +239,8 @@ def _kind(backend: Tokenizer, wanted: int) -> WordPiece:
     name = type(backend.model).__name__
     if name not in KINDS:
         raise InputError(
-            f"vocabulary.extend is {wanted}, but the base model's tokenizer is {name}; "
-            f"kinds that can be extended: {', '.join(KINDS)}: set vocabulary.extend=0"
+            f"vocabulary.new_tokens is {wanted}, but the base model's tokenizer is {name}; "
+            f"kinds that can be extended: {', '.join(KINDS)}: set vocabulary.new_tokens=0"
         )
     return KINDS[name](getattr(backend.model, "continuing_subword_prefix", None) or "")
 

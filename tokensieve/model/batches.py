@@ -357,5 +357,6 @@ def _refuse_if_full(path: Path, size: int, what: str) -> None:
     if size > free:
         raise InputError(
             f"{path}: {what} take {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; make room, "
-            "or set mask.frozen=0, mask.head=0 and mask.open=1, which keep no states and compute all layers in every epoch"
+            "or compute all layers in every epoch: --set schedule.frozen_layers=0 schedule.head_epochs=0 "
+            "schedule.all_layer_epochs=1"
         )

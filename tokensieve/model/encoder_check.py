@@ -129,7 +129,7 @@ def _without_weights(folder: Path, name: str) -> Any:
 def _refuse_large(encoder: Any, settings: Settings) -> None:
     width = encoder.config.hidden_size
     size = BYTES * (
-        sum(parameter.numel() for parameter in encoder.parameters()) + settings.vocabulary.extend * width
+        sum(parameter.numel() for parameter in encoder.parameters()) + settings.vocabulary.new_tokens * width
     )
     if size > LARGEST_GRAPH:
         raise InputError(

@@ -195,7 +195,11 @@ def set_threads(threads: int) -> None:
 def count_epochs(settings: Finetune, texts: int) -> int:
     """Passes over `texts` texts: as many as `settings.epochs` and `settings.steps` both allow, at least one."""
     return max(
-        1, min(settings.epochs, math.ceil(settings.steps / math.ceil(texts / batch_size(settings, texts))))
+        1,
+        min(
+            settings.max_epochs,
+            math.ceil(settings.max_steps / math.ceil(texts / batch_size(settings, texts))),
+        ),
     )
 
 
@@ -203,8 +207,8 @@ def batch_size(settings: Finetune, texts: int) -> Fraction:
     """Texts a step, on average, of a training on `texts` texts, at least one: `settings.batch`, or as many fewer as give an epoch
     `settings.steps_per_epoch` steps, but not fewer than 8. What little there is to learn from takes steps, too: after 16 of them
     the head of 35 texts is half trained."""
-    steps = min(settings.steps_per_epoch, texts // SMALLEST)
-    return min(Fraction(settings.batch), Fraction(texts, max(1, steps)))
+    steps = min(settings.min_steps_per_epoch, texts // SMALLEST)
+    return min(Fraction(settings.batch_size), Fraction(texts, max(1, steps)))
 
 
 def shuffled_batches(lengths: Sequence[int], size: Fraction | int, seed: int) -> list[list[int]]:

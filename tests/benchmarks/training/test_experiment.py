@@ -25,23 +25,30 @@ def test_tokensieve_runs_with_the_defaults_of_the_library(setup: Setup) -> None:
 def test_a_name_may_change_settings_that_the_method_reads(setup: Setup) -> None:
     assert settings_of(Cell("tiny", 5, 3, "random_mask@0.02"), setup).mask.budget == 0.02
     changed = settings_of(
-        Cell("tiny", 5, 3, "tokensieve@mask.shape=entries+mask.open=0+vocabulary.extend=5"), setup
+        Cell(
+            "tiny", 5, 3, "tokensieve@mask.unit=entries+schedule.all_layer_epochs=0+vocabulary.new_tokens=5"
+        ),
+        setup,
     )
-    assert (changed.mask.shape, changed.mask.open, changed.vocabulary.extend) == ("entries", 0.0, 5)
+    assert (changed.mask.unit, changed.schedule.all_layer_epochs, changed.vocabulary.new_tokens) == (
+        "entries",
+        0.0,
+        5,
+    )
     assert changed.finetune == settings_of(Cell("tiny", 5, 3, "tokensieve"), setup).finetune
     with pytest.raises(InputError, match=r"'lora' does not read 'mask.budget'; it reads base\.model, "):
         method_of("lora@0.1")
-    with pytest.raises(InputError, match=r"method 'fish@much': mask\.budget is 'much'; give a number"):
+    with pytest.raises(InputError, match=r"method 'fish@much': mask\.budget is 'much'; use a number"):
         settings_of(Cell("tiny", 5, 3, "fish@much"), setup)
     with pytest.raises(InputError, match="methods: tokensieve, end_to_end"):
         method_of("adapters")
 
 
 def test_all_methods_have_as_many_epochs(setup: Setup) -> None:
-    assert {settings_of(Cell("tiny", 5, 3, name), setup).finetune.epochs for name in METHODS} == {
-        Finetune().epochs
+    assert {settings_of(Cell("tiny", 5, 3, name), setup).finetune.max_epochs for name in METHODS} == {
+        Finetune().max_epochs
     }
-    assert settings_of(Cell("tiny", 5, 3, "end_to_end@finetune.epochs=8"), setup).finetune.epochs == 8
+    assert settings_of(Cell("tiny", 5, 3, "end_to_end@finetune.max_epochs=8"), setup).finetune.max_epochs == 8
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -49,7 +56,7 @@ def test_every_method_has_a_function_and_rates_if_it_is_trained_by_our_steps(nam
     if name == "setfit":
         pytest.importorskip("setfit")
     assert callable(function_of(name))
-    assert (name in RATES) == ("finetune.epochs" in METHODS[name].reads)
+    assert (name in RATES) == ("finetune.max_epochs" in METHODS[name].reads)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

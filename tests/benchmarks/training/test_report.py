@@ -140,24 +140,36 @@ def test_mixed_settings_are_named_and_grid_points_left_out(tmp_path: Path) -> No
 
 
 def test_a_variant_that_differs_in_more_than_it_names_is_mixed(tmp_path: Path) -> None:
-    plain = {"mask.budget": 0.1, "mask.open": 0.3, "vocabulary": {"extend": 0, "ngram": 3}}
+    plain = {
+        "mask.budget": 0.1,
+        "schedule.all_layer_epochs": 0.3,
+        "vocabulary": {"new_tokens": 0, "max_words": 3},
+    }
     variants = {
         "tokensieve": plain,
         "tokensieve@0.02": plain | {"mask.budget": 0.02},
-        "tokensieve@vocabulary.extend=300": plain | {"vocabulary": {"extend": 300, "ngram": 3}},
-        "tokensieve@mask.cut=0.5": plain | {"mask.cut": 0.5, "mask.open": 0.2},
+        "tokensieve@vocabulary.new_tokens=300": plain | {"vocabulary": {"new_tokens": 300, "max_words": 3}},
+        "tokensieve@schedule.top_layers_from=0.5": plain
+        | {"schedule.top_layers_from": 0.5, "schedule.all_layer_epochs": 0.2},
     }
     write(tmp_path, [canned(name, "a", 0, settings=settings) for name, settings in variants.items()])
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert "Mixed: cells of tokensieve@mask.cut=0.5 were made with different settings" in text
+    assert "Mixed: cells of tokensieve@schedule.top_layers_from=0.5 were made with different settings" in text
 
 
 def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_path: Path) -> None:
-    names = ("tokensieve", "tokensieve@mask.open=1", "end_to_end@finetune.epochs=8", "fish")
+    names = (
+        "tokensieve",
+        "tokensieve@schedule.all_layer_epochs=1",
+        "end_to_end@finetune.max_epochs=8",
+        "fish",
+    )
     write(tmp_path, [canned(name, "a", seed) for name in names for seed in (0, 1)])
     (tmp_path / "held_out").mkdir()
-    for place, (name, score) in enumerate([("tokensieve", 0.5), ("tokensieve@mask.open=1", 0.6)]):
+    for place, (name, score) in enumerate(
+        [("tokensieve", 0.5), ("tokensieve@schedule.all_layer_epochs=1", 0.6)]
+    ):
         write_json(
             tmp_path / "held_out" / f"{place}.json",
             canned(name, "b", 3, held_out=2000, accuracy=score, shots=5),
@@ -168,10 +180,16 @@ def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_pat
         .read_text(encoding="utf-8")
         .split("held-out training texts: 5 texts a class")
     )
-    assert row(tested, "`tokensieve@mask.open=1`")[1:] == ["a", "2", "+0.00", "1.00", "4.00"]
-    assert row(tested, "`end_to_end@finetune.epochs=8`")[3] == "-2.00"
+    assert row(tested, "`tokensieve@schedule.all_layer_epochs=1`")[1:] == ["a", "2", "+0.00", "1.00", "4.00"]
+    assert row(tested, "`end_to_end@finetune.max_epochs=8`")[3] == "-2.00"
     assert row(tested, "`fish`")[3] == "-8.00"
-    assert row(held_out, "`tokensieve@mask.open=1`")[1:] == ["b", "1", "+10.00", "1.00", "4.00"]
+    assert row(held_out, "`tokensieve@schedule.all_layer_epochs=1`")[1:] == [
+        "b",
+        "1",
+        "+10.00",
+        "1.00",
+        "4.00",
+    ]
 
 
 def test_wall_seconds_count_where_nothing_disturbed_them(tmp_path: Path) -> None:
@@ -216,14 +234,14 @@ def test_no_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_variants_are_set_against_the_default(tmp_path: Path) -> None:
     cells = [canned("tokensieve", task, seed) for task in "ab" for seed in (0, 1)]
     cells += [
-        canned("tokensieve@mask.open=0", "a", 0, accuracy=0.89, cpu_seconds=20.0),
+        canned("tokensieve@schedule.all_layer_epochs=0", "a", 0, accuracy=0.89, cpu_seconds=20.0),
         canned("fish", "b", 1, accuracy=0.82),
     ]
     write(tmp_path, [record | {"settings": {}} for record in cells])
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert row(text, "`tokensieve@mask.open=0`") == [
-        "`tokensieve@mask.open=0`",
+    assert row(text, "`tokensieve@schedule.all_layer_epochs=0`") == [
+        "`tokensieve@schedule.all_layer_epochs=0`",
         "a",
         "1",
         "-1.00",

@@ -121,7 +121,7 @@ def test_rows_without_a_label_are_kept_as_such_or_left_out(tmp_path: Path, suffi
     assert (whole.labels, none) == (["x", "", "", "", "y"], 0)
     kept, dropped = read_part(path, "train", Data(unlabelled="drop"))
     assert (kept.texts, kept.labels, kept.rows, dropped) == (["a", "e"], ["x", "y"], [1, 5], 3)
-    assert read_part(path, "train", Data(unlabelled="drop", separator="|"))[0].labels == [
+    assert read_part(path, "train", Data(unlabelled="drop", label_separator="|"))[0].labels == [
         "x",
         "",
         "",
@@ -249,13 +249,13 @@ def test_parquet_labels_of_other_types_are_refused(
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_column_that_differs_by_case_or_spaces_is_offered(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"train{suffix}", PAIRS[:2], header=("Text ", " Label"))
-    refused(path, "has no column 'text'; it has 'Text ', ' Label': write --set \"data.text=Text \"")
-    refused(path, 'write --set "data.label= Label"', text="Text ")
+    refused(path, "has no column 'text'; it has 'Text ', ' Label': write --set \"data.text_column=Text \"")
+    refused(path, 'write --set "data.label_column= Label"', text="Text ")
     assert read_examples(path, "Text ", " Label").labels == ["track", "refund"]
 
 
 def test_a_column_is_offered_on_one_line_only(file: Callable[..., Path]) -> None:
-    refused(file(b'"text\n",label\nx,y\n'), "name the right one with --set data.text=COLUMN")
+    refused(file(b'"text\n",label\nx,y\n'), "name the right one with --set data.text_column=COLUMN")
 
 
 def test_a_column_that_stands_twice_is_refused_where_it_is_wanted(
@@ -282,11 +282,11 @@ def test_absent_values_are_empty(tmp_path: Path, suffix: str) -> None:
         (b"text,label\n\n\n", "train.csv holds a header and no row"),
         (
             b"text\nx\n",
-            "has no column 'label'; it has 'text': name the right one with --set data.label=COLUMN",
+            "has no column 'label'; it has 'text': name the right one with --set data.label_column=COLUMN",
         ),
         (
             b"utterance,label\nx,y\n",
-            "has no column 'text'; it has 'utterance', 'label': name the right one with --set data.text=COLUMN",
+            "has no column 'text'; it has 'utterance', 'label': name the right one with --set data.text_column=COLUMN",
         ),
         (b"text;label\nx;y\n", "has no column 'text'; it has 'text;label'"),
         (

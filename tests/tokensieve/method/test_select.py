@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_tokenizer
 from tokensieve.settings import Mask as MaskSettings
+from tokensieve.settings import Schedule
 
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please", "topup"]
 TARGETS = torch.tensor([4, 2, 1, 3])
 LAYER = 4 * 32 * 32 + 2 * 32 * 64  # weights of one layer's linears
 SHAPES = ("rows", "columns", "entries", "layers")
-SCORES = ("tokens", "positions", "magnitude", "random")
+SCORES = ("construct_fisher", "fisher", "magnitude", "random")
 
 
 @pytest.fixture
@@ -43,11 +45,18 @@ def chosen(
     def chosen(seed: int = 0, added: Sequence[int] = (), **settings: Any) -> tuple[Classifier, Mask]:
         classifier = tiny_classifier()
         classifier.encoder.requires_grad_(False)
-        wanted = MaskSettings(**{"frozen": 0.0, "cut": 0.0} | settings)
+        names = {spec.name for spec in fields(Schedule)}
+        wanted = MaskSettings(**{key: value for key, value in settings.items() if key not in names})
+        schedule = Schedule(
+            **{"frozen_layers": 0.0, "top_layers_from": 0.0}
+            | {key: value for key, value in settings.items() if key in names}
+        )
         ids = tokenize(load_tokenizer(tiny_model), TEXTS, 32)
         positions = [[place % 2 == 1 for place in range(len(tokens))] for tokens in ids]
-        inputs = Inputs(ids).freeze(classifier, round(4 * wanted.frozen))
-        return classifier, select_mask(classifier, inputs, TARGETS, positions, wanted, seed, added).mask
+        inputs = Inputs(ids).freeze(classifier, round(4 * schedule.frozen_layers))
+        return classifier, select_mask(
+            classifier, inputs, TARGETS, positions, wanted, schedule, seed, added
+        ).mask
 
     return chosen
 
@@ -61,7 +70,7 @@ def layers_in(mask: Mask) -> set[str]:
 def test_the_mask_fills_the_budget_and_is_counted_as_it_is_trained(
     chosen: Callable[..., tuple[Classifier, Mask]], shape: str, score: str
 ) -> None:
-    classifier, mask = chosen(shape=shape, score=score, budget=0.3)
+    classifier, mask = chosen(unit=shape, score=score, budget=0.3)
     assert mask.shape == ("rows" if shape == "layers" else shape)
     with sparse_layers(classifier.encoder, mask) as sparse:
         weights = sum(module.values.numel() for module in sparse.values())
@@ -78,29 +87,29 @@ def test_the_mask_fills_the_budget_and_is_counted_as_it_is_trained(
 def test_added_tokens_train_where_nothing_below_them_is_frozen(
     chosen: Callable[..., tuple[Classifier, Mask]], shape: str
 ) -> None:
-    without, (classifier, mask) = (chosen(added=added, shape=shape, budget=0.3) for added in ((), (40, 50)))
+    without, (classifier, mask) = (chosen(added=added, unit=shape, budget=0.3) for added in ((), (40, 50)))
     assert mask.tokens.tolist() == [40, 50]
     assert layers_in(mask) == layers_in(without[1])
     assert count_masked_parameters(classifier, mask) == count_masked_parameters(*without) + 2 * 32
-    assert len(chosen(added=(40, 50), shape=shape, budget=0.3, frozen=0.25)[1].tokens) == 0
+    assert len(chosen(added=(40, 50), unit=shape, budget=0.3, frozen_layers=0.25)[1].tokens) == 0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nothing_below_the_cut_is_chosen_and_the_draw_follows_the_seed(
     chosen: Callable[..., tuple[Classifier, Mask]], shape: str
 ) -> None:
-    first, again = (chosen(shape=shape, score="random", frozen=0.5, budget=0.3)[1] for _ in range(2))
+    first, again = (chosen(unit=shape, score="random", frozen_layers=0.5, budget=0.3)[1] for _ in range(2))
     assert layers_in(first) <= {"2", "3"}
     assert {name: part.tolist() for name, part in first.indices.items()} == {
         name: part.tolist() for name, part in again.indices.items()
     }
-    others = [chosen(seed, shape=shape, score="random", budget=0.3)[1] for seed in range(6)]
+    others = [chosen(seed, unit=shape, score="random", budget=0.3)[1] for seed in range(6)]
     assert len({str({name: part.tolist() for name, part in mask.indices.items()}) for mask in others}) > 1
 
 
 @pytest.mark.parametrize("shape", ["rows", "columns", "entries"])
 def test_every_layer_gets_the_same_share(chosen: Callable[..., tuple[Classifier, Mask]], shape: str) -> None:
-    classifier, mask = chosen(shape=shape, frozen=0.25, budget=0.3)
+    classifier, mask = chosen(unit=shape, frozen_layers=0.25, budget=0.3)
     assert layers_in(mask) == {"1", "2", "3"}
     for layer in "123":
         names = [name for name in mask.indices if f".{layer}." in name]
@@ -113,15 +122,17 @@ def test_whole_layers_are_among_those_that_train_to_the_end(
     chosen: Callable[..., tuple[Classifier, Mask]],
 ) -> None:
     for seed in range(5):
-        assert layers_in(chosen(seed, shape="layers", score="random", cut=0.75, budget=0.3)[1]) == {"3"}
+        assert layers_in(
+            chosen(seed, unit="layers", score="random", top_layers_from=0.75, budget=0.3)[1]
+        ) == {"3"}
 
 
 def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., Classifier]) -> None:
     classifier = tiny_classifier()
     found = {
         shares: (
-            first_trainable_layer(classifier, MaskSettings(frozen=shares[0], cut=shares[1])),
-            first_top_layer(classifier, MaskSettings(frozen=shares[0], cut=shares[1])),
+            first_trainable_layer(classifier, Schedule(frozen_layers=shares[0], top_layers_from=shares[1])),
+            first_top_layer(classifier, Schedule(frozen_layers=shares[0], top_layers_from=shares[1])),
         )
         for shares in ((0.0, 0.0), (0.25, 0.75), (0.5, 0.25), (0.99, 0.99))
     }
@@ -146,8 +157,8 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
 def test_open_epochs_follow_those_of_the_head_unless_all_are_open(
     head: float, share: float, epochs: int, expected: range
 ) -> None:
-    assert all_layer_epochs(MaskSettings(head=head, open=share), epochs, False) == expected
-    assert all_layer_epochs(MaskSettings(head=head, open=share), epochs, True) == range(epochs)
+    assert all_layer_epochs(Schedule(head_epochs=head, all_layer_epochs=share), epochs, False) == expected
+    assert all_layer_epochs(Schedule(head_epochs=head, all_layer_epochs=share), epochs, True) == range(epochs)
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -161,7 +172,8 @@ def test_the_scored_texts_are_probed_at_the_first_layer_the_cut_and_the_head(
 ) -> None:
     classifier = tiny_classifier()
     classifier.encoder.requires_grad_(False)
-    settings = MaskSettings(frozen=0.25, cut=0.5, score=score, distance=1.5)
+    settings = MaskSettings(score=score)
+    schedule = Schedule(frozen_layers=0.25, top_layers_from=0.5, far_task_ratio=1.5)
     inputs = Inputs(tokenize(load_tokenizer(tiny_model), TEXTS, 32)).freeze(classifier, 1)
     targets = F.one_hot(TARGETS, 5).float() if several else TARGETS
     asked: list[Any] = []
@@ -169,7 +181,7 @@ def test_the_scored_texts_are_probed_at_the_first_layer_the_cut_and_the_head(
         probe, "is_far_from_pretraining", lambda errors, ratio: asked.append((errors, ratio)) or True
     )
     choice = select_mask(
-        classifier, inputs, targets, [[True] * length for length in inputs.lengths], settings, 0
+        classifier, inputs, targets, [[True] * length for length in inputs.lengths], settings, schedule, 0
     )
     if several:
         assert (choice.errors, choice.distant, asked) == ({}, False, [])
@@ -198,7 +210,7 @@ def test_no_more_than_half_of_the_texts_are_scored() -> None:
 def test_the_layers_with_the_highest_sum_of_row_scores_are_trained_whole(
     chosen: Callable[..., tuple[Classifier, Mask]], budget: float, count: int
 ) -> None:
-    classifier, mask = chosen(shape="layers", score="magnitude", budget=budget)
+    classifier, mask = chosen(unit="layers", score="magnitude", budget=budget)
     rows = fisher.magnitude_scores(classifier)
     sums = {
         layer: sum(float(values.sum()) for name, values in rows.items() if f".{layer}." in name)
@@ -218,6 +230,6 @@ def test_a_budget_of_less_than_a_layer_is_refused_with_what_a_layer_takes(
     # Before anything is scored.
     monkeypatch.setattr(fisher, "fisher_scores", None)
     with pytest.raises(InputError) as refused:
-        chosen(shape="layers", budget=0.2)
-    told = ("mask.budget is 0.2", "'layers'", "mask.budget=0.25", "mask.shape=rows")
+        chosen(unit="layers", budget=0.2)
+    told = ("mask.budget is 0.2", "'layers'", "mask.budget=0.25", "mask.unit=rows")
     assert [part for part in told if part not in str(refused.value)] == []

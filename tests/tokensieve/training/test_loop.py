@@ -40,7 +40,7 @@ from tokensieve.training.loop import (
     train_parameters,
 )
 
-SETTINGS = Finetune(epochs=3, batch=8, learning_rate=3e-3, head_learning_rate=1e-2)
+SETTINGS = Finetune(max_epochs=3, batch_size=8, learning_rate=3e-3, head_learning_rate=1e-2)
 Part = tuple[Inputs, Tensor]
 Run = tuple[Classifier, list[dict[str, Any]]]
 
@@ -96,7 +96,7 @@ def same(first: Run, second: Run) -> bool:
 
 def test_training_learns(run: Callable[..., Run], parts: tuple[Part, Part]) -> None:
     classifier, history = run(
-        dataclasses.replace(SETTINGS, epochs=15, patience=15, learning_rate=1e-2, head_learning_rate=3e-2)
+        dataclasses.replace(SETTINGS, max_epochs=15, patience=15, learning_rate=1e-2, head_learning_rate=3e-2)
     )
     assert [record["epoch"] for record in history] == list(range(1, 16))
     assert set(history[0]) == {"epoch", "train_loss", "validation_loss", "validation_accuracy"}
@@ -123,7 +123,7 @@ def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch
     assert len({str(order) for order in orders}) == len(orders) == 6
     # Nothing is learned and all texts are one batch in one order, so only the dropout differs.
     monkeypatch.setattr(loop, "shuffled_batches", lambda *_: [list(range(40))])
-    still = Finetune(epochs=2, batch=64, learning_rate=0.0, head_learning_rate=0.0)
+    still = Finetune(max_epochs=2, batch_size=64, learning_rate=0.0, head_learning_rate=0.0)
     losses = [record["train_loss"] for seed in (0, 1) for record in run(still, seed)[1]]
     assert len({round(loss, 4) for loss in losses}) == 4
 
@@ -182,7 +182,7 @@ def test_the_head_trains_alone_then_all_layers_then_those_above_the_cut(
 
 
 def test_a_head_that_comes_to_a_halt_does_not_end_the_training(run: Callable[..., Run]) -> None:
-    still = dataclasses.replace(SETTINGS, epochs=8, patience=2, head_learning_rate=0.0)
+    still = dataclasses.replace(SETTINGS, max_epochs=8, patience=2, head_learning_rate=0.0)
     losses = [
         record["validation_loss"] for record in run(still, first=0, freezing=Freezing(2, range(5, 8)))[1]
     ]
@@ -261,7 +261,7 @@ def test_several_labels_a_text_are_learned_each_by_itself(
     several = F.one_hot(targets, 5).float()
     several[:, 4] = several[:, 0]
     several[:, 1] = 0.0
-    settings = Finetune(epochs=40, patience=40, batch=8, learning_rate=1e-2, head_learning_rate=3e-2)
+    settings = Finetune(max_epochs=40, patience=40, batch_size=8, learning_rate=1e-2, head_learning_rate=3e-2)
     classifier, history = run(settings, training=(inputs, several), validation=(inputs, several))
     found = compute_logits(classifier, inputs)
     assert accuracy(found, several) > 0.8
@@ -295,7 +295,7 @@ def test_a_checkpoint_changes_nothing(run: Callable[..., Run], tmp_path: Path) -
 def test_a_checkpoint_that_is_not_its_own_or_not_whole_is_ignored(
     run: Callable[..., Run], tmp_path: Path, content: str
 ) -> None:
-    run(dataclasses.replace(SETTINGS, epochs=1), checkpoint=Checkpoint(tmp_path, "foreign"))
+    run(dataclasses.replace(SETTINGS, max_epochs=1), checkpoint=Checkpoint(tmp_path, "foreign"))
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(
         {"foreign": whole, "half": whole[:5000], "text": b"{}", "empty": b""}[content]
@@ -309,7 +309,7 @@ def test_training_stops_early_with_the_weights_of_the_best_epoch(
     # Validated against wrong answers, it gets worse as it learns.
     inputs, targets = parts[1]
     wrong = inputs, (targets + 1) % 5
-    settings = dataclasses.replace(SETTINGS, epochs=30, patience=2, warmup=0.0)
+    settings = dataclasses.replace(SETTINGS, max_epochs=30, patience=2, warmup=0.0)
     classifier, history = run(settings, validation=wrong)
     losses = [record["validation_loss"] for record in history]
     best = losses.index(min(losses))
@@ -325,7 +325,7 @@ def test_an_interrupted_training_stops_early_all_the_same(
 ) -> None:
     inputs, targets = parts[1]
     wrong = inputs, (targets + 1) % 5
-    settings = dataclasses.replace(SETTINGS, epochs=30, patience=1, warmup=0.0)
+    settings = dataclasses.replace(SETTINGS, max_epochs=30, patience=1, warmup=0.0)
     checkpoint = Checkpoint(tmp_path, "key")
     whole = run(settings, validation=wrong, checkpoint=checkpoint)
     assert same(run(settings, validation=wrong, checkpoint=checkpoint), whole)
@@ -359,9 +359,9 @@ def test_rare_classes_weigh_more_if_so_set(
     assert weights[0] > 3 * weights[1]
     for kind, expected in (("none", None), ("balanced", weights)):
         still = Finetune(
-            epochs=1,
-            batch=64,
-            steps_per_epoch=1,
+            max_epochs=1,
+            batch_size=64,
+            min_steps_per_epoch=1,
             learning_rate=0.0,
             head_learning_rate=0.0,
             class_weights=kind,
@@ -395,7 +395,7 @@ def test_batches_hold_every_text_once(lengths: list[int], size: int, seed: int) 
 def test_few_texts_are_dealt_evenly_to_as_many_steps_as_an_epoch_has_at_least(
     texts: int, batch: int, least: int
 ) -> None:
-    settings = Finetune(batch=batch, steps_per_epoch=least)
+    settings = Finetune(batch_size=batch, min_steps_per_epoch=least)
     size = batch_size(settings, texts)
     sizes = [len(indices) for indices in shuffled_batches([1] * texts, size, 0)]
     plain, dealt = math.ceil(texts / batch), min(least, texts // 8)
@@ -441,7 +441,7 @@ def test_the_rate_rises_and_falls_in_straight_lines() -> None:
     ],
 )
 def test_large_data_gets_fewer_epochs(epochs: int, steps: int, texts: int, expected: int) -> None:
-    assert count_epochs(Finetune(epochs=epochs, steps=steps, batch=32), texts) == expected
+    assert count_epochs(Finetune(max_epochs=epochs, max_steps=steps, batch_size=32), texts) == expected
 
 
 def test_logits_stand_in_the_order_of_the_texts(

@@ -1,0 +1,48 @@
+"""Every setting of a project: declared once, rendered into `params.yaml` and read back from it.
+
+Command-line flags, credentials (environment variables of each vendor) and paths (`project.py`) are not settings.
+"""
+
+from tokensieve.settings.assignments import assigned, changed, tried
+from tokensieve.settings.declaration import Section
+from tokensieve.settings.params_file import Settings, render, sections
+from tokensieve.settings.sections import (
+    CHECKS,
+    FORMAT_NAMES,
+    VARIANTS,
+    Base,
+    Data,
+    Evaluate,
+    Export,
+    Finetune,
+    Mask,
+    Register,
+    Schedule,
+    Split,
+    Validate,
+    Vocabulary,
+)
+
+__all__ = [
+    "CHECKS",
+    "FORMAT_NAMES",
+    "VARIANTS",
+    "Base",
+    "Data",
+    "Evaluate",
+    "Export",
+    "Finetune",
+    "Mask",
+    "Register",
+    "Schedule",
+    "Section",
+    "Settings",
+    "Split",
+    "Validate",
+    "Vocabulary",
+    "assigned",
+    "changed",
+    "render",
+    "sections",
+    "tried",
+]

@@ -1,0 +1,131 @@
+"""All settings together, read from `params.yaml` and rendered into it."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokensieve.errors import InputError, excerpt
+from tokensieve.files import check_no_conflict_markers
+from tokensieve.settings import sections as section
+from tokensieve.settings.declaration import Section, allowed_text
+from tokensieve.settings.renamed import log_renamed, renamed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections. `Settings.load` reads `params.yaml`; absent settings have their defaults."""
+
+    base: section.Base = field(default_factory=section.Base)
+    data: section.Data = field(default_factory=section.Data)
+    validate: section.Validate = field(default_factory=section.Validate)
+    split: section.Split = field(default_factory=section.Split)
+    vocabulary: section.Vocabulary = field(default_factory=section.Vocabulary)
+    mask: section.Mask = field(default_factory=section.Mask)
+    schedule: section.Schedule = field(default_factory=section.Schedule)
+    finetune: section.Finetune = field(default_factory=section.Finetune)
+    evaluate: section.Evaluate = field(default_factory=section.Evaluate)
+    export: section.Export = field(default_factory=section.Export)
+    register: section.Register = field(default_factory=section.Register)
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], source: str = "settings") -> Settings:
+        """Return the settings of nested mappings. `source` names their origin in messages.
+
+        Raises:
+            InputError: If a section or key is unknown, or a value has the wrong type or range.
+        """
+        tree, found = renamed(tree, source)
+        log_renamed(source, found)
+        kinds = sections()
+        built: dict[str, Any] = {}
+        for name, values in tree.items():
+            if name not in kinds:
+                raise InputError(
+                    f"{source}: unknown section {excerpt(name)}. {_hint(str(name), kinds)}"
+                    f"Sections: {', '.join(kinds)}"
+                )
+            if not isinstance(values, Mapping):
+                raise InputError(f"{source}: section '{name}' is {excerpt(values)}; use keys and values")
+            known = [spec.name for spec in fields(kinds[name])]
+            for key in values:
+                if key not in known:
+                    raise InputError(
+                        f"{source}: unknown setting '{name}.{key}'. {_hint(str(key), known)}"
+                        f"Settings of {name}: {', '.join(known)}"
+                    )
+            try:
+                built[name] = kinds[name](**values)
+            except InputError as error:
+                raise InputError(f"{source}: {error}") from None
+        return cls(**built)
+
+    @classmethod
+    def load(cls, path: Path) -> Settings:
+        """Return the settings of a `params.yaml`.
+
+        Raises:
+            InputError: If the file is absent or not valid YAML, or as `of`.
+        """
+        return cls.of(parse(path), path.name)
+
+
+def sections() -> dict[str, type[Section]]:
+    """Return the section classes by name, in the order of the pipeline."""
+    return {spec.name: typing.get_type_hints(Settings)[spec.name] for spec in fields(Settings)}
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """Return the sections and values of a `params.yaml`, unchecked.
+
+    Raises:
+        InputError: If the file is absent or not valid YAML.
+    """
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is missing; create a project with default settings: tokensieve init {path.parent}"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, thousands of digits, month 13
+        check_no_conflict_markers(path, text)
+        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree or {}, dict):
+        raise InputError(f"{path.name} is {excerpt(tree)}; use sections with keys and values")
+    return tree or {}
+
+
+def render(settings: Settings | None = None) -> str:
+    """Return the text of a `params.yaml`: every setting with its meaning and allowed values."""
+    lines = []
+    for name, kind in sections().items():
+        lines.append(f"{name}:")
+        for spec in fields(kind):
+            value = spec.default if settings is None else getattr(getattr(settings, name), spec.name)
+            assert value is not MISSING
+            shown = "[" + ", ".join(value) + "]" if isinstance(value, tuple) else _scalar(value)
+            allowed = f" ({allowed_text(spec.metadata)})" if allowed_text(spec.metadata) else ""
+            lines.append(f"  {spec.name}: {shown}  # {spec.metadata['about']}{allowed}")
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        # YAML quotes a text only if it would read something else. Always on one line.
+        style = None if value.isprintable() else '"'
+        return yaml.safe_dump([value], default_style=style, allow_unicode=True, width=2**31)[2:-1]
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"Did you mean '{close[0]}'? " if close else ""

@@ -1,0 +1,40 @@
+"""What a newcomer has: an empty home, and a part of the sample data that trains in seconds."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+CLASSES = ("customs_hold", "track_shipment", "incoterm_question", "free_time_extension")
+TEXTS_PER_CLASS = 25
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path) -> dict[str, str]:
+    """Environment variables of somebody who has set none of MLflow's, Prefect's or ours."""
+    ours = ("MLFLOW_", "PREFECT_", "DVC_", "TOKENSIEVE_", "PYTEST_", "PYTHONPATH")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    path = f"{Path(sys.executable).parent}:{kept['PATH']}"
+    return kept | {"PATH": path, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """Write `data/freight` with four classes of 25 texts into the test's folder, and return its path."""
+    folder = tmp_path / "data" / "freight"
+    folder.mkdir(parents=True)
+    for part in ("train", "test"):
+        with (ROOT / f"data/freight/{part}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        by_label = {label: [row for row in rows if row["label"] == label] for label in CLASSES}
+        with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["text", "label"])
+            writer.writeheader()
+            writer.writerows(row for found in by_label.values() for row in found[:TEXTS_PER_CLASS])
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tests.docs.pages import ROOT
 
 CLASSES = ("customs_hold", "track_shipment", "incoterm_question", "free_time_extension")
 TEXTS_PER_CLASS = 25
+# They leave out what takes most of the time with few texts: refits for the calibration, and variants that are refused.
+QUICK = ("evaluate.folds=0", "export.variants=[fp32]")
 
 
 @pytest.fixture
@@ -38,3 +41,11 @@ def sample(tmp_path: Path) -> Path:
             writer.writeheader()
             writer.writerows(row for found in by_label.values() for row in found[:TEXTS_PER_CLASS])
     return folder
+
+
+@pytest.fixture
+def quick_project(tmp_path: Path, newcomer: dict[str, str]) -> Path:
+    """Make the project folder `intents` with settings for a quick run, and return its path."""
+    command = ["tokensieve", "init", "intents", "--set", *QUICK]
+    subprocess.run(command, cwd=tmp_path, env=newcomer, check=True, capture_output=True)
+    return tmp_path / "intents"

@@ -137,8 +137,9 @@ def _differs(shown: str, printed: str) -> str:
 @pytest.mark.system
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
-def test_the_blocks_of_a_page_run(page: str, newcomer: dict[str, str], sample: Path, tmp_path: Path) -> None:
-    """On a part of the sample data."""
+@pytest.mark.usefixtures("sample", "quick_project")
+def test_the_blocks_of_a_page_run(page: str, newcomer: dict[str, str], tmp_path: Path) -> None:
+    """On a part of the sample data, with settings for a quick run."""
     blocks = Blocks(tmp_path, newcomer)
     parsers = [CodeBlockParser("console", blocks.console), CodeBlockParser("python", blocks.python)]
     document = Document.parse(str(ROOT / page), *parsers)

@@ -16,6 +16,7 @@ from tests.docs.pages import ROOT
 
 @pytest.mark.system
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("quick_project")
 def test_a_wheel_in_an_empty_environment_trains_on_the_sample_and_predicts(
     newcomer: dict[str, str], sample: Path, tmp_path: Path
 ) -> None:

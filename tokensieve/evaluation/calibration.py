@@ -27,22 +27,54 @@ def temperature(logits: Floats, targets: Ints | Floats) -> float:
     return metrics.fit_temperature(logits, targets, PRIOR) if is_better else 1.0
 
 
-def threshold(confidences: Floats, right: Bools, coverage: float, outside: Floats | None = None) -> float:
-    """Return the confidence below which an answer is uncertain: the highest that keeps the share `coverage` of the right answers.
+def threshold(
+    confidences: Floats, correct: Bools, coverage: float, out_of_scope: Floats | None = None
+) -> float:
+    """Return the confidence below which a prediction is uncertain.
 
-    With the confidences of texts `outside` the scope, it is lowered if that keeps a larger share of right answers than the share of
-    those texts that it lets through.
+    It is the highest threshold that keeps the share `coverage` of the correct predictions. Texts that are out of
+    scope can only lower it, as `lower_threshold` describes.
+
+    Args:
+        confidences: Confidence of each text, float64 [texts].
+        correct: Whether its prediction is correct, bool [texts].
+        coverage: Share of the correct predictions to keep, 0 to 1.
+        out_of_scope: Confidence of each out-of-scope text, float64 [texts]; None if there are no such texts.
     """
-    kept = np.sort(confidences[right])
+    kept = np.sort(confidences[correct])
     if not len(kept):
         return 0.0
-    highest = _rounded(quantile(kept, 1 - coverage))
-    if outside is None or not len(outside):
+    highest = _round_down(quantile(kept, 1 - coverage))
+    if out_of_scope is None or not len(out_of_scope):
         return highest
-    # Just above an outside text, the next one is rejected as well.
-    found = np.unique([*(_rounded(value) + STEP for value in outside if value + STEP < highest), highest])
-    worth = [(outside < value).mean() + (kept >= value).mean() for value in found]
-    return float(found[int(np.argmax(np.round(worth, 9)))])
+    return lower_threshold(highest, kept, np.sort(out_of_scope))
+
+
+def lower_threshold(highest: float, correct: Floats, out_of_scope: Floats) -> float:
+    """Return a threshold below `highest` if it surely keeps more correct predictions than it accepts out-of-scope texts.
+
+    The worth of a lower threshold is the share of correct predictions that it keeps in addition, minus the share of
+    out-of-scope texts that it accepts in addition. Both are estimated on few texts, so one standard error of the
+    difference is subtracted, and one accepted and one rejected text are added to those out of scope (Agresti and
+    Coull 1998). The threshold with the highest worth above 0 is returned. `benchmarks/training/out_of_scope.py`
+    compares this rule with others.
+
+    Args:
+        highest: The threshold without out-of-scope texts.
+        correct: Confidences of the correct predictions, in ascending order, float64 [texts].
+        out_of_scope: Confidences of the out-of-scope texts, in ascending order, float64 [texts].
+    """
+    # Just above an out-of-scope text, so that this text is rejected.
+    candidates = np.unique(np.floor(out_of_scope / STEP) * STEP + STEP)
+    candidates = candidates[candidates < highest]
+    if not len(candidates):
+        return highest
+    kept = _between(correct, candidates, highest) / len(correct)
+    accepted = (_between(out_of_scope, candidates, highest) + 1) / (len(out_of_scope) + 2)
+    variance = kept * (1 - kept) / len(correct) + accepted * (1 - accepted) / len(out_of_scope)
+    worth = kept - accepted - np.sqrt(variance)
+    best = int(worth.argmax())
+    return float(candidates[best]) if worth[best] > 0 else highest
 
 
 def threshold_interval(
@@ -92,5 +124,10 @@ def _gains(logits: Floats, targets: Ints | Floats) -> Floats:
     return gains / REPEATS
 
 
-def _rounded(value: float) -> float:
+def _round_down(value: float) -> float:
     return float(np.floor(value / STEP) * STEP)
+
+
+def _between(values: Floats, lowest: Floats, highest: float) -> Ints:
+    """Return how many of the sorted `values` lie in [low, highest) for each low of `lowest`."""
+    return np.searchsorted(values, highest) - np.searchsorted(values, lowest)

@@ -70,16 +70,43 @@ def test_a_threshold_lies_below_the_text_that_sets_it_in_single_precision_too() 
         assert np.float32(confidences.min()) >= threshold(confidences, np.ones(5, bool), 1.0)
 
 
-def test_texts_out_of_scope_lower_the_threshold_if_a_lower_one_rejects_them_all_the_same() -> None:
+def test_out_of_scope_texts_lower_the_threshold_if_they_are_rejected_all_the_same() -> None:
     draw = default_rng(0)
     inside, right = draw.uniform(0.6, 1.0, 400), np.ones(400, bool)
     outside = draw.uniform(0.1, 0.4, 50)
-    plain, found = threshold(inside, right, 0.95), threshold(inside, right, 0.95, outside)
+    plain, found = threshold(inside, right, 0.9), threshold(inside, right, 0.9, outside)
     assert plain > 0.6
     assert outside.max() < found < 0.41
-    # If they are as sure as texts in scope, the threshold stays as high as `coverage` allows.
-    assert threshold(inside, right, 0.95, draw.uniform(0.6, 0.7, 50)) == pytest.approx(plain, abs=0.02)
+
+
+def test_out_of_scope_texts_do_not_lower_the_threshold_if_it_lies_among_them() -> None:
+    draw = default_rng(0)
+    inside, right = draw.uniform(0.6, 1.0, 400), np.ones(400, bool)
+    plain = threshold(inside, right, 0.95)
+    assert threshold(inside, right, 0.95, draw.uniform(0.6, 0.7, 50)) == plain
     assert threshold(inside, right, 0.95, np.empty(0)) == plain
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.95])
+@pytest.mark.parametrize("texts", [20, 50, 200])
+@pytest.mark.parametrize("overlap", [2.0, 5.0, 9.0])
+def test_out_of_scope_texts_help_or_change_nothing_on_average(
+    coverage: float, texts: int, overlap: float
+) -> None:
+    """The worth on new texts: the share of correct predictions kept, minus the share of out-of-scope texts accepted."""
+    gains = []
+    inside, outside = default_rng(1).beta(9, 2, 20_000), default_rng(2).beta(overlap, 10, 20_000)
+    for seed in range(100):
+        draw = default_rng(seed + 3)
+        confidences, right = draw.beta(9, 2, 150), np.ones(150, bool)
+        plain = threshold(confidences, right, coverage)
+        found = threshold(confidences, right, coverage, draw.beta(overlap, 10, texts))
+        assert found <= plain
+        gains.append(
+            ((inside >= found) & (inside < plain)).mean() - ((outside >= found) & (outside < plain)).mean()
+        )
+    assert np.mean(gains) > -0.005
+    assert np.quantile(gains, 0.05) > -0.05
 
 
 def test_the_interval_narrows_with_the_texts() -> None:

@@ -27,7 +27,7 @@ from tokensieve.evaluation import calibration
 from tokensieve.evaluation.metrics import Bools, Floats
 from tokensieve.files import read_json
 from tokensieve.inference.decisions import softmax
-from tokensieve.model.encoder import MINILM, load_encoder, load_tokenizer, locate
+from tokensieve.model.encoder import MINILM, find_base_model, load_encoder, load_tokenizer
 from tokensieve.project import Layout
 
 DRAWS = 200
@@ -150,7 +150,7 @@ def _read(path: Path) -> list[tuple[str, str]]:
 @torch.inference_mode()
 def _vectors(texts: Sequence[str]) -> Floats:
     """Return the mean token states of length 1, float64 [texts, width]."""
-    folder = locate(MINILM)
+    folder = find_base_model(MINILM)
     encoder, tokenizer = load_encoder(folder), load_tokenizer(folder)
     found = np.zeros((len(texts), encoder.config.hidden_size))
     order = np.argsort([len(text) for text in texts])

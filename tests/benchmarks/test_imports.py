@@ -46,5 +46,6 @@ VENDORS = {
         "methods/setfit.py",
         "methods/tfidf.py",
         "training/calibration.py",
+        "training/out_of_scope.py",
     },
 }

@@ -34,7 +34,7 @@ from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
-from tokensieve.inference.predictor import Predictor, logits_of
+from tokensieve.inference.predictor import Predictor, run_batches
 from tokensieve.inference.session import Floats, engine_of
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
@@ -189,7 +189,7 @@ def _timed(
     milliseconds = choose_variant.times(engines, ids)
     entrants = []
     for name, engine in engines.items():
-        difference = float(np.abs(logits_of(engine.run, ids, len(manifest.labels)) - expected).max())
+        difference = float(np.abs(run_batches(engine.run, ids, len(manifest.labels)) - expected).max())
         # Written so that NaN is refused.
         if name == "fp32" and not difference <= settings.export.max_logit_difference:
             raise InputError(

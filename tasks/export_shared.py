@@ -20,7 +20,7 @@ from tokensieve.export import choose_variant
 from tokensieve.export.shared_encoder import build_shared, common_layers, plain_graphs
 from tokensieve.files import atomic_folder
 from tokensieve.inference.manifest import TOKENIZER, Manifest
-from tokensieve.inference.shared_predictor import PREFIX, SharedPredictor, save_manifest, suffix_of
+from tokensieve.inference.shared_predictor import PREFIX, SharedPredictor, save_manifest, suffix_name
 from tokensieve.project import Layout
 from tokensieve.settings import VARIANTS, Settings
 
@@ -98,7 +98,7 @@ def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
                 f"{source} is no exported project, nor the artifacts/model of one; make it with tokensieve run --project {source}"
             )
         name = layout.root.name
-        if not re.fullmatch(r"\w[\w.-]*", name) or suffix_of(name) == PREFIX:
+        if not re.fullmatch(r"\w[\w.-]*", name) or suffix_name(name) == PREFIX:
             raise InputError(
                 f"{source}: a project named '{name}' cannot name a task; rename it with letters, digits and . _ - (not 'prefix')"
             )

@@ -22,7 +22,7 @@ from tokensieve.cpus import cores
 from tokensieve.evaluation.report import right
 from tokensieve.export import build_variants, choose_variant
 from tokensieve.inference.decisions import decide
-from tokensieve.inference.predictor import logits_of
+from tokensieve.inference.predictor import run_batches
 from tokensieve.inference.session import engine_of
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
@@ -58,7 +58,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         builds, _ = _builds(layout, settings, Path(folder))
         for name, path in tqdm(builds.items(), desc="builds", unit="build", leave=False, disable=None):
-            logits = logits_of(engine_of(path, name, cores()).run, ids, len(manifest.labels))
+            logits = run_batches(engine_of(path, name, cores()).run, ids, len(manifest.labels))
             found = untrained.compared(logits, rule)
             flips = (
                 round((1 - found.agreement) * found.texts),

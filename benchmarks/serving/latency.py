@@ -105,7 +105,7 @@ def contenders(layout: Layout, scratch: Path) -> dict[str, Label]:
 
 def _ours(layout: Layout) -> Label:
     predictor = Predictor.load(layout.onnx, threads=1)
-    return lambda text: predictor.predict([text])[0].label  # type: ignore[union-attr]
+    return lambda text: predictor.predict([text])[0].label
 
 
 def _pipeline(layout: Layout, classifier: Classifier) -> Label:

@@ -95,7 +95,7 @@ def test_long_tickets_are_told_read_at_both_ends_and_served_as_trained(
         "import sys, json; from pathlib import Path; from tokensieve.inference.predictor import Predictor; "
     )
     program += (
-        "print(json.dumps([a.row() for a in Predictor.load(Path(sys.argv[1]), 1).predict(sys.argv[2:])]))"
+        "print(json.dumps([a.columns() for a in Predictor.load(Path(sys.argv[1]), 1).predict(sys.argv[2:])]))"
     )
     port = free_port()
     served = ["serve", "--model", str(model), "--port", str(port), "--host", "127.0.0.1"]

@@ -249,6 +249,6 @@ def test_a_task_of_several_labels_gives_its_own_kind_of_answer(
     replace(Manifest.load(parcels.onnx), thresholds=(0.5,) * 5).save(parcels.onnx)
     export_shared([cards.root, parcels.root], tmp_path / "shared")
     predicted = SharedPredictor.load(tmp_path / "shared", threads=1).predict_by_task(QUESTIONS[:2])
-    assert [type(answer).__name__ for answer in predicted["cards"] + predicted["parcels"]] == [
-        "Prediction"
-    ] * 2 + ["LabelSet"] * 2
+    assert [answer.multi_label for answer in predicted["cards"] + predicted["parcels"]] == [False] * 2 + [
+        True
+    ] * 2

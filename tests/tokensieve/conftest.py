@@ -15,7 +15,7 @@ import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 
 from tokensieve.inference.manifest import TOKENIZER, Manifest
-from tokensieve.inference.shared_predictor import PREFIX, save_manifest, suffix_of
+from tokensieve.inference.shared_predictor import PREFIX, save_manifest, suffix_name
 
 LABELS = ("balance", "card_lost", "größe", "transfer")
 WORDS = (
@@ -82,8 +82,8 @@ class Served:
         topics = replace(
             self.manifest, labels=LABELS[:3], thresholds=THRESHOLDS[:3], threshold=0.6, data_hash="topics"
         )
-        onnx.save(suffix_graph(self.weight, self.bias), folder / suffix_of("intent"))
-        onnx.save(suffix_graph(-self.weight[:, :3], self.bias[:3]), folder / suffix_of("topics"))
+        onnx.save(suffix_graph(self.weight, self.bias), folder / suffix_name("intent"))
+        onnx.save(suffix_graph(-self.weight[:, :3], self.bias[:3]), folder / suffix_name("topics"))
         save_manifest(folder, {"intent": self.manifest, "topics": topics}, layers=1)
         return folder
 

@@ -88,7 +88,7 @@ def test_serving_reads_the_ids_that_training_saw(
     def check(texts: list[str]) -> None:
         whole = trained(texts, truncation=False, verbose=False)["input_ids"]
         expected = tokenize(trained, texts, served.manifest.max_length, HEAD_TAIL)
-        for encoded, ids, all_ids in zip(predictor.encode(texts), expected, whole, strict=True):
+        for encoded, ids, all_ids in zip(predictor.tokenize(texts), expected, whole, strict=True):
             assert (encoded.ids, encoded.truncated) == (ids or [0], len(all_ids) > served.manifest.max_length)
 
     check()
@@ -133,7 +133,7 @@ def test_a_shared_folder_reads_long_texts_as_its_tasks_were_trained(served: Any,
     shared = SharedPredictor.load(folder, threads=1)
     first, second = shared.logits(["card " * 40 + end for end in ("lost", "balance")])["intent"]
     assert not np.array_equal(first, second)
-    assert shared.encode(["card " * 40])[0].truncated
+    assert shared.tokenize(["card " * 40])[0].truncated
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError
 
 if TYPE_CHECKING:
     from tokensieve.inference.bulk import Scored
-    from tokensieve.inference.predictor import LabelSet, Prediction
+    from tokensieve.inference.prediction import Prediction
 
 SHOWN = 10  # labels of a summary
 
@@ -146,26 +145,31 @@ def _summary(output: Path, scored: Scored) -> Iterator[str]:
             yield f"{name}{shown}{f' and {others} other labels' if others > 0 else ''}"
 
 
-def _tree(text: str, found: Mapping[str, Prediction | LabelSet]) -> str:
-    from tokensieve.inference.predictor import ONLY
+def _tree(text: str, found: Mapping[str, Prediction]) -> str:
+    from tokensieve.inference.prediction import SINGLE_TASK
 
     said = (
-        asdict(found[ONLY])
-        if ONLY in found
-        else {"tasks": {task: asdict(given) for task, given in found.items()}}
+        _fields(found[SINGLE_TASK])
+        if SINGLE_TASK in found
+        else {"tasks": {task: _fields(given) for task, given in found.items()}}
     )
     return json.dumps({"text": text} | said, ensure_ascii=False)
 
 
-def _line(found: Mapping[str, Prediction | LabelSet]) -> str:
+def _fields(found: Prediction) -> dict[str, Any]:
+    if found.multi_label:
+        labels: dict[str, Any] = {"labels": found.labels}
+    else:
+        labels = {"label": found.label, "probability": found.probability}
+    return labels | {"uncertain": found.uncertain, "truncated": found.truncated, "top": found.top}
+
+
+def _line(found: Mapping[str, Prediction]) -> str:
     return "; ".join(f"{task}: {_shown(given)}" if task else _shown(given) for task, given in found.items())
 
 
-def _shown(found: Prediction | LabelSet) -> str:
-    from tokensieve.inference.predictor import LabelSet
-
-    labels = found.labels if isinstance(found, LabelSet) else [(found.label, found.probability)]
-    shown = ", ".join(f"{label}  {probability:.3f}" for label, probability in labels) or "no label"
+def _shown(found: Prediction) -> str:
+    shown = ", ".join(f"{label}  {probability:.3f}" for label, probability in found.labels) or "no label"
     return f"{shown}{'  (uncertain)' if found.uncertain else ''}"
 
 

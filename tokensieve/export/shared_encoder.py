@@ -21,7 +21,7 @@ from tokensieve.export.onnx_graph import write_graph
 from tokensieve.files import read_json, sha256
 from tokensieve.inference.manifest import TOKENIZER
 from tokensieve.inference.session import IDS, LOGITS, STATES, engine_of
-from tokensieve.inference.shared_predictor import PREFIX, suffix_of
+from tokensieve.inference.shared_predictor import PREFIX, suffix_name
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers
 from tokensieve.truncation import HEAD
@@ -110,10 +110,10 @@ def export_suffix(model: Path, cut: int, path: Path) -> None:
 
 def plain_graphs(models: Mapping[str, Path], cut: int, folder: Path) -> dict[str, Path]:
     """Write the graphs as torch has them into `folder`; returns them by the names of the files that a shared folder has for them."""
-    paths = {name: folder / name for name in (PREFIX, *map(suffix_of, models))}
+    paths = {name: folder / name for name in (PREFIX, *map(suffix_name, models))}
     export_prefix(next(iter(models.values())), cut, paths[PREFIX])
     for name, model in tqdm(models.items(), desc="graphs", unit="task", leave=False, disable=None):
-        export_suffix(model, cut, paths[suffix_of(name)])
+        export_suffix(model, cut, paths[suffix_name(name)])
     return paths
 
 
@@ -131,7 +131,7 @@ def build_shared(
     build(plain[PREFIX], config, variant, few, folder / PREFIX)
     for name, sample in tqdm(samples.items(), desc=variant, unit="task", leave=False, disable=None):
         states = [prefix.run(np.array([ids], dtype=np.int64))[0] for ids in sample]
-        build(plain[suffix_of(name)], config, variant, states, folder / suffix_of(name))
+        build(plain[suffix_name(name)], config, variant, states, folder / suffix_name(name))
 
 
 def _unlike(model: Path, other: Path) -> str:

@@ -32,7 +32,7 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_file, read_json_or_none, sha256
 from tokensieve.inference.load import Model, load
 from tokensieve.inference.manifest import Manifest
-from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
+from tokensieve.inference.prediction import SINGLE_TASK, Prediction
 
 KEY, LOCK = "key.json", "lock"
 # The names of the files in a folder of parts, and of those that are being written.
@@ -51,13 +51,11 @@ class Counts:
     truncated: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
-    def add(self, answer: Prediction | LabelSet) -> None:
+    def add(self, answer: Prediction) -> None:
         """Count an answer."""
         self.uncertain += answer.uncertain
         self.truncated += answer.truncated
-        self.labels.update(
-            [label for label, _ in answer.labels] if isinstance(answer, LabelSet) else [answer.label]
-        )
+        self.labels.update([label for label, _ in answer.labels])
 
 
 @dataclass(frozen=True)
@@ -210,10 +208,10 @@ def _put(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def _row(answer: Prediction | LabelSet, top: int | None) -> dict[str, Any]:
+def _row(answer: Prediction, top: int | None) -> dict[str, Any]:
     if not top:
-        return answer.row()
-    return answer.row() | {
+        return answer.columns()
+    return answer.columns() | {
         "top": [{"label": label, "probability": probability} for label, probability in answer.top]
     }
 
@@ -231,7 +229,7 @@ def _columns(model: Model, top: int | None, prefix: str) -> dict[str, str]:
 
 
 def _column(task: str, kind: str, prefix: str) -> str:
-    return prefix + (kind if task == ONLY else f"{task}_{kind}")
+    return prefix + (kind if task == SINGLE_TASK else f"{task}_{kind}")
 
 
 def _check(source: Path, output: Path, top: int | None) -> None:

@@ -3,7 +3,7 @@
 A cut is made between words: after a letter or digit, and before a space, a line break or a punctuation mark. There each of the known
 normalizers and pre-tokenizers separates, whatever follows, and no token of the model or of the added vocabulary reaches across. So
 the tokens of the text before a cut are the first tokens of the whole text. A tokenizer with any other part, such as an unknown
-regular expression, is not cut: `boundaries_of` returns None.
+regular expression, is not cut: `find_cut_points` returns None.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SAMPLES = (
 
 
 @dataclass(frozen=True)
-class Boundaries:
+class CutPoints:
     """The cuts of a tokenizer. `marks`: the punctuation marks before which it separates."""
 
     marks: str
@@ -81,7 +81,7 @@ class Boundaries:
         return None
 
 
-def boundaries_of(tokenizer: tokenizers.Tokenizer) -> Boundaries | None:
+def find_cut_points(tokenizer: tokenizers.Tokenizer) -> CutPoints | None:
     """Return where texts of a tokenizer can be cut; None if that is not known."""
     tree = json.loads(tokenizer.to_str())
     added = [token["content"] for token in tree["added_tokens"]]
@@ -98,7 +98,7 @@ def boundaries_of(tokenizer: tokenizers.Tokenizer) -> Boundaries | None:
         return None
     reached = set("".join(re.sub(r"^.", "", content, flags=re.DOTALL) for content in added))
     marks = "".join(sorted(set(MARKS) - set("'_") - reached)) if found == "words" else ""
-    boundaries = Boundaries(marks, lines=found == "words")
+    boundaries = CutPoints(marks, lines=found == "words")
     return boundaries if _hold(tokenizer, boundaries) else None
 
 
@@ -165,7 +165,7 @@ def _closed(tree: dict[str, Any]) -> bool:
     return SPACE in tokens and not any(re.search(f"[^{SPACE}]{SPACE}", token) for token in tokens)
 
 
-def _hold(tokenizer: tokenizers.Tokenizer, boundaries: Boundaries) -> bool:
+def _hold(tokenizer: tokenizers.Tokenizer, boundaries: CutPoints) -> bool:
     """Return whether the samples, cut at each boundary, begin with the same tokens as the whole."""
     for sample in SAMPLES:
         whole = tokenizer.encode(sample, add_special_tokens=False)

@@ -1,4 +1,4 @@
-"""A served folder: of one task (`Predictor`), or of several that share layers (`SharedPredictor`), and what can be asked of both."""
+"""Load a model folder: of one task (`Predictor`), or of several tasks that share an encoder (`SharedPredictor`)."""
 
 from __future__ import annotations
 
@@ -6,50 +6,60 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from tokensieve.inference import manifest, shared_predictor
 from tokensieve.inference.manifest import Manifest
-from tokensieve.inference.predictor import LabelSet, Prediction, Predictor
+from tokensieve.inference.prediction import Prediction
+from tokensieve.inference.predictor import Predictor
+from tokensieve.inference.session import Floats
 from tokensieve.inference.shared_predictor import SharedPredictor
-from tokensieve.inference.token_ids import Encoded
+from tokensieve.inference.token_ids import TokenIds
 
-Logits = npt.NDArray[np.float32]
-Answers = Mapping[str, list[Prediction | LabelSet]]  # by task, an answer a text
+PredictionsByTask = Mapping[str, list[Prediction]]  # per task, a prediction per text
 
 
 class Model(Protocol):
-    """It is used from many threads at once."""
+    """What `Predictor` and `SharedPredictor` have in common. Many threads may use it at once."""
 
     @property
     def tasks(self) -> Mapping[str, Manifest]:
-        """The manifest of each task; `predictor.ONLY` names that of a model with a single one."""
+        """The manifest of each task. A single task is named `prediction.SINGLE_TASK`."""
 
     @property
     def classes(self) -> int:
-        """How many logits a text has, of all tasks together."""
+        """The number of logits per text, of all tasks together."""
 
-    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> Answers:
-        """By task an answer a text, in their order, each with the `top` likeliest labels. Raises InputError: `top` is less than 1."""
+    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> PredictionsByTask:
+        """Return per task a prediction per text, each with the `top` most likely labels.
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """The token ids of each text, at least one."""
+        Raises:
+            InputError: If `top` is less than 1.
+        """
 
-    def run(self, ids: Sequence[Sequence[int]]) -> Logits:
-        """Logits [texts, classes] of texts that all have the same number of tokens."""
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the token ids of each text, at least one per text."""
 
-    def answers_by_task(self, logits: Logits, truncated: Sequence[bool], top: int) -> Answers:
-        """What `logits` [texts, classes] say of texts of which some were `truncated`."""
+    def run(self, ids: Sequence[Sequence[int]]) -> Floats:
+        """Return the logits, float32 [texts, classes], of texts that all have the same number of tokens."""
 
+    def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> PredictionsByTask:
+        """Return per task the predictions for texts with these `logits` [texts, classes].
 
-def manifest_of(folder: Path) -> Path:
-    """The file of a served folder that an export writes last and that holds the hashes of the others."""
-    several = folder / shared_predictor.NAME
-    return several if several.exists() else folder / manifest.NAME
+        Raises:
+            InputError: If `top` is less than 1.
+        """
 
 
 def load(folder: Path, threads: int) -> Model:
-    """The model of a served folder, to compute with `threads` threads. Raises InputError: as `Predictor.load`, `SharedPredictor.load`."""
-    kind = SharedPredictor if manifest_of(folder).name == shared_predictor.NAME else Predictor
+    """Load the model folder `folder`, to compute with `threads` threads.
+
+    Raises:
+        InputError: If `Predictor.load` or `SharedPredictor.load` refuses the folder.
+    """
+    kind = SharedPredictor if manifest_path(folder).name == shared_predictor.NAME else Predictor
     return kind.load(folder, threads)
+
+
+def manifest_path(folder: Path) -> Path:
+    """Return the path of the file that an export writes last and that has the hashes of the folder's other files."""
+    shared = folder / shared_predictor.NAME
+    return shared if shared.exists() else folder / manifest.NAME

@@ -35,7 +35,7 @@ class TextClassifier:
         texts = list(map(_text, table["text"]))
         answers = iter(self._predictor.predict([text for text in texts if text is not None]))
         absent = NO_LABELS if self._predictor.manifest.thresholds else NO_LABEL
-        return [dict(absent) if text is None else next(answers).row() for text in texts]
+        return [dict(absent) if text is None else next(answers).columns() for text in texts]
 
 
 def _text(value: Any) -> str | None:

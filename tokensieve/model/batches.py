@@ -28,7 +28,7 @@ from tokensieve.data.examples import rows
 from tokensieve.disk import FULL
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_file, sha256, write_text
-from tokensieve.inference.token_ids import without_surrogates
+from tokensieve.inference.token_ids import replace_surrogates
 from tokensieve.method.constructs import tokens_in_constructs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers
@@ -92,7 +92,7 @@ def token_counts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> li
     backend.no_truncation()
     backend.no_padding()
     # Lone surrogates, which the tokenizer refuses, are another check's to report.
-    clean = list(map(without_surrogates, texts))
+    clean = list(map(replace_surrogates, texts))
     chunks = (clean[start : start + CHUNK // 16] for start in range(0, len(clean), CHUNK // 16))
     return [len(encoding.ids) for chunk in chunks for encoding in backend.encode_batch_fast(chunk)]
 

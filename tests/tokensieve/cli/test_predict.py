@@ -12,20 +12,21 @@ import pytest
 
 from tokensieve.cli.main import main
 from tokensieve.inference import load
-from tokensieve.inference.load import Answers
-from tokensieve.inference.predictor import LabelSet, Prediction
+from tokensieve.inference.load import PredictionsByTask
+from tokensieve.inference.prediction import Prediction
 
 
 class Cards:
     """Two tasks that answer what they are asked."""
 
-    def predict_by_task(self, texts: list[str], top: int = 3) -> Answers:
+    def predict_by_task(self, texts: list[str], top: int = 3) -> PredictionsByTask:
         one = [
-            Prediction(text, 0.75, text == "b", False, ((text, 0.75), ("z", 0.25))[:top]) for text in texts
+            Prediction(((text, 0.75),), text == "b", False, ((text, 0.75), ("z", 0.25))[:top])
+            for text in texts
         ]
         several = [
-            LabelSet((), False, True, (("x", 0.5),)),
-            LabelSet((("x", 0.9), ("y", 0.8)), False, True, (("x", 0.9),)),
+            Prediction((), False, True, (("x", 0.5),), True),
+            Prediction((("x", 0.9), ("y", 0.8)), False, True, (("x", 0.9),), True),
         ]
         return {"cards": one, "topics": several[: len(texts)]}
 

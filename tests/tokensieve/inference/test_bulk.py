@@ -26,7 +26,8 @@ from tokensieve.data.examples import FORMATS
 from tokensieve.errors import InputError
 from tokensieve.inference import bulk
 from tokensieve.inference.bulk import score
-from tokensieve.inference.predictor import LabelSet, Prediction, Predictor
+from tokensieve.inference.prediction import Prediction
+from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor
 
 TEXTS = [
@@ -75,10 +76,10 @@ def read(path: Path) -> list[dict[str, Any]]:
         return list(pyarrow.ipc.open_file(source).read_all().to_pylist())
 
 
-def check(rows: list[dict[str, Any]], expected: Iterable[Prediction | LabelSet]) -> None:
+def check(rows: list[dict[str, Any]], expected: Iterable[Prediction]) -> None:
     """The rows hold these single answers; those of a CSV file as text."""
     for row, answer in zip(rows, expected, strict=True):
-        assert isinstance(answer, Prediction)
+        assert not answer.multi_label
         assert row["label"] == answer.label
         assert float(row["probability"]) == pytest.approx(answer.probability, abs=1e-5)
         assert [str(row[name]).lower() for name in ANSWERS[2:]] == [
@@ -124,9 +125,9 @@ def test_several_labels_and_the_likeliest(output: str, served: Any, tmp_path: Pa
     path = write(tmp_path / "in.jsonl", [{"text": text} for text in TEXTS])
     score(folder, path, tmp_path / f"out{output}", top=2)
     expected = Predictor.load(folder, threads=1).predict(TEXTS, 2)
-    assert {min(len(answer.labels), 2) for answer in expected if isinstance(answer, LabelSet)} == {0, 1, 2}
+    assert {min(len(answer.labels), 2) for answer in expected} == {0, 1, 2}
     for row, answer in zip(read(tmp_path / f"out{output}"), expected, strict=True):
-        assert isinstance(answer, LabelSet)
+        assert answer.multi_label
         assert list(row) == ["text", "labels", "probabilities", "uncertain", "truncated", "top"]
         if output in (".csv", ".tsv"):
             top = json.loads(row["top"])
@@ -169,7 +170,7 @@ def test_each_task_that_shares_a_model_has_columns_of_its_own(
         expected["intent"],
     )
     for row, answer in zip(rows, expected["topics"], strict=True):
-        assert isinstance(answer, LabelSet)
+        assert answer.multi_label
         found = row["topics_labels"]
         labels = [part for part in found.split("|") if part] if isinstance(found, str) else found
         assert labels == [label for label, _ in answer.labels]
@@ -388,15 +389,15 @@ def test_without_pyarrow_text_files_are_scored_and_the_others_refused(
 
 def counted(monkeypatch: pytest.MonkeyPatch, stop: int | None = None) -> list[int]:
     """Counts the texts that are answered; fails before the answer to chunk number `stop`."""
-    predict, seen = Predictor.predict, list[int]()
+    predict, seen = Predictor.predict_by_task, list[int]()
 
-    def counting(self: Predictor, texts: list[str], top: int = 3) -> list[Any]:
+    def counting(self: Predictor, texts: list[str], top: int = 3) -> dict[str, list[Any]]:
         if len(seen) == stop:
             raise RuntimeError("stopped")
         seen.append(len(texts))
         return predict(self, texts, top)
 
-    monkeypatch.setattr(Predictor, "predict", counting)
+    monkeypatch.setattr(Predictor, "predict_by_task", counting)
     monkeypatch.setattr(bulk, "cores", lambda: 1)
     return seen
 

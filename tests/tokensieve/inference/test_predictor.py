@@ -19,7 +19,7 @@ from tokensieve.errors import InputError
 from tokensieve.inference import manifest
 from tokensieve.inference import predictor as module
 from tokensieve.inference.decisions import softmax
-from tokensieve.inference.predictor import LabelSet, Predictor, groups
+from tokensieve.inference.predictor import Predictor, batches
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 
@@ -72,7 +72,7 @@ def test_a_model_of_several_labels_gives_those_above_their_thresholds(served: An
     for answer, row in zip(answers, chances, strict=True):
         known = dict(zip(manifest.labels, row, strict=True))
         needed = dict(zip(manifest.labels, manifest.thresholds, strict=True))
-        assert isinstance(answer, LabelSet)
+        assert answer.multi_label
         assert dict(answer.labels) == pytest.approx(
             {label: known[label] for label in known if known[label] >= needed[label]}, abs=1e-5
         )
@@ -221,7 +221,7 @@ def test_an_empty_text_without_special_tokens_gets_a_finite_answer(tmp_path: Pat
 
 @given(lengths=st.lists(st.integers(1, 20), max_size=40), budget=st.integers(1, 60))
 def test_groups_hold_every_text_once_and_pad_nothing(lengths: list[int], budget: int) -> None:
-    planned = list(groups(lengths, budget))
+    planned = list(batches(lengths, budget))
     assert sorted(index for group in planned for index in group) == list(range(len(lengths)))
     for group in planned:
         (length,) = {lengths[index] for index in group}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors, trainers
 
 from tokensieve.inference import token_ids as module
-from tokensieve.inference.cut_points import EXPRESSIONS, boundaries_of
-from tokensieve.inference.token_ids import Encoded, Encoder
+from tokensieve.inference.cut_points import EXPRESSIONS, find_cut_points
+from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.method.constructs import Construct
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.encoder import load_tokenizer
@@ -219,16 +219,16 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return KINDS[request.param]()
 
 
-def whole(tokenizer: Tokenizer, text: str, most: int, truncation: str) -> Encoded:
+def whole(tokenizer: Tokenizer, text: str, most: int, truncation: str) -> TokenIds:
     """The reference: all of a text is tokenized."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if truncation == HEAD:
         tokenizer.enable_truncation(most)
         encoding = tokenizer.encode(text)
-        return Encoded(encoding.ids, bool(encoding.overflowing))
+        return TokenIds(encoding.ids or [0], bool(encoding.overflowing))
     tokenizer.no_truncation()
     ids = tokenizer.encode(text).ids
-    return Encoded(head_and_tail(ids, most), len(ids) > most)
+    return TokenIds(head_and_tail(ids, most) or [0], len(ids) > most)
 
 
 @pytest.mark.parametrize("truncation", [HEAD, HEAD_TAIL])
@@ -237,7 +237,7 @@ def test_a_part_gives_the_ids_of_the_whole(
 ) -> None:
     monkeypatch.setattr(module, "CHARACTERS", 1)
     monkeypatch.setattr(module, "GROWTH", 2)
-    assert boundaries_of(tokenizer) is not None
+    assert find_cut_points(tokenizer) is not None
     cut = []
 
     @settings(max_examples=60, deadline=None)
@@ -245,8 +245,8 @@ def test_a_part_gives_the_ids_of_the_whole(
     @example(texts=["card " * 100, "", "my card. " * 30], most=8)
     def check(texts: list[str], most: int) -> None:
         expected = [whole(tokenizer, text, most, truncation) for text in texts]
-        reader = Encoder(tokenizer, most, truncation)
-        assert reader.encode(texts) == expected
+        reader = BoundedTokenizer(tokenizer, most, truncation)
+        assert reader.tokenize(texts) == expected
         cut.extend(len(reader._part(text, most)) < len(text) for text in texts)
 
     check()
@@ -267,7 +267,7 @@ def test_an_extended_vocabulary(
     fast = load_tokenizer(tiny_family(family))
     constructs = [Construct(word, "topup", 1.0, 1.0, 9) for word in ("topup", "refund", "parcel", "tracking")]
     tokenizer = extend_tokenizer(fast, choose_new_tokens(fast, constructs, 20), tmp_path).backend_tokenizer
-    assert boundaries_of(tokenizer) is not None
+    assert find_cut_points(tokenizer) is not None
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -276,7 +276,7 @@ def test_an_extended_vocabulary(
     )
     def check(text: str, most: int) -> None:
         expected = whole(tokenizer, text, most, truncation)
-        assert Encoder(tokenizer, most, truncation).encode([text]) == [expected]
+        assert BoundedTokenizer(tokenizer, most, truncation).tokenize([text]) == [expected]
 
     check()
 
@@ -301,17 +301,17 @@ def test_an_extended_vocabulary(
 )
 def test_an_unknown_tokenizer_is_not_cut(changed: dict[str, object]) -> None:
     tree = json.loads(wordpiece().to_str()) | changed
-    assert boundaries_of(Tokenizer.from_str(json.dumps(tree))) is None
+    assert find_cut_points(Tokenizer.from_str(json.dumps(tree))) is None
 
 
 def test_an_added_token_of_several_words_is_not_cut() -> None:
     tokenizer = wordpiece()
     tokenizer.add_tokens(["credit card"])
-    assert boundaries_of(tokenizer) is None
+    assert find_cut_points(tokenizer) is None
 
 
 def test_marks_of_added_tokens_are_no_boundaries() -> None:
-    boundaries = boundaries_of(wordpiece())
+    boundaries = find_cut_points(wordpiece())
     assert boundaries is not None
     assert "]" not in boundaries.marks
     assert "." in boundaries.marks
@@ -323,11 +323,11 @@ def test_memory_does_not_grow_with_the_text(truncation: str) -> None:
     if truncation == HEAD:
         tokenizer.enable_truncation(128)
     lengths = []
-    reader = Encoder(tokenizer, 128, truncation)
-    reader.encode(["my card"])
+    reader = BoundedTokenizer(tokenizer, 128, truncation)
+    reader.tokenize(["my card"])
     for text in ("my card " * 2_000, "my card " * 2_000_000):
         tracemalloc.start()
-        (encoded,) = reader.encode([text])
+        (encoded,) = reader.tokenize([text])
         lengths.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert encoded.truncated

@@ -10,18 +10,18 @@ import pytest
 
 from tokensieve.data.examples import read_examples
 from tokensieve.errors import InputError
-from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
+from tokensieve.inference.prediction import SINGLE_TASK, Prediction
 from tokensieve.server.prediction_log import PredictionLog
 
-ONE = Prediction("card", 0.75, True, False, (("card", 0.75), ("cash", 0.25)))
-SET = LabelSet((("a", 0.9), ("b", 0.8)), False, False, (("a", 0.9),))
+ONE = Prediction((("card", 0.75),), True, False, (("card", 0.75), ("cash", 0.25)))
+SET = Prediction((("a", 0.9), ("b", 0.8)), False, False, (("a", 0.9),), True)
 
 
 def test_what_is_kept_can_be_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     for texts, answers in ((["größe\n\0", "<b>"], [ONE, ONE]), (["two"], [SET])):
         journal = PredictionLog(path)
-        journal.write(texts, {ONLY: answers}, "7")
+        journal.write(texts, {SINGLE_TASK: answers}, "7")
         journal.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -51,7 +51,7 @@ def test_of_several_tasks_each_has_lines_of_its_own(tmp_path: Path) -> None:
 
 def test_a_line_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
     journal = PredictionLog(tmp_path / "texts.jsonl")
-    journal.write(["card"], {ONLY: [ONE]}, "7")
+    journal.write(["card"], {SINGLE_TASK: [ONE]}, "7")
     assert (tmp_path / "texts.jsonl").read_text(encoding="utf-8").count("\n") == 1
     journal.close()
 
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     journal = PredictionLog(Path("/dev/full"))
     for _ in range(3):
-        journal.write(["sesame"], {ONLY: [ONE]}, "7")
+        journal.write(["sesame"], {SINGLE_TASK: [ONE]}, "7")
     journal.close()
     assert [record.getMessage() for record in caplog.records] == [
         "texts are no longer written to the prediction log: No space left on device"
@@ -78,14 +78,14 @@ def test_a_line_that_the_disk_takes_half_of_is_taken_back(tmp_path: Path) -> Non
     resource = pytest.importorskip("resource", reason="limits of files are those of POSIX")
     path = tmp_path / "texts.jsonl"
     journal = PredictionLog(path)
-    journal.write(["card"], {ONLY: [ONE]}, "7")
+    journal.write(["card"], {SINGLE_TASK: [ONE]}, "7")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
     try:
-        journal.write(["lost"], {ONLY: [ONE]}, "7")
+        journal.write(["lost"], {SINGLE_TASK: [ONE]}, "7")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    journal.write(["kept"], {ONLY: [ONE]}, "7")
+    journal.write(["kept"], {SINGLE_TASK: [ONE]}, "7")
     journal.close()
     assert read_examples(path).texts == ["card", "kept"]
 
@@ -107,12 +107,12 @@ def test_half_a_line_that_a_crash_left_is_removed(
 ) -> None:
     path = tmp_path / "texts.jsonl"
     journal = PredictionLog(path)
-    journal.write(["card"], {ONLY: [ONE]}, "7")
+    journal.write(["card"], {SINGLE_TASK: [ONE]}, "7")
     journal.close()
     line = path.read_bytes()
     path.write_bytes(line + line[:cut])
     journal = PredictionLog(path)
-    journal.write(["lost"], {ONLY: [ONE]}, "7")
+    journal.write(["lost"], {SINGLE_TASK: [ONE]}, "7")
     journal.close()
     assert read_examples(path).texts == ["card", "lost"]
     assert f"ended with an incomplete line of {cut} bytes, which was removed" in caplog.text
@@ -145,7 +145,7 @@ def test_a_log_that_cannot_be_opened_again_goes_on_in_the_one_before(
     folder.rename(tmp_path / "moved")
     with caplog.at_level(logging.WARNING):
         journal.reopen()
-    journal.write(["card"], {ONLY: [ONE]}, "7")
+    journal.write(["card"], {SINGLE_TASK: [ONE]}, "7")
     journal.close()
     assert read_examples(tmp_path / "moved" / "texts.jsonl").texts == ["card"]
     assert "was not opened again" in caplog.text

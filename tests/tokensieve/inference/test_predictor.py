@@ -124,7 +124,7 @@ def test_a_batch_equals_its_texts_one_by_one_in_order(
     predictor: Predictor, texts: list[str], budget: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BUDGET", budget)
+        patch.setattr(module, "BATCH_TOKENS", budget)
         batch = predictor.logits(texts)
     single = np.concatenate([predictor.logits([text]) for text in texts])
     assert np.isfinite(batch).all()

@@ -247,7 +247,7 @@ def test_a_part_gives_the_ids_of_the_whole(
         expected = [whole(tokenizer, text, most, truncation) for text in texts]
         reader = BoundedTokenizer(tokenizer, most, truncation)
         assert reader.tokenize(texts) == expected
-        cut.extend(len(reader._part(text, most)) < len(text) for text in texts)
+        cut.extend(len(reader._start(text, most)) < len(text) for text in texts)
 
     check()
     assert sum(cut) > 20
@@ -327,9 +327,9 @@ def test_memory_does_not_grow_with_the_text(truncation: str) -> None:
     reader.tokenize(["my card"])
     for text in ("my card " * 2_000, "my card " * 2_000_000):
         tracemalloc.start()
-        (encoded,) = reader.tokenize([text])
+        (tokens,) = reader.tokenize([text])
         lengths.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert encoded.truncated
-        assert len(encoded.ids) == 128
+        assert tokens.truncated
+        assert len(tokens.ids) == 128
     assert lengths[1] < 2 * lengths[0] + 100_000

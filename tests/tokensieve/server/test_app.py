@@ -295,15 +295,15 @@ def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: Model
         pytest.MonkeyPatch.context() as patched,
         ThreadPoolExecutor(1) as pool,
     ):
-        encode = live.current.model.encode
+        tokenize = live.current.model.tokenize
 
         def slow(texts: list[str]) -> Any:
             if len(texts) == 3:
                 begun.set()
                 assert blocked.wait(20)
-            return encode(texts)
+            return tokenize(texts)
 
-        patched.setattr(live.current.model, "encode", slow)
+        patched.setattr(live.current.model, "tokenize", slow)
         patched.setattr("tokensieve.server.predict.SHORT", 8)
         long = pool.submit(client.post, "/predict", json={"texts": ["a long text"] * 3})
         assert begun.wait(20)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tokensieve.cpus import cores
-from tokensieve.inference.predictor import ONLY
+from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.config import Limits, ServerConfig
 from tokensieve.server.held_bytes import HeldBytes
@@ -146,7 +146,7 @@ def _uvicorn_config(app: Starlette, config: ServerConfig, limits: Limits, held: 
 def _log_start(loaded: LoadedModel, address: str, key: str | None) -> None:
     """Log the model, the address, whether requests need the API key, and a command to try it."""
     for task, manifest in loaded.model.tasks.items():
-        prefix = f"task {task}: " if task != ONLY else ""
+        prefix = f"task {task}: " if task != SINGLE_TASK else ""
         shown = (loaded.version, prefix, len(manifest.labels), manifest.threshold, manifest.max_length)
         log.info("model %s: %s%d labels, uncertain below %.3g, reads %d tokens", *shown)
     access = "requests need the API key" if key else "no API key: every request is answered"

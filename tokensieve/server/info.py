@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from tokensieve import __version__
 from tokensieve.inference.manifest import Manifest
-from tokensieve.inference.predictor import ONLY
+from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.server import docs_page
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.held_bytes import HeldBytes
@@ -65,7 +65,11 @@ class InfoEndpoints:
         tasks = {
             task: _model_info(manifest, current.version) for task, manifest in current.model.tasks.items()
         }
-        return _json(tasks[ONLY] if ONLY in tasks else ModelInfoByTask(version=current.version, tasks=tasks))
+        return _json(
+            tasks[SINGLE_TASK]
+            if SINGLE_TASK in tasks
+            else ModelInfoByTask(version=current.version, tasks=tasks)
+        )
 
     async def metrics(self, request: Request) -> Response:
         """Return counts and durations in the text format of Prometheus."""

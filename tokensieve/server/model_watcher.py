@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from tokensieve.errors import InputError
-from tokensieve.inference.load import Model, load, manifest_of
+from tokensieve.inference.load import Model, load, manifest_path
 from tokensieve.server.response import response_body
 
 log = logging.getLogger("tokensieve")
@@ -77,7 +77,7 @@ class FolderSource:
     stale: str | None = None
 
     def version(self) -> str:
-        path = manifest_of(self.path)
+        path = manifest_path(self.path)
         try:
             return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         except (FileNotFoundError, NotADirectoryError):
@@ -244,12 +244,12 @@ def _probe(model: Model, version: str) -> None:
     for length in (*WARM_UP, longest):
         if not np.isfinite(model.run([[0] * min(length, longest)])).all():
             raise InputError("its logits are not finite")
-    encoded = model.encode([PROBE])
+    encoded = model.tokenize([PROBE])
     logits = model.run([text.ids for text in encoded])
     if not np.isfinite(logits).all():
         raise InputError("its logits are not finite")
     response_body(
-        model.answers_by_task(logits, [text.truncated for text in encoded], model.classes),
+        model.decide(logits, [text.truncated for text in encoded], model.classes),
         True,
         model,
         version,

@@ -10,8 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tokensieve.errors import excerpt
-from tokensieve.inference.load import Logits, Model
-from tokensieve.inference.token_ids import Encoded
+from tokensieve.inference.load import Model
+from tokensieve.inference.session import Floats
+from tokensieve.inference.token_ids import TokenIds
 from tokensieve.server.batcher import Batcher, QueueFull
 from tokensieve.server.config import Limits
 from tokensieve.server.model_watcher import ModelWatcher
@@ -54,8 +55,8 @@ class PredictEndpoint:
                 kept = texts if self._log else []
                 del texts  # they may take megabytes, which need not wait with the request
 
-                def respond(logits: Logits) -> bytes:
-                    answers = loaded.model.answers_by_task(logits, [text.truncated for text in encoded], top)
+                def respond(logits: Floats) -> bytes:
+                    answers = loaded.model.decide(logits, [text.truncated for text in encoded], top)
                     self._metrics.count_predictions(answers)
                     if self._log:
                         self._log.write(kept, answers, loaded.version)
@@ -72,10 +73,10 @@ class PredictEndpoint:
             raise HTTPException(503, detail, {"Retry-After": "5"}) from None
         return Response(body, media_type="application/json")
 
-    async def _tokenize(self, model: Model, texts: list[str]) -> list[Encoded]:
+    async def _tokenize(self, model: Model, texts: list[str]) -> list[TokenIds]:
         # Short texts are tokenized on the event loop: a thread switch would cost more.
         if sum(map(len, texts)) <= SHORT:
-            return model.encode(texts)
+            return model.tokenize(texts)
         with self._batcher.expecting(len(texts)):
             return await self._pool.encode(model, texts)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.errors import InputError
-from tokensieve.inference.load import Answers
-from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
+from tokensieve.inference.load import PredictionsByTask
+from tokensieve.inference.prediction import SINGLE_TASK, Prediction
 
 log = logging.getLogger("tokensieve")
 
@@ -55,7 +55,7 @@ class PredictionLog:
         before.close()
         log.info("the prediction log was opened again: %s", self._path)
 
-    def write(self, texts: list[str], answers: Answers, version: str) -> None:
+    def write(self, texts: list[str], answers: PredictionsByTask, version: str) -> None:
         """Append one line per text and task.
 
         If the disk is full, this is logged once, and requests are still answered.
@@ -63,7 +63,7 @@ class PredictionLog:
         origin = {"version": version, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         lines = []
         for task, predictions in answers.items():
-            of_task = origin if task == ONLY else {"task": task} | origin
+            of_task = origin if task == SINGLE_TASK else {"task": task} | origin
             for text, answer in zip(texts, predictions, strict=True):
                 lines.append(
                     json.dumps({"text": text} | _fields(answer) | of_task, ensure_ascii=False) + "\n"
@@ -152,8 +152,8 @@ def _end_in_a_line(path: Path, descriptor: int, size: int) -> None:
     log.warning("%s ended with an incomplete line of %d bytes, which was removed", path, len(half))
 
 
-def _fields(answer: Prediction | LabelSet) -> dict[str, Any]:
-    if isinstance(answer, LabelSet):
+def _fields(answer: Prediction) -> dict[str, Any]:
+    if answer.multi_label:
         fields = {
             "label": SEPARATOR.join(label for label, _ in answer.labels),
             "probability": answer.top[0][1],

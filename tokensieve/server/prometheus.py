@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
-from tokensieve.inference.load import Answers
-from tokensieve.inference.predictor import LabelSet
+from tokensieve.inference.load import PredictionsByTask
 
 if TYPE_CHECKING:
     from tokensieve.server.model_watcher import ModelWatcher
@@ -81,15 +80,13 @@ class Metrics:
             registry=registry,
         )
 
-    def count_predictions(self, answers: Answers) -> None:
+    def count_predictions(self, answers: PredictionsByTask) -> None:
         """Count labels, confidence and uncertainty of the predictions of one request."""
         for task, predictions in answers.items():
             confidence, uncertain = self.confidence.labels(task), self.uncertain.labels(task)
             for answer in predictions:
                 confidence.observe(answer.top[0][1])
-                for label in (
-                    [label for label, _ in answer.labels] if isinstance(answer, LabelSet) else [answer.label]
-                ):
+                for label in [label for label, _ in answer.labels]:
                     self.labels.labels(task, label).inc()
                 uncertain.inc(answer.uncertain)
         self.truncated.inc(sum(answer.truncated for answer in next(iter(answers.values()))))

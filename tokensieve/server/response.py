@@ -10,20 +10,20 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tokensieve.inference.load import Answers, Model
-from tokensieve.inference.predictor import ONLY, LabelSet, Prediction
+from tokensieve.inference.load import Model, PredictionsByTask
+from tokensieve.inference.prediction import SINGLE_TASK, Prediction
 
 
-def response_body(answers: Answers, several: bool, model: Model, version: str) -> bytes:
+def response_body(answers: PredictionsByTask, several: bool, model: Model, version: str) -> bytes:
     """Return the JSON of predictions: of a list of texts if `several`, otherwise of one text.
 
     Raises:
         ValueError: If a probability is not finite, or a label cannot be encoded.
     """
     origin: dict[str, Any] = {"version": version}
-    if ONLY in answers:
-        predictions = [_prediction(answer) for answer in answers[ONLY]]
-        origin["data_hash"] = model.tasks[ONLY].data_hash
+    if SINGLE_TASK in answers:
+        predictions = [_prediction(answer) for answer in answers[SINGLE_TASK]]
+        origin["data_hash"] = model.tasks[SINGLE_TASK].data_hash
     else:
         predictions = [
             {"tasks": dict(zip(answers, map(_prediction, text), strict=True))}
@@ -34,9 +34,9 @@ def response_body(answers: Answers, several: bool, model: Model, version: str) -
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _prediction(answer: Prediction | LabelSet) -> dict[str, Any]:
+def _prediction(answer: Prediction) -> dict[str, Any]:
     rest = {"uncertain": answer.uncertain, "truncated": answer.truncated, "top": _labels(answer.top)}
-    if isinstance(answer, LabelSet):
+    if answer.multi_label:
         return {"labels": _labels(answer.labels)} | rest
     return {"label": answer.label, "probability": answer.probability} | rest
 

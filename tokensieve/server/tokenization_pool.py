@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from tokensieve.inference.load import Model
-from tokensieve.inference.token_ids import Encoded
+from tokensieve.inference.token_ids import TokenIds
 
 # Characters of a request that is tokenized on the event loop, in about 100 microseconds. Longer ones use a thread.
 SHORT = 2_000
@@ -25,7 +25,7 @@ class TokenizationPool:
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
 
-    async def encode(self, model: Model, texts: list[str]) -> list[Encoded]:
+    async def encode(self, model: Model, texts: list[str]) -> list[TokenIds]:
         """Return the token ids of each text. If this task is cancelled, the rest of the texts is not tokenized."""
         cancelled = threading.Event()
         try:
@@ -40,12 +40,12 @@ class TokenizationPool:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _encode(model: Model, texts: list[str], cancelled: threading.Event) -> list[Encoded]:
-    encoded: list[Encoded] = []
+def _encode(model: Model, texts: list[str], cancelled: threading.Event) -> list[TokenIds]:
+    encoded: list[TokenIds] = []
     for piece in _pieces(texts):
         if cancelled.is_set():
             break
-        encoded += model.encode(piece)
+        encoded += model.tokenize(piece)
     return encoded
 
 

@@ -23,7 +23,8 @@ myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 html_math_renderer = "mathjax"
 
-nitpicky = False
+# Options such as --data keep their hyphens.
+smartquotes = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"

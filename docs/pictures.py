@@ -28,9 +28,13 @@ STYLE = """<style>
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#1f2328}
 .title{font-weight:600;font-size:14px}.small{font-size:11.5px;fill:#59636e}.ours{font-weight:600}
 .mark{fill:#8c959f}.mark.ours{fill:#0969da}text.ours{fill:#0969da}.grid{stroke:#d1d9e0;stroke-width:1}
-@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.small{fill:#9198a1}.mark{fill:#7d8590}
+.back{fill:#fff}
+@media(prefers-color-scheme:dark){.back{fill:#0d1117}text{fill:#f0f6fc}.small{fill:#9198a1}.mark{fill:#7d8590}
 .mark.ours,text.ours{fill:#4493f8}.grid{stroke:#3d444d}}
 </style>"""
+
+# Text stays readable if a page is dark and the reader's system is not.
+BACK = '<rect class="back" width="100%" height="100%" rx="6"/>'
 
 
 def tables() -> dict[str, list[dict[str, str]]]:
@@ -112,7 +116,7 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
 def _svg(parts: list[str], title: str) -> str:
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{title}</title>\n{STYLE}\n{body}\n</svg>\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{title}</title>\n{STYLE}\n{BACK}\n{body}\n</svg>\n'
 
 
 def charts() -> Mapping[str, str]:

@@ -7,6 +7,7 @@ of that name in `PARTS` returns. Nothing generated is stored, so it cannot be ou
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import json
 import re
@@ -57,8 +58,8 @@ def _leaves(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, a
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    parser.formatter_class = argparse.HelpFormatter
-    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    parser.formatter_class = functools.partial(argparse.HelpFormatter, width=88)  # type: ignore[assignment]
+    usage = parser.format_usage().removeprefix("usage: ").replace("\n       ", "\n").rstrip()
     rows = [
         f"| {_flags(action)} | {_cell(_help(parser, action))} |"
         for action in parser._actions

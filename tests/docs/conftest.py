@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT
 CLASSES = ("customs_hold", "track_shipment", "incoterm_question", "free_time_extension")
 TEXTS_PER_CLASS = 25
 # They leave out what takes most of the time with few texts: refits for the calibration, and variants that are refused.
-QUICK = ("evaluate.folds=0", "export.variants=[fp32]")
+QUICK = ("evaluate.calibration_folds=0", "export.variants=[fp32]")
 
 
 @pytest.fixture

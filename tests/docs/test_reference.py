@@ -6,7 +6,9 @@ import argparse
 import re
 from dataclasses import fields
 
-from tests.docs.pages import ROOT, module
+import pytest
+
+from tests.docs.pages import HISTORY, PAGES, ROOT, module
 from tokensieve.settings import Settings, sections
 
 reference = module("_ext/reference.py")
@@ -47,6 +49,23 @@ def test_the_charts_of_the_readme_are_current() -> None:
     for name, text in module("pictures.py").charts().items():
         stored = (ROOT / "docs/_static" / name).read_text(encoding="utf-8")
         assert stored == text, f"run python docs/pictures.py: {name} is out of date"
+
+
+WRITTEN = pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(page.read_text(encoding="utf-8"), id=page.relative_to(ROOT).as_posix())
+        for page in PAGES
+        if page not in HISTORY
+    ],
+)
+
+
+@WRITTEN
+def test_settings_that_a_page_names_exist(text: str) -> None:
+    names = "|".join(sections())
+    found = set(re.findall(rf"(?<![\w./-])((?:{names})\.[a-z_]+)(?=[=`\s'])", text))
+    assert not {key for key in found - KEYS if key.rpartition(".")[2] not in ("py", "md", "csv")}
 
 
 def test_defaults_that_pages_name_are_true() -> None:

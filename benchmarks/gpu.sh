@@ -28,11 +28,11 @@ trap 'exit 130' INT TERM
 random=$scratch/random-bert-base
 "$python" -m benchmarks.training.random_encoder "$random" "$base" || exit
 status=0
-(cells --base "$random" --tasks "${tasks%%,*}" --shots 10 --seeds 0 --output "$results/finetune-gpu-random") || status=$?
+(cells --base "$random" --tasks "${tasks%%,*}" --shots 10 --seeds 0 --output "$results/finetune-random") || status=$?
 lanes=()
 if test $status -eq 0; then
     for task in ${tasks//,/ }; do
-        cells --base "$base" --tasks "$task" --seeds "${4:-0-1}" --shots full --output "$results/finetune-gpu" &
+        cells --base "$base" --tasks "$task" --seeds "${4:-0-1}" --shots full --output "$results/finetune" &
         lanes+=($!)
     done
     for lane in "${lanes[@]}"; do

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from benchmarks.methods import METHODS, method_of
+from benchmarks.training import results
 from benchmarks.training.learning_rates import RATES, Rates
 from benchmarks.training.tasks import HELD_OUT, data_hash, several
 from tokensieve.errors import excerpt
-from tokensieve.files import read_json
 from tokensieve.settings import Settings
 
 FORMAT = 1
@@ -49,10 +49,15 @@ class Cell:
         """The shots in a file's name and in tables."""
         return "full" if self.shots is None else str(self.shots)
 
-    def path(self, output: Path) -> Path:
-        """The file of its result."""
+    @property
+    def name(self) -> str:
+        """The cell's name in a file of results."""
         grid = f"-{self.rates.body:g}-{self.rates.head:g}" if self.rates else ""
-        return output / self.task / f"{self.size}-{self.method}-{self.seed}{grid}.json"
+        return f"{self.task}/{self.size}-{self.method}-{self.seed}{grid}"
+
+    def file(self, setup: Setup, output: Path) -> Path:
+        """The file of results that the cell belongs to."""
+        return output / f"{self.size}-{setup.device}.jsonl"
 
     def __str__(self) -> str:
         grid = f" at {self.rates.body:g} and {self.rates.head:g}" if self.rates else ""
@@ -133,7 +138,6 @@ def figure(record: dict[str, Any]) -> str:
 
 
 def finished(cell: Cell, setup: Setup, output: Path) -> dict[str, Any] | None:
-    """The cell's result, if it is there and of the same settings."""
-    path = cell.path(output)
-    record = read_json(path) if path.exists() else {}
+    """Return the cell's result, if it exists and has the same settings."""
+    record = results.read(cell.file(setup, output)).get(cell.name, {})
     return record if record.get("key") == key_of(facts_of(cell, setup)) else None

@@ -1,29 +1,27 @@
-"""A small grid of learning rates for one method, judged on held-out training texts; the test set is not touched."""
+"""A small grid of learning rates for one method, evaluated on held-out training texts. The test set is not used."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from benchmarks.methods import method_of
 from benchmarks.training.experiment import Cell, score
 from benchmarks.training.learning_rates import FACTORS, HEADS, RATES, Rates
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import write_json
 
-SEED = 100  # none of the benchmark's own
+SEED = 100  # the benchmark itself uses other seeds
 
 
 def points(task: str, shots: int | None, method: str) -> list[Cell]:
-    """The cells of the grid.
+    """Return the cells of the grid.
 
     Raises:
-        InputError: a method without learning rates.
+        InputError: If the method has no learning rates.
     """
     name, _ = method_of(method)
     if name not in RATES:
         raise InputError(
-            f"--grid {excerpt(method)}: it has no learning rates; methods that have: {', '.join(RATES)}"
+            f"--grid {excerpt(method)}: this method has no learning rates; use one of {', '.join(RATES)}"
         )
     bodies = [float(f"{RATES[name].body * factor:.2g}") for factor in FACTORS]
     return [
@@ -31,23 +29,7 @@ def points(task: str, shots: int | None, method: str) -> list[Cell]:
     ]
 
 
-def summarize(tried: list[tuple[Cell, dict[str, Any]]], path: Path) -> dict[str, Any]:
-    """Write the grid's outcome, best first, and return it."""
-    rows = [
-        {"body": cell.rates.body, "head": cell.rates.head, "score": score(record)}
-        | {name: record[name] for name in ("accuracy", "cpu_seconds")}
-        for cell, record in tried
-        if cell.rates
-    ]
-    rows.sort(key=lambda row: -row["score"])
-    first, record = tried[0]
-    tree = {
-        "task": first.task,
-        "shots": first.shots,
-        "seed": SEED,
-        "method": first.method,
-        "points": rows,
-        "machine": record["machine"],
-    }
-    write_json(path, tree)
-    return tree
+def ranked(tried: list[tuple[Cell, dict[str, Any]]]) -> list[tuple[Rates, float]]:
+    """Return the learning rates and the score of each point, best first."""
+    rows = [(cell.rates, score(record)) for cell, record in tried if cell.rates]
+    return sorted(rows, key=lambda row: -row[1])

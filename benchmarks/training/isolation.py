@@ -13,7 +13,7 @@ from tokensieve.errors import InputError
 
 
 def apart(cell: Cell, setup: Setup, path: Path) -> bool:
-    """Compute the cell into `path`; False if it failed, with the reason on stderr."""
+    """Compute the cell and append its result to `path`. Return False if it failed; the reason is on stderr."""
     os.environ["OMP_NUM_THREADS"] = str(
         setup.threads
     )  # read by numpy's and scikit-learn's libraries when they are loaded

@@ -11,12 +11,12 @@ import torch
 
 from benchmarks.methods import METHODS, function_of, method_of
 from benchmarks.timing import Clock, commit, machine, peak_mib
+from benchmarks.training import results
 from benchmarks.training.experiment import Cell, Setup, facts_of, key_of, settings_of
 from benchmarks.training.method_api import Job
 from benchmarks.training.scores import figures
 from benchmarks.training.tasks import draw
 from tokensieve.errors import InputError
-from tokensieve.files import write_json
 from tokensieve.model.encoder import find_base_model
 from tokensieve.training.loop import set_threads
 
@@ -76,10 +76,8 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
 
 
 def measure_to(cell: Cell, setup: Setup, path: Path) -> None:
-    """Write the cell's record to `path`, beside and then renamed."""
-    record = measure(cell, setup)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+    """Append the cell's record to the results in `path`."""
+    results.append(path, {"cell": cell.name, **measure(cell, setup)})
 
 
 def _warm(job: Job) -> None:

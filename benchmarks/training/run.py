@@ -1,4 +1,4 @@
-"""The fine-tuning benchmark: every method on the same samples of every task, one JSON a cell.
+"""The fine-tuning benchmark: every method on the same samples of every task, one line of results per cell.
 
     python -m benchmarks.training.run --data DIR --tasks banking77,hwu64 --methods tokensieve,end_to_end --shots 10,full --seeds 0-4
 
@@ -14,11 +14,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.methods import METHODS
 from benchmarks.training.experiment import Cell, Setup, figure, finished, score
-from benchmarks.training.grid_search import points, summarize
+from benchmarks.training.grid_search import points, ranked
 from benchmarks.training.isolation import apart
 from benchmarks.training.tasks import task_files
 from tokensieve.errors import InputError, excerpt
@@ -65,7 +64,7 @@ def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
     for place, cell in enumerate(missing):
         began = time.monotonic()
         try:
-            done = apart(cell, setup, cell.path(output))
+            done = apart(cell, setup, cell.file(setup, output))
         except KeyboardInterrupt:
             _say(
                 f"stopped; not finished: {'; '.join(map(str, [*failed, *missing[place:]]))}. The same command goes on with them."
@@ -89,14 +88,11 @@ def _grid(method: str, tasks: list[str], shots: list[int | None], setup: Setup, 
     for task in tasks:
         for few in shots:
             cells = points(task, few, method)
-            if status := _run(cells, setup, output / "points"):
+            if status := _run(cells, setup, output):
                 return status
-            tried: list[tuple[Cell, dict[str, Any]]] = [
-                (cell, finished(cell, setup, output / "points") or {}) for cell in cells
-            ]
-            found = summarize(tried, output / f"{method}-{task}-{cells[0].size}.json")["points"]
-            for row in found:
-                _say(f"body {row['body']:g}, head {row['head']:g}: {row['score']:.4f}")
+            tried = [(cell, finished(cell, setup, output) or {}) for cell in cells]
+            for rates, found in ranked(tried):
+                _say(f"body {rates.body:g}, head {rates.head:g}: {found:.4f}")
     return 0
 
 

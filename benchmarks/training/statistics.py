@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training.experiment import FORMAT, score
+from benchmarks.training.results import read_all
 from tokensieve.errors import InputError
-from tokensieve.files import read_json
 
 Records = list[dict[str, Any]]
 REFERENCE = "end_to_end"
@@ -32,10 +32,10 @@ def load(results: Path) -> tuple[Records, Records]:
     """
     tested, held_out = (
         [
-            tree
+            record
             for folder in sorted(results.glob(pattern))
-            for path in sorted(folder.rglob("*.json"))
-            if (tree := read_json(path)).get("format") == FORMAT and bool(tree["held_out"]) == held
+            for record in read_all(folder)
+            if record.get("format") == FORMAT and bool(record["held_out"]) == held
         ]
         for pattern, held in (("finetune*/", False), ("held_out/", True))
     )

@@ -11,6 +11,7 @@ from benchmarks.methods import METHODS, function_of, method_of
 from benchmarks.training import experiment as cells
 from benchmarks.training.experiment import Cell, Setup, facts_of, finished, key_of, settings_of
 from benchmarks.training.learning_rates import RATES, Rates
+from benchmarks.training.results import append
 from tokensieve.errors import InputError
 from tokensieve.settings import Finetune, Mask, Settings
 
@@ -91,10 +92,9 @@ def test_a_record_of_other_settings_is_not_finished(setup: Setup, tmp_path: Path
     cell = Cell("tiny", 5, 0, "lora")
     assert finished(cell, setup, tmp_path) is None
     facts = facts_of(cell, setup)
-    path = cell.path(tmp_path)
-    path.parent.mkdir()
-    path.write_text(json.dumps(facts | {"key": key_of(facts)}), encoding="utf-8")
-    assert finished(cell, setup, tmp_path) == facts | {"key": key_of(facts)}
+    record = {"cell": cell.name, **facts, "key": key_of(facts)}
+    append(cell.file(setup, tmp_path), record)
+    assert finished(cell, setup, tmp_path) == record
     assert finished(cell, replace(setup, threads=2), tmp_path) is None
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.training.experiment import FORMAT
 from benchmarks.training.report import main
-from tokensieve.files import write_json
+from benchmarks.training.results import append
 
 MEANS = {"tokensieve": 0.90, "end_to_end": 0.88, "frozen": 0.85}
 FISH = 0.82
@@ -39,9 +39,8 @@ def canned(method: str, task: str, seed: int, **changed: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, records: list[dict[str, Any]]) -> None:
-    (folder / "finetune").mkdir()
-    for place, record in enumerate(records):
-        write_json(folder / "finetune" / f"{place}.json", record)
+    for number, record in enumerate(records):
+        append(folder / "finetune" / "10-cpu.jsonl", {"cell": str(number), **record})
 
 
 def row(text: str, method: str) -> list[str]:
@@ -166,14 +165,11 @@ def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_pat
         "fish",
     )
     write(tmp_path, [canned(name, "a", seed) for name in names for seed in (0, 1)])
-    (tmp_path / "held_out").mkdir()
     for place, (name, score) in enumerate(
         [("tokensieve", 0.5), ("tokensieve@schedule.all_layer_epochs=1", 0.6)]
     ):
-        write_json(
-            tmp_path / "held_out" / f"{place}.json",
-            canned(name, "b", 3, held_out=2000, accuracy=score, shots=5),
-        )
+        record = canned(name, "b", 3, held_out=2000, accuracy=score, shots=5)
+        append(tmp_path / "held_out" / "5-cpu.jsonl", {"cell": str(place), **record})
     assert main(["--results", str(tmp_path)]) == 0
     tested, held_out = (
         (tmp_path / "finetune.md")

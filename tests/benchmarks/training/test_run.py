@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.training import results
 from benchmarks.training import run as finetune
 from benchmarks.training.experiment import Cell, Setup
 from benchmarks.training.measure import measure_to
 from benchmarks.training.run import main, plan
 from benchmarks.training.tasks import HELD_OUT
-from tokensieve.files import read_json
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,7 +77,7 @@ def test_a_stop_keeps_what_is_done_and_names_what_is_not(
     monkeypatch.setattr(finetune, "apart", apart)
     assert main(arguments(setup, tmp_path / "out")) == 130
     assert "not finished: tiny 2 seed 0 frozen." in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").rglob("*.json")] == ["2-tfidf_svm-0.json"]
+    assert [record["cell"] for record in results.read_all(tmp_path / "out")] == ["tiny/2-tfidf_svm-0"]
 
 
 def test_a_failed_cell_does_not_end_the_others(
@@ -94,31 +94,31 @@ def test_a_failed_cell_does_not_end_the_others(
     assert "tiny 2 seed 0 frozen: accuracy" in error
 
 
-def test_a_grid_is_tried_on_held_out_texts(setup: Setup, tmp_path: Path, here: list[str]) -> None:
+def test_a_grid_is_tried_on_held_out_texts(
+    setup: Setup, tmp_path: Path, here: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*arguments(setup, tmp_path / "grid"), "--grid", "last_k"]) == 0
-    outcome = read_json(tmp_path / "grid" / "last_k-tiny-2.json")
-    assert len(here) == len(outcome["points"]) == 9
-    assert outcome["points"][0]["score"] == max(point["score"] for point in outcome["points"])
-    for path in (tmp_path / "grid" / "points").rglob("*.json"):
-        record = read_json(path)
-        assert record["held_out"]
-        assert record["seed"] == 100
+    records = results.read_all(tmp_path / "grid")
+    assert len(here) == len(records) == 9
+    assert {(record["held_out"], record["seed"]) for record in records} == {(HELD_OUT, 100)}
+    scores = [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()[-9:]]
+    assert scores == sorted((f"{record['accuracy']:.4f}" for record in records), reverse=True)
 
 
 def test_settings_are_compared_on_held_out_texts(setup: Setup, tmp_path: Path, here: list[str]) -> None:
     assert main([*arguments(setup, tmp_path / "held"), "--held-out"]) == 0
-    records = [read_json(path) for path in (tmp_path / "held").rglob("*.json")]
+    records = results.read_all(tmp_path / "held")
     assert records
     assert {record["held_out"] for record in records} == {HELD_OUT}
     assert main(arguments(setup, tmp_path / "held")) == 0
-    assert {read_json(path)["held_out"] for path in (tmp_path / "held").rglob("*.json")} == {False}
+    assert {record["held_out"] for record in results.read_all(tmp_path / "held")} == {False}
 
 
 def test_a_task_of_several_labels_is_told_by_micro_f1(
     setup: Setup, tmp_path: Path, here: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments(setup, tmp_path / "out", tasks="several", methods="tfidf_svm")) == 0
-    record = read_json(tmp_path / "out" / "several" / "2-tfidf_svm-0.json")
+    (record,) = results.read_all(tmp_path / "out")
     assert f"several 2 seed 0 tfidf_svm: micro F1 {record['micro_f1']:.4f}, " in capsys.readouterr().err
 
 
@@ -129,7 +129,7 @@ def test_a_task_of_several_labels_is_told_by_micro_f1(
         ({"seeds": "a"}, "--seeds holds 'a'"),
         ({"methods": "lorra"}, "method 'lorra' is unknown"),
         ({"tasks": "none"}, "has no such folder; it has several, tiny"),
-        ({"grid": "frozen"}, "--grid 'frozen': it has no learning rates"),
+        ({"grid": "frozen"}, "--grid 'frozen': this method has no learning rates"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -155,7 +155,7 @@ def test_a_cell_in_its_own_process_imports_no_orchestration(setup: Setup, tmp_pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert read_json(tmp_path / "out" / "tiny" / "2-tokensieve-0.json")["method"] == "tokensieve"
+    assert list(results.read(tmp_path / "out" / "2-cpu.jsonl")) == ["tiny/2-tokensieve-0"]
     program = (
         "import sys, json, benchmarks.training.measure, benchmarks.methods.masked, benchmarks.methods.dense, benchmarks.methods.adapters\n"
         "print(json.dumps([name for name in ('prefect', 'mlflow', 'dvc', 'great_expectations', 'pandas', 'matplotlib', 'sklearn')"

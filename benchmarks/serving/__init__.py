@@ -1,1 +1,1 @@
-"""Serving: latency, throughput, memory and size of exported models."""
+"""Measure latency, throughput, memory and size of exported models and their server."""

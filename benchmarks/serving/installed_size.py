@@ -1,8 +1,9 @@
-"""What the serving image holds beside Python: the `serve` extra in an empty environment, its size, and what it must not bring.
+"""Measure the installed size of the `serve` extra, and check that it installs no training packages.
 
     python -m benchmarks.serving.installed_size
 
-installs the wheel as deploy/Dockerfile does and writes benchmarks/results/installed_size.json. Needs a package index.
+Installs the wheel into an empty environment, as deploy/Dockerfile does, and writes
+benchmarks/results/installed_size.json. Needs a package index.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "installed_size.json"
 LIMIT = 400.0  # MB
-ABSENT = ("torch", "transformers", "mlflow", "prefect", "dvc", "great_expectations", "pandas")
+ABSENT = (  # packages that the server must not need
+    "torch",
+    "transformers",
+    "mlflow",
+    "prefect",
+    "dvc",
+    "great_expectations",
+    "pandas",
+)
 
 
 def main() -> int:
-    """Install, measure, write the figures; returns the exit status: 1 where the size or the contents are not as promised."""
+    """Install, measure and write the figures. Return status 1 if the size or the packages are not as promised."""
     with tempfile.TemporaryDirectory() as folder:
         wheels, environment = Path(folder) / "wheels", Path(folder) / "venv"
         run(
@@ -50,7 +59,7 @@ def main() -> int:
             *constraint,
             f"tokensieve[serve] @ {wheel.as_uri()}",
         )
-        # The command itself: what its start imports is there.
+        # Check that all packages for the start of the command are installed.
         run(str(environment / "bin" / "tokensieve"), "serve", "--help")
         packages = {
             path.name: megabytes(path) for path in next(environment.glob("lib/*/site-packages")).iterdir()
@@ -68,18 +77,19 @@ def main() -> int:
     )
     print(
         RESULT.read_text(encoding="utf-8"),
-        *(f"{name} is installed, which the server must not need\n" for name in found),
+        *(f"{name} is installed, but the server must not need it\n" for name in found),
     )
     return int(bool(found) or figures["megabytes"] > LIMIT)
 
 
 def megabytes(path: Path) -> float:
-    """The size on disk of a file or a folder, in units of 2**20 bytes, as du counts it."""
+    """Return the size on disk of a file or folder in units of 2**20 bytes, as du counts it."""
     files = [path, *path.rglob("*")] if path.is_dir() else [path]
     return sum(file.lstat().st_blocks for file in files) * 512 / 2**20
 
 
 def run(*command: str) -> None:
+    """Run a command. Its output is discarded."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -1,8 +1,9 @@
-"""What one text costs from string to label inside a process, on one thread: the exported model against the usual ways to run it.
+"""Measure the latency of one text, from string to label, in one process and on one thread.
 
     python -m benchmarks.serving.latency --project DIR --texts FILE
 
-Run by `benchmarks.serving.run`, in a process of its own. The contenders take turns, a block of texts each, so that noise hits all alike.
+`benchmarks.serving.run` runs this in a process of its own. The exported model and the usual alternatives take
+turns, one block of texts each, so that noise affects all of them equally.
 """
 
 from __future__ import annotations
@@ -30,35 +31,35 @@ from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 
-BLOCK, ROUNDS, WARM = 50, 8, 20
+BLOCK, ROUNDS, WARM_UP = 50, 8, 20  # texts per block, blocks per method, texts before the measurement
 OURS = "tokensieve"
 Label = Callable[[str], str]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--project", type=Path, required=True)
-    parser.add_argument(
-        "--texts", type=Path, required=True, help="a text and its label a line, as a JSON list"
-    )
-    asked = parser.parse_args()
-    pairs = [json.loads(line) for line in asked.texts.read_text(encoding="utf-8").splitlines()]
-    json.dump(measured(Layout(asked.project), *map(list, zip(*pairs, strict=True))), sys.stdout)
+    parser.add_argument("--texts", type=Path, required=True, help="one JSON list of text and label per line")
+    options = parser.parse_args()
+    pairs = [json.loads(line) for line in options.texts.read_text(encoding="utf-8").splitlines()]
+    json.dump(measure(Layout(options.project), *map(list, zip(*pairs, strict=True))), sys.stdout)
     return 0
 
 
-def measured(layout: Layout, texts: list[str], labels: list[str]) -> dict[str, Any]:
-    """Milliseconds a text (p50, p95, p99) by contender, and the share of the timed texts to which it gives torch's label; of torch and
-    what is served also the accuracy on all texts."""
+def measure(layout: Layout, texts: list[str], labels: list[str]) -> dict[str, Any]:
+    """Return for each method the milliseconds per text (p50, p95, p99) and the agreement with PyTorch's labels.
+
+    PyTorch and the exported model also get their accuracy on all texts.
+    """
     torch.set_num_threads(1)
     transformers_logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as scratch:
-        made = contenders(layout, Path(scratch))
+        made = methods(layout, Path(scratch))
         for label in made.values():
-            for text in texts[:WARM]:
+            for text in texts[:WARM_UP]:
                 label(text)
         seconds: dict[str, list[float]] = {name: [] for name in made}
-        found: dict[str, list[str]] = {name: [] for name in made}
+        labels_of: dict[str, list[str]] = {name: [] for name in made}
         for turn in range(ROUNDS):
             block = [texts[(turn * BLOCK + i) % len(texts)] for i in range(BLOCK)]
             for name, label in made.items():
@@ -66,7 +67,7 @@ def measured(layout: Layout, texts: list[str], labels: list[str]) -> dict[str, A
                     began = time.perf_counter()
                     answer = label(text)
                     seconds[name].append(time.perf_counter() - began)
-                    found[name].append(answer)
+                    labels_of[name].append(answer)
         right = {
             name: {
                 "accuracy": statistics.mean(
@@ -77,14 +78,18 @@ def measured(layout: Layout, texts: list[str], labels: list[str]) -> dict[str, A
         }
     return {
         name: _milliseconds(spent)
-        | {"agreement": statistics.mean(a == b for a, b in zip(found[name], found["torch"], strict=True))}
+        | {
+            "agreement": statistics.mean(
+                a == b for a, b in zip(labels_of[name], labels_of["torch"], strict=True)
+            )
+        }
         | right.get(name, {})
         for name, spent in seconds.items()
     }
 
 
-def contenders(layout: Layout, scratch: Path) -> dict[str, Label]:
-    """Functions from a text to its label, by name."""
+def methods(layout: Layout, scratch: Path) -> dict[str, Label]:
+    """Return by name the functions from a text to its label."""
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     labels = classifier.labels
 
@@ -109,7 +114,10 @@ def _ours(layout: Layout) -> Label:
 
 
 def _pipeline(layout: Layout, classifier: Classifier) -> Label:
-    """`pipeline("text-classification")` needs a class of its own with a head: the encoder's features pooled and the same linear head."""
+    """Return the feature pipeline of transformers, with mean pooling and our linear head.
+
+    `pipeline("text-classification")` would need a model class with a head of its own.
+    """
     run = pipeline("feature-extraction", model=str(layout.model), tokenizer=str(layout.model), device="cpu")
     weight, bias = classifier.head.weight.detach().numpy(), classifier.head.bias.detach().numpy()
 
@@ -121,7 +129,7 @@ def _pipeline(layout: Layout, classifier: Classifier) -> Label:
 
 
 def _plain(layout: Layout, classifier: Classifier, scratch: Path, padding: bool) -> Label:
-    """The graph as torch exports it, with what ONNX Runtime does by default; with `padding` every text has 128 tokens."""
+    """Return the graph as exported by PyTorch, with ONNX Runtime's defaults. `padding`: pad every text to 128 tokens."""
     graph, names = scratch / f"{padding}.onnx", ("input_ids", "attention_mask")
     axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "length"} for name in names} | {
         "logits": {0: "batch"}

@@ -1,9 +1,9 @@
-"""The most memory a server takes while clients send all that its limits allow, at once.
+"""Measure the peak memory of a server while clients send as much as its limits allow.
 
     python -m benchmarks.serving.memory --model DIR
 
-Prints a JSON object: MiB resident when idle, the peak after each attack, and statuses that were answered. All the while the model is
-exchanged every few seconds. Linux only.
+Prints a JSON object: the resident memory in MiB when idle, then after each attack the memory, the peak so far and
+the number of responses by status. Meanwhile the model is replaced every few seconds. Linux only.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ WORDS = b"a b c d e f g h i j k l m n o p q r s t u v w x y z "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0."""
+    """Measure and print the result. Return status 0."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving.memory", description="Measure a server's memory under attack."
     )
-    parser.add_argument("--model", type=Path, required=True, help="a served folder")
+    parser.add_argument("--model", type=Path, required=True, help="folder of an exported model")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("options", nargs="*", help="of tokensieve serve, after --")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("options", nargs="*", help="options for tokensieve serve, after --")
+    options = parser.parse_args(arguments)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as scratch:
-        served = Path(shutil.copytree(asked.model, Path(scratch) / "served"))
-        print(json.dumps(_measure(served, port, asked), indent=1))
+        served = Path(shutil.copytree(options.model, Path(scratch) / "served"))
+        print(json.dumps(_measure(served, port, options), indent=1))
     return 0
 
 
-def _measure(served: Path, port: int, asked: argparse.Namespace) -> dict[str, object]:
+def _measure(served: Path, port: int, options: argparse.Namespace) -> dict[str, object]:
     command = [
         sys.executable,
         "-c",
@@ -57,34 +57,37 @@ def _measure(served: Path, port: int, asked: argparse.Namespace) -> dict[str, ob
         str(served),
         "--port",
         str(port),
-        *asked.options,
+        *options.options,
     ]
-    exchanging = threading.Event()
+    stopped = threading.Event()
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _wait(port)
-        found: dict[str, object] = {"idle": memory(server.pid)[0]}
-        threading.Thread(target=_exchange, args=(served / "manifest.json", exchanging), daemon=True).start()
+        result: dict[str, object] = {"idle": memory(server.pid)[0]}
+        threading.Thread(target=_replace_model, args=(served / "manifest.json", stopped), daemon=True).start()
         for name, attack in ATTACKS.items():
             began, statuses = time.monotonic(), Counter[str]()
-            for _ in range(asked.rounds):
-                statuses += attack(port, asked.clients)
+            for _ in range(options.rounds):
+                statuses += attack(port, options.clients)
             now, peak = memory(server.pid)
-            found[name] = {
+            result[name] = {
                 "now": now,
                 "peak": peak,
                 "statuses": dict(statuses),
                 "seconds": round(time.monotonic() - began, 1),
             }
-        return found
+        return result
     finally:
-        exchanging.set()
+        stopped.set()
         server.terminate()
         server.wait(60)
 
 
-def _exchange(manifest: Path, ended: threading.Event) -> None:
-    """Make a newer model every few seconds, as an export does: two are in memory then, and the file of one."""
+def _replace_model(manifest: Path, ended: threading.Event) -> None:
+    """Replace the model every few seconds, as an export does.
+
+    While a model is loaded, two models and the file of the newer one are in memory.
+    """
     count = 0
     while not ended.wait(4):
         count += 1
@@ -95,33 +98,33 @@ def _exchange(manifest: Path, ended: threading.Event) -> None:
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Return the MiB that a process holds now, and the most it ever held."""
+    """Return the resident memory of a process in MiB: now, and its peak."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM"))}
     return round(kib["VmRSS"] / 1024, 1), round(kib["VmHWM"] / 1024, 1)
 
 
 def many_words(port: int, clients: int) -> Counter[str]:
-    """Texts of single letters: the most tokens per byte."""
-    return _all(port, clients, _texts(WORDS))
+    """Send texts of single letters: the most tokens per byte."""
+    return _post_from_all(port, clients, _texts(WORDS))
 
 
 def wide_characters(port: int, clients: int) -> Counter[str]:
-    """Texts that take four bytes per character in memory, for one on the wire."""
-    return _all(port, clients, _texts(WORDS, start="\N{GRINNING FACE}".encode()))
+    """Send texts that need four bytes per character in memory, but one byte in the request."""
+    return _post_from_all(port, clients, _texts(WORDS, start="\N{GRINNING FACE}".encode()))
 
 
 def wrong_items(port: int, clients: int) -> Counter[str]:
-    """A list of half a million numbers, and as many unknown fields as fit."""
+    """Send a list of half a million numbers, and as many unknown fields as fit."""
     numbers = b'{"texts":[' + b",".join([b"1"] * (BODY // 2 - 10)) + b"]}"
     fields = b"{" + b",".join(b'"%x":1' % i for i in range(BODY // 10)) + b"}"
-    return _all(port, clients // 4, numbers) + _all(port, clients // 4, fields)
+    return _post_from_all(port, clients // 4, numbers) + _post_from_all(port, clients // 4, fields)
 
 
 def large_answers(port: int, clients: int) -> Counter[str]:
-    """As many labels as an answer may name, to clients that do not read it."""
+    """Request as many labels as a response may contain, and do not read the responses."""
     body = json.dumps({"texts": ["card"] * 128, "top": 10_000}).encode()
-    if b" 422 " in _ask(port, body):
+    if b" 422 " in _post(port, body):
         body = json.dumps({"texts": ["card"] * 100, "top": 150}).encode()
     with ExitStack() as stack:
         for _ in range(clients):
@@ -136,7 +139,7 @@ def large_answers(port: int, clients: int) -> Counter[str]:
 
 
 def long_heads(port: int, clients: int) -> Counter[str]:
-    """Half-sent heads of 60 KB on all connections."""
+    """Send incomplete heads of 60 KB on all connections."""
     with ExitStack() as stack:
         for _ in range(clients * 8):
             with suppress(OSError):
@@ -156,13 +159,13 @@ def _texts(words: bytes, start: bytes = b"") -> bytes:
     return b'{"texts":[' + b",".join([text] * (BODY // (len(text) + 1) - 1)) + b"]}"
 
 
-def _all(port: int, clients: int, body: bytes) -> Counter[str]:
+def _post_from_all(port: int, clients: int, body: bytes) -> Counter[str]:
     with ThreadPoolExecutor(max(1, clients)) as pool:
-        answers = pool.map(lambda _: _ask(port, body), range(clients))
+        answers = pool.map(lambda _: _post(port, body), range(clients))
         return Counter(answer.split(b" ")[1].decode() if answer else "closed" for answer in answers)
 
 
-def _ask(port: int, body: bytes) -> bytes:
+def _post(port: int, body: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=120) as one, suppress(OSError):
         one.sendall(_head(len(body)) + body)
         answer = b""

@@ -1,12 +1,16 @@
-"""The serving benchmark: one model in this process and over HTTP, beside the usual ways to serve it.
+"""Measure one model in this process and over HTTP, and compare it with other ways to serve it.
 
     python -m benchmarks.serving.run --project DIR --texts ../shared/data/banking77/test.csv --rivals FOLDER
 
-`--project` has been run (`tokensieve run`). Rivals are measured where FOLDER has an environment for them: `python -m venv
-FOLDER/bentoml`, there `pip install bentoml onnxruntime tokenizers pyyaml`; the same with litserve; in FOLDER/infinity `pip install
-torch "infinity-emb[server]" "sentence-transformers<4" "transformers<4.49" "optimum<1.25" einops` (with newer ones it does not start).
-All servers answer with the same exported model on the same cores, infinity-emb with its encoder. With `--readme FILE` the tables of
-the results are written into FILE and a picture beside the results, and nothing is measured.
+The project must have been run (`tokensieve run`). A rival is measured if FOLDER contains its environment:
+
+    python -m venv FOLDER/bentoml      and there: pip install bentoml onnxruntime tokenizers pyyaml
+    python -m venv FOLDER/litserve     and there: pip install litserve onnxruntime tokenizers pyyaml
+    python -m venv FOLDER/infinity     and there: pip install torch "infinity-emb[server]"
+        "sentence-transformers<4" "transformers<4.49" "optimum<1.25" einops   (it does not start with newer ones)
+
+All servers use the same exported model on the same cores; infinity-emb uses its encoder. With `--readme FILE`
+nothing is measured: the tables of the results are written into FILE, and a picture next to the results.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plots import serving_picture
-from benchmarks.serving.servers import ROOT, Kind, kinds, require_wrk, running
+from benchmarks.serving.servers import ROOT, ServerKind, require_wrk, running, server_kinds
 from benchmarks.timing import commit, machine
 from tokensieve.cpus import cores
 from tokensieve.data.examples import Examples, read_examples
@@ -39,64 +43,64 @@ CLIENTS = (1, 8, 32)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 2 for bad input."""
-    asked = _parser().parse_args(arguments)
+    """Measure, or show results. Return status 2 for invalid input."""
+    options = _parser().parse_args(arguments)
     try:
-        if asked.readme:
-            result = read_json(asked.output)
-            _show(asked.readme, result)
-            _draw(result, asked.output.with_suffix(".png"))
+        if options.readme:
+            result = read_json(options.output)
+            _write_tables(options.readme, result)
+            _draw(result, options.output.with_suffix(".png"))
         else:
-            _measure(asked)
+            _measure(options)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def _measure(asked: argparse.Namespace) -> None:
+def _measure(options: argparse.Namespace) -> None:
     require_wrk()
-    if not asked.project or not asked.texts:
+    if not options.project or not options.texts:
         raise InputError(
-            "give --project, a project that has been run, and --texts, a file with columns text and label"
+            "pass --project, a project that has been run, and --texts, a file with columns text and label"
         )
-    examples = read_examples(asked.texts)
+    examples = read_examples(options.texts)
     texts = examples.texts
-    project, workers = asked.project.resolve(), cores()
+    project, workers = options.project.resolve(), cores()
     result: dict[str, Any] = {
         "texts": len(texts),
         "workers": workers,
         "machine": machine("cpu"),
         "commit": commit(),
     }
-    result["manifest"] = _facts(project)
+    result["manifest"] = _model(project)
     with tempfile.TemporaryDirectory() as scratch:
-        result["inprocess"] = _inprocess(project, examples, Path(scratch))
-        result["predictor"] = _alone(project, texts, workers, asked.seconds)
-        _say(json.dumps(result["inprocess"]))
+        result["inprocess"] = _in_process(project, examples, Path(scratch))
+        result["predictor"] = _predictor_throughput(project, texts, workers, options.seconds)
+        _log(json.dumps(result["inprocess"]))
         result["http"], result["skipped"] = {}, {}
-        for kind in kinds(asked.rivals.resolve(), project, workers):
+        for kind in server_kinds(options.rivals.resolve(), project, workers):
             if not kind.needs.exists():
                 result["skipped"][kind.name] = f"no environment {kind.needs.parent.parent.name}"
                 continue
             try:
-                result["http"][kind.name] = _http(kind, project, workers, texts, asked, Path(scratch))
+                result["http"][kind.name] = _http(kind, project, workers, texts, options, Path(scratch))
             except RuntimeError as error:
                 result["skipped"][kind.name] = str(error)
-            _say(f"{kind.name}: {result['http'].get(kind.name) or result['skipped'][kind.name]}")
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(asked.output, result)
+            _log(f"{kind.name}: {result['http'].get(kind.name) or result['skipped'][kind.name]}")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.output, result)
 
 
-def _facts(project: Path) -> dict[str, Any]:
-    """What was served."""
+def _model(project: Path) -> dict[str, Any]:
+    """Return what identifies the model."""
     tree = read_json(Layout(project).onnx / "manifest.json")
     return {key: tree.get(key) for key in ("base", "variant", "data_hash", "max_length")} | {
         "labels": len(tree["labels"])
     }
 
 
-def _inprocess(project: Path, examples: Examples, scratch: Path) -> dict[str, Any]:
+def _in_process(project: Path, examples: Examples, scratch: Path) -> dict[str, Any]:
     path = scratch / "texts"
     pairs = zip(examples.texts, examples.labels, strict=True)
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
@@ -113,8 +117,8 @@ def _inprocess(project: Path, examples: Examples, scratch: Path) -> dict[str, An
     return dict(json.loads(done.stdout))
 
 
-def _alone(project: Path, texts: list[str], workers: int, seconds: int) -> dict[str, float]:
-    """Texts a second of the predictor without a server: a thread a core, each text by itself, for so many seconds."""
+def _predictor_throughput(project: Path, texts: list[str], workers: int, seconds: int) -> dict[str, float]:
+    """Return texts per second of the predictor without a server, on one thread per core, one text at a time."""
     predictor = Predictor.load(Layout(project).onnx, threads=1)
     counts = [0] * workers
     ends = time.monotonic() + seconds
@@ -129,31 +133,39 @@ def _alone(project: Path, texts: list[str], workers: int, seconds: int) -> dict[
         thread.start()
     for thread in threads:
         thread.join()
-    return {"texts_a_second": round(sum(counts) / seconds, 1)}
+    return {"texts_per_second": round(sum(counts) / seconds, 1)}
 
 
 def _http(
-    kind: Kind, project: Path, workers: int, texts: list[str], asked: argparse.Namespace, scratch: Path
+    kind: ServerKind,
+    project: Path,
+    workers: int,
+    texts: list[str],
+    options: argparse.Namespace,
+    scratch: Path,
 ) -> dict[str, Any]:
-    """The middle of what several starts of the server give.
+    """Return the medians over several starts of a server.
 
-    The machine's speed differs from minute to minute, so the predictor in this process is measured right before each: `added` are the
-    milliseconds by which p50 for one client is above its own, `share` is what 32 clients get of its texts a second on all cores.
+    The speed of a machine changes from minute to minute, so the predictor in this process is measured right before
+    each start. `added` is the p50 for one client minus that of the predictor, in milliseconds. `share` is the
+    throughput for 32 clients, divided by that of the predictor on all cores.
     """
     predictor = Predictor.load(Layout(project).onnx, threads=1)
     runs: list[dict[str, Any]] = []
-    for _ in range(asked.rounds):
+    for _ in range(options.rounds):
         with running(kind, project, workers, texts[0], scratch / "log") as server:
             for text in texts[:200]:
-                server.ask(text)
+                server.post(text)
             alone, rate = (
                 _median_milliseconds(predictor, texts),
-                _alone(project, texts, workers, asked.seconds)["texts_a_second"],
+                _predictor_throughput(project, texts, workers, options.seconds)["texts_per_second"],
             )
-            loads = {str(clients): server.load(texts, clients, asked.seconds, scratch) for clients in CLIENTS}
+            loads = {
+                str(clients): server.load(texts, clients, options.seconds, scratch) for clients in CLIENTS
+            }
             beside = {
                 "added": loads["1"]["p50"] - alone,
-                "share": loads[str(CLIENTS[-1])]["texts_a_second"] / rate,
+                "share": loads[str(CLIENTS[-1])]["texts_per_second"] / rate,
             }
             runs.append(
                 {"start_seconds": server.seconds, "memory_mib": server.memory(), "clients": loads} | beside
@@ -182,7 +194,7 @@ def _median_milliseconds(predictor: Predictor, texts: list[str]) -> float:
 
 
 def tables(result: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown tables."""
     ours = result["inprocess"]["tokensieve"]["p50"]
     lines = [
         "| in one process, one thread | p50 ms | p95 ms | p99 ms | times ours | labels as torch | accuracy |",
@@ -202,13 +214,13 @@ def tables(result: dict[str, Any]) -> str:
         one, eight, many = (row["clients"][str(count)] for count in CLIENTS)
         cells = [
             f"{one['p50']:.2f}, {one['p99']:.1f}",
-            *(f"{load['texts_a_second']:.0f}, {load['p99']:.0f}" for load in (eight, many)),
+            *(f"{load['texts_per_second']:.0f}, {load['p99']:.0f}" for load in (eight, many)),
         ]
         cells += [f"{row['share']:.0%}"]
         lines.append(
             f"| {name} | {row['start_seconds']:.1f} | {row['memory_mib']:.0f} | {row['added']:.2f} | {' | '.join(cells)} |"
         )
-    alone = result["predictor"]["texts_a_second"]
+    alone = result["predictor"]["texts_per_second"]
     cpu = result["machine"]["cpu"]
     lines += [
         "",
@@ -219,13 +231,13 @@ def tables(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _show(path: Path, result: dict[str, Any]) -> None:
+def _write_tables(path: Path, result: dict[str, Any]) -> None:
     text = path.read_text(encoding="utf-8")
     head, begin, rest = text.partition(MARKS[0])
     _, end, tail = rest.partition(MARKS[1])
     if not (begin and end):
         raise InputError(
-            f"{path} lacks the lines {MARKS[0].strip()} and {MARKS[1]}; put them where the tables belong"
+            f"{path} lacks the lines {MARKS[0].strip()} and {MARKS[1]}; add them around the place for the tables"
         )
     path.write_text(head + begin + "\n" + tables(result) + "\n\n" + end + tail, encoding="utf-8")
 
@@ -233,10 +245,10 @@ def _show(path: Path, result: dict[str, Any]) -> None:
 def _draw(result: dict[str, Any], path: Path) -> None:
     milliseconds = {name: row["p50"] for name, row in result["inprocess"].items()}
     rates = {
-        name: {count: row["clients"][str(count)]["texts_a_second"] for count in CLIENTS}
+        name: {count: row["clients"][str(count)]["texts_per_second"] for count in CLIENTS}
         for name, row in result["http"].items()
     }
-    serving_picture(milliseconds, rates, result["predictor"]["texts_a_second"], path)
+    serving_picture(milliseconds, rates, result["predictor"]["texts_per_second"], path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -246,18 +258,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--project", type=Path, help="a project that has been run")
     parser.add_argument("--texts", type=Path, help="a file with columns text and label")
     parser.add_argument(
-        "--rivals", type=Path, default=Path("rivals"), help="folder of the rivals' environments"
+        "--rivals", type=Path, default=Path("rivals"), help="folder with the environments of the rivals"
     )
-    parser.add_argument("--seconds", type=int, default=8, help="of each load")
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="starts of each server, of which the middle counts"
-    )
+    parser.add_argument("--seconds", type=int, default=8, help="seconds per load")
+    parser.add_argument("--rounds", type=int, default=3, help="starts of each server; the median counts")
     parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--readme", type=Path, help="a Markdown file that shows the tables between two marks")
+    parser.add_argument(
+        "--readme", type=Path, help="write the tables between two marks of this Markdown file"
+    )
     return parser
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Servers to be measured: started, asked by wrk, weighed, stopped."""
+"""Start a server, send requests to it with wrk, measure its memory, and stop it."""
 
 from __future__ import annotations
 
@@ -22,28 +22,38 @@ from tokensieve.errors import InputError
 from tokensieve.project import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120.0  # seconds until a server must answer
+MAX_START = 120.0  # seconds until the first response of a server
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How a server is started on a port, where it answers, and how a text is asked for. `needs` is the program of its environment."""
+class ServerKind:
+    """How to start a server on a port and how to send it a text.
+
+    Attributes:
+        command: The command; {port} is replaced by the port.
+        path: The path for predictions.
+        needs: A program of its environment, which must exist.
+        template: The body of a request; %s is replaced by the text as JSON.
+        threads: Threads per process.
+    """
 
     name: str
     command: tuple[str, ...]
     path: str
     needs: Path
-    asks: str = '{"text": %s}'
-    threads: int = 1  # of a process
+    template: str = '{"text": %s}'
+    threads: int = 1
 
     def body(self, text: str) -> str:
-        return self.asks % json.dumps(text)
+        """Return the body of a request."""
+        return self.template % json.dumps(text)
 
 
-def kinds(rivals: Path, project: Path, workers: int) -> list[Kind]:
-    """Ours and the rivals, each in an environment of its own in the folder `rivals`, on as many workers of one thread.
+def server_kinds(rivals: Path, project: Path, workers: int) -> list[ServerKind]:
+    """Return our server and its rivals, each with `workers` workers of one thread.
 
-    infinity-emb has one worker, of as many threads, and gives the encoder's embedding of a text: it has no place for the head.
+    Each rival has an environment of its own in the folder `rivals`. infinity-emb has one worker with as many
+    threads, and returns the encoder's embedding of a text: it cannot apply the head.
     """
     python, bento, infinity = (
         rivals / name for name in ("litserve/bin/python", "bentoml/bin/bentoml", "infinity/bin/infinity_emb")
@@ -65,22 +75,24 @@ def kinds(rivals: Path, project: Path, workers: int) -> list[Kind]:
         "{port}",
     )
     return [
-        Kind("tokensieve", (str(here), *ours), "/predict", here),
-        Kind(
+        ServerKind("tokensieve", (str(here), *ours), "/predict", here),
+        ServerKind(
             "BentoML",
             (str(bento), "serve", "benchmarks.serving.rivals.bento:Classifier", "--port", "{port}"),
             "/predict",
             bento,
         ),
-        Kind("LitServe", (str(python), "-m", "benchmarks.serving.rivals.lit", "{port}"), "/predict", python),
-        Kind(
+        ServerKind(
+            "LitServe", (str(python), "-m", "benchmarks.serving.rivals.lit", "{port}"), "/predict", python
+        ),
+        ServerKind(
             "mlflow models serve",
             (str(mlflow), *served),
             "/invocations",
             mlflow,
             '{"inputs": {"text": [%s]}}',
         ),
-        Kind(
+        ServerKind(
             "infinity-emb, no head",
             (
                 str(infinity),
@@ -103,23 +115,24 @@ def kinds(rivals: Path, project: Path, workers: int) -> list[Kind]:
 
 
 class Server:
-    """A running server; `seconds` is what it took from its start to its first answer."""
+    """A running server. `seconds` is the time from its start to its first response."""
 
-    def __init__(self, kind: Kind, port: int, pid: int, seconds: float) -> None:
+    def __init__(self, kind: ServerKind, port: int, pid: int, seconds: float) -> None:
         self.kind, self.port, self.pid, self.seconds = kind, port, pid, seconds
 
-    def ask(self, text: str) -> None:
+    def post(self, text: str) -> None:
+        """Send one text and read the response."""
         _post(f"http://127.0.0.1:{self.port}{self.kind.path}", self.kind.body(text))
 
     def memory(self) -> float:
-        """MiB of its processes together, shared pages counted once (PSS)."""
+        """Return the memory of all its processes in MiB. Shared pages count once (PSS)."""
         return round(sum(_pss(pid) for pid in _family(self.pid)) / 1024, 1)
 
     def load(self, texts: Sequence[str], clients: int, seconds: int, scratch: Path) -> dict[str, float]:
-        """What wrk measures with so many clients: answers a second, and milliseconds p50, p95, p99.
+        """Return what wrk measures with `clients` clients: responses per second, and p50, p95, p99 in milliseconds.
 
         Raises:
-            RuntimeError: an answer was not of status 200, or wrk failed.
+            RuntimeError: If a response does not have status 200, or wrk fails.
         """
         bodies, script = scratch / "bodies", scratch / "load.lua"
         bodies.write_text("".join(self.kind.body(text) + "\n" for text in texts), encoding="utf-8")
@@ -144,15 +157,15 @@ class Server:
                 f"{self.kind.name} at {clients} clients: {done.stdout[-500:]}{done.stderr[-500:]}"
             )
         p50, p95, p99, rate = (round(float(number), 3) for number in found.groups()[:4])
-        return {"p50": p50, "p95": p95, "p99": p99, "texts_a_second": rate}
+        return {"p50": p50, "p95": p95, "p99": p99, "texts_per_second": rate}
 
 
 @contextlib.contextmanager
-def running(kind: Kind, project: Path, workers: int, text: str, log: Path) -> Iterator[Server]:
-    """The server, ready; it and all that it started are stopped in the end.
+def running(kind: ServerKind, project: Path, workers: int, text: str, log: Path) -> Iterator[Server]:
+    """Start a server and wait until it responds. Stop it and all its processes at the end.
 
     Raises:
-        RuntimeError: it did not answer in time.
+        RuntimeError: If it does not respond in time.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -183,12 +196,12 @@ def running(kind: Kind, project: Path, workers: int, text: str, log: Path) -> It
     try:
         while True:
             try:
-                server.ask(text)
+                server.post(text)
                 break
             except (OSError, urllib.error.URLError):
-                if process.poll() is not None or time.monotonic() - began > PATIENCE:
+                if process.poll() is not None or time.monotonic() - began > MAX_START:
                     tail = log.read_text(encoding="utf-8", errors="replace")[-800:]
-                    raise RuntimeError(f"{kind.name} gave no answer: {tail}") from None
+                    raise RuntimeError(f"{kind.name} did not respond: {tail}") from None
                 time.sleep(0.02)
         server.seconds = round(time.monotonic() - began, 2)
         yield server
@@ -207,9 +220,15 @@ def running(kind: Kind, project: Path, workers: int, text: str, log: Path) -> It
 
 
 def require_wrk() -> None:
-    """Raises InputError: the load generator is not installed."""
+    """Check that the load generator is installed.
+
+    Raises:
+        InputError: If it is not.
+    """
     if not shutil.which("wrk"):
-        raise InputError("wrk is not installed, which makes the load; Debian's package wrk has it")
+        raise InputError(
+            "wrk, which makes the load, is not installed; install it (Debian: apt-get install wrk)"
+        )
 
 
 LUA = """
@@ -237,7 +256,7 @@ def _post(address: str, body: str) -> None:
 
 
 def _family(pid: int) -> list[int]:
-    """A process and its descendants."""
+    """Return a process and all its descendants."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:

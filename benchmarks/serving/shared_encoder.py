@@ -1,9 +1,10 @@
-"""What several tasks cost for one text: their models one after the other, against one pass through the layers they share.
+"""Compare the latency of several models, one after the other, with that of one shared model for all their tasks.
 
     python -m benchmarks.serving.shared_encoder --group NAME A B C [--group ...]
 
-A, B and C are exported projects. From string to answers, on one thread, the same variant on both sides, which take turns text by
-text, so that noise hits both alike. The texts are the projects' own test texts. Writes benchmarks/results/shared.json.
+A, B and C are exported projects. The time is that of one text, from string to predictions, on one thread. Both
+sides use the same variant and take turns text by text, so that noise affects both equally. The texts are the test
+texts of the projects. Writes benchmarks/results/shared.json.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ from tokensieve.project import Layout
 
 RESULTS = Path(__file__).parents[1] / "results" / "shared.json"
 VARIANTS = ("fused", "blocks", "mixed", "int8")
-TEXTS, ROUNDS = 40, 5  # texts of each task
+TEXTS, ROUNDS = 40, 5  # texts per task, runs per text, of which the fastest counts
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--group", action="append", nargs="+", required=True, metavar="NAME_THEN_PROJECTS")
     machine = {"processor": processor(), "threads": 1, "onnxruntime": onnxruntime.__version__}
     groups = {}
     for name, *folders in parser.parse_args().group:
-        groups[name] = measured({Path(folder).name: Layout(Path(folder)) for folder in folders})
+        groups[name] = measure({Path(folder).name: Layout(Path(folder)) for folder in folders})
         for variant, row in groups[name]["variants"].items():
             print(
-                f"{name} {variant}: {row['separate']:.2f} ms apart, {row['shared']:.2f} ms shared, ratio {row['ratio']:.3f}"
+                f"{name} {variant}: {row['separate']:.2f} ms separate, {row['shared']:.2f} ms shared, ratio {row['ratio']:.3f}"
             )
     write_json(
         RESULTS, {"machine": machine, "commit": commit(), "texts": TEXTS, "rounds": ROUNDS, "groups": groups}
@@ -57,24 +58,26 @@ def main() -> int:
     return 0
 
 
-def measured(layouts: Mapping[str, Layout]) -> dict[str, Any]:
-    """Layers shared, and by variant the median milliseconds of both sides and the largest difference between their logits."""
+def measure(layouts: Mapping[str, Layout]) -> dict[str, Any]:
+    """Return the number of shared layers and, by variant, the median latencies and the largest logit difference."""
     cut = common_layers({name: layout.model for name, layout in layouts.items()})
     layers = read_json(next(iter(layouts.values())).model / "config.json")["num_hidden_layers"]
-    texts = [text for layout in layouts.values() for text in _drawn(layout, "test", TEXTS)]
+    texts = [text for layout in layouts.values() for text in _sampled(layout, "test", TEXTS)]
     rows = {}
     with tempfile.TemporaryDirectory() as scratch:
         plain = plain_graphs({name: layout.model for name, layout in layouts.items()}, cut, Path(scratch))
         for variant in VARIANTS:
             shared = _shared(layouts, plain, variant, cut, Path(scratch))
-            apart = {name: _apart(layout, variant, Path(scratch)) for name, layout in layouts.items()}
-            rows[variant] = _timed({"separate": _each(apart), "shared": shared.predict_by_task}, texts)
+            separate = {name: _separate(layout, variant, Path(scratch)) for name, layout in layouts.items()}
+            rows[variant] = _timed({"separate": _each(separate), "shared": shared.predict_by_task}, texts)
             rows[variant]["difference"] = max(
-                float(np.abs(logits - np.concatenate([apart[name].logits([text]) for text in texts])).max())
+                float(
+                    np.abs(logits - np.concatenate([separate[name].logits([text]) for text in texts])).max()
+                )
                 for name, logits in _one_by_one(shared, texts).items()
             )
     count = len(layouts)
-    # The share of the layers that is still computed: what the ratio would be if nothing but layers took time.
+    # "ideal": the share of the layers that is still computed, the ratio if only layers took time.
     return {
         "shared_layers": cut,
         "layers": layers,
@@ -111,7 +114,7 @@ def _shared(
     return SharedPredictor.load(folder, threads=1)
 
 
-def _apart(layout: Layout, variant: str, scratch: Path) -> Predictor:
+def _separate(layout: Layout, variant: str, scratch: Path) -> Predictor:
     folder = scratch / f"{layout.root.name}-{variant}"
     folder.mkdir()
     manifest = Manifest.load(layout.onnx)
@@ -134,11 +137,11 @@ def _one_by_one(shared: SharedPredictor, texts: list[str]) -> dict[str, Any]:
 
 def _sample(layout: Layout) -> list[list[int]]:
     return tokenize(
-        load_tokenizer(layout.model), _drawn(layout, "train", SAMPLE), Manifest.load(layout.onnx).max_length
+        load_tokenizer(layout.model), _sampled(layout, "train", SAMPLE), Manifest.load(layout.onnx).max_length
     )
 
 
-def _drawn(layout: Layout, part: str, count: int) -> list[str]:
+def _sampled(layout: Layout, part: str, count: int) -> list[str]:
     texts = Examples.load(layout.split / f"{part}.jsonl").texts
     return [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:count]]
 

@@ -288,7 +288,11 @@ def _compute(group: list[_QueuedText]) -> Logits | Exception:
 
 
 def _respond(request: _QueuedRequest) -> Any:
-    """REASON"""
+    """Return the response of a request, or the exception that it raised.
+
+    It is made here, on the worker thread, because the response of a large request takes tens of milliseconds. On
+    the event loop, all other requests would wait for it.
+    """
     try:
         return request.respond(request.logits)
     except Exception as error:

@@ -1,1 +1,1 @@
-"""Other servers around the same predictor, each run by `benchmarks.serving.run` in an environment of its own."""
+"""Other servers with the same predictor. `benchmarks.serving.run` runs each in an environment of its own."""

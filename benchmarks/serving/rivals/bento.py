@@ -1,4 +1,9 @@
-"""BentoML around the predictor: two workers of one thread. `bentoml serve benchmarks.serving.rivals.bento:Classifier`."""
+"""The predictor in BentoML.
+
+    bentoml serve benchmarks.serving.rivals.bento:Classifier
+
+Environment variables: MODEL, the folder of the exported model; WORKERS, the number of workers of one thread.
+"""
 
 from __future__ import annotations
 

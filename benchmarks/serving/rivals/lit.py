@@ -1,4 +1,9 @@
-"""LitServe around the predictor: two workers of one thread. `python -m benchmarks.serving.rivals.lit PORT`."""
+"""The predictor in LitServe.
+
+    python -m benchmarks.serving.rivals.lit PORT
+
+Environment variables: MODEL, the folder of the exported model; WORKERS, the number of workers of one thread.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ class Classifier(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.predictor = Predictor.load(Path(os.environ["MODEL"]), threads=1)
 
-    # LitServe takes an annotated parameter for one of the address.
+    # Without annotation: LitServe would read an annotated parameter from the address.
     def decode_request(self, request):  # type: ignore[no-untyped-def]
         return str(request["text"])
 

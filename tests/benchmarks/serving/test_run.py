@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks.serving import run, servers
-from benchmarks.serving.servers import Kind
+from benchmarks.serving.servers import ServerKind
 
-LOAD = {"p50": 2.0, "p95": 3.0, "p99": 4.0, "texts_a_second": 480.0}
+LOAD = {"p50": 2.0, "p95": 3.0, "p99": 4.0, "texts_per_second": 480.0}
 RESULT: dict[str, Any] = {
     "workers": 2,
     "machine": {"cpu": "Some CPU"},
@@ -20,7 +20,7 @@ RESULT: dict[str, Any] = {
         "torch": {"p50": 8.0, "p95": 9.0, "p99": 10.0, "agreement": 1.0, "accuracy": 0.86},
         "tokensieve": {"p50": 2.0, "p95": 2.5, "p99": 3.0, "agreement": 0.998},
     },
-    "predictor": {"texts_a_second": 600.0},
+    "predictor": {"texts_per_second": 600.0},
     "http": {
         "tokensieve": {
             "start_seconds": 1.2,
@@ -83,7 +83,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
 
 
 def test_a_server_is_ready_weighed_and_stopped_with_its_children(tmp_path: Path) -> None:
-    kind = Kind("echo", (sys.executable, "-c", STARTS, "{port}"), "/predict", Path(sys.executable))
+    kind = ServerKind("echo", (sys.executable, "-c", STARTS, "{port}"), "/predict", Path(sys.executable))
     log = tmp_path / "log"
     with servers.running(kind, tmp_path, 1, "text", log) as server:
         assert server.seconds > 0
@@ -98,14 +98,14 @@ def test_a_server_is_ready_weighed_and_stopped_with_its_children(tmp_path: Path)
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
-    kind = Kind(
+    kind = ServerKind(
         "broken",
         (sys.executable, "-c", "raise SystemExit('no such model')"),
         "/predict",
         Path(sys.executable),
     )
     with (
-        pytest.raises(RuntimeError, match="broken gave no answer: no such model"),
+        pytest.raises(RuntimeError, match="broken did not respond: no such model"),
         servers.running(kind, tmp_path, 1, "a", tmp_path / "log"),
     ):
         pass

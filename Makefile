@@ -15,7 +15,7 @@ test: .venv/dev
 test-system: .venv/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/system
 
-# Seven days of operation in a quarter of an hour; prints a table of trial and outcome.
+# Play seven days of operation in a quarter of an hour, and print a table of trials and outcomes.
 week: .venv/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -s tests/system/week.py
 
@@ -37,7 +37,7 @@ serve: .venv/pipeline
 size: .venv/pipeline
 	$(BIN)/python -m benchmarks.serving.installed_size
 
-# One stamp a set of dependencies, written last: an installation that was cut off is done again.
+# One stamp per extra, written last, so that an interrupted installation is repeated.
 .venv/pipeline .venv/docs .venv/dev: .venv/%: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokensieve needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

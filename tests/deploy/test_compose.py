@@ -49,7 +49,7 @@ def configured(environment: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=inherited)
 
 
-def test_compose_reads_it(tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     filled = tmp_path / ".env"
     filled.write_text("".join(f"{name}=secret1\n" for name in variables()), encoding="utf-8")
     read = configured(filled)
@@ -66,21 +66,21 @@ def test_compose_refuses_an_empty_password(tmp_path: Path) -> None:
     assert "set it in deploy/.env" in read.stderr
 
 
-def test_every_variable_is_in_the_example_and_every_secret_is_a_variable() -> None:
+def test_every_variable_is_in_the_example_file() -> None:
     assert set(re.findall(r"(?<!\$)\$\{(\w+)", TEXT)) == set(variables())
     assert set(variables().values()) == {""}
     for password in re.findall(r"//postgres:([^@]*)@", TEXT):
         assert password == "${POSTGRES_PASSWORD}"
 
 
-def test_nothing_is_published_beyond_this_machine() -> None:
+def test_ports_are_published_on_this_machine_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert "ports" not in SERVICES["postgres"]
 
 
-def test_services_wait_for_those_that_can_say_they_are_healthy() -> None:
+def test_services_wait_for_healthy_dependencies() -> None:
     for name, service in SERVICES.items():
         assert service["restart"] == "unless-stopped"
         for other, how in service.get("depends_on", {}).items():
@@ -91,7 +91,7 @@ def test_services_wait_for_those_that_can_say_they_are_healthy() -> None:
         compile(program, name, "exec")
 
 
-def test_what_is_built_or_mounted_exists() -> None:
+def test_built_and_mounted_paths_exist() -> None:
     targets = re.findall(
         r"^FROM \S+ AS (\w+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
     )
@@ -111,7 +111,7 @@ def test_what_is_built_or_mounted_exists() -> None:
     assert names.split() == [deployment["name"] for deployment in deployments]
 
 
-def test_the_servers_container_cannot_change_itself() -> None:
+def test_server_container_is_read_only() -> None:
     server = SERVICES["server"]
     assert server["read_only"]
     assert server["cap_drop"] == ["ALL"]

@@ -35,7 +35,7 @@ def last(stage: str, word: str) -> str:
     return [rest for found, rest in stages()[stage] if found == word][-1]
 
 
-def test_hadolint_finds_nothing() -> None:
+def test_hadolint_finds_no_fault() -> None:
     if not shutil.which("hadolint"):
         pytest.skip("hadolint is not installed")
     done = subprocess.run(
@@ -47,7 +47,7 @@ def test_hadolint_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_default_image_is_the_server_with_its_own_extra_alone() -> None:
+def test_default_image_installs_only_the_serve_extra() -> None:
     assert list(stages())[-1] == "serve"
     installed = [rest for word, rest in stages()["serve"] if word == "RUN" and "pip install" in rest]
     assert len(installed) == 1
@@ -78,14 +78,14 @@ def test_no_image_runs_as_root(stage: str) -> None:
         ("mlflow", {"DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"}),
     ],
 )
-def test_no_image_reports_its_use(stage: str, variables: set[str]) -> None:
+def test_images_disable_usage_reports(stage: str, variables: set[str]) -> None:
     given = dict(
         pair.split("=", 1) for word, rest in stages()[stage] if word == "ENV" for pair in rest.split()
     )
     assert {name: given.get(name) for name in variables} == {name: NO_REPORTS[name] for name in variables}
 
 
-def test_the_health_check_is_a_program_that_asks_the_server() -> None:
+def test_health_check_requests_the_ready_path() -> None:
     _, command = last("serve", "HEALTHCHECK").split(" CMD ")
     python, option, program = json.loads(command)
     assert (python, option) == ("python", "-c")
@@ -93,7 +93,7 @@ def test_the_health_check_is_a_program_that_asks_the_server() -> None:
     assert f":{last('serve', 'EXPOSE')}/ready" in program
 
 
-def test_the_entry_point_is_a_command_that_is_there() -> None:
+def test_entry_point_is_an_existing_command() -> None:
     from tokensieve.cli.main import build_parser
 
     entry, default = json.loads(last("serve", "ENTRYPOINT")), json.loads(last("serve", "CMD"))
@@ -102,7 +102,7 @@ def test_the_entry_point_is_a_command_that_is_there() -> None:
     assert (options.host, options.port, options.model) == ("0.0.0.0", int(last("serve", "EXPOSE")), "/model")
 
 
-def test_what_is_copied_exists_and_is_not_ignored() -> None:
+def test_copied_paths_exist_and_are_not_ignored() -> None:
     taken = {
         line[1:]
         for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()

@@ -26,7 +26,7 @@ POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
 
 
 @pytest.mark.parametrize("kind", MANIFESTS)
-def test_a_manifest_is_one_of_its_kind(kind: str) -> None:
+def test_manifest_matches_its_schema(kind: str) -> None:
     kubernetes_validate = pytest.importorskip(
         "kubernetes_validate", reason="kubernetes-validate is not installed"
     )
@@ -35,7 +35,7 @@ def test_a_manifest_is_one_of_its_kind(kind: str) -> None:
         kubernetes_validate.validate(MANIFESTS[kind], version, strict=True)
 
 
-def test_the_schemas_refuse_a_field_that_is_not_there() -> None:
+def test_schemas_refuse_an_unknown_field() -> None:
     kubernetes_validate = pytest.importorskip(
         "kubernetes_validate", reason="kubernetes-validate is not installed"
     )
@@ -45,7 +45,7 @@ def test_the_schemas_refuse_a_field_that_is_not_there() -> None:
         kubernetes_validate.validate(wrong, "1.33", strict=True)
 
 
-def test_kustomize_builds_all_of_them() -> None:
+def test_kustomize_builds_all_manifests() -> None:
     listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
     assert sorted(listed) == sorted(
         path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml"
@@ -56,7 +56,7 @@ def test_kustomize_builds_all_of_them() -> None:
     assert {tree["kind"] for tree in yaml.safe_load_all(done.stdout)} == set(MANIFESTS)
 
 
-def test_the_pod_may_do_nothing_that_it_does_not_need() -> None:
+def test_pod_has_no_unneeded_permissions() -> None:
     assert POD["automountServiceAccountToken"] is False
     assert POD["securityContext"]["runAsNonRoot"]
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -68,7 +68,7 @@ def test_the_pod_may_do_nothing_that_it_does_not_need() -> None:
     assert SERVER["resources"].keys() == {"requests", "limits"}
 
 
-def test_the_pod_has_room_for_the_worst_case_and_time_to_end() -> None:
+def test_pod_has_memory_for_the_worst_case_and_time_to_stop() -> None:
     """As docs/how-to/containers.md states them, for the default limits."""
     assert (Limits().max_held, Limits().max_connections, Limits().max_body) == (16 * 2**20, 512, 2**20)
     assert SERVER["resources"]["limits"]["memory"] == "1Gi"
@@ -76,7 +76,7 @@ def test_the_pod_has_room_for_the_worst_case_and_time_to_end() -> None:
     assert stops + ServerConfig().grace + 10 <= POD["terminationGracePeriodSeconds"]
 
 
-def test_what_the_image_writes_to_is_a_volume() -> None:
+def test_writable_paths_are_volumes() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     mounts = {mount["mountPath"]: mount["name"] for mount in SERVER["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in POD["volumes"]}
@@ -87,7 +87,7 @@ def test_what_the_image_writes_to_is_a_volume() -> None:
     assert str(POD["securityContext"]["runAsUser"]) == dockerfile.split("USER ")[-1].splitlines()[0]
 
 
-def test_the_api_key_is_a_file_of_a_secret() -> None:
+def test_api_key_is_a_file_of_a_secret() -> None:
     path = Path(SERVER["args"][SERVER["args"].index("--api-key-file") + 1])
     (mount,) = (mount for mount in SERVER["volumeMounts"] if mount["mountPath"] == str(path.parent))
     (volume,) = (volume for volume in POD["volumes"] if volume["name"] == mount["name"])
@@ -96,7 +96,7 @@ def test_the_api_key_is_a_file_of_a_secret() -> None:
     assert f"--from-literal={path.name}=" in (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
 
 
-def test_probes_and_selectors_meet() -> None:
+def test_selectors_and_ports_match() -> None:
     (port,) = SERVER["ports"]
     probes = {name: SERVER[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
     assert {name: probe["path"] for name, probe in probes.items()} == {
@@ -120,7 +120,7 @@ def test_probes_and_selectors_meet() -> None:
     )
 
 
-def test_the_documented_monitor_sends_the_key_to_the_pods_port() -> None:
+def test_documented_pod_monitor_sends_the_api_key() -> None:
     text = (FOLDER.parents[1] / "docs/how-to/containers.md").read_text(encoding="utf-8")
     (monitor,) = [
         tree
@@ -136,7 +136,7 @@ def test_the_documented_monitor_sends_the_key_to_the_pods_port() -> None:
     assert endpoint["authorization"]["credentials"] == {"name": "tokensieve", "key": "api-key"}
 
 
-def test_the_inference_service_is_one_of_tritons() -> None:
+def test_inference_service_uses_triton() -> None:
     """KServe's own schema is not at hand: what is looked at is that nobody changes it unawares."""
     tree = yaml.safe_load((DEPLOY / "triton" / "inferenceservice.yaml").read_text(encoding="utf-8"))
     assert (tree["apiVersion"], tree["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")

@@ -14,7 +14,7 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text(encodi
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
-def test_a_deployment_calls_a_flow_with_parameters_it_takes(deployment: dict) -> None:  # type: ignore[type-arg]
+def test_deployments_call_flows_with_valid_parameters(deployment: dict) -> None:  # type: ignore[type-arg]
     path, name = deployment["entrypoint"].split(":")
     assert (ROOT / path).exists()
     flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
@@ -27,7 +27,7 @@ def test_no_deployment_has_a_concurrency_limit() -> None:
     assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
 
 
-def test_the_automations_are_those_of_a_retraining_and_wait_long_enough() -> None:
+def test_automations_wait_longer_than_a_heartbeat() -> None:
     from prefect.events.schemas.automations import AutomationCore
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 

@@ -17,7 +17,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +44,7 @@ class _QueuedRequest:
     model: Model
     logits: Logits
     missing: int
-    respond: Callable[[Logits], Any]
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Logits]
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,7 @@ class _QueuedText:
     ids: Sequence[int]
 
 
+Result = tuple[_QueuedRequest, Logits | Exception]
 Key = tuple[int, int]  # identity of the model, number of tokens
 
 
@@ -125,30 +124,27 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    async def compute(
-        self, model: Model, ids: Sequence[Sequence[int]], respond: Callable[[Logits], Any], client: str = ""
-    ) -> Any:
-        """Return `respond(logits)` for the logits [texts, classes] of one request. Call it on one event loop only.
+    async def compute(self, model: Model, ids: Sequence[Sequence[int]], client: str = "") -> Logits:
+        """Return the logits [texts, classes] of the texts of one request. Call it on one event loop only.
 
         Args:
             model: The model that computes.
             ids: Token ids of each text.
-            respond: Makes the response from the logits; see `_respond`.
             client: The connection of the request, to find out whether only one client is active.
 
         Raises:
             QueueFull: If more texts would wait than may.
-            Exception: What `respond` or the model raises.
+            Exception: What the model raises.
         """
         if not ids:
-            return respond(np.empty((0, model.classes), dtype=np.float32))
+            return np.empty((0, model.classes), dtype=np.float32)
         inline = len(ids) == 1 and len(ids[0]) <= MAX_INLINE_TOKENS and self._is_only_client(client)
         self._active, self._client = self._active + 1, client
         try:
             if not inline:
-                return await self._queued(model, ids, respond)
+                return await self._queued(model, ids)
             self._observe(1)
-            return respond(model.run(ids))
+            return model.run(ids)
         finally:
             self._active, self._last_response = self._active - 1, time.monotonic()
 
@@ -184,12 +180,10 @@ class Batcher:
             and (client == self._client or time.monotonic() - self._last_response > QUIET)
         )
 
-    async def _queued(
-        self, model: Model, ids: Sequence[Sequence[int]], respond: Callable[[Logits], Any]
-    ) -> Any:
+    async def _queued(self, model: Model, ids: Sequence[Sequence[int]]) -> Logits:
         loop = asyncio.get_running_loop()
         logits = np.empty((len(ids), model.classes), dtype=np.float32)
-        request = _QueuedRequest(model, logits, len(ids), respond, loop.create_future())
+        request = _QueuedRequest(model, logits, len(ids), loop.create_future())
         with self._changed:
             self._refuse_if_full(len(ids))
             self.waiting += len(ids)
@@ -225,13 +219,12 @@ class Batcher:
             pass
 
     def _work_once(self) -> bool:
-        """Take, compute and respond once. Return False if the batcher is closed.
+        """Take texts, compute and deliver their logits. Return False if the batcher is closed.
 
         A function of its own, so that the thread refers to no model while it waits.
         """
         groups = self._next()
-        # All groups are computed before any response is made, so that computing threads, which release the
-        # interpreter's lock, and threads that need it seldom interrupt each other.
+        # All groups are computed before any logits are delivered: the event loop, once woken, interrupts the worker.
         _deliver(self._complete([(group, _compute(group)) for group in groups]))
         return bool(groups)
 
@@ -253,24 +246,21 @@ class Batcher:
                 if groups := [group for group in wanted if group]:
                     return groups
 
-    def _complete(
-        self, computed: list[tuple[list[_QueuedText], Logits | Exception]]
-    ) -> list[tuple[_QueuedRequest, Any]]:
-        """Return the requests that now have all their logits, each with its response or an exception."""
-        complete: list[_QueuedRequest] = []
-        failed: list[tuple[_QueuedRequest, Any]] = []
-        for group, result in computed:
-            if isinstance(result, Exception):
-                failed += [(item.request, result) for item in group]
+    def _complete(self, computed: list[tuple[list[_QueuedText], Logits | Exception]]) -> list[Result]:
+        """Return the requests that now have all their logits, or have failed."""
+        results: list[Result] = []
+        for group, logits in computed:
+            if isinstance(logits, Exception):
+                results += [(item.request, logits) for item in group]
                 continue
             self._observe(len(group))
             with self._changed:
-                for item, row in zip(group, result, strict=True):
+                for item, row in zip(group, logits, strict=True):
                     item.request.logits[item.row] = row
                     item.request.missing -= 1
-                    if not item.request.missing and not item.request.future.done():
-                        complete.append(item.request)
-        return failed + [(request, _respond(request)) for request in complete]
+                    if not item.request.missing:
+                        results.append((item.request, item.request.logits))
+        return results
 
 
 def _compute(group: list[_QueuedText]) -> Logits | Exception:
@@ -287,20 +277,8 @@ def _compute(group: list[_QueuedText]) -> Logits | Exception:
         return error
 
 
-def _respond(request: _QueuedRequest) -> Any:
-    """Return the response of a request, or the exception that it raised.
-
-    It is made here, on the worker thread, because the response of a large request takes tens of milliseconds. On
-    the event loop, all other requests would wait for it.
-    """
-    try:
-        return request.respond(request.logits)
-    except Exception as error:
-        return error
-
-
-def _deliver(results: list[tuple[_QueuedRequest, Any]]) -> None:
-    """Set the results of requests of one event loop, by one call into this loop."""
+def _deliver(results: list[Result]) -> None:
+    """Set the results of requests, all of one event loop, by one call into this loop."""
 
     def set_results() -> None:
         for request, result in results:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from tokensieve.errors import excerpt
 from tokensieve.inference.load import Model
-from tokensieve.inference.session import Floats
 from tokensieve.inference.token_ids import TokenIds
 from tokensieve.server.batcher import Batcher, QueueFull
 from tokensieve.server.config import Limits
@@ -51,26 +50,24 @@ class PredictEndpoint:
         _refuse_long_responses(loaded.model, len(texts), top, self._limits)
         try:
             async with asyncio.timeout(self._limits.timeout):
-                encoded = await self._tokenize(loaded.model, texts)
-                kept = texts if self._log else []
-                del texts  # they may take megabytes, which need not wait with the request
-
-                def respond(logits: Floats) -> bytes:
-                    answers = loaded.model.decide(logits, [text.truncated for text in encoded], top)
-                    self._metrics.count_predictions(answers)
-                    if self._log:
-                        self._log.write(kept, answers, loaded.version)
-                    return response_body(answers, several, loaded.model, loaded.version)
-
+                tokenized = await self._tokenize(loaded.model, texts)
+                if not self._log:
+                    texts = []  # they may take megabytes, which need not wait with the request
                 client = f"{request.client.host} {request.client.port}" if request.client else ""
-                ids = [text.ids for text in encoded]
-                body = await self._batcher.compute(loaded.model, ids, respond, client)
+                ids = [text.ids for text in tokenized]
+                logits = await self._batcher.compute(loaded.model, ids, client)
+                predictions = loaded.model.decide(logits, [text.truncated for text in tokenized], top)
+                self._metrics.count_predictions(predictions)
+                if self._log:
+                    # On a thread: a slow disk must not stop the event loop.
+                    await asyncio.to_thread(self._log.write, texts, predictions, loaded.version)
         except QueueFull:
             detail = f"{self._batcher.waiting} texts wait already; try again later"
             raise HTTPException(503, detail, {"Retry-After": "1"}) from None
         except TimeoutError:
             detail = f"no answer within {self._limits.timeout:g} s; send fewer texts, or try again later"
             raise HTTPException(503, detail, {"Retry-After": "5"}) from None
+        body = response_body(predictions, several, loaded.model, loaded.version)
         return Response(body, media_type="application/json")
 
     async def _tokenize(self, model: Model, texts: list[str]) -> list[TokenIds]:

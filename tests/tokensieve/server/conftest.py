@@ -84,7 +84,7 @@ class Server:
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """Return the log."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 

@@ -52,26 +52,26 @@ POST = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def live(served: Any) -> ModelWatcher:
+def watcher(served: Any) -> ModelWatcher:
     return ModelWatcher(FolderSource(served.folder), 1)
 
 
 @pytest.fixture(scope="module")
-def predictor(live: ModelWatcher) -> Predictor:
-    assert isinstance(live.current.model, Predictor)
-    return live.current.model
+def predictor(watcher: ModelWatcher) -> Predictor:
+    assert isinstance(watcher.current.model, Predictor)
+    return watcher.current.model
 
 
 @contextmanager
 def serving(
-    live: ModelWatcher, limits: Limits = LIMITS, budget: int = 64, **rest: Any
+    watcher: ModelWatcher, limits: Limits = LIMITS, budget: int = 64, **rest: Any
 ) -> Iterator[TestClient]:
     """A client of the service. A failure inside it must show as a status, as it would to a user."""
-    meters = Metrics()
-    batcher = Batcher(2, budget, limits.max_queue, meters.batches.observe)
+    metrics = Metrics()
+    batcher = Batcher(2, budget, limits.max_queue, metrics.batches.observe)
     try:
         with TestClient(
-            create_app(live, batcher, meters, limits, **rest), raise_server_exceptions=False
+            create_app(watcher, batcher, metrics, limits, **rest), raise_server_exceptions=False
         ) as client:
             yield client
     finally:
@@ -79,12 +79,12 @@ def serving(
 
 
 @pytest.fixture(scope="module")
-def client(live: ModelWatcher) -> Iterator[TestClient]:
-    with serving(live) as client:
+def client(watcher: ModelWatcher) -> Iterator[TestClient]:
+    with serving(watcher) as client:
         yield client
 
 
-def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, live: ModelWatcher) -> None:
+def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, watcher: ModelWatcher) -> None:
     answer = client.post("/predict", json={"text": "I lost my card", "top": 2})
     (expected,) = predictor.predict(["I lost my card"])
     assert answer.status_code == 200
@@ -94,14 +94,14 @@ def test_one_text_gets_one_answer(client: TestClient, predictor: Predictor, live
         "uncertain": expected.uncertain,
         "truncated": False,
         "top": [{"label": label, "probability": probability} for label, probability in expected.top[:2]],
-        "version": live.current.version,
+        "version": watcher.current.version,
         "data_hash": HASH,
     }
     SingleLabelResponse.model_validate(answer.json(), strict=True, extra="forbid")
 
 
 def test_many_texts_get_answers_in_order(
-    client: TestClient, predictor: Predictor, live: ModelWatcher
+    client: TestClient, predictor: Predictor, watcher: ModelWatcher
 ) -> None:
     texts = ["größe", "what is my balance for my card please?", ""]
     answer = client.post("/predict", json={"texts": texts}).json()
@@ -114,12 +114,12 @@ def test_many_texts_get_answers_in_order(
     SingleLabelResponses.model_validate(answer, strict=True, extra="forbid")
     assert client.post("/predict", json={"texts": []}).json() == {
         "predictions": [],
-        "version": live.current.version,
+        "version": watcher.current.version,
         "data_hash": HASH,
     }
 
 
-def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Path) -> None:
+def test_multi_label_model_returns_lists_of_labels(served: Any, tmp_path: Path) -> None:
     several = ModelWatcher(FolderSource(served.write_several(tmp_path)), 1)
     texts = ["I lost my card", "what is my balance?", "send money"]
     with serving(several) as client:
@@ -137,7 +137,7 @@ def test_a_model_of_several_labels_answers_with_lists(served: Any, tmp_path: Pat
         assert (answer["uncertain"], answer["truncated"], len(answer["top"])) == (found.uncertain, False, 1)
 
 
-def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path) -> None:
+def test_shared_model_predicts_like_the_model_of_each_task(served: Any, tmp_path: Path) -> None:
     shared = ModelWatcher(FolderSource(served.write_shared(tmp_path / "shared")), 1)
     texts = ["I lost my card", "what is my balance?", "i i i i i i i i i i i i i", ""]
     expected = SharedPredictor.load(tmp_path / "shared", threads=1).predict_by_task(texts, top=2)
@@ -145,14 +145,14 @@ def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path)
         answer.label
         for answer in Predictor.load(served.folder, 1).predict(texts)  # type: ignore[union-attr]
     ]
-    journal = PredictionLog(tmp_path / "texts.jsonl")
-    with serving(shared, Limits(max_texts=4), prediction_log=journal) as client:
+    prediction_log = PredictionLog(tmp_path / "texts.jsonl")
+    with serving(shared, Limits(max_texts=4), prediction_log=prediction_log) as client:
         many = client.post("/predict", json={"texts": texts, "top": 2}).json()
         one = client.post("/predict", json={"text": texts[0], "top": 2}).json()
         none = client.post("/predict", json={"texts": []}).json()
         facts = client.get("/model").json()
         lines = client.get("/metrics").text.splitlines()
-    journal.close()
+    prediction_log.close()
     of = {"version": shared.current.version, "data_hashes": {"intent": HASH, "topics": "topics"}}
     TasksResponses.model_validate(many, strict=True, extra="forbid")
     TasksResponse.model_validate(one, strict=True, extra="forbid")
@@ -192,21 +192,21 @@ def test_several_tasks_answer_at_once_as_each_alone(served: Any, tmp_path: Path)
     assert len(kept) == 10
 
 
-def test_uncertain_and_truncated_reach_the_caller(client: TestClient, predictor: Predictor) -> None:
+def test_response_marks_uncertain_and_truncated_texts(client: TestClient, predictor: Predictor) -> None:
     texts = ["i", "größe", "i i i i i i i i i i i i i"]
     answer = client.post("/predict", json={"texts": texts}).json()["predictions"]
     assert [item["uncertain"] for item in answer] == [item["probability"] < 0.8 for item in answer]
     assert [item["truncated"] for item in answer] == [False, False, True]
 
 
-def test_what_answers_is_told(client: TestClient, live: ModelWatcher, served: Any) -> None:
+def test_model_endpoint_describes_the_model(client: TestClient, watcher: ModelWatcher, served: Any) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     ready = client.get("/ready").json()
     assert ready == {
         "status": "ready",
-        "version": live.current.version,
+        "version": watcher.current.version,
         "trouble": None,
-        "checked": live.checked_at,
+        "checked": watcher.checked_at,
     }
     assert abs(datetime.fromisoformat(ready["checked"]).timestamp() - time.time()) < 300
     facts = client.get("/model").json()
@@ -216,11 +216,11 @@ def test_what_answers_is_told(client: TestClient, live: ModelWatcher, served: An
         HASH,
         False,
     )
-    assert facts["files"] == dict(live.current.model.manifest.files)
+    assert facts["files"] == dict(watcher.current.model.manifest.files)
 
 
-def test_what_happens_is_counted(live: ModelWatcher) -> None:
-    with serving(live) as client:
+def test_metrics_count_requests_and_predictions(watcher: ModelWatcher) -> None:
+    with serving(watcher) as client:
         client.post("/predict", json={"texts": ["I lost my card", "i i i i i i i i i i i i i"]})
         client.post("/predict", json={"text": 5})
         metrics = client.get("/metrics")
@@ -234,15 +234,15 @@ def test_what_happens_is_counted(live: ModelWatcher) -> None:
         'tokensieve_confidence_count{task=""} 2.0',
         "tokensieve_truncated_total 1.0",
         "tokensieve_queue_texts 0.0",
-        f'tokensieve_model{{data_hash="{HASH}",task="",version="{live.current.version}"}} 1.0',
+        f'tokensieve_model{{data_hash="{HASH}",task="",version="{watcher.current.version}"}} 1.0',
     ):
         assert line in lines, line
     assert sum(float(line.split()[-1]) for line in lines if line.startswith("tokensieve_labels_total{")) == 2
     assert "lost" not in metrics.text.replace("card_lost", "")
 
 
-def test_with_a_key_only_probes_need_none(live: ModelWatcher) -> None:
-    with serving(live, key="sesame") as client:
+def test_all_paths_but_health_probes_need_the_api_key(watcher: ModelWatcher) -> None:
+    with serving(watcher, key="sesame") as client:
         for headers in (
             {},
             {"Authorization": "Bearer sesam"},
@@ -265,11 +265,11 @@ def test_with_a_key_only_probes_need_none(live: ModelWatcher) -> None:
             assert client.get(path).status_code == status, path
 
 
-def test_a_full_queue_is_told_and_when_to_come_again(live: ModelWatcher) -> None:
+def test_full_queue_returns_503_with_retry_after(watcher: ModelWatcher) -> None:
     blocked = threading.Event()
-    with serving(live, Limits(max_queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
-        run = live.current.model.run
-        patched.setattr(live.current.model, "run", lambda ids: blocked.wait(20) and run(ids))
+    with serving(watcher, Limits(max_queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
+        run = watcher.current.model.run
+        patched.setattr(watcher.current.model, "run", lambda ids: blocked.wait(20) and run(ids))
         patched.setattr("tokensieve.server.batcher.MAX_INLINE_TOKENS", 0)
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(8)]
@@ -288,14 +288,14 @@ def test_a_full_queue_is_told_and_when_to_come_again(live: ModelWatcher) -> None
     )
 
 
-def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: ModelWatcher) -> None:
+def test_texts_being_tokenized_count_in_the_queue(watcher: ModelWatcher) -> None:
     begun, blocked = threading.Event(), threading.Event()
     with (
-        serving(live, Limits(max_queue=2)) as client,
+        serving(watcher, Limits(max_queue=2)) as client,
         pytest.MonkeyPatch.context() as patched,
         ThreadPoolExecutor(1) as pool,
     ):
-        tokenize = live.current.model.tokenize
+        tokenize = watcher.current.model.tokenize
 
         def slow(texts: list[str]) -> Any:
             if len(texts) == 3:
@@ -303,7 +303,7 @@ def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: Model
                 assert blocked.wait(20)
             return tokenize(texts)
 
-        patched.setattr(live.current.model, "tokenize", slow)
+        patched.setattr(watcher.current.model, "tokenize", slow)
         patched.setattr("tokensieve.server.predict.SHORT", 8)
         long = pool.submit(client.post, "/predict", json={"texts": ["a long text"] * 3})
         assert begun.wait(20)
@@ -313,11 +313,11 @@ def test_a_queue_is_full_of_texts_that_are_still_to_be_tokenized_too(live: Model
         assert client.post("/predict", json={"texts": ["card", "card"]}).status_code == 200
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: ModelWatcher) -> None:
+def test_timeout_returns_503_and_counts_no_prediction(watcher: ModelWatcher) -> None:
     done, ran = threading.Event(), threading.Event()
-    with serving(live, Limits(timeout=0.2)) as client, pytest.MonkeyPatch.context() as patched:
-        run = live.current.model.run
-        patched.setattr(live.current.model, "run", lambda ids: done.wait(20) and run(ids))
+    with serving(watcher, Limits(timeout=0.2)) as client, pytest.MonkeyPatch.context() as patched:
+        run = watcher.current.model.run
+        patched.setattr(watcher.current.model, "run", lambda ids: done.wait(20) and run(ids))
         patched.setattr("tokensieve.server.batcher._deliver", lambda results: ran.set())
         late = client.post("/predict", json={"texts": ["card", "card"]})
         done.set()
@@ -327,21 +327,21 @@ def test_an_answer_that_takes_too_long_is_given_up_and_not_counted(live: ModelWa
     assert late.json()["detail"].startswith("no answer within 0.2 s")
 
 
-def test_texts_are_kept_only_where_that_is_asked_for(live: ModelWatcher, tmp_path: Path) -> None:
-    journal = PredictionLog(tmp_path / "texts.jsonl")
-    with serving(live, prediction_log=journal) as client:
+def test_texts_are_written_only_to_the_prediction_log(watcher: ModelWatcher, tmp_path: Path) -> None:
+    prediction_log = PredictionLog(tmp_path / "texts.jsonl")
+    with serving(watcher, prediction_log=prediction_log) as client:
         said = client.post("/predict", json={"texts": ["I lost my card", "gr\u00f6\u00dfe\n"]}).json()[
             "predictions"
         ]
         client.post("/predict", json={"text": "card", "top": 0})
-    journal.close()
+    prediction_log.close()
     kept = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["text"] for line in kept] == ["I lost my card", "gr\u00f6\u00dfe\n"]
     for line, answer in zip(kept, said, strict=True):
         assert {key: line[key] for key in ("label", "probability", "uncertain")} == {
             key: answer[key] for key in ("label", "probability", "uncertain")
         }
-        assert line["version"] == live.current.version
+        assert line["version"] == watcher.current.version
 
 
 @pytest.mark.parametrize(
@@ -399,13 +399,13 @@ QUERY = st.fixed_dictionaries(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=60) | (JSON | QUERY).map(lambda value: json.dumps(value).encode()))
-def test_no_body_makes_the_service_fail(client: TestClient, body: bytes) -> None:
+def test_no_body_causes_a_server_error(client: TestClient, body: bytes) -> None:
     answer = client.post("/predict", content=body, headers=POST)
     assert answer.status_code in (200, 413, 422), answer.text
     assert answer.status_code == 200 or isinstance(answer.json()["detail"], str)
 
 
-def test_the_description_shows_refusals_as_they_are(client: TestClient) -> None:
+def test_openapi_document_contains_the_error_responses(client: TestClient) -> None:
     responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
     assert {
         responses[status]["content"]["application/json"]["schema"]["$ref"]
@@ -413,7 +413,7 @@ def test_the_description_shows_refusals_as_they_are(client: TestClient) -> None:
     } == {"#/components/schemas/ErrorResponse"}
 
 
-def test_a_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
+def test_body_limit_holds_without_content_length(client: TestClient) -> None:
     chunks = (b"a" * 500 for _ in range(100))
     answer = client.post("/predict", content=chunks, headers=POST)
     assert (answer.status_code, answer.json()["detail"]) == (
@@ -422,7 +422,7 @@ def test_a_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
     )
 
 
-def test_a_compressed_body_is_refused_as_such(client: TestClient) -> None:
+def test_compressed_body_is_refused(client: TestClient) -> None:
     answer = client.post(
         "/predict", content=gzip.compress(b'{"text": "a"}'), headers=POST | {"Content-Encoding": "gzip"}
     )
@@ -438,8 +438,8 @@ def test_a_compressed_body_is_refused_as_such(client: TestClient) -> None:
     )
 
 
-def test_an_answer_of_too_many_labels_is_refused(live: ModelWatcher) -> None:
-    with serving(live, Limits(max_candidates=5)) as client:
+def test_request_for_too_many_labels_is_refused(watcher: ModelWatcher) -> None:
+    with serving(watcher, Limits(max_candidates=5)) as client:
         assert client.post("/predict", json={"texts": ["a", "b"], "top": 2}).status_code == 200
         refused = client.post("/predict", json={"texts": ["a", "b"], "top": 9})
     assert (refused.status_code, refused.json()["detail"]) == (
@@ -448,13 +448,13 @@ def test_an_answer_of_too_many_labels_is_refused(live: ModelWatcher) -> None:
     )
 
 
-def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(
-    live: ModelWatcher, monkeypatch: pytest.MonkeyPatch
+def test_ready_shows_the_full_error_only_with_the_api_key(
+    watcher: ModelWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "_last_error", "/secret/path is missing")
-    with serving(live) as client:
+    monkeypatch.setattr(watcher, "_last_error", "/secret/path is missing")
+    with serving(watcher) as client:
         assert client.get("/ready").json()["trouble"] == "/secret/path is missing"
-    with serving(live, key="sesame") as client:
+    with serving(watcher, key="sesame") as client:
         short = client.get("/ready").json()["trouble"]
         assert (short, "secret" in short) == (
             "the newest model is not in use; send the API key to see why",
@@ -469,7 +469,7 @@ def test_why_a_newer_model_is_not_taken_is_told_in_full_with_the_key_alone(
     assert any(line.startswith("tokensieve_checked_timestamp_seconds 1.") for line in lines)
 
 
-def test_the_root_says_where_everything_is(client: TestClient) -> None:
+def test_index_lists_all_paths(client: TestClient) -> None:
     found = client.get("/").json()
     assert (found["service"], "POST /predict" in found["paths"]) == ("tokensieve", True)
     for path in found["paths"]:
@@ -477,7 +477,7 @@ def test_the_root_says_where_everything_is(client: TestClient) -> None:
             assert client.get(path).status_code == 200, path
 
 
-def test_the_page_for_people_loads_nothing(client: TestClient) -> None:
+def test_docs_page_loads_no_other_resource(client: TestClient) -> None:
     page = client.get("/docs").text
     for words in (
         "POST /predict",
@@ -501,7 +501,7 @@ def test_another_content_type_path_or_method_is_refused(client: TestClient) -> N
 @pytest.mark.parametrize(
     "text", ["\0", "", "\ufeff", "😀", "<b>card</b>", "\x7f\x1b[2J", "e\u0301" * 20, "\U0010ffff"]
 )
-def test_odd_but_valid_text_is_answered(client: TestClient, text: str) -> None:
+def test_unusual_but_valid_text_gets_a_prediction(client: TestClient, text: str) -> None:
     assert client.post("/predict", json={"text": text}).status_code == 200
 
 
@@ -518,7 +518,7 @@ def test_no_text_is_logged_or_sent_back(client: TestClient, caplog: pytest.LogCa
     assert not any("sesame" in message for message in ours)
 
 
-def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: Path) -> None:
+def test_process_serves_http_until_sigterm(served: Any, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -549,8 +549,8 @@ def test_a_process_answers_over_http_and_ends_when_told(served: Any, tmp_path: P
     assert "sesame" not in log.read_text(encoding="utf-8")
 
 
-def test_the_client_is_who_is_connected_whatever_a_proxy_says(
-    live: ModelWatcher, monkeypatch: pytest.MonkeyPatch
+def test_client_address_ignores_forwarded_headers(
+    watcher: ModelWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
 
@@ -571,8 +571,32 @@ def test_the_client_is_who_is_connected_whatever_a_proxy_says(
 
     monkeypatch.setattr("tokensieve.server.app.create_app", lambda *_: spy)
     monkeypatch.setattr("tokensieve.server.sockets.Server.run", run)
-    serve(live, ServerConfig(port=0), LIMITS)
+    serve(watcher, ServerConfig(port=0), LIMITS)
     assert seen == [("127.0.0.1", 7)]
+
+
+def test_added_middleware_and_routes_see_every_request(watcher: ModelWatcher) -> None:
+    seen: list[str] = []
+
+    class Recorder:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope.get("path", scope["type"]))
+            await self.app(scope, receive, send)
+
+    metrics = Metrics()
+    batcher = Batcher(1, 64, LIMITS.max_queue, metrics.batches.observe)
+    application = create_app(watcher, batcher, metrics, LIMITS)
+    application.add_middleware(Recorder)
+    try:
+        client = TestClient(application)
+        assert client.post("/predict", json={"text": "card"}).status_code == 200
+        assert client.get("/health").status_code == 200
+    finally:
+        batcher.close()
+    assert seen == ["/predict", "/health"]
 
 
 def test_serving_imports_no_training_or_orchestration() -> None:

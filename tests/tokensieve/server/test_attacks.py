@@ -103,7 +103,7 @@ def status(answer: bytes) -> int:
     ],
     ids=["value", "headers", "name", "path", "extension", "extensions", "trailers", "trailer"],
 )
-def test_a_head_without_end_is_refused_and_takes_no_memory(secured: Any, first: bytes, piece: bytes) -> None:
+def test_endless_head_is_refused_without_using_memory(secured: Any, first: bytes, piece: bytes) -> None:
     before = secured.memory()
     with secured.raw() as one:
         answer = pour(one, first, piece)
@@ -113,7 +113,7 @@ def test_a_head_without_end_is_refused_and_takes_no_memory(secured: Any, first: 
     assert secured.ready()["status"] == "ready"
 
 
-def test_with_the_key_trailers_are_bounded_too_and_are_no_headers(secured: Any) -> None:
+def test_trailers_are_limited_and_are_not_headers(secured: Any) -> None:
     key = b"Authorization: Bearer sesame\r\n"
     head = CHUNKED.replace(b"Host: x\r\n", b"Host: x\r\n" + key)
     body = b'f\r\n{"text":"card"}\r\n0\r\n'
@@ -129,7 +129,7 @@ def test_with_the_key_trailers_are_bounded_too_and_are_no_headers(secured: Any) 
     assert secured.peak() - before < ROOM
 
 
-def test_small_chunks_are_a_body_and_no_head(secured: Any) -> None:
+def test_small_chunks_count_as_body(secured: Any) -> None:
     text = b'{"text":"' + b"a " * 9_000 + b'"}'
     chunks = b"".join(b"1\r\n%c\r\n" % character for character in text)
     with secured.raw() as one:
@@ -137,7 +137,7 @@ def test_small_chunks_are_a_body_and_no_head(secured: Any) -> None:
         assert status(one.recv(1000)) == 200
 
 
-def test_the_heads_of_all_connections_together_are_bounded(secured: Any) -> None:
+def test_heads_of_all_connections_together_are_limited(secured: Any) -> None:
     before = secured.memory()
     with contextlib.ExitStack() as stack:
         for _ in range(450):
@@ -149,7 +149,7 @@ def test_the_heads_of_all_connections_together_are_bounded(secured: Any) -> None
         assert secured.peak() - before < 3 * ROOM
 
 
-def test_requests_that_wait_on_one_connection_are_bounded(secured: Any) -> None:
+def test_pipelined_requests_are_limited(secured: Any) -> None:
     before = secured.memory()
     with contextlib.ExitStack() as stack:
         for _ in range(100):
@@ -167,7 +167,7 @@ def test_requests_that_wait_on_one_connection_are_bounded(secured: Any) -> None:
             answers += chunk
 
 
-def test_connections_are_bounded_and_do_not_use_up_the_files(served: Any, start: Callable[..., Any]) -> None:
+def test_connections_are_limited(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--max-connections", "20")
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(server.raw()) for _ in range(40)]
@@ -196,7 +196,7 @@ def test_a_body_of_wrong_values_takes_little_memory(
     assert server.peak() - before < ROOM
 
 
-def test_clients_within_all_limits_take_bounded_memory(served: Any, start: Callable[..., Any]) -> None:
+def test_memory_is_bounded_for_clients_within_all_limits(served: Any, start: Callable[..., Any]) -> None:
     """16 clients with a megabyte of text each: 500,000 tokens, of which the model reads a handful."""
     server = start(served.folder, "--timeout", "60")
     text = "a b c d e f g h i j " * 1000
@@ -216,9 +216,7 @@ def test_clients_within_all_limits_take_bounded_memory(served: Any, start: Calla
     assert server.peak() - before < 150
 
 
-def test_bodies_together_are_bounded_and_the_rest_is_told_to_come_again(
-    slowly: Path, start: Callable[..., Any]
-) -> None:
+def test_bodies_of_all_requests_together_are_limited(slowly: Path, start: Callable[..., Any]) -> None:
     server = start(slowly, "--max-held", "100000")
     body = json.dumps({"text": "a" * 19_000})
 
@@ -237,7 +235,7 @@ def test_bodies_together_are_bounded_and_the_rest_is_told_to_come_again(
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_who_is_refused_while_sending_gets_the_answer(
+def test_client_refused_while_sending_gets_the_response(
     served: Any, start: Callable[..., Any], close: bool
 ) -> None:
     server = start(served.folder, "--max-body", "100000")
@@ -251,7 +249,7 @@ def test_who_is_refused_while_sending_gets_the_answer(
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_offer_of_http_2_is_passed_over(served: Any, start: Callable[..., Any], chunked: bool) -> None:
+def test_offer_of_http_2_is_ignored(served: Any, start: Callable[..., Any], chunked: bool) -> None:
     """As Java's own client sends it with each request to a plain http address."""
     server = start(served.folder)
     body = b'{"text":"I lost my card"}'
@@ -271,10 +269,10 @@ def test_an_offer_of_http_2_is_passed_over(served: Any, start: Callable[..., Any
         for byte in sent:  # in as many pieces as a network may cut it into
             one.sendall(bytes([byte]))
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
-    assert "upgrade" not in server.said().lower()
+    assert "upgrade" not in server.log_text().lower()
 
 
-def test_an_offer_of_websocket_needs_the_key_and_its_query_is_not_logged(secured: Any) -> None:
+def test_offer_of_websocket_is_an_ordinary_request_and_not_logged(secured: Any) -> None:
     offer = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
     for path, key, expected in (
         (b"/predict", b"", 401),
@@ -284,7 +282,7 @@ def test_an_offer_of_websocket_needs_the_key_and_its_query_is_not_logged(secured
         with secured.raw() as one:
             one.sendall(b"GET %b?text=private HTTP/1.1\r\n%b%b\r\n" % (path, offer, key))
             assert status(one.recv(1000)) == expected
-    assert "private" not in secured.said()
+    assert "private" not in secured.log_text()
 
 
 def test_malformed_requests_do_not_fill_the_log(secured: Any) -> None:
@@ -296,7 +294,7 @@ def test_malformed_requests_do_not_fill_the_log(secured: Any) -> None:
     assert secured.log.stat().st_size - before < 2000
 
 
-def test_two_keys_are_none_and_the_scheme_has_no_case(secured: Any) -> None:
+def test_two_authorization_headers_are_refused_and_scheme_ignores_case(secured: Any) -> None:
     for headers, expected in (
         (b"authorization: bearer sesame\r\n", 200),
         (b"Authorization: BEARER  sesame\r\n", 200),
@@ -310,9 +308,7 @@ def test_two_keys_are_none_and_the_scheme_has_no_case(secured: Any) -> None:
             assert status(one.recv(1000)) == expected, headers
 
 
-def test_the_end_waits_for_no_client_that_does_not_read_or_send(
-    slowly: Path, start: Callable[..., Any]
-) -> None:
+def test_shutdown_does_not_wait_for_slow_clients(slowly: Path, start: Callable[..., Any]) -> None:
     """A request that is being computed is answered; half a body, and answers that nobody reads, are given up."""
     server = start(slowly, "--workers", "1")
     with contextlib.ExitStack() as stack:
@@ -336,12 +332,10 @@ def test_the_end_waits_for_no_client_that_does_not_read_or_send(
             assert time.monotonic() - began < 8
             assert computed.result()[0] == 200
         assert status(half.recv(1000)) == 503
-    assert "Traceback" not in server.said(), server.said()
+    assert "Traceback" not in server.log_text(), server.log_text()
 
 
-def test_answers_that_take_longer_than_the_grace_are_given_up(
-    slowly: Path, start: Callable[..., Any]
-) -> None:
+def test_requests_longer_than_grace_are_cancelled(slowly: Path, start: Callable[..., Any]) -> None:
     # One text per run, so that the answer takes longer than the grace on a fast machine, too.
     server = start(slowly, "--workers", "1", "--grace", "1", "--batch", "1")
     with ThreadPoolExecutor(1) as pool:
@@ -352,17 +346,17 @@ def test_answers_that_take_longer_than_the_grace_are_given_up(
         assert time.monotonic() - began < 10
         with contextlib.suppress(OSError):
             assert late.result()[0] == 503
-    assert "Traceback" not in server.said(), server.said()
+    assert "Traceback" not in server.log_text(), server.log_text()
 
 
-def test_ctrl_c_ends_with_its_own_status(served: Any, start: Callable[..., Any]) -> None:
+def test_ctrl_c_exits_with_status_130(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder)
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(10) == 130
-    assert "Traceback" not in server.said(), server.said()
+    assert "Traceback" not in server.log_text(), server.log_text()
 
 
-def test_work_of_clients_that_hung_up_is_dropped(slowly: Path, start: Callable[..., Any]) -> None:
+def test_work_for_disconnected_clients_is_dropped(slowly: Path, start: Callable[..., Any]) -> None:
     server = start(slowly, "--workers", "1", "--queue", "64")
     body = json.dumps({"texts": ["card " * i for i in range(1, 33)]}).encode()
     for _ in range(2):  # fills the queue twice over
@@ -381,10 +375,10 @@ def test_work_of_clients_that_hung_up_is_dropped(slowly: Path, start: Callable[.
         lines = connection.getresponse().read().decode().splitlines()
     assert "tokensieve_queue_texts 0.0" in lines
     assert "tokensieve_held_bytes 0.0" in lines
-    assert "Traceback" not in server.said(), server.said()
+    assert "Traceback" not in server.log_text(), server.log_text()
 
 
-def test_answers_that_are_not_read_are_given_up(served: Any, start: Callable[..., Any]) -> None:
+def test_connections_with_unread_responses_are_closed(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--timeout", "1")
     before = server.memory()
     with contextlib.ExitStack() as stack:
@@ -406,9 +400,7 @@ def test_answers_that_are_not_read_are_given_up(served: Any, start: Callable[...
         assert server.predict({"text": "card"})[0] == 200
 
 
-def test_a_hang_up_opens_the_log_of_texts_again(
-    served: Any, start: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_sighup_reopens_the_prediction_log(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
     log, rotated = tmp_path / "texts.jsonl", tmp_path / "texts.jsonl.1"
     server = start(served.folder, "--log-texts", str(log))
     stopped = threading.Event()
@@ -438,57 +430,55 @@ def test_a_hang_up_opens_the_log_of_texts_again(
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     assert len([json.loads(line) for line in lines]) == answered
-    assert server.said().count("the prediction log was opened again") == 3
+    assert server.log_text().count("the prediction log was opened again") == 3
     assert server.stop() == 0
 
 
-def test_a_hang_up_without_a_log_of_texts_changes_nothing(served: Any, start: Callable[..., Any]) -> None:
+def test_sighup_without_prediction_log_changes_nothing(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, ready=False)
     for _ in range(20):  # while it starts, too
         time.sleep(0.1)
-        server.process.send_signal(signal.SIGHUP) if server.said() else None
+        server.process.send_signal(signal.SIGHUP) if server.log_text() else None
     server.ready()
     server.process.send_signal(signal.SIGHUP)
     assert server.predict({"text": "card"})[0] == 200
 
 
-def test_a_key_that_is_refused_or_asked_for_is_said_at_the_start(
-    served: Any, start: Callable[..., Any]
-) -> None:
+def test_start_logs_whether_an_api_key_is_needed(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, ready=False, env={"TOKENSIEVE_API_KEY": ""})
     assert server.process.wait(60) == 2
-    assert "TOKENSIEVE_API_KEY is empty" in server.said()
+    assert "TOKENSIEVE_API_KEY is empty" in server.log_text()
     server = start(served.folder, env={"TOKENSIEVE_API_KEY": "sesame"})
-    assert f"requests need the API key at http://127.0.0.1:{server.port}" in server.said()
-    assert "4 labels, uncertain below 0.8, reads 12 tokens" in server.said()
-    assert f"curl -s http://127.0.0.1:{server.port}/predict" in server.said()
-    assert "sesame" not in server.said()
+    assert f"requests need the API key at http://127.0.0.1:{server.port}" in server.log_text()
+    assert "4 labels, uncertain below 0.8, reads 12 tokens" in server.log_text()
+    assert f"curl -s http://127.0.0.1:{server.port}/predict" in server.log_text()
+    assert "sesame" not in server.log_text()
 
 
-def test_a_port_in_use_is_told_with_a_remedy(served: Any, start: Callable[..., Any]) -> None:
+def test_port_in_use_is_an_input_error(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder)
     second = start(served.folder, "--port", str(server.port), ready=False)
     assert second.process.wait(60) == 2
     assert (
         f"cannot listen on 127.0.0.1 port {server.port} (Address already in use); use another --port"
-        in second.said()
+        in second.log_text()
     )
 
 
-def test_too_few_open_files_are_named_as_such(served: Any, start: Callable[..., Any]) -> None:
+def test_low_limit_on_open_files_lowers_the_connection_limit(served: Any, start: Callable[..., Any]) -> None:
     """The limit is below what --max-connections needs: fewer connections are let in, and the model is still followed."""
     server = start(served.folder, "--interval", "0.05", limit="ulimit -n 160")
-    assert "at most 32 connections: the limit on open files is 160" in server.said()
+    assert "at most 32 connections: the limit on open files is 160" in server.log_text()
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             with contextlib.suppress(OSError):
                 stack.enter_context(server.raw())
         time.sleep(1)
     assert server.ready()["trouble"] is None
-    assert "no manifest" not in server.said()
+    assert "no manifest" not in server.log_text()
 
 
-def test_behind_a_prefix_and_from_a_browser(served: Any, start: Callable[..., Any]) -> None:
+def test_root_path_and_cors(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--root-path", "/labels", "--cors-origin", "https://example.org")
     with closing(server.connection()) as connection:
         for path in ("/health", "/labels/health"):  # whether the proxy cuts its prefix off or not
@@ -550,9 +540,7 @@ def certified(folder: Path, days: int = 2, passphrase: bool = False) -> tuple[st
     return certificate, key
 
 
-def test_tls_files_that_cannot_be_used_are_refused_in_words(
-    served: Any, start: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_invalid_tls_files_are_input_errors(served: Any, start: Callable[..., Any], tmp_path: Path) -> None:
     certificate, key = certified(tmp_path)
     _, other = certified(tmp_path, 3)
     _, locked = certified(tmp_path, 4, passphrase=True)
@@ -574,10 +562,10 @@ def test_tls_files_that_cannot_be_used_are_refused_in_words(
     )
     for server, expected in zip(tried, words, strict=True):
         assert server.process.wait(60) == 2
-        assert expected in server.said()
+        assert expected in server.log_text()
 
 
-def test_an_expired_certificate_is_said_at_the_start(
+def test_start_warns_about_an_expired_certificate(
     served: Any, start: Callable[..., Any], tmp_path: Path
 ) -> None:
     certificate, key = certified(tmp_path, -1)
@@ -586,8 +574,8 @@ def test_an_expired_certificate_is_said_at_the_start(
     server = start(served.folder, "--tls-certificate", certificate, "--tls-key", key, trusted=trusting)
     assert (
         f"{certificate} has expired; clients that check it will refuse the connection: renew it"
-        in server.said()
+        in server.log_text()
     )
     certificate, key = certified(tmp_path, 2)
     server = start(served.folder, "--tls-certificate", certificate, "--tls-key", key, trusted=trusting)
-    assert "renew it" not in server.said()
+    assert "renew it" not in server.log_text()

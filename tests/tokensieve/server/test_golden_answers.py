@@ -73,24 +73,24 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def live(kind: str, served: Any, tmp_path: Path) -> ModelWatcher:
+def watcher(kind: str, served: Any, tmp_path: Path) -> ModelWatcher:
     write = {"single label": served.write, "multi-label": served.write_several, "shared": served.write_shared}
     return ModelWatcher(FolderSource(write[kind](tmp_path)), 1)
 
 
-def test_answers_equal_the_recorded_ones(kind: str, live: ModelWatcher) -> None:
-    without = {case: answered(request, live, None) for case, request in REQUESTS.items()}
+def test_answers_equal_the_recorded_ones(kind: str, watcher: ModelWatcher) -> None:
+    without = {case: answered(request, watcher, None) for case, request in REQUESTS.items()}
     compare(kind, without)
 
 
 def test_answers_to_clients_without_the_key_equal_the_recorded_ones(served: Any) -> None:
-    live = ModelWatcher(FolderSource(served.folder), 1)
+    watcher = ModelWatcher(FolderSource(served.folder), 1)
     asked = {case: REQUESTS[case] for case in REQUESTS if case == "one text" or case.startswith("GET ")}
-    compare("key not sent", {case: answered(request, live, "sesame") for case, request in asked.items()})
+    compare("key not sent", {case: answered(request, watcher, "sesame") for case, request in asked.items()})
     right = {
         case: (method, path, headers | KEY, body) for case, (method, path, headers, body) in asked.items()
     }
-    compare("key sent", {case: answered(request, live, "sesame") for case, request in right.items()})
+    compare("key sent", {case: answered(request, watcher, "sesame") for case, request in right.items()})
 
 
 def compare(name: str, found: dict[str, Any]) -> None:
@@ -116,21 +116,21 @@ def compare(name: str, found: dict[str, Any]) -> None:
         assert answer == golden[name][case], case
 
 
-def answered(request: Request, live: ModelWatcher, key: str | None) -> dict[str, Any]:
+def answered(request: Request, watcher: ModelWatcher, key: str | None) -> dict[str, Any]:
     """Return what is compared of the answer to a request, by a server of its own."""
-    limits, meters = Limits(max_texts=3, max_characters=80, max_body=2000, max_candidates=15), Metrics()
-    batcher = Batcher(2, 64, limits.max_queue, meters.batches.observe)
+    limits, metrics = Limits(max_texts=3, max_characters=80, max_body=2000, max_candidates=15), Metrics()
+    batcher = Batcher(2, 64, limits.max_queue, metrics.batches.observe)
     method, path, headers, content = request
     try:
         with TestClient(
-            create_app(live, batcher, meters, limits, key), raise_server_exceptions=False
+            create_app(watcher, batcher, metrics, limits, key), raise_server_exceptions=False
         ) as client:
-            return recorded(client.request(method, path, headers=headers, content=content), live)
+            return recorded(client.request(method, path, headers=headers, content=content), watcher)
     finally:
         batcher.close()
 
 
-def recorded(answer: Any, live: ModelWatcher) -> dict[str, Any]:
+def recorded(answer: Any, watcher: ModelWatcher) -> dict[str, Any]:
     """Return what is compared of an answer."""
     headers = {name: answer.headers[name] for name in HEADERS if name in answer.headers}
     body: Any = None
@@ -138,11 +138,11 @@ def recorded(answer: Any, live: ModelWatcher) -> dict[str, Any]:
         body = [line for line in answer.text.splitlines() if line.startswith("# TYPE")] or answer.text
     elif headers.get("content-type") == "application/json" and answer.content:
         body = answer.json()
-        body = described(body, body) if "openapi" in body else stable(body, live)
+        body = described(body, body) if "openapi" in body else stable(body, watcher)
     return {"status": answer.status_code, "headers": headers, "body": body}
 
 
-def stable(tree: Any, live: ModelWatcher) -> Any:
+def stable(tree: Any, watcher: ModelWatcher) -> Any:
     """Return a body without what differs between runs: floats rounded, versions, times and file hashes replaced."""
     if isinstance(tree, dict):
         return {
@@ -152,14 +152,14 @@ def stable(tree: Any, live: ModelWatcher) -> Any:
             if name == "files"
             else "words"
             if name == "paths"
-            else stable(value, live)
+            else stable(value, watcher)
             for name, value in tree.items()
         }
     if isinstance(tree, list):
-        return [stable(value, live) for value in tree]
+        return [stable(value, watcher) for value in tree]
     if isinstance(tree, float):
         return round(tree, 4)
-    return "the version" if tree in (live.current.version, tokensieve.__version__) else tree
+    return "the version" if tree in (watcher.current.version, tokensieve.__version__) else tree
 
 
 def described(tree: Any, document: Any) -> Any:

@@ -53,48 +53,46 @@ def shelf(served: Any, tmp_path: Path) -> Shelf:
     return Shelf(folders)
 
 
-def answers(live: ModelWatcher) -> str:
-    live.current.model.predict(["I lost my card"])
-    return live.current.model.manifest.data_hash
+def answers(watcher: ModelWatcher) -> str:
+    watcher.current.model.predict(["I lost my card"])
+    return watcher.current.model.manifest.data_hash
 
 
-def test_a_newer_version_is_taken_once(shelf: Shelf) -> None:
-    live = ModelWatcher(shelf, 1)
-    assert (live.current.version, answers(live)) == ("1", "data-1")
-    assert live.check()
+def test_newer_version_is_loaded_once(shelf: Shelf) -> None:
+    watcher = ModelWatcher(shelf, 1)
+    assert (watcher.current.version, answers(watcher)) == ("1", "data-1")
+    assert watcher.check()
     shelf.wanted = "2"
-    assert live.check()
-    assert live.check()
-    assert (live.current.version, answers(live), live.last_error) == ("2", "data-2", None)
+    assert watcher.check()
+    assert watcher.check()
+    assert (watcher.current.version, answers(watcher), watcher.last_error) == ("2", "data-2", None)
     assert shelf.fetched == ["1", "2"]
-    assert live.reloads == {"taken": 1, "refused": 0}
+    assert watcher.reloads == {"taken": 1, "refused": 0}
 
 
-def test_another_model_of_the_same_version_is_taken(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
-    live = ModelWatcher(shelf, 1)
+def test_other_model_with_the_same_version_is_loaded(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    watcher = ModelWatcher(shelf, 1)
     shelf.folders["1"], shelf.made = shelf.folders["2"], "anew"
     with caplog.at_level(logging.INFO, "tokensieve"):
-        assert live.check()
-    assert (live.current.version, answers(live), live.last_error) == ("1", "data-2", None)
+        assert watcher.check()
+    assert (watcher.current.version, answers(watcher), watcher.last_error) == ("1", "data-2", None)
     assert "model 1 is served instead of an earlier model of that version" in caplog.text
-    assert live.check()
+    assert watcher.check()
     assert shelf.fetched == ["1", "1"]
 
 
-def test_a_third_model_waits_until_no_request_holds_the_first(
-    shelf: Shelf, served: Any, tmp_path: Path
-) -> None:
+def test_third_model_waits_until_no_request_uses_the_first(shelf: Shelf, served: Any, tmp_path: Path) -> None:
     shelf.folders["3"] = served.write(tmp_path / "3")
-    live = ModelWatcher(shelf, 1)
-    held = live.current.model
+    watcher = ModelWatcher(shelf, 1)
+    held = watcher.current.model
     shelf.wanted = "2"
-    assert live.check()
+    assert watcher.check()
     shelf.wanted = "3"
-    assert live.check()
-    assert live.current.version == "2"
+    assert watcher.check()
+    assert watcher.current.version == "2"
     del held
-    assert live.check()
-    assert live.current.version == "3"
+    assert watcher.check()
+    assert watcher.current.version == "3"
 
 
 def corrupt(folder: Path) -> None:
@@ -113,32 +111,32 @@ def unlisted(folder: Path) -> None:
     ("damage", "words"),
     [(corrupt, "SHA-256"), (half, "missing"), (unlisted, "not JSON"), (shutil.rmtree, "no manifest")],
 )
-def test_a_broken_version_leaves_the_one_before_and_is_named_once(
+def test_broken_version_keeps_the_old_model_and_is_logged_once(
     shelf: Shelf, caplog: pytest.LogCaptureFixture, damage: Any, words: str, served: Any
 ) -> None:
-    live = ModelWatcher(shelf, 1)
+    watcher = ModelWatcher(shelf, 1)
     damage(shelf.folders["2"])
     shelf.wanted = "2"
     with caplog.at_level(logging.WARNING, "tokensieve"):
-        assert not live.check()
-        assert not live.check()
-    assert (live.current.version, answers(live)) == ("1", "data-1")
-    assert words in (live.last_error or "")
+        assert not watcher.check()
+        assert not watcher.check()
+    assert (watcher.current.version, answers(watcher)) == ("1", "data-1")
+    assert words in (watcher.last_error or "")
     assert [record.getMessage().startswith("model 1 is still served") for record in caplog.records] == [True]
     # Once it is whole, it is taken without anyone telling.
     served.write(shelf.folders["2"])
-    assert live.check()
-    assert (live.current.version, live.last_error) == ("2", None)
+    assert watcher.check()
+    assert (watcher.current.version, watcher.last_error) == ("2", None)
 
 
-def test_a_source_that_is_lost_leaves_the_model(shelf: Shelf) -> None:
-    live = ModelWatcher(shelf, 1)
+def test_lost_source_keeps_the_model(shelf: Shelf) -> None:
+    watcher = ModelWatcher(shelf, 1)
     shelf.wanted = ""
-    assert not live.check()
-    assert (live.current.version, live.last_error) == ("1", "the alias is gone")
+    assert not watcher.check()
+    assert (watcher.current.version, watcher.last_error) == ("1", "the alias is gone")
 
 
-def test_a_model_without_finite_answers_is_refused(served: Any, tmp_path: Path) -> None:
+def test_model_with_infinite_logits_is_refused(served: Any, tmp_path: Path) -> None:
     broken = replace(served, bias=served.bias * float("nan"))
     with pytest.raises(InputError, match="fails on a test text: its logits are not finite"):
         ModelWatcher(FolderSource(broken.write(tmp_path)), 1)
@@ -186,118 +184,116 @@ def changed(folder: Path, **values: Any) -> Path:
     ],
     ids=["label", "temperature", "positions"],
 )
-def test_a_model_that_would_fail_every_request_is_not_taken(
+def test_model_that_fails_every_request_is_not_loaded(
     served: Any, tmp_path: Path, values: dict[str, Any]
 ) -> None:
-    live = ModelWatcher(FolderSource(with_positions(served, tmp_path / "onnx", 12)), 1)
-    before = live.current
+    watcher = ModelWatcher(FolderSource(with_positions(served, tmp_path / "onnx", 12)), 1)
+    before = watcher.current
     changed(tmp_path / "onnx", **values)
-    assert not live.check()
-    assert live.current is before
-    assert live.last_error
+    assert not watcher.check()
+    assert watcher.current is before
+    assert watcher.last_error
     with pytest.raises(InputError):
         ModelWatcher(FolderSource(tmp_path / "onnx"), 1)
 
 
-def test_the_time_of_the_last_good_look_is_kept(shelf: Shelf) -> None:
-    live = ModelWatcher(shelf, 1)
-    first = live.last_checked or 0.0
+def test_time_of_the_last_successful_check_is_kept(shelf: Shelf) -> None:
+    watcher = ModelWatcher(shelf, 1)
+    first = watcher.last_checked or 0.0
     assert abs(first - time.time()) < 60
     shelf.wanted = ""
-    assert not live.check()
-    assert live.last_checked == first
+    assert not watcher.check()
+    assert watcher.last_checked == first
     shelf.wanted = "1"
     time.sleep(0.01)
-    assert live.check()
-    assert (live.last_checked or 0.0) > first
+    assert watcher.check()
+    assert (watcher.last_checked or 0.0) > first
 
 
-def test_a_source_that_only_knows_an_earlier_version_is_told(
-    shelf: Shelf, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_stale_source_is_an_error(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
     shelf.stale = "the registry gives no answer; version 1 is the last one known"
-    live = ModelWatcher(shelf, 1)
-    assert (live.current.version, live.last_error, live.checked_at) == ("1", shelf.stale, None)
+    watcher = ModelWatcher(shelf, 1)
+    assert (watcher.current.version, watcher.last_error, watcher.checked_at) == ("1", shelf.stale, None)
     assert "the last one known" in caplog.text
-    assert not live.check()
+    assert not watcher.check()
     shelf.stale = None
-    assert live.check()
-    assert live.last_error is None
-    assert live.checked_at is not None
+    assert watcher.check()
+    assert watcher.last_error is None
+    assert watcher.checked_at is not None
 
 
-def test_a_look_that_does_not_end_is_trouble(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    live = ModelWatcher(shelf, 1)
+def test_check_that_does_not_end_is_an_error(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = ModelWatcher(shelf, 1)
     monkeypatch.setattr("tokensieve.server.model_watcher.SLOW_CHECK", 0.05)
     going_on, let_go = threading.Event(), threading.Event()
     monkeypatch.setattr(shelf, "version", lambda: going_on.set() or (let_go.wait(20) and "1"))
-    thread = threading.Thread(target=live.check)
+    thread = threading.Thread(target=watcher.check)
     thread.start()
     assert going_on.wait(20)
     time.sleep(0.1)
-    assert "has not ended" in (live.last_error or "")
+    assert "has not ended" in (watcher.last_error or "")
     let_go.set()
     thread.join()
-    assert live.last_error is None
+    assert watcher.last_error is None
 
 
-def test_a_file_that_may_not_be_opened_is_named_with_the_reason(
+def test_unreadable_file_is_named_with_the_reason(
     served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = served.write(tmp_path / "onnx")
-    live = ModelWatcher(FolderSource(folder), 1)
+    watcher = ModelWatcher(FolderSource(folder), 1)
 
     def refuse(path: Path) -> bytes:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", refuse)
-        assert not live.check()
-    assert "Too many open files; allow more open files" in (live.last_error or "")
-    assert "no manifest" not in (live.last_error or "")
+        assert not watcher.check()
+    assert "Too many open files; allow more open files" in (watcher.last_error or "")
+    assert "no manifest" not in (watcher.last_error or "")
 
 
-def test_the_first_model_must_be_whole(shelf: Shelf) -> None:
+def test_first_model_must_be_complete(shelf: Shelf) -> None:
     corrupt(shelf.folders["1"])
     with pytest.raises(InputError, match="SHA-256"):
         ModelWatcher(shelf, 1)
 
 
-def test_a_folder_is_followed_by_its_manifest(served: Any, tmp_path: Path) -> None:
+def test_folder_version_comes_from_its_manifest(served: Any, tmp_path: Path) -> None:
     folder = served.write(tmp_path / "onnx")
-    live = ModelWatcher(FolderSource(folder), 1)
-    before = live.current.version
-    assert live.check()
-    assert live.current.version == before
+    watcher = ModelWatcher(FolderSource(folder), 1)
+    before = watcher.current.version
+    assert watcher.check()
+    assert watcher.current.version == before
     replace(served.manifest, data_hash="other").save(folder)
-    assert live.check()
-    assert live.current.version != before
-    assert answers(live) == "other"
+    assert watcher.check()
+    assert watcher.current.version != before
+    assert answers(watcher) == "other"
     with pytest.raises(InputError, match=r"no manifest\.json"):
         FolderSource(tmp_path / "nowhere").version()
 
 
-def test_a_folder_may_hold_several_tasks_and_is_followed_too(served: Any, tmp_path: Path) -> None:
+def test_folder_of_a_shared_model_is_followed(served: Any, tmp_path: Path) -> None:
     folder = served.write_shared(tmp_path / "shared")
-    live = ModelWatcher(FolderSource(folder), 1)
-    before = live.current
+    watcher = ModelWatcher(FolderSource(folder), 1)
+    before = watcher.current
     assert list(before.model.tasks) == ["intent", "topics"]
     (folder / "topics.onnx").write_bytes(b"half")
     (folder / "shared.json").write_bytes((folder / "shared.json").read_bytes() + b"\n")
-    assert not live.check()
-    assert (live.current, "topics.onnx" in (live.last_error or "")) == (before, True)
+    assert not watcher.check()
+    assert (watcher.current, "topics.onnx" in (watcher.last_error or "")) == (before, True)
     replace(served, weight=-served.weight).write_shared(folder)
-    assert live.check()
-    assert live.current.version != before.version
+    assert watcher.check()
+    assert watcher.current.version != before.version
 
 
-def test_following_looks_by_itself_until_it_is_stopped(shelf: Shelf) -> None:
-    live = ModelWatcher(shelf, 1)
-    thread = live.follow()
+def test_follow_checks_until_it_is_stopped(shelf: Shelf) -> None:
+    watcher = ModelWatcher(shelf, 1)
+    thread = watcher.follow()
     shelf.wanted = "2"
     deadline = time.monotonic() + 10
-    while live.current.version != "2" and time.monotonic() < deadline:
+    while watcher.current.version != "2" and time.monotonic() < deadline:
         time.sleep(0.01)
-    live.stop()
+    watcher.stop()
     thread.join(10)
-    assert (live.current.version, thread.is_alive()) == ("2", False)
+    assert (watcher.current.version, thread.is_alive()) == ("2", False)

@@ -35,7 +35,7 @@ def exchange(made: Path, live: Path) -> None:
     shutil.rmtree(old)
 
 
-def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(
+def test_hot_reload_under_load_fails_no_request(
     served: Any, tmp_path: Path, start: Callable[..., Any]
 ) -> None:
     text = "I lost my card"
@@ -87,7 +87,7 @@ def test_models_are_exchanged_under_load_without_a_failed_or_a_mixed_answer(
         )
 
 
-def test_a_broken_export_is_told_and_the_model_before_it_answers(
+def test_broken_export_keeps_the_old_model_and_shows_the_reason(
     served: Any, tmp_path: Path, start: Callable[..., Any]
 ) -> None:
     live = served.write(tmp_path / "onnx")
@@ -106,9 +106,7 @@ def test_a_broken_export_is_told_and_the_model_before_it_answers(
     assert "is still served" in server.log.read_text(encoding="utf-8")
 
 
-def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(
-    served: Any, start: Callable[..., Any]
-) -> None:
+def test_slow_or_disconnected_clients_do_not_affect_others(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--timeout", "1")
     head = (
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
@@ -143,7 +141,7 @@ def test_clients_that_hang_up_or_are_slow_leave_the_others_unharmed(
     assert "sesame" not in log
 
 
-def test_connections_without_a_whole_head_are_closed(served: Any, start: Callable[..., Any]) -> None:
+def test_connections_with_an_incomplete_head_are_closed(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--timeout", "1")
     with closing(server.connection()) as kept, contextlib.ExitStack() as opened:
         waiting = []
@@ -161,7 +159,7 @@ def test_connections_without_a_whole_head_are_closed(served: Any, start: Callabl
 
 
 @pytest.mark.parametrize("tasks", ["one", "shared"])
-def test_the_description_holds_for_what_schemathesis_sends(
+def test_openapi_document_holds_for_generated_requests(
     served: Any, start: Callable[..., Any], tmp_path: Path, tasks: str
 ) -> None:
     folder = served.folder if tasks == "one" else served.write_shared(tmp_path / "shared")
@@ -198,7 +196,7 @@ def test_the_description_holds_for_what_schemathesis_sends(
     assert "Traceback" not in server.log.read_text(encoding="utf-8")
 
 
-def test_key_and_certificate(served: Any, tmp_path: Path, start: Callable[..., Any]) -> None:
+def test_api_key_over_tls(served: Any, tmp_path: Path, start: Callable[..., Any]) -> None:
     certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     make = [

@@ -1,7 +1,7 @@
-"""Logits of the training texts from models that were not trained on them: more texts to calibrate on if validation is small.
+"""Cross-fitting: logits of the training texts from models that were not trained on them, for a better calibration.
 
-The head alone would be cheap to fit again, but the encoder has been trained on these texts too: such logits are far too sure
-(`python -m benchmarks.training.calibration`). So the masked weights are trained anew for each fold, with the same mask and settings.
+Refitting only the head would be cheap, but the encoder was trained on these texts too. Such logits are far too confident
+(`python -m benchmarks.training.calibration`). So each fold trains the masked weights again, with the same mask and settings.
 """
 
 from __future__ import annotations
@@ -15,88 +15,78 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tasks.mask import new_classifier
+from tasks.mask import untrained_classifier
 from tasks.split import load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.files import read_json
+from tokensieve.fitting import encode, plan
 from tokensieve.method.mask import Mask
-from tokensieve.method.select import all_layer_epochs, first_top_layer, first_trainable_layer
-from tokensieve.model.batches import Inputs, tokenize
+from tokensieve.method.select import first_trainable_layer
+from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
+from tokensieve.model.state_cache import cache_states
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
-from tokensieve.training.loop import Freezing, compute_logits, count_epochs, train_masked
+from tokensieve.training.loop import compute_logits, train_masked
 
 log = logging.getLogger("tokensieve")
 
-SMALL = 100  # validation texts below which the training texts are needed: the threshold is then set by fewer than five of them
+# With fewer validation texts, fewer than five of them would determine the threshold.
+ENOUGH_VALIDATION_TEXTS = 100
 
 
 def is_needed(layout: Layout, settings: Settings) -> bool:
-    """Return whether validation is small, and there are training texts enough to leave some out."""
+    """Return whether validation is small, and there are enough training texts to leave some out."""
     report = read_json(layout.split / "report.json")
-    return (
-        settings.evaluate.calibration_folds > 0
-        and report["validation"] < SMALL
-        and report["train"] >= 4 * settings.evaluate.calibration_folds
-    )
+    folds = settings.evaluate.calibration_folds
+    return folds > 0 and report["validation"] < ENOUGH_VALIDATION_TEXTS and report["train"] >= 4 * folds
 
 
-def out_of_fold(layout: Layout, settings: Settings, checked: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits [texts, classes] and targets of the training texts. Each text is left out of the model that judges it.
+def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits [texts, classes] and targets of the training texts, each from a model that was not trained on it.
 
-    Models that stop after more or fewer epochs are more or less sure of everything. So each one's logits are scaled as if it were as
-    sure of the validation texts as the model itself, whose logits for these are `checked`.
+    Models that stop after more or fewer epochs are more or less confident in general. So the logits of each model are scaled
+    to the spread that `validation_logits`, those of the final model, have on the validation texts.
     """
-    part, validation = load_part(layout, "train"), load_part(layout, "validation")
-    folds = assign_folds(part.labels, settings.evaluate.calibration_folds, settings.data.seed)
+    train, validation = load_part(layout, "train"), load_part(layout, "validation")
+    count = settings.evaluate.calibration_folds
+    folds = assign_folds(train.labels, count, settings.data.seed)
     log.info(
-        "  %d validation texts: calibrating on the training texts too, with %d models",
-        len(validation),
-        settings.evaluate.calibration_folds,
+        "  %d validation texts: calibrating on the training texts too, with %d models", len(validation), count
     )
-    logits = torch.zeros(len(part), checked.shape[1])
-    for fold in tqdm(
-        range(settings.evaluate.calibration_folds),
-        desc="cross-fitting",
-        unit="model",
-        leave=False,
-        disable=None,
-    ):
-        held = np.flatnonzero(folds == fold).tolist()
-        with _without_epochs():
-            classifier = _trained(
-                layout, settings, part.take(np.flatnonzero(folds != fold).tolist()), validation
-            )
-        found, theirs = (
+    logits = torch.zeros(len(train), validation_logits.shape[1])
+    for fold in tqdm(range(count), desc="cross-fitting", unit="model", leave=False, disable=None):
+        held_out, others = (np.flatnonzero(chosen).tolist() for chosen in (folds == fold, folds != fold))
+        with _hidden_epochs():
+            classifier = _train_fold(layout, settings, train.take(others), validation)
+        fold_logits, fold_validation = (
             compute_logits(classifier, _inputs(layout, settings, texts, classifier))
-            for texts in (part.take(held), validation)
+            for texts in (train.take(held_out), validation)
         )
-        logits[held] = found * (_spread(checked) / _spread(theirs))
-    return logits, encode_targets(
-        part.labels, read_json(layout.split / "labels.json"), settings.data.label_separator
-    )
+        logits[held_out] = fold_logits * (_spread(validation_logits) / _spread(fold_validation))
+    labels = read_json(layout.split / "labels.json")
+    return logits, encode_targets(train.labels, labels, settings.data.label_separator)
 
 
 def _spread(logits: Tensor) -> float:
-    """Return how far logits lie apart, on average over the texts: the largest less the mean."""
+    """Return the largest logit minus the mean of the logits, averaged over the texts."""
     return float((logits.max(1).values - logits.mean(1)).mean().clamp(min=1e-6))
 
 
 def assign_folds(labels: list[str], folds: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the fold of each text, spreading each class evenly."""
+    """Return the fold of each text, int64 [texts]. Each class is spread evenly."""
     random = np.random.default_rng(seed)
-    order = sorted(random.permutation(len(labels)).tolist(), key=lambda place: labels[place])
-    found = np.empty(len(labels), dtype=np.int64)
-    found[order] = np.arange(len(labels)) % folds
-    return found
+    order = sorted(random.permutation(len(labels)).tolist(), key=lambda index: labels[index])
+    assigned = np.empty(len(labels), dtype=np.int64)
+    assigned[order] = np.arange(len(labels)) % folds
+    return assigned
 
 
 @contextmanager
-def _without_epochs() -> Iterator[None]:
-    """Keep the lines about each epoch out of the log: they would read like a second training of the model."""
+def _hidden_epochs() -> Iterator[None]:
+    """Keep the lines of each epoch out of the log, where they would look like a second training of the model."""
     level = log.level
     log.setLevel(logging.WARNING)
     try:
@@ -105,28 +95,22 @@ def _without_epochs() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _trained(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:
-    """Train a classifier as the stage finetune does, without a checkpoint and in this process."""
-    classifier = new_classifier(layout, settings)
+def _train_fold(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:
+    """Return a classifier that is trained on `part` as in the stage finetune, with the same mask."""
+    classifier = untrained_classifier(layout, settings)
     first = first_trainable_layer(classifier, settings.schedule)
-    training, checking = (
+    training, validating = (
         (
-            _inputs(layout, settings, examples, classifier).freeze(classifier, first),
+            cache_states(_inputs(layout, settings, examples, classifier), classifier, first),
             encode_targets(examples.labels, classifier.labels, settings.data.label_separator),
         )
         for examples in (part, validation)
     )
-    throughout = (
-        read_json(layout.mask / "report.json")["distant"] or settings.data.label_separator is not None
-    )
-    opened = all_layer_epochs(settings.schedule, count_epochs(settings.finetune, len(part)), throughout)
-    freezing = Freezing(first_top_layer(classifier, settings.schedule), opened)
     mask = Mask.load(layout.mask / "mask.safetensors")
-    train_masked(classifier, mask, training, checking, settings.finetune, settings.data.seed, freezing)
+    schedule = plan(classifier, training, read_json(layout.mask / "report.json")["distant"], settings)
+    train_masked(classifier, mask, training, validating, settings.finetune, settings.data.seed, schedule)
     return classifier
 
 
 def _inputs(layout: Layout, settings: Settings, part: Examples, classifier: Classifier) -> Inputs:
-    tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
-    ids = tokenize(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)
-    return Inputs(ids, next(classifier.parameters()).device)
+    return encode(load_tokenizer(layout.vocabulary / "tokenizer"), part.texts, classifier, settings)

@@ -1,6 +1,6 @@
-"""Stage finetune: the masked weights and the head trained, and the model written as a Hugging Face folder.
+"""Stage finetune: train the masked weights and the head, and write the model as a Hugging Face folder.
 
-As a program, `python -m tasks.finetune PROJECT` is one of the processes that train together; torchrun starts it.
+torchrun starts `python -m tasks.finetune PROJECT` as each of the processes that train together.
 """
 
 from __future__ import annotations
@@ -10,31 +10,35 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tasks import provenance
-from tasks.mask import frozen_inputs, new_classifier
-from tasks.split import load_labels
+from tasks.mask import load_training_pair, untrained_classifier
 from tasks.vocabulary import base_folder
 from tokensieve import distributed
-from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.plots import history_picture
 from tokensieve.files import atomic_folder, read_json, sha256, write_json
+from tokensieve.fitting import plan
 from tokensieve.method.mask import Mask
-from tokensieve.method.select import all_layer_epochs, first_top_layer, first_trainable_layer
-from tokensieve.model.batches import delete_other_states
+from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer, weights_hash
+from tokensieve.model.state_cache import delete_other_states
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 from tokensieve.training.checkpoint import Checkpoint
 from tokensieve.training.device import choose_device
-from tokensieve.training.loop import Freezing, count_epochs, set_threads, train_masked
+from tokensieve.training.loop import set_threads, train_masked
 from tokensieve.truncation import HEAD
 
 
 def finetune(layout: Layout, settings: Settings) -> None:
-    """Train, in as many processes as the settings say, and write model, history and numbers."""
+    """Train in `finetune.processes` processes, and write the model, its history and its report.
+
+    Raises:
+        InputError: If the device does not suit the settings, or the disk has no room for cached states.
+    """
     if settings.finetune.processes > 1:
         gpu = choose_device(settings.finetune.device) == "cuda"
         distributed.launch(settings.finetune.processes, "tasks.finetune", str(layout.root), gpu=gpu)
@@ -43,51 +47,44 @@ def finetune(layout: Layout, settings: Settings) -> None:
 
 
 def _finetune(layout: Layout, settings: Settings) -> None:
-    """Train, from a checkpoint if one of the same training is there; the first process writes."""
+    """Train, continuing from a checkpoint of the same training if there is one. The first process writes the model."""
     set_threads(settings.finetune.threads)
-    classifier = new_classifier(layout, settings)
+    classifier = untrained_classifier(layout, settings)
     mask = Mask.load(layout.mask / "mask.safetensors")
     base = weights_hash(base_folder(layout, settings))
     checkpoint = Checkpoint(layout.checkpoint, _key(layout, settings, base))
-    first = first_trainable_layer(classifier, settings.schedule)
-    parts = {}
-    for name in ("train", "validation"):
-        wanted = encode_targets(load_labels(layout, name), classifier.labels, settings.data.label_separator)
-        parts[name] = frozen_inputs(layout, settings, classifier, name, first, base), wanted
-    epochs = count_epochs(settings.finetune, len(parts["train"][0]))
-    throughout = (
-        read_json(layout.mask / "report.json")["distant"] or settings.data.label_separator is not None
+    training, validation = (
+        load_training_pair(layout, settings, classifier, part) for part in ("train", "validation")
     )
-    opened = all_layer_epochs(settings.schedule, epochs, throughout)
-    freezing = Freezing(first_top_layer(classifier, settings.schedule), opened, layout.prefix, checkpoint.key)
+    is_far = read_json(layout.mask / "report.json")["distant"]
+    schedule = plan(classifier, training, is_far, settings, layout.prefix, checkpoint.key)
+    seed = settings.data.seed
     history = train_masked(
-        classifier,
-        mask,
-        parts["train"],
-        parts["validation"],
-        settings.finetune,
-        settings.data.seed,
-        freezing,
-        checkpoint,
+        classifier, mask, training, validation, settings.finetune, seed, schedule, checkpoint
     )
-    if distributed.rank() > 0:
-        return
-    delete_other_states(layout.prefix, {key for inputs, _ in parts.values() for key in inputs.keys})
+    if distributed.rank() == 0:
+        delete_other_states(layout.prefix, {*training[0].keys, *validation[0].keys})
+        _write_model(layout, settings, classifier, base, history)
+        checkpoint.clear()
+
+
+def _write_model(
+    layout: Layout, settings: Settings, classifier: Classifier, base: str, history: list[dict[str, Any]]
+) -> None:
+    """Write the Hugging Face model folder, and beside the weights what the training did."""
+    device = next(classifier.parameters()).device
+    metadata = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
+    if settings.base.truncation != HEAD:
+        metadata["truncation"] = settings.base.truncation
+    best = min(history, key=lambda record: record["validation_loss"])
+    report = {"epochs": len(history), "best_epoch": best["epoch"], "device": device.type}
     with atomic_folder(layout.model) as folder:
-        facts = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
-        facts |= {} if settings.base.truncation == HEAD else {"truncation": settings.base.truncation}
-        classifier.cpu().save(folder, load_tokenizer(layout.vocabulary / "tokenizer"), facts)
-        (folder / "history.jsonl").write_text(
-            "".join(json.dumps(record) + "\n" for record in history), encoding="utf-8"
-        )
-        best = min(history, key=lambda record: record["validation_loss"])
-        write_json(
-            folder / "report.json",
-            {"epochs": len(history), "best_epoch": best["epoch"], "device": parts["train"][0].device.type},
-        )
-        write_json(folder / provenance.NAME, provenance.environment(_device_name(parts["train"][0].device)))
+        classifier.cpu().save(folder, load_tokenizer(layout.vocabulary / "tokenizer"), metadata)
+        lines = "".join(json.dumps(record) + "\n" for record in history)
+        (folder / "history.jsonl").write_text(lines, encoding="utf-8")
+        write_json(folder / "report.json", report)
+        write_json(folder / provenance.NAME, provenance.environment(_device_name(device)))
         history_picture(history, folder / "history.png")
-    checkpoint.clear()
 
 
 def _device_name(device: torch.device) -> str:
@@ -95,7 +92,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _key(layout: Layout, settings: Settings, base: str) -> str:
-    """A hash of all that decides the course of this training."""
+    """Return a hash of everything that decides the course of this training."""
     files = [
         *sorted(layout.split.glob("*.jsonl")),
         layout.vocabulary / "tokenizer" / "tokenizer.json",
@@ -117,7 +114,7 @@ def _key(layout: Layout, settings: Settings, base: str) -> str:
 
 
 def main() -> None:
-    """Train the project named on the command line, as one of the processes that torchrun starts."""
+    """Train the project on the command line, as one of the processes that torchrun starts."""
     with distributed.worker():
         if distributed.rank() == 0:
             logging.basicConfig(level=logging.WARNING, format="%(message)s")

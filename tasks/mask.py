@@ -1,4 +1,4 @@
-"""Stage mask: the weights that the constructs' positions are most sensitive to, under the budget."""
+"""Stage mask: score the weights at the tokens of the constructs, and select a mask under the budget."""
 
 from __future__ import annotations
 
@@ -11,49 +11,34 @@ from tasks.vocabulary import base_folder
 from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.plots import mask_picture
 from tokensieve.files import atomic_folder, read_json, write_json
+from tokensieve.fitting import new_classifier, select_weights
 from tokensieve.method.mask import Mask, unit_count
-from tokensieve.method.select import (
-    count_masked_parameters,
-    first_top_layer,
-    first_trainable_layer,
-    scoring_sample,
-    select_mask,
-)
-from tokensieve.method.vocabulary import added_token_ids
-from tokensieve.model.batches import Inputs, construct_positions, states_key
+from tokensieve.method.select import count_masked_parameters, first_top_layer, first_trainable_layer
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import encoder_layers, encoder_linears, load_tokenizer, weights_hash
+from tokensieve.model.encoder import PIECES, encoder_layers, encoder_linears, load_tokenizer, weights_hash
 from tokensieve.model.encoder_check import check_base
+from tokensieve.model.state_cache import cache_states, states_key, tokenize_file
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
-from tokensieve.training.device import choose_device
 from tokensieve.training.loop import set_threads
+from tokensieve.training.schedule import Pair
 
 
 def mask(layout: Layout, settings: Settings) -> None:
-    """Score, select, and write the mask, its picture and its numbers."""
+    """Write the mask, its picture and its report.
+
+    Raises:
+        InputError: If the base model or the budget does not suit the settings.
+    """
     set_threads(settings.finetune.threads)
-    # Validation has checked it, unless the project's own dvc.yaml is older than that and calls validation unchanged.
+    # The stage validate does this too, but not in projects with a dvc.yaml of an earlier version.
     check_base(base_folder(layout, settings), settings)
-    classifier = new_classifier(layout, settings)
-    train = load_part(layout, "train")
-    wanted = encode_targets(train.labels, classifier.labels, settings.data.label_separator)
-    first = first_trainable_layer(classifier, settings.schedule)
-    inputs = frozen_inputs(
-        layout, settings, classifier, "train", first, weights_hash(base_folder(layout, settings))
-    )
-    positions = None
-    if settings.mask.score == "construct_fisher":
-        constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
-        tokenizer = load_tokenizer(layout.vocabulary / "tokenizer")
-        texts = {i: train.texts[i] for i in scoring_sample(len(train), settings.mask, settings.data.seed)}
-        read = settings.base.max_length, settings.base.truncation
-        positions = construct_positions(tokenizer, texts, constructs, settings.vocabulary.max_words, *read)
-    added = added_token_ids(layout.vocabulary / "tokenizer")
-    choice = select_mask(
-        classifier, inputs, wanted, positions, settings.mask, settings.schedule, settings.data.seed, added
-    )
-    selected = choice.mask
+    classifier = untrained_classifier(layout, settings)
+    training = load_training_pair(layout, settings, classifier, "train")
+    constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
+    texts, tokenizer = load_part(layout, "train").texts, layout.vocabulary / "tokenizer"
+    selection = select_weights(classifier, training, texts, constructs, tokenizer, settings)
+    selected, first = selection.mask, first_trainable_layer(classifier, settings.schedule)
     sizes = {
         name: unit_count(linear.weight, selected.shape)
         for name, linear in encoder_linears(classifier.encoder, first).items()
@@ -61,48 +46,37 @@ def mask(layout: Layout, settings: Settings) -> None:
     none = torch.empty(0, dtype=torch.int64)
     with atomic_folder(layout.mask) as folder:
         selected.save(folder / "mask.safetensors")
-        places = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
-        mask_picture(places, selected.shape, folder / "mask.png")
-        errors = {layer: round(float(wrong.mean()), 4) for layer, wrong in choice.errors.items()}
-        facts = {"probe_errors": errors, "distant": choice.distant}
-        write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | facts)
+        indices = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
+        mask_picture(indices, selected.shape, folder / "mask.png")
+        errors = {layer: round(float(wrong.mean()), 4) for layer, wrong in selection.probe_errors.items()}
+        probes = {"probe_errors": errors, "distant": selection.is_far}
+        write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | probes)
 
 
-def new_classifier(layout: Layout, settings: Settings) -> Classifier:
-    """The untrained classifier of this project, on the device it will be trained on."""
+def untrained_classifier(layout: Layout, settings: Settings) -> Classifier:
+    """Return the untrained classifier of this project, on the device that trains it."""
     labels = read_json(layout.split / "labels.json")
-    classifier = Classifier.new(
-        base_folder(layout, settings),
-        layout.vocabulary / "tokenizer",
-        settings.base.pooling,
-        labels,
-        settings.data.seed,
-    )
-    classifier.encoder.requires_grad_(False)
-    if settings.data.label_separator is not None:
-        classifier.init_head_bias_from_priors(
-            encode_targets(load_labels(layout, "train"), labels, settings.data.label_separator)
-        )
-    return classifier.to(choose_device(settings.finetune.device))
+    targets = encode_targets(load_labels(layout, "train"), labels, settings.data.label_separator)
+    base, tokenizer = base_folder(layout, settings), layout.vocabulary / "tokenizer"
+    return new_classifier(base, tokenizer, labels, targets, settings)
 
 
-def frozen_inputs(
-    layout: Layout, settings: Settings, classifier: Classifier, part: str, cut: int, base: str
-) -> Inputs:
-    """The part's texts, streamed, with the states below `cut` computed once, or found from an earlier stage or run of base hash `base`."""
-    folder = layout.vocabulary / "tokenizer"
-    device = next(classifier.parameters()).device
-    path, tokenizer = layout.split / f"{part}.jsonl", load_tokenizer(folder)
-    inputs = Inputs.streamed(
-        path,
-        tokenizer,
+def load_training_pair(layout: Layout, settings: Settings, classifier: Classifier, part: str) -> Pair:
+    """Return the inputs and targets of a part. The states of the frozen layers are cached on disk, also for later runs."""
+    base, tokenizer = base_folder(layout, settings), layout.vocabulary / "tokenizer"
+    inputs = tokenize_file(
+        layout.split / f"{part}.jsonl",
+        load_tokenizer(tokenizer),
         settings.base.max_length,
         layout.prefix,
-        device=device,
+        device=next(classifier.parameters()).device,
         truncation=settings.base.truncation,
     )
-    pieces = (folder / "pieces.json").read_text(encoding="utf-8")
-    return inputs.freeze(classifier, cut, layout.prefix, states_key(inputs, cut, base, pieces))
+    first = first_trainable_layer(classifier, settings.schedule)
+    pieces = (tokenizer / PIECES).read_text(encoding="utf-8")
+    key = states_key(inputs, first, weights_hash(base), pieces)
+    targets = encode_targets(load_labels(layout, part), classifier.labels, settings.data.label_separator)
+    return cache_states(inputs, classifier, first, layout.prefix, key), targets
 
 
 def _report(

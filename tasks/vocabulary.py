@@ -1,4 +1,4 @@
-"""Stage vocabulary: the constructs of the training texts, and the tokenizer, extended if the settings ask for it."""
+"""Stage vocabulary: rank the constructs of the training texts, and extend the tokenizer if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from tasks.split import load_part
 from tokensieve.files import atomic_folder, write_json
-from tokensieve.method.constructs import rank_constructs, top_constructs
+from tokensieve.fitting import rank
+from tokensieve.method.constructs import top_constructs
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.encoder import find_base_model, load_tokenizer
 from tokensieve.project import Layout
@@ -16,31 +17,23 @@ from tokensieve.settings import Settings
 
 
 def base_folder(layout: Layout, settings: Settings) -> Path:
-    """The folder of the base model; a relative one starts at the project, whoever runs the stage."""
+    """Return the folder of the base model. A relative path starts at the project, wherever the stage runs."""
     inside = layout.root / settings.base.model
     return find_base_model(str(inside) if inside.is_dir() else settings.base.model)
 
 
 def vocabulary(layout: Layout, settings: Settings) -> None:
-    """Write the constructs, the tokenizer, and what the extension saves."""
-    chosen = settings.vocabulary
+    """Write the constructs, the tokenizer, and a report of the tokens that the extension saves."""
     train = load_part(layout, "train")
-    constructs = rank_constructs(
-        train.texts,
-        train.labels,
-        chosen.max_constructs,
-        chosen.max_words,
-        chosen.min_texts,
-        settings.data.label_separator,
-    )
+    constructs = rank(train, settings)
     before = load_tokenizer(base_folder(layout, settings))
-    added = choose_new_tokens(before, constructs, chosen.new_tokens) if chosen.new_tokens else {}
+    new_tokens = choose_new_tokens(before, constructs, settings.vocabulary.new_tokens)
     with atomic_folder(layout.vocabulary) as folder:
-        after = extend_tokenizer(before, added, folder / "tokenizer")
+        after = extend_tokenizer(before, new_tokens, folder / "tokenizer")
         write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])
         report: dict[str, Any] = {
             "constructs": len(constructs),
-            "added": [after.convert_tokens_to_string([token]) for token in added],
+            "added": [after.convert_tokens_to_string([token]) for token in new_tokens],
             "tokens_before": sum(map(len, before(train.texts)["input_ids"])),
             "tokens_after": sum(map(len, after(train.texts)["input_ids"])),
             "per_class": top_constructs(constructs),

@@ -10,7 +10,8 @@ from benchmarks.training.method_api import Job, Outcome
 from tokensieve.method import fisher
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers, encoder_linears
-from tokensieve.training.loop import batch_size, train_parameters
+from tokensieve.training.epochs import batch_size
+from tokensieve.training.loop import train_parameters
 
 
 def end_to_end(job: Job) -> Outcome:

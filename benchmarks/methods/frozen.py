@@ -54,7 +54,7 @@ def _features(job: Job, classifier: Classifier, texts: Sequence[str]) -> Floats:
     """Pooled states of unit length, float32 [texts, width]."""
     inputs = Inputs(tokenize(load_tokenizer(job.folder), texts, job.settings.base.max_length), job.device)
     found = torch.empty(len(inputs), classifier.encoder.config.hidden_size)
-    for indices in batches_by_length(inputs.lengths, inputs.tokens_a_batch):
+    for indices in batches_by_length(inputs.lengths, inputs.tokens_per_batch):
         found[indices] = inputs.batch(indices).features(classifier).float().cpu()
     return torch.nn.functional.normalize(found).numpy()
 

@@ -39,6 +39,7 @@ from tokensieve.inference.decisions import softmax
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers, load_tokenizer
+from tokensieve.model.state_cache import cache_states
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
 from tokensieve.training.loop import compute_logits
@@ -100,9 +101,10 @@ def measured(
     train, validation = (Examples.load(layout.split / f"{name}.jsonl") for name in ("train", "validation"))
     checked, judged = pair(validation), pair(others)
     more, theirs = out_of_fold(layout, settings, torch.from_numpy(checked[0]).float())
-    vectors = inputs(train).freeze(classifier, len(encoder_layers(classifier.encoder)))._states.numpy()
+    pooled = cache_states(inputs(train), classifier, len(encoder_layers(classifier.encoder))).states
+    assert pooled is not None
     head = _head(
-        vectors, theirs.numpy(), assign_folds(train.labels, settings.evaluate.calibration_folds, seed)
+        pooled.numpy(), theirs.numpy(), assign_folds(train.labels, settings.evaluate.calibration_folds, seed)
     )
     fits = {
         "none": (1.0, checked, False),

@@ -17,6 +17,7 @@ from tokensieve.data.examples import Examples
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import choose_pooling, load_encoder, load_tokenizer
+from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Settings
 from tokensieve.training.loop import compute_logits
 
@@ -68,22 +69,16 @@ class Job:
             classifier.init_head_bias_from_priors(self.sample.targets(self.sample.train))
         return classifier.to(self.device)
 
-    def inputs(
-        self, part: Examples, classifier: Classifier, cut: int = 0, tokenizer: Path | None = None
-    ) -> Inputs:
+    def inputs(self, part: Examples, classifier: Classifier, cut: int = 0) -> Inputs:
         """The part's texts, the states below layer `cut` computed once and held in memory."""
         with self.clock.phase("tokenize"):
-            ids = tokenize(
-                load_tokenizer(tokenizer or self.folder), part.texts, self.settings.base.max_length
-            )
+            ids = tokenize(load_tokenizer(self.folder), part.texts, self.settings.base.max_length)
         with self.clock.phase("cache"):
-            return Inputs(ids, self.device).freeze(classifier, cut)
+            return cache_states(Inputs(ids, self.device), classifier, cut)
 
-    def pair(
-        self, part: Examples, classifier: Classifier, cut: int = 0, tokenizer: Path | None = None
-    ) -> tuple[Inputs, Tensor]:
+    def pair(self, part: Examples, classifier: Classifier, cut: int = 0) -> tuple[Inputs, Tensor]:
         """The part's inputs and targets, as `Sample.targets` gives them."""
-        return self.inputs(part, classifier, cut, tokenizer), self.sample.targets(part)
+        return self.inputs(part, classifier, cut), self.sample.targets(part)
 
     def predictor(
         self, classifier: Classifier, tokenizer: Path | None = None

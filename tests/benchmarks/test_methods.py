@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.methods import METHODS, function_of, masked
+from benchmarks.methods import METHODS, function_of
 from benchmarks.timing import Clock
 from benchmarks.training.experiment import Cell, Setup, settings_of
 from benchmarks.training.learning_rates import RATES, Rates
 from benchmarks.training.measure import measure
 from benchmarks.training.method_api import Job
 from benchmarks.training.tasks import draw
-from tokensieve.files import write_json
-from tokensieve.method.mask import Mask
 from tokensieve.model.encoder import load_encoder
-from tokensieve.project import Layout
 
 HEAD = 5 * 32 + 5
 
@@ -125,35 +121,6 @@ def test_rivals_keep_to_the_same_budget(setup: Setup) -> None:
         method: _outcome(method, setup).trained - HEAD for method in ("tokensieve", "fish", "random_mask")
     }
     assert all(0.8 * budget < count < 1.1 * budget for count in trained.values())
-
-
-def test_the_mask_is_the_pipelines(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.mask import mask
-    from tasks.vocabulary import vocabulary
-
-    job = _job("tokensieve", setup)
-    layout = Layout(tmp_path / "project")
-    layout.split.mkdir(parents=True)
-    job.sample.train.save(layout.split / "train.jsonl")
-    write_json(layout.split / "labels.json", job.sample.labels)
-    # The tiny model has 64 positions, and no text is longer.
-    settings = replace(job.settings, base=replace(job.settings.base, max_length=64))
-    vocabulary(layout, settings)
-    mask(layout, settings)
-    expected = Mask.load(layout.mask / "mask.safetensors")
-
-    seen: list[Mask] = []
-    train = masked.train_masked
-    monkeypatch.setattr(
-        masked,
-        "train_masked",
-        lambda classifier, found, *rest: seen.append(found) or train(classifier, found, *rest),
-    )
-    masked.tokensieve(job)
-    assert seen[0].shape == expected.shape
-    assert {name: rows.tolist() for name, rows in seen[0].indices.items()} == {
-        name: rows.tolist() for name, rows in expected.indices.items()
-    }
 
 
 @pytest.mark.parametrize("adapter", ["lora", "shira"])

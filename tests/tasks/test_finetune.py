@@ -86,7 +86,7 @@ def test_all_epochs_are_open_for_a_distant_task_and_for_several_labels(
     monkeypatch.setattr(
         finetuning,
         "train_masked",
-        lambda *arguments: opened.append(arguments[6].open) or training(*arguments),
+        lambda *arguments: opened.append(arguments[6].all_layers) or training(*arguments),
     )
     finetune(layout, Settings.load(layout.params))
     assert opened == [expected]

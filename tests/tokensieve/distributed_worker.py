@@ -24,10 +24,12 @@ from tokensieve.method.mask import Mask
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_encoder, load_tokenizer
+from tokensieve.model.state_cache import tokenize_file
 from tokensieve.settings import Finetune
 from tokensieve.training import loop
 from tokensieve.training.checkpoint import Checkpoint
-from tokensieve.training.loop import Freezing, train_masked, train_parameters
+from tokensieve.training.loop import train_masked, train_parameters
+from tokensieve.training.schedule import Schedule
 
 # Of 41 texts, one batch an epoch holds a single one.
 SETTINGS = {"max_epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2}
@@ -44,13 +46,13 @@ class Trainings:
         self.model, self.scratch = model, scratch
         labels = read_examples(data).labels
         self.labels = sorted(set(labels))
-        inputs = Inputs.streamed(data, load_tokenizer(model), 32, scratch / "ids")
+        inputs = tokenize_file(data, load_tokenizer(model), 32, scratch / "ids")
         self.targets = encode_targets(labels, self.labels, None)
         self.training = self.take(inputs, [i for i in range(len(inputs)) if i % 3][:41])
         self.validation = self.take(inputs, list(range(0, len(inputs), 3)))
 
     def take(self, inputs: Inputs, places: list[int]) -> tuple[Inputs, torch.Tensor]:
-        return Inputs([inputs.tokens(i).tolist() for i in places]), self.targets[places]
+        return Inputs([inputs.token_ids(i).tolist() for i in places]), self.targets[places]
 
     def classifier(self, dropout: bool = False) -> Classifier:
         encoder = load_encoder(self.model)
@@ -69,7 +71,7 @@ class Trainings:
             name: torch.arange(0, linear.out_features, 3)
             for name, linear in encoder_linears(classifier.encoder, first).items()
         }
-        named = {"freezing", "checkpoint"}
+        named = {"schedule", "checkpoint"}
         settings = Finetune(**(SETTINGS | {key: value for key, value in changes.items() if key not in named}))
         pairs = [
             (inputs, F.one_hot(wanted, 5).float() if several else wanted)
@@ -88,7 +90,7 @@ class Trainings:
             self.validation,
             Finetune(**SETTINGS),
             0,
-            Freezing(2, range(1)),
+            Schedule(2, range(1)),
         )
 
     def stopped(self) -> tuple[Classifier, list[Any]]:
@@ -102,7 +104,7 @@ class Trainings:
 
     def resumed(self) -> tuple[Classifier, list[Any]]:
         """The training "frozen", interrupted after two epochs."""
-        given = {"first": 0, "freezing": Freezing(2, range(1), folder=self.scratch / "resumed", key="key")}
+        given = {"first": 0, "schedule": Schedule(2, range(1), folder=self.scratch / "resumed", key="key")}
         checkpoint, batches, begun = Checkpoint(self.scratch / "checkpoint", "key"), loop.shuffled_batches, 0
 
         def interrupted(*arguments: Any) -> Any:
@@ -126,10 +128,10 @@ class Trainings:
             "balanced": self.sparse(class_weights="balanced"),
             "several": self.sparse(several=True, class_weights="balanced"),
             "frozen": self.sparse(
-                first=0, freezing=Freezing(2, range(1), folder=self.scratch / "frozen", key="key")
+                first=0, schedule=Schedule(2, range(1), folder=self.scratch / "frozen", key="key")
             ),
-            "memory": self.sparse(first=0, freezing=Freezing(2, range(1))),
-            "opened": self.sparse(first=0, freezing=Freezing(2, range(1, 2))),
+            "memory": self.sparse(first=0, schedule=Schedule(2, range(1))),
+            "opened": self.sparse(first=0, schedule=Schedule(2, range(1, 2))),
             "resumed": self.resumed(),
             "dense": self.dense(),
             "stopped": self.stopped(),

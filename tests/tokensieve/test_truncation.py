@@ -19,9 +19,11 @@ from tokensieve.export.triton import config
 from tokensieve.inference.manifest import FORMAT, Manifest, read_tree
 from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor
-from tokensieve.model.batches import Inputs, construct_positions, tokenize
+from tokensieve.method.constructs import construct_positions
+from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.model.patch import Patch
+from tokensieve.model.state_cache import tokenize_file
 from tokensieve.truncation import HEAD_TAIL, head_and_tail
 
 LONG = "please " + "card " * 40 + "refund"
@@ -67,9 +69,9 @@ def test_streamed_texts_are_truncated_alike_and_kept_apart(tiny_model: Path, tmp
     tokenizer, path = load_tokenizer(tiny_model), tmp_path / "train.jsonl"
     Examples([LONG, "my card"], ["a", "b"], [1, 2]).save(path)
     for truncation in ("head", HEAD_TAIL, "head"):
-        inputs = Inputs.streamed(path, tokenizer, 9, tmp_path / "kept", truncation=truncation)
+        inputs = tokenize_file(path, tokenizer, 9, tmp_path / "kept", truncation=truncation)
         expected = tokenize(tokenizer, [LONG, "my card"], 9, truncation)
-        assert [inputs.tokens(i).tolist() for i in range(2)] == expected
+        assert [inputs.token_ids(i).tolist() for i in range(2)] == expected
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "qwen2"])

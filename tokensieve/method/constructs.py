@@ -12,11 +12,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from transformers import PreTrainedTokenizerFast
+
 from tokensieve.data.labels import names_of
+from tokensieve.model.batches import token_offsets
+from tokensieve.truncation import HEAD
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -109,6 +113,26 @@ def tokens_in_constructs(
         if construct in constructs:
             covered[start:end] = b"\1" * (end - start)
     return [start < end and any(covered[start:end]) for start, end in offsets]
+
+
+def construct_positions(
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Mapping[int, str],
+    constructs: Collection[str],
+    max_words: int,
+    max_length: int,
+    truncation: str = HEAD,
+) -> dict[int, list[bool]]:
+    """Return for each token of each text, as `tokenize` returns them, whether it belongs to one of `constructs`.
+
+    Texts and results have the same keys. Constructs have 1 to `max_words` words.
+    """
+    known = frozenset(constructs)
+    offsets = token_offsets(tokenizer, list(texts.values()), max_length, truncation)
+    return {
+        key: tokens_in_constructs(text, spans, known, max_words)
+        for (key, text), spans in zip(texts.items(), offsets, strict=True)
+    }
 
 
 Measure = Callable[

@@ -52,7 +52,7 @@ def fisher_scores(
     scored = range(len(inputs)) if texts is None else texts
     linears = encoder_linears(classifier.encoder, cut)
     tokens_a_batch = min(
-        inputs.tokens_a_batch, TOKENS_A_BATCH["cpu" if inputs.device.type == "cpu" else "cuda"]
+        inputs.tokens_per_batch, TOKENS_A_BATCH["cpu" if inputs.device.type == "cpu" else "cuda"]
     )
     totals = {
         name: torch.zeros_like(_summed(linear.weight.detach(), shape)) for name, linear in linears.items()
@@ -65,10 +65,10 @@ def fisher_scores(
             for places in batches_by_length([inputs.lengths[i] for i in scored], tokens_a_batch):
                 indices = [scored[place] for place in places]
                 batch = inputs.batch(indices)
-                counted = _counted(positions, indices, batch.mask)
+                counted = _counted(positions, indices, batch.attention_mask)
                 loss = _loss(batch.logits(classifier), targets[indices].to(inputs.device))
                 if recorder:
-                    recorder.record(places, batch.mask)
+                    recorder.record(places, batch.attention_mask)
                 gradients = torch.autograd.grad(loss, [output for _, output in caught.values()])
                 for (name, (x, _)), g in zip(caught.items(), gradients, strict=True):
                     _add_squares(totals[name], x.detach(), g, counted, shape)

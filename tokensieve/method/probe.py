@@ -60,10 +60,10 @@ class StateRecorder:
     def run(self, inputs: Inputs, texts: Sequence[int]) -> None:
         """Keep the states of the inputs at the indices `texts`, all that there is to keep, by a pass of its own."""
         self._classifier.eval()
-        for places in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_a_batch):
+        for places in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_per_batch):
             batch = inputs.batch([texts[place] for place in places])
             batch.logits(self._classifier)
-            self.record(places, batch.mask)
+            self.record(places, batch.attention_mask)
 
     def errors(self, targets: Tensor) -> dict[int, Tensor]:
         """Whether a probe gets each text wrong, float64 [texts] of 0 and 1, by layer, the head's as that above the last.

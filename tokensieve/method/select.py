@@ -32,22 +32,6 @@ def first_top_layer(classifier: Classifier, schedule: Schedule) -> int:
     return max(_share(schedule.top_layers_from, classifier), first_trainable_layer(classifier, schedule))
 
 
-def all_layer_epochs(schedule: Schedule, epochs: int, throughout: bool) -> range:
-    """Which of `epochs` train all layers from the first up: all of them with `throughout`, for a distant task and for several labels a
-    text; else a share, at least one, after those of the head alone.
-
-    First the head learns, on states that are computed once: gradients from an untrained one would only disturb the layers (linear
-    probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054). At the end the rates are too low for the lower ones to learn much.
-    """
-    if throughout:
-        return range(epochs)
-    start = math.floor(schedule.head_epochs * epochs)
-    return range(
-        start,
-        min(epochs, start + max(round(schedule.all_layer_epochs * epochs), schedule.all_layer_epochs > 0)),
-    )
-
-
 def scoring_sample(texts: int, settings: MaskSettings, seed: int) -> list[int]:
     """The indices of the training texts that are scored and probed, drawn with `seed`: no more than half, so that it stays cheap."""
     return sorted(random.Random(seed).sample(range(texts), min(settings.examples, math.ceil(texts / 2))))
@@ -62,8 +46,8 @@ class MaskSelection:
     """
 
     mask: Mask
-    errors: dict[int, Tensor]
-    distant: bool
+    probe_errors: dict[int, Tensor]
+    is_far: bool
 
 
 def select_mask(
@@ -79,7 +63,7 @@ def select_mask(
     """The mask under the budget, from the scores of some training texts, and what probes say of them.
 
     `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
-    only where `settings.score` is "construct_fisher". Every layer from the first trained one up gets the same share of the budget: under an
+    only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
     untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
     a mask of all their rows, chosen among those that train to the end. Where no layer is frozen throughout, the embeddings of the
     tokens `added` (ids, ascending) train as well, outside the budget: below a frozen layer they would have no gradient.
@@ -146,7 +130,7 @@ def count_masked_parameters(classifier: Classifier, mask: Mask) -> int:
     for name, chosen in mask.indices.items():
         weight, bias = linears[name].weight, linears[name].bias
         count += len(chosen) * (
-            weight.numel() // unit_count(weight, mask.shape) + (mask.shape == "rows" and bias is not None)
+            weight.numel() // unit_count(weight, mask.shape) + (mask.unit == "rows" and bias is not None)
         )
     return count
 

@@ -17,21 +17,19 @@ where the tokenizer tells them from lower case, which constructs are in.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from tokensieve.errors import InputError
 from tokensieve.method.constructs import Construct
-from tokensieve.model.encoder import load_tokenizer
+from tokensieve.model.encoder import PIECES, load_tokenizer
 
-PIECES = "pieces.json"
 # In nats of log-likelihood: enough to prefer a token to its own pieces, too little to decide anything else.
 HAIR = 1e-6
 
@@ -139,6 +137,8 @@ def choose_new_tokens(
     Raises:
         InputError: a tokenizer of a kind that cannot be extended.
     """
+    if most == 0:
+        return {}
     backend, vocabulary = tokenizer.backend_tokenizer, tokenizer.get_vocab()
     kind, suffix = _kind(backend, most), getattr(backend.model, "end_of_word_suffix", None) or ""
     ranked = []
@@ -197,42 +197,6 @@ def extend_tokenizer(
             (folder / name).unlink(missing_ok=True)
     (folder / PIECES).write_text(json.dumps(added, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return load_tokenizer(folder)
-
-
-def add_embedding_rows(encoder: PreTrainedModel, folder: Path) -> None:
-    """Give `encoder`, in place, an embedding row for each token that `extend` added in `folder`: the mean of its pieces' rows.
-
-    Rows that the model has beyond its tokenizer stay, and are used first; output embeddings, where there are any, grow likewise.
-    """
-    added = _pieces(folder)
-    if not added:
-        return
-    ids = _ids(folder, added)
-    before: int = encoder.get_input_embeddings().num_embeddings  # type: ignore[assignment]
-    if max(ids) >= before:
-        encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
-    for embedding in filter(None, (encoder.get_input_embeddings(), encoder.get_output_embeddings())):
-        rows: Any = embedding.weight
-        with torch.no_grad():
-            # Of tokens that the model never had a row for: their start would be drawn at random.
-            rows[before:] = 0.0
-            for row, pieces in zip(ids, added.values(), strict=True):
-                rows[row] = rows[pieces].mean(0)
-
-
-def added_token_ids(folder: Path) -> list[int]:
-    """The ids of the tokens that `extend` added in `folder`, ascending."""
-    return sorted(_ids(folder, _pieces(folder)))
-
-
-def _pieces(folder: Path) -> dict[str, list[int]]:
-    """Of each token that was added, the ids of the tokens it is made of."""
-    return dict(json.loads((folder / PIECES).read_text(encoding="utf-8")))
-
-
-def _ids(folder: Path, added: Iterable[str]) -> list[int]:
-    vocabulary = load_tokenizer(folder).get_vocab()
-    return [vocabulary[token] for token in added]
 
 
 def _kind(backend: Tokenizer, wanted: int) -> WordPiece:

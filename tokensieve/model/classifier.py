@@ -16,8 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tokensieve.method.vocabulary import add_embedding_rows
-from tokensieve.model.encoder import choose_pooling, encoder_layers, load_encoder, quiet_transformers
+from tokensieve.model.encoder import (
+    add_embedding_rows,
+    choose_pooling,
+    encoder_layers,
+    load_encoder,
+    quiet_transformers,
+)
 
 # Families whose layers return a tuple.
 TUPLED = ("MPNetLayer",)

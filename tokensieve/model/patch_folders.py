@@ -17,8 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_folder, read_json, write_json
-from tokensieve.method.vocabulary import PIECES
-from tokensieve.model.encoder import load_encoder, load_tokenizer, quiet_transformers, weights_hash
+from tokensieve.model.encoder import PIECES, load_encoder, load_tokenizer, quiet_transformers, weights_hash
 from tokensieve.model.patch import Patch, State, apply_patch, find_changes, revert_patch, state_hash
 
 WEIGHTS, HEAD, FACTS = "model.safetensors", "head.safetensors", "classifier.json"

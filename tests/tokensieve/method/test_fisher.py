@@ -13,6 +13,7 @@ from tokensieve.method import fisher
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_tokenizer
+from tokensieve.model.state_cache import cache_states
 
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please", "topup"]
 TARGETS = torch.tensor([4, 2, 1, 3])
@@ -77,7 +78,7 @@ def test_scores_are_the_sums_of_squared_gradients(
     positions = positions_of(ids) if counting == "some" else None
     classifier = tiny_classifier(family)
     classifier.encoder.requires_grad_(False)
-    inputs = Inputs(ids).freeze(classifier, cut)
+    inputs = cache_states(Inputs(ids), classifier, cut)
     rows = fisher.fisher_scores(classifier, inputs, TARGETS, "rows", positions, cut)
     columns = fisher.fisher_scores(classifier, inputs, TARGETS, "columns", positions, cut)
     entries = fisher.fisher_scores(classifier, inputs, TARGETS, "entries", positions, cut)
@@ -117,7 +118,7 @@ def test_padding_does_not_matter(
     classifier, inputs = tiny_classifier(), Inputs(ids_of())
     together = fisher.fisher_scores(classifier, inputs, TARGETS, shape)
     # No batch has room for more than one text.
-    inputs.tokens_a_batch = 1
+    inputs.tokens_per_batch = 1
     for name, alone in fisher.fisher_scores(classifier, inputs, TARGETS, shape).items():
         torch.testing.assert_close(together[name], alone, rtol=1e-3, atol=1e-5 * float(alone.max()))
 

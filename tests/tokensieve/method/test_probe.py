@@ -15,6 +15,7 @@ from tokensieve.method import fisher, probe
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers
+from tokensieve.model.state_cache import cache_states
 
 
 def test_leaving_a_text_out_is_a_regression_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +59,7 @@ def test_the_states_that_enter_the_layers_and_the_head_are_kept(
         for text in tiny_texts[0][:60]
     ]
     classifier, texts, layers = tiny_classifier(family), list(range(3, 60, 2)), sorted({cut, 2, 3})
-    inputs = Inputs(ids).freeze(classifier, cut)
+    inputs = cache_states(Inputs(ids), classifier, cut)
     classifier.encoder.requires_grad_(False)
     targets = torch.arange(60) % len(classifier.labels)
     with probe.StateRecorder(classifier, layers, len(texts)) as recorder:
@@ -74,13 +75,17 @@ def test_the_states_that_enter_the_layers_and_the_head_are_kept(
     with torch.no_grad():
         assert batch.ids is not None
         expected = [
-            classifier.pool(classifier.hidden_states_at(batch.ids, batch.mask, layer), batch.mask)
+            classifier.pool(
+                classifier.hidden_states_at(batch.ids, batch.attention_mask, layer), batch.attention_mask
+            )
             for layer in layers
         ]
         expected.append(
             classifier.pool(
-                classifier.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state,
-                batch.mask,
+                classifier.encoder(
+                    input_ids=batch.ids, attention_mask=batch.attention_mask
+                ).last_hidden_state,
+                batch.attention_mask,
             )
         )
     torch.testing.assert_close(recorder.states, torch.stack(expected), rtol=1e-3, atol=1e-4)

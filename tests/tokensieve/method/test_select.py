@@ -15,7 +15,6 @@ from tokensieve.errors import InputError
 from tokensieve.method import fisher, probe
 from tokensieve.method.mask import Mask
 from tokensieve.method.select import (
-    all_layer_epochs,
     count_masked_parameters,
     first_top_layer,
     first_trainable_layer,
@@ -26,8 +25,10 @@ from tokensieve.method.sparse import sparse_layers
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_tokenizer
+from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Mask as MaskSettings
 from tokensieve.settings import Schedule
+from tokensieve.training.schedule import full_depth_epochs
 
 TEXTS = ["where is my order?", "refund", "I lost my card, block it now please", "topup"]
 TARGETS = torch.tensor([4, 2, 1, 3])
@@ -53,7 +54,7 @@ def chosen(
         )
         ids = tokenize(load_tokenizer(tiny_model), TEXTS, 32)
         positions = [[place % 2 == 1 for place in range(len(tokens))] for tokens in ids]
-        inputs = Inputs(ids).freeze(classifier, round(4 * schedule.frozen_layers))
+        inputs = cache_states(Inputs(ids), classifier, round(4 * schedule.frozen_layers))
         return classifier, select_mask(
             classifier, inputs, TARGETS, positions, wanted, schedule, seed, added
         ).mask
@@ -157,8 +158,10 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
 def test_open_epochs_follow_those_of_the_head_unless_all_are_open(
     head: float, share: float, epochs: int, expected: range
 ) -> None:
-    assert all_layer_epochs(Schedule(head_epochs=head, all_layer_epochs=share), epochs, False) == expected
-    assert all_layer_epochs(Schedule(head_epochs=head, all_layer_epochs=share), epochs, True) == range(epochs)
+    assert full_depth_epochs(Schedule(head_epochs=head, all_layer_epochs=share), epochs, False) == expected
+    assert full_depth_epochs(Schedule(head_epochs=head, all_layer_epochs=share), epochs, True) == range(
+        epochs
+    )
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -174,7 +177,7 @@ def test_the_scored_texts_are_probed_at_the_first_layer_the_cut_and_the_head(
     classifier.encoder.requires_grad_(False)
     settings = MaskSettings(score=score)
     schedule = Schedule(frozen_layers=0.25, top_layers_from=0.5, far_task_ratio=1.5)
-    inputs = Inputs(tokenize(load_tokenizer(tiny_model), TEXTS, 32)).freeze(classifier, 1)
+    inputs = cache_states(Inputs(tokenize(load_tokenizer(tiny_model), TEXTS, 32)), classifier, 1)
     targets = F.one_hot(TARGETS, 5).float() if several else TARGETS
     asked: list[Any] = []
     monkeypatch.setattr(
@@ -184,16 +187,16 @@ def test_the_scored_texts_are_probed_at_the_first_layer_the_cut_and_the_head(
         classifier, inputs, targets, [[True] * length for length in inputs.lengths], settings, schedule, 0
     )
     if several:
-        assert (choice.errors, choice.distant, asked) == ({}, False, [])
+        assert (choice.probe_errors, choice.is_far, asked) == ({}, False, [])
         return
     sample = scoring_sample(4, settings, 0)
     with probe.StateRecorder(classifier, [1, 2], 2) as recorder:
         recorder.run(inputs, sample)
     expected = {layer: wrong.tolist() for layer, wrong in recorder.errors(TARGETS[sample]).items()}
-    assert {layer: wrong.tolist() for layer, wrong in choice.errors.items()} == expected
+    assert {layer: wrong.tolist() for layer, wrong in choice.probe_errors.items()} == expected
     assert list(expected) == [1, 2, 4]
-    assert choice.distant
-    assert asked == [(choice.errors, 1.5)]
+    assert choice.is_far
+    assert asked == [(choice.probe_errors, 1.5)]
 
 
 def test_no_more_than_half_of_the_texts_are_scored() -> None:

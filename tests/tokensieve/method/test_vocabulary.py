@@ -25,8 +25,8 @@ from transformers import (
 
 from tokensieve.errors import InputError
 from tokensieve.method.constructs import Construct, rank_constructs
-from tokensieve.method.vocabulary import add_embedding_rows, choose_new_tokens, extend_tokenizer
-from tokensieve.model.encoder import load_encoder, load_tokenizer
+from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
+from tokensieve.model.encoder import add_embedding_rows, load_encoder, load_tokenizer
 
 Texts = tuple[list[str], list[str]]
 

@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
-from tokensieve.model import batches as module
-from tokensieve.model.batches import Inputs, batches_by_length, delete_other_states, states_key, tokenize
+from tokensieve.model import state_cache as module
+from tokensieve.model.batches import Inputs, batches_by_length, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
+from tokensieve.model.state_cache import cache_states, delete_other_states, states_key, tokenize_file
 
 Texts = tuple[list[str], list[str]]
 
@@ -65,8 +66,8 @@ def test_a_batch_is_padded_on_the_right_in_the_order_asked_for() -> None:
     batch = Inputs([[5, 6], [7], [8, 9, 10]]).batch([2, 1])
     assert batch.ids is not None
     assert batch.ids.tolist() == [[8, 9, 10], [7, 0, 0]]
-    assert batch.mask.tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert (batch.states, batch.cut, batch.mask.dtype) == (None, 0, torch.int64)
+    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert (batch.states, batch.layer, batch.attention_mask.dtype) == (None, 0, torch.int64)
 
 
 def test_frozen_inputs_give_the_same_logits_and_losses(
@@ -76,9 +77,9 @@ def test_frozen_inputs_give_the_same_logits_and_losses(
     expected = logits(Inputs(ids_of(family)), classifier)
     targets = torch.arange(len(expected)) % 5
     for cut in (1, 3, 4):
-        inputs = Inputs(ids_of(family)).freeze(classifier, cut)
+        inputs = cache_states(Inputs(ids_of(family)), classifier, cut)
         batch = inputs.batch([0, 1])
-        assert (batch.ids, batch.cut) == (None, cut)
+        assert (batch.ids, batch.layer) == (None, cut)
         found = logits(inputs, classifier)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(
@@ -93,7 +94,7 @@ def test_frozen_inputs_can_be_trained_on(
     heads, layers = [], []
     for cut in (0, 2, 4):
         classifier.zero_grad()
-        inputs = Inputs(ids_of()).freeze(classifier, cut)
+        inputs = cache_states(Inputs(ids_of()), classifier, cut)
         F.cross_entropy(inputs.batch([0, 1, 2]).logits(classifier), torch.tensor([0, 1, 2])).backward()
         heads.append(classifier.head.weight.grad.clone())
         layers.append(classifier.encoder.encoder.layer[2].output.dense.weight.grad)
@@ -107,10 +108,10 @@ def test_features_and_hidden_states_lead_to_the_logits(
     tiny_classifier: Callable[..., Classifier], tiny_model: Path
 ) -> None:
     classifier = tiny_classifier()
-    batch = Inputs([[2, 9, 3], [2, 3]]).freeze(classifier, 2).batch([0, 1])
+    batch = cache_states(Inputs([[2, 9, 3], [2, 3]]), classifier, 2).batch([0, 1])
     states = batch.hidden_states(classifier)
     assert states.shape == (2, 3, 32)
-    assert torch.equal(classifier.pool(states, batch.mask), batch.features(classifier))
+    assert torch.equal(classifier.pool(states, batch.attention_mask), batch.features(classifier))
     assert torch.equal(classifier.head(batch.features(classifier)), batch.logits(classifier))
 
 
@@ -118,7 +119,7 @@ def test_a_cut_at_the_bottom_freezes_nothing(
     tiny_classifier: Callable[..., Classifier], tmp_path: Path
 ) -> None:
     inputs = Inputs([[2, 3]])
-    assert inputs.freeze(tiny_classifier(), 0, tmp_path, "key") is inputs
+    assert cache_states(inputs, tiny_classifier(), 0, tmp_path, "key") is inputs
     assert inputs.batch([0]).ids is not None
     assert list(tmp_path.iterdir()) == []
 
@@ -130,8 +131,8 @@ def test_states_in_a_file_are_the_same_and_are_found_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     classifier, folder = tiny_classifier(), tmp_path / "prefix"
-    expected = logits(Inputs(ids_of()).freeze(classifier, 2), classifier)
-    written = Inputs(ids_of()).freeze(classifier, 2, folder, "key")
+    expected = logits(cache_states(Inputs(ids_of()), classifier, 2), classifier)
+    written = cache_states(Inputs(ids_of()), classifier, 2, folder, "key")
     assert torch.equal(logits(written, classifier), expected)
     assert sorted(path.name for path in folder.iterdir()) == ["key.f32", "key.json"]
     assert (folder / "key.f32").stat().st_size == sum(map(len, ids_of())) * 32 * 4
@@ -140,13 +141,15 @@ def test_states_in_a_file_are_the_same_and_are_found_again(
         raise AssertionError("the states were computed again")
 
     monkeypatch.setattr(Classifier, "hidden_states_at", never)
-    assert torch.equal(logits(Inputs(ids_of()).freeze(classifier, 2, folder, "key"), classifier), expected)
+    assert torch.equal(
+        logits(cache_states(Inputs(ids_of()), classifier, 2, folder, "key"), classifier), expected
+    )
     (folder / "key.f32").write_bytes(bytes((folder / "key.f32").stat().st_size))
     assert not torch.equal(
-        logits(Inputs(ids_of()).freeze(classifier, 2, folder, "key"), classifier), expected
+        logits(cache_states(Inputs(ids_of()), classifier, 2, folder, "key"), classifier), expected
     )
     with pytest.raises(AssertionError, match="computed again"):
-        Inputs(ids_of()).freeze(classifier, 2, folder, "other")
+        cache_states(Inputs(ids_of()), classifier, 2, folder, "other")
 
 
 @pytest.mark.parametrize("lost", ["key.json", "key.f32", "half"])
@@ -157,12 +160,14 @@ def test_unfinished_states_are_computed_again(
     lost: str,
 ) -> None:
     classifier = tiny_classifier()
-    expected = logits(Inputs(ids_of()).freeze(classifier, 2, tmp_path, "key"), classifier)
+    expected = logits(cache_states(Inputs(ids_of()), classifier, 2, tmp_path, "key"), classifier)
     if lost == "half":
         (tmp_path / "key.f32").write_bytes((tmp_path / "key.f32").read_bytes()[:1000])
     else:
         (tmp_path / lost).unlink()
-    assert torch.equal(logits(Inputs(ids_of()).freeze(classifier, 2, tmp_path, "key"), classifier), expected)
+    assert torch.equal(
+        logits(cache_states(Inputs(ids_of()), classifier, 2, tmp_path, "key"), classifier), expected
+    )
     assert (tmp_path / "key.json").exists()
 
 
@@ -187,7 +192,7 @@ def test_states_of_other_keys_are_forgotten(
 ) -> None:
     classifier = tiny_classifier()
     for key in ("old", "new"):
-        Inputs([[2, 5, 3]]).freeze(classifier, 1, tmp_path, key)
+        cache_states(Inputs([[2, 5, 3]]), classifier, 1, tmp_path, key)
     delete_other_states(tmp_path, {"new"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.f32", "new.json"]
 
@@ -215,7 +220,7 @@ def test_streamed_texts_are_those_of_a_list(
     monkeypatch.setattr(module, "CHUNK", 8)
     tokenizer = load_tokenizer(tiny_model)
     listed = Inputs(tokenize(tokenizer, [*tiny_texts[0], ""], 12))
-    streamed = Inputs.streamed(file, tokenizer, 12, tmp_path / "ids", "words")
+    streamed = tokenize_file(file, tokenizer, 12, tmp_path / "ids", "words")
     assert len(streamed) == len(listed) == 61
     assert streamed.lengths == listed.lengths
     assert states_key(streamed, 2) == states_key(listed, 2)
@@ -232,9 +237,9 @@ def test_streamed_states_are_those_of_a_list(
 ) -> None:
     classifier, tokenizer = tiny_classifier(), load_tokenizer(tiny_model)
     Examples(tiny_texts[0], [], list(range(60))).save(tmp_path / "texts.jsonl")
-    streamed = Inputs.streamed(tmp_path / "texts.jsonl", tokenizer, 32, tmp_path)
-    expected = logits(Inputs(tokenize(tokenizer, tiny_texts[0], 32)).freeze(classifier, 2), classifier)
-    frozen = streamed.freeze(classifier, 2, tmp_path, "states")
+    streamed = tokenize_file(tmp_path / "texts.jsonl", tokenizer, 32, tmp_path)
+    expected = logits(cache_states(Inputs(tokenize(tokenizer, tiny_texts[0], 32)), classifier, 2), classifier)
+    frozen = cache_states(streamed, classifier, 2, tmp_path, "states")
     assert torch.equal(logits(frozen, classifier), expected)
     assert frozen.keys == (*streamed.keys, "states")
     delete_other_states(tmp_path, streamed.keys)
@@ -246,17 +251,17 @@ def test_streamed_texts_are_tokenized_once(
 ) -> None:
     tokenizer, path, folder = load_tokenizer(tiny_model), tmp_path / "texts.jsonl", tmp_path / "ids"
     Examples(["my card", "where is it"], [], [1, 2]).save(path)
-    first = Inputs.streamed(path, tokenizer, 12, folder)
+    first = tokenize_file(path, tokenizer, 12, folder)
     (folder / f"{first.keys[0]}.lengths").unlink()  # as if it had been interrupted
-    Inputs.streamed(path, tokenizer, 12, folder)
+    tokenize_file(path, tokenizer, 12, folder)
     with monkeypatch.context() as patch:
         patch.setattr(module, "tokenize", lambda *_: pytest.fail("the texts were tokenized again"))
-        assert Inputs.streamed(path, tokenizer, 12, folder).lengths == first.lengths
-    keys = {first.keys, Inputs.streamed(path, tokenizer, 3, folder).keys}
+        assert tokenize_file(path, tokenizer, 12, folder).lengths == first.lengths
+    keys = {first.keys, tokenize_file(path, tokenizer, 3, folder).keys}
     tokenizer.add_tokens(["where is"])
-    keys.add(Inputs.streamed(path, tokenizer, 12, folder).keys)
+    keys.add(tokenize_file(path, tokenizer, 12, folder).keys)
     Examples(["my card", "where was it"], [], [1, 2]).save(path)
-    keys.add(Inputs.streamed(path, tokenizer, 12, folder).keys)
+    keys.add(tokenize_file(path, tokenizer, 12, folder).keys)
     assert len(keys) == 4
 
 
@@ -264,7 +269,7 @@ def test_a_file_that_cannot_be_streamed_is_refused(tiny_model: Path, tmp_path: P
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "a"}\n{"text": 3}\n')
     with pytest.raises(InputError, match="row 2: 'text' holds '3'; give a text"):
-        Inputs.streamed(path, load_tokenizer(tiny_model), 12, tmp_path / "ids")
+        tokenize_file(path, load_tokenizer(tiny_model), 12, tmp_path / "ids")
     assert list((tmp_path / "ids").iterdir()) == []
 
 
@@ -272,15 +277,15 @@ STREAM = """
 import resource, sys
 from pathlib import Path
 from tokensieve.model.encoder import load_tokenizer
-from tokensieve.model import batches as module
-from tokensieve.model.batches import Inputs
-from tokensieve.training.loop import shuffled_batches
+from tokensieve.model import state_cache as module
+from tokensieve.model.state_cache import tokenize_file
+from tokensieve.training.epochs import shuffled_batches
 
 module.CHUNK = 500
 tokenizer, file = load_tokenizer(Path(sys.argv[1])), Path(sys.argv[2])
-Inputs.streamed(file.with_name("few.jsonl"), tokenizer, 256, file.parent / "ids")
+tokenize_file(file.with_name("few.jsonl"), tokenizer, 256, file.parent / "ids")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-inputs = Inputs.streamed(file, tokenizer, 256, file.parent / "ids")
+inputs = tokenize_file(file, tokenizer, 256, file.parent / "ids")
 for indices in shuffled_batches(inputs.lengths, 32, 0)[:200]:
     inputs.batch(indices)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -303,8 +308,8 @@ def test_a_disk_without_room_for_the_states_is_refused(
     usage = shutil.disk_usage(tmp_path)._replace(free=3_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     inputs = Inputs([[2, 5, 3]] * 8)
-    message = r"key\.f32: the states of 8 texts below layer 2 take 0\.0 GB and 0\.0 GB are free; make room, or compute all layers"
+    message = r"key\.f32: the states of 8 texts below layer 2 need 0\.0 GB, and 0\.0 GB are free\. Free some space, or compute"
     with pytest.raises(InputError, match=message):
-        inputs.freeze(tiny_classifier(), 2, tmp_path, "key")
+        cache_states(inputs, tiny_classifier(), 2, tmp_path, "key")
     assert list(tmp_path.iterdir()) == []
-    Inputs([[2, 5, 3]] * 7).freeze(tiny_classifier(), 2, tmp_path, "key")
+    cache_states(Inputs([[2, 5, 3]] * 7), tiny_classifier(), 2, tmp_path, "key")

@@ -24,6 +24,7 @@ from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_encoder, load_tokenizer, weights_hash
 from tokensieve.model.patch import Patch
+from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Mask, Schedule
 
 LABELS = ["address", "größe", "topup"]
@@ -104,7 +105,9 @@ def test_what_a_mask_of_any_shape_has_trained_comes_and_goes_bit_for_bit(
     targets = torch.tensor([0, 1])
     settings = Mask(unit=shape, score="random", budget=0.25 if shape == "layers" else 0.1)
     schedule = Schedule(frozen_layers=0.5, all_layer_epochs=0.0)
-    mask = select_mask(classifier, inputs.freeze(classifier, 2), targets, None, settings, schedule, 0).mask
+    mask = select_mask(
+        classifier, cache_states(inputs, classifier, 2), targets, None, settings, schedule, 0
+    ).mask
     with sparse_layers(classifier.encoder, mask) as sparse:
         optimizer = torch.optim.SGD(
             [parameter for parameter in classifier.parameters() if parameter.requires_grad], lr=0.1

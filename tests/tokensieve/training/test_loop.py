@@ -22,23 +22,14 @@ from tokensieve.method.mask import Mask
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_tokenizer
+from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Finetune
 from tokensieve.training import loop
 from tokensieve.training.checkpoint import FILE, Checkpoint
-from tokensieve.training.loop import (
-    Freezing,
-    accuracy,
-    batch_size,
-    class_weights,
-    compute_logits,
-    count_epochs,
-    learning_rate_factor,
-    mean_loss,
-    set_threads,
-    shuffled_batches,
-    train_masked,
-    train_parameters,
-)
+from tokensieve.training.epochs import batch_size, count_epochs, shuffled_batches
+from tokensieve.training.loop import compute_logits, set_threads, train_masked, train_parameters
+from tokensieve.training.losses import accuracy, class_weights, mean_loss
+from tokensieve.training.schedule import Schedule, learning_rate_factor
 
 SETTINGS = Finetune(max_epochs=3, batch_size=8, learning_rate=3e-3, head_learning_rate=1e-2)
 Part = tuple[Inputs, Tensor]
@@ -128,18 +119,18 @@ def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch
     assert len({round(loss, 4) for loss in losses}) == 4
 
 
-@pytest.mark.parametrize("freezing", [None, Freezing(2, range(1)), Freezing(2, range(1, 2))])
+@pytest.mark.parametrize("schedule", [None, Schedule(2, range(1)), Schedule(2, range(1, 2))])
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     run: Callable[..., Run],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     epoch: int,
-    freezing: Freezing | None,
+    schedule: Schedule | None,
 ) -> None:
-    if freezing:
+    if schedule:
         run = functools.partial(
-            run, first=0, freezing=dataclasses.replace(freezing, folder=tmp_path / "prefix", key="key")
+            run, first=0, schedule=dataclasses.replace(schedule, folder=tmp_path / "prefix", key="key")
         )
     whole, steps = run(), 0
     serve = Inputs.batch
@@ -163,16 +154,16 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
 def test_the_head_trains_alone_then_all_layers_then_those_above_the_cut(
     run: Callable[..., Run], tiny_classifier: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served, seen = Freezing.served, {}
+    original, seen = Schedule.inputs_of, {}
 
-    def spied(freezing: Freezing, classifier: Classifier, pair: Part, part: str, phase: str) -> Part:
+    def spied(schedule: Schedule, classifier: Classifier, inputs: Inputs, part: str, phase: str) -> Inputs:
         seen[phase] = {name: tensor.clone() for name, tensor in classifier.encoder.state_dict().items()}
-        return served(freezing, classifier, pair, part, phase)
+        return original(schedule, classifier, inputs, part, phase)
 
-    monkeypatch.setattr(Freezing, "served", spied)
-    seen["end"] = run(first=1, freezing=Freezing(2, range(1, 2)))[0].encoder.state_dict()
+    monkeypatch.setattr(Schedule, "inputs_of", spied)
+    seen["end"] = run(first=1, schedule=Schedule(2, range(1, 2)))[0].encoder.state_dict()
     never, upper = tiny_classifier().encoder, encoder_linears(tiny_classifier().encoder, 2)
-    phases = ["head", "open", "after", "end"]
+    phases = ["head", "all", "top", "end"]
     assert list(seen) == phases
     for name in encoder_linears(never):
         states = [seen[phase][f"{name}.weight"] for phase in phases]
@@ -184,19 +175,19 @@ def test_the_head_trains_alone_then_all_layers_then_those_above_the_cut(
 def test_a_head_that_comes_to_a_halt_does_not_end_the_training(run: Callable[..., Run]) -> None:
     still = dataclasses.replace(SETTINGS, max_epochs=8, patience=2, head_learning_rate=0.0)
     losses = [
-        record["validation_loss"] for record in run(still, first=0, freezing=Freezing(2, range(5, 8)))[1]
+        record["validation_loss"] for record in run(still, first=0, schedule=Schedule(2, range(5, 8)))[1]
     ]
     assert losses[:5] == [losses[0]] * 5
     assert losses[5] < losses[0]
     # Of the epochs that follow, as many as ever may bring nothing.
     worse = dataclasses.replace(still, learning_rate=0.0)
-    assert len(run(worse, first=0, freezing=Freezing(2, range(5, 8)))[1]) == 7
+    assert len(run(worse, first=0, schedule=Schedule(2, range(5, 8)))[1]) == 7
 
 
 def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cached = run(first=0, dropout=False, freezing=Freezing(2, range(1)))
+    cached = run(first=0, dropout=False, schedule=Schedule(2, range(1)))
     # The same without cached states: all is computed, and only the gradients of the lower layers are dropped.
     step = torch.optim.AdamW.step
     steps = 0
@@ -223,14 +214,14 @@ def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(
         )  # Adam magnifies rounding
 
 
-def test_freezing_before_the_first_epoch_is_training_above_a_cached_prefix(
+def test_schedule_before_the_first_epoch_is_training_above_a_cached_prefix(
     run: Callable[..., Run], parts: tuple[Part, Part]
 ) -> None:
-    fresh = run(freezing=Freezing(2))
+    fresh = run(schedule=Schedule(2))
     start = run(settings=dataclasses.replace(SETTINGS, learning_rate=0.0, head_learning_rate=0.0))[0]
-    given = tuple((inputs.freeze(start, 2), targets) for inputs, targets in parts)
-    assert same(fresh, run(training=given[0], validation=given[1], freezing=Freezing(2)))
-    assert not parts[0][0].cut
+    given = tuple((cache_states(inputs, start, 2), targets) for inputs, targets in parts)
+    assert same(fresh, run(training=given[0], validation=given[1], schedule=Schedule(2)))
+    assert not parts[0][0].layer
 
 
 def test_fit_trains_dense_weights_as_train_does_a_full_mask(
@@ -351,7 +342,7 @@ def test_rare_classes_weigh_more_if_so_set(
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     kept = [i for i, target in enumerate(parts[0][1].tolist()) if target != 0 or i < 2]
-    inputs, targets = Inputs([parts[0][0].tokens(i).tolist() for i in kept]), parts[0][1][kept]
+    inputs, targets = Inputs([parts[0][0].token_ids(i).tolist() for i in kept]), parts[0][1][kept]
     logits = compute_logits(classifier, inputs)
     weights = torch.tensor(
         compute_class_weight("balanced", classes=np.arange(5), y=targets.numpy()), dtype=torch.float32

@@ -1,0 +1,181 @@
+"""Token-driven sparse fine-tuning as a whole, from labelled texts to a trained classifier (arXiv 2508.08635).
+
+`fit_classifier` is the method. The stages vocabulary, mask and finetune call its parts, with files between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from tokensieve.data.examples import Examples
+from tokensieve.data.labels import encode_targets
+from tokensieve.method.constructs import Construct, construct_positions, rank_constructs
+from tokensieve.method.select import MaskSelection, first_trainable_layer, scoring_sample, select_mask
+from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
+from tokensieve.model.batches import Inputs, tokenize
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import added_token_ids, load_tokenizer
+from tokensieve.model.state_cache import cache_states
+from tokensieve.settings import Settings
+from tokensieve.training.device import choose_device
+from tokensieve.training.epochs import count_epochs
+from tokensieve.training.loop import train_masked
+from tokensieve.training.schedule import Pair, Schedule, plan_schedule
+
+Step = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit_classifier` returns: the classifier and its tokenizer, and how they came about.
+
+    `history` has one record per epoch. `constructs` is empty if no setting needs them.
+    """
+
+    classifier: Classifier
+    tokenizer: PreTrainedTokenizerFast
+    constructs: list[Construct]
+    selection: MaskSelection
+    schedule: Schedule
+    history: list[dict[str, Any]]
+
+
+def fit_classifier(
+    train: Examples,
+    validation: Examples | None,
+    labels: list[str],
+    settings: Settings,
+    base: Path,
+    folder: Path,
+    step: Step = lambda _: nullcontext(),
+) -> Fitted:
+    """Train a classifier of `labels` by token-driven sparse fine-tuning of the base model in folder `base`.
+
+    The best epoch by validation loss is kept; without `validation`, the last one. The tokenizer is written into `folder`.
+    Every step runs inside `step(name)`, for example to measure its time.
+
+    Raises:
+        InputError: If the base model or the device does not suit the settings.
+    """
+    targets = [
+        encode_targets(part.labels, labels, settings.data.label_separator)
+        for part in (train, validation)
+        if part
+    ]
+    with step("mine"):  # 1. words and phrases that tell the classes apart
+        constructs = rank(train, settings) if needs_constructs(settings) else []
+    with step("load"):  # 2. optionally as tokens of their own, in a new classifier
+        new_tokens = choose_new_tokens(load_tokenizer(base), constructs, settings.vocabulary.new_tokens)
+        tokenizer = extend_tokenizer(load_tokenizer(base), new_tokens, folder)
+        classifier = new_classifier(base, folder, labels, targets[0], settings)
+    with step("tokenize"):
+        inputs = [encode(tokenizer, part.texts, classifier, settings) for part in (train, validation) if part]
+    with step("cache"):  # the layers that never train are computed once
+        first = first_trainable_layer(classifier, settings.schedule)
+        parts = list(zip([cache_states(part, classifier, first) for part in inputs], targets, strict=True))
+    with step("score"):  # 3. the weights that react to these words, 4. the best rows within the budget
+        texts = [construct.text for construct in constructs]
+        selection = select_weights(classifier, parts[0], train.texts, texts, folder, settings)
+    with step("train"):  # 5. the head, then all layers that are not frozen, then the top layers
+        validating = parts[1] if validation else None
+        schedule = plan(classifier, parts[0], selection.is_far, settings)
+        history = train_masked(
+            classifier, selection.mask, parts[0], validating, settings.finetune, settings.data.seed, schedule
+        )
+    return Fitted(classifier, tokenizer, constructs, selection, schedule, history)
+
+
+def needs_constructs(settings: Settings) -> bool:
+    """Return whether the mask or the tokenizer depends on the constructs."""
+    return settings.mask.score == "construct_fisher" or settings.vocabulary.new_tokens > 0
+
+
+def rank(train: Examples, settings: Settings) -> list[Construct]:
+    """Return the constructs of the training texts, the most informative first (step 1)."""
+    chosen = settings.vocabulary
+    return rank_constructs(
+        train.texts,
+        train.labels,
+        chosen.max_constructs,
+        chosen.max_words,
+        chosen.min_texts,
+        settings.data.label_separator,
+    )
+
+
+def new_classifier(
+    base: Path, tokenizer: Path, labels: list[str], targets: Tensor, settings: Settings
+) -> Classifier:
+    """Return the untrained classifier of `labels`, on the device that trains it. `tokenizer` is the extended one's folder.
+
+    For multi-label data, the head starts from the frequencies of the labels in `targets`.
+    """
+    classifier = Classifier.new(base, tokenizer, settings.base.pooling, labels, settings.data.seed)
+    classifier.encoder.requires_grad_(False)
+    if targets.dim() == 2:
+        classifier.init_head_bias_from_priors(targets)
+    return classifier.to(choose_device(settings.finetune.device))
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], classifier: Classifier, settings: Settings
+) -> Inputs:
+    """Return the texts as token ids, on the device of `classifier`."""
+    ids = tokenize(tokenizer, texts, settings.base.max_length, settings.base.truncation)
+    return Inputs(ids, next(classifier.parameters()).device)
+
+
+def select_weights(
+    classifier: Classifier,
+    training: Pair,
+    texts: Sequence[str],
+    constructs: Sequence[str],
+    tokenizer: Path,
+    settings: Settings,
+) -> MaskSelection:
+    """Score the weights on a sample of the training texts, at the tokens of the constructs, and select the mask (steps 3, 4).
+
+    Raises:
+        InputError: If the budget is too small for the unit of the mask.
+    """
+    positions: Mapping[int, Sequence[bool]] | None = None
+    if settings.mask.score == "construct_fisher":
+        sample = scoring_sample(len(texts), settings.mask, settings.data.seed)
+        positions = construct_positions(
+            load_tokenizer(tokenizer),
+            {index: texts[index] for index in sample},
+            constructs,
+            settings.vocabulary.max_words,
+            settings.base.max_length,
+            settings.base.truncation,
+        )
+    return select_mask(
+        classifier,
+        *training,
+        positions,
+        settings.mask,
+        settings.schedule,
+        settings.data.seed,
+        added_token_ids(tokenizer),
+    )
+
+
+def plan(
+    classifier: Classifier,
+    training: Pair,
+    is_far: bool,
+    settings: Settings,
+    folder: Path | None = None,
+    key: str = "",
+) -> Schedule:
+    """Return the schedule (step 5). `folder` and `key`: where cached states are stored (`Schedule`)."""
+    inputs, targets = training
+    epochs = count_epochs(settings.finetune, len(inputs))
+    return plan_schedule(classifier, settings.schedule, epochs, is_far or targets.dim() == 2, folder, key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,24 +13,18 @@ from safetensors.torch import save_file
 from tasks.cross_fit import is_needed, out_of_fold
 from tasks.split import load_part
 from tokensieve.data.labels import encode_targets
-from tokensieve.evaluation import calibration, metrics
+from tokensieve.evaluation import metrics
+from tokensieve.evaluation.decision_rule import fit_decision_rule
 from tokensieve.evaluation.plots import calibration_picture, confusion_picture, labels_picture
-from tokensieve.evaluation.report import Targets, report, right, set_apart
+from tokensieve.evaluation.report import Targets, report, set_apart
 from tokensieve.files import atomic_folder, write_json
-from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
+from tokensieve.inference.decisions import DecisionRule, sigmoid
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
-from tokensieve.settings import Evaluate, Settings
+from tokensieve.settings import Settings
 from tokensieve.training.loop import compute_logits, set_threads
-
-
-class Fitted(NamedTuple):
-    """How logits become answers, and the entries of the report on the fit."""
-
-    rule: DecisionRule
-    facts: dict[str, Any]
 
 
 def evaluate(layout: Layout, settings: Settings) -> None:
@@ -55,43 +48,12 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     measuring = ~set_apart(parts["oos"].texts)
     choosing = found["oos"][~measuring] if "oos" in found else np.empty((0, len(classifier.labels)))
     fitted_on = _calibration_texts(layout, settings, found["validation"], wanted["validation"])
-    rule, facts = fit(*fitted_on, choosing, settings.evaluate)
+    rule, facts = fit_decision_rule(*fitted_on, choosing, settings.evaluate)
     judged = {"test": found["test"]} | ({"oos": found["oos"][measuring]} if "oos" in found else {})
     with atomic_folder(layout.evaluation) as folder:
         write_json(folder / "report.json", report(judged, wanted["test"], classifier.labels, rule) | facts)
         save_file(logits, folder / "logits.safetensors")
         _draw(folder, found["test"], wanted["test"], classifier.labels, rule)
-
-
-def fit(found: metrics.Floats, wanted: Targets, outside: metrics.Floats, settings: Evaluate) -> Fitted:
-    """Fit the rule on the logits `found` for texts with the targets `wanted`, and those of texts `outside` the scope."""
-    several = wanted.ndim == 2
-    temperature = calibration.temperature(found, wanted)
-    chances_of = sigmoid if several else softmax
-    chances, chances_outside = chances_of(found, temperature), chances_of(outside, temperature)
-    if several:
-        thresholds = metrics.fit_thresholds(chances, np.asarray(wanted, np.float64))
-        confidences, is_right = certainty(chances, thresholds), right(chances >= thresholds, wanted)
-        # A text out of scope is to get no label: the confidence threshold does not decide that.
-        confidences_outside = np.empty(0)
-    else:
-        thresholds = np.empty(0)
-        confidences, is_right = chances.max(1), right(chances.argmax(1)[:, None], wanted)
-        confidences_outside = chances_outside.max(1)
-    fitted_on = (confidences, is_right, settings.coverage, confidences_outside)
-    rule = DecisionRule(
-        temperature,
-        calibration.threshold(*fitted_on),
-        0.0 if several else settings.margin,
-        tuple(thresholds.tolist()),
-    )
-    facts = {
-        "temperature": temperature,
-        "threshold_interval": calibration.threshold_interval(*fitted_on),
-        "calibration_texts": len(found),
-        "calibration_oos_texts": len(confidences_outside),
-    }
-    return Fitted(rule, facts)
 
 
 def _calibration_texts(

@@ -11,18 +11,16 @@ import torch
 from safetensors.numpy import load_file
 
 from tasks import cross_fit
-from tasks import evaluate as evaluation
 from tasks.cross_fit import assign_folds
-from tasks.evaluate import evaluate, fit
+from tasks.evaluate import evaluate
 from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation.report import set_apart
 from tokensieve.files import read_json, sha256, write_json
-from tokensieve.inference.decisions import decide
 from tokensieve.project import Layout
-from tokensieve.settings import Evaluate, Settings, render
+from tokensieve.settings import Settings, render
 
 
 @pytest.fixture
@@ -86,9 +84,9 @@ def test_each_text_is_left_out_of_the_model_that_judges_it(
 ) -> None:
     trained: list[set[str]] = []
     judged: list[set[str]] = []
-    real = cross_fit._trained
+    real = cross_fit._train_fold
     monkeypatch.setattr(
-        cross_fit, "_trained", lambda *given: trained.append(set(given[2].texts)) or real(*given)
+        cross_fit, "_train_fold", lambda *given: trained.append(set(given[2].texts)) or real(*given)
     )
     inputs = cross_fit._inputs
     monkeypatch.setattr(
@@ -130,41 +128,3 @@ def test_only_a_small_validation_part_needs_help(
     layout.split.mkdir(parents=True)
     write_json(layout.split / "report.json", {"train": 800, "validation": texts})
     assert cross_fit.is_needed(layout, Settings.of({"evaluate": {"calibration_folds": folds}})) is needed
-
-
-def drawn(texts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """Logits of six classes, and targets drawn from their softmax."""
-    draw = np.random.default_rng(seed)
-    logits = draw.normal(size=(texts, 6)) * 2.5
-    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return logits, (chances.cumsum(1) > draw.random((texts, 1))).argmax(1)
-
-
-def test_what_is_fitted_on_few_texts_depends_less_on_which() -> None:
-    """Of 32 texts each, thresholds between 0.3 and 0.9 were fitted on draws of the same data."""
-    none = np.empty((0, 6))
-    few = [fit(*drawn(32, seed), none, Evaluate()).rule for seed in range(20)]
-    more = [fit(*drawn(288, seed), none, Evaluate()).rule for seed in range(20)]
-    assert np.std([rule.threshold for rule in more]) < np.std([rule.threshold for rule in few]) / 2
-    assert np.mean([rule.temperature == 1.0 for rule in few]) >= 0.5
-
-
-def test_a_text_out_of_scope_is_told_by_a_lower_threshold_if_that_does() -> None:
-    logits, targets = drawn(400, 0)
-    outside = np.random.default_rng(1).normal(size=(60, 6)) * 0.05
-    alone = fit(logits, targets, np.empty((0, 6)), Evaluate(coverage=0.8)).rule
-    fitted, facts = fit(logits, targets, outside, Evaluate(coverage=0.8))
-    assert fitted.threshold < alone.threshold
-    assert not decide(outside, fitted).confident.any()
-    assert facts["calibration_oos_texts"] == 60
-
-
-def test_several_labels_get_thresholds_of_their_own() -> None:
-    draw = np.random.default_rng(0)
-    logits = draw.normal(size=(200, 4)) * 3
-    targets = (logits + draw.normal(size=logits.shape) > 0.5).astype(np.float64)
-    fitted, facts = fit(logits, targets, draw.normal(size=(30, 4)), Evaluate(margin=0.2))
-    assert len(fitted.thresholds) == 4
-    assert fitted.margin == 0.0
-    assert facts["calibration_oos_texts"] == 0
-    assert evaluation.report({"test": logits}, targets, list("abcd"), fitted)["test_exact_match"] > 0.3

@@ -130,7 +130,7 @@ def count_masked_parameters(classifier: Classifier, mask: Mask) -> int:
     for name, chosen in mask.indices.items():
         weight, bias = linears[name].weight, linears[name].bias
         count += len(chosen) * (
-            weight.numel() // unit_count(weight, mask.shape) + (mask.unit == "rows" and bias is not None)
+            weight.numel() // unit_count(weight, mask.shape) + (mask.shape == "rows" and bias is not None)
         )
     return count
 

@@ -229,7 +229,7 @@ def test_streamed_texts_are_those_of_a_list(
         assert found.ids is not None
         assert expected.ids is not None
         assert torch.equal(found.ids, expected.ids)
-        assert torch.equal(found.mask, expected.mask)
+        assert torch.equal(found.attention_mask, expected.attention_mask)
 
 
 def test_streamed_states_are_those_of_a_list(

@@ -1,0 +1,72 @@
+"""Fit the numbers that turn logits into labels and certainty: the temperature, and the thresholds of confidence and of labels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tokensieve.evaluation import calibration, metrics
+from tokensieve.evaluation.report import Targets, right
+from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
+from tokensieve.settings import Evaluate
+
+
+class RuleFit(NamedTuple):
+    """The fitted decision rule, and the entries of the evaluation report about the fit."""
+
+    rule: DecisionRule
+    report: dict[str, Any]
+
+
+def fit_decision_rule(
+    logits: metrics.Floats, targets: Targets, oos_logits: metrics.Floats, settings: Evaluate
+) -> RuleFit:
+    """Fit the rule on texts that were not trained on.
+
+    Args:
+        logits: float64 [texts, classes].
+        targets: int64 [texts], or for multi-label data [texts, classes] of 0 and 1.
+        oos_logits: Of texts out of scope, float64 [any number, classes].
+        settings: The coverage and the margin.
+    """
+    if targets.ndim == 2:
+        return _fit_multilabel(logits, targets, settings)
+    temperature = calibration.temperature(logits, targets)
+    probabilities = softmax(logits, temperature)
+    correct = right(probabilities.argmax(1)[:, None], targets)
+    oos_confidences = softmax(oos_logits, temperature).max(1)
+    return _with_threshold(
+        temperature, probabilities.max(1), correct, oos_confidences, settings, settings.margin, ()
+    )
+
+
+def _fit_multilabel(logits: metrics.Floats, targets: Targets, settings: Evaluate) -> RuleFit:
+    """Fit the rule for multi-label data. Texts out of scope should get no label, which the confidence does not decide."""
+    temperature = calibration.temperature(logits, targets)
+    probabilities = sigmoid(logits, temperature)
+    thresholds = metrics.fit_thresholds(probabilities, np.asarray(targets, np.float64))
+    confidences, correct = certainty(probabilities, thresholds), right(probabilities >= thresholds, targets)
+    return _with_threshold(
+        temperature, confidences, correct, np.empty(0), settings, 0.0, tuple(thresholds.tolist())
+    )
+
+
+def _with_threshold(
+    temperature: float,
+    confidences: metrics.Floats,
+    correct: metrics.Bools,
+    oos_confidences: metrics.Floats,
+    settings: Evaluate,
+    margin: float,
+    thresholds: tuple[float, ...],
+) -> RuleFit:
+    fitted_on = (confidences, correct, settings.coverage, oos_confidences)
+    rule = DecisionRule(temperature, calibration.threshold(*fitted_on), margin, thresholds)
+    entries = {
+        "temperature": temperature,
+        "threshold_interval": calibration.threshold_interval(*fitted_on),
+        "calibration_texts": len(confidences),
+        "calibration_oos_texts": len(oos_confidences),
+    }
+    return RuleFit(rule, entries)

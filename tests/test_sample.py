@@ -10,6 +10,7 @@ import pytest
 
 from tokensieve.data.examples import Examples, part_files, read_examples
 from tokensieve.data.quality import normalize_text
+from tokensieve.evaluation.behaviour import check_labels, read_cases
 
 FOLDER = Path(__file__).parent.parent / "data" / "freight"
 
@@ -52,3 +53,13 @@ def test_words_alone_do_not_tell_the_intent(parts: dict[str, Examples]) -> None:
     baseline.fit(parts["train"].texts, parts["train"].labels)
     # The fine-tuned model reaches 0.65: see docs/experiment-log.md.
     assert 0.3 < baseline.score(parts["test"].texts, parts["test"].labels) < 0.55
+
+
+def test_behaviour_cases_have_each_class_and_none_of_the_texts(parts: dict[str, Examples]) -> None:
+    cases = read_cases(FOLDER / "cases.yaml").cases
+    classes = sorted(set(parts["train"].labels))
+    check_labels(cases, classes)
+    plain = [case.labels[0] for case in cases if case.kind == "minimum_functionality" and case.labels]
+    assert sorted(plain) == classes
+    known = {normalize_text(text) for part in parts.values() for text in part.texts}
+    assert not known & {normalize_text(case.text) for case in cases}

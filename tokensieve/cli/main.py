@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from flows import commands as champion_command
 from tokensieve import __version__
+from tokensieve.cli import check as check_command
 from tokensieve.cli import doctor as doctor_command
 from tokensieve.cli import patch
 from tokensieve.cli import predict as predict_command
@@ -205,6 +206,11 @@ def predict(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     predict_command.run(options, _model, answer)
 
 
+def check(options: argparse.Namespace, answer: Callable[[str], None]) -> int:
+    """Run behaviour tests on an exported model; exit status 1 if too few pass."""
+    return check_command.run(options, lambda: predict_command.find_model(options, _model), answer)
+
+
 def serve(options: argparse.Namespace, answer: Callable[[str], None]) -> None:
     """Serve an exported model over HTTP."""
     serve_command.run(options, _source)
@@ -297,6 +303,7 @@ def build_parser() -> argparse.ArgumentParser:
     command(versions)
     command(restore).add_argument("hash", metavar="HASH", help="data hash or its beginning")
     predict_command.add(command(predict))
+    check_command.add(command(check))
     serve_command.add(command(serve))
     _add_exports(command)
     champion_command.add_promote(command(promote))

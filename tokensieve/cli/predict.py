@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]
         InputError: an option's value or combination; as `served.load` and `bulk.score`.
     """
     _refuse(options)
-    folder = model(options) if options.model else _of_project(options, model)
+    folder = find_model(options, model)
     if options.input:
         from tokensieve.inference.bulk import score
 
@@ -74,6 +74,11 @@ def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]
         for place, text in enumerate(texts):
             found = {task: given[place] for task, given in answers.items()}
             answer(_tree(text, found) if options.json else _line(found))
+
+
+def find_model(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]) -> Path:
+    """Return the model folder that --model names; without --model, that of the project."""
+    return model(options) if options.model else _of_project(options, model)
 
 
 def _of_project(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]) -> Path:

@@ -1,0 +1,91 @@
+"""The command `check`: run behaviour tests on an exported model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokensieve.errors import InputError
+
+if TYPE_CHECKING:
+    from tokensieve.evaluation.behaviour import Cases, Outcome
+
+FAILED = 1  # exit status if too few cases pass
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `check`."""
+    about = "YAML file with the cases: plain sentences with their labels, texts to perturb, phrases to swap"
+    parser.add_argument("--cases", required=True, metavar="FILE", help=about)
+    about = "model folder, models:/NAME@ALIAS or models:/NAME/VERSION"
+    about += " (default: the project's champion, else its exported model)"
+    parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
+
+
+def run(options: argparse.Namespace, find_model: Callable[[], Path], answer: Callable[[str], None]) -> int:
+    """Run the cases on the model folder that `find_model` returns, and print a table and the failures.
+
+    Returns:
+        The exit status: 1 if a smaller share of a kind of cases passed than the file demands, otherwise 0.
+
+    Raises:
+        InputError: If the cases file or the model cannot be read, or the model has several tasks.
+    """
+    from tokensieve.cpus import cores
+    from tokensieve.evaluation.behaviour import check_labels, read_cases, run_cases
+    from tokensieve.inference.load import load
+    from tokensieve.inference.prediction import SINGLE_TASK
+
+    cases = read_cases(Path(options.cases))
+    model = load(find_model(), cores())
+    if SINGLE_TASK not in model.tasks:
+        raise InputError(
+            f"the model has the tasks {', '.join(model.tasks)}; check the models of the tasks one by one"
+        )
+    check_labels(cases.cases, model.tasks[SINGLE_TASK].labels)
+
+    def predict(texts: Sequence[str]) -> list[tuple[str, ...]]:
+        found = model.predict_by_task(texts)[SINGLE_TASK]
+        return [tuple(sorted(label for label, _ in prediction.labels)) for prediction in found]
+
+    outcomes = run_cases(cases.cases, predict)
+    for line in report(cases, outcomes):
+        answer(line)
+    return FAILED if failed_kinds(cases, outcomes) else 0
+
+
+def report(cases: Cases, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield a line per failure, and the table of the kinds."""
+    for outcome in outcomes:
+        if not outcome.passed:
+            case = outcome.case
+            change = f" ({case.change} of {case.original!r})" if case.original else ""
+            expected, predicted = (
+                ", ".join(labels) or "no label" for labels in (outcome.expected, outcome.predicted)
+            )
+            yield f"failed  {case.kind}: {case.text!r}{change}: expected {expected}, predicted {predicted}"
+    yield f"{'kind':22} {'cases':>5} {'passed':>6} {'share':>7} {'wanted':>7}"
+    for kind, (passed, count) in _counts(outcomes).items():
+        yield f"{kind:22} {count:5,} {passed:6,} {passed / count:7.1%} {cases.min_share.get(kind, 1.0):7.1%}"
+    if failed := failed_kinds(cases, outcomes):
+        yield f"too few cases passed: {', '.join(failed)}"
+
+
+def failed_kinds(cases: Cases, outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the kinds of cases of which a smaller share passed than `cases.min_share` demands."""
+    return [
+        kind
+        for kind, (passed, count) in _counts(outcomes).items()
+        if passed / count < cases.min_share.get(kind, 1.0)
+    ]
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
+    """Return how many cases of each kind passed, and how many there are."""
+    counts: dict[str, tuple[int, int]] = {}
+    for outcome in outcomes:
+        passed, count = counts.get(outcome.case.kind, (0, 0))
+        counts[outcome.case.kind] = passed + outcome.passed, count + 1
+    return counts

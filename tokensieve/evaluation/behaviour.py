@@ -1,0 +1,231 @@
+"""Test the behaviour of a trained model with cases that a person wrote (CheckList, Ribeiro et al. 2020, arXiv 2005.04118).
+
+A cases file has up to three kinds of cases. `minimum_functionality` are plain sentences and their labels. `invariance` are
+texts whose label must stay if they are perturbed, for example by a typo. `direction` are sentences in which another phrase
+means another label. Needs no more than a model that predicts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokensieve.errors import InputError, excerpt
+
+KINDS = ("minimum_functionality", "invariance", "direction")
+LISTED = 30  # labels that an error message lists
+SLOT = "{}"  # stands for the text in a perturbation, and for the phrase in a sentence
+
+Labels = tuple[str, ...]  # the labels of one text, sorted; a single-label model gives one
+Predict = Callable[[Sequence[str]], list[Labels]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One text and what is expected of it.
+
+    Attributes:
+        kind: One of `KINDS`.
+        text: The text to predict.
+        labels: The labels it must get; None if they must be those of `original`.
+        original: The text before the perturbation.
+        change: The name of the perturbation.
+    """
+
+    kind: str
+    text: str
+    labels: Labels | None = None
+    original: str = ""
+    change: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model predicted for a case, and what was expected."""
+
+    case: Case
+    expected: Labels
+    predicted: Labels
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model predicted the expected labels."""
+        return self.predicted == self.expected
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of a file, and the share of each kind that must pass (1.0 if the file does not name it)."""
+
+    cases: list[Case]
+    min_share: dict[str, float] = field(default_factory=dict)
+
+
+def read_cases(path: Path) -> Cases:
+    """Read a cases file in YAML.
+
+    Raises:
+        InputError: If the file cannot be read, or a part of it is not as the documentation describes.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise InputError(f"{path} cannot be read ({reason[:300]})") from None
+    try:
+        return _cases_of(document)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def run_cases(cases: Sequence[Case], predict: Predict) -> list[Outcome]:
+    """Return the outcome of each case. `predict` gets each text once."""
+    texts = list(
+        dict.fromkeys([*(case.text for case in cases), *(case.original for case in cases if case.original)])
+    )
+    predicted = dict(zip(texts, predict(texts), strict=True))
+    return [
+        Outcome(case, predicted[case.original] if case.labels is None else case.labels, predicted[case.text])
+        for case in cases
+    ]
+
+
+def check_labels(cases: Sequence[Case], known: Sequence[str]) -> None:
+    """Check that the cases name only labels of the model.
+
+    Raises:
+        InputError: If a case has a label that is not in `known`.
+    """
+    for case in cases:
+        for label in case.labels or ():
+            if label not in known:
+                raise InputError(
+                    f"{case.kind}: label {excerpt(label)} of {excerpt(case.text)} is not one of the model's "
+                    f"{len(known)} labels: {', '.join(known[:LISTED])}{', ...' if len(known) > LISTED else ''}"
+                )
+
+
+def without_punctuation(text: str) -> str:
+    """Return the text without full stops, commas, question and exclamation marks."""
+    return " ".join(re.sub(r"[.,;:!?]+(?=\s|$)", "", text).split())
+
+
+def with_typo(text: str) -> str:
+    """Return the text with two letters in the middle of its longest word swapped."""
+    longest = max(re.finditer(r"[^\W\d_]+", text), key=lambda match: len(match.group()), default=None)
+    if longest is None:
+        return text
+    letters = longest.group()
+    # The middle first; then the other pairs from the left, in case the two letters are the same.
+    places = [len(letters) // 2 - 1, *range(1, len(letters) - 1)]
+    for place in places:
+        if place >= 0 and letters[place] != letters[place + 1]:
+            swapped = letters[:place] + letters[place + 1] + letters[place] + letters[place + 2 :]
+            return text[: longest.start()] + swapped + text[longest.end() :]
+    return text
+
+
+PERTURBATIONS: Mapping[str, Callable[[str], str]] = {
+    "lower_case": str.lower,
+    "upper_case": str.upper,
+    "no_punctuation": without_punctuation,
+    "typo": with_typo,
+}
+
+
+def perturbed(text: str, change: str) -> str:
+    """Return `text` after a change: a name in `PERTURBATIONS`, or a sentence with `{}` in the place of the text."""
+    return change.replace(SLOT, text) if SLOT in change else PERTURBATIONS[change](text)
+
+
+def _cases_of(document: Any) -> Cases:
+    sections = _mapping(document, "the file", (*KINDS, "min_share"))
+    cases = [
+        *_minimum_functionality(sections.get("minimum_functionality")),
+        *_invariance(sections.get("invariance")),
+        *_direction(sections.get("direction")),
+    ]
+    if not cases:
+        raise InputError(f"there are no cases; add {', '.join(KINDS)} or one of them")
+    shares = _mapping(sections.get("min_share"), "min_share", KINDS)
+    for kind, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise InputError(f"min_share.{kind} is {excerpt(str(share))}; allowed: 0 to 1")
+    return Cases(cases, {kind: float(share) for kind, share in shares.items()})
+
+
+def _minimum_functionality(rows: Any) -> Iterator[Case]:
+    for row in _list(rows, "minimum_functionality"):
+        case = _mapping(row, "minimum_functionality: a case", ("text", "label"))
+        text = _text(case.get("text"), "minimum_functionality: text")
+        yield Case("minimum_functionality", text, _labels(case.get("label"), f"the label of {excerpt(text)}"))
+
+
+def _invariance(section: Any) -> Iterator[Case]:
+    parts = _mapping(section, "invariance", ("texts", "perturbations"))
+    changes = _list(parts.get("perturbations", list(PERTURBATIONS)), "invariance.perturbations")
+    for change in changes:
+        if _text(change, "invariance.perturbations") not in PERTURBATIONS and SLOT not in change:
+            raise InputError(
+                f"invariance.perturbations has {excerpt(change)}; allowed: {', '.join(PERTURBATIONS)}, "
+                f"or a sentence with {SLOT} in the place of the text"
+            )
+    for row in _list(parts.get("texts"), "invariance.texts"):
+        text = _text(row, "invariance.texts")
+        for change in changes:
+            other = perturbed(text, change)
+            if other != text:
+                yield Case("invariance", other, None, text, change)
+
+
+def _direction(rows: Any) -> Iterator[Case]:
+    for row in _list(rows, "direction"):
+        parts = _mapping(row, "direction: a case", ("text", "phrases"))
+        sentence = _text(parts.get("text"), "direction: text")
+        if SLOT not in sentence:
+            raise InputError(f"direction: {excerpt(sentence)} has no {SLOT} in the place of the phrase")
+        phrases = parts.get("phrases")
+        if not isinstance(phrases, dict) or len(phrases) < 2:
+            raise InputError(
+                f"direction: phrases of {excerpt(sentence)} must map two phrases or more to their labels"
+            )
+        for phrase, label in phrases.items():
+            text = sentence.replace(SLOT, _text(phrase, f"a phrase of {excerpt(sentence)}"))
+            yield Case("direction", text, _labels(label, f"the label of {excerpt(text)}"))
+
+
+def _mapping(value: Any, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(f"{name} must be a mapping with the keys {', '.join(keys)}")
+    for key in value:
+        if key not in keys:
+            raise InputError(f"{name} has the key {excerpt(str(key))}; allowed: {', '.join(keys)}")
+    return value
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise InputError(f"{name} must be a list")
+    return value or []
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{name} is {excerpt(str(value))}; it must be a text (put it in quotes)")
+    return value
+
+
+def _labels(value: Any, name: str) -> Labels:
+    labels = value if isinstance(value, list) else [value]
+    if not all(isinstance(label, str) for label in labels):
+        raise InputError(
+            f"{name} is {excerpt(str(value))}; it must be a label, or a list of labels (in quotes)"
+        )
+    return tuple(sorted(labels))

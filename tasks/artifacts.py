@@ -1,11 +1,115 @@
-"""What one stage writes and another one reads."""
+"""Typed artifacts: what one stage writes and another part of the pipeline reads. The reports beside them are for people."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from tokensieve.files import read_json_or_none, write_json
+from tokensieve.errors import InputError
+from tokensieve.files import read_json, read_json_or_none, write_json
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A JSON file of known fields in the folder of its stage."""
+
+    NAME: ClassVar[str]
+
+    def save(self, folder: Path) -> None:
+        """Write the artifact into `folder`, which is made if it does not exist."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / self.NAME, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the artifact that `save` wrote.
+
+        Raises:
+            InputError: If the file is missing or damaged, or has other fields.
+        """
+        path = folder / cls.NAME
+        try:
+            tree = read_json(path)
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing; run tokensieve run --force") from None
+        if not isinstance(tree, dict) or not tree.keys() >= {field.name for field in fields(cls)}:
+            raise InputError(
+                f"{path} was written by another version of tokensieve; run tokensieve run --force"
+            )
+        values = {field.name: tree[field.name] for field in fields(cls)}
+        return cls(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
+
+
+@dataclass(frozen=True)
+class Registration(Artifact):
+    """The registered version of the present artifacts; `uri` is models:/NAME/VERSION."""
+
+    NAME: ClassVar[str] = "registration.json"
+    run_id: str
+    name: str
+    version: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class SplitSizes(Artifact):
+    """The number of texts of each part."""
+
+    NAME: ClassVar[str] = "sizes.json"
+    train: int
+    validation: int
+    test: int
+    oos: int = 0
+
+
+@dataclass(frozen=True)
+class MaskFacts(Artifact):
+    """What training needs to know of the selection, besides the mask itself.
+
+    Attributes:
+        far_task: Whether the task is far from what the base model was trained for.
+        trained_parameters: Parameters of mask and head.
+        total_parameters: Parameters of the classifier.
+    """
+
+    NAME: ClassVar[str] = "facts.json"
+    far_task: bool
+    trained_parameters: int
+    total_parameters: int
+
+
+@dataclass(frozen=True)
+class FittedRule(Artifact):
+    """The decision rule as fitted on the calibration texts; see `inference/decisions.py`."""
+
+    NAME: ClassVar[str] = "decision_rule.json"
+    temperature: float
+    threshold: float
+    margin: float = 0.0
+    thresholds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that is served, and what its data were: validation compares new data with them."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    data_hash: str
+
+    def save(self, path: Path) -> None:
+        """Write data/champion.json, unless it has this content already: DVC finds validation stale after a change."""
+        write_if_changed(path, asdict(self) | {"labels": list(self.labels)})
+
+    @classmethod
+    def load(cls, path: Path) -> Champion | None:
+        """Read data/champion.json. None if there is no champion."""
+        tree = read_json_or_none(path) or {}
+        return cls(tree["name"], tree["version"], tuple(tree["labels"]), tree["data_hash"]) if tree else None
 
 
 def write_if_changed(path: Path, tree: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ def open_store(uri: str) -> Editable | None:
         return Database(uri) if exists(uri) and Database(uri).is_made() else None
     if uri.startswith(("http:", "https:")):
         return Editor(uri)
-    from tasks.register import Client
+    from tasks.mlflow_client import Client
 
     return Client(uri)
 
@@ -49,10 +49,10 @@ def served_manifest(store: Editable, found: ModelVersion) -> dict[str, Any] | No
                 "its files are handed out by the MLflow server of this database; set MLFLOW_TRACKING_URI to the server's address"
             )
         else:
-            from tasks import register
+            from tasks import mlflow_client
 
-            names = register.listing(store.uri, folder)
-            read = manifest.NAME in names and register.fetch(
+            names = mlflow_client.listing(store.uri, folder)
+            read = manifest.NAME in names and mlflow_client.fetch(
                 store.uri, f"{folder}/{manifest.NAME}", path.parent
             )
         return _whole(read_json_or_none(path) if read else None, lambda name: name.partition("/")[0] in names)

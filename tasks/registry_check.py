@@ -9,14 +9,13 @@ import logging
 from typing import Any
 
 from tasks import moved_project
-from tasks.artifacts import write_if_changed
+from tasks.artifacts import Champion, Registration, write_if_changed
 from tasks.dvc_pipeline import is_unchanged
 from tasks.dvc_repo import opened
 from tasks.project_identity import given_identity, identity
 from tasks.promote import CHALLENGER, CHAMPION
 from tasks.registered_files import open_store, served_manifest
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import read_json
 from tokensieve.project import Layout
 from tokensieve.registry.store import Editable, RegistryError, tracking_uri, without_password
 from tokensieve.settings import Settings
@@ -51,18 +50,19 @@ def note_champion(layout: Layout, settings: Settings, force: bool = False) -> No
     Raises:
         RegistryError: If the registry does not answer.
     """
-    found = champion(layout, settings)
+    found = find_champion(layout, settings)
     if not force and layout.champion.exists():
         with opened(layout) as repo:
             if is_unchanged(layout, repo, "validate"):
                 return
-    write_if_changed(layout.champion, found)
+    if found:
+        found.save(layout.champion)
+    else:
+        write_if_changed(layout.champion, {})
 
 
-def champion(layout: Layout, settings: Settings) -> dict[str, Any]:
-    """Return name, version, labels and data hash of the champion, or nothing if there is none.
-
-    A champion that cannot be read counts as none, which is logged.
+def find_champion(layout: Layout, settings: Settings) -> Champion | None:
+    """Return the champion of the project's model. None if there is none, or if it cannot be read, which is logged.
 
     Raises:
         RegistryError: If the registry does not answer.
@@ -70,7 +70,7 @@ def champion(layout: Layout, settings: Settings) -> dict[str, Any]:
     name, store = identity(layout, settings).model, open_store(tracking_uri(layout, settings))
     version = ((store and store.aliases(name)) or {}).get(CHAMPION)
     if not (store and version):
-        return {}
+        return None
     fault, manifest = _read(store, name, version)
     if manifest is None:
         log.warning(
@@ -80,9 +80,8 @@ def champion(layout: Layout, settings: Settings) -> dict[str, Any]:
             name,
             fault,
         )
-        return {}
-    labels, data_hash = manifest["labels"], manifest["data_hash"]
-    return {"name": name, "version": version, "labels": labels, "data_hash": data_hash}
+        return None
+    return Champion(name, version, tuple(manifest["labels"]), manifest["data_hash"])
 
 
 def is_registered(layout: Layout, settings: Settings) -> bool:
@@ -97,8 +96,8 @@ def is_registered(layout: Layout, settings: Settings) -> bool:
     return not fault
 
 
-def confirmed(layout: Layout, settings: Settings) -> dict[str, str]:
-    """Return registration.json.
+def confirmed(layout: Layout, settings: Settings) -> Registration:
+    """Return the registration of the present artifacts.
 
     Raises:
         InputError: If the registry does not have that version with its files and its alias.
@@ -106,27 +105,26 @@ def confirmed(layout: Layout, settings: Settings) -> dict[str, str]:
     fault = _fault(layout, settings)
     if fault:
         raise InputError(f"the registration cannot be confirmed: {fault}; run it again (tokensieve run)")
-    registration: dict[str, str] = read_json(layout.registration / "registration.json")
-    return registration
+    return Registration.load(layout.registration)
 
 
 def _fault(layout: Layout, settings: Settings) -> str:
     """Return what is missing of the registration. Empty if nothing is."""
     uri, name = tracking_uri(layout, settings), identity(layout, settings).model
     try:
-        registration = read_json(layout.registration / "registration.json")
-        known, version, run = (str(registration[key]) for key in ("name", "version", "run_id"))
-    except (OSError, ValueError, LookupError, TypeError):
-        return "registration.json is missing or broken"
-    if known != name:
-        return f"the model is named '{name}' now, not '{known}'"
+        registration = Registration.load(layout.registration)
+    except InputError:
+        return "registration.json is missing or damaged"
+    version = registration.version
+    if registration.name != name:
+        return f"the model is named '{name}' now, not '{registration.name}'"
     store = open_store(uri)
     found = store.version(name, version) if store and version.isdecimal() else None
     if store is None or found is None:
         return f"{without_password(uri)} has no version {version} of model '{name}'"
     faults = {
         f"version {version} of model '{name}' in {without_password(uri)} is of another run": found.run_id
-        != run,
+        != registration.run_id,
         f"files of version {version} of model '{name}' are gone": served_manifest(store, found) is None,
         f"alias '{CHALLENGER}' of model '{name}' is not on version {version}": (
             store.aliases(name) or {}

@@ -10,8 +10,8 @@ import pytest
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database without runs or models. Copy it, do not change it."""
-    from tasks import register
+    from tasks.mlflow_client import connect
 
     path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    register._client(f"sqlite:///{path}")
+    connect(f"sqlite:///{path}")
     return path

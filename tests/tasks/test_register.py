@@ -20,7 +20,8 @@ from mlflow import MlflowClient
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
-from tasks import record, register
+from tasks import log_run, mlflow_client, register
+from tasks.artifacts import Registration
 from tasks.project_identity import given_identity
 from tasks.promote import FINGERPRINT, PROJECT
 from tokensieve.errors import InputError
@@ -147,12 +148,12 @@ def runs(layout: Layout) -> list[Any]:
 
 def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     registration = register.register(layout, SETTINGS)
-    assert registration == json.loads((layout.registration / "registration.json").read_text(encoding="utf-8"))
-    assert registration["uri"] == "models:/classifier/1"
+    assert registration == Registration.load(layout.registration)
+    assert registration.uri == "models:/classifier/1"
     assert capsys.readouterr().out == ""
 
     (run,) = runs(layout)
-    assert run.info.run_id == registration["run_id"]
+    assert run.info.run_id == registration.run_id
     assert run.info.status == "FINISHED"
     assert run.info.artifact_uri.startswith(layout.runs.as_uri())
     assert run.data.params["mask.budget"] == "0.1"
@@ -203,7 +204,7 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
 
 def test_the_password_of_a_database_is_no_parameter() -> None:
     settings = Settings.of({"register": {"uri": "postgresql://me:secret@host/mlflow"}})
-    assert "secret" not in str(record.parameters(settings))
+    assert "secret" not in str(log_run.parameters(settings))
 
 
 def test_no_text_of_the_data_and_no_password_is_logged(layout: Layout) -> None:
@@ -245,7 +246,7 @@ def test_equal_artifacts_of_another_project_are_a_run_of_their_own(layout: Layou
     # The same files in a project with another id: one database for both.
     write(layout.project, {"project": "mails-0000abcd", "model": "mails"})
     second = register.register(layout, Settings.of({"register": {"name": "mails"}}))
-    assert second["run_id"] != first["run_id"]
+    assert second.run_id != first.run_id
     assert len(runs(layout)) == 2
     assert client(layout).get_model_version("mails", "1").tags[PROJECT] == "mails-0000abcd"
 
@@ -256,7 +257,7 @@ def test_a_model_shared_with_another_project_is_warned_of(
     register.register(layout, SETTINGS)
     other = given_identity(layout, SETTINGS).project
     write(layout.project, {"project": "mails-0000abcd", "model": "mails"})
-    assert register.register(layout, SETTINGS)["version"] == "2"
+    assert register.register(layout, SETTINGS).version == "2"
     assert f"model 'classifier' is shared with project {other}" in caplog.text
 
 
@@ -265,7 +266,7 @@ def test_the_same_artifacts_are_registered_once(layout: Layout) -> None:
     assert register.register(layout, SETTINGS) == first
     assert len(runs(layout)) == 1
     serve(layout, temperature=2.0)
-    assert register.register(layout, SETTINGS)["version"] == "2"
+    assert register.register(layout, SETTINGS).version == "2"
     assert aliases(layout) == {"challenger": "2"}
     # Back at the first inputs, the first version is what would be promoted.
     serve(layout)
@@ -276,25 +277,25 @@ def test_the_same_artifacts_are_registered_once(layout: Layout) -> None:
 def test_a_run_that_failed_is_no_challenger_and_is_not_taken_again(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log_model = register._log_model
+    log_model = log_run._log_model
 
     def cut_off(*inputs: Any) -> None:
         log_model(*inputs)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(register, "_log_model", cut_off)
+        patch.setattr(log_run, "_log_model", cut_off)
         register.register(layout, SETTINGS)
     assert [run.info.status for run in runs(layout)] == ["FAILED"]
     assert client(layout).search_registered_models() == []
     assert not layout.registration.exists()
-    assert register.register(layout, SETTINGS)["version"] == "1"
+    assert register.register(layout, SETTINGS).version == "1"
     assert sorted(run.info.status for run in runs(layout)) == ["FAILED", "FINISHED"]
 
 
 def test_a_run_that_was_killed_is_closed_after_a_day(layout: Layout) -> None:
     experiment = register._experiment(client(layout), layout, "tokensieve")
-    tags = {FINGERPRINT: record.fingerprint(layout), PROJECT: given_identity(layout, SETTINGS).project}
+    tags = {FINGERPRINT: register.fingerprint(layout), PROJECT: given_identity(layout, SETTINGS).project}
     hour = 60 * 60 * 1000
     for age in (23, 25):
         client(layout).create_run(experiment, start_time=int(time.time() * 1000) - age * hour, tags=tags)
@@ -318,7 +319,7 @@ def test_a_finished_run_without_a_version_gets_one(layout: Layout) -> None:
 def test_a_run_whose_files_are_gone_is_made_again(layout: Layout) -> None:
     register.register(layout, SETTINGS)
     shutil.rmtree(layout.runs)
-    assert register.register(layout, SETTINGS)["version"] == "2"
+    assert register.register(layout, SETTINGS).version == "2"
 
 
 def test_registration_names_what_is_missing(layout: Layout) -> None:
@@ -345,13 +346,13 @@ def test_mlflow_says_nothing_but_warnings(
     monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "INFO")
     monkeypatch.delenv("MLFLOW_LOGGING_LEVEL")
     uri = f"sqlite:///{tmp_path}/new.db"
-    register._client(uri)
+    mlflow_client.connect(uri)
     assert capsys.readouterr().err == ""
     logging.getLogger("mlflow.store").warning("heard")
     assert "WARNING mlflow.store: heard" in capsys.readouterr().err
     # Who sets the level gets it.
     monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "info")
-    register._client(uri)
+    mlflow_client.connect(uri)
     logging.getLogger("mlflow.store").info("asked for")
     assert "INFO mlflow.store: asked for" in capsys.readouterr().err
 
@@ -397,7 +398,7 @@ def test_the_signature_names_the_columns_of_the_answers(
     layout: Layout, thresholds: tuple[float, ...], columns: dict[str, str]
 ) -> None:
     replace(Manifest.load(layout.onnx), thresholds=thresholds).save(layout.onnx)
-    signature = register._signature(Manifest.load(layout.onnx))
+    signature = log_run._signature(Manifest.load(layout.onnx))
     outputs = {spec.name: str(getattr(spec.type, "name", spec.type)) for spec in signature.outputs}
     assert outputs == columns | {"uncertain": "boolean", "truncated": "boolean"}
     (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": ["lost"]})
@@ -425,7 +426,7 @@ def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(
 def test_mlflows_client_and_the_tables_agree(layout: Layout) -> None:
     registration = register.register(layout, SETTINGS)
     uri = tracking_uri(layout, SETTINGS)
-    through, tables = register.Client(uri), Database(uri)
+    through, tables = mlflow_client.Client(uri), Database(uri)
     assert through.uri == tables.uri
     for name in ("classifier", "other"):
         through.set_tag("classifier", "one", "1")
@@ -439,14 +440,19 @@ def test_mlflows_client_and_the_tables_agree(layout: Layout) -> None:
         for number in ("1", "2"):
             assert through.version(name, number) == tables.version(name, number)
             assert through.version_tags(name, number) == tables.version_tags(name, number)
-    for run in (registration["run_id"], "0" * 32):
+    for run in (registration.run_id, "0" * 32):
         assert through.metrics(run) == tables.metrics(run)
     for experiment in ("tokensieve", "absent"):
         assert through.experiment(experiment) == tables.experiment(experiment)
     assert through.tags("classifier") == {"one": "1", "two": "2"}
     assert through.aliases("classifier") == {"challenger": "1", "champion": "1", "tried": "1"}
-    assert tables.metrics(registration["run_id"])["test_accuracy"] == 0.75
+    assert tables.metrics(registration.run_id)["test_accuracy"] == 0.75
     found = tables.version("classifier", "1")
     assert found
     folder = f"{found.location}/data/onnx"
-    assert register.listing(uri, folder) == {"manifest.json", "model.onnx", "tokenizer.json", "race.json"}
+    assert mlflow_client.listing(uri, folder) == {
+        "manifest.json",
+        "model.onnx",
+        "tokenizer.json",
+        "race.json",
+    }

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tasks.artifacts import Champion
 from tasks.project_identity import given_identity
-from tasks.registry_check import champion, confirmed, is_registered, prepare_registry
+from tasks.registry_check import confirmed, find_champion, is_registered, prepare_registry
 from tokensieve.errors import InputError
 from tokensieve.files import write_json
 from tokensieve.project import Layout
@@ -71,8 +72,8 @@ FAULTS: dict[str, Callable[[Layout], object]] = {
     "alias 'challenger' of model 'tickets' is not on": lambda layout: client(
         layout
     ).delete_registered_model_alias("tickets", "challenger"),
-    "registration.json is missing or broken": lambda layout: shutil.rmtree(layout.registration),
-    "registration.json is missing or broken ": lambda layout: (
+    "registration.json is missing or damaged": lambda layout: shutil.rmtree(layout.registration),
+    "registration.json is missing or damaged ": lambda layout: (
         layout.registration / "registration.json"
     ).write_text("[]"),
 }
@@ -83,7 +84,7 @@ def test_a_registration_that_the_registry_does_not_have_is_noticed(
     layout: Layout, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert is_registered(layout, SETTINGS)
-    assert confirmed(layout, SETTINGS)["uri"] == "models:/tickets/1"
+    assert confirmed(layout, SETTINGS).uri == "models:/tickets/1"
     FAULTS[fault](layout)
     existed = layout.at("mlflow.db").exists()
     with caplog.at_level("INFO", "tokensieve"):
@@ -105,17 +106,12 @@ def test_another_store_does_not_have_it(
 
 
 def test_the_champion_is_empty_until_there_is_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert champion(layout, SETTINGS) == {}
+    assert find_champion(layout, SETTINGS) is None
     client(layout).set_registered_model_alias("tickets", "champion", "1")
-    assert champion(layout, SETTINGS) == {
-        "name": "tickets",
-        "version": "1",
-        "labels": ["card", "transfer"],
-        "data_hash": "abc.dir",
-    }
+    assert find_champion(layout, SETTINGS) == Champion("tickets", "1", ("card", "transfer"), "abc.dir")
     # The environment goes before the settings, and asking makes no database.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
-    assert champion(layout, SETTINGS) == {}
+    assert find_champion(layout, SETTINGS) is None
     assert not layout.at("other.db").exists()
 
 
@@ -145,7 +141,7 @@ def test_a_champion_that_cannot_be_read_is_none_and_said(
 ) -> None:
     client(layout).set_registered_model_alias("tickets", "champion", "1")
     LOST[fault](layout)
-    assert champion(layout, SETTINGS) == {}
+    assert find_champion(layout, SETTINGS) is None
     assert (
         f"the champion, version 1 of model 'tickets', {fault.strip()}; this run goes on without a champion"
         in caplog.text
@@ -154,7 +150,7 @@ def test_a_champion_that_cannot_be_read_is_none_and_said(
 
 def test_a_deleted_model_has_no_champion(layout: Layout) -> None:
     client(layout).delete_registered_model("tickets")
-    assert champion(layout, SETTINGS) == {}
+    assert find_champion(layout, SETTINGS) is None
 
 
 def test_a_deleted_experiment_is_refused_before_training(layout: Layout) -> None:
@@ -171,11 +167,11 @@ def test_a_registry_that_does_not_answer_is_named_without_its_password(
     with pytest.raises(
         InputError, match=r"MLflow at http://127.0.0.1:9 gives no answer: .*refused"
     ) as caught:
-        champion(layout, SETTINGS)
+        find_champion(layout, SETTINGS)
     assert "secret" not in str(caught.value)
     assert isinstance(caught.value, OSError)  # which flows try again
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     layout.at("mlflow.db").write_bytes(b"no database")
-    for ask in (champion, is_registered):
+    for ask in (find_champion, is_registered):
         with pytest.raises(InputError, match=r"gives no answer: .*file is not a database"):
             ask(layout, SETTINGS)

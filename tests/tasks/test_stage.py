@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prefect.states import Failed
 
 from tasks import registry_check, stage
+from tasks.artifacts import Champion
 from tasks.download import FetchError
 from tasks.project import open_project
 from tokensieve.errors import InputError
-from tokensieve.files import read_json
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
@@ -72,22 +73,22 @@ def test_a_setting_changed_while_the_stage_runs_is_not_recorded_as_run(
 
 
 def test_a_promotion_alone_makes_no_stage_stale(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    champion = {"name": "m", "version": "1", "labels": ["a", "b", "c"], "data_hash": "1"}
+    champion = Champion("m", "1", ("a", "b", "c"), "1")
     assert stage.run_if_stale(layout, "validate") is not None
-    monkeypatch.setattr(registry_check, "champion", lambda *_: champion)
+    monkeypatch.setattr(registry_check, "find_champion", lambda *_: champion)
     take_in(layout, Settings(), None)
     assert stage.run_if_stale(layout, "validate") is None
     # New data are compared with it, and so are all if every stage is to run.
     layout.champion.write_text("{}", encoding="utf-8")
     take_in(layout, Settings(), None, force=True)
-    assert read_json(layout.champion) == champion
+    assert Champion.load(layout.champion) == champion
     assert stage.run_if_stale(layout, "validate") is not None
-    monkeypatch.setattr(registry_check, "champion", lambda *_: champion | {"version": "2"})
+    monkeypatch.setattr(registry_check, "find_champion", lambda *_: replace(champion, version="2"))
     (layout.raw / "train.csv").write_text(
         "text,label\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8"
     )
     take_in(layout, Settings(), None)
-    assert read_json(layout.champion)["version"] == "2"
+    assert Champion.load(layout.champion) == replace(champion, version="2")
 
 
 class MlflowException(Exception):  # noqa: N818 - told by this name

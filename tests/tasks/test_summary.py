@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tasks import summary as summarizing
+from tasks.artifacts import Registration
 from tasks.summary import summary
 from tokensieve.files import write_json
 from tokensieve.inference.manifest import Manifest
@@ -46,7 +47,9 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     )
     write_json(layout.split / "report.json", {"train": 224, "validation": 32, "test": 64})
     write_json(layout.vocabulary / "report.json", {"saved": 0.0})
-    monkeypatch.setattr(summarizing, "confirmed", lambda *_: {"name": "cards", "version": "1"})
+    monkeypatch.setattr(
+        summarizing, "confirmed", lambda *_: Registration("0", "cards", "1", "models:/cards/1")
+    )
     write_json(layout.evaluation / "report.json", TORCH)
     return layout
 

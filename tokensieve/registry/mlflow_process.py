@@ -114,16 +114,16 @@ class Process:
 
 def main() -> None:
     """Answer the question on standard input with one line of JSON, an InputError among them."""
-    from tasks import register
+    from tasks import mlflow_client
 
     question = json.load(sys.stdin)
     answer: dict[str, Any]
     try:
         if question["ask"] == "described":
-            answer = register.described(question["uri"], question["name"])
+            answer = mlflow_client.described(question["uri"], question["name"])
         else:
             resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
-            folder = register.download(question["uri"], question["location"], Path(question["into"]))
+            folder = mlflow_client.download(question["uri"], question["location"], Path(question["into"]))
             answer = {"folder": str(folder)}
     except InputError as error:
         answer = {"error": str(error), "passing": isinstance(error, RegistryError)}

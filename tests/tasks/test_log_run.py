@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks import record
+from tasks import log_run
 from tokensieve.files import write_json
 from tokensieve.project import Layout
 
@@ -29,7 +29,7 @@ def test_the_test_figures_are_of_the_served_build_and_pytorchs_have_names_of_the
         layout.onnx / "race.json",
         {"variants": [row], "served": {"test_accuracy": 0.89, "test_accuracy_interval": [0.8, 0.95]}},
     )
-    assert {(name, value) for name, value, _ in record.metrics(layout)} == {
+    assert {(name, value) for name, value, _ in log_run.metrics(layout)} == {
         ("train_loss", 0.5),
         ("test_accuracy", 0.89),
         ("torch_test_accuracy", 0.9),

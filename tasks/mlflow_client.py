@@ -1,0 +1,201 @@
+"""MLflow's own client: connect to a registry, and look models and files up in it.
+
+Only this file and the two that write to MLflow (`log_run.py`, `register.py`) import MLflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow.artifacts
+from mlflow import MlflowClient, MlflowException
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.utils.logging_utils import get_mlflow_log_level
+
+from tokensieve.errors import InputError
+from tokensieve.inference import manifest
+from tokensieve.registry.store import (
+    SERVED,
+    SQLITE,
+    ModelVersion,
+    check_database,
+    exists,
+    no_answer,
+    without_password,
+)
+
+# No links on stdout, no progress bars in the logs of a scheduler, and of MLflow's own log only the warnings.
+ENVIRONMENT = {
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+def connect(uri: str) -> MlflowClient:
+    """Return MLflow's client of the registry at `uri`. An SQLite file that does not exist is made.
+
+    Raises:
+        RegistryError: If the registry does not answer.
+    """
+    # MLflow reads them at each call. What the user has set stays. By default it would try a server for four minutes.
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # MLflow has read this one already, when it was imported.
+    logging.getLogger("mlflow").setLevel(get_mlflow_log_level())
+    try:
+        if not exists(uri):
+            _make_database(Path(uri.removeprefix(SQLITE)))
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+    except Exception as error:  # MLflow's, the database's or its driver's: they share no narrower base
+        raise no_answer(uri, error) from None
+    return client
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's tables in a new SQLite file and rename it at the end: MLflow cannot finish half-made tables."""
+    # In a folder with a new name: MLflow remembers a database by its address.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        beside = Path(folder) / path.name
+        MlflowClient(tracking_uri=f"{SQLITE}{beside}", registry_uri=f"{SQLITE}{beside}").search_experiments(
+            max_results=1
+        )
+        beside.replace(path)
+
+
+def connect_existing(uri: str) -> MlflowClient:
+    """Return MLflow's client of the registry at `uri`.
+
+    Raises:
+        InputError: If there is no registry.
+        RegistryError: If it does not answer.
+    """
+    check_database(uri)
+    return connect(uri)
+
+
+class Client:
+    """A registry that only MLflow's own client reaches, for example PostgreSQL. It is a `registry.store.Editable`."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self._client = uri, connect(uri)
+
+    def models(self) -> list[str]:
+        return [model.name for model in self._client.search_registered_models()]
+
+    def aliases(self, name: str) -> dict[str, str] | None:
+        model = find_model(self._client, name)
+        return aliases_of(model) if model else None
+
+    def versions(self, name: str) -> list[str]:
+        return [str(found.version) for found in self._client.search_model_versions(f"name = '{name}'")]
+
+    def version(self, name: str, number: str) -> ModelVersion | None:
+        found = self._found(name, number)
+        location = self._client.get_model_version_download_uri(name, number) if found else ""
+        return ModelVersion(found.run_id or "", location, found.creation_timestamp) if found else None
+
+    def tags(self, name: str) -> dict[str, str]:
+        model = find_model(self._client, name)
+        return dict(model.tags) if model else {}
+
+    def version_tags(self, name: str, number: str) -> dict[str, str]:
+        found = self._found(name, number)
+        return dict(found.tags) if found else {}
+
+    def metrics(self, run: str) -> dict[str, float]:
+        found = none_if_missing(lambda: self._client.get_run(run))
+        return dict(found.data.metrics) if found else {}
+
+    def experiment(self, name: str) -> str | None:
+        found = self._client.get_experiment_by_name(name)
+        return str(found.lifecycle_stage) if found else None
+
+    def set_alias(self, name: str, alias: str, number: str) -> None:
+        self._client.set_registered_model_alias(name, alias, number)
+
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        self._client.set_registered_model_tag(name, key, value)
+
+    def _found(self, name: str, number: str) -> Any:
+        return none_if_missing(lambda: self._client.get_model_version(name, number))
+
+
+def described(uri: str, name: str) -> dict[str, Any]:
+    """Return the names of all models, and the aliases and versions of model `name`.
+
+    The aliases are None if there is no such model.
+
+    Raises:
+        InputError: If there is no registry at `uri`.
+    """
+    client = connect_existing(uri)
+    model = find_model(client, name) if name else None
+    versions = client.search_model_versions(f"name = '{name}'") if model else []
+    return {
+        "models": [known.name for known in client.search_registered_models()],
+        "aliases": aliases_of(model) if model else None,
+        "versions": {
+            str(found.version): {
+                "run_id": found.run_id or "",
+                "location": found.source,
+                "created": found.creation_timestamp,
+            }
+            for found in versions
+        },
+    }
+
+
+def download(uri: str, location: str, into: Path) -> Path:
+    """Download the exported folder of the model at `location` into the folder `into`. Return its path.
+
+    Raises:
+        InputError: If its files are gone.
+    """
+    served = f"{location}/{SERVED}"
+    try:
+        if manifest.NAME not in listing(uri, served):
+            raise InputError(
+                f"{without_password(served)} has no {manifest.NAME}: it was moved, or is not a tokensieve model"
+            )
+        return Path(mlflow.artifacts.download_artifacts(served, dst_path=str(into), tracking_uri=uri))
+    except (MlflowException, OSError) as error:
+        raise no_answer(location, error) from None
+
+
+def listing(uri: str, folder: str) -> set[str]:
+    """Return the names of the files and folders in `folder`, an address of artifacts."""
+    return {Path(file.path).name for file in mlflow.artifacts.list_artifacts(folder, tracking_uri=uri)}
+
+
+def fetch(uri: str, address: str, into: Path) -> bool:
+    """Download one artifact into the folder `into`. Return whether that succeeded."""
+    return bool(mlflow.artifacts.download_artifacts(address, dst_path=str(into), tracking_uri=uri))
+
+
+def find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    """Return a registered model. None if it does not exist."""
+    found: RegisteredModel | None = none_if_missing(lambda: client.get_registered_model(name))
+    return found
+
+
+def none_if_missing(request: Callable[[], Any]) -> Any:
+    """Return the result of a request to MLflow. None if the object that it names does not exist."""
+    try:
+        return request()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def aliases_of(model: RegisteredModel) -> dict[str, str]:
+    """Return the version of each alias of a model, as text. A database gives them as numbers."""
+    return {alias: str(version) for alias, version in model.aliases.items()}

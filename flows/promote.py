@@ -1,4 +1,4 @@
-"""Promote: a registered version becomes the champion, the one that servers load."""
+"""Promote: make a registered version the champion, the version that servers load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ def promote(
 ) -> dict[str, Any]:
     """Make `version`, by default the challenger, the champion of the project's model.
 
-    A version that was rolled back needs its number and a `reason`. One of another project needs `other_project`.
+    Args:
+        project: The project's folder.
+        version: The number of the version.
+        reason: Why. It is needed, with `version`, to promote a version that was rolled back.
+        other_project: Promote the version even if another project registered it.
     """
     layout = Layout(project)
     moved = promotions.promote(layout, Settings.load(layout.params), version, reason, other_project)

@@ -1,4 +1,4 @@
-"""Retrain: labelled texts in, a registered and exported classifier out."""
+"""Retrain: from labelled texts to an exported and registered classifier."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
+from flows.prefect_runs import alone, log_to_page
 from flows.run_page import summary_markdown
-from tasks import prefect_runs
+from flows.summary import summarize
 from tasks.dvc_pipeline import stage_names
 from tasks.project import open_project
 from tasks.stage import ingest_task, registry_task, stage_task
-from tasks.summary import summary
 from tokensieve.project import Layout
 from tokensieve.registry.store import tracking_uri, without_password
 from tokensieve.settings import Settings, tried
 
 SKIPPED: State[Any] = Completed(
-    name="Skipped", message="Another run of this project with the same parameters waits already."
+    name="Skipped", message="Another run of this project with the same parameters is waiting already."
 )
 
 
@@ -36,38 +36,37 @@ def retrain(
     force: bool = False,
     changes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Take `data` in as the project's raw data (without it: what is there), run each stage of dvc.yaml that is stale, and
-    return the summary. With `force`, every stage runs.
+    """Ingest `data`, run each stage of dvc.yaml that is stale, and return the summary.
 
-    `changes` are section.key=value assignments of settings. They are written into params.yaml, and taken back if the run fails.
+    One run of a project works at a time, and the others wait. A deployed run ends as Skipped if another one with the
+    same parameters is waiting already.
 
-    One run of a project works at a time; the others wait. A deployed run ends as Skipped if another with the same parameters
-    waits already.
+    Args:
+        project: The project's folder. It is made if it does not exist.
+        data: A file, a folder or a URL. Without it, the project's present data are used.
+        test: A file or a URL with the part test.
+        force: Run every stage, also those that are current.
+        changes: Settings as section.key=value. They are written to params.yaml, and undone if the run fails.
     """
-    prefect_runs.log_to_page()
+    log_to_page()
     layout = Layout(project.resolve())
-    # By their hashes: addresses may hold passwords.
-    named = {
-        key: value and hashlib.sha256(value.encode()).hexdigest()
-        for key, value in (("data", data), ("test", test))
-    }
-    parameters = {**named, "force": force, "changes": list(changes)}
-    with prefect_runs.alone(layout, parameters, skip=deployment.id is not None) as turn:
+    # Addresses may contain passwords: their hashes are kept.
+    hashes = [address and hashlib.sha256(address.encode()).hexdigest() for address in (data, test)]
+    parameters = {"data": hashes[0], "test": hashes[1], "force": force, "changes": list(changes)}
+    with alone(layout, parameters, skip=deployment.id is not None) as turn:
         if not turn:
-            # Prefect takes a state that a flow returns for the run's own.
+            # Prefect makes a state that a flow returns the state of the run.
             return SKIPPED  # type: ignore[return-value]
         open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
-            seconds = {
+            seconds: dict[str, float | None] = {
                 "ingest": ingest_task(layout, settings, data, test),
                 "registry": registry_task(layout, settings, force),
             }
             for name in stage_names(layout):
                 seconds[name] = stage_task(layout, name, force)
-            result = summary(layout, settings, seconds)
+            result = summarize(layout, settings, seconds)
         page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
-        create_markdown_artifact(
-            key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}"
-        )
+        create_markdown_artifact("retrain-summary", page, description=f"Summary of {layout.root.name}")
     return result

@@ -1,4 +1,4 @@
-"""Roll back: the champion before this one becomes the champion again."""
+"""Roll back: make the previous champion the champion again."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.commands import rolled_back_text
-from tasks import promote
+from tasks import promote as promotions
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
 @flow
 def rollback(project: Path) -> dict[str, Any]:
-    """Make the last champion before this one that still exists the champion of the project's model."""
+    """Make the last champion before the present one that still exists the champion of the project's model."""
     layout = Layout(project)
-    moved = promote.rollback(layout, Settings.load(layout.params))
+    moved = promotions.rollback(layout, Settings.load(layout.params))
     get_run_logger().info("%s", rolled_back_text(moved, str(project)))
     return moved

@@ -1,4 +1,4 @@
-"""The summary of a run as people read it: a table, what the data is warned of, and where to look further."""
+"""The summary of a run: read from what the stages wrote, so that it is the same whichever stages ran; and its table."""
 
 from __future__ import annotations
 
@@ -6,39 +6,117 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from tasks.registry_check import confirmed
+from tokensieve.export import choose_variant
+from tokensieve.files import read_json
+from tokensieve.inference.manifest import Manifest
 from tokensieve.project import Layout
+from tokensieve.settings import Settings
 
 BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", "logits differ", "")
+MIN_RISE = 0.005  # rise of the calibration error from which the summary warns
+
+
+def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | None]) -> dict[str, Any]:
+    """Return the summary as one JSON object. `seconds` is the duration of each stage, None for skipped stages.
+
+    Raises:
+        InputError: If the registry does not have the version that it names.
+    """
+    registration, manifest = confirmed(layout, settings), Manifest.load(layout.onnx)
+    mask, vocabulary = read_json(layout.mask / "report.json"), read_json(layout.vocabulary / "report.json")
+    validation, split = read_json(layout.validation / "report.json"), read_json(layout.split / "report.json")
+    race = read_json(layout.onnx / choose_variant.NAME)
+    torch = _numbers(read_json(layout.evaluation / "report.json"))
+    # Earlier versions did not measure the served build: the figures are then those of PyTorch.
+    served = _numbers(race.get("served", torch))
+    shown = {**torch, **served}
+    return {
+        **shown,
+        "calibration_is_worse": _is_worse(shown),
+        "torch": {key: value for key, value in torch.items() if key in served},
+        "rows": {name: split[name] for name in ("train", "validation", "test")},
+        "trained_parameters": mask["trained_parameters"],
+        "total_parameters": mask["total_parameters"],
+        "tokens_saved": vocabulary["saved"],
+        "warnings": [*_data_warnings(validation), *_calibration_warning(shown)],
+        "unlabelled": sum(validation.get("unlabelled", {}).values()),
+        "truncated": validation.get("truncated", {}),
+        "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},
+        "skipped": [name for name, taken in seconds.items() if taken is None],
+        "data_hash": manifest.data_hash,
+        "model_name": registration.name,
+        "model_version": registration.version,
+        "model_dir": str(layout.onnx),
+        "variant": manifest.variant,
+        "race": race["variants"],
+        "parity": dict(manifest.parity),
+    }
+
+
+def _numbers(report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report's numbers (None if not measured) and intervals, without the tables per class."""
+    return {
+        key: value
+        for key, value in report.items()
+        if key.endswith("_interval") or not isinstance(value, (dict, list))
+    }
+
+
+def _data_warnings(validation: dict[str, Any]) -> list[str]:
+    """Return the messages of the checks that failed, and of those that left rows out."""
+    left_out = {("unlabelled", part) for part in validation.get("unlabelled", {})}
+    return [
+        check["message"]
+        for check in validation["checks"]
+        if not check["passed"] or (check["name"], check["part"]) in left_out
+    ]
+
+
+def _is_worse(figures: dict[str, Any]) -> bool:
+    return bool(figures["test_ece"] > figures["test_ece_before"] + MIN_RISE)
+
+
+def _calibration_warning(figures: dict[str, Any]) -> list[str]:
+    """Return a warning if temperature scaling made the calibration error on the test texts worse."""
+    if not _is_worse(figures):
+        return []
+    before, after = figures["test_ece_before"], figures["test_ece"]
+    texts = figures.get("calibration_texts")
+    fitted = f" The temperature was fitted on {texts:,} texts." if texts is not None else ""
+    return [
+        f"scaling by temperature {figures['temperature']:.2f} made the calibration error on the test texts worse, from "
+        f"{before:.4f} to {after:.4f}.{fitted} More validation texts make the fit more certain."
+    ]
 
 
 def summary_text(result: dict[str, Any], layout: Layout) -> str:
-    """The summary as text, ending in the commands to go on with."""
-    table = Table(
-        "figure",
-        "value",
-        title=f"{result['model_name']} version {result['model_version']}",
-        title_justify="left",
-    )
-    for figure, value in figures(result):
-        table.add_row(figure, value)
+    """Return the summary as text: the figures, the exported builds, warnings, and the commands for the next steps."""
+    from rich.console import Console
+    from rich.table import Table
+
     output = io.StringIO()
-    # A fixed width where there is no terminal, so that logs stay readable.
+    # A fixed width without a terminal, so that logs stay readable.
     console = Console(file=output, width=min(120, max(80, Console(stderr=True).width)), highlight=False)
+    title = f"{result['model_name']} version {result['model_version']}"
+    table = Table("figure", "value", title=title, title_justify="left")
+    for figure in figures(result):
+        table.add_row(*figure)
     console.print(table)
-    console.print(_race(result))
+    table = Table(*BUILDS)
+    for cells in builds(result):
+        table.add_row(*cells)
+    console.print(table)
     for note in notes(result):
         console.print(note, markup=False, soft_wrap=True)
     for warning in result["warnings"]:
         console.print("warning:", warning, markup=False, soft_wrap=True)
-    console.print(_further(result, layout), markup=False, soft_wrap=True)
+    console.print(_next_steps(result, layout), markup=False, soft_wrap=True)
     return output.getvalue().rstrip()
 
 
 def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the value of each figure of a summary. In brackets: the 95% interval."""
+    """Yield the name and the value of each figure. In brackets: the 95% confidence interval."""
     rows, torch = result["rows"], result.get("torch", {})
     for key in ("test_accuracy", "test_exact_match", "test_micro_f1", "test_macro_f1"):
         if key in result:
@@ -59,7 +137,7 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             if result["calibration_oos_texts"]
             else ""
         )
-        crossed = ", training texts among them," if result["calibration_texts"] > rows["validation"] else ""
+        crossed = ", including training texts," if result["calibration_texts"] > rows["validation"] else ""
         yield (
             "confidence threshold",
             (
@@ -81,7 +159,7 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def builds(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each build of the exported graph, under the names in BUILDS."""
+    """Yield the cells of each exported build, in the columns BUILDS."""
     for row in result["race"]:
         compared = ["", "", ""]
         if "agreement" in row:
@@ -97,7 +175,7 @@ def builds(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def notes(result: dict[str, Any]) -> Iterator[str]:
-    """Yield which texts the columns of the builds are of, and why builds were refused."""
+    """Yield which texts the builds were compared on, and why builds were refused."""
     texts, tested = (f"{count:,.0f}" for count in (result["parity"]["texts"], result["rows"]["test"]))
     yield f"agree: with PyTorch, on {texts} texts that were not trained on; accuracy: on {tested} test texts"
     if any("agreement" not in row for row in result["race"]):
@@ -113,7 +191,7 @@ def _note(row: dict[str, Any], served: str) -> str:
 
 
 def _agreement(result: dict[str, Any]) -> str:
-    """Return how the served build's answers compare with PyTorch's."""
+    """Return how often the served build agrees with PyTorch."""
     parity = result["parity"]
     agreed = f"as PyTorch on {parity['agreement']:.2%} of {parity['texts']:,.0f} texts"
     if "confident_texts" not in parity:
@@ -125,7 +203,7 @@ def _agreement(result: dict[str, Any]) -> str:
 
 
 def _interval(result: dict[str, Any], key: str) -> str:
-    """Return the 95% interval of a figure, in brackets."""
+    """Return the 95% confidence interval of a figure in brackets. Empty if it has none."""
     if f"{key}_interval" not in result:
         return ""
     low, high = result[f"{key}_interval"]
@@ -133,24 +211,17 @@ def _interval(result: dict[str, Any], key: str) -> str:
 
 
 def _seconds(result: dict[str, Any]) -> str:
-    """What each stage took, and the run from the command line as a whole."""
+    """Return the duration of each stage and, for a run from the command line, of the run as a whole."""
     taken = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["seconds"].items()) or "none"
     if "total_seconds" not in result:
         return taken
     rest = result["outside_seconds"] - result["start_seconds"]
-    outside = f"start {result['start_seconds']:.1f} (imports and Prefect's server), checks and bookkeeping {rest:.1f}"
+    outside = f"start {result['start_seconds']:.1f} (imports and the Prefect server), checks and bookkeeping {rest:.1f}"
     return f"{taken}; {outside}; total {result['total_seconds']:.1f}"
 
 
-def _race(result: dict[str, Any]) -> Table:
-    """The builds of the exported graph, the served one marked."""
-    table = Table(*BUILDS)
-    for cells in builds(result):
-        table.add_row(*cells)
-    return table
-
-
-def _further(result: dict[str, Any], layout: Layout) -> str:
+def _next_steps(result: dict[str, Any], layout: Layout) -> str:
+    """Return the commands and files for the next steps."""
     database = layout.root / "mlflow.db"
     labels = ("confusions ", "confusion.png") if "test_accuracy" in result else ("each label ", "labels.png")
     run = (
@@ -169,4 +240,5 @@ the mask      {_shown(layout.mask / "mask.png", layout)}
 
 
 def _shown(path: Any, layout: Layout) -> str:
+    """Return a path, relative to the working directory if it is inside."""
     return str(path.relative_to(layout.root.cwd())) if path.is_relative_to(layout.root.cwd()) else str(path)

@@ -44,7 +44,7 @@ SETTINGS = {
 class TemporaryServer:
     """Prefect's server in a process and a session of its own, which ends with this process however that ends.
 
-    If this process is killed, the server first marks its run as crashed, by the notes in `runs` (see tasks/prefect_runs.py).
+    If this process is killed, the server first marks its run as crashed, by the notes in `runs` (see flows/prefect_runs.py).
     """
 
     def __init__(self, runs: Path) -> None:
@@ -241,7 +241,7 @@ def _close(url: str, runs: Path) -> None:
         return
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from tasks.prefect_runs import close_killed
+    from flows.prefect_runs import close_killed
 
     with temporary_settings({PREFECT_API_URL: url}):
         close_killed(runs)

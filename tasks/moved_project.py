@@ -1,4 +1,4 @@
-"""A project that was moved or copied: MLflow keeps absolute paths of its files in the project's own mlflow.db."""
+"""Correct the addresses in a moved project's own registry: MLflow keeps absolute paths of files in mlflow.db."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tasks.project_identity import is_own_registry
 from tokensieve.project import Layout
 from tokensieve.registry.store import SQLITE
 
-# Where MLflow keeps addresses of files.
+# The tables and columns in which MLflow keeps addresses of files.
 COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -24,13 +25,12 @@ log = logging.getLogger("tokensieve")
 
 
 def follow(layout: Layout, uri: str) -> None:
-    """Point the project's own registry to the files beside it, if it names a folder that the project has left.
+    """Correct the addresses in the project's own registry if its folder was moved or copied.
 
-    A registry outside the project, and files of others in it, stay as they are: only addresses below an experiment's folder whose
-    runs lie in this project are changed.
+    A registry outside the project is not changed, nor are experiments whose runs are not in this project.
     """
     path = Path(uri.removeprefix(SQLITE))
-    if not uri.startswith(SQLITE) or layout.root.resolve() not in path.parents or not path.is_file():
+    if not is_own_registry(layout, uri) or not path.is_file():
         return
     now = layout.runs.resolve().as_uri()
     with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
@@ -47,14 +47,14 @@ def follow(layout: Layout, uri: str) -> None:
             ):
                 _change(connection, before, now)
                 log.info(
-                    "the project was moved: its models are looked for in %s, not in %s",
+                    "the project was moved: its models are in %s now, not in %s",
                     layout.runs,
                     unquote(urlsplit(before).path),
                 )
 
 
 def _is_here(connection: sqlite3.Connection, experiment: int, layout: Layout) -> bool:
-    """Whether files of its runs are in this project, or it has no runs yet."""
+    """Return whether the runs of an experiment have files in this project, or whether it has no runs yet."""
     runs = connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (experiment,)).fetchall()
     return not runs or any((layout.runs / run).is_dir() for (run,) in runs)
 

@@ -1,7 +1,8 @@
-"""What a project is called in a registry: an id that stays when its folder moves, and the name of its registered model."""
+"""The identity of a project in a registry: an id that stays when its folder moves, and the name of its registered model."""
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from dataclasses import dataclass
@@ -9,26 +10,31 @@ from pathlib import Path
 
 from tokensieve.files import read_json_or_none, write_json
 from tokensieve.project import Layout
+from tokensieve.registry.store import SQLITE, tracking_uri
 from tokensieve.settings import Settings
 
-FALLBACK = "classifier"  # for a folder's name without a letter or digit
-LONGEST = 100  # characters of a name made from a folder's
+FALLBACK = "classifier"  # for a folder whose name has no letter or digit
+MAX_CHARACTERS = 100  # of a model's name that is made from a folder's name
+
+log = logging.getLogger("tokensieve")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A project's id (empty: it has none yet) and the name of its registered model."""
+    """A project's id (empty before its first run) and the name of its registered model."""
 
     project: str
     model: str
 
 
 def identity(layout: Layout, settings: Settings) -> Identity:
-    """Return the id in data/project.json and the model's name. Write nothing.
+    """Return the id in data/project.json and the model's name. Nothing is written.
 
-    The name is `register.name`. If that is null, it is the name that the project was given when it was first used: that of an
-    earlier registration, else the folder's.
+    The name is `register.name`. If that is null, it is the name from the project's first run: the name of an earlier
+    registration, otherwise the folder's name. A copy of a project in the same registry has no id yet.
     """
+    if _original(layout, settings):
+        return Identity("", settings.register.name or model_name(layout.root.resolve().name))
     kept = _read(layout.project)
     model = (
         kept.get("model")
@@ -39,30 +45,55 @@ def identity(layout: Layout, settings: Settings) -> Identity:
 
 
 def given_identity(layout: Layout, settings: Settings) -> Identity:
-    """Return the project's identity. Write data/project.json if the project has none yet."""
-    known = identity(layout, settings)
-    if known.project:
-        return known
-    folder = model_name(layout.root.resolve().name)
-    project = f"{folder}-{secrets.token_hex(4)}"
-    layout.project.parent.mkdir(parents=True, exist_ok=True)
-    write_json(
-        layout.project,
-        {"project": project, "model": known.model if settings.register.name is None else folder},
-    )
-    return Identity(project, known.model)
+    """Return the project's identity. A new project, or a copy of one, gets its own in data/project.json."""
+    known, original = identity(layout, settings), _original(layout, settings)
+    if not known.project:
+        folder = model_name(layout.root.resolve().name)
+        known = Identity(f"{folder}-{secrets.token_hex(4)}", known.model)
+        layout.project.parent.mkdir(parents=True, exist_ok=True)
+        model = known.model if settings.register.name is None else folder
+        write_json(layout.project, {"project": known.project, "model": model})
+    if original:
+        log.warning(
+            "this project is a copy of %s: it is a project of its own from now on, with model '%s' in the registry",
+            original,
+            known.model,
+        )
+    here = {"folder": str(layout.root.resolve())}
+    if _read(layout.place) != here:
+        layout.place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(layout.place, here)
+    return known
+
+
+def is_own_registry(layout: Layout, uri: str) -> bool:
+    """Return whether the registry is an SQLite file inside the project, which moves and is copied with it."""
+    return uri.startswith(SQLITE) and layout.root.resolve() in Path(uri.removeprefix(SQLITE)).parents
 
 
 def model_name(folder: str) -> str:
-    """Return the name of a folder with the characters that a registered model may not have replaced."""
+    """Return the name of a folder with hyphens for the characters that a registered model's name may not have."""
     cleaned = re.sub(r"[^\w.-]+", "-", folder)
-    return re.sub(r"^[\W_]+|[\W_]+$", "", cleaned)[:LONGEST] or FALLBACK
+    return re.sub(r"^[\W_]+|[\W_]+$", "", cleaned)[:MAX_CHARACTERS] or FALLBACK
+
+
+def _original(layout: Layout, settings: Settings) -> Path | None:
+    """Return the folder that this project is a copy of. None if it is no copy, or has a registry of its own.
+
+    A moved project is not a copy: its former folder does not exist any more.
+    """
+    before = _read(layout.place).get("folder")
+    if before is None or is_own_registry(layout, tracking_uri(layout, settings)):
+        return None
+    other = Layout(Path(before))
+    project = _read(layout.project).get("project")
+    if not project or _read(other.project).get("project") != project or other.root.samefile(layout.root):
+        return None
+    return other.root
 
 
 def _read(path: Path) -> dict[str, str]:
+    """Return the texts in a JSON object. Empty if the file is missing or damaged."""
     tree = read_json_or_none(path)
-    return (
-        {key: value for key, value in tree.items() if isinstance(value, str)}
-        if isinstance(tree, dict)
-        else {}
-    )
+    items = tree.items() if isinstance(tree, dict) else ()
+    return {key: value for key, value in items if isinstance(value, str)}

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks import moved_project
 from tasks.project_identity import Identity, identity
 from tasks.registered_files import open_store, served_manifest
 from tokensieve.errors import InputError, excerpt
@@ -228,7 +229,13 @@ def _same(store: Editable, name: str, number: str, moves: list[dict[str, Any]]) 
 
 
 def _opened(layout: Layout, settings: Settings) -> Editable:
+    """Return the project's registry.
+
+    Raises:
+        InputError: If there is none.
+    """
     uri = tracking_uri(layout, settings)
+    moved_project.follow(layout, uri)
     check_database(uri)
     store = open_store(uri)
     if store is None:

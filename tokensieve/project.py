@@ -51,3 +51,5 @@ class Layout:
     busy = property(lambda self: self.at(".tokensieve", "lock"))
     active = property(lambda self: self.at(".tokensieve", "runs"))
     served = property(lambda self: self.at(".tokensieve", "served"))
+    place = property(lambda self: self.at(".tokensieve", "place.json"))
+    parsed = property(lambda self: self.at(".tokensieve", "parsed"))

@@ -23,7 +23,7 @@ def test_deployments_call_flows_with_valid_parameters(deployment: dict) -> None:
 
 
 def test_no_deployment_has_a_concurrency_limit() -> None:
-    # Its lease outlives a killed run by up to five minutes. The project's lock does not (tasks/prefect_runs.py).
+    # Its lease outlives a killed run by up to five minutes. The project's lock does not (flows/prefect_runs.py).
     assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
 
 

@@ -1,10 +1,86 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import pytest
 
-from flows.summary import _race, figures, notes
+from flows import summary as summarizing
+from flows.summary import builds, figures, notes, summarize
+from tasks.artifacts import Registration
+from tokensieve.files import write_json
+from tokensieve.inference.manifest import Manifest
+from tokensieve.project import Layout
+from tokensieve.settings import Settings
+
+SERVED = {
+    "test_accuracy": 0.89,
+    "test_accuracy_interval": [0.8, 0.95],
+    "test_ece": 0.1,
+    "test_ece_before": 0.05,
+    "per_class": {"a": {}},
+}
+TORCH = {
+    "test_accuracy": 0.9,
+    "test_ece": 0.04,
+    "test_ece_before": 0.05,
+    "temperature": 0.7,
+    "calibration_texts": 32,
+    "per_class": {},
+}
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    layout = Layout(tmp_path)
+    for name in ("mask", "evaluation", "validation", "split", "vocabulary", "registration", "onnx"):
+        getattr(layout, name).mkdir(parents=True)
+    for name in ("model.onnx", "tokenizer.json"):
+        (layout.onnx / name).write_bytes(b"{}")
+    Manifest(
+        ("a", "b"), 0.7, 0.5, 32, "hash", "tiny", {"texts": 96, "agreement": 0.98}, variant="fused"
+    ).save(layout.onnx)
+    write_json(layout.mask / "report.json", {"trained_parameters": 1, "total_parameters": 2})
+    write_json(
+        layout.validation / "report.json",
+        {"checks": [{"name": "leak", "part": "test", "message": "leaks", "passed": False}]},
+    )
+    write_json(layout.split / "report.json", {"train": 224, "validation": 32, "test": 64})
+    write_json(layout.vocabulary / "report.json", {"saved": 0.0})
+    monkeypatch.setattr(
+        summarizing, "confirmed", lambda *_: Registration("0", "cards", "1", "models:/cards/1")
+    )
+    write_json(layout.evaluation / "report.json", TORCH)
+    return layout
+
+
+def summarized(layout: Layout, race: dict[str, Any]) -> dict[str, Any]:
+    write_json(layout.onnx / "race.json", {"variants": []} | race)
+    return summarize(layout, Settings(), {"evaluate": 1.0, "export": None})
+
+
+def test_the_figures_are_of_the_served_build(layout: Layout) -> None:
+    result = summarized(layout, {"served": SERVED})
+    assert (result["test_accuracy"], result["torch"]["test_accuracy"]) == (0.89, 0.9)
+    assert result["test_accuracy_interval"] == [0.8, 0.95]
+    assert result["temperature"] == 0.7
+    assert "per_class" not in result
+    assert result["skipped"] == ["export"]
+
+
+def test_worse_calibration_is_a_warning_that_says_on_how_few_texts_it_was_fitted(layout: Layout) -> None:
+    warning = summarized(layout, {"served": SERVED})["warnings"][-1]
+    assert warning == (
+        "scaling by temperature 0.70 made the calibration error on the test texts worse, from 0.0500 to 0.1000. "
+        "The temperature was fitted on 32 texts. More validation texts make the fit more certain."
+    )
+    assert summarized(layout, {"served": SERVED | {"test_ece": 0.054}})["warnings"] == ["leaks"]
+
+
+def test_an_export_of_an_earlier_version_has_pytorchs_figures(layout: Layout) -> None:
+    result = summarized(layout, {})
+    assert result["test_accuracy"] == result["torch"]["test_accuracy"] == 0.9
+
 
 COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
 RESULT: dict[str, Any] = {
@@ -54,9 +130,7 @@ def row(variant: str, milliseconds: float, **more: Any) -> dict[str, Any]:
 
 
 def printed(result: dict[str, Any]) -> list[str]:
-    console = Console(width=160, record=True)
-    console.print(_race(result))
-    return console.export_text().splitlines()
+    return [" ".join(cells) for cells in builds(result)]
 
 
 def test_builds_are_served_or_say_why_not() -> None:
@@ -73,7 +147,7 @@ def test_builds_are_served_or_say_why_not() -> None:
         ),
     ]
     lines = printed(RESULT | {"race": rows})
-    found = {line.split()[1]: line for line in lines if "90.5" in line}
+    found = {line.split()[0]: line for line in lines if "90.5" in line}
     assert list(found) == ["fp32", "mixed", "int8"]
     assert all(text in found["mixed"] for text in ("1.88", "99.91%", "98.77%", "0.9000", "0.01", "served"))
     assert "refused" in found["int8"]
@@ -110,7 +184,7 @@ def test_figures_say_of_which_texts_they_are_and_how_sure() -> None:
     assert shown["confident answers (≥ 0.610)"] == "80.0% of the test texts, 0.9500 of them right"
     assert (
         shown["confidence threshold"]
-        == "0.610 (0.500 to 0.700), fitted on 250 texts, training texts among them, and 40 out of scope"
+        == "0.610 (0.500 to 0.700), fitted on 250 texts, including training texts, and 40 out of scope"
     )
     assert shown["out-of-scope recall"] == "50.0% of 80 texts"
     assert (

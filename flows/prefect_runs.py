@@ -1,7 +1,7 @@
-"""Runs as Prefect's pages show them: our log lines, why a run failed, and the end of runs whose process was killed.
+"""One run of a project at a time, the log on a run's page in Prefect, and the end of runs whose process was killed.
 
-One run of a project works at a time. The project's file lock sees to it, not a concurrency limit of Prefect: a killed
-process loses a file lock at once, a limit's lease only after minutes, and a server that restarts forgets its leases.
+A file lock keeps the runs of a project apart, not a concurrency limit of Prefect. A killed process releases a file
+lock at once, but the lease of a limit only after minutes, and a server that restarts forgets its leases.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from tokensieve.errors import InputError
 from tokensieve.files import locked, read_json, write_json
 from tokensieve.project import Layout
 
-FORGOTTEN = (
-    30 * 24 * 60 * 60
-)  # seconds after which a dead run that this server does not know is no longer looked for
-KILLED = "The process of this run was killed. The next run of the project found it so."
+# Seconds after which the note of a killed run is deleted if this server does not know the run.
+FORGOTTEN = 30 * 24 * 60 * 60
+KILLED = "The process of this run was killed. The next run of the project noticed it."
 
 log = logging.getLogger("tokensieve")
 
 
 class PageHandler(APILogHandler):
-    """Send the lines that are logged within a run to the run's page. Ignores all others."""
+    """Send what is logged within a run to the page of the run, and nothing else."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if FlowRunContext.get() or TaskRunContext.get():
@@ -43,7 +42,7 @@ class PageHandler(APILogHandler):
 
 
 class WithoutTraceback(logging.Filter):
-    """Reduce a logged InputError to its message, which is complete. The errors behind it may quote texts."""
+    """Log an InputError as its message alone: the message is complete, and the errors behind it may quote texts."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -53,7 +52,7 @@ class WithoutTraceback(logging.Filter):
 
 
 def log_to_page() -> None:
-    """Send our log lines to the pages of the runs of this process. A user need not set PREFECT_LOGGING_EXTRA_LOGGERS."""
+    """Send our log to the pages of this process's runs. PREFECT_LOGGING_EXTRA_LOGGERS need not be set."""
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
     if not any(isinstance(handler, APILogHandler) for handler in log.handlers):
@@ -66,13 +65,13 @@ def log_to_page() -> None:
 
 @contextmanager
 def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bool]:
-    """Wait until no other run of the project is within this block, and yield True. Marks killed runs as crashed.
+    """Wait until no other run of the project is in such a block, and yield True. Mark killed runs as crashed.
 
-    With `skip`, yields False at once if a run with the same `parameters` waits already: it will do the same work.
+    With `skip`, yield False at once if a run with the same `parameters` is waiting already: it will do the same work.
     """
     own = _run_id()
     if own is None:
-        # Called without Prefect's engine: there is no page.
+        # Called outside a flow run.
         with locked(layout.busy):
             yield True
         return
@@ -82,7 +81,7 @@ def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bo
         yield False
         return
     note, held = layout.active / f"{own}.json", FileLock(layout.active / f"{own}.lock")
-    # The lock is there before the note and after it: a run with a note and without a lock is dead.
+    # The lock is acquired before the note is written and released after it is deleted: a note without a lock is dead.
     with held:
         try:
             write_json(note, parameters | {"waits": True})
@@ -95,7 +94,7 @@ def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bo
 
 
 def close_killed(folder: Path, own: str = "") -> None:
-    """Mark the runs with a note in `folder` whose process is dead as crashed, unless they have ended, and forget them."""
+    """Mark the runs with a note in `folder` whose process is dead as crashed, and delete the notes."""
     dead = [note for note, alive in _notes(folder, own) if not alive]
     if dead:
         with get_client(sync_client=True) as client:
@@ -109,7 +108,7 @@ def _run_id() -> str | None:
 
 
 def _waiting(folder: Path, own: str) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of the runs that wait for their turn."""
+    """Yield the parameters of the runs that are waiting."""
     for note, alive in _notes(folder, own):
         with contextlib.suppress(FileNotFoundError):  # it has just ended
             known = read_json(note)
@@ -137,7 +136,7 @@ def _close(client: SyncPrefectClient, note: Path) -> None:
     try:
         run = client.read_flow_run(note.stem)  # type: ignore[arg-type]
     except ObjectNotFound:
-        # Of another server, which a later run may use again.
+        # The run is on another server, which a later run may use again.
         if time.time() - note.stat().st_mtime < FORGOTTEN:
             return
     else:

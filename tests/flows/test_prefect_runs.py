@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tasks import prefect_runs
+from flows import prefect_runs
 from tokensieve.errors import InputError
 from tokensieve.files import read_json, write_json
 from tokensieve.project import Layout

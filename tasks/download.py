@@ -1,7 +1,8 @@
-"""A file from an http(s) address, and its format. No address is written down: it may hold a password."""
+"""Download a file from an http(s) address and find its format. No address is written to a file: it may contain a password."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -19,9 +20,9 @@ from tokensieve.data.examples import FORMATS
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_file
 
-TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two parts of the answer
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two parts of the response
 CHUNK = 1 << 20
-PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+TEMPORARY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 TYPES = {
     "text/csv": ".csv",
@@ -38,26 +39,26 @@ TYPES = {
 }
 
 
-_WHOLE: dict[str, str] = {}  # addresses with their secrets, by what is shown of them
+_SECRETS: dict[str, str] = {}  # addresses with their secrets, by their public name
 
 
 class FetchError(InputError, ConnectionError):
-    """A URL that gives nothing for now: its server may come back, so a scheduled run tries again."""
+    """A URL whose server is down or overloaded. It may come back, so a scheduled run tries again."""
 
 
 def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
-    """Fetch an http(s) address into `folder` and return the file, named by its format.
+    """Download the file at an http(s) address into `folder` and return its path, which ends in its format.
 
-    The format is `form` (data.format), or with "auto" that of the server's file name, the address, its query or the content type,
-    in this order.
+    The format is `form` (data.format). With "auto" it follows from the file name that the server sends, the address, its
+    query, or the content type, in this order.
 
     Raises:
         FetchError: If the server is down or overloaded.
-        InputError: If the address gives no file, or one of an unknown format. Both show the address without password and query.
+        InputError: If the address is not that of a file of a known format. Messages show it without password and query.
     """
     shown = f"{option} {public(url)}"
     with requests.Session() as session:
-        # This machine's own servers are not reached through a proxy.
+        # No proxy for the servers of this machine.
         session.trust_env = not _is_loopback(url)
         try:
             with session.get(
@@ -80,22 +81,35 @@ def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
 
 
 def hidden(address: str) -> str:
-    """Return `address` without its secrets, under which this process finds the whole again: Prefect writes down what a flow is given."""
+    """Return a name for `address` without its secrets: Prefect stores the parameters of a flow. `revealed` returns the address."""
     shown = public(address)
     if shown == address:
         return address
-    name = f"{shown}#{len(_WHOLE)}"
-    _WHOLE[name] = address
+    name = f"{shown}#{len(_SECRETS)}"
+    _SECRETS[name] = address
     return name
 
 
 def revealed(address: str) -> str:
-    """Return what `hidden` was given, or `address` itself."""
-    return _WHOLE.get(address, address)
+    """Return the address that `hidden` gave this name, with environment variables inserted for ${NAME}.
+
+    With them, the parameters of a deployed run need not contain a password: Prefect stores them.
+
+    Raises:
+        InputError: If a variable is not set.
+    """
+    return re.sub(r"\$\{(\w+)\}", _variable, _SECRETS.get(address, address))
+
+
+def _variable(found: re.Match[str]) -> str:
+    name = found.group(1)
+    if name not in os.environ:
+        raise InputError(f"the address of the data names ${{{name}}}; set the environment variable {name}")
+    return os.environ[name]
 
 
 def public(address: str) -> str:
-    """A path as it is; a URL without what may be a password or a signature."""
+    """Return a URL without user, password and query, and a path unchanged."""
     if "://" not in address:
         return address
     parts = urlsplit(address)
@@ -106,8 +120,8 @@ def _refuse_failure(response: requests.Response, shown: str) -> None:
     status = response.status_code
     if status < 400:
         return
-    message = f"{shown} could not be fetched: the server answers {status} {response.reason}".rstrip()
-    if status >= 500 or status in PASSING:
+    message = f"{shown} could not be fetched: the server responded with {status} {response.reason}".rstrip()
+    if status >= 500 or status in TEMPORARY:
         raise FetchError(message)
     if status in DENIED:
         message += "; give user and password in ~/.netrc or in the address (https://USER:PASSWORD@HOST/...), or a token in its query"
@@ -115,7 +129,11 @@ def _refuse_failure(response: requests.Response, shown: str) -> None:
 
 
 def _chunks(response: requests.Response, shown: str) -> Iterator[bytes]:
-    """The body. Raises InputError for a web page, which is what a server shows that wants a login first."""
+    """Yield the body of a response.
+
+    Raises:
+        InputError: If it is a web page, as servers send that require a login.
+    """
     first = True
     for chunk in response.iter_content(CHUNK):
         if (
@@ -124,7 +142,7 @@ def _chunks(response: requests.Response, shown: str) -> Iterator[bytes]:
             and chunk.lstrip().startswith(b"<")
         ):
             raise InputError(
-                f"{shown} gives a web page, not a file; give the address of the file itself, with the credentials that it requires"
+                f"{shown} is a web page, not a file; give the address of the file itself, with the credentials that it requires"
             )
         first = False
         yield chunk
@@ -150,7 +168,7 @@ def _ending(response: requests.Response, url: str, form: str, shown: str) -> str
 
 
 def _sent_name(response: requests.Response) -> str:
-    """The file's name in the header Content-Disposition."""
+    """Return the file's name in the header Content-Disposition."""
     header = Message()
     header["Content-Disposition"] = response.headers.get("Content-Disposition", "")
     return unquote(header.get_filename() or "")
@@ -166,21 +184,21 @@ def _is_loopback(url: str) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in words that hold no part of the address."""
+    """Return the reason of a failure, without any part of the address."""
     chain: list[Any] = [error]
     while (inner := _inner(chain[-1])) is not None and len(chain) < 20:
         chain.append(inner)
     for found in reversed(chain):
         if isinstance(found, socket.gaierror):
-            return "the host's name is not known"
+            return "the name of the host is not known"
         if isinstance(found, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({found.verify_message}); REQUESTS_CA_BUNDLE names a file with yours"
         if isinstance(found, OSError) and found.strerror and not isinstance(found, requests.RequestException):
             return found.strerror[0].lower() + found.strerror[1:]
     if isinstance(error, requests.Timeout):
-        return f"no answer within {TIMEOUT[1]:.0f} s"
+        return f"no response within {TIMEOUT[1]:.0f} s"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the server ended the connection before the file was whole"
+        return "the server closed the connection before the file was complete"
     return re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__).lower()
 
 

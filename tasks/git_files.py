@@ -1,4 +1,4 @@
-"""What git must and must not keep of a project, written into its ignore files at every run: git may come after the project."""
+"""Write the ignore files of git and DVC. This is done at every run: a project may be put into git later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tokensieve.errors import InputError
 from tokensieve.files import write_text
 from tokensieve.project import Layout
 
-# Data, what is made from them, and what may hold passwords.
+# The data, everything made from them, and files that may contain passwords.
 IGNORED = {
     ".gitignore": (
         "/.tokensieve/",
@@ -24,16 +24,16 @@ IGNORED = {
         "/store/",
     ),
     ".dvc/.gitignore": ("/config.local", "/tmp", "/cache"),
-    # DVC would take the copy of dvc.yaml that a run logs for a pipeline of this project.
+    # Otherwise DVC finds the copy of dvc.yaml that a run logs, as a second pipeline.
     ".dvcignore": ("/.tokensieve/", "/mlartifacts/", "/store/"),
 }
 KEPT = ("data/raw.dvc", "dvc.lock", "dvc.yaml")
-# Two branches that each took in data merge without a conflict.
+# Two branches with new data each then merge without a conflict.
 MERGED = "/data/versions.jsonl merge=union"
 
 
 def write(layout: Layout, git: bool) -> None:
-    """Add to the ignore files of a project what they lack. Inside git, also that the list of data versions merges line by line."""
+    """Add the missing lines to the ignore files. Inside git, also let git merge the list of data versions line by line."""
     for name, patterns in IGNORED.items():
         _add(layout.at(name), patterns)
     if git and _ignored(layout.root, ["data/versions.jsonl"]) == {}:
@@ -41,21 +41,21 @@ def write(layout: Layout, git: bool) -> None:
 
 
 def refuse_ignored(layout: Layout) -> None:
-    """Refuse a repository that ignores what it must keep.
+    """Check that git does not ignore the pointer to the data, dvc.yaml or dvc.lock.
 
     Raises:
-        InputError: If git ignores the pointer to the data or the pipeline; it names the lines to add.
+        InputError: If it does. The message names the lines to add.
     """
     for path, source in _ignored(layout.root, list(KEPT)).items():
         folders = [f"!/{parent.as_posix()}/" for parent in reversed(Path(path).parents) if parent != Path()]
         lines = " and ".join(repr(line) for line in [*folders, f"!/{path}"])
         raise InputError(
-            f"git ignores {path} ({source}), which it must keep; add {lines} at the end of {layout.at('.gitignore')}"
+            f"git ignores {path} ({source}), which it must not; add {lines} at the end of {layout.at('.gitignore')}"
         )
 
 
 def _ignored(root: Path, paths: list[str]) -> dict[str, str]:
-    """The ignored ones of `paths`, each with the file, line and pattern that is the reason. Empty if there is no git program."""
+    """Return the ignored `paths`, each with the file, line and pattern that ignores it. Empty if git is not installed."""
     command = ["git", "-C", str(root), "check-ignore", "--verbose", "--no-index", "-z", "--stdin"]
     try:
         done = subprocess.run(

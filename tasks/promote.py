@@ -1,6 +1,7 @@
-"""Promote a version to champion, and roll back to an earlier one. MLflow keeps no history of aliases, so it is kept here.
+"""Promote a version to champion, and roll back to an earlier champion, with a history of these moves.
 
-Each move is a tag of its own on the registered model: moves of several processes at once are all kept.
+MLflow keeps no history of aliases. Here each move is a tag of its own on the registered model, so the moves of several
+processes at the same time are all kept.
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ from tokensieve.registry.store import NUMBER, Editable, check_database, tracking
 from tokensieve.settings import Settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-FINGERPRINT = "tokensieve.fingerprint"  # tag of a run and of a version: the hash of all it was made from
-PROJECT = "tokensieve.project"  # tag of a run and of a version: the project that made it
-MOVE = "tokensieve.promotion."  # tags of a registered model, one per move: the rest of the key is its time
+FINGERPRINT = (
+    "tokensieve.fingerprint"  # tag of a run and a version: the hash of the artifacts (`register.fingerprint`)
+)
+PROJECT = "tokensieve.project"  # tag of a run and a version: the id of its project
+MOVE = "tokensieve.promotion."  # tags of a registered model, one per move; the key ends in the time
 TIME = "%Y%m%dT%H%M%S.%fZ"
-EARLIER = "tokensieve.promotions"  # tag of a registered model: the last moves that versions before 0.2 made, as a JSON list
+EARLIER = "tokensieve.promotions"  # tag of a registered model: moves by versions before 0.2, a JSON list
+# Metrics of a run that a promotion shows.
 FIGURES = (
     "test_accuracy",
     "test_exact_match",
     "test_macro_f1",
     "test_micro_f1",
     "test_ece",
-)  # of a run's metrics
+)
 log = logging.getLogger("tokensieve")
 
 
@@ -46,12 +50,14 @@ def promote(
 ) -> dict[str, Any]:
     """Make `version`, by default the challenger, the champion.
 
-    Returns name, version, the version that it replaced (None: the first), the figures of both, and whether both have the same data.
+    Returns:
+        Name, version, the version that it replaced (None for the first champion), the figures of both, and whether both
+        have the same data.
 
     Raises:
-        InputError: If there is no such registry, model, version or challenger, or its files are gone. Or if the version, or another
-            of the same model, was rolled back and `version` and `reason` are not both given. Or if it is of another project, unless
-            `other_project`.
+        InputError: If the registry, the model, the version or its files do not exist; if the version, or another one
+            of the same run or artifacts, was rolled back and `version` and `reason` are not both given; or if
+            another project registered it, unless `other_project` is set.
     """
     own, store = identity(layout, settings), _opened(layout, settings)
     name, aliases = own.model, _aliases(store, own.model)
@@ -68,23 +74,24 @@ def promote(
     _check_not_rolled_back(moves, _same(store, name, number, moves), number, bool(version and reason))
     if served_manifest(store, found) is None:
         raise InputError(
-            f"version {number} of model '{name}' has no manifest.json or lacks a file that it lists; its files were moved"
+            f"version {number} of model '{name}' has no manifest.json, or a file that it lists is missing; its files were moved"
         )
     replaced = aliases.get(CHAMPION)
     if number != replaced:
-        # The alias first: if the move is not recorded, a rollback still finds the champion before it.
+        # First the alias: if the process is killed before the record, a rollback still finds the champion before it.
         store.set_alias(name, CHAMPION, number)
         _record(store, name, "promote", number, replaced, moves, reason)
     return _moved(store, name, number, replaced)
 
 
 def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
-    """Make the last champion before this one that still exists, with its files, the champion. Returns as `promote`.
+    """Make the last champion before the present one that still exists, with its files, the champion.
 
-    `skipped` holds the earlier champions that are gone.
+    Returns:
+        As `promote`, with the earlier champions that do not exist any more in `skipped`.
 
     Raises:
-        InputError: If there is no such registry or model, or no earlier champion is left.
+        InputError: If the registry or the model does not exist, or if no earlier champion is left.
     """
     own, store = identity(layout, settings), _opened(layout, settings)
     name, skipped = own.model, list[str]()
@@ -98,8 +105,8 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
         if found is None or served_manifest(store, found) is None:
             skipped.append(number)
             continue
-        # The record first: if the alias is not moved, the next rollback goes back to the same version, not forward.
-        # A champion that was deleted has no alias any more: the record knows it.
+        # First the record: if the process is killed before the alias moves, the next rollback goes to the same version.
+        # A deleted champion has no alias any more, but it is in the record.
         _record(
             store, name, "rollback", number, replaced or (before[-1] if before[-1] != number else None), moves
         )
@@ -107,12 +114,12 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
         return _moved(store, name, number, replaced) | {"skipped": skipped}
     gone = f" (deleted or without files: {', '.join(skipped)})" if skipped else ""
     raise InputError(
-        f"no earlier champion of model '{name}' is known{gone}; promote a version by its number: {_versions(store, name)}"
+        f"model '{name}' has no earlier champion{gone}; promote a version by its number: {_versions(store, name)}"
     )
 
 
 def history(tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the moves that a model's tags record, in order."""
+    """Return the moves that the tags of a model record, oldest first."""
     found = _moves(EARLIER, tags.get(EARLIER, "[]"))
     for key in sorted(tags):
         if key.startswith(MOVE):
@@ -121,13 +128,13 @@ def history(tags: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def champions(moves: list[dict[str, Any]]) -> list[str]:
-    """Return the champions one after the other, this one last, without those that were rolled back."""
+    """Return the champions in order, the present one last, without those that were rolled back."""
     stack: list[str] = []
     for move in moves:
         if move["action"] == "rollback":
             while stack and stack[-1] != move["version"]:
                 stack.pop()
-        # The alias may have been moved without a record, or the moves before may be forgotten.
+        # Another program may have moved the alias, without a record.
         elif move["replaced"] and stack[-1:] != [move["replaced"]]:
             stack.append(move["replaced"])
         if stack[-1:] != [move["version"]]:
@@ -151,7 +158,7 @@ def rolled_back(moves: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _moves(key: str, text: str) -> list[dict[str, Any]]:
-    """Return the moves in the list that a tag holds. What is not a move is passed over, which is logged."""
+    """Return the moves in the JSON list of a tag. Entries that are not moves are skipped, which is logged."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -159,7 +166,7 @@ def _moves(key: str, text: str) -> list[dict[str, Any]]:
     moves = [move for move in found if _is_move(move)] if isinstance(found, list) else []
     if not isinstance(found, list) or len(moves) < len(found):
         log.warning(
-            "tag %s of the registered model cannot be read as a history of promotions; what is unreadable is passed over",
+            "tag %s of the registered model is not a history of promotions; unreadable entries are skipped",
             key,
         )
     return moves
@@ -198,14 +205,14 @@ def _record(
         "same": _same(store, name, version, moves),
         "replaced_same": _same(store, name, replaced, moves) if replaced else [],
     }
-    # After all that are known: another machine's clock may be ahead of this one's.
+    # Later than all known moves: the clock of another machine may be ahead.
     times = [time + timedelta(microseconds=1) for key in store.tags(name) if (time := _time(key))]
     key = f"{MOVE}{max([now, *times]):{TIME}}-{secrets.token_hex(3)}"
     store.set_tag(name, key, json.dumps(move | ({"reason": reason[:1000]} if reason else {})))
 
 
 def _time(key: str) -> datetime | None:
-    """Return the time in the key of a move's tag. None: it is no such key."""
+    """Return the time in the key of a move's tag. None if it is another key."""
     try:
         return (
             datetime.strptime(key.removeprefix(MOVE).partition("-")[0], TIME).replace(tzinfo=UTC)
@@ -217,9 +224,9 @@ def _time(key: str) -> datetime | None:
 
 
 def _same(store: Editable, name: str, number: str, moves: list[dict[str, Any]]) -> list[str]:
-    """Return what a version has in common with others of the same model: its run and its fingerprint.
+    """Return the run and the fingerprint of a version: other versions with one of them are the same model.
 
-    Of a version that was deleted, it is what the last move to it recorded.
+    For a deleted version they are read from the last move to it.
     """
     found = store.version(name, number)
     if found is None:
@@ -264,7 +271,11 @@ def _challenger(store: Editable, name: str, aliases: dict[str, str]) -> str:
 
 
 def _number(store: Editable, name: str, version: str) -> str:
-    """Return `version`. Raises InputError: If it is not written as the registry writes numbers, by which the record names versions."""
+    """Return `version`.
+
+    Raises:
+        InputError: If it is not written as the registry writes numbers: the history names versions so.
+    """
     if not re.fullmatch(NUMBER, version):
         raise InputError(
             f"version is {excerpt(version)}; allowed: digits 0 to 9, at most ten, the first not 0; "
@@ -278,7 +289,7 @@ def _versions(store: Editable, name: str) -> str:
 
 
 def _check_project(store: Editable, own: Identity, number: str, tags: dict[str, str]) -> None:
-    """Raise InputError if a version is of another project. One registered before projects were recorded is of any."""
+    """Raise InputError if another project registered a version. A version without a project (earlier versions) passes."""
     other = tags.get(PROJECT)
     if other and other != own.project:
         ours = [
@@ -288,15 +299,17 @@ def _check_project(store: Editable, own: Identity, number: str, tags: dict[str, 
         ]
         newest = f"--version {max(map(int, ours))} is this project's newest; " if ours and own.project else ""
         raise InputError(
-            f"version {number} of model '{own.model}' is of project {excerpt(other)}, not of this one; {newest}"
-            "set register.name to keep the two apart, or use --other-project to promote it all the same"
+            f"version {number} of model '{own.model}' was registered by project {excerpt(other)}, not by this one; {newest}"
+            "set register.name to keep the two apart, or use --other-project to promote it anyway"
         )
 
 
-def _check_not_rolled_back(moves: list[dict[str, Any]], same: list[str], number: str, told: bool) -> None:
-    """Raise InputError if a version, or another of the same model, was rolled back, unless told to promote it all the same."""
+def _check_not_rolled_back(
+    moves: list[dict[str, Any]], same: list[str], number: str, confirmed: bool
+) -> None:
+    """Raise InputError if a version, or another one of the same model, was rolled back, unless `confirmed`."""
     for other, move in rolled_back(moves).items():
-        if not told and {number, *same} & {other, *move.get("replaced_same", [])}:
+        if not confirmed and {number, *same} & {other, *move.get("replaced_same", [])}:
             which = "was" if other == number else f"is the same model as version {other}, which was"
             raise InputError(
                 f"version {number} {which} rolled back at {move['at']}; to promote it again, give its number and a reason: "

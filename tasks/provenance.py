@@ -1,4 +1,4 @@
-"""What made a model: commits, versions of the packages, and the processor. Knows nothing of MLflow."""
+"""Where a model comes from: git commits, versions of packages, and the processor."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tokensieve.export.build_variants import processor
 from tokensieve.files import read_json
 from tokensieve.project import Layout
 
-NAME = "environment.json"  # in artifacts/model: written when the model was trained
+NAME = "environment.json"  # in artifacts/model; finetune writes it
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "onnx", "onnxruntime")
-CHANGED = 20  # changed files that are named
+MAX_NAMED = 20  # changed files that the tags of a run name
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """Return the versions of Python, of tokensieve and of what it computes with, and the processor and device of this process."""
+    """Return the versions of Python, tokensieve and its numerical packages, and the processor and device of this process."""
     versions = {name: _version(name) for name in ("tokensieve", *PACKAGES)}
     commit = {"tokensieve_commit": code_commit()}
     return (
@@ -28,9 +28,9 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
 
 def trained_with(layout: Layout) -> dict[str, str]:
-    """Return the environment that the model was trained in, as parameters of a run.
+    """Return the environment in which the model was trained, as parameters of a run.
 
-    A model that was trained before it was recorded has that of the present process.
+    If it was not recorded (earlier versions did not), it is that of the present process.
     """
     path = layout.model / NAME
     found = (
@@ -42,18 +42,18 @@ def trained_with(layout: Layout) -> dict[str, str]:
 
 
 def of_project(root: Path) -> dict[str, str]:
-    """Return the tags of a run that name the project's git commit, and what was changed since. Empty outside git.
+    """Return tags of a run with the project's git commit and the files changed since then. Empty outside git.
 
-    A run writes dvc.lock and its other records before they can be committed, so these are among the changed files.
+    A run writes dvc.lock and other files before they can be committed, so these are among the changed files.
     """
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if not commit:
         return {}
-    # Files that git does not track are not of the commit: data and artifacts are named by their hashes.
+    # Untracked files are left out: the hashes of data and artifacts are logged.
     lines = (_git(root, "status", "--porcelain", "--untracked-files=no", "--", ".") or "").splitlines()
     changed = [line.split(None, 1)[-1] for line in lines]
-    named = ", ".join(changed[:CHANGED]) + (
-        f" and {len(changed) - CHANGED} more" if len(changed) > CHANGED else ""
+    named = ", ".join(changed[:MAX_NAMED]) + (
+        f" and {len(changed) - MAX_NAMED} more" if len(changed) > MAX_NAMED else ""
     )
     tags = {
         "mlflow.source.git.commit": commit,
@@ -65,9 +65,9 @@ def of_project(root: Path) -> dict[str, str]:
 
 
 def code_commit() -> str:
-    """Return the commit of tokensieve's own code, with -dirty if it was changed since. Empty if it is not known."""
+    """Return the commit of tokensieve's own code, with -dirty if it was changed since then. Empty if unknown."""
     folder = Path(tokensieve.__file__).parent
-    # Else a virtual environment inside another repository would be named by that one's commit.
+    # Otherwise a virtual environment inside another repository would get the commit of that one.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py"):
         changed = _git(
             folder.parent,
@@ -95,7 +95,7 @@ def _version(name: str) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git prints in `folder`; None if it fails, or is not installed."""
+    """Return the output of git in `folder`. None if git fails or is not installed."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

@@ -90,12 +90,12 @@ def test_a_setting_names_a_format_that_nothing_tells(server: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("path", "words", "passing"),
     [
-        ("/none.csv", "the server answers 404 Not Found", False),
-        ("/denied.csv", "the server answers 403 Forbidden; give user and password", False),
-        ("/private.csv", "the server answers 401 Unauthorized; give user and password", False),
-        ("/busy.csv", "the server answers 503 Service Unavailable", True),
-        ("/login.csv", "gives a web page, not a file", False),
-        ("/short.csv", "the connection before the file was whole", True),
+        ("/none.csv", "the server responded with 404 Not Found", False),
+        ("/denied.csv", "the server responded with 403 Forbidden; give user and password", False),
+        ("/private.csv", "the server responded with 401 Unauthorized; give user and password", False),
+        ("/busy.csv", "the server responded with 503 Service Unavailable", True),
+        ("/login.csv", "is a web page, not a file", False),
+        ("/short.csv", "the connection before the file was complete", True),
     ],
 )
 def test_the_true_reason_of_a_failure_is_told(
@@ -117,7 +117,7 @@ def test_a_server_that_is_down_and_an_unknown_host_are_told(
         with pytest.raises(FetchError, match="could not be fetched: connection refused"):
             fetch(f"http://127.0.0.1:{closed.getsockname()[1]}/x.csv?token=hidden", tmp_path, "--data")
     monkeypatch.delenv("http_proxy")
-    with pytest.raises(FetchError, match="the host's name is not known"):
+    with pytest.raises(FetchError, match="the name of the host is not known"):
         fetch("http://nowhere.invalid/x.csv", tmp_path, "--data")
 
 
@@ -142,3 +142,11 @@ def test_an_address_is_found_again_under_a_name_without_its_secrets() -> None:
     assert not [name for name in names if "secret" in name or "token" in name]
     assert [revealed(name) for name in names] == addresses
     assert names[2:] == addresses[2:]
+
+
+def test_an_address_may_name_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_TOKEN", "secret")
+    assert revealed("https://host/texts.csv?token=${DATA_TOKEN}") == "https://host/texts.csv?token=secret"
+    assert revealed("https://host/texts.csv?$filter=a") == "https://host/texts.csv?$filter=a"
+    with pytest.raises(InputError, match="set the environment variable OTHER_TOKEN"):
+        revealed("https://host/${OTHER_TOKEN}/texts.csv")

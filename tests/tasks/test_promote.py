@@ -89,7 +89,7 @@ def test_promotions_can_be_rolled_back_one_by_one(
     assert (first["name"], first["version"], first["replaced"]) == ("tickets", "1", None)
     with pytest.raises(
         InputError,
-        match="no earlier champion of model 'tickets' is known; promote a version by its number: 1, 2, 3",
+        match="model 'tickets' has no earlier champion; promote a version by its number: 1, 2, 3",
     ):
         rollback(layout, SETTINGS)
     assert promote(layout, SETTINGS, "2")["replaced"] == "1"
@@ -233,7 +233,7 @@ def test_a_rollback_names_the_champions_that_are_gone(
     promote(layout, SETTINGS, "2")
     client.delete_model_version("tickets", "1")
     with pytest.raises(
-        InputError, match=r"no earlier champion of model 'tickets' is known \(deleted or without files: 1\)"
+        InputError, match=r"model 'tickets' has no earlier champion \(deleted or without files: 1\)"
     ):
         rollback(layout, SETTINGS)
 
@@ -287,7 +287,7 @@ def test_a_version_of_another_project_is_refused_unless_told(
     register(1)  # of before projects were recorded
     with pytest.raises(
         InputError,
-        match="version 2 of model 'tickets' is of project 'mails-0000abcd', not of this one; --version 1 is",
+        match="version 2 of model 'tickets' was registered by project 'mails-0000abcd', not by this one; --version 1 is",
     ):
         promote(layout, SETTINGS, "2")
     assert promote(layout, SETTINGS, "1")["version"] == "1"
@@ -319,7 +319,7 @@ def test_what_is_not_there_is_named_with_what_is(
         promote(layout, SETTINGS, "7")
     (model_folder(layout, "1") / "data" / "onnx" / "model.onnx").unlink()
     with pytest.raises(
-        InputError, match=r"version 1 of model 'tickets' has no manifest.json or lacks a file"
+        InputError, match=r"version 1 of model 'tickets' has no manifest.json, or a file that it lists is missing"
     ):
         promote(layout, SETTINGS)
     client.delete_registered_model_alias("tickets", "challenger")
@@ -436,7 +436,7 @@ def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.Log
     with caplog.at_level(logging.WARNING, "tokensieve"):
         assert history({promotions.EARLIER: text}) == []
     assert caplog.messages == [
-        "tag tokensieve.promotions of the registered model cannot be read as a history of promotions; what is unreadable is passed over"
+        "tag tokensieve.promotions of the registered model is not a history of promotions; unreadable entries are skipped"
     ]
 
 

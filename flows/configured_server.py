@@ -1,4 +1,4 @@
-"""The Prefect server that a variable or a profile names: whether it answers, before a command relies on it."""
+"""Check that the Prefect server of PREFECT_API_URL, or of Prefect's profile, responds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from prefect.settings import (
 from tokensieve.errors import InputError, excerpt
 from tokensieve.registry.store import without_password
 
-SECONDS = 10.0  # for an answer
+TIMEOUT = 10.0  # seconds
 
 
 def check_server() -> None:
-    """Ask the configured server for its version. Does nothing if none is configured.
+    """Ask the configured server for its version. Do nothing if no server is configured.
 
     Raises:
-        InputError: If it does not answer, or if what answers is not Prefect's API.
+        InputError: If it does not respond, or if it is not a Prefect API.
     """
     url = PREFECT_API_URL.value()
     if not url:
@@ -32,7 +32,7 @@ def check_server() -> None:
     try:
         with (
             temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-            get_client(sync_client=True, httpx_settings={"timeout": SECONDS}) as client,
+            get_client(sync_client=True, httpx_settings={"timeout": TIMEOUT}) as client,
         ):
             response = client.request("GET", "/admin/version")
             response.raise_for_status()
@@ -48,7 +48,7 @@ def check_server() -> None:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{_named(url)}, where no Prefect server answers ({reason}); start it, or {_remedy()}"
+            f"{_named(url)}, but no Prefect server responds there ({reason}); start it, or {_remedy()}"
         ) from None
     except ValueError:
         raise InputError(
@@ -67,13 +67,13 @@ def _named(url: str) -> str:
 
 def _remedy() -> str:
     if os.environ.get("PREFECT_API_URL"):
-        return "set PREFECT_API_URL to the address of one that does, or unset it to use a temporary server"
+        return "set PREFECT_API_URL to the address of a running server, or unset it to use a temporary one"
     if _profile():
         return "use a temporary server (prefect profile use ephemeral)"
-    return "set it to the address of one that does"
+    return "set it to the address of a running server"
 
 
 def _profile() -> str | None:
-    """Return the name of the active profile if the address is its."""
+    """Return the name of the active profile if it sets the address."""
     profile = get_settings_context().profile
     return profile.name if PREFECT_API_URL in profile.settings else None

@@ -1,4 +1,4 @@
-"""The summary of a run as Prefect's page of the run shows it, in Markdown."""
+"""The summary of a run in Markdown, for the page of the run in Prefect."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tokensieve.project import Layout
 
 
 def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> str:
-    """Return the figures, what the data are warned of, the exported builds and where to look further.
+    """Return the figures, the warnings, the exported builds and the places of the artifacts.
 
-    `registry` is the address of MLflow. If it is a server, the model version links to its page.
+    `registry` is the address of MLflow. If it is a server, the page links to the model version.
     """
     name, version = result["model_name"], result["model_version"]
     parts = [f"# {_inline(name)} version {version}", _table(("figure", "value"), figures(result))]
@@ -23,7 +23,7 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
         "## Exported builds",
         _table(BUILDS, builds(result)),
         "\n".join(f"- {_inline(note)}" for note in notes(result)),
-        "## Where to look",
+        "## Artifacts",
         _places(result, layout, registry),
     ]
     return "\n\n".join(parts) + "\n"
@@ -35,7 +35,7 @@ def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
         ("confusions", "confusion.png") if "test_accuracy" in result else ("each label", "labels.png")
     )
     lines = [
-        f"- served folder: {_code(layout.onnx)}",
+        f"- exported model: {_code(layout.onnx)}",
         f"- checks of the data: {_code(layout.validation / 'docs' / 'index.html')}",
         f"- trained weights: {_code(layout.mask / 'mask.png')}",
         f"- {confusions[0]}: {_code(layout.evaluation / confusions[1])}",
@@ -53,7 +53,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return `text` as it is, whatever a label or a file's name in it may mean in Markdown."""
+    """Return `text` with the characters escaped that have a meaning in Markdown: labels and file names may have them."""
     escaped = "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")
 

@@ -1,7 +1,7 @@
-"""Prefect's server for the time of one command, if none is configured.
+"""A Prefect server for the duration of one command, if none is configured.
 
-Prefect would start one itself. That one is in the command's process group, so Ctrl-C ends both and the client waits in vain for its
-server; it outlives a command that is killed; and it starts only when everything is imported.
+Prefect's own temporary server has three drawbacks. It is in the command's process group, so Ctrl-C ends it and the
+client waits for it in vain. It survives a command that is killed. And it starts only after all imports.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tokensieve.errors import InputError
 
 STARTUP_SECONDS = 120.0
 STOP_SECONDS = 3.0
-HINT = "(Background on this error at"  # SQLAlchemy ends its messages with it
-CLOSE_SECONDS = 30.0  # in which the run of a command that was killed is marked as crashed
-# In the server's process. Block types are for Prefect's pages, which this server does not have.
+HINT = "(Background on this error at"  # the end of SQLAlchemy's messages
+CLOSE_SECONDS = 30.0  # to mark the run of a killed command as crashed
+# For the server's process. Block types are for Prefect's pages, which this server does not have.
 SETTINGS = {
     "PREFECT_SERVER_UI_ENABLED": "false",
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
@@ -42,9 +42,12 @@ SETTINGS = {
 
 
 class TemporaryServer:
-    """Prefect's server in a process and a session of its own, which ends with this process however that ends.
+    """A Prefect server in a process and session of its own. It ends with this process, however this process ends.
 
-    If this process is killed, the server first marks its run as crashed, by the notes in `runs` (see flows/prefect_runs.py).
+    If this process is killed, the server first marks its run as crashed; see `prefect_runs.close_killed`.
+
+    Args:
+        runs: The folder in which the project's runs keep their notes.
     """
 
     def __init__(self, runs: Path) -> None:
@@ -52,7 +55,7 @@ class TemporaryServer:
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             self._process = subprocess.Popen(
-                # By path and with -P: a user's folder may have a package `flows`, too.
+                # By path and with -P: the working directory may contain a package `flows` of the user.
                 [
                     sys.executable,
                     "-P",
@@ -71,10 +74,10 @@ class TemporaryServer:
             )
 
     def wait(self) -> None:
-        """Wait until it answers.
+        """Wait until it responds.
 
         Raises:
-            InputError: If it ends before, or does not answer in time.
+            InputError: If it ends before, or does not respond within `STARTUP_SECONDS`.
         """
         end = time.monotonic() + STARTUP_SECONDS
         while not self._answers():
@@ -97,7 +100,7 @@ class TemporaryServer:
         self._process.wait()
 
     def _answers(self) -> bool:
-        # Not urllib, which might ask a proxy.
+        # Not urllib, which may use a proxy.
         connection = http.client.HTTPConnection(self.url.split("/")[2], timeout=1.0)
         try:
             connection.request("GET", "/api/health")
@@ -117,7 +120,7 @@ def _lines(log: str) -> list[str]:
 
 
 def _not_started(lines: list[str], status: int | None) -> InputError:
-    """Return the error to raise for a server whose log has these lines and that ended with this exit status, if it did."""
+    """Return the error for a server with these lines in its log. `status` is its exit status, None if it still runs."""
     from prefect.settings import PREFECT_HOME
 
     home: Path = PREFECT_HOME.value()
@@ -130,17 +133,16 @@ def _not_started(lines: list[str], status: int | None) -> InputError:
         )
     reason = lines[-1] if lines else f"exit status {status}"
     return InputError(
-        f"{start} ({reason}); mend that, or start a server with prefect server start and set PREFECT_API_URL to its address"
+        f"{start} ({reason}); correct that, or start a server with prefect server start and set PREFECT_API_URL to its address"
     )
 
 
 @contextlib.contextmanager
 def prefect_server(runs: Path) -> Iterator[TemporaryServer | None]:
-    """Start a temporary server unless Prefect is configured to use another; yields it while it starts.
+    """Start a temporary server unless Prefect is configured to use another one. Yield it while it is starting.
 
-    `runs` is where the project's runs leave their notes.
-
-    Give what it yields to `connected` when everything else is ready.
+    `runs` is the folder in which the project's runs keep their notes. Pass what this yields to `connected` after the
+    imports.
     """
     if os.environ.get("PREFECT_API_URL") or ("prefect" in sys.modules and _configured()):
         yield None
@@ -155,10 +157,10 @@ def prefect_server(runs: Path) -> Iterator[TemporaryServer | None]:
 
 @contextlib.contextmanager
 def connected(server: TemporaryServer | None) -> Iterator[None]:
-    """Within it, Prefect uses `server`, unless a profile or a file names another one.
+    """Let Prefect use `server` within the block, unless a profile or a settings file names another one.
 
     Raises:
-        InputError: If the server does not start, or if the one that is configured does not answer.
+        InputError: If the server does not start, or if the configured one does not respond.
     """
     if server is None or _configured():
         from flows.configured_server import check_server
@@ -175,7 +177,7 @@ def connected(server: TemporaryServer | None) -> Iterator[None]:
         try:
             yield
         except Exception:
-            # Else Prefect tries to send it when Python ends, for more than a minute, to a server that is gone.
+            # Otherwise Prefect tries to send it when Python ends, for more than a minute, to a server that has ended.
             _drain()
             raise
         _drain()
@@ -192,7 +194,7 @@ def _configured() -> str | None:
 
 
 def _drain() -> None:
-    """Send what is left of logs and events while the server is there."""
+    """Send the remaining logs and events while the server is running."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
@@ -201,9 +203,9 @@ def _drain() -> None:
 
 
 def _serve(listener: int, parent: int, url: str, runs: Path) -> None:
-    """Serve Prefect's API on the socket `listener` until the process `parent` is gone."""
+    """Serve Prefect's API on the socket `listener` until the process `parent` ends."""
     threading.Thread(target=_end_with, args=[parent, url, runs], daemon=True).start()
-    gc.disable()  # of the time that the imports take, a quarter
+    gc.disable()  # garbage collection takes a quarter of the time of the imports
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -215,7 +217,7 @@ def _serve(listener: int, parent: int, url: str, runs: Path) -> None:
 
 
 def _migrate() -> None:
-    """Bring the database up to date. One process at a time: on SQLite, two at once fail on each other's tables."""
+    """Migrate the database, one process at a time: on SQLite, two at the same time fail on each other's tables."""
     from prefect.server.database import provide_database_interface
     from prefect.settings import PREFECT_HOME
 
@@ -228,7 +230,7 @@ def _migrate() -> None:
 def _end_with(parent: int, url: str, runs: Path) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
-    # Nobody waits for this process any more.
+    # No process waits for this one any more.
     threading.Timer(CLOSE_SECONDS, os._exit, args=[1]).start()
     try:
         _close(url, runs)

@@ -26,7 +26,7 @@ def test_a_full_disk_is_named_with_the_folder(line: str) -> None:
 
 
 def test_the_reason_is_the_last_line_that_says_one() -> None:
-    assert "did not start (exit status 3); mend that" in str(_not_started(_lines("\n"), 3))
+    assert "did not start (exit status 3); correct that" in str(_not_started(_lines("\n"), 3))
     hint = HINT.splitlines()[1]
     assert "did not start (ModuleNotFoundError: x)" in str(
         _not_started(_lines(f"ModuleNotFoundError: x\n\n{hint}\n"), 3)

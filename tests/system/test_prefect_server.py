@@ -39,7 +39,7 @@ def test_a_configured_server_that_does_not_answer_is_named(
         return line
 
     line = refusal(PREFECT_API_URL=dead)
-    assert f"PREFECT_API_URL is '{dead}', where no Prefect server answers" in line
+    assert f"PREFECT_API_URL is '{dead}', but no Prefect server responds there" in line
     assert "unset it" in line
 
     # A profile, as `prefect config set` writes it.
@@ -48,7 +48,7 @@ def test_a_configured_server_that_does_not_answer_is_named(
     profiles.write_text(f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "{dead}"\n', encoding="utf-8")
     line = refusal()
     assert (
-        f"Prefect's profile 'work' ({profiles}) sets PREFECT_API_URL to '{dead}', where no Prefect server answers"
+        f"Prefect's profile 'work' ({profiles}) sets PREFECT_API_URL to '{dead}', but no Prefect server responds there"
         in line
     )
     assert "prefect profile use ephemeral" in line

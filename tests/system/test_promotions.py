@@ -161,7 +161,8 @@ def test_champions_move_at_once_and_back(
     done = tokensieve("promote", "--project", str(project))
     assert (
         done.returncode,
-        "version 5 of model 'tickets' was registered by project 'mails-0000abcd', not by this one" in done.stderr,
+        "version 5 of model 'tickets' was registered by project 'mails-0000abcd', not by this one"
+        in done.stderr,
     ) == (2, True)
     done = tokensieve("promote", "--project", str(project), "--other-project")
     assert done.returncode == 0, done.stderr

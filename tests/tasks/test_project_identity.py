@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tasks.project_identity import given_identity, identity, model_name
+from tasks.project_identity import Identity, given_identity, identity, model_name
 from tokensieve.files import write_json
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -50,3 +51,25 @@ def test_a_project_of_before_keeps_the_name_it_has_registered_under(tmp_path: Pa
     assert given_identity(layout, Settings()).model == "classifier"
     (layout.registration / "registration.json").unlink()
     assert identity(layout, Settings()).model == "classifier"
+
+
+def test_a_copy_in_the_same_registry_is_a_project_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings.of({"register": {"uri": "https://mlflow.example.org"}})
+    original, copy = Layout(tmp_path / "tickets"), Layout(tmp_path / "trial")
+    given = given_identity(original, settings)
+    shutil.copytree(original.root, copy.root)
+
+    assert identity(copy, settings) == Identity("", "trial")
+    found = given_identity(copy, settings)
+    assert (found.model, found.project != given.project) == ("trial", True)
+    assert f"this project is a copy of {original.root}" in caplog.text
+    assert identity(copy, settings) == given_identity(copy, settings) == found
+    assert identity(original, settings) == given
+
+
+def test_a_copy_with_its_own_registry_keeps_its_models(tmp_path: Path) -> None:
+    given = given_identity(Layout(tmp_path / "tickets"), Settings())
+    shutil.copytree(tmp_path / "tickets", tmp_path / "trial")
+    assert given_identity(Layout(tmp_path / "trial"), Settings()) == given

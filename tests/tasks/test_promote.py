@@ -319,7 +319,8 @@ def test_what_is_not_there_is_named_with_what_is(
         promote(layout, SETTINGS, "7")
     (model_folder(layout, "1") / "data" / "onnx" / "model.onnx").unlink()
     with pytest.raises(
-        InputError, match=r"version 1 of model 'tickets' has no manifest.json, or a file that it lists is missing"
+        InputError,
+        match=r"version 1 of model 'tickets' has no manifest.json, or a file that it lists is missing",
     ):
         promote(layout, SETTINGS)
     client.delete_registered_model_alias("tickets", "challenger")

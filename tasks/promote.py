@@ -1,21 +1,14 @@
-"""Promote a version to champion, and roll back to an earlier champion, with a history of these moves.
-
-MLflow keeps no history of aliases. Here each move is a tag of its own on the registered model, so the moves of several
-processes at the same time are all kept.
-"""
+"""Promote a version to champion, and roll back to an earlier champion."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks import moved_project
 from tasks.project_identity import Identity, identity
+from tasks.promotion_history import champions, history, record_move, rolled_back, same_model_marks
 from tasks.registered_files import open_store, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
@@ -23,13 +16,7 @@ from tokensieve.registry.store import NUMBER, Editable, check_database, tracking
 from tokensieve.settings import Settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-FINGERPRINT = (
-    "tokensieve.fingerprint"  # tag of a run and a version: the hash of the artifacts (`register.fingerprint`)
-)
 PROJECT = "tokensieve.project"  # tag of a run and a version: the id of its project
-MOVE = "tokensieve.promotion."  # tags of a registered model, one per move; the key ends in the time
-TIME = "%Y%m%dT%H%M%S.%fZ"
-EARLIER = "tokensieve.promotions"  # tag of a registered model: moves by versions before 0.2, a JSON list
 # Metrics of a run that a promotion shows.
 FIGURES = (
     "test_accuracy",
@@ -71,7 +58,9 @@ def promote(
     if not other_project:
         _check_project(store, own, number, tags)
     moves = history(store.tags(name))
-    _check_not_rolled_back(moves, _same(store, name, number, moves), number, bool(version and reason))
+    _check_not_rolled_back(
+        moves, same_model_marks(store, name, number, moves), number, bool(version and reason)
+    )
     if served_manifest(store, found) is None:
         raise InputError(
             f"version {number} of model '{name}' has no manifest.json, or a file that it lists is missing; its files were moved"
@@ -80,7 +69,7 @@ def promote(
     if number != replaced:
         # First the alias: if the process is killed before the record, a rollback still finds the champion before it.
         store.set_alias(name, CHAMPION, number)
-        _record(store, name, "promote", number, replaced, moves, reason)
+        record_move(store, name, "promote", number, replaced, moves, reason)
     return _moved(store, name, number, replaced)
 
 
@@ -107,7 +96,7 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
             continue
         # First the record: if the process is killed before the alias moves, the next rollback goes to the same version.
         # A deleted champion has no alias any more, but it is in the record.
-        _record(
+        record_move(
             store, name, "rollback", number, replaced or (before[-1] if before[-1] != number else None), moves
         )
         store.set_alias(name, CHAMPION, number)
@@ -116,123 +105,6 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
     raise InputError(
         f"model '{name}' has no earlier champion{gone}; promote a version by its number: {_versions(store, name)}"
     )
-
-
-def history(tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the moves that the tags of a model record, oldest first."""
-    found = _moves(EARLIER, tags.get(EARLIER, "[]"))
-    for key in sorted(tags):
-        if key.startswith(MOVE):
-            found += _moves(key, f"[{tags[key]}]")
-    return found
-
-
-def champions(moves: list[dict[str, Any]]) -> list[str]:
-    """Return the champions in order, the present one last, without those that were rolled back."""
-    stack: list[str] = []
-    for move in moves:
-        if move["action"] == "rollback":
-            while stack and stack[-1] != move["version"]:
-                stack.pop()
-        # Another program may have moved the alias, without a record.
-        elif move["replaced"] and stack[-1:] != [move["replaced"]]:
-            stack.append(move["replaced"])
-        if stack[-1:] != [move["version"]]:
-            stack.append(move["version"])
-    return stack
-
-
-def rolled_back(moves: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the versions that were rolled back and not promoted again, each with its rollback."""
-    found: dict[str, dict[str, Any]] = {}
-    for move in moves:
-        if move["action"] == "rollback" and move["replaced"]:
-            found[move["replaced"]] = move
-        good = {move["version"], *move.get("same", [])}
-        found = {
-            number: rollback
-            for number, rollback in found.items()
-            if not good & {number, *rollback.get("replaced_same", [])}
-        }
-    return found
-
-
-def _moves(key: str, text: str) -> list[dict[str, Any]]:
-    """Return the moves in the JSON list of a tag. Entries that are not moves are skipped, which is logged."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    moves = [move for move in found if _is_move(move)] if isinstance(found, list) else []
-    if not isinstance(found, list) or len(moves) < len(found):
-        log.warning(
-            "tag %s of the registered model is not a history of promotions; unreadable entries are skipped",
-            key,
-        )
-    return moves
-
-
-def _is_move(move: Any) -> bool:
-    if not isinstance(move, dict) or not all(
-        isinstance(move.get(key), str) for key in ("at", "action", "version")
-    ):
-        return False
-    same = [move.get(key, []) for key in ("same", "replaced_same")]
-    return (
-        "replaced" in move
-        and isinstance(move["replaced"], str | None)
-        and all(isinstance(marks, list) and all(isinstance(mark, str) for mark in marks) for marks in same)
-    )
-
-
-def _record(
-    store: Editable,
-    name: str,
-    action: str,
-    version: str,
-    replaced: str | None,
-    moves: list[dict[str, Any]],
-    reason: str | None = None,
-) -> None:
-    now = datetime.now(UTC)
-    move: dict[str, Any] = {
-        "at": now.isoformat(timespec="seconds"),
-        "action": action,
-        "version": version,
-        "replaced": replaced,
-    }
-    move |= {
-        "same": _same(store, name, version, moves),
-        "replaced_same": _same(store, name, replaced, moves) if replaced else [],
-    }
-    # Later than all known moves: the clock of another machine may be ahead.
-    times = [time + timedelta(microseconds=1) for key in store.tags(name) if (time := _time(key))]
-    key = f"{MOVE}{max([now, *times]):{TIME}}-{secrets.token_hex(3)}"
-    store.set_tag(name, key, json.dumps(move | ({"reason": reason[:1000]} if reason else {})))
-
-
-def _time(key: str) -> datetime | None:
-    """Return the time in the key of a move's tag. None if it is another key."""
-    try:
-        return (
-            datetime.strptime(key.removeprefix(MOVE).partition("-")[0], TIME).replace(tzinfo=UTC)
-            if key.startswith(MOVE)
-            else None
-        )
-    except ValueError:
-        return None
-
-
-def _same(store: Editable, name: str, number: str, moves: list[dict[str, Any]]) -> list[str]:
-    """Return the run and the fingerprint of a version: other versions with one of them are the same model.
-
-    For a deleted version they are read from the last move to it.
-    """
-    found = store.version(name, number)
-    if found is None:
-        return next((move.get("same", []) for move in reversed(moves) if move["version"] == number), [])
-    marks = {"run": found.run_id, "fingerprint": store.version_tags(name, number).get(FINGERPRINT)}
-    return [f"{kind} {mark}" for kind, mark in marks.items() if mark]
 
 
 def _opened(layout: Layout, settings: Settings) -> Editable:

@@ -18,7 +18,8 @@ from tasks.artifacts import Registration
 from tasks.log_run import MODEL, log_run
 from tasks.mlflow_client import aliases_of, connect, find_model
 from tasks.project_identity import Identity, given_identity
-from tasks.promote import CHALLENGER, FINGERPRINT, PROJECT
+from tasks.promote import CHALLENGER, PROJECT
+from tasks.promotion_history import FINGERPRINT
 from tasks.registered_files import open_store, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256

@@ -16,8 +16,10 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks import promote as promotions
+from tasks import promotion_history
 from tasks.project_identity import given_identity
-from tasks.promote import champions, history, promote, rollback, rolled_back
+from tasks.promote import promote, rollback
+from tasks.promotion_history import champions, history, rolled_back
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.mlflow_sqlite import Database
@@ -133,8 +135,8 @@ def test_a_version_that_was_rolled_back_needs_its_number_and_a_reason(
 def test_the_same_model_under_another_number_needs_a_reason_as_well(
     layout: Layout, client: MlflowClient, register: Callable[..., None], kind: str, first: str
 ) -> None:
-    register(1, {promotions.FINGERPRINT: "a"})
-    register(1, {promotions.FINGERPRINT: "b"} if kind == "fingerprint" else None)
+    register(1, {promotion_history.FINGERPRINT: "a"})
+    register(1, {promotion_history.FINGERPRINT: "b"} if kind == "fingerprint" else None)
     run = client.get_model_version("tickets", "2").run_id
     promote(layout, SETTINGS, "1")
     promote(layout, SETTINGS)
@@ -147,7 +149,7 @@ def test_the_same_model_under_another_number_needs_a_reason_as_well(
         client.create_model_version("tickets", model_folder(layout, "2").as_uri(), run)
     else:
         client.create_model_version(
-            "tickets", model_folder(layout, "2").as_uri(), None, {promotions.FINGERPRINT: "b"}
+            "tickets", model_folder(layout, "2").as_uri(), None, {promotion_history.FINGERPRINT: "b"}
         )
     client.set_registered_model_alias("tickets", "challenger", "3")
     for version in (None, "3"):
@@ -165,12 +167,12 @@ def test_the_same_model_under_another_number_needs_a_reason_as_well(
 def test_a_model_of_another_run_is_promoted_without_a_reason(
     layout: Layout, register: Callable[..., None]
 ) -> None:
-    register(1, {promotions.FINGERPRINT: "a"})
-    register(1, {promotions.FINGERPRINT: "b"})
+    register(1, {promotion_history.FINGERPRINT: "a"})
+    register(1, {promotion_history.FINGERPRINT: "b"})
     promote(layout, SETTINGS, "1")
     promote(layout, SETTINGS)
     rollback(layout, SETTINGS)
-    register(1, {promotions.FINGERPRINT: "c"})
+    register(1, {promotion_history.FINGERPRINT: "c"})
     assert promote(layout, SETTINGS)["version"] == "3"
 
 
@@ -380,7 +382,7 @@ def test_the_history_of_before_is_read(
         {"at": "2026-01-01T00:00:00+00:00", "action": "promote", "version": version, "replaced": None}
         for version in "12"
     ]
-    client.set_registered_model_tag("tickets", promotions.EARLIER, json.dumps(old))
+    client.set_registered_model_tag("tickets", promotion_history.EARLIER, json.dumps(old))
     client.set_registered_model_alias("tickets", "champion", "2")
     promote(layout, SETTINGS, "3")
     assert moves(client) == [("promote", "1"), ("promote", "2"), ("promote", "3")]
@@ -421,9 +423,9 @@ def test_a_version_is_marked_as_rolled_back_until_it_is_promoted_again() -> None
 def test_a_broken_record_is_passed_over() -> None:
     whole = json.dumps(after(("promote", "1", None))[0])
     tags = {
-        promotions.EARLIER: "not JSON",
-        f"{promotions.MOVE}2": whole,
-        f"{promotions.MOVE}1": '{"action": "promote"}',
+        promotion_history.EARLIER: "not JSON",
+        f"{promotion_history.MOVE}2": whole,
+        f"{promotion_history.MOVE}1": '{"action": "promote"}',
         "other": "x",
     }
     assert [move["version"] for move in history(tags)] == ["1"]
@@ -435,7 +437,7 @@ def test_a_broken_record_is_passed_over() -> None:
 )
 def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "tokensieve"):
-        assert history({promotions.EARLIER: text}) == []
+        assert history({promotion_history.EARLIER: text}) == []
     assert caplog.messages == [
         "tag tokensieve.promotions of the registered model is not a history of promotions; unreadable entries are skipped"
     ]
@@ -447,5 +449,8 @@ def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.Log
 def test_a_move_of_other_types_is_passed_over(change: dict[str, Any]) -> None:
     whole = after(("promote", "1", None))[0]
     assert history(
-        {f"{promotions.MOVE}1": json.dumps(whole | change), f"{promotions.MOVE}2": json.dumps(whole)}
+        {
+            f"{promotion_history.MOVE}1": json.dumps(whole | change),
+            f"{promotion_history.MOVE}2": json.dumps(whole),
+        }
     ) == [whole]

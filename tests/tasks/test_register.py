@@ -23,7 +23,8 @@ from safetensors.numpy import save_file
 from tasks import log_run, mlflow_client, register
 from tasks.artifacts import Registration
 from tasks.project_identity import given_identity
-from tasks.promote import FINGERPRINT, PROJECT
+from tasks.promote import PROJECT
+from tasks.promotion_history import FINGERPRINT
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.mlflow_model import _load_pyfunc

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from tokensieve.errors import InputError
 from tokensieve.files import read_json, read_json_or_none, write_json
+from tokensieve.truncation import HEAD
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,24 @@ class Artifact:
         """Read the artifact that `save` wrote.
 
         Raises:
-            InputError: If the file is missing or damaged, or has other fields.
+            InputError: If the file is missing or damaged, or if a field is missing.
         """
         path = folder / cls.NAME
         try:
             tree = read_json(path)
         except FileNotFoundError:
             raise InputError(f"{path} is missing; run tokensieve run --force") from None
-        if not isinstance(tree, dict) or not tree.keys() >= {field.name for field in fields(cls)}:
+        known = {field.name for field in fields(cls)}
+        try:
+            return cls(**{key: _as_tuple(value) for key, value in tree.items() if key in known})
+        except (AttributeError, TypeError):
             raise InputError(
                 f"{path} was written by another version of tokensieve; run tokensieve run --force"
-            )
-        values = {field.name: tree[field.name] for field in fields(cls)}
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        )
+            ) from None
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,17 @@ class MaskFacts(Artifact):
     far_task: bool
     trained_parameters: int
     total_parameters: int
+
+
+@dataclass(frozen=True)
+class ModelFacts(Artifact):
+    """What the trained model's folder says of its input and its labels; other files of the folder are Hugging Face's."""
+
+    NAME: ClassVar[str] = "classifier.json"
+    labels: tuple[str, ...]
+    max_length: int
+    base: str
+    truncation: str = HEAD
 
 
 @dataclass(frozen=True)

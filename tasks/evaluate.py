@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from tasks.artifacts import FittedRule
 from tasks.cross_fit import is_needed, out_of_fold
 from tasks.split import load_part
 from tokensieve.data.labels import encode_targets
@@ -51,6 +53,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     rule, facts = fit_decision_rule(*fitted_on, choosing, settings.evaluate)
     judged = {"test": found["test"]} | ({"oos": found["oos"][measuring]} if "oos" in found else {})
     with atomic_folder(layout.evaluation) as folder:
+        FittedRule(**asdict(rule)).save(folder)
         write_json(folder / "report.json", report(judged, wanted["test"], classifier.labels, rule) | facts)
         save_file(logits, folder / "logits.safetensors")
         _draw(folder, found["test"], wanted["test"], classifier.labels, rule)

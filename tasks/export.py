@@ -21,6 +21,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
+from tasks.artifacts import FittedRule, ModelFacts
 from tasks.data_versions import data_hash
 from tasks.split import load_part
 from tokensieve.data.examples import Examples
@@ -31,7 +32,7 @@ from tokensieve.export import choose_variant
 from tokensieve.export.build_variants import SAMPLE, build, missing, processor
 from tokensieve.export.choose_variant import Entrant
 from tokensieve.export.onnx_graph import export_onnx
-from tokensieve.files import atomic_folder, read_json, write_json
+from tokensieve.files import atomic_folder, write_json
 from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor, run_batches
@@ -131,22 +132,19 @@ def export(layout: Layout, settings: Settings) -> None:
 
 
 def _manifest(layout: Layout) -> Manifest:
-    """All but the variant and what was measured of it."""
-    classifier, evaluation = (
-        read_json(layout.model / "classifier.json"),
-        read_json(layout.evaluation / "report.json"),
-    )
+    """Return the manifest without the variant and its measurements."""
+    model, rule = ModelFacts.load(layout.model), FittedRule.load(layout.evaluation)
     return Manifest(
-        labels=tuple(classifier["labels"]),
-        temperature=evaluation["temperature"],
-        threshold=evaluation["threshold"],
-        margin=evaluation.get("margin", 0.0),
-        max_length=classifier["max_length"],
+        labels=model.labels,
+        temperature=rule.temperature,
+        threshold=rule.threshold,
+        margin=rule.margin,
+        max_length=model.max_length,
         data_hash=data_hash(layout),
-        base=classifier["base"],
+        base=model.base,
         parity={},
-        thresholds=tuple(evaluation.get("thresholds", ())),
-        truncation=classifier.get("truncation", HEAD),
+        thresholds=rule.thresholds,
+        truncation=model.truncation,
     )
 
 

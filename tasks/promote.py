@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import Any
 
@@ -25,7 +24,6 @@ FIGURES = (
     "test_micro_f1",
     "test_ece",
 )
-log = logging.getLogger("tokensieve")
 
 
 def promote(

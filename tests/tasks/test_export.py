@@ -54,7 +54,7 @@ def layout(
     save_file(
         {name: logits[name] for name in ("validation", "test")}, layout.evaluation / "logits.safetensors"
     )
-    write(layout.evaluation / "report.json", {"temperature": 1.5, "threshold": 0.1})
+    write(layout.evaluation / "decision_rule.json", {"temperature": 1.5, "threshold": 0.1})
     return layout
 
 
@@ -161,7 +161,7 @@ def test_what_a_user_cannot_see_is_no_fault(
 ) -> None:
     """Flips among answers that are flagged as uncertain anyway do not keep a build from being served; all are counted."""
     wrong()
-    write(layout.evaluation / "report.json", {"temperature": 1.5, "threshold": 1.0})
+    write(layout.evaluation / "decision_rule.json", {"temperature": 1.5, "threshold": 1.0})
     fast(monkeypatch, "int8")
     export.export(
         layout,
@@ -227,8 +227,8 @@ def test_a_plain_graph_that_is_not_torchs_is_refused(layout: Layout) -> None:
 def test_answers_of_any_number_of_labels_are_right_if_all_are(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = json.loads((layout.evaluation / "report.json").read_text(encoding="utf-8"))
-    write(layout.evaluation / "report.json", report | {"thresholds": [0.5] * 5})
+    report = json.loads((layout.evaluation / "decision_rule.json").read_text(encoding="utf-8"))
+    write(layout.evaluation / "decision_rule.json", report | {"thresholds": [0.5] * 5})
     labels = json.loads((layout.model / "classifier.json").read_text(encoding="utf-8"))["labels"]
     logits = export.load_file(layout.evaluation / "logits.safetensors")
     for name in ("validation", "test"):

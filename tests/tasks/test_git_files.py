@@ -116,7 +116,7 @@ def test_versions_of_the_data_merge(tmp_path: Path, source: Path) -> None:
     assert len(data_versions(Layout(root))) == 3
     assert "versions.jsonl" not in git(root, "diff", "--name-only", "--diff-filter=U")
     with pytest.raises(
-        InputError, match=r"data/raw.dvc holds the conflict marks of a merge \(line 2\); keep one side"
+        InputError, match=r"data/raw.dvc, line 2: unresolved merge conflict; keep one side"
     ):
         open_project(root)
     git(root, "checkout", "--theirs", "data/raw.dvc")
@@ -133,9 +133,9 @@ def test_conflict_marks_are_told_by_file(tmp_path: Path, source: Path) -> None:
     for path in (layout.lock, layout.pipeline):
         before = path.read_text() if path.exists() else ""
         path.write_text("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> two\n")
-        with pytest.raises(InputError, match=rf"{path.name} holds the conflict marks of a merge \(line 1\)"):
+        with pytest.raises(InputError, match=rf"{path.name}, line 1: unresolved merge conflict"):
             open_project(layout.root)
         path.write_text(before)
     layout.params.write_text("finetune:\n<<<<<<< HEAD\n  epochs: 1\n=======\n  epochs: 2\n>>>>>>> two\n")
-    with pytest.raises(InputError, match=r"params.yaml holds the conflict marks of a merge \(line 2\)"):
+    with pytest.raises(InputError, match=r"params.yaml, line 2: unresolved merge conflict"):
         Settings.load(layout.params)

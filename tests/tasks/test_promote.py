@@ -187,7 +187,7 @@ def test_moves_keep_their_order_if_clocks_disagree(
     register(3)
     promote(layout, SETTINGS, "1")
     with monkeypatch.context() as patch:
-        patch.setattr(promotions, "datetime", Ahead)
+        patch.setattr(promotion_history, "datetime", Ahead)
         promote(layout, SETTINGS, "3")
     assert rollback(layout, SETTINGS)["version"] == "1"
     assert moves(client) == [("promote", "1"), ("promote", "3"), ("rollback", "1")]

@@ -68,5 +68,7 @@ def retrain(
                 seconds[name] = stage_task(layout, name, force)
             result = summarize(layout, settings, seconds)
         page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
-        create_markdown_artifact("retrain-summary", page, description=f"Summary of {layout.root.name}")
+        create_markdown_artifact(
+            key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}"
+        )
     return result

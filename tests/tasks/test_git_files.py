@@ -115,9 +115,7 @@ def test_versions_of_the_data_merge(tmp_path: Path, source: Path) -> None:
         git(root, "merge", "two")
     assert len(data_versions(Layout(root))) == 3
     assert "versions.jsonl" not in git(root, "diff", "--name-only", "--diff-filter=U")
-    with pytest.raises(
-        InputError, match=r"data/raw.dvc, line 2: unresolved merge conflict; keep one side"
-    ):
+    with pytest.raises(InputError, match=r"data/raw.dvc, line 2: unresolved merge conflict; keep one side"):
         open_project(root)
     git(root, "checkout", "--theirs", "data/raw.dvc")
     assert ingest(open_project(root), Settings(), None)

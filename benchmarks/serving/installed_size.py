@@ -30,7 +30,10 @@ ABSENT = (  # packages that the server must not need
 
 
 def main() -> int:
-    """Install, measure and write the figures. Return status 1 if the size or the packages are not as promised."""
+    """Install, measure and write the figures.
+
+    Return status 1 if the size or the packages are not as promised.
+    """
     with tempfile.TemporaryDirectory() as folder:
         wheels, environment = Path(folder) / "wheels", Path(folder) / "venv"
         run(

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.latency --project DIR --texts FILE
 
-`benchmarks.serving.run` runs this in a process of its own. The exported model and the usual alternatives take
-turns, one block of texts each, so that noise affects all of them equally.
+`benchmarks.serving.run` runs this in a process of its own. The exported model and the usual
+alternatives take turns, one block of texts each, so that noise affects all of them equally.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 
-BLOCK, ROUNDS, WARM_UP = 50, 8, 20  # texts per block, blocks per method, texts before the measurement
+BLOCK, ROUNDS, WARM_UP = 50, 8, 20  # texts per block, blocks, texts before measuring
 OURS = "tokensieve"
 Label = Callable[[str], str]
 
@@ -47,9 +47,9 @@ def main() -> int:
 
 
 def measure(layout: Layout, texts: list[str], labels: list[str]) -> dict[str, Any]:
-    """Return for each method the milliseconds per text (p50, p95, p99) and the agreement with PyTorch's labels.
+    """Return per method its milliseconds per text and its agreement with PyTorch's labels.
 
-    PyTorch and the exported model also get their accuracy on all texts.
+    The times are p50, p95 and p99. PyTorch and the exported model also get their accuracy.
     """
     torch.set_num_threads(1)
     transformers_logging.set_verbosity_error()
@@ -129,7 +129,10 @@ def _pipeline(layout: Layout, classifier: Classifier) -> Label:
 
 
 def _plain(layout: Layout, classifier: Classifier, scratch: Path, padding: bool) -> Label:
-    """Return the graph as exported by PyTorch, with ONNX Runtime's defaults. `padding`: pad every text to 128 tokens."""
+    """Return the graph as exported by PyTorch, with ONNX Runtime's defaults.
+
+    `padding`: pad every text to 128 tokens.
+    """
     graph, names = scratch / f"{padding}.onnx", ("input_ids", "attention_mask")
     axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "length"} for name in names} | {
         "logits": {0: "batch"}

@@ -2,8 +2,9 @@
 
     python -m benchmarks.serving.memory --model DIR
 
-Prints a JSON object: the resident memory in MiB when idle, then after each attack the memory, the peak so far and
-the number of responses by status. Meanwhile the model is replaced every few seconds. Linux only.
+Prints a JSON object: the resident memory in MiB when idle, then after each attack the memory, the
+peak so far and the number of responses by status. Meanwhile the model is replaced every few
+seconds. Linux only.
 """
 
 from __future__ import annotations

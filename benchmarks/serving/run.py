@@ -1,16 +1,18 @@
 """Measure one model in this process and over HTTP, and compare it with other ways to serve it.
 
-    python -m benchmarks.serving.run --project DIR --texts ../shared/data/banking77/test.csv --rivals FOLDER
+    python -m benchmarks.serving.run --project DIR --texts FILE --rivals FOLDER
 
-The project must have been run (`tokensieve run`). A rival is measured if FOLDER contains its environment:
+The project must have been run (`tokensieve run`). FILE has the columns text and label, for example
+../shared/data/banking77/test.csv. A rival is measured if FOLDER contains its environment:
 
-    python -m venv FOLDER/bentoml      and there: pip install bentoml onnxruntime tokenizers pyyaml
-    python -m venv FOLDER/litserve     and there: pip install litserve onnxruntime tokenizers pyyaml
-    python -m venv FOLDER/infinity     and there: pip install torch "infinity-emb[server]"
-        "sentence-transformers<4" "transformers<4.49" "optimum<1.25" einops   (it does not start with newer ones)
+    python -m venv FOLDER/bentoml     and in it: pip install bentoml onnxruntime tokenizers pyyaml
+    python -m venv FOLDER/litserve    and in it: pip install litserve onnxruntime tokenizers pyyaml
+    python -m venv FOLDER/infinity    and in it: pip install torch "infinity-emb[server]" einops
+        "sentence-transformers<4" "transformers<4.49" "optimum<1.25"
 
-All servers use the same exported model on the same cores; infinity-emb uses its encoder. With `--readme FILE`
-nothing is measured: the tables of the results are written into FILE, and a picture next to the results.
+(infinity-emb does not start with newer ones.) All servers use the same exported model on the same
+cores; infinity-emb uses its encoder. With `--readme FILE` nothing is measured: the tables of the
+results are written into FILE, and a picture next to the results.
 """
 
 from __future__ import annotations
@@ -118,7 +120,7 @@ def _in_process(project: Path, examples: Examples, scratch: Path) -> dict[str, A
 
 
 def _predictor_throughput(project: Path, texts: list[str], workers: int, seconds: int) -> dict[str, float]:
-    """Return texts per second of the predictor without a server, on one thread per core, one text at a time."""
+    """Return texts per second of the predictor alone, one text at a time per core."""
     predictor = Predictor.load(Layout(project).onnx, threads=1)
     counts = [0] * workers
     ends = time.monotonic() + seconds
@@ -146,9 +148,10 @@ def _http(
 ) -> dict[str, Any]:
     """Return the medians over several starts of a server.
 
-    The speed of a machine changes from minute to minute, so the predictor in this process is measured right before
-    each start. `added` is the p50 for one client minus that of the predictor, in milliseconds. `share` is the
-    throughput for 32 clients, divided by that of the predictor on all cores.
+    The speed of a machine changes from minute to minute, so the predictor in this process is
+    measured right before each start. `added` is the p50 for one client minus that of the predictor,
+    in milliseconds. `share` is the throughput for 32 clients, divided by that of the predictor on
+    all cores.
     """
     predictor = Predictor.load(Layout(project).onnx, threads=1)
     runs: list[dict[str, Any]] = []

@@ -52,8 +52,8 @@ class ServerKind:
 def server_kinds(rivals: Path, project: Path, workers: int) -> list[ServerKind]:
     """Return our server and its rivals, each with `workers` workers of one thread.
 
-    Each rival has an environment of its own in the folder `rivals`. infinity-emb has one worker with as many
-    threads, and returns the encoder's embedding of a text: it cannot apply the head.
+    Each rival has an environment of its own in the folder `rivals`. infinity-emb has one worker
+    with as many threads, and returns the encoder's embedding of a text: it cannot apply the head.
     """
     python, bento, infinity = (
         rivals / name for name in ("litserve/bin/python", "bentoml/bin/bentoml", "infinity/bin/infinity_emb")
@@ -129,7 +129,7 @@ class Server:
         return round(sum(_pss(pid) for pid in _family(self.pid)) / 1024, 1)
 
     def load(self, texts: Sequence[str], clients: int, seconds: int, scratch: Path) -> dict[str, float]:
-        """Return what wrk measures with `clients` clients: responses per second, and p50, p95, p99 in milliseconds.
+        """Return the texts per second and the p50, p95 and p99 in milliseconds, measured by wrk.
 
         Raises:
             RuntimeError: If a response does not have status 200, or wrk fails.

@@ -1,10 +1,10 @@
-"""Compare the latency of several models, one after the other, with that of one shared model for all their tasks.
+"""Compare the latency of several models, run one after the other, with that of one shared model.
 
     python -m benchmarks.serving.shared_encoder --group NAME A B C [--group ...]
 
-A, B and C are exported projects. The time is that of one text, from string to predictions, on one thread. Both
-sides use the same variant and take turns text by text, so that noise affects both equally. The texts are the test
-texts of the projects. Writes benchmarks/results/shared.json.
+A, B and C are exported projects. The time is that of one text, from string to predictions, on one
+thread. Both sides use the same variant and take turns text by text, so that noise affects both
+equally. The texts are the test texts of the projects. Writes benchmarks/results/shared.json.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def measure(layouts: Mapping[str, Layout]) -> dict[str, Any]:
-    """Return the number of shared layers and, by variant, the median latencies and the largest logit difference."""
+    """Return the shared layers and, by variant, latencies and the largest logit difference."""
     cut = common_layers({name: layout.model for name, layout in layouts.items()})
     layers = read_json(next(iter(layouts.values())).model / "config.json")["num_hidden_layers"]
     texts = [text for layout in layouts.values() for text in _sampled(layout, "test", TEXTS)]

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.variants --project DIR [--seven-bits]
 
-Variants that are slower than the one in use are compared, too. With `--seven-bits` the int8 variants are built as on
-an x86 processor without VNNI.
+Variants that are slower than the one in use are compared, too. With `--seven-bits` the int8
+variants are built as on an x86 processor without VNNI.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The HTTP service: schema and limits of requests, the batcher, the live model, the meters, and the app that joins them."""
+"""The inference server: HTTP, dynamic batching, hot reload and metrics."""

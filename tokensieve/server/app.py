@@ -1,7 +1,8 @@
 """The HTTP server: routes, and the start and end of the process.
 
-A request passes `http_protocol` (limits on its head), `middleware` (API key, limits on its body) and its route.
-`predict` computes the response with `batcher`. Texts are not logged, and not stored without a prediction log.
+A request passes `http_protocol` (limits on its head), `middleware` (API key, limits on its body)
+and its route. `predict` computes the response with `batcher`. Texts are not logged, and not stored
+without a prediction log.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ def create_app(
     held: HeldBytes | None = None,
     pool: TokenizationPool | None = None,
 ) -> Starlette:
-    """Return the application. With `key`, it refuses requests without this API key, except health probes."""
+    """Return the application.
+
+    With `key`, it refuses requests without this API key, except health probes.
+    """
     held = held or HeldBytes(limits.max_held)
     predict = PredictEndpoint(
         watcher, batcher, pool or TokenizationPool(cores()), metrics, limits, prediction_log

@@ -1,10 +1,11 @@
 """Dynamic batching: compute the texts of several requests together.
 
-A free worker takes queued texts with the same number of tokens, up to a token budget, so nothing is padded. No
-request waits for a batch to fill. Large requests have a queue of their own, which gets every fourth turn.
+A free worker takes queued texts with the same number of tokens, up to a token budget, so nothing is
+padded. No request waits for a batch to fill. Large requests have a queue of their own, which gets
+every fourth turn.
 
-If only one client is active, its short texts are computed on the event loop. Waking a worker, and being woken by
-it, would add about 0.5 ms, a tenth to a fifth of the whole response time.
+If only one client is active, its short texts are computed on the event loop. Waking a worker, and
+being woken by it, would add about 0.5 ms, a tenth to a fifth of the whole response time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from tokensieve.inference.load import Model
 
 LARGE_EVERY = 4  # one of this many turns is for large requests while small ones wait too
-MAX_TEXTS = 8  # texts after which a worker takes no further group: more would delay the first without a gain
+MAX_TEXTS = 8  # texts after which a worker takes no further group: more would only delay the first
 MAX_INLINE_TOKENS = (
     48  # tokens of a text that may block the event loop for its computation: some milliseconds
 )
@@ -39,7 +40,10 @@ class QueueFull(Exception):  # noqa: N818 - a state that clients are informed of
 
 @dataclass
 class _QueuedRequest:
-    """The texts of one request. `missing` counts the logits still to compute; it changes under the batcher's lock."""
+    """The texts of one request.
+
+    `missing` counts the logits still to compute; it changes under the batcher's lock.
+    """
 
     model: Model
     logits: Logits
@@ -84,7 +88,8 @@ class _Queue:
 
         Args:
             budget: The most tokens of all groups together. A single text may have more.
-            share: The most texts per group. It takes groups until they contain `share` or `MAX_TEXTS` texts.
+            share: The most texts per group. It takes groups until they contain `share` or
+                `MAX_TEXTS` texts.
         """
         groups: list[list[_QueuedText]] = []
         left = min(share, MAX_TEXTS)
@@ -125,7 +130,9 @@ class Batcher:
             thread.start()
 
     async def compute(self, model: Model, ids: Sequence[Sequence[int]], client: str = "") -> Logits:
-        """Return the logits [texts, classes] of the texts of one request. Call it on one event loop only.
+        """Return the float32 logits [texts, classes] of the texts of one request.
+
+        Always call it on the same event loop.
 
         Args:
             model: The model that computes.
@@ -171,8 +178,9 @@ class Batcher:
     def _is_only_client(self, client: str) -> bool:
         """Return whether no other client seems to be active.
 
-        No request is in progress, and the last one came from the same client or is long over. Otherwise two
-        clients that take turns would both be computed on the event loop, one after the other.
+        No request is in progress, and the last one came from the same client or is long over.
+        Otherwise two clients that take turns would both be computed on the event loop, one after
+        the other.
         """
         return (
             bool(client)
@@ -204,7 +212,10 @@ class Batcher:
                 self.waiting -= queue.remove(request)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Stop the workers after their current computation, and drop what is queued. Wait up to `seconds` per worker."""
+        """Stop the workers after their current computation, and drop what is queued.
+
+        Wait up to `seconds` per worker.
+        """
         with self._changed:
             self._closed = True
             for queue in (self._small, self._large):
@@ -224,12 +235,16 @@ class Batcher:
         A function of its own, so that the thread refers to no model while it waits.
         """
         groups = self._next()
-        # All groups are computed before any logits are delivered: the event loop, once woken, interrupts the worker.
+        # All groups are computed before any logits are delivered: the event loop, once woken,
+        # interrupts the worker.
         _deliver(self._complete([(group, _compute(group)) for group in groups]))
         return bool(groups)
 
     def _next(self) -> list[list[_QueuedText]]:
-        """Wait for the next groups and return them. An empty list means that the batcher is closed."""
+        """Wait for the next groups and return them.
+
+        An empty list means that the batcher is closed.
+        """
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._closed or self.waiting)

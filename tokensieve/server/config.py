@@ -1,4 +1,7 @@
-"""Settings of the HTTP server. Imports nothing heavy: the command line reads the defaults from here."""
+"""Settings of the HTTP server.
+
+Imports nothing heavy: the command line reads the defaults from here.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class Limits:
     max_characters: int = 20_000  # per text
     max_body: int = 1_048_576  # bytes per request
     max_queue: int = 1_024  # texts waiting for computation
-    timeout: float = 30.0  # seconds to receive a head or a body, to compute an answer, and to send it
+    timeout: float = 30.0  # seconds for each of: head, body, computation, reading of the response
     max_candidates: int = 20_000  # labels named in one answer, over all its texts
     max_held: int = 16_777_216  # bytes of all unanswered requests and all unread answers together
     max_connections: int = 512
@@ -27,9 +30,9 @@ class Limits:
 class ServerConfig:
     """Address, use of cores, proxy and TLS of a server.
 
-    `workers` computations run at the same time, each on `threads` threads. With 0 workers there are as many as
-    fit the cores, which gives the highest throughput. One worker with all cores gives the shortest time for a
-    long text.
+    `workers` computations run at the same time, each on `threads` threads. With 0 workers there are
+    as many as fit the cores, which gives the highest throughput. One worker with all cores gives
+    the shortest time for a long text.
     """
 
     host: str = "127.0.0.1"
@@ -37,8 +40,8 @@ class ServerConfig:
     workers: int = 0
     threads: int = 1
     max_batch_tokens: int = 512  # tokens computed together; a single text may have more
-    poll_interval: float = 0.0  # seconds between two checks for a newer model; 0: the source's own interval
-    keep_alive: int = 75  # seconds that an idle connection stays open; load balancers usually wait 60
+    poll_interval: float = 0.0  # seconds between checks for a newer model; 0: the source's own
+    keep_alive: int = 75  # seconds until an idle connection is closed; load balancers use 60
     grace: int = 10  # seconds to finish requests in progress after SIGTERM
     root_path: str = ""  # path prefix of a proxy in front
     cors_origins: tuple[str, ...] = ()  # origins whose pages may send requests; empty: CORS is off

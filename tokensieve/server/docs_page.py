@@ -1,4 +1,7 @@
-"""The web page at `/docs`, made from the OpenAPI document. It loads nothing, so it works behind a firewall."""
+"""The web page at `/docs`, made from the OpenAPI document.
+
+It loads nothing, so it works behind a firewall.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ pre{background:#f4f4f4;padding:.75rem;overflow:auto}h2{margin-top:2rem}code{font
 
 
 def docs(document: dict[str, Any], root_path: str, needs_key: bool) -> str:
-    """Return the HTML page for an OpenAPI document. With `needs_key`, the example sends the API key."""
+    """Return the HTML page for an OpenAPI document.
+
+    With `needs_key`, the example sends the API key.
+    """
     authorization = " -H 'authorization: Bearer KEY'" if needs_key else ""
     body = escape('{"text": "..."}')
     parts = [

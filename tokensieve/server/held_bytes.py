@@ -21,7 +21,8 @@ class HeldBytes:
     Attributes:
         most: The most bytes of bodies and unread responses together.
         bodies: Bytes of the bodies of unanswered requests.
-        heads: Bytes of request heads. They arrive before the API key is checked, so they have a limit of their own.
+        heads: Bytes of request heads. They arrive before the API key is checked, so they have a
+            limit of their own.
         pipelined: Requests that wait for the response to an earlier request of their connection.
         unread: Transports with unread responses.
     """
@@ -37,7 +38,8 @@ class HeldBytes:
         """Count `size` more bytes of a body.
 
         Raises:
-            TooManyBytes: If the server would hold more than `most`. A single request is always accepted.
+            TooManyBytes: If the server would hold more than `most`. A single request is always
+                accepted.
         """
         total = self.bodies + sum(transport.get_write_buffer_size() for transport in self.unread)
         if total and total + size > self.most:

@@ -1,7 +1,7 @@
-"""The HTTP/1.1 protocol of the server: uvicorn's, with limits on request heads and pipelining, and without upgrades.
+"""uvicorn's HTTP/1.1 protocol with limits on request heads and pipelining, and without upgrades.
 
-uvicorn limits neither the head nor the trailers of a request. It also loses the body of a request that offers
-another protocol (`Upgrade: h2c`, which Java's own client sends).
+uvicorn limits neither the head nor the trailers of a request. It also loses the body of a request
+that offers another protocol (`Upgrade: h2c`, which Java's own client sends).
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from tokensieve.server.held_bytes import HeldBytes
 from tokensieve.server.timeouts import ConnectionLimits, TimedConnection, abandon
 
-# "Head" here means all bytes of a request outside its body: the request line, headers, chunk extensions and trailers.
+# "Head" here means all bytes of a request outside its body: the request line, headers, chunk
+# extensions and trailers.
 MAX_HEAD = 64 * 1024  # bytes
 MAX_FIELDS = 128  # headers and trailers of one request
 MAX_ALL_HEADS = 16 * 1024 * 1024  # bytes of the heads of all connections together
-UNCOUNTED = 4096  # bytes of each head not counted in MAX_ALL_HEADS, so that ordinary requests always pass
+UNCOUNTED = 4096  # bytes of each head not in MAX_ALL_HEADS, so that ordinary requests pass
 PIECE = 2048  # bytes parsed between two checks of the limits
-MAX_PIPELINED = 16  # requests of one connection that wait for an earlier response, before parsing pauses
+MAX_PIPELINED = 16  # requests that wait on one connection before parsing pauses
 MAX_ALL_PIPELINED = 4096  # such requests on all connections together
 MAX_UNPARSED = 512 * 1024  # bytes that a connection keeps for later parsing; with more it is closed
 CHUNK_FRAME = 5  # bytes of the shortest frame of a chunk: one digit and two line ends
@@ -43,7 +44,7 @@ class LimitedConnection(TimedConnection):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._responding: RequestResponseCycle | None = None  # the request that is responded to next
+        self._responding: RequestResponseCycle | None = None  # the current request
         self._unparsed = b""
         self._pipelined = 0  # of `self.pipeline`, counted in `held`
         self._piece = 0  # bytes of the piece that is being parsed
@@ -64,7 +65,10 @@ class LimitedConnection(TimedConnection):
             self._start_head_timer()
 
     def _parse_pieces(self, data: bytes) -> None:
-        """Parse data piece by piece. Keep the rest for later if too many requests wait on this connection."""
+        """Parse data piece by piece.
+
+        Keep the rest for later if too many requests wait on this connection.
+        """
         view, self._unparsed = memoryview(data), b""
         for start in range(0, len(data), PIECE):
             if len(self.pipeline) >= MAX_PIPELINED:
@@ -105,7 +109,8 @@ class LimitedConnection(TimedConnection):
     def _parse_without_upgrade(self, rest: bytes | memoryview) -> bool:
         """Parse the head again without its offer of another protocol, then the bytes after it.
 
-        The parser reads the bytes after such an offer as the other protocol, so it would return no body.
+        The parser reads the bytes after such an offer as the other protocol, so it would return no
+        body.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version()
         head = self._head - len(rest)
@@ -131,7 +136,8 @@ class LimitedConnection(TimedConnection):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
-        if not self._head_complete:  # a trailer is not a header: it arrives after the key was checked
+        # A trailer is not a header: it arrives after the API key was checked.
+        if not self._head_complete:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -187,7 +193,8 @@ class LimitedConnection(TimedConnection):
         self._count_pipelined()
         self._unparsed = b""
         super().connection_lost(exc)
-        # uvicorn notifies only the last request of a connection, which with pipelining may be another one.
+        # uvicorn notifies only the last request of a connection, which with pipelining may be
+        # another one.
         if self._responding and not self._responding.response_complete:
             abandon(self._responding)
 

@@ -1,4 +1,4 @@
-"""The endpoints of the server that only read: what it is, whether it is ready, which model it serves, metrics."""
+"""The GET endpoints: paths, health, readiness, model, metrics and documentation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATHS = {
 
 
 class InfoEndpoints:
-    """The GET endpoints. Each method responds to one path."""
+    """The GET endpoints. Each method handles one path."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class InfoEndpoints:
         return _json(Readiness(status="ready", version=version, trouble=error, checked=checked))
 
     async def model(self, request: Request) -> Response:
-        """Return the labels and thresholds of the model that is served, and the hashes of its files."""
+        """Return the labels and thresholds of the model, and the hashes of its files."""
         current = self._watcher.current
         tasks = {
             task: _model_info(manifest, current.version) for task, manifest in current.model.tasks.items()

@@ -14,7 +14,7 @@ class RepeatFilter(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: dict[str, tuple[float, int]] = {}  # by wording: start of its window, lines in it
+        self._seen: dict[str, tuple[float, int]] = {}  # wording: window start, lines
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:

@@ -1,4 +1,4 @@
-"""ASGI middleware: check the API key, limit the size and the upload time of a body, and record metrics."""
+"""ASGI middleware: check the API key, body size and upload time, and record metrics."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tokensieve.server.held_bytes import HeldBytes, TooManyBytes
 from tokensieve.server.prometheus import Metrics
 
 OPEN = ("/health", "/ready")  # paths that need no key: probes do not have it
-HAS_KEY = "tokensieve.has_key"  # in the scope of a request: whether it has the key, or none is needed
+HAS_KEY = "tokensieve.has_key"  # in a request's scope: True if the key is right or not needed
 
 
 class RequestLimits:
-    """Refuse requests without the API key, and bodies that are too large or too slow, whatever their headers promise."""
+    """Refuse requests without the API key, and bodies that are too large or too slow."""
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class _LimitedBody:
         """Return the next ASGI message of the request.
 
         Raises:
-            HTTPException: With status 408 or 413 if the body is too slow or too large, with 503 if the server
-                holds as many bytes as it may.
+            HTTPException: With status 408 or 413 if the body is too slow or too large, with 503 if
+                the server holds as many bytes as it may.
         """
         try:
             async with asyncio.timeout_at(self._ends):

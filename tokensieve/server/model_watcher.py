@@ -1,6 +1,7 @@
 """Hot reload: replace the served model with a newer one while requests go on.
 
-A new model is loaded, warmed up and run once. If any of this fails, the old model stays and the reason is kept.
+A new model is loaded, warmed up and run once. If any of this fails, the old model stays and the
+reason is kept.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ModelSource(Protocol):
 
     @property
     def stale(self) -> str | None:
-        """Why the version last returned may be out of date: the source does not respond. None if it does."""
+        """Why the last version may be out of date: the source does not respond. None if it does."""
 
     def version(self) -> str:
         """Return the version to serve now.
@@ -69,7 +70,8 @@ class ModelSource(Protocol):
 class FolderSource:
     """An exported folder that a later export replaces.
 
-    Its version is the first digits of its manifest's SHA-256. The manifest contains the hashes of all files.
+    Its version is the first digits of its manifest's SHA-256. The manifest contains the hashes of
+    all files.
     """
 
     path: Path
@@ -116,7 +118,8 @@ class ModelWatcher:
         """Load the current model of the source, which computes with `threads` threads per run.
 
         Raises:
-            InputError: If the source has no model, its files cannot be loaded, or the model fails on a test text.
+            InputError: If the source has no model, its files cannot be loaded, or the model fails
+                on a test text.
         """
         self._source, self._threads = source, threads
         self._stopped = threading.Event()
@@ -151,11 +154,15 @@ class ModelWatcher:
         )
 
     def check(self) -> bool:
-        """Load the version of the source if it is not the current one. Return whether this succeeded."""
+        """Load the version of the source if it is not the current one.
+
+        Return whether this succeeded.
+        """
         self._began = time.monotonic()
         try:
             version, identity = self._newest()
-            # A registry that was deleted and created again counts from 1 again, so the version is not enough.
+            # A registry that was deleted and created again counts from 1 again, so the version is
+            # not enough.
             if (version, identity) != (self.current.version, self.current.identity) and not self._in_use():
                 loaded = self._load(version, identity)
                 before = (
@@ -167,9 +174,8 @@ class ModelWatcher:
                 self._before = weakref.ref(self.current.model)
                 self.current = loaded
                 self.reloads["taken"] += 1
-        except (
-            Exception
-        ) as error:  # a half-written model or a lost registry may raise anything: keep the old model
+        except Exception as error:
+            # A half-written model or a lost registry may raise anything: keep the old model.
             return self._record_error(
                 str(_unreadable(error) if isinstance(error, OSError) else _reason(error))
             )
@@ -181,7 +187,10 @@ class ModelWatcher:
         return True
 
     def _in_use(self) -> bool:
-        """Return whether requests still use the model before the current one. Loading now would need memory for three."""
+        """Return whether requests still use the model before the current one.
+
+        Loading now would need memory for three.
+        """
         if self._before() is None:
             return False
         gc.collect()
@@ -203,7 +212,10 @@ class ModelWatcher:
         return version, identity
 
     def follow(self, interval: float = 0.0) -> threading.Thread:
-        """Check every `interval` seconds, on a thread of its own, until `stop`. 0: the interval of the source."""
+        """Check every `interval` seconds, on a thread of its own, until `stop`.
+
+        0: the interval of the source.
+        """
 
         def watch() -> None:
             wait = every = interval or self._source.interval
@@ -265,7 +277,7 @@ def _reason(error: Exception) -> str:
 
 
 def _unreadable(error: OSError) -> InputError:
-    """Return the error for a file that cannot be read or written: the file, the reason and the remedy."""
+    """Return the error for a file that cannot be read or written, with a remedy."""
     remedies = {
         errno.EACCES: "allow it for the user of this process",
         errno.EPERM: "allow it for the user of this process",

@@ -78,7 +78,7 @@ def _get(name: str, about: str, models: tuple[type[BaseModel], ...], *refused: i
 
 
 def _operation(name: str, about: str, models: tuple[type[BaseModel], ...], *refused: int) -> dict[str, Any]:
-    """Return the description of one method of a path; without `models`, its response is plain text."""
+    """Return the description of one operation. Without `models`, its response is plain text."""
     answers = [{"$ref": REFERENCE + model.__name__} for model in models]
     content = (
         {"application/json": {"schema": answers[0] if len(answers) == 1 else {"anyOf": answers}}}

@@ -1,4 +1,4 @@
-"""POST /predict: read the request, tokenize its texts, compute their logits and build the response."""
+"""POST /predict: read the request, tokenize its texts, compute logits, build the response."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class PredictEndpoint:
         """Label one text, or several.
 
         Raises:
-            HTTPException: With status 415 or 422 for a request that is not valid, with 503 if the queue is full
-                or the response takes too long.
+            HTTPException: With status 415 or 422 for a request that is not valid, with 503 if the
+                queue is full or the response takes too long.
         """
         asked, loaded = await _read(request), self._watcher.current
         texts, several, top = _texts(asked, self._limits), asked.texts is not None, asked.top
@@ -62,7 +62,7 @@ class PredictEndpoint:
                     # On a thread: a slow disk must not stop the event loop.
                     await asyncio.to_thread(self._log.write, texts, predictions, loaded.version)
         except QueueFull:
-            detail = f"{self._batcher.waiting} texts wait already; try again later"
+            detail = f"the queue is full ({self._batcher.waiting} texts); try again later"
             raise HTTPException(503, detail, {"Retry-After": "1"}) from None
         except TimeoutError:
             detail = f"no answer within {self._limits.timeout:g} s; send fewer texts, or try again later"
@@ -82,7 +82,8 @@ async def _read(request: Request) -> PredictRequest:
     """Return the JSON body of a request.
 
     Raises:
-        HTTPException: With status 415 if it is not uncompressed JSON by its headers, with 422 if it is not valid.
+        HTTPException: With status 415 if it is not uncompressed JSON by its headers, with 422 if it
+            is not valid.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -128,7 +129,10 @@ def _refuse_long_responses(model: Model, texts: int, top: int, limits: Limits) -
 
 
 def _reason(error: ValidationError) -> str:
-    """Return why a body is not valid. pydantic's own message repeats the input, which may be private."""
+    """Return why a body is not valid.
+
+    pydantic's own message repeats the input, which may be private.
+    """
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first['ctx']['error']}"

@@ -1,4 +1,7 @@
-"""Write texts and their predictions to a JSONL file that retraining can read. Off unless a file is named."""
+"""Write texts and their predictions to a JSONL file that retraining can read.
+
+Off unless a file is named.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,22 @@ log = logging.getLogger("tokensieve")
 
 SEPARATOR = "|"
 LINE_START = b'{"text": '
-MAX_LINE = 16 * 1024 * 1024  # bytes at the end of the file in which an incomplete line is looked for
+MAX_LINE = 16 * 1024 * 1024  # bytes of an incomplete line that can be repaired
 
 
 class PredictionLog:
     """A JSONL file with one line per text, which only its owner may read.
 
-    Fields: text, label (several are joined by |), probability, uncertain, version, time. For a model that several
-    tasks share, there is one line per text and task, with the field task.
+    Fields: text, label (several are joined by |), probability, uncertain, version, time. For a
+    model that several tasks share, there is one line per text and task, with the field task.
     """
 
     def __init__(self, path: Path) -> None:
         """Open a file to append to it.
 
         Raises:
-            InputError: If it cannot be written, is not a file, or ends with an incomplete line not of this log.
+            InputError: If it cannot be written, is not a file, or ends with an incomplete line not
+                of this log.
         """
         self._path = path
         self._lock = threading.Lock()
@@ -44,7 +48,10 @@ class PredictionLog:
         self._file = _opened(path)
 
     def reopen(self) -> None:
-        """Open the path again after a log rotation has renamed the file. If this fails, keep the open file."""
+        """Open the path again after a log rotation has renamed the file.
+
+        If this fails, keep the open file.
+        """
         try:
             opened = _opened(self._path)
         except InputError as error:
@@ -87,7 +94,7 @@ class PredictionLog:
 
 
 def _opened(path: Path) -> io.FileIO:
-    """Return the file, open for appending, readable only by its owner, and ending with a complete line."""
+    """Open the file for appending, make it private, and remove an incomplete last line."""
     try:
         # O_NONBLOCK: opening a pipe without a reader would block.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -129,7 +136,9 @@ def _keep_private(path: Path, descriptor: int, found: os.stat_result) -> None:
 
 
 def _end_in_a_line(path: Path, descriptor: int, size: int) -> None:
-    """Remove an incomplete line that a crash has left at the end. It would make the whole file unreadable.
+    """Remove an incomplete line that a crash has left at the end.
+
+    It would make the whole file unreadable.
 
     Raises:
         InputError: If the incomplete line was not written by this log.

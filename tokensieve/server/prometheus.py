@@ -1,6 +1,7 @@
 """Metrics for Prometheus. They contain no text, and no labels other than those of the model.
 
-The label `task` is empty unless several tasks share the model. Prometheus treats an empty label as absent.
+The label `task` is empty unless several tasks share the model. Prometheus treats an empty label as
+absent.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Metrics:
         self.truncated.inc(sum(answer.truncated for answer in next(iter(answers.values()))))
 
     def read_state(self, watcher: ModelWatcher, waiting: int, held_bytes: int) -> None:
-        """Update the gauges: the model and its reloads, the texts in the queue, the bytes of the requests."""
+        """Update the gauges of the model, its reloads, the queue and the memory of requests."""
         current = watcher.current
         self.queue.set(waiting)
         self.held.set(held_bytes)

@@ -1,7 +1,7 @@
 """Build the JSON body of a response to POST /predict.
 
-It is built from plain dictionaries: the pydantic models of `schema`, which describe it, would take longer than all
-the rest of a request. A test checks that both agree.
+It is built from plain dictionaries: the pydantic models of `schema`, which describe it, would take
+longer than all the rest of a request. A test checks that both agree.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Pydantic models of the requests and responses. The OpenAPI document is made from them.
 
-Only requests are parsed with them. Responses to /predict are built without them, for speed (see `response`).
+Only requests are parsed with them. Responses to /predict are built without them, for speed (see
+`response`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class PredictRequest(BaseModel):
     """One text, or several."""
 
-    # `predict` refuses unknown fields. If pydantic did, a body of 100,000 of them would give as many errors, 60 MiB.
+    # `predict` refuses unknown fields. If pydantic did, a body of 100,000 of them would give as
+    # many errors, 60 MiB.
     model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 
     text: str | None = Field(None, description="the text to label; send either text or texts")

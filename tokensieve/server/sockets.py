@@ -43,7 +43,8 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Handle signals while serving.
 
-        uvicorn's own method raises them again at the end, so that the process never ends with status 0.
+        uvicorn's own method raises them again at the end, so that the process never ends with
+        status 0.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -110,7 +111,10 @@ def _remedy(error: OSError) -> str:
 
 
 def room_for(connections: int) -> int:
-    """Raise the limit on open files of this process for so many connections. Return how many it allows."""
+    """Raise the limit on open files of this process for so many connections.
+
+    Return how many it allows.
+    """
     if sys.platform == "win32":
         return connections
     import resource

@@ -1,8 +1,9 @@
-"""How a connection ends: when its client is too slow, when a request is refused, and when the server shuts down.
+"""Close connections: of slow clients, after a refused request, and when the server shuts down.
 
-uvicorn has no timeout for a client that does not finish a request head or does not read its response. Such
-connections would use up the file descriptors and the memory. The classes here extend private parts of uvicorn:
-check them against each new version of it (tests/tokensieve/server/test_attacks.py does).
+uvicorn has no timeout for a client that does not finish a request head or does not read its
+response. Such connections would use up the file descriptors and the memory. The classes here extend
+private parts of uvicorn: check them against each new version of it
+(tests/tokensieve/server/test_attacks.py does).
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ SHUTDOWN_BODY = 2.0  # seconds after the start of a shutdown to complete a body 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Limits on connections. `seconds`: to receive a request head, and for the client to read a response."""
+    """Limits on connections.
+
+    `seconds`: to receive a request head, and for the client to read a response.
+    """
 
     seconds: float
     connections: int
@@ -46,7 +50,7 @@ class TimedConnection(HttpToolsProtocol):
         self._in_message = False  # a request has begun and is not complete
         self._head_complete = False  # the head of that request is complete
         self._responses = 0
-        self._unsent = 0  # bytes of the response that were not sent at the last look during shutdown
+        self._unsent = 0  # bytes not yet read by the client, during shutdown
         self._body_deadline = 0.0
 
     def connection_made(self, transport: Any) -> None:
@@ -75,7 +79,7 @@ class TimedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Close the connection soon: at once if it is idle, otherwise after the response, or if the client is too slow."""
+        """Close the connection: at once if it is idle, otherwise after its response."""
         super().shutdown()
         if self._discarding or not self._busy:
             self._close()
@@ -100,7 +104,7 @@ class TimedConnection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Respond with an error to the request that is being received, if possible, and close the connection."""
+        """Send an error response to the current request, if possible, and close the connection."""
         if self._busy and not (self._in_message and self._head_complete):
             self._stop_receiving()
             return
@@ -131,7 +135,8 @@ class TimedConnection(HttpToolsProtocol):
     def _linger(self) -> None:
         """Close the connection after `LINGER` seconds.
 
-        If it closed at once, bytes that still arrive would reset it, and the client would lose the response.
+        If it closed at once, bytes that still arrive would reset it, and the client would lose the
+        response.
         """
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -155,7 +160,7 @@ class TimedConnection(HttpToolsProtocol):
         self._unread_timer = self.loop.call_later(self.limits.seconds, self._check_unread, self._responses)
 
     def _check_unread(self, responses: int) -> None:
-        """Abort the connection if its client has read no response to its end since the timer began."""
+        """Abort the connection if its client has read no whole response since the timer began."""
         self._unread_timer = None
         if not self.transport.get_write_buffer_size():
             self.held.unread.discard(self.transport)
@@ -184,7 +189,7 @@ def abandon(cycle: Any) -> None:
 
 
 def error_bytes(status: int, detail: str) -> bytes:
-    """Return an HTTP/1.1 response that closes the connection: plain text for status 400, otherwise JSON."""
+    """Return an HTTP/1.1 error response: plain text for status 400, otherwise JSON."""
     plain = status == 400
     body = detail.encode() if plain else json.dumps({"detail": detail}).encode()
     lines = [

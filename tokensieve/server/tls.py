@@ -17,7 +17,8 @@ def check(certificate: Path, key: Path) -> None:
     """Check that certificate and key belong together. Warn if the certificate is not valid now.
 
     Raises:
-        InputError: If a file cannot be read, is not PEM or is encrypted, or if they do not belong together.
+        InputError: If a file cannot be read, is not PEM or is encrypted, or if they do not belong
+            together.
     """
     for path in (certificate, key):
         try:
@@ -39,7 +40,8 @@ def check(certificate: Path, key: Path) -> None:
             f"{certificate} and {key} are not a PEM certificate and its PEM key{reason}; pass such files"
         ) from None
     if fault := _validity_fault(context, certificate):
-        # Start anyway: some clients do not check it, and refusing would turn a restart into an outage.
+        # Start anyway: some clients do not check it, and refusing would turn a restart into an
+        # outage.
         log.warning("%s %s; clients that check it will refuse the connection: renew it", certificate, fault)
 
 
@@ -51,7 +53,7 @@ def _refuse_password() -> str:
 
 
 def _validity_fault(server: ssl.SSLContext, certificate: Path) -> str:
-    """Return what is wrong with the dates of the certificate, from a handshake in memory that trusts only it."""
+    """Return what is wrong with the dates of the certificate, found by a handshake in memory."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -10,23 +10,29 @@ from concurrent.futures import ThreadPoolExecutor
 from tokensieve.inference.load import Model
 from tokensieve.inference.token_ids import TokenIds
 
-# Characters of a request that is tokenized on the event loop, in about 100 microseconds. Longer ones use a thread.
+# Characters of a request that is tokenized on the event loop, in about 100 microseconds. Longer
+# ones use a thread.
 SHORT = 2_000
-# Characters that a thread tokenizes at once. The tokenizer needs 100 to 200 bytes per token, so this limits the memory.
+# Characters that a thread tokenizes at once. The tokenizer needs 100 to 200 bytes per token, so
+# this limits the memory.
 PIECE = 64 * 1024
 
 
 class TokenizationPool:
     """Threads that tokenize texts.
 
-    At most `threads` x `PIECE` characters are tokenized at the same time. A single text may be longer.
+    At most `threads` x `PIECE` characters are tokenized at the same time. A single text may be
+    longer.
     """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
 
     async def encode(self, model: Model, texts: list[str]) -> list[TokenIds]:
-        """Return the token ids of each text. If this task is cancelled, the rest of the texts is not tokenized."""
+        """Return the token ids of each text.
+
+        If this task is cancelled, the rest of the texts is not tokenized.
+        """
         cancelled = threading.Event()
         try:
             return await asyncio.get_running_loop().run_in_executor(

@@ -2,7 +2,8 @@
 
     python -m benchmarks.serving.rivals.lit PORT
 
-Environment variables: MODEL, the folder of the exported model; WORKERS, the number of workers of one thread.
+Environment variables: MODEL, the folder of the exported model; WORKERS, the number of workers of
+one thread.
 """
 
 from __future__ import annotations

@@ -283,7 +283,7 @@ def test_full_queue_returns_503_with_retry_after(watcher: ModelWatcher) -> None:
     assert len(refused) == 4
     assert {answer.status_code for answer in answers} == {200, 503}
     assert all(
-        answer.headers["retry-after"] == "1" and "wait already" in answer.json()["detail"]
+        answer.headers["retry-after"] == "1" and "queue is full" in answer.json()["detail"]
         for answer in refused
     )
 

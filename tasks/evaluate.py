@@ -18,7 +18,7 @@ from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation import metrics
 from tokensieve.evaluation.decision_rule import fit_decision_rule
 from tokensieve.evaluation.plots import calibration_picture, confusion_picture, labels_picture
-from tokensieve.evaluation.report import Targets, report, set_apart
+from tokensieve.evaluation.report import Targets, is_for_threshold, report
 from tokensieve.files import atomic_folder, write_json
 from tokensieve.inference.decisions import DecisionRule, sigmoid
 from tokensieve.model.batches import Inputs, tokenize
@@ -47,7 +47,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
         name: encode_targets(parts[name].labels, classifier.labels, settings.data.label_separator).numpy()
         for name in ("validation", "test")
     }
-    measuring = ~set_apart(parts["oos"].texts)
+    measuring = ~is_for_threshold(parts["oos"].texts)
     choosing = found["oos"][~measuring] if "oos" in found else np.empty((0, len(classifier.labels)))
     fitted_on = _calibration_texts(layout, settings, found["validation"], wanted["validation"])
     rule, facts = fit_decision_rule(*fitted_on, choosing, settings.evaluate)

@@ -27,7 +27,7 @@ from tasks.split import load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.errors import InputError
-from tokensieve.evaluation.report import Comparison, Targets, compare, report, set_apart
+from tokensieve.evaluation.report import Comparison, Targets, compare, is_for_threshold, report
 from tokensieve.export import choose_variant
 from tokensieve.export.build_variants import SAMPLE, build, missing, processor
 from tokensieve.export.choose_variant import Entrant
@@ -101,7 +101,7 @@ class Untrained:
         by_part = dict(zip(self.texts, np.split(found, ends), strict=True))
         judged = {"test": by_part["test"]}
         if "oos" in by_part:
-            judged["oos"] = by_part["oos"][~set_apart(self.texts["oos"])]
+            judged["oos"] = by_part["oos"][~is_for_threshold(self.texts["oos"])]
         return report(judged, self.targets["test"], list(labels), rule)
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tasks.export import Untrained, _builds, _manifest
 from tokensieve.cpus import cores
-from tokensieve.evaluation.report import right
+from tokensieve.evaluation.report import is_correct
 from tokensieve.export import build_variants, choose_variant
 from tokensieve.inference.decisions import decide
 from tokensieve.inference.predictor import run_batches
@@ -73,7 +73,7 @@ def compare(layout: Layout) -> None:
                 ),
                 "confident_texts": compared.confident_texts,
                 "proven_agreement": round(compared.proven_agreement, 4),
-                "accuracy": round(float(right(predicted, test).mean()), 4),
+                "accuracy": round(float(is_correct(predicted, test).mean()), 4),
                 "coverage_change": round(compared.coverage_change, 4),
                 "calibration_rise": round(compared.calibration_rise, 4),
                 "violations": choose_variant.faults(name, compared, settings.export),

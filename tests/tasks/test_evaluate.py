@@ -17,7 +17,7 @@ from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples
-from tokensieve.evaluation.report import set_apart
+from tokensieve.evaluation.report import is_for_threshold
 from tokensieve.files import read_json, sha256, write_json
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
@@ -63,7 +63,7 @@ def test_a_small_validation_part_is_helped_by_the_training_texts(
         load_file(layout.evaluation / "logits.safetensors"),
     )
     assert report["calibration_texts"] == 12 + 36
-    chose = set_apart(Examples.load(layout.split / "oos.jsonl").texts).sum()
+    chose = is_for_threshold(Examples.load(layout.split / "oos.jsonl").texts).sum()
     assert (report["calibration_oos_texts"], report["oos_texts"]) == (chose, 60 - chose)
     low, high = report["threshold_interval"]
     assert low <= report["threshold"] <= high

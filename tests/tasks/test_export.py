@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tasks import export
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
-from tokensieve.evaluation.report import set_apart
+from tokensieve.evaluation.report import is_for_threshold
 from tokensieve.inference import session
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
@@ -199,7 +199,7 @@ def test_texts_out_of_scope_count_for_agreement_and_the_summarys_figures_leave_o
     fast(monkeypatch, "fused")
     export.export(layout, with_export(variants=["fused"]))
     assert Manifest.load(layout.onnx).parity["texts"] == 100
-    assert read(layout)["served"]["oos_texts"] == (~set_apart(outside)).sum() < 60
+    assert read(layout)["served"]["oos_texts"] == (~is_for_threshold(outside)).sum() < 60
 
 
 def test_without_a_build_that_is_close_enough_the_earlier_folder_stays(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokensieve.evaluation import calibration, metrics
-from tokensieve.evaluation.report import Targets, right
+from tokensieve.evaluation.report import Targets, is_correct
 from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
 from tokensieve.settings import Evaluate
 
@@ -34,7 +34,7 @@ def fit_decision_rule(
         return _fit_multilabel(logits, targets, settings)
     temperature = calibration.temperature(logits, targets)
     probabilities = softmax(logits, temperature)
-    correct = right(probabilities.argmax(1)[:, None], targets)
+    correct = is_correct(probabilities.argmax(1)[:, None], targets)
     oos_confidences = softmax(oos_logits, temperature).max(1)
     return _with_threshold(
         temperature, probabilities.max(1), correct, oos_confidences, settings, settings.margin, ()
@@ -46,7 +46,10 @@ def _fit_multilabel(logits: metrics.Floats, targets: Targets, settings: Evaluate
     temperature = calibration.temperature(logits, targets)
     probabilities = sigmoid(logits, temperature)
     thresholds = metrics.fit_thresholds(probabilities, np.asarray(targets, np.float64))
-    confidences, correct = certainty(probabilities, thresholds), right(probabilities >= thresholds, targets)
+    confidences, correct = (
+        certainty(probabilities, thresholds),
+        is_correct(probabilities >= thresholds, targets),
+    )
     return _with_threshold(
         temperature, confidences, correct, np.empty(0), settings, 0.0, tuple(thresholds.tolist())
     )

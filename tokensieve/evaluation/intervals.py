@@ -27,12 +27,12 @@ def bootstrap_interval(samples: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def at_least(hits: int, texts: int) -> float:
+def lower_bound(hits: int, texts: int) -> float:
     """Return the one-sided lower Clopper-Pearson bound of the share: 0 without texts."""
     return float(beta.ppf(1 - LEVEL, hits, texts - hits + 1)) if hits else 0.0
 
 
-def chance(worse: int, better: int) -> float:
+def mcnemar_p_value(worse: int, better: int) -> float:
     """Return how likely at least `worse` of the `worse + better` texts on which two models differ are by chance alone.
 
     This is McNemar's test in its exact, one-sided form: if neither model is better, each such text is the toss of a coin.

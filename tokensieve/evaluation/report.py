@@ -45,7 +45,7 @@ class Comparison:
     calibration_rise: float
 
 
-def right(labels: NDArray[Any], targets: Targets) -> metrics.Bools:
+def is_correct(labels: NDArray[Any], targets: Targets) -> metrics.Bools:
     """Return which texts have exactly their label or labels."""
     return np.asarray((labels == targets.reshape(len(targets), -1)).all(1))
 
@@ -58,7 +58,7 @@ def compare(found: Numbers, expected: Numbers, targets: Targets, rule: DecisionR
     same = (ours.labels == theirs.labels).all(1)
     seen = ours.confident | theirs.confident
     labelled = slice(len(targets))
-    is_right, was_right = (right(given.labels[labelled], targets) for given in (ours, theirs))
+    is_right, was_right = (is_correct(given.labels[labelled], targets) for given in (ours, theirs))
     is_sure, was_sure = ours.confident[labelled], theirs.confident[labelled]
     lost, won = int((was_right & ~is_right).sum()), int((is_right & ~was_right).sum())
     fewer, more = int((was_sure & ~is_sure).sum()), int((is_sure & ~was_sure).sum())
@@ -71,11 +71,11 @@ def compare(found: Numbers, expected: Numbers, targets: Targets, rule: DecisionR
         agreement=float(same.mean()),
         confident_texts=int(seen.sum()),
         confident_agreement=float(same[seen].mean()) if seen.any() else 1.0,
-        proven_agreement=intervals.at_least(int(same[seen].sum()), int(seen.sum())),
+        proven_agreement=intervals.lower_bound(int(same[seen].sum()), int(seen.sum())),
         accuracy_drop=(lost - won) / len(targets),
-        accuracy_drop_chance=intervals.chance(lost, won),
+        accuracy_drop_chance=intervals.mcnemar_p_value(lost, won),
         coverage_change=(more - fewer) / len(targets),
-        coverage_change_chance=intervals.chance(max(more, fewer), min(more, fewer)),
+        coverage_change_chance=intervals.mcnemar_p_value(max(more, fewer), min(more, fewer)),
         calibration_rise=after - before,
     )
 
@@ -89,7 +89,7 @@ def report(
     """
     given = {name: decide(found, rule) for name, found in logits.items()}
     test = given["test"]
-    is_right = right(test.labels, targets)
+    is_right = is_correct(test.labels, targets)
     measured = _several(test, targets, labels, rule) if rule.thresholds else _one(test, targets, labels, rule)
     name = "test_exact_match" if rule.thresholds else "test_accuracy"
     return {
@@ -120,7 +120,7 @@ def ece_interval(logits: Numbers, targets: Targets, temperature: float) -> list[
     return [min(low, measured), max(high, measured)]
 
 
-def set_apart(texts: Sequence[str]) -> metrics.Bools:
+def is_for_threshold(texts: Sequence[str]) -> metrics.Bools:
     """Return which texts out of scope help to choose the threshold: a third, by their hash, or none of a few.
 
     The others measure what the threshold is worth.

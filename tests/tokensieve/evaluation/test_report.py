@@ -6,7 +6,7 @@ from numpy.random import default_rng
 from scipy.special import softmax
 
 from tokensieve.evaluation.metrics import calibration_error, reliability
-from tokensieve.evaluation.report import compare, ece_interval, report, right, set_apart
+from tokensieve.evaluation.report import compare, ece_interval, is_correct, is_for_threshold, report
 from tokensieve.inference.decisions import DecisionRule, decide
 
 RULE = DecisionRule(1.0, 0.6)
@@ -32,7 +32,7 @@ def test_an_answer_of_several_labels_is_right_if_all_are() -> None:
     given = decide(np.array([[4.0, -4.0, 4.0], [0.1, -4.0, 4.0]]), rule)
     assert given.labels.tolist() == [[True, False, True]] * 2
     assert given.confident.tolist() == [True, False]
-    assert right(given.labels, np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])).tolist() == [True, False]
+    assert is_correct(given.labels, np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])).tolist() == [True, False]
 
 
 def test_a_flip_counts_if_either_of_the_two_is_confident() -> None:
@@ -104,8 +104,8 @@ def test_the_interval_of_a_large_error_lies_around_it() -> None:
 
 def test_a_third_of_the_texts_out_of_scope_chooses_and_the_same_whatever_their_order() -> None:
     texts = [f"text {i}" for i in range(300)]
-    chosen = set_apart(texts)
+    chosen = is_for_threshold(texts)
     assert 70 < chosen.sum() < 130
-    assert (set_apart(texts[::-1]) == chosen[::-1]).all()
-    assert not set_apart(texts[:29]).any()
-    assert set_apart([]).tolist() == []
+    assert (is_for_threshold(texts[::-1]) == chosen[::-1]).all()
+    assert not is_for_threshold(texts[:29]).any()
+    assert is_for_threshold([]).tolist() == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tokensieve.evaluation.intervals import at_least
+from tokensieve.evaluation.intervals import lower_bound
 from tokensieve.evaluation.report import Comparison
 from tokensieve.export.choose_variant import Entrant, faults, ranked, times
 from tokensieve.settings import Export
@@ -51,12 +51,12 @@ def test_what_breaks_a_limit_says_which(variant: str, change: dict[str, Any], ex
 
 
 def test_few_texts_prove_little_and_the_reason_says_how_many_it_takes() -> None:
-    few = replace(SAME, confident_texts=200, confident_agreement=1.0, proven_agreement=at_least(200, 200))
+    few = replace(SAME, confident_texts=200, confident_agreement=1.0, proven_agreement=lower_bound(200, 200))
     (reason,) = faults("int8", few, Export()).values()
     assert reason == "200 confident answers prove no more than 98.5%, 299 could prove 99.0%"
     assert faults("int8", few, Export(min_proven_agreement=0.0)) == {}
     assert faults("int8", few, Export(min_confident_agreement=0.95)) == {}
-    enough = replace(few, confident_texts=299, proven_agreement=at_least(299, 299))
+    enough = replace(few, confident_texts=299, proven_agreement=lower_bound(299, 299))
     assert faults("int8", enough, Export()) == {}
 
 

@@ -67,7 +67,7 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
         )
         logits[held_out] = fold_logits * (_spread(validation_logits) / _spread(fold_validation))
     labels = read_json(layout.split / "labels.json")
-    return logits, encode_targets(train.labels, labels, settings.data.label_separator)
+    return logits, encode_targets(train.labels, labels, train.multi_label)
 
 
 def _spread(logits: Tensor) -> float:
@@ -75,7 +75,9 @@ def _spread(logits: Tensor) -> float:
     return float((logits.max(1).values - logits.mean(1)).mean().clamp(min=1e-6))
 
 
-def assign_folds(labels: list[str], folds: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def assign_folds(
+    labels: list[tuple[str, ...]], folds: int, seed: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the fold of each text, int64 [texts]. Each class is spread evenly."""
     random = np.random.default_rng(seed)
     order = sorted(random.permutation(len(labels)).tolist(), key=lambda index: labels[index])
@@ -102,7 +104,7 @@ def _train_fold(layout: Layout, settings: Settings, part: Examples, validation: 
     training, validating = (
         (
             cache_states(_inputs(layout, settings, examples, classifier), classifier, first),
-            encode_targets(examples.labels, classifier.labels, settings.data.label_separator),
+            encode_targets(examples.labels, classifier.labels, part.multi_label),
         )
         for examples in (part, validation)
     )

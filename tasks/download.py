@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 import requests
 import urllib3
 
-from tokensieve.data.examples import FORMATS
+from tokensieve.data.table_formats import ENDINGS, FORMATS
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_file
 
@@ -154,7 +154,7 @@ def _ending(response: requests.Response, url: str, form: str, shown: str) -> str
     query = {value.lower() for _, value in parse_qsl(urlsplit(url).query)}
     names = [_sent_name(response), urlsplit(url).path, urlsplit(response.url).path, *sorted(query)]
     for name in names:
-        for ending in FORMATS:
+        for ending in sorted(ENDINGS, key=len, reverse=True):
             if name.lower().endswith(ending) or name.lower() == ending[1:]:
                 return ending
     found = TYPES.get(_type(response))

@@ -44,7 +44,7 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     }
     found: dict[str, metrics.Floats] = {name: values.double().numpy() for name, values in logits.items()}
     wanted = {
-        name: encode_targets(parts[name].labels, classifier.labels, settings.data.label_separator).numpy()
+        name: encode_targets(parts[name].labels, classifier.labels, parts[name].multi_label).numpy()
         for name in ("validation", "test")
     }
     measuring = ~is_for_threshold(parts["oos"].texts)

@@ -68,14 +68,14 @@ class Untrained:
     targets: dict[str, Targets]
 
     @classmethod
-    def load(cls, layout: Layout, labels: Sequence[str], separator: str | None) -> Untrained:
+    def load(cls, layout: Layout, labels: Sequence[str]) -> Untrained:
         """Read what the stages split and evaluate wrote."""
         logits = load_file(layout.evaluation / "logits.safetensors")
         parts: dict[str, Examples] = {
             name: load_part(layout, name) for name in ("validation", "test", "oos") if name in logits
         }
         wanted: dict[str, Targets] = {
-            name: encode_targets(part.labels, labels, separator).numpy()
+            name: encode_targets(part.labels, labels, part.multi_label).numpy()
             for name, part in parts.items()
             if name != "oos"
         }
@@ -114,7 +114,7 @@ def export(layout: Layout, settings: Settings) -> None:
     with atomic_folder(layout.onnx) as folder:
         manifest = _manifest(layout)
         builds, skipped = _builds(layout, settings, folder)
-        untrained = Untrained.load(layout, manifest.labels, settings.data.label_separator)
+        untrained = Untrained.load(layout, manifest.labels)
         entrants = _timed(layout, settings, manifest, builds, untrained)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
         rows, served = _serve_the_fastest(

@@ -115,6 +115,6 @@ def _compared(layouts: Mapping[str, Layout], shared: SharedPredictor) -> dict[st
     compared = {}
     for name, layout in layouts.items():
         manifest = shared.tasks[name]
-        untrained = Untrained.load(layout, manifest.labels, Settings.load(layout.params).data.label_separator)
+        untrained = Untrained.load(layout, manifest.labels)
         compared[name] = untrained.compared(shared.logits(untrained.all_texts())[name], manifest.rule)
     return compared

@@ -15,7 +15,8 @@ import yaml
 from tasks.data_versions import add_version, data_hash, fetch_version
 from tasks.download import FetchError, fetch, public, revealed
 from tasks.dvc_repo import Repo, opened, root_cause, wait_for_lock, write
-from tokensieve.data.examples import FORMATS, part_files, read_examples
+from tokensieve.data.raw_data import find_part_files, read_raw
+from tokensieve.data.table_formats import ENDINGS, FORMATS, ending_of
 from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_folder
@@ -39,14 +40,14 @@ def ingest(layout: Layout, settings: Settings, data: str | None, test: str | Non
         if data is None:
             if not layout.raw.exists():
                 fetch_version(layout, repo, data_hash(layout))
-            source, found = str(layout.raw), part_files(layout.raw)
+            source, found = str(layout.raw), find_part_files(layout.raw)
             rows = count_rows(found, settings.data)
         else:
             source, found = public(data), _local_files(layout, repo, data, test, settings.data)
             rows = count_rows(found, settings.data)
             with atomic_folder(layout.raw) as folder:
                 for name, path in found.items():
-                    shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
+                    shutil.copyfile(path, folder / f"{name}{ending_of(path)}")
             shutil.rmtree(layout.fetched, ignore_errors=True)
         write(layout, lambda: repo.add([str(layout.raw)]))
         _push(layout, repo)
@@ -62,7 +63,7 @@ def local_parts(data: str, test: str | None = None) -> dict[str, Path]:
     """
     path = Path(data)
     if path.is_dir():
-        found = part_files(path)
+        found = find_part_files(path)
     elif path.exists():
         found = {"train": path}
     else:
@@ -80,19 +81,9 @@ def count_rows(found: dict[str, Path], columns: Data) -> dict[str, int]:
     """Return the number of rows of each part's file.
 
     Raises:
-        InputError: If a file cannot be read (`read_examples`).
+        InputError: If a file cannot be read.
     """
-    return {
-        name: len(
-            read_examples(
-                path,
-                columns.text_column,
-                None if name == "oos" else columns.label_column,
-                columns.label_separator,
-            )
-        )
-        for name, path in found.items()
-    }
+    return {name: len(examples) for name, examples in read_raw(found, columns).checked().items()}
 
 
 def _push(layout: Layout, repo: Repo) -> None:
@@ -139,7 +130,7 @@ def _fetched(layout: Layout, repo: Repo, url: str, option: str, columns: Data) -
 def _imported(layout: Layout, repo: Repo, url: str, option: str) -> str:
     """Return a copy of `url` in data/source. DVC imports it, or updates what it imported before."""
     name = url.rstrip("/").rsplit("/", 1)[-1]
-    out = layout.at("data", "source", option, name if name.lower().endswith(FORMATS) else "folder")
+    out = layout.at("data", "source", option, name if name.lower().endswith(tuple(ENDINGS)) else "folder")
     pointer = out.with_name(f"{out.name}.dvc")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -56,7 +56,8 @@ def mask(layout: Layout, settings: Settings) -> None:
 def untrained_classifier(layout: Layout, settings: Settings) -> Classifier:
     """Return the untrained classifier of this project, on the device that trains it."""
     labels = read_json(layout.split / "labels.json")
-    targets = encode_targets(load_labels(layout, "train"), labels, settings.data.label_separator)
+    train_labels, multi_label = load_labels(layout, "train")
+    targets = encode_targets(train_labels, labels, multi_label)
     base, tokenizer = base_folder(layout, settings), layout.vocabulary / "tokenizer"
     return new_classifier(base, tokenizer, labels, targets, settings)
 
@@ -75,7 +76,8 @@ def load_training_pair(layout: Layout, settings: Settings, classifier: Classifie
     first = first_trainable_layer(classifier, settings.schedule)
     pieces = (tokenizer / PIECES).read_text(encoding="utf-8")
     key = states_key(inputs, first, weights_hash(base), pieces)
-    targets = encode_targets(load_labels(layout, part), classifier.labels, settings.data.label_separator)
+    labels, multi_label = load_labels(layout, part)
+    targets = encode_targets(labels, classifier.labels, multi_label)
     return cache_states(inputs, classifier, first, layout.prefix, key), targets
 
 

@@ -29,9 +29,10 @@ from great_expectations.render.renderer.page_renderer import ValidationResultsPa
 from great_expectations.render.view.view import DefaultJinjaSectionView
 
 from tasks.vocabulary import base_folder
-from tokensieve.data.examples import PARTS, Examples, part_files, read_part
+from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import mark_known_labels, measure_classes, measure_rows, one_row_per_label, rules
+from tokensieve.data.raw_data import PARTS, drop_unlabelled, find_part_files, read_raw
 from tokensieve.data.token_lengths import sampling_step, truncation_message, truncation_summary
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_folder, read_json, write_json
@@ -98,9 +99,9 @@ class Subject:
         """Columns by name. Lone surrogates are escaped: Arrow, which holds the texts, refuses them."""
         if self.unread:
             return {}
-        texts = {"text": self.examples.texts} | (
-            {"label": self.examples.labels} if self.examples.labels or not self.whole else {}
-        )
+        texts = {"text": self.examples.texts}
+        if self.part != "oos":
+            texts["label"] = [", ".join(names) for names in self.examples.labels]
         printable = {name: [_printable(cell) or None for cell in cells] for name, cells in texts.items()}
         return {
             "row": self.places,
@@ -141,7 +142,7 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     errors = [check for check in failed if check["severity"] == "error"]
     report = {
         "rows": {subject.part: len(subject.examples) for subject in subjects if subject.whole},
-        "classes": len(set(class_names(subjects[0].examples.labels, settings.data.label_separator)) - {""}),
+        "classes": len(class_names(subjects[0].examples.labels)),
         "unlabelled": {subject.part: subject.dropped for subject in subjects if subject.dropped},
         "truncated": truncation_summary(
             [length for subject in subjects for length in subject.lengths], settings.base.max_length
@@ -160,13 +161,16 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
 
 
 def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
-    files, separator = part_files(layout.raw), settings.data.label_separator
+    files = find_part_files(layout.raw)
+    raw = read_raw(files, settings.data)
     examples: dict[str, Examples] = {}
-    unread: dict[str, str] = {}
+    unread = {part: str(error) for part, error in raw.errors.items()}
     dropped: dict[str, int] = {}
-    for part, path in files.items():
+    for part, own in raw.parts.items():
         try:
-            examples[part], dropped[part] = read_part(path, part, settings.data)
+            examples[part], dropped[part] = (
+                (own, 0) if part == "oos" else drop_unlabelled(own, settings.data, files[part])
+            )
         except InputError as error:
             unread[part] = str(error)
     champion = read_json(layout.champion).get("labels", []) if layout.champion.exists() else []
@@ -182,7 +186,7 @@ def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
             part,
             files[part].name,
             examples[part],
-            measure_rows(part, examples, champion, separator)
+            measure_rows(part, examples, champion)
             | {"truncated": _unread(lengths[part], len(examples[part]), settings)},
             dropped=dropped[part],
             lengths=lengths[part],
@@ -190,10 +194,10 @@ def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
         for part in PARTS
         if part in files
     ]
-    trained = class_names(examples["train"].labels, separator) if "train" in examples else []
-    if separator is not None:
+    trained = class_names(examples["train"].labels) if "train" in examples else []
+    if any(own.multi_label for own in examples.values()):
         for part in [part for part in PARTS if part in examples and part != "oos"]:
-            own = one_row_per_label(examples[part], separator)
+            own = one_row_per_label(examples[part])
             subjects.append(
                 Subject(
                     f"labels of {part}",
@@ -204,8 +208,8 @@ def _subjects(layout: Layout, settings: Settings, base: Base) -> list[Subject]:
                 )
             )
     if champion and "train" in examples:
-        numbers = {"vanished_label": mark_known_labels(champion, trained)}
-        labels = Examples([""] * len(champion), champion, list(range(len(champion))))
+        numbers = {"vanished_label": mark_known_labels([(name,) for name in champion], trained)}
+        labels = Examples([""] * len(champion), [(name,) for name in champion], list(range(len(champion))))
         subjects.append(Subject("champion", "train", files["train"].name, labels, numbers))
     return subjects
 
@@ -238,10 +242,8 @@ def _suite(subject: Subject, settings: Settings) -> gx.ExpectationSuite:
                 meta={"check": "columns"},
             )
         )
-    if (
-        subject.name == ("train" if settings.data.label_separator is None else "labels of train")
-        and not subject.unread
-    ):
+    single_label = subject.name == "train" and not subject.examples.multi_label and not subject.unread
+    if single_label or subject.name == "labels of train":
         expectations.append(
             ExpectColumnUniqueValueCountToBeBetween(
                 column="label",
@@ -294,7 +296,7 @@ def _row(subject: Subject, i: int) -> dict[str, Any]:
     return {
         "row": None if subject.name == "champion" else own.rows[i],
         "text": _printable(own.texts[i][:CHARACTERS]),
-        "label": _printable(own.labels[i][:CHARACTERS]) if own.labels else "",
+        "label": _printable(", ".join(own.labels[i])[:CHARACTERS]),
     }
 
 
@@ -304,7 +306,7 @@ def _message(subject: Subject, check: Mapping[str, Any], settings: Settings, bas
     if name == "columns":
         return subject.unread or f"{subject.file}, columns: all there"
     if name == "classes":
-        found = sorted(set(subject.examples.labels) - {""})
+        found = class_names(subject.examples.labels)
         shown = f"1 class, {excerpt(found[0], 40)}" if len(found) == 1 else f"{len(found):,} classes"
         remedy = (
             ""

@@ -64,11 +64,7 @@ def fit_classifier(
     Raises:
         InputError: If the base model or the device does not suit the settings.
     """
-    targets = [
-        encode_targets(part.labels, labels, settings.data.label_separator)
-        for part in (train, validation)
-        if part
-    ]
+    targets = [encode_targets(part.labels, labels, train.multi_label) for part in (train, validation) if part]
     with step("mine"):  # 1. words and phrases that tell the classes apart
         constructs = rank(train, settings) if needs_constructs(settings) else []
     with step("load"):  # 2. optionally as tokens of their own, in a new classifier
@@ -106,7 +102,7 @@ def rank(train: Examples, settings: Settings) -> list[Construct]:
         chosen.max_constructs,
         chosen.max_words,
         chosen.min_texts,
-        settings.data.label_separator,
+        train.multi_label,
     )
 
 

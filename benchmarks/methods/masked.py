@@ -40,7 +40,6 @@ def random_mask(job: Job) -> Outcome:
 def _masked(job: Job, score: str) -> Outcome:
     settings = dataclasses.replace(
         job.settings,
-        data=dataclasses.replace(job.settings.data, label_separator=job.sample.separator),
         mask=dataclasses.replace(job.settings.mask, score=score),
         finetune=dataclasses.replace(job.settings.finetune, device=job.device),
     )

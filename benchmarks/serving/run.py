@@ -33,7 +33,8 @@ from benchmarks.plots import serving_picture
 from benchmarks.serving.servers import ROOT, ServerKind, require_wrk, running, server_kinds
 from benchmarks.timing import commit, machine
 from tokensieve.cpus import cores
-from tokensieve.data.examples import Examples, read_examples
+from tokensieve.data.examples import Examples
+from tokensieve.data.raw_data import read_examples
 from tokensieve.errors import InputError
 from tokensieve.files import read_json, write_json
 from tokensieve.inference.predictor import Predictor
@@ -104,7 +105,7 @@ def _model(project: Path) -> dict[str, Any]:
 
 def _in_process(project: Path, examples: Examples, scratch: Path) -> dict[str, Any]:
     path = scratch / "texts"
-    pairs = zip(examples.texts, examples.labels, strict=True)
+    pairs = zip(examples.texts, map(", ".join, examples.labels), strict=True)
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     command = [
         sys.executable,

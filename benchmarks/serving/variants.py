@@ -48,7 +48,7 @@ def main() -> int:
 def compare(layout: Layout) -> None:
     """Print one JSON object per variant."""
     settings, manifest = Settings.load(layout.params), _manifest(layout)
-    rule, untrained = manifest.rule, Untrained.load(layout, manifest.labels, settings.data.label_separator)
+    rule, untrained = manifest.rule, Untrained.load(layout, manifest.labels)
     ids = tokenize(
         load_tokenizer(layout.model), untrained.all_texts(), manifest.max_length, manifest.truncation
     )

@@ -30,8 +30,9 @@ from tasks.cross_fit import assign_folds, out_of_fold
 from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
-from tokensieve.data.examples import Examples, read_examples
-from tokensieve.data.labels import encode_targets
+from tokensieve.data.examples import Examples
+from tokensieve.data.labels import class_names, encode_targets
+from tokensieve.data.raw_data import read_examples
 from tokensieve.data.split import split_examples
 from tokensieve.evaluation import calibration, metrics
 from tokensieve.files import write_json
@@ -95,7 +96,9 @@ def measured(
         return Inputs(tokenize(tokenizer, part.texts, settings.base.max_length, settings.base.truncation))
 
     def pair(part: Examples) -> Pair:
-        wanted = np.asarray(encode_targets(part.labels, classifier.labels, None).numpy(), np.int64)
+        wanted = np.asarray(
+            encode_targets(part.labels, classifier.labels, multi_label=False).numpy(), np.int64
+        )
         return compute_logits(classifier, inputs(part)).double().numpy(), wanted
 
     train, validation = (Examples.load(layout.split / f"{name}.jsonl") for name in ("train", "validation"))
@@ -146,7 +149,7 @@ def _project(
     draw = random.Random(seed)
     names = sorted(set(parts["train"].labels))
     chosen = set(draw.sample(names, min(classes, len(names))))
-    places: dict[str, list[int]] = defaultdict(list)
+    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, label in enumerate(parts["train"].labels):
         if label in chosen:
             places[label].append(i)
@@ -157,7 +160,7 @@ def _project(
     layout.split.mkdir(parents=True)
     for name, part in dealt.items():
         part.save(layout.split / f"{name}.jsonl")
-    write_json(layout.split / "labels.json", sorted(chosen))
+    write_json(layout.split / "labels.json", class_names(chosen))
     layout.params.write_text(render(settings), encoding="utf-8")
     left = [i for i, label in enumerate(parts["train"].labels) if label in chosen and i not in drawn]
     tested = parts["test"].take([i for i, label in enumerate(parts["test"].labels) if label in chosen])

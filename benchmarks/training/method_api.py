@@ -65,7 +65,7 @@ class Job:
 
     def ready(self, classifier: Classifier) -> Classifier:
         """The new classifier on the job's device; where texts have several labels, its head starts from how frequent each is."""
-        if self.sample.separator is not None:
+        if self.sample.multi_label:
             classifier.init_head_bias_from_priors(self.sample.targets(self.sample.train))
         return classifier.to(self.device)
 

@@ -114,7 +114,7 @@ def of_project(layout: Layout) -> Model:
     probabilities = {name: softmax(values, report["temperature"]) for name, values in logits.items()}
     inside = np.concatenate([probabilities[name] for name in ("validation", "test")])
     parts = [Examples.load(layout.split / f"{name}.jsonl") for name in ("validation", "test")]
-    targets = np.array([label for part in parts for label in part.labels])
+    targets = np.array([name for part in parts for names in part.labels for name in names])
     correct = np.array(labels)[inside.argmax(1)] == targets
     return Model(layout.root.resolve().name, inside.max(1), correct, probabilities["oos"].max(1))
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
-from tokensieve.data.quality import normalize_text
+from tokensieve.data.normalize import normalize_text
 from tokensieve.settings import Split
 
 DEALT = ("train", "validation", "test")
@@ -23,7 +23,6 @@ def deal(
     settings: Split,
     seed: int,
     shots: int | None = None,
-    separator: str | None = None,
 ) -> tuple[dict[str, Examples], dict[str, int]]:
     """The parts train, validation and test, and the number of training rows dropped for standing in a given part.
 
@@ -31,8 +30,7 @@ def deal(
     dealt from train, class by class, rows of the same folded text together. With `shots`, each class trains on that many texts
     at most, and the validation part takes no more of it either; what is left over stays unused.
 
-    With `separator`, texts have any number of labels, and `shots` is the least: so many texts of each label, where there are, and
-    so many without a label.
+    In multi-label data, `shots` is the minimum for each label, and for texts without a label.
     """
     kept = dict(parts)
     taken = {
@@ -49,10 +47,12 @@ def deal(
         name: 0.0 if name in parts else share
         for name, share in (("validation", settings.validation), ("test", settings.test))
     }
-    if separator is None:
-        dealt = _by_class({text: train.labels[rows[0]] for text, rows in groups.items()}, wanted, seed, shots)
+    if not train.multi_label:
+        dealt = _by_class(
+            {text: "".join(train.labels[rows[0]]) for text, rows in groups.items()}, wanted, seed, shots
+        )
     else:
-        labels = {text: _labels(train, rows, separator) for text, rows in groups.items()}
+        labels = {text: _labels(train, rows) for text, rows in groups.items()}
         dealt = _by_labels(labels, wanted, seed)
         if shots is not None:
             dealt = {
@@ -134,9 +134,9 @@ def _by_labels(
     return {name: [text for text, part in part_of.items() if part == name] for name in DEALT}
 
 
-def _labels(train: Examples, rows: Sequence[int], separator: str) -> list[str]:
+def _labels(train: Examples, rows: Sequence[int]) -> list[str]:
     """All labels of the rows of one text; texts without any are dealt like those of a label of their own, which is empty."""
-    return class_names((train.labels[i] for i in rows), separator) or [""]
+    return class_names(train.labels[i] for i in rows) or [""]
 
 
 def _holding(texts: Sequence[str], labels: Mapping[str, Sequence[str]], seed: int) -> dict[str, list[str]]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks.training.strata import deal
 from tokensieve.data import labels as names
-from tokensieve.data.examples import Examples, part_files, read_examples
-from tokensieve.data.quality import normalize_text
+from tokensieve.data.examples import Examples
+from tokensieve.data.normalize import normalize_text
+from tokensieve.data.raw_data import find_part_files, read_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.settings import Split
@@ -32,18 +33,21 @@ HELD_OUT = 2000  # texts at most
 class Sample:
     """What a method trains on, and the texts it is judged by. `validation` is None in few-shot: epochs are fixed there.
 
-    With `separator`, a text has any number of labels.
+    If `multi_label`, a text has any number of labels.
     """
 
     train: Examples
     validation: Examples | None
     test: Examples
     labels: list[str]
-    separator: str | None = None
+
+    @property
+    def multi_label(self) -> bool:
+        return self.train.multi_label
 
     def targets(self, part: Examples) -> Tensor:
-        """The part's labels as places in `labels`: int64 [texts], or with a separator float32 [texts, classes] of 0 and 1."""
-        return names.encode_targets(part.labels, self.labels, self.separator)
+        """Return the labels of a part as `encode_targets` does."""
+        return names.encode_targets(part.labels, self.labels, self.multi_label)
 
 
 def task_files(data: Path, task: str) -> dict[str, Path]:
@@ -71,7 +75,7 @@ def task_files(data: Path, task: str) -> dict[str, Path]:
                 f"task '{task}': {folder} holds no {name}.csv; a task is a folder with train.csv and test.csv, "
                 "or with CSV files that have a column 'fold'"
             )
-    return {name: path for name, path in part_files(folder).items() if name != "oos"}
+    return {name: path for name, path in find_part_files(folder).items() if name != "oos"}
 
 
 def data_hash(data: Path, task: str) -> str:
@@ -94,9 +98,9 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
     Raises:
         InputError: what `task_files` and reading raise, or a test label that training lacks.
     """
-    parts, separator = _parts(data, task)
-    dealt, _ = deal(parts, Split(), seed, shots, separator)
-    labels = names.class_names(dealt["train"].labels, separator)
+    parts = _parts(data, task)
+    dealt, _ = deal(parts, Split(), seed, shots)
+    labels = names.class_names(dealt["train"].labels)
     judged = (
         dealt["test"]
         if not held_out
@@ -104,20 +108,20 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
         if shots is None
         else _undrawn(parts, dealt, seed)
     )
-    if unknown := sorted(set(names.class_names(judged.labels, separator)) - set(labels)):
+    if unknown := sorted(set(names.class_names(judged.labels)) - set(labels)):
         raise InputError(
             f"task '{task}': label {excerpt(unknown[0])} of its test set does not occur in training; remove its rows"
         )
     train = dealt["train"] if shots is None else _distinct(dealt["train"])
-    return Sample(train, None if shots else dealt["validation"], judged, labels, separator)
+    return Sample(train, None if shots else dealt["validation"], judged, labels)
 
 
-def _parts(data: Path, task: str) -> tuple[dict[str, Examples], str | None]:
-    """The examples of a task by part, and what separates the labels of a text."""
+def _parts(data: Path, task: str) -> dict[str, Examples]:
+    """Return the examples of a task by part."""
     files = task_files(data, task)
     label, separator = ("labels", SEPARATOR) if several(data, task) else ("label", None)
     read = {name: read_examples(path, label=label, separator=separator) for name, path in files.items()}
-    return (read if "train" in files else _by_fold(task, files, read)), separator
+    return read if "train" in files else _by_fold(task, files, read)
 
 
 def _by_fold(task: str, files: dict[str, Path], read: dict[str, Examples]) -> dict[str, Examples]:
@@ -136,7 +140,10 @@ def _by_fold(task: str, files: dict[str, Path], read: dict[str, Examples]) -> di
         name: [i for i, fold in enumerate(folds) if (fold in tested) == (name == "test")]
         for name in ("train", "test")
     }
-    return {name: Examples(texts, labels, rows).take(indices) for name, indices in places.items()}
+    multi_label = any(part.multi_label for part in read.values())
+    return {
+        name: Examples(texts, labels, rows, multi_label).take(indices) for name, indices in places.items()
+    }
 
 
 def _header(path: Path) -> list[str]:

@@ -28,11 +28,11 @@ def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: 
     """A project that is trained and ready to be evaluated, with texts out of scope."""
     layout = Layout(tmp_path / "project")
     layout.split.mkdir(parents=True)
-    examples = Examples(*tiny_texts, list(range(60)))
+    examples = Examples.of(*tiny_texts)
     parts = {
         name: examples.take([i for i in range(60) if i % 5 in places]) for name, places in PLACES.items()
     }
-    parts["oos"] = Examples([f"{text} {i}" for i, text in enumerate(tiny_texts[0])], [], list(range(60)))
+    parts["oos"] = Examples.of([f"{text} {i}" for i, text in enumerate(tiny_texts[0])])
     for name, part in parts.items():
         part.save(layout.split / f"{name}.jsonl")
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))

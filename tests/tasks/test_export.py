@@ -50,7 +50,7 @@ def layout(
             ids = [torch.tensor([ids]) for ids in tokenize(tokenizer, texts, LENGTH)]
             logits[name] = torch.cat([classifier(one, torch.ones_like(one)) for one in ids])
         labels = [classifier.labels[place] for place in logits[name].argmax(1).tolist()]
-        Examples(texts, labels, list(places)).save(layout.split / f"{name}.jsonl")
+        Examples.of(texts, labels).save(layout.split / f"{name}.jsonl")
     save_file(
         {name: logits[name] for name in ("validation", "test")}, layout.evaluation / "logits.safetensors"
     )
@@ -186,7 +186,7 @@ def test_texts_out_of_scope_count_for_agreement_and_the_summarys_figures_leave_o
         for word in ("please", "now", "again")
         for text in Examples.load(layout.split / "test.jsonl").texts
     ]
-    Examples(outside, [], list(range(60))).save(layout.split / "oos.jsonl")
+    Examples.of(outside).save(layout.split / "oos.jsonl")
     logits = export.load_file(layout.evaluation / "logits.safetensors")
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     with torch.inference_mode():
@@ -234,19 +234,16 @@ def test_answers_of_any_number_of_labels_are_right_if_all_are(
     for name in ("validation", "test"):
         part = Examples.load(layout.split / f"{name}.jsonl")
         sets = [
-            ";".join(sorted(label for label, value in zip(labels, row, strict=True) if value >= 0))
+            tuple(sorted(label for label, value in zip(labels, row, strict=True) if value >= 0))
             for row in logits[name]
         ]
-        replace(part, labels=["", *sets[1:]]).save(layout.split / f"{name}.jsonl")
+        replace(part, labels=[(), *sets[1:]], multi_label=True).save(layout.split / f"{name}.jsonl")
     fast(monkeypatch, "fused")
-    several = Settings.of(
-        {"base": {"max_length": LENGTH}, "data": {"label_separator": ";"}, "export": {"variants": ["fused"]}}
-    )
-    export.export(layout, several)
+    export.export(layout, with_export(variants=["fused"]))
     assert sets[0]
     assert read(layout)["variants"][1]["accuracy"] == read(layout)["served"]["test_exact_match"] == 0.95
     answers = Predictor.load(layout.onnx, threads=1).predict(part.texts)
-    assert [";".join(sorted(label for label, _ in answer.labels)) for answer in answers] == sets
+    assert [tuple(sorted(label for label, _ in answer.labels)) for answer in answers] == sets
 
 
 def test_the_race_is_timed_on_the_test_texts(layout: Layout) -> None:

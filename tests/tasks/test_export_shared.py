@@ -68,7 +68,7 @@ def project(
         classifier.save(layout.model, tokenizer, {"max_length": LENGTH, "base": "tiny"} | facts)
         texts = tiny_texts[0][::3]
         for part in ("train", "validation"):
-            Examples(texts, ["a"] * len(texts), list(range(len(texts)))).save(layout.split / f"{part}.jsonl")
+            Examples.of(texts, ["a"] * len(texts)).save(layout.split / f"{part}.jsonl")
         save_file(
             {"validation": torch.from_numpy(answers(layout, texts))}, layout.evaluation / "logits.safetensors"
         )

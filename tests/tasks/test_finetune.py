@@ -32,7 +32,7 @@ def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: 
         layout.root / "base" / "config.json",
         config | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     )
-    examples = Examples(*tiny_texts, list(range(60)))
+    examples = Examples.of(*tiny_texts)
     examples.take([i for i in range(60) if i % 3]).save(layout.split / "train.jsonl")
     examples.take(range(0, 60, 3)).save(layout.split / "validation.jsonl")
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))

@@ -23,7 +23,7 @@ def test_the_report_counts_what_is_selected_by_layer(
 ) -> None:
     layout = Layout(tmp_path)
     layout.split.mkdir(parents=True)
-    Examples(*tiny_texts, list(range(len(tiny_texts[0])))).save(layout.split / "train.jsonl")
+    Examples.of(*tiny_texts).save(layout.split / "train.jsonl")
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
     chosen = {"unit": shape, "budget": 0.25, "examples": 20}
     schedule = {"frozen_layers": 0.5, "top_layers_from": 0.5}

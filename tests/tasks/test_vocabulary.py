@@ -27,7 +27,7 @@ def test_the_report_names_new_tokens_as_people_write_them(
 ) -> None:
     layout = Layout(tmp_path)
     layout.split.mkdir(parents=True)
-    Examples(*tiny_texts, list(range(len(tiny_texts[0])))).save(layout.split / "train.jsonl")
+    Examples.of(*tiny_texts).save(layout.split / "train.jsonl")
     vocabulary(
         layout, Settings.of({"base": {"model": str(tiny_family(family))}, "vocabulary": {"new_tokens": 40}})
     )

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from tokensieve import distributed
-from tokensieve.data.examples import read_examples
 from tokensieve.data.labels import encode_targets
+from tokensieve.data.raw_data import read_examples
 from tokensieve.method.mask import Mask
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
@@ -47,7 +47,7 @@ class Trainings:
         labels = read_examples(data).labels
         self.labels = sorted(set(labels))
         inputs = tokenize_file(data, load_tokenizer(model), 32, scratch / "ids")
-        self.targets = encode_targets(labels, self.labels, None)
+        self.targets = encode_targets(labels, self.labels, multi_label=False)
         self.training = self.take(inputs, [i for i in range(len(inputs)) if i % 3][:41])
         self.validation = self.take(inputs, list(range(0, len(inputs), 3)))
 

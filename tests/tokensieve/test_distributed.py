@@ -62,7 +62,7 @@ def data(tiny_texts: tuple[list[str], list[str]], tmp_path_factory: pytest.TempP
     order = sorted(range(len(texts)), key=lambda i: (i * 7) % 60)
     chosen = [i for i in order if labels[i] != labels[0] or i % 2]
     padded = chosen + order[: 63 - len(chosen)]
-    Examples([texts[i] for i in padded], [labels[i] for i in padded], list(range(1, 64))).save(path)
+    Examples.of([texts[i] for i in padded], [labels[i] for i in padded]).save(path)
     return path
 
 

@@ -67,7 +67,7 @@ def test_constructs_are_marked_where_the_kept_tokens_stand(tiny_model: Path) -> 
 
 def test_streamed_texts_are_truncated_alike_and_kept_apart(tiny_model: Path, tmp_path: Path) -> None:
     tokenizer, path = load_tokenizer(tiny_model), tmp_path / "train.jsonl"
-    Examples([LONG, "my card"], ["a", "b"], [1, 2]).save(path)
+    Examples.of([LONG, "my card"], ["a", "b"]).save(path)
     for truncation in ("head", HEAD_TAIL, "head"):
         inputs = tokenize_file(path, tokenizer, 9, tmp_path / "kept", truncation=truncation)
         expected = tokenize(tokenizer, [LONG, "my card"], 9, truncation)

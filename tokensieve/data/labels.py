@@ -1,7 +1,4 @@
-"""The labels of texts: one name a text or, with a separator, a set of names, which may be empty.
-
-A set is kept as one string, its names sorted and joined, so that equal sets are equal strings.
-"""
+"""The labels of texts as class names and as targets for training."""
 
 from __future__ import annotations
 
@@ -12,35 +9,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def names_of(label: str, separator: str | None) -> list[str]:
-    """The names in the label of one text: itself, or with a separator each that stands in it, sorted and once."""
-    if separator is None:
-        return [label]
-    return sorted({name.strip() for name in label.split(separator)} - {""})
+def class_names(labels: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the distinct names in `labels`, sorted: the classes of a classifier, in the order of its logits."""
+    return sorted({name for names in set(labels) for name in names})
 
 
-def joined(names: Iterable[str], separator: str) -> str:
-    """The string that a set of names is kept as."""
-    return separator.join(sorted(names))
+def encode_targets(labels: Sequence[tuple[str, ...]], classes: Sequence[str], multi_label: bool) -> Tensor:
+    """Return the labels as the targets of a loss function.
 
-
-def class_names(labels: Iterable[str], separator: str | None) -> list[str]:
-    """The names in all of `labels`, sorted: the classes of a classifier."""
-    return sorted({name for label in set(labels) for name in names_of(label, separator)})
-
-
-def encode_targets(labels: Sequence[str], names: Sequence[str], separator: str | None) -> Tensor:
-    """The places of labels in the classes `names`: int64 [texts], or with a separator float32 [texts, classes] of 0 and 1.
+    Single-label: the index of each text's class in `classes`, int64 [texts]. Multi-label: 1 for each label of a text and 0 for
+    the other classes, float32 [texts, classes].
 
     Raises:
-        KeyError: a label that is no class.
+        KeyError: If a label is not one of `classes`.
+        ValueError: If the labels are single-label, and a text does not have exactly one.
     """
     import torch
 
-    place = {name: i for i, name in enumerate(names)}
-    if separator is None:
-        return torch.tensor([place[label] for label in labels], dtype=torch.int64)
-    present = torch.zeros(len(labels), len(names))
-    for row, label in enumerate(labels):
-        present[row, [place[name] for name in names_of(label, separator)]] = 1.0
-    return present
+    index = {name: i for i, name in enumerate(classes)}
+    if not multi_label:
+        return torch.tensor([index[name] for (name,) in labels], dtype=torch.int64)
+    targets = torch.zeros(len(labels), len(classes))
+    for row, names in enumerate(labels):
+        targets[row, [index[name] for name in names]] = 1.0
+    return targets

@@ -1,8 +1,8 @@
-"""The quality of labelled texts: one number a row for each check, and the range in which the check wants it.
+"""The quality of labelled texts: for each check one number per row, and the range that the number has to be in.
 
-Texts are the same when they are the same folded. Empty texts fail `empty`, empty labels `unlabelled`; both are left out of the
-comparisons. In multi-label data having no label is no fault, and a class is one of the labels.
-Not here: whether a text means what its label says, and any change to the data.
+Texts are compared as `normalize_text` and `collapse_spaces` give them. Empty texts fail the check `empty`, missing labels the
+check `unlabelled`; both are left out of the comparisons. In multi-label data a text without a label is fine, and classes are
+counted per label. Nothing here changes the data, or finds out whether a label fits its text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokensieve.data.examples import Examples
-from tokensieve.data.labels import names_of
+from tokensieve.data.labels import class_names
+from tokensieve.data.normalize import collapse_spaces, is_blank, normalize_text
 from tokensieve.settings import Validate
 
-# Control characters but tab, line feed and carriage return, and lone surrogates: UTF-8 cannot hold these, nor can a tokenizer.
+# Control characters except tab, line feed and carriage return; and lone surrogates, which neither UTF-8 nor a tokenizer accepts.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 # What a UTF-8 byte from 0x80 to 0xBF becomes when it is read as Latin-1 or Windows-1252.
@@ -48,7 +49,10 @@ _BROKEN = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """The range of a check's numbers, None for no limit, and the words for rows inside and outside of it."""
+    """The range of a check's numbers, None for no limit, and the words of its message.
+
+    `holds` describes a part whose rows are all in the range, `fails` the rows that are not. `unit`: what is counted.
+    """
 
     low: int | None
     high: int | None
@@ -59,29 +63,31 @@ class Rule:
 
 
 def rules(limits: Validate, part: str) -> dict[str, Rule]:
-    """The rule of every check that `measures` has numbers for."""
+    """Return the rule of every check that a part may have numbers for, by the check's name."""
     longest, least = limits.max_characters, limits.min_examples_per_class
-    known = Rule(
-        1,
-        None,
-        "no label without examples in train",
-        "without an example in train",
-        "add some, mend the labels or remove the rows",
-        "class",
-    )
-    new = Rule(
-        1,
-        None,
-        "no label new to the champion",
-        "new to the champion",
-        "mend the labels, unless the classes are meant",
-        "class",
+
+    def none(holds: str, fails: str, remedy: str) -> Rule:
+        return Rule(None, 0, holds, fails, remedy)
+
+    def every_class(holds: str, fails: str, remedy: str) -> Rule:
+        return Rule(1, None, holds, fails, remedy, "class")
+
+    unknown = (
+        (
+            "no label new to the champion",
+            "new to the champion",
+            "correct the labels, unless the classes are intended",
+        )
+        if part == "train"
+        else (
+            "no label that is not in train",
+            "not in train",
+            "add examples to train, correct the labels or remove the rows",
+        )
     )
     return {
-        "empty": Rule(None, 0, "no empty text", "with an empty text", "fill them in or remove the rows"),
-        "unlabelled": Rule(
-            None,
-            0,
+        "empty": none("no empty text", "with an empty text", "fill them in or remove the rows"),
+        "unlabelled": none(
             "a label in every row",
             "without a label",
             "add the labels, or leave these rows out: --set data.unlabelled=drop",
@@ -89,20 +95,14 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
         "overlong": Rule(
             None,
             longest,
-            f"at most {longest:,} characters a text",
+            f"at most {longest:,} characters per text",
             f"with more than {longest:,} characters",
             "cut the texts, remove the rows or raise validate.max_characters",
         ),
-        "control": Rule(
-            None,
-            0,
-            "no control characters",
-            "with control characters or lone surrogates",
-            "remove these characters",
+        "control": none(
+            "no control characters", "with control characters or lone surrogates", "remove these characters"
         ),
-        "encoding": Rule(
-            None,
-            0,
+        "encoding": none(
             "no broken encoding",
             "with broken encoding, as 'Ã©' for 'é'",
             "write the file from its source again as UTF-8",
@@ -110,158 +110,149 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
         "class_size": Rule(
             least,
             None,
-            f"at least {least:,} examples a class",
+            f"at least {least:,} examples per class",
             f"with fewer than {least:,} examples",
             "add examples, merge or remove the classes, or lower validate.min_examples_per_class (at least 2)",
             "class",
         ),
-        "duplicate": Rule(None, 0, "no text twice", "with the text of an earlier row", "remove the copies"),
+        "duplicate": none("no text twice", "with the text of an earlier row", "remove the copies"),
         "conflict": Rule(
             None,
             1,
-            "every text labelled in one way",
-            "with a text that is labelled otherwise elsewhere",
+            "the same label for the same text",
+            "whose text has another label in another row",
             "keep one of them",
         ),
-        "leak": Rule(
-            None,
-            0,
+        "leak": none(
             "no text of train",
-            "with a text that is in train too",
-            "the split takes it out of train; to pass, remove it from one of them",
+            "with a text that is also in train",
+            "the split removes it from train; to pass, remove it from one of them",
         ),
-        "unknown_label": new if part == "train" else known,
-        "vanished_label": Rule(
-            1,
-            None,
+        "unknown_label": every_class(*unknown),
+        "vanished_label": every_class(
             "every label of the champion",
             "of the champion without an example",
-            "add some, unless the class is meant to go",
-            "class",
+            "add some, unless the class is meant to disappear",
         ),
-        "truncated": Rule(
-            None,
-            0,
-            "no text truncated",
-            "truncated",
-            "raise base.max_length or set base.truncation=head_tail",
+        "truncated": none(
+            "no text truncated", "truncated", "raise base.max_length or set base.truncation=head_tail"
         ),
     }
 
 
 def measure_rows(
-    part: str, examples: Mapping[str, Examples], champion: Collection[str], separator: str | None = None
+    part: str, examples: Mapping[str, Examples], champion: Collection[str]
 ) -> dict[str, Sequence[int | None]]:
-    """The numbers of one part, by check; `champion` holds the labels of the model in use, none before the first.
+    """Return the numbers of each check for the rows of one part. `champion`: the labels of the deployed model, if there is one.
 
-    Duplicates count in train only, since a test may repeat texts as its users do; leaks in test only. With `separator`, texts have
-    any number of labels; the numbers of classes are then not among these, but those of `class_measures`.
+    Duplicates are counted in train only, since users may repeat themselves in a test set; leaks in test only. Of multi-label
+    data, `measure_classes` gives the numbers of the checks of classes.
     """
     own, train = examples[part], examples.get("train")
-    cells = (
-        [f"{text}\n{label}" for text, label in zip(own.texts, own.labels, strict=True)]
-        if own.labels
-        else own.texts
-    )
+    labelled = part != "oos"
+    cells = ["\n".join((text, *names)) for text, names in zip(own.texts, own.labels, strict=True)]
     numbers: dict[str, Sequence[int | None]] = {
         "empty": mark_empty(own.texts),
         "overlong": [len(text) for text in own.texts],
         "control": [count_control_characters(cell) for cell in cells],
         "encoding": [count_broken_sequences(cell) for cell in cells],
     }
-    if own.labels and separator is None:
-        numbers["unlabelled"] = mark_empty(own.labels)
-    if own.labels:
-        numbers["conflict"] = count_labels_of_text(own.texts, own.labels, none=separator is not None)
+    if labelled and not own.multi_label:
+        numbers["unlabelled"] = [int(not names) for names in own.labels]
+    if labelled:
+        numbers["conflict"] = count_labels_of_text(own.texts, own.labels, own.multi_label)
     if part == "train":
         numbers["duplicate"] = count_earlier_copies(own.texts)
     if part == "test" and train:
         numbers["leak"] = count_copies_in(own.texts, train.texts)
-    if separator is None:
-        numbers |= measure_classes(part, own.labels, train.labels if train else (), champion)
+    if labelled and not own.multi_label:
+        numbers |= measure_classes(part, own.labels, class_names(train.labels) if train else (), champion)
     return numbers
 
 
 def measure_classes(
-    part: str, labels: Sequence[str], trained: Collection[str], champion: Collection[str]
+    part: str, labels: Sequence[tuple[str, ...]], trained: Collection[str], champion: Collection[str]
 ) -> dict[str, Sequence[int | None]]:
-    """The numbers of the classes of one part, by check, on the first of its `labels` with each; `trained` holds the labels of train."""
+    """Return the numbers of the checks of classes, on the first row with each label. None on the other rows.
+
+    `labels` has at most one name per row, see `one_row_per_label`. `trained` has the names of all labels of train.
+    """
     numbers: dict[str, Sequence[int | None]] = {"class_size": class_sizes(labels)} if part == "train" else {}
-    known = champion if part == "train" else trained if labels else ()
+    known = champion if part == "train" else trained
     if known:
         numbers["unknown_label"] = mark_known_labels(labels, known)
     return numbers
 
 
-def one_row_per_label(examples: Examples, separator: str) -> Examples:
-    """One example for each label of each text, with the text's own row."""
-    names = [names_of(label, separator) for label in examples.labels]
-    repeated = examples.take([i for i, own in enumerate(names) for _ in own])
-    return Examples(repeated.texts, [name for own in names for name in own], repeated.rows)
+def one_row_per_label(examples: Examples) -> Examples:
+    """Return one example for each label of each text, with the row of the text."""
+    places = [(i, name) for i, names in enumerate(examples.labels) for name in names]
+    repeated = examples.take([i for i, _ in places])
+    return Examples(repeated.texts, [(name,) for _, name in places], repeated.rows)
 
 
-def normalize_text(text: str) -> str:
-    """`text` as texts are compared: stripped and lower-cased."""
-    return text.strip().lower()
-
-
-def mark_empty(cells: Sequence[str]) -> list[int]:
-    """Return 1 for each cell that is empty or blank, 0 for the others."""
-    return [int(not cell.strip()) for cell in cells]
+def mark_empty(texts: Sequence[str]) -> list[int]:
+    """Return 1 for each text without a visible character, 0 for the others."""
+    return [int(is_blank(text)) for text in texts]
 
 
 def count_control_characters(text: str) -> int:
-    """Control characters and lone surrogates in `text`; tab and line ends are not counted."""
+    """Return the number of control characters and lone surrogates in `text`. Tabs and line ends are not counted."""
     return len(_CONTROL.findall(text))
 
 
 def count_broken_sequences(text: str) -> int:
-    """Traces of a wrong encoding in `text`: U+FFFD, lone surrogates, UTF-8 that was read as Latin-1 or Windows-1252."""
+    """Return the number of signs of a wrong encoding: U+FFFD, lone surrogates, UTF-8 read as Latin-1 or Windows-1252."""
     return 0 if text.isascii() else len(_BROKEN.findall(text))
 
 
 def count_earlier_copies(texts: Sequence[str]) -> list[int]:
-    """Rows further up with the same text: 0 for the first of them."""
+    """Return for each row the number of earlier rows with the same text: 0 for the first of them."""
     seen: Counter[str] = Counter()
     copies = []
-    for key in map(normalize_text, texts):
+    for key in map(collapse_spaces, texts):
         copies.append(seen[key] if key else 0)
         seen[key] += 1
     return copies
 
 
-def count_labels_of_text(texts: Sequence[str], labels: Sequence[str], none: bool = False) -> list[int]:
-    """How many labels, or sets of them, the row's text has in all rows together; with `none`, the empty one counts as well."""
-    keys = [normalize_text(text) for text in texts]
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for key, label in zip(keys, labels, strict=True):
-        if key and (label or none):
-            found[key].add(label)
+def count_labels_of_text(
+    texts: Sequence[str], labels: Sequence[tuple[str, ...]], multi_label: bool = False
+) -> list[int]:
+    """Return for each row the number of different labels, or sets of labels, that all rows with its text have.
+
+    In multi-label data having no label is one of them.
+    """
+    keys = [collapse_spaces(text) for text in texts]
+    found: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for key, names in zip(keys, labels, strict=True):
+        if key and (names or multi_label):
+            found[key].add(names)
     return [len(found[key]) if key in found else 0 for key in keys]
 
 
 def count_copies_in(texts: Sequence[str], others: Sequence[str]) -> list[int]:
-    """How many of `others` are the same text as the row's."""
+    """Return for each text the number of `others` that are the same as the split compares them."""
     counts = Counter(map(normalize_text, others))
     return [counts[key] if key else 0 for key in map(normalize_text, texts)]
 
 
-def class_sizes(labels: Sequence[str]) -> list[int | None]:
-    """Examples of the row's class on the first row of each class, None on its others: so that classes are counted, not rows."""
+def class_sizes(labels: Sequence[tuple[str, ...]]) -> list[int | None]:
+    """Return the number of rows with the row's label on the first row with it. None on the other rows, and without a label."""
     counts = Counter(labels)
-    return [counts[label] if first else None for label, first in zip(labels, _firsts(labels), strict=True)]
+    return [counts[names] if first else None for names, first in zip(labels, _firsts(labels), strict=True)]
 
 
-def mark_known_labels(labels: Sequence[str], others: Collection[str]) -> list[int | None]:
-    """1 where the row's label is one of `others`, else 0, on the first row of each class; None on its others."""
-    known = set(others)
+def mark_known_labels(labels: Sequence[tuple[str, ...]], known: Collection[str]) -> list[int | None]:
+    """Return 1 if the row's label is in `known`, else 0, on the first row with it. None on the other rows."""
+    allowed = {(name,) for name in known}
     return [
-        int(label in known) if first else None for label, first in zip(labels, _firsts(labels), strict=True)
+        int(names in allowed) if first else None for names, first in zip(labels, _firsts(labels), strict=True)
     ]
 
 
-def _firsts(labels: Sequence[str]) -> list[bool]:
-    first: dict[str, int] = {}
-    for i, label in enumerate(labels):
-        first.setdefault(label, i)
-    return [bool(label) and first[label] == i for i, label in enumerate(labels)]
+def _firsts(labels: Sequence[tuple[str, ...]]) -> list[bool]:
+    first: dict[tuple[str, ...], int] = {}
+    for i, names in enumerate(labels):
+        first.setdefault(names, i)
+    return [bool(names) and first[names] == i for i, names in enumerate(labels)]

@@ -1,8 +1,9 @@
-"""Deal examples to train, validation and test by the hash of each text, so that a text stays in its part while the data change.
+"""Split examples into train, validation and test by a hash of each text, so that a text keeps its part when the data grow.
 
-A text's part depends on its folded text, the seed and the shares, and on no other text. So a class has its shares up to chance, copies
-of a text are together, and neither new rows nor removed ones move a text. The exception are labels of few texts: if a label would have
-no text in a part, one of its texts is lent to that part. It goes back when the label has a text of its own there.
+The part of a text depends on the normalized text, the seed and the shares, and on no other text. So each class gets its shares
+up to chance, copies of a text are in one part, and rows that are added or removed move no other text. Labels with few texts are
+the exception: if a label would have no text in a part, one of its texts moves there. It moves back when the label has another
+text in that part.
 """
 
 from __future__ import annotations
@@ -13,113 +14,109 @@ from collections.abc import Mapping, Sequence
 
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
-from tokensieve.data.quality import normalize_text
+from tokensieve.data.normalize import normalize_text
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Split
 
 SPLIT_PARTS = ("train", "validation", "test")
-# Texts that a label must have to lend one to the part: training comes first, then validation, then test.
+# How many texts a label needs before one moves to the part: training comes first, then validation, then test.
 MIN_TEXTS_TO_MOVE = {"test": 3, "validation": 2}
 
 
 def split_examples(
-    parts: dict[str, Examples],
-    settings: Split,
-    seed: int,
-    shots: int | None = None,
-    separator: str | None = None,
+    parts: Mapping[str, Examples], settings: Split, seed: int, shots: int | None = None
 ) -> tuple[dict[str, Examples], dict[str, int]]:
-    """The parts train, validation and test, and the number of training rows dropped for standing in a given part.
+    """Return the parts train, validation and test, and by part the number of rows that are dropped.
 
-    Given parts are kept whole, and training rows with the same folded text as one of theirs are dropped. What is not given is
-    dealt from train, rows of the same folded text together. With `shots`, train and validation have that many texts of each class at
-    most; what is left over stays unused.
-
-    With `separator`, texts have any number of labels, and `shots` is the least: so many texts of each label, if there are, and
-    so many without a label.
+    Given parts stay whole, and rows of train with a text of theirs are dropped. The other parts are split from train; rows with
+    the same normalized text stay together. With `shots`, train and validation have at most that many texts per class, and the
+    other texts are not used. In multi-label data `shots` is the minimum for each label, and for texts without a label.
     """
     kept = dict(parts)
     taken = {
         normalize_text(text) for name in ("test", "validation") if name in parts for text in parts[name].texts
     }
     train = parts["train"]
-    free = [i for i, text in enumerate(train.texts) if normalize_text(text) not in taken]
-    dropped = {"train": len(train) - len(free)}
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for i, text in enumerate(train.texts):
+        if (key := normalize_text(text)) not in taken:
+            rows_of[key].append(i)
+    dropped = {"train": len(train) - sum(map(len, rows_of.values()))}
 
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i in free:
-        groups[normalize_text(train.texts[i])].append(i)
     shares = {
         name: 0.0 if name in parts else share
         for name, share in (("validation", settings.validation), ("test", settings.test))
     }
-    labels = {text: _labels(train, rows, separator) for text, rows in groups.items()}
+    # Texts without a label are split like those of a class of their own.
+    labels = {text: class_names(train.labels[i] for i in rows) or [""] for text, rows in rows_of.items()}
     part_of = assign_parts(labels, shares, seed)
     for name in SPLIT_PARTS:
         if name == "train" or name not in parts:
             texts = [text for text, part in part_of.items() if part == name]
             if shots is not None and name != "test":
                 texts = few_shot_sample(texts, labels, shots, seed)
-            kept[name] = train.take(sorted(i for text in texts for i in groups[text]))
+            kept[name] = train.take(sorted(i for text in texts for i in rows_of[text]))
     return kept, dropped
 
 
 def assign_parts(
     labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Return the part of each folded text. `labels` holds the labels of each, `shares` those of test, and of validation in what is left.
+    """Return the part of each normalized text. `labels` has the labels of each text.
 
-    Every label has a text in train; and one in validation and in test if it has as many texts as `LENDS` states, and these can spare one.
+    `shares` has the share of test, and the share of validation in the rest. Every label has a text in train. It also has one in
+    validation and in test if it has `MIN_TEXTS_TO_MOVE` texts and one of them can move.
     """
     draws = {text: _draws(text, seed) for text in labels}
     part_of = {text: _part(draws[text], shares) for text in labels}
-    holding: dict[str, list[str]] = defaultdict(list)
+    texts_of: dict[str, list[str]] = defaultdict(list)
     counts = {part: Counter[str]() for part in SPLIT_PARTS}
     for text, own in labels.items():
         counts[part_of[text]].update(own)
         for label in own:
-            holding[label].append(text)
+            texts_of[label].append(text)
 
-    def lend(text: str, part: str) -> None:
+    def move(text: str, part: str) -> None:
         counts[part_of[text]].subtract(labels[text])
         counts[part].update(labels[text])
         part_of[text] = part
 
-    rarest_first = sorted(holding, key=lambda label: (len(holding[label]), label))
+    rarest_first = sorted(texts_of, key=lambda label: (len(texts_of[label]), label))
     for label in rarest_first:
         if not counts["train"][label]:
-            lend(max(holding[label], key=lambda text: (draws[text], text)), "train")
-    for part, (place, least) in {
-        "test": (0, MIN_TEXTS_TO_MOVE["test"]),
-        "validation": (1, MIN_TEXTS_TO_MOVE["validation"]),
-    }.items():
+            move(max(texts_of[label], key=lambda text: (draws[text], text)), "train")
+    for place, part in enumerate(("test", "validation")):
         for label in rarest_first:
-            if not shares[part] or counts[part][label] or len(holding[label]) < least:
+            enough = len(texts_of[label]) >= MIN_TEXTS_TO_MOVE[part]
+            if not shares[part] or counts[part][label] or not enough:
                 continue
-            spare = [
-                text for text in holding[label] if all(counts[part_of[text]][own] > 1 for own in labels[text])
+            # A text can move if each of its labels has another text in the part that it leaves.
+            movable = [
+                text
+                for text in texts_of[label]
+                if all(counts[part_of[text]][own] > 1 for own in labels[text])
             ]
-            if spare:
-                lend(min(spare, key=lambda text: (draws[text][place], text)), part)
+            if movable:
+                move(min(movable, key=lambda text: (draws[text][place], text)), part)
     return part_of
 
 
 def few_shot_sample(
     texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int
 ) -> list[str]:
-    """Of `texts`, whose labels are `labels`, at least `shots` with each label, or all there are: the rarest label first.
+    """Return at least `shots` of `texts` for each label, or all if there are fewer. The rarest label chooses first.
 
-    Which they are follows from their hashes: a new text can take the place of another, and leaves the rest.
+    The choice depends on the hash of each text: a new text may replace another one and changes nothing else.
     """
     order = sorted(texts, key=lambda text: (_draws(text, seed)[2], text))
-    holding: dict[str, list[str]] = defaultdict(list)
+    texts_of: dict[str, list[str]] = defaultdict(list)
     for text in order:
         for label in labels[text]:
-            holding[label].append(text)
+            texts_of[label].append(text)
     chosen: dict[str, None] = {}
     counts: Counter[str] = Counter()
-    for label, held in sorted(holding.items(), key=lambda item: (len(item[1]), item[0])):
-        for text in held:
+    for label, own in sorted(texts_of.items(), key=lambda item: (len(item[1]), item[0])):
+        for text in own:
             if counts[label] >= shots:
                 break
             if text not in chosen:
@@ -128,43 +125,39 @@ def few_shot_sample(
     return list(chosen)
 
 
-def check_trainable(parts: dict[str, Examples], separator: str | None = None) -> None:
-    """Refuse parts that nothing can be trained on or judged by.
+def check_trainable(parts: Mapping[str, Examples]) -> None:
+    """Check that a model can be trained on the parts and evaluated on them.
 
     Raises:
-        InputError: a training text has no label, or validation or test is empty, or holds a class that train does not.
+        InputError: If a training text has no label, if validation or test is empty, or if one has a class that train lacks.
     """
-    known = set(class_names(parts["train"].labels, separator))
-    if "" in known:
+    train = parts["train"]
+    if not train.multi_label and not all(train.labels):
         raise InputError(
             "some rows have no label; add the labels, or leave these rows out: --set data.unlabelled=drop"
         )
+    trained = set(class_names(train.labels))
     for name in ("validation", "test"):
         if not len(parts[name]):
             raise InputError(
-                f"no text is left for {name}: give at least 4 different texts a class, or a {name} file"
+                f"no text is left for {name}: give at least 4 different texts per class, or a {name} file"
             )
-        for label in class_names(parts[name].labels, separator):
-            if label not in known:
+        for label in class_names(parts[name].labels):
+            if label not in trained:
                 raise InputError(
-                    f"class {excerpt(label)} of {name} has no text left to train on: its training texts stand in a given part too, "
-                    "or are all the same; give it different texts"
+                    f"class {excerpt(label)} of {name} has no text left in train: its training texts are also in a given "
+                    "part, or are all the same; add different texts of this class to train"
                 )
 
 
 def _draws(text: str, seed: int) -> tuple[float, float, float]:
-    """Three numbers from 0 to 1 that follow from a folded text and the seed: for test, for validation, for few shots."""
+    """Return three numbers in [0, 1) from a hash of the text and the seed: for test, for validation, for few-shot samples."""
     digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
     first, second, third = (int.from_bytes(digest[start : start + 8]) / 2**64 for start in (0, 8, 16))
     return first, second, third
 
 
 def _part(draws: tuple[float, float, float], shares: Mapping[str, float]) -> str:
-    return (
-        "test" if draws[0] < shares["test"] else "validation" if draws[1] < shares["validation"] else "train"
-    )
-
-
-def _labels(train: Examples, rows: Sequence[int], separator: str | None) -> list[str]:
-    """All labels of the rows of one text; texts without any are dealt like those of a label of their own, which is empty."""
-    return class_names((train.labels[i] for i in rows), separator) or [""]
+    if draws[0] < shares["test"]:
+        return "test"
+    return "validation" if draws[1] < shares["validation"] else "train"

@@ -1,33 +1,39 @@
-"""Tables with any columns, one of them texts, read a chunk of rows at a time: what is scored in bulk may be larger than memory.
+"""Read tables from CSV, TSV, JSON Lines, Parquet and Arrow files, a few rows at a time: a file may be larger than memory.
 
-Rows are numbered from 1, the header not counted. Training data have a reader of their own (`examples.py`), which is stricter.
+Rows are numbered from 1; the header has no number. Every error names the file and, where there is one, the row.
 """
 
 from __future__ import annotations
 
-import csv
-import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokensieve.data.examples import FAULTS, FORMATS, TYPED, record_batches
+from tokensieve.data.arrow_tables import damaged, is_label, is_text, record_batches
+from tokensieve.data.table_formats import FORMATS, Wanted, check_columns, format_of, import_pyarrow
+from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
 
-# A chunk holds this many rows at most, and this many bytes, or characters, unless one row is longer.
-ROWS = 1024
-SIZE = 2**21
-# Rows of a typed file that are read at a time: how long they are is known only then.
-READ = 64
+# A chunk has at most this many rows, and this many bytes or characters, unless a single row is longer.
+CHUNK_ROWS = 1024
+CHUNK_SIZE = 2**21
+# Rows of a Parquet file that are decoded together if all columns are read: their length is known only afterwards.
+BATCH_ROWS = 64
+# The same if only the text and label columns are read.
+NARROW_BATCH_ROWS = 4096
+
+# JSON can express half of a surrogate pair (\ud800), UTF-8 cannot. The json module joins complete pairs.
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that stand one below the other.
+    """Consecutive rows of a table.
 
-    `texts`: the one of each row, None where there is none. `rows`: all columns, a dict a row, or Arrow's record batches. `size`: their
-    bytes or characters.
+    `texts`: the text of each row, None if it has none. `rows`: all columns, as one dict per row or as Arrow record batches.
+    `size`: the length of the rows in bytes or characters.
     """
 
     texts: list[str | None]
@@ -39,171 +45,150 @@ class Chunk:
 Piece = tuple[int, list[str | None], list[Any]]
 
 
-def read(path: Path, text: str) -> tuple[Any, Iterator[Chunk]]:
-    """A table's columns (names; of a typed file, Arrow's schema; of JSONL, none yet) and its rows, the texts in column `text`.
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+    """Yield the number of each row and its values in `columns`: the first is the text column, the others are label columns.
 
-    The same file is always cut into the same chunks.
+    This is the reader for training data. It refuses what a model cannot learn from, such as NUL bytes and lone surrogates.
 
     Raises:
-        InputError: no file, an unknown format, no such column or two, a row that cannot be read, a text that is none.
+        InputError: If the file is missing or empty, its format is unknown, a column is missing, or a row is malformed.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; give a {', '.join(FORMATS)} file or a folder with train and test files"
+        )
+    kind = format_of(path)
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty; it needs a header and at least one row")
+    wanted = {
+        name: ("--set", "data.label_column=" if place else "data.text_column=")
+        for place, name in enumerate(columns)
+    }
+    read = {".jsonl": _strict_objects, ".parquet": _typed_rows, ".arrow": _typed_rows}.get(kind, _cells)
+    number = 0
+    for number, values in read(path, wanted):
+        yield number, values
+    if not number:
+        raise InputError(f"{path} has a header and no rows; it needs at least one")
+
+
+def read_chunks(path: Path, text: str) -> tuple[Any, Iterator[Chunk]]:
+    """Return the columns of a table and an iterator over its rows in chunks, with the texts in column `text`.
+
+    The columns are a list of names, for a typed file an Arrow schema, and for JSON Lines an empty list: each row has its own.
+    The same file always gives the same chunks.
+
+    Raises:
+        InputError: If the file is missing, its format is unknown, column `text` is missing or not unique, or a row is malformed.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a {', '.join(FORMATS)} file")
-    reader = {".csv": _delimited, ".tsv": _delimited, ".jsonl": _jsonl, ".parquet": _typed, ".arrow": _typed}[
-        suffix(path)
-    ]
-    header, pieces = reader(path, text)
+    read = {".jsonl": _json_pieces, ".parquet": _typed_pieces, ".arrow": _typed_pieces}
+    header, pieces = read.get(format_of(path), _delimited_pieces)(path, text)
     return header, _chunks(pieces)
-
-
-def suffix(path: Path) -> str:
-    """The ending of a path, small. Raises InputError: no known format has it."""
-    ending = path.suffix.lower()
-    if ending not in FORMATS:
-        raise InputError(f"{path} has the ending {excerpt(path.suffix)}; allowed: {', '.join(FORMATS)}")
-    return ending
-
-
-def pyarrow_for(path: Path) -> Any:
-    """The module pyarrow, which a machine that only serves may lack. Raises InputError: it does."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        others = ", ".join(ending for ending in FORMATS if ending not in TYPED)
-        raise InputError(
-            f"{path} needs pyarrow, which is not installed; pip install pyarrow, or give {others}"
-        ) from None
-    return pyarrow
 
 
 def _chunks(pieces: Iterator[Piece]) -> Iterator[Chunk]:
     texts: list[str | None] = []
     rows: list[Any] = []
     size = 0
-    for added, more, pieces_rows in pieces:
-        if texts and (len(texts) + len(more) > ROWS or size + added > SIZE):
+    for added, more, more_rows in pieces:
+        if texts and (len(texts) + len(more) > CHUNK_ROWS or size + added > CHUNK_SIZE):
             yield Chunk(texts, rows, size)
             texts, rows, size = [], [], 0
         texts += more
-        rows += pieces_rows
+        rows += more_rows
         size += added
     if texts:
         yield Chunk(texts, rows, size)
 
 
-def _check(path: Path, names: Sequence[str], text: str) -> None:
-    if text not in names:
-        shown = ", ".join(excerpt(name, 40) for name in names[:20]) or "none"
-        raise InputError(
-            f"{path} has no column {excerpt(text)}; it has {shown}: name the right one with --text COLUMN"
-        )
-    twice = next((name for name in names if list(names).count(name) > 1), None)
-    if twice is not None:
-        raise InputError(
-            f"{path} has {list(names).count(twice)} columns {excerpt(twice)}; rename all but one"
-        )
+def _cells(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+    records = read_records(path, read_lines_without_nul(path))
+    header = next(records, [])
+    check_columns(path, header, wanted)
+    places = [header.index(column) for column in wanted]
+    for number, record in enumerate(records, 1):
+        yield number, [record[place] for place in places]
 
 
-def _delimited(path: Path, text: str) -> tuple[list[str], Iterator[Piece]]:
-    csv.field_size_limit(2**31 - 1)
-    records = _records(path)
-    names = next(records, [])
-    _check(path, names, text)
-
-    def pieces() -> Iterator[Piece]:
-        for row, record in enumerate(records, 1):
-            if len(record) != len(names):
-                raise InputError(
-                    f"{path}, row {row} has {len(record)} columns, the header {len(names)}; "
-                    "put quotes around a text that holds the separator"
-                )
-            values = dict(zip(names, record, strict=True))
-            yield sum(map(len, record)), [values[text]], [values]
-
-    return names, pieces()
-
-
-def _records(path: Path) -> Iterator[list[str]]:
-    """The header and the rows of a CSV or TSV file; blank lines are none."""
-    row = 0
-    with path.open("rb") as raw:
-        decoded = (line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(raw))
-        reader = csv.reader(decoded, delimiter="\t" if suffix(path) == ".tsv" else ",", strict=True)
-        try:
-            for record in reader:
-                if record:
-                    yield record
-                    row += 1
-        except csv.Error as error:
-            known = (fault for sign, fault in FAULTS.items() if sign in str(error))
-            fault = next(known, f"{error}; double the quotes inside a quoted text")
-            raise InputError(f"{path}, row {row} (to line {reader.line_num}): {fault}") from None
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path}, row {row} (line {reader.line_num + 1}): byte 0x{error.object[error.start]:02x} is not UTF-8; "
-                "save the file as UTF-8 (it may be Latin-1: iconv -f latin1 -t utf-8)"
-            ) from None
-
-
-def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[Piece]]:
-    def pieces() -> Iterator[Piece]:
-        row = 0
-        with path.open("rb") as raw:
-            for number, line in enumerate(raw):
-                if not line.strip():
-                    continue
-                row += 1
-                try:
-                    values = json.loads(line.decode("utf-8" if number else "utf-8-sig"))
-                except (
-                    ValueError,
-                    RecursionError,
-                ) as error:  # also what is not UTF-8, numbers of thousands of digits
+def _strict_objects(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+    for number, _, row in read_objects(path, read_lines_without_nul(path), wanted):
+        for column in wanted:
+            values = row[column] if isinstance(row[column], list) else [row[column]]
+            for value in values:
+                if isinstance(value, dict | list):
                     raise InputError(
-                        f"{path}, row {row} (line {number + 1}): not JSON ({error}); one object a line"
-                    ) from None
-                if not isinstance(values, dict):
-                    raise InputError(
-                        f"{path}, row {row}: holds {excerpt(values)}; one object a line, with the key {excerpt(text)}"
+                        f"{path}, row {number}: {excerpt(column)} is {excerpt(row[column])}; give a label, or a list of labels"
                     )
-                if text not in values:
-                    _check(Path(f"{path}, row {row}"), list(values), text)
-                if not isinstance(values[text], str | None):
+                lone = LONE_SURROGATE.search(value) if isinstance(value, str) else None
+                if lone:
                     raise InputError(
-                        f"{path}, row {row}: {excerpt(text)} holds {excerpt(values[text])}; give a text, or null"
+                        f"{path}, row {number}: {excerpt(column)} has {lone[0]!a}, half of a character; remove it"
                     )
-                yield len(line), [values[text]], [values]
-
-    return [], pieces()
+        yield number, [row[column] for column in wanted]
 
 
-def _typed(path: Path, text: str) -> tuple[Any, Iterator[Piece]]:
-    pyarrow = pyarrow_for(path)
+def _typed_rows(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+    pyarrow = import_pyarrow(path)
+    number = 0
     try:
-        schema, batches = record_batches(path, READ)
+        schema, batches = record_batches(path, NARROW_BATCH_ROWS, pyarrow, list(wanted))
+        check_columns(path, schema.names, wanted)
+        for place, column in enumerate(wanted):
+            kind = schema.field(column).type
+            if not (is_label(kind, pyarrow) if place else is_text(kind, pyarrow)):
+                allowed = "names, whole numbers, or lists of them" if place else "texts"
+                raise InputError(f"{path}: column {excerpt(column)} has type {kind}; give {allowed}")
+        for batch in batches:
+            # An Arrow file may be a single batch. It is mapped into memory, the Python objects made of it are not.
+            for start in range(0, batch.num_rows, NARROW_BATCH_ROWS):
+                part = batch.slice(start, NARROW_BATCH_ROWS)
+                for values in zip(*(part.column(column).to_pylist() for column in wanted), strict=True):
+                    number += 1
+                    yield number, list(values)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise damaged(path, number, error) from None
+
+
+def _delimited_pieces(path: Path, text: str) -> tuple[list[str], Iterator[Piece]]:
+    records = read_records(path, read_lines(path))
+    names = next(records, [])
+    check_columns(path, names, {text: ("--text", "")} | dict.fromkeys(names, ("--text", "")))
+    rows = (dict(zip(names, record, strict=True)) for record in records)
+    return names, ((sum(map(len, row.values())), [row[text]], [row]) for row in rows)
+
+
+def _json_pieces(path: Path, text: str) -> tuple[list[str], Iterator[Piece]]:
+    rows = read_objects(path, read_lines(path), {text: ("--text", "")})
+    return [], ((length, [row[text]], [row]) for _, length, row in rows)
+
+
+def _typed_pieces(path: Path, text: str) -> tuple[Any, Iterator[Piece]]:
+    pyarrow = import_pyarrow(path)
+    try:
+        schema, batches = record_batches(path, BATCH_ROWS, pyarrow)
     except (pyarrow.ArrowException, OSError) as error:
-        raise _damaged(path, 0, error) from None
-    _check(path, schema.names, text)
-    kind = schema.field(text).type
-    kind = kind.value_type if isinstance(kind, pyarrow.DictionaryType) else kind
-    if kind not in (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()):
-        raise InputError(f"{path}: column {excerpt(text)} holds {kind}; give texts")
+        raise damaged(path, 0, error) from None
+    check_columns(path, schema.names, {text: ("--text", "")} | dict.fromkeys(schema.names, ("--text", "")))
+    if not is_text(schema.field(text).type, pyarrow):
+        raise InputError(f"{path}: column {excerpt(text)} has type {schema.field(text).type}; give texts")
 
     def pieces() -> Iterator[Piece]:
         row = 0
         try:
             for whole in batches:
-                for start in range(0, whole.num_rows, READ):
-                    batch = whole.slice(start, READ)
+                for start in range(0, whole.num_rows, BATCH_ROWS):
+                    batch = whole.slice(start, BATCH_ROWS)
                     texts = _texts(path, row, batch.column(text))
                     row += batch.num_rows
-                    if batch.nbytes <= SIZE:
+                    if batch.nbytes <= CHUNK_SIZE:
                         yield batch.nbytes, texts, [batch]
-                    else:
-                        for place, one in enumerate(texts):
-                            yield batch.slice(place, 1).nbytes, [one], [batch.slice(place, 1)]
+                        continue
+                    for place, one in enumerate(texts):
+                        yield batch.slice(place, 1).nbytes, [one], [batch.slice(place, 1)]
         except (pyarrow.ArrowException, OSError) as error:
-            raise _damaged(path, row, error) from None
+            raise damaged(path, row, error) from None
 
     return schema, pieces()
 
@@ -216,10 +201,3 @@ def _texts(path: Path, before: int, column: Any) -> list[str | None]:
         except UnicodeDecodeError:
             raise InputError(f"{path}, row {row}: the text is not UTF-8; write it again") from None
     return texts
-
-
-def _damaged(path: Path, row: int, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0]
-    return InputError(
-        f"{path} is no {suffix(path)[1:].capitalize()} file, or a damaged one, after row {row} ({reason}); write it again"
-    )

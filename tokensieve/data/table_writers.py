@@ -1,10 +1,12 @@
-"""Answers beside the rows they belong to, as small files in the format of the output, and the output made of them.
+"""Write the rows of a table with answers next to them, in CSV, TSV, JSON Lines, Parquet or Arrow.
 
-A part of a CSV or TSV file has no header. Rows from a typed file stay Arrow's where the output is typed as well.
+The output is written in parts, one per chunk of rows, which are joined at the end. A part in CSV or TSV has no header. Rows
+that come from a Parquet or Arrow file stay Arrow record batches if the output is such a file as well.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -15,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokensieve.data.examples import TYPED
-from tokensieve.data.table_readers import Chunk, pyarrow_for, read, suffix
+from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_pyarrow
+from tokensieve.data.table_readers import Chunk, read_chunks
 from tokensieve.errors import InputError, excerpt
 
-GROUP = 65_536  # rows of a Parquet row group, at least, unless they are large
+GROUP_ROWS = 65_536  # the least number of rows in a Parquet row group, unless they are large
 GROUP_BYTES = 2**27
 
-# What each column of answers is to Arrow.
-KINDS: dict[str, Callable[[Any], Any]] = {
+# The Arrow type of each kind of answer column.
+ANSWER_TYPES: dict[str, Callable[[Any], Any]] = {
     "label": lambda pyarrow: pyarrow.string(),
     "labels": lambda pyarrow: pyarrow.list_(pyarrow.string()),
     "probability": lambda pyarrow: pyarrow.float64(),
@@ -37,11 +39,11 @@ KINDS: dict[str, Callable[[Any], Any]] = {
 
 
 @dataclass(frozen=True)
-class Form:
-    """What an output looks like: its path, the columns of the input, those of the answers with what each is of `KINDS`, and if it is
-    typed, Arrow's schema.
+class OutputTable:
+    """A table to be written.
 
-    `total`: the rows it will have.
+    `names`: the columns of the input. `answers`: the columns of the answers, each with its kind, a key of `ANSWER_TYPES`.
+    `schema`: the Arrow schema of a Parquet or Arrow file, else None. `total`: the number of rows.
     """
 
     path: Path
@@ -51,136 +53,142 @@ class Form:
     total: int
 
 
-def form(
-    source: Path, text: str, output: Path, answers: Mapping[str, str], seen: Callable[[int], object]
-) -> Form:
-    """What `output` will look like, found by reading all of `source`; `seen` is told of the rows as they are read.
+def plan_output(
+    source: Path, text: str, output: Path, answers: Mapping[str, str], advance: Callable[[int], object]
+) -> OutputTable:
+    """Return the table to write at `output`, after reading all of `source`. `advance` is called with each number of rows read.
 
-    Rows that cannot be read are so found before hours are spent on those above them.
+    So a row that cannot be read is found before any time is spent on the rows above it.
 
     Raises:
-        InputError: as `chunks.read`, or a column of the input that has the name of an answer, or what the output's format cannot hold.
+        InputError: As `read_chunks`; if a column of the input has the name of an answer; or if the format of the output cannot
+            hold a column of the input.
     """
-    typed = suffix(output) in TYPED
-    pyarrow = pyarrow_for(output) if typed else None
-    header, chunks = read(source, text)
-    schemas = suffix(source) in TYPED
-    names: dict[str, None] = dict.fromkeys(header.names if schemas else header)
-    schema: Any = (
-        header
-        if schemas
-        else pyarrow.schema([(name, pyarrow.string()) for name in names])
-        if pyarrow
-        else None
-    )
+    pyarrow = import_pyarrow(output) if format_of(output) in TYPED else None
+    header, chunks = read_chunks(source, text)
+    typed = format_of(source) in TYPED
+    names: dict[str, None] = dict.fromkeys(header.names if typed else header)
+    schema = header if typed else None
+    if pyarrow and not typed:
+        schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
     total = 0
     for chunk in chunks:
-        if suffix(source) == ".jsonl":
+        if format_of(source) == ".jsonl":
             for row in chunk.rows:
                 names.update(dict.fromkeys(row))
             if pyarrow:
                 schema = _widened(schema, chunk, source, total + 1, pyarrow)
         total += len(chunk.texts)
-        seen(len(chunk.texts))
-    for name in answers:
-        if name in names:
-            raise InputError(
-                f"{source} has a column '{name}', and so have the answers; name theirs with --answer-prefix PREFIX, or rename it"
-            )
-    broken = next((name for name in names if not name.isascii() and _utf8(name) != name), None)
-    if broken is not None and suffix(output) != ".jsonl":
-        raise InputError(
-            f"{source} has a key {broken!a}, which is not Unicode; rename it, or write to .jsonl"
-        )
-    if schemas and not typed:
+        advance(len(chunk.texts))
+    _check_names(names, answers, source, output)
+    if typed and not pyarrow:
         _check_plain(header, source, output)
     if pyarrow:
-        kinds = {name: schema.field(name).type for name in names}
-        if suffix(output) == ".arrow":  # an Arrow file has one dictionary a column, and each chunk its own
-            kinds = {
-                name: kind.value_type if isinstance(kind, pyarrow.DictionaryType) else kind
-                for name, kind in kinds.items()
-            }
-        kinds |= {name: KINDS[kind](pyarrow) for name, kind in answers.items()}
-        schema = pyarrow.schema(kinds.items(), schema.metadata)
-    return Form(output, tuple(names), answers, schema, total)
+        schema = _output_schema(schema, names, answers, format_of(output), pyarrow)
+    return OutputTable(output, tuple(names), answers, schema, total)
 
 
-def part(chunk: Chunk, answers: Mapping[str, Sequence[Any]], made: Form) -> bytes:
-    """The content of the file with the rows of a chunk and their answers, a list a column.
+def _check_names(names: Iterable[str], answers: Mapping[str, str], source: Path, output: Path) -> None:
+    for name in names:
+        if name in answers:
+            raise InputError(
+                f"{source} has a column {excerpt(name)}, the name of a column of answers; rename it, or add a prefix to the "
+                "answers with --answer-prefix PREFIX"
+            )
+        if not name.isascii() and _utf8(name) != name and format_of(output) != ".jsonl":
+            raise InputError(
+                f"{source} has a key {name!a}, which is not Unicode; rename it, or write to .jsonl"
+            )
+
+
+def _output_schema(
+    schema: Any, names: Iterable[str], answers: Mapping[str, str], kind: str, pyarrow: Any
+) -> Any:
+    types = {name: schema.field(name).type for name in names}
+    if kind == ".arrow":  # an Arrow file has one dictionary per column, but each chunk has its own
+        types = {
+            name: own.value_type if isinstance(own, pyarrow.DictionaryType) else own
+            for name, own in types.items()
+        }
+    types |= {name: ANSWER_TYPES[answer](pyarrow) for name, answer in answers.items()}
+    return pyarrow.schema(types.items(), schema.metadata)
+
+
+def encode_chunk(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: OutputTable) -> bytes:
+    """Return the content of the part with the rows of a chunk. `answers` has a value per row for each column of answers.
 
     Raises:
-        InputError: a value that the format cannot hold.
+        InputError: If the format cannot hold a value.
     """
-    ending = suffix(made.path)
-    if ending in TYPED:
-        return _typed(chunk, answers, made)
+    kind = format_of(table.path)
+    if kind in TYPED:
+        return _typed(chunk, answers, table)
     records = [
         row | dict(zip(answers, values, strict=True))
         for row, *values in zip(_dicts(chunk), *answers.values(), strict=True)
     ]
-    if ending == ".jsonl":
+    if kind == ".jsonl":
         return b"".join(map(_line, records))
-    joined = [name for name, kind in made.answers.items() if kind in ("labels", "probabilities")]
+    lists = [name for name, answer in table.answers.items() if answer in ("labels", "probabilities")]
     for record in records:
-        for name in joined:
+        for name in lists:
             record[name] = None if record[name] is None else "|".join(map(str, record[name]))
-    return _delimited(
-        ([_cell(record.get(name)) for name in (*made.names, *made.answers)] for record in records), ending
-    )
+    columns = (*table.names, *table.answers)
+    return _delimited(([_cell(record.get(name)) for name in columns] for record in records), kind)
 
 
-def assemble(parts: Iterable[Path], made: Form, path: Path) -> None:
+def join_parts(parts: Iterable[Path], table: OutputTable, path: Path) -> None:
     """Write all `parts`, in their order, as one file at `path`, which may have any name."""
-    ending = suffix(made.path)
-    if ending in TYPED:
-        pyarrow = pyarrow_for(made.path)
-        writer = pyarrow.parquet.ParquetWriter if ending == ".parquet" else pyarrow.ipc.new_file
-        with writer(path, made.schema) as file:
-            for table in _tables(parts, ending, pyarrow):
-                file.write_table(table)
+    kind = format_of(table.path)
+    if kind in TYPED:
+        pyarrow = import_pyarrow(table.path)
+        writer = pyarrow.parquet.ParquetWriter if kind == ".parquet" else pyarrow.ipc.new_file
+        with writer(path, table.schema) as file:
+            for rows in _tables(parts, kind, pyarrow):
+                file.write_table(rows)
         return
-    with path.open("wb") as file:
-        if ending != ".jsonl":
-            file.write(_delimited([[*made.names, *made.answers]], ending))
-        for one in parts:
-            with one.open("rb") as rows:
-                shutil.copyfileobj(rows, file)
+    with gzip.open(path, "wb") if ending_of(table.path).endswith(".gz") else path.open("wb") as file:
+        if kind != ".jsonl":
+            file.write(_delimited([[*table.names, *table.answers]], kind))
+        for part in parts:
+            with part.open("rb") as content:
+                shutil.copyfileobj(content, file)
 
 
-def _tables(parts: Iterable[Path], ending: str, pyarrow: Any) -> Iterator[Any]:
-    held: list[Any] = []
+def _tables(parts: Iterable[Path], kind: str, pyarrow: Any) -> Iterator[Any]:
+    """Yield the rows of the parts as Arrow tables, for Parquet in groups of `GROUP_ROWS`."""
+    group: list[Any] = []
     for path in parts:
-        if ending == ".arrow":
+        if kind == ".arrow":
             with pyarrow.memory_map(str(path)) as source:
                 yield pyarrow.ipc.open_file(source).read_all()
             continue
-        held.append(pyarrow.parquet.ParquetFile(path).read())
+        group.append(pyarrow.parquet.ParquetFile(path).read())
         if (
-            sum(table.num_rows for table in held) >= GROUP
-            or sum(table.nbytes for table in held) >= GROUP_BYTES
+            sum(table.num_rows for table in group) >= GROUP_ROWS
+            or sum(table.nbytes for table in group) >= GROUP_BYTES
         ):
-            yield pyarrow.concat_tables(held)
-            held = []
-    if held:
-        yield pyarrow.concat_tables(held)
+            yield pyarrow.concat_tables(group)
+            group = []
+    if group:
+        yield pyarrow.concat_tables(group)
 
 
 def _widened(schema: Any, chunk: Chunk, source: Path, first: int, pyarrow: Any) -> Any:
-    """`schema`, with what the chunk's rows need: a column is an integer until there is a fraction, and null until there is a value."""
+    """Return `schema` with the types that the rows of the chunk need: integer until there is a fraction, null until there is a value."""
     try:
         return pyarrow.unify_schemas(
             [schema, _table(chunk.rows, None, pyarrow).schema], promote_options="permissive"
         )
     except (pyarrow.ArrowException, OverflowError, UnicodeEncodeError) as error:
-        where = f"{source}, rows {first} to {first + len(chunk.texts) - 1}"
+        rows = f"{first} to {first + len(chunk.texts) - 1}"
         raise InputError(
-            f"{where}: values of several types in a column ({error}); write to .jsonl, which holds any"
+            f"{source}, rows {rows}: values of several types in a column ({error}); write to .jsonl, which accepts all types"
         ) from None
 
 
 def _table(rows: list[dict[str, Any]], schema: Any, pyarrow: Any) -> Any:
-    # Arrow takes the columns from the first row unless it is told.
+    # Without a schema, Arrow reads the columns from the first row only.
     schema_or_names = {"schema": schema} if schema else {}
     rows = (
         [dict.fromkeys(name for row in rows for name in row) | rows[0], *rows[1:]]
@@ -195,28 +203,27 @@ def _table(rows: list[dict[str, Any]], schema: Any, pyarrow: Any) -> Any:
         )
 
 
-def _typed(chunk: Chunk, answers: Mapping[str, Sequence[Any]], made: Form) -> bytes:
-    pyarrow = pyarrow_for(made.path)
-    own = pyarrow.schema([made.schema.field(name) for name in made.names], made.schema.metadata)
-    table = (
+def _typed(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: OutputTable) -> bytes:
+    pyarrow = import_pyarrow(table.path)
+    own = pyarrow.schema([table.schema.field(name) for name in table.names], table.schema.metadata)
+    rows = (
         _table(chunk.rows, own, pyarrow)
         if isinstance(chunk.rows[0], dict)
         else pyarrow.Table.from_batches(chunk.rows).cast(own)
     )
     for name, values in answers.items():
-        table = table.append_column(
-            made.schema.field(name), [pyarrow.array(values, made.schema.field(name).type)]
-        )
+        field = table.schema.field(name)
+        rows = rows.append_column(field, [pyarrow.array(values, field.type)])
     buffer = io.BytesIO()
     try:
-        if suffix(made.path) == ".parquet":
-            pyarrow.parquet.write_table(table, buffer)
+        if format_of(table.path) == ".parquet":
+            pyarrow.parquet.write_table(rows, buffer)
         else:
-            with pyarrow.ipc.new_file(buffer, table.schema) as file:
-                file.write_table(table.combine_chunks())
+            with pyarrow.ipc.new_file(buffer, rows.schema) as file:
+                file.write_table(rows.combine_chunks())
     except pyarrow.ArrowException as error:
         raise InputError(
-            f"{made.path} cannot hold a column of the input ({error}); write to another format"
+            f"{table.path} cannot contain a column of the input ({error}); write to another format"
         ) from None
     return buffer.getvalue()
 
@@ -225,7 +232,7 @@ def _check_plain(schema: Any, source: Path, output: Path) -> None:
     for field in schema:
         if re.search("binary|union|map", str(field.type)):
             raise InputError(
-                f"{source}: column {excerpt(field.name)} holds {field.type}, which {output} cannot; write to .parquet"
+                f"{source}: column {excerpt(field.name)} has type {field.type}, which {output} cannot contain; write to .parquet"
             )
 
 
@@ -237,14 +244,14 @@ def _dicts(chunk: Chunk) -> list[dict[str, Any]]:
     columns = {}
     table = pyarrow.Table.from_batches(chunk.rows)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        # As Python's objects, nanoseconds would need pandas.
+        # Nanoseconds as Python objects would need pandas.
         plain = pyarrow.int64() if pyarrow.types.is_duration(column.type) else pyarrow.string()
         columns[name] = (column.cast(plain) if pyarrow.types.is_temporal(column.type) else column).to_pylist()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    # NaN is no JSON, and half a surrogate pair no UTF-8, though JSON can spell it.
+    # JSON has no NaN. UTF-8 has no lone surrogates, which JSON can escape.
     plain = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in record.items()
@@ -255,9 +262,9 @@ def _line(record: Mapping[str, Any]) -> bytes:
         return (json.dumps(plain, default=str) + "\n").encode()
 
 
-def _delimited(rows: Iterable[Sequence[str]], ending: str) -> bytes:
-    # Python 3.11's writer leaves a carriage return alone without quotes, where its reader stops.
-    separator = "\t" if ending == ".tsv" else ","
+def _delimited(rows: Iterable[Sequence[str]], kind: str) -> bytes:
+    # The csv module of Python 3.11 writes a lone carriage return without quotes, and then cannot read it.
+    separator = "\t" if kind == ".tsv" else ","
     quoted = re.compile(f'["\r\n{separator}]')
     cells = (
         (f'"{cell.replace(chr(34), chr(34) * 2)}"' if quoted.search(cell) else cell for cell in row)

@@ -1,4 +1,4 @@
-"""How much of the texts is lost to truncation: the share of texts, what is unread of them, and what to do about it."""
+"""How much truncation cuts off: the share of texts that are too long, the tokens that are not read, and the remedy."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from tokensieve.settings import Base
 from tokensieve.truncation import HEAD
 
-MAX_COUNTED_TEXTS = 20_000  # texts of a part at most whose tokens are counted
+MAX_COUNTED_TEXTS = 20_000  # per part; of larger parts a sample is counted
 
 
 def sampling_step(texts: int) -> int:
-    """Return of how many texts one is counted, so that large data take a moment, too."""
+    """Return k if the tokens of every k-th of `texts` texts are counted, so that counting is fast for large data too."""
     return max(1, math.ceil(texts / MAX_COUNTED_TEXTS))
 
 
 def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
-    """Return the share of texts with more tokens than `most`, and of these the median number and share of unread tokens.
+    """Return how many texts have more than `most` tokens, and the median number and share of tokens cut off from these.
 
-    `lengths` are the numbers of tokens of whole texts.
+    `lengths`: the number of tokens of each whole text, special tokens included.
     """
     longer = [length for length in lengths if length > most]
     return {
@@ -37,7 +37,7 @@ def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
 
 
 def truncation_message(lengths: Sequence[int], settings: Base, positions: int | None) -> str:
-    """Return a line on texts of which some are truncated, with the remedy. `positions` are the tokens that the model can read."""
+    """Return a line on the truncated texts, with the remedy. `positions`: the most tokens that the model can read, if known."""
     found, most = truncation_summary(lengths, settings.max_length), settings.max_length
     remedies = []
     if positions is None or positions > most:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokensieve.data.quality import normalize_text
+from tokensieve.data.normalize import normalize_text
 from tokensieve.evaluation import intervals, metrics
 from tokensieve.inference.decisions import DecisionRule, Decisions, decide
 

@@ -26,8 +26,9 @@ from tqdm import tqdm
 from tokensieve import __version__
 from tokensieve.cpus import cores
 from tokensieve.data import table_readers, table_writers
-from tokensieve.data.table_readers import Chunk, suffix
-from tokensieve.data.table_writers import Form
+from tokensieve.data.table_formats import format_of
+from tokensieve.data.table_readers import Chunk
+from tokensieve.data.table_writers import OutputTable
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_file, read_json_or_none, sha256
 from tokensieve.inference.load import Model, load
@@ -86,15 +87,15 @@ def score(
     try:
         model = load(folder, threads=1)
         with _progress("reading", "row") as seen:
-            form = table_writers.form(source, text, output, _columns(model, top, prefix), seen)
-        if suffix(output) in (".csv", ".tsv"):
+            form = table_writers.plan_output(source, text, output, _columns(model, top, prefix), seen)
+        if format_of(output) in (".csv", ".tsv"):
             for manifest in model.tasks.values():
                 _refuse_bars(manifest, output)
         with _opened(output, _key(model, source, text, top, prefix)) as kept:
             paths = _answered(model, source, text, top, form, kept, prefix)
             without, counts = _counted(paths, model)
             with atomic_file(output, flush=True) as temporary:
-                table_writers.assemble(
+                table_writers.join_parts(
                     tqdm(paths, desc="assembling", unit="part", leave=False, disable=None), form, temporary
                 )
             _emptied(kept)
@@ -137,15 +138,15 @@ def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callab
 
 
 def _answered(
-    model: Model, source: Path, text: str, top: int | None, form: Form, folder: Path, prefix: str
+    model: Model, source: Path, text: str, top: int | None, form: OutputTable, folder: Path, prefix: str
 ) -> list[Path]:
     """The parts of all chunks, in their order; those that are not there yet are made."""
     paths, waiting, held = [], deque[tuple[Future[int], int]](), 0
-    _, pieces = table_readers.read(source, text)
+    _, pieces = table_readers.read_chunks(source, text)
     with ThreadPoolExecutor(cores()) as pool, _progress("scoring", "text", form.total) as advance:
         try:
             for place, chunk in enumerate(pieces):
-                path = folder / f"{place:08}{suffix(form.path)}"
+                path = folder / f"{place:08}{format_of(form.path)}"
                 paths.append(path)
                 if path.exists() and _beside(path).exists():
                     advance(len(chunk.texts))
@@ -183,7 +184,7 @@ def _counted(paths: Sequence[Path], model: Model) -> tuple[int, dict[str, Counts
     return without, found
 
 
-def _write(model: Model, chunk: Chunk, top: int | None, form: Form, prefix: str, path: Path) -> int:
+def _write(model: Model, chunk: Chunk, top: int | None, form: OutputTable, prefix: str, path: Path) -> int:
     rows: list[dict[str, Any]] = [{} for _ in chunk.texts]
     asked = [place for place, text in enumerate(chunk.texts) if text is not None]
     answers = model.predict_by_task([text for text in chunk.texts if text is not None], top or 1)
@@ -199,7 +200,7 @@ def _write(model: Model, chunk: Chunk, top: int | None, form: Form, prefix: str,
     }
     # The counts first: a part that is there has them.
     _put(_beside(path), json.dumps(tree).encode())
-    _put(path, table_writers.part(chunk, columns, form))
+    _put(path, table_writers.encode_chunk(chunk, columns, form))
     return len(rows)
 
 
@@ -235,7 +236,7 @@ def _column(task: str, kind: str, prefix: str) -> str:
 def _check(source: Path, output: Path, top: int | None) -> None:
     if top is not None and top < 1:
         raise InputError(f"top is {top}; allowed: at least 1")
-    suffix(output)
+    format_of(output)
     if not output.parent.is_dir():
         raise InputError(f"{output.parent} does not exist; make it, or give another output")
     if output.is_dir() or (output.exists() and source.exists() and output.samefile(source)):
@@ -258,14 +259,14 @@ def _key(model: Model, source: Path, text: str, top: int | None, prefix: str) ->
     made = {
         "version": __version__,
         "input": sha256(source),
-        "format": suffix(source),
+        "format": format_of(source),
         "text": text,
         "top": top,
     }
     made |= {"prefix": prefix} if prefix else {}
     return made | {
         "model": hashlib.sha256(manifests.encode()).hexdigest(),
-        "cut": [table_readers.ROWS, table_readers.SIZE, table_readers.READ],
+        "cut": [table_readers.CHUNK_ROWS, table_readers.CHUNK_SIZE, table_readers.BATCH_ROWS, "characters"],
     }
 
 
@@ -291,7 +292,7 @@ def _opened(output: Path, key: dict[str, Any]) -> Iterator[Path]:
         if read_json_or_none(path) != key:
             _emptied(folder)
             _put(path, (json.dumps(key) + "\n").encode())
-        elif found := sum(1 for _ in folder.glob(f"[0-9]*{output.suffix.lower()}")):
+        elif found := sum(1 for _ in folder.glob(f"[0-9]*{format_of(output)}")):
             log.info("%s: going on after %d parts that are there", output, found)
         yield folder
     finally:

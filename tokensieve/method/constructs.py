@@ -18,7 +18,6 @@ from functools import cache
 
 from transformers import PreTrainedTokenizerFast
 
-from tokensieve.data.labels import names_of
 from tokensieve.model.batches import token_offsets
 from tokensieve.truncation import HEAD
 
@@ -50,23 +49,22 @@ def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
 
 def rank_constructs(
     texts: Sequence[str],
-    labels: Sequence[str],
+    labels: Sequence[tuple[str, ...]],
     most: int,
     longest: int = 3,
     least: int = 2,
-    separator: str | None = None,
+    multi_label: bool = False,
 ) -> list[Construct]:
     """The `most` most informative constructs of 1 to `longest` words that stand in at least `least` texts.
 
-    With `separator`, a text has the labels that it separates, or none.
+    If `multi_label`, a text may have any number of labels, otherwise it has one.
 
     Ties are broken by the number of texts, then alphabetically, so the same texts in any order give the same list.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     holding: Counter[str] = Counter()
     of_label: Counter[str] = Counter()
-    for text, label in zip(texts, labels, strict=True):
-        names = names_of(label, separator)
+    for text, names in zip(texts, labels, strict=True):
         of_label.update(names)
         for construct in {span for span, _, _ in ngrams(text, longest)}:
             holding[construct] += 1
@@ -74,7 +72,7 @@ def rank_constructs(
     total = len(texts)
     measure = (
         _single_label_information(of_label, total)
-        if separator is None
+        if not multi_label
         else _multilabel_information(of_label, total)
     )
     found = []
@@ -83,7 +81,7 @@ def rank_constructs(
             continue
         held = counts[text]
         information = measure(held, n)
-        weights = {} if separator is None else {"": 0.0}
+        weights = {"": 0.0} if multi_label else {}
         weights |= {
             label: held[label] * math.log(held[label] * total / (n * of_label[label])) / total
             for label in sorted(held)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve import distributed
-from tokensieve.data.examples import rows
+from tokensieve.data.table_readers import read_rows
 from tokensieve.disk import FULL
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_file, sha256, write_text
@@ -55,7 +55,7 @@ def tokenize_file(
     ids, lengths = folder / f"{key}.ids", folder / f"{key}.lengths"
     if not distributed.all_agree(lengths.exists()) and distributed.local_rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        texts = (str(values[0] or "") for _, values in rows(path, [text]))
+        texts = (str(values[0] or "") for _, values in read_rows(path, [text]))
         _write_token_ids(
             texts, lambda chunk: tokenize(tokenizer, chunk, max_length, truncation), ids, lengths
         )

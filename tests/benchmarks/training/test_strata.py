@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.training.strata import deal
 from tokensieve.data.examples import Examples
-from tokensieve.data.quality import normalize_text
+from tokensieve.data.normalize import normalize_text
 from tokensieve.settings import Split
 
 DEALT = ("train", "validation", "test")
@@ -25,9 +26,7 @@ def numbered(sizes: dict[str, int]) -> Examples:
         for label in sizes
         if i < sizes[label]
     ]
-    return Examples(
-        [text for text, _ in pairs], [label for _, label in pairs], list(range(1, len(pairs) + 1))
-    )
+    return Examples.of([text for text, _ in pairs], [label for _, label in pairs])
 
 
 def keys(examples: Examples) -> set[str]:
@@ -41,17 +40,15 @@ SMALL = st.lists(
 )
 
 
-def examples_of(pairs: list[tuple[str, str]]) -> Examples:
-    return Examples(
-        [text for text, _ in pairs], [label for _, label in pairs], list(range(1, len(pairs) + 1))
-    )
+def examples_of(pairs: Sequence[tuple[str, str | list[str]]]) -> Examples:
+    return Examples.of([text for text, _ in pairs], [label for _, label in pairs])
 
 
 def test_each_class_is_dealt_by_its_shares() -> None:
     parts, dropped = deal(
         {"train": numbered({"x": 100, "y": 50, "z": 20})}, Split(validation=0.1, test=0.2), seed=0
     )
-    assert {name: Counter(parts[name].labels) for name in DEALT} == {
+    assert {name: counts(parts[name]) for name in DEALT} == {
         "test": {"x": 20, "y": 10, "z": 4},
         "validation": {"x": 8, "y": 4, "z": 2},
         "train": {"x": 72, "y": 36, "z": 14},
@@ -70,9 +67,9 @@ def test_nothing_is_lost_and_rows_keep_their_order() -> None:
 
 def test_small_classes_keep_a_text_for_training_first() -> None:
     parts, _ = deal({"train": numbered({"one": 1, "two": 2, "three": 3, "four": 4})}, Split(), seed=0)
-    assert Counter(parts["train"].labels) == {"one": 1, "two": 1, "three": 1, "four": 2}
-    assert Counter(parts["validation"].labels) == {"two": 1, "three": 1, "four": 1}
-    assert Counter(parts["test"].labels) == {"three": 1, "four": 1}
+    assert counts(parts["train"]) == {"one": 1, "two": 1, "three": 1, "four": 2}
+    assert counts(parts["validation"]) == {"two": 1, "three": 1, "four": 1}
+    assert counts(parts["test"]) == {"three": 1, "four": 1}
 
 
 def test_the_seed_alone_decides() -> None:
@@ -121,7 +118,7 @@ def test_given_parts_are_kept_whole_and_their_texts_leave_train(
 
 
 def test_texts_out_of_scope_are_handed_on() -> None:
-    oos = Examples(["sing a song"], [], [1])
+    oos = Examples.of(["sing a song"])
     parts, _ = deal({"train": numbered({"x": 10}), "oos": oos}, Split(), seed=0)
     assert parts["oos"] == oos
 
@@ -130,15 +127,15 @@ def test_shots_are_exact_where_there_are_enough_texts() -> None:
     parts, _ = deal(
         {"train": numbered({"x": 60, "y": 30, "z": 6})}, Split(validation=0.5, test=0.2), seed=0, shots=5
     )
-    assert Counter(parts["train"].labels) == {"x": 5, "y": 5, "z": 3}
-    assert Counter(parts["validation"].labels) == {"x": 5, "y": 5, "z": 2}
-    assert Counter(parts["test"].labels) == {"x": 12, "y": 6, "z": 1}
+    assert counts(parts["train"]) == {"x": 5, "y": 5, "z": 3}
+    assert counts(parts["validation"]) == {"x": 5, "y": 5, "z": 2}
+    assert counts(parts["test"]) == {"x": 12, "y": 6, "z": 1}
 
 
 def test_shots_with_given_parts_take_from_train_alone() -> None:
-    given_parts = {"test": Examples(["t"], ["x"], [1]), "validation": Examples(["v"], ["x"], [1])}
+    given_parts = {"test": Examples.of(["t"], ["x"]), "validation": Examples.of(["v"], ["x"])}
     parts, _ = deal({"train": numbered({"x": 20, "y": 20}), **given_parts}, Split(), seed=0, shots=7)
-    assert Counter(parts["train"].labels) == {"x": 7, "y": 7}
+    assert counts(parts["train"]) == {"x": 7, "y": 7}
     assert (parts["test"], parts["validation"]) == (given_parts["test"], given_parts["validation"])
 
 
@@ -148,20 +145,18 @@ def sets(seed: int, texts: int = 600) -> Examples:
     rates = {"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.05, "e": 0.03}
     own = [[label for label, rate in rates.items() if draw.random() < rate] for _ in range(texts)]
     own = [[*labels, "f"] if "c" in labels and draw.random() < 0.5 else labels for labels in own]
-    return Examples(
-        [f"text {i}" for i in range(texts)], ["|".join(labels) for labels in own], list(range(1, texts + 1))
-    )
+    return Examples.of([f"text {i}" for i in range(texts)], own)
 
 
 def counts(examples: Examples) -> Counter[str]:
     """The texts with each label; under "" those without."""
-    return Counter(name for label in examples.labels for name in label.split("|"))
+    return Counter(name for names in examples.labels for name in names or ("",))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_of_several_labels_is_dealt_by_its_shares(seed: int) -> None:
     train = sets(seed)
-    parts, _ = deal({"train": train}, Split(validation=0.1, test=0.2), seed, separator="|")
+    parts, _ = deal({"train": train}, Split(validation=0.1, test=0.2), seed)
     assert sorted(row for name in DEALT for row in parts[name].rows) == train.rows
     for label, texts in counts(train).items():
         assert counts(parts["test"])[label] == pytest.approx(0.2 * texts, abs=3), label
@@ -174,9 +169,7 @@ def test_iterative_stratification_keeps_rare_labels_better_than_chance() -> None
         return sum(abs(test[label] / texts - 0.2) for label, texts in whole.items())
 
     train, draw = sets(7), random.Random(0)
-    dealt = [
-        counts(deal({"train": train}, Split(test=0.2), seed, separator="|")[0]["test"]) for seed in range(5)
-    ]
+    dealt = [counts(deal({"train": train}, Split(test=0.2), seed)[0]["test"]) for seed in range(5)]
     by_chance = [counts(train.take(draw.sample(range(len(train)), 120))) for _ in range(5)]
     assert max(miss(test, counts(train)) for test in dealt) < min(
         miss(test, counts(train)) for test in by_chance
@@ -187,8 +180,7 @@ def test_several_labels_are_dealt_by_the_seed_not_by_the_order_of_rows() -> None
     train = sets(1, 100)
     turned = train.take(range(len(train) - 1, -1, -1))
     first, again, other = (
-        deal({"train": given}, Split(), seed, separator="|")[0]
-        for given, seed in ((train, 1), (turned, 1), (train, 2))
+        deal({"train": given}, Split(), seed)[0] for given, seed in ((train, 1), (turned, 1), (train, 2))
     )
     assert all(keys(first[name]) == keys(again[name]) != keys(other[name]) for name in DEALT)
 
@@ -196,7 +188,7 @@ def test_several_labels_are_dealt_by_the_seed_not_by_the_order_of_rows() -> None
 MANY = st.lists(
     st.tuples(
         st.sampled_from(["a", "A ", "b", " b", *"cdefghijk"]),
-        st.sets(st.sampled_from("wxyz")).map(sorted).map("|".join),
+        st.sets(st.sampled_from("wxyz")).map(sorted),
     ),
     min_size=1,
     max_size=30,
@@ -214,7 +206,7 @@ def test_texts_of_several_labels_stand_in_one_part_and_every_label_in_train(
 ) -> None:
     given_parts = {name: examples_of(other) for name in names}
     parts, dropped = deal(
-        {"train": examples_of(train), **given_parts}, Split(validation=0.3, test=0.4), 0, shots, "|"
+        {"train": examples_of(train), **given_parts}, Split(validation=0.3, test=0.4), 0, shots
     )
     assert {name: parts[name] for name in names} == given_parts
     made = [parts[name] for name in DEALT if name not in names]
@@ -225,8 +217,8 @@ def test_texts_of_several_labels_stand_in_one_part_and_every_label_in_train(
 
 def test_shots_are_the_least_of_each_label_and_of_none() -> None:
     train = sets(3)
-    parts, _ = deal({"train": train}, Split(), 0, shots=5, separator="|")
-    whole = counts(deal({"train": train}, Split(), 0, separator="|")[0]["train"])
+    parts, _ = deal({"train": train}, Split(), 0, shots=5)
+    whole = counts(deal({"train": train}, Split(), 0)[0]["train"])
     for label, texts in whole.items():
         assert counts(parts["train"])[label] >= min(5, texts), label
     assert len(parts["train"]) <= 5 * len(whole)
@@ -237,7 +229,7 @@ def test_shots_are_the_least_of_each_label_and_of_none() -> None:
 def test_the_published_samples_stay_as_they_are() -> None:
     whole, _ = deal({"train": numbered({"x": 30, "y": 20, "z": 7})}, Split(), seed=3)
     few, _ = deal({"train": numbered({"x": 30, "y": 20, "z": 7})}, Split(), seed=3, shots=2)
-    several, _ = deal({"train": sets(1, 80)}, Split(), seed=3, separator="|")
+    several, _ = deal({"train": sets(1, 80)}, Split(), seed=3)
     rows = [part.rows for parts in (whole, few, several) for part in (parts[name] for name in DEALT)]
     # As dealt at 771c58d.
     assert hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] == "6524b4fc8839e16b"

@@ -44,7 +44,7 @@ def test_a_repeated_text_is_one_shot(tmp_path: Path) -> None:
     _write(tmp_path / "twice" / "train.csv", rows)
     _write(tmp_path / "twice" / "test.csv", [("a test", "a"), ("b test", "b")])
     sample = draw(tmp_path, "twice", 3, 0)
-    assert Counter(sample.train.labels) == {"a": 3, "b": 3}
+    assert Counter(sample.train.labels) == {("a",): 3, ("b",): 3}
 
 
 def test_training_texts_that_stand_in_the_test_set_are_dropped(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_several_labels_a_text(setup: Setup, shots: int | None) -> None:
     targets = sample.targets(sample.train)
     assert (targets.dtype, targets.shape) == (torch.float32, (len(sample.train), 5))
     assert targets.sum(0).min() >= 3
-    assert "" in sample.train.labels
+    assert () in sample.train.labels
     question = sample.labels.index("question")
     assert all(
         text.endswith("?") == bool(row[question])

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokensieve.data import table_readers
-from tokensieve.data.examples import FORMATS
+from tokensieve.data.table_formats import FORMATS
 from tokensieve.errors import InputError
 from tokensieve.inference import bulk
 from tokensieve.inference.bulk import score
@@ -95,8 +95,8 @@ def predictor(served: Any) -> Predictor:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of three rows."""
-    monkeypatch.setattr(table_readers, "ROWS", 3)
-    monkeypatch.setattr(table_readers, "READ", 2)
+    monkeypatch.setattr(table_readers, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(table_readers, "BATCH_ROWS", 2)
 
 
 @pytest.mark.usefixtures("small")
@@ -223,7 +223,7 @@ def test_any_table_is_answered_row_by_row(
 ) -> None:
     path = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_readers, "SIZE", size)
+        patch.setattr(table_readers, "CHUNK_SIZE", size)
         assert score(served.folder, path, tmp_path / f"out{ending}").rows == len(texts)
     there = [
         (row, text)
@@ -306,17 +306,17 @@ def test_no_rows_make_no_rows(ending: str, served: Any, tmp_path: Path) -> None:
         (
             "in.csv",
             b"text,label\na,b\n",
-            r"has a column 'label', and so have the answers; name theirs with --answer-prefix",
+            r"has a column 'label', the name of a column of answers; rename it, or add a prefix .* --answer-prefix",
         ),
         ("in.jsonl", b'{"text": "a"}\n{"text": "a", "truncated": 1}\n', r"has a column 'truncated'"),
-        ("in.csv", b"text,a\nx,1\ny\n", r"row 2 has 1 columns, the header 2"),
+        ("in.csv", b"text,a\nx,1\ny\n", r"row 2 \(line 3\) has 1 columns, the header 2"),
         ("in.csv", b'text,a\nx,1\n"y,1\n', r"row 2 .*a quote is opened and never closed"),
-        ("in.csv", b"text,a\nx,1\n\n\xe9,1\n", r"row 2 \(line 4\): byte 0xe9 is not UTF-8"),
+        ("in.csv", b"text,a\nx,1\n\n\xe9,1\n", r"line 4: byte 0xe9 at column 1 is not UTF-8"),
         ("in.jsonl", b'{"text": "a"}\n\n{"text": \n', r"row 2 \(line 3\): not JSON"),
-        ("in.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', r"row 2 \(line 2\): not JSON .*utf-8"),
-        ("in.jsonl", b'{"text": "a"}\n[1]\n', r"row 2: holds '\[1\]'; one object a line"),
+        ("in.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', r"line 2: byte 0xe9 at column 11 is not UTF-8"),
+        ("in.jsonl", b'{"text": "a"}\n[1]\n', r"row 2: '\[1\]' is not an object; give one per line"),
         ("in.jsonl", b'{"text": "a"}\n{"txt": "a"}\n', r"row 2 has no column 'text'; it has 'txt'"),
-        ("in.jsonl", b'{"text": "a"}\n{"text": 5}\n', r"row 2: 'text' holds '5'; give a text, or null"),
+        ("in.jsonl", b'{"text": "a"}\n{"text": 5}\n', r"row 2: 'text' is '5'; give a text, or null"),
         ("in.parquet", b"PAR1 no PAR1", r"is no Parquet file, or a damaged one, after row 0"),
         ("in.arrow", b"nothing", r"is no Arrow file, or a damaged one, after row 0"),
         ("in.xlsx", b"x", r"has the ending '\.xlsx'; allowed: \.csv"),
@@ -335,11 +335,11 @@ def test_what_cannot_be_read_is_named_and_nothing_is_made(
 
 def test_what_is_not_text_in_a_typed_file_is_named(served: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", [{"text": 5, "raw": b"x"}])
-    with pytest.raises(InputError, match="column 'text' holds int64; give texts"):
+    with pytest.raises(InputError, match="column 'text' has type int64; give texts"):
         score(served.folder, path, tmp_path / "out.parquet")
     write(path, [{"text": "a", "raw": b"x"}])
     with pytest.raises(
-        InputError, match=r"column 'raw' holds binary, which .*out\.csv cannot; write to \.parquet"
+        InputError, match=r"column 'raw' has type binary, which .*out\.csv cannot contain; write to \.parquet"
     ):
         score(served.folder, path, tmp_path / "out.csv")
     broken = pyarrow.Array.from_buffers(pyarrow.string(), 2, pyarrow.array([b"ok", b"\xff"]).buffers())
@@ -431,7 +431,7 @@ def test_a_failure_leaves_what_stood_there_and_is_gone_on_from_unless_something_
     write(path, [{"text": text} for text in reversed(TEXTS)])
     assert texts(top=2) == 8
     stopped()
-    monkeypatch.setattr(table_readers, "ROWS", 4)
+    monkeypatch.setattr(table_readers, "CHUNK_ROWS", 4)
     assert texts() == 8
 
 
@@ -441,7 +441,7 @@ from pathlib import Path
 from tokensieve.data import table_readers
 from tokensieve.inference import bulk
 from tokensieve.inference.predictor import Predictor
-table_readers.ROWS, table_readers.READ = 50, 10
+table_readers.CHUNK_ROWS, table_readers.BATCH_ROWS = 50, 10
 predict = Predictor.predict_by_task
 def slow(self, texts, top=3):
     time.sleep(float(sys.argv[4]))
@@ -486,18 +486,18 @@ def test_killed_at_any_time_it_goes_on_to_the_same_file(ending: str, served: Any
 def test_a_chunk_is_bounded_in_rows_and_in_size_and_few_are_held(
     ending: str, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_readers, "ROWS", 100)
-    monkeypatch.setattr(table_readers, "SIZE", 10_000)
+    monkeypatch.setattr(table_readers, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(table_readers, "CHUNK_SIZE", 10_000)
     monkeypatch.setattr(bulk, "cores", lambda: 2)
     texts = ["card"] * 5000 + ["card " * 100] * 100 + ["card " * 3000, "card"]
     path = write(tmp_path / f"in{ending}", [{"text": text} for text in texts])
-    _, pieces = table_readers.read(path, "text")
+    _, pieces = table_readers.read_chunks(path, "text")
     lengths = [[len(text or "") for text in piece.texts] for piece in pieces]
     assert sum(map(len, lengths)) == len(texts)
     assert max(map(len, lengths)) <= 100
     assert max(sum(piece) for piece in lengths if len(piece) > 1) <= 10_000
     # Those that are read and not yet written: one a core, one that waits, one in hand.
-    write_part, read_chunks, held, most = bulk._write, table_readers.read, set[int](), 0
+    write_part, read_chunks, held, most = bulk._write, table_readers.read_chunks, set[int](), 0
 
     def reading(*inputs: Any) -> Any:
         header, pieces = read_chunks(*inputs)
@@ -516,7 +516,7 @@ def test_a_chunk_is_bounded_in_rows_and_in_size_and_few_are_held(
         held.discard(int(inputs[-1].stem))
         return rows
 
-    monkeypatch.setattr("tokensieve.inference.bulk.table_readers.read", reading)
+    monkeypatch.setattr("tokensieve.inference.bulk.table_readers.read_chunks", reading)
     monkeypatch.setattr(bulk, "_write", writing)
     score(served.folder, path, tmp_path / f"out{ending}")
     assert 2 <= most <= 4
@@ -556,7 +556,7 @@ def test_few_bytes_are_held(served: Any, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(bulk, "HELD", 50_000)
     monkeypatch.setattr(bulk, "cores", lambda: 8)
     path = write(tmp_path / "in.jsonl", [{"text": "card " * 4_000} for _ in range(30)])
-    monkeypatch.setattr(table_readers, "SIZE", 20_000)
+    monkeypatch.setattr(table_readers, "CHUNK_SIZE", 20_000)
     write_part, now, most, lock = bulk._write, 0, 0, threading.Lock()
 
     def writing(*inputs: Any) -> int:

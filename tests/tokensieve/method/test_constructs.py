@@ -23,6 +23,10 @@ def held(text: str, longest: int) -> set[str]:
     return {span for span, _, _ in ngrams(text, longest)}
 
 
+def one_each(labels: list[str]) -> list[tuple[str, ...]]:
+    return [(label,) for label in labels]
+
+
 def by_text(constructs: list[Construct]) -> dict[str, Construct]:
     return {construct.text: construct for construct in constructs}
 
@@ -62,7 +66,7 @@ def test_spans_are_all_n_grams_with_their_places() -> None:
 
 def test_information_is_the_mutual_information(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    found = rank_constructs(texts, labels, most=10_000, longest=2, least=1)
+    found = rank_constructs(texts, one_each(labels), most=10_000, longest=2, least=1)
     assert {construct.text for construct in found} == set().union(*(held(text, 2) for text in texts))
     for construct in found:
         present = [construct.text in held(text, 2) for text in texts]
@@ -80,14 +84,14 @@ def test_information_is_the_mutual_information(tiny_texts: Texts) -> None:
 )
 def test_information_is_the_mutual_information_of_any_corpus(pairs: list[tuple[str, str]]) -> None:
     texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
-    for construct in rank_constructs(texts, labels, most=100, longest=2, least=1):
+    for construct in rank_constructs(texts, one_each(labels), most=100, longest=2, least=1):
         present = [construct.text in held(text, 2) for text in texts]
         assert construct.information == pytest.approx(max(0.0, mutual_info_score(present, labels)), abs=2e-9)
 
 
 def test_a_construct_names_the_label_it_speaks_for_most(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    parcel = by_text(rank_constructs(texts, labels, most=100))["parcel"]
+    parcel = by_text(rank_constructs(texts, one_each(labels), most=100))["parcel"]
     # All six texts with it are of one class, a fifth of all texts.
     assert (parcel.label, parcel.texts) == ("track", 6)
     assert parcel.weight == pytest.approx(6 / 60 * math.log(5), abs=1e-9)
@@ -95,43 +99,46 @@ def test_a_construct_names_the_label_it_speaks_for_most(tiny_texts: Texts) -> No
 
 def test_the_most_informative_stand_first_and_the_rest_is_left_out(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    everything = rank_constructs(texts, labels, most=10_000)
+    everything = rank_constructs(texts, one_each(labels), most=10_000)
     order = [(-construct.information, -construct.texts, construct.text) for construct in everything]
     assert order == sorted(order)
-    assert rank_constructs(texts, labels, most=7) == everything[:7]
+    assert rank_constructs(texts, one_each(labels), most=7) == everything[:7]
 
 
 def test_rare_and_long_constructs_are_left_out(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    found = rank_constructs(texts, labels, most=10_000, longest=2, least=3)
+    found = rank_constructs(texts, one_each(labels), most=10_000, longest=2, least=3)
     assert min(construct.texts for construct in found) == 3
     assert max(construct.text.count(" ") for construct in found) == 1
-    assert rank_constructs(texts, labels, most=10_000, longest=1) == [
-        c for c in rank_constructs(texts, labels, most=10_000) if " " not in c.text
+    assert rank_constructs(texts, one_each(labels), most=10_000, longest=1) == [
+        c for c in rank_constructs(texts, one_each(labels), most=10_000) if " " not in c.text
     ]
 
 
 def test_a_word_counts_once_a_text() -> None:
     assert (
-        by_text(rank_constructs(["up up up", "down", "up"], ["a", "b", "a"], most=10, least=1))["up"].texts
+        by_text(rank_constructs(["up up up", "down", "up"], one_each(["a", "b", "a"]), most=10, least=1))[
+            "up"
+        ].texts
         == 2
     )
 
 
 def test_the_order_of_the_texts_does_not_matter(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    expected = rank_constructs(texts, labels, most=500)
+    expected = rank_constructs(texts, one_each(labels), most=500)
     for seed in range(3):
         pairs = list(zip(texts, labels, strict=True))
         random.Random(seed).shuffle(pairs)
         assert (
-            rank_constructs([text for text, _ in pairs], [label for _, label in pairs], most=500) == expected
+            rank_constructs([text for text, _ in pairs], one_each([label for _, label in pairs]), most=500)
+            == expected
         )
 
 
 def test_each_label_gets_its_heaviest_constructs(tiny_texts: Texts) -> None:
     texts, labels = tiny_texts
-    table = top_constructs(rank_constructs(texts, labels, most=500), most=3)
+    table = top_constructs(rank_constructs(texts, one_each(labels), most=500), most=3)
     assert list(table) == sorted(set(labels))
     assert {label: words[0] for label, words in table.items()} == {
         "address": "address",
@@ -178,7 +185,7 @@ def test_marks_stay_in_place_after_letters_that_lower_case_makes_longer() -> Non
     assert tokens_in_constructs("İİ card", [(0, 2), (3, 7)], frozenset({"card"}), 1) == [False, True]
 
 
-SETS = st.sets(st.sampled_from("xyz")).map(sorted).map("|".join)
+SETS = st.sets(st.sampled_from("xyz")).map(sorted).map(tuple)
 
 
 @settings(max_examples=50)
@@ -187,18 +194,20 @@ SETS = st.sets(st.sampled_from("xyz")).map(sorted).map("|".join)
         st.tuples(st.lists(st.sampled_from("abcd"), max_size=4).map(" ".join), SETS), min_size=1, max_size=12
     )
 )
-def test_of_several_labels_the_information_on_each_presence_is_summed(pairs: list[tuple[str, str]]) -> None:
+def test_of_several_labels_the_information_on_each_presence_is_summed(
+    pairs: list[tuple[str, tuple[str, ...]]],
+) -> None:
     texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
-    for construct in rank_constructs(texts, labels, most=100, longest=2, least=1, separator="|"):
+    for construct in rank_constructs(texts, labels, most=100, longest=2, least=1, multi_label=True):
         present = [construct.text in held(text, 2) for text in texts]
-        each = [mutual_info_score(present, [name in label.split("|") for label in labels]) for name in "xyz"]
+        each = [mutual_info_score(present, [name in names for names in labels]) for name in "xyz"]
         assert construct.information == pytest.approx(sum(each), abs=2e-9)
         assert construct.texts == sum(present)
 
 
 def test_a_construct_of_texts_without_labels_speaks_for_none() -> None:
-    texts, labels = ["pay bill", "pay rent", "hello there", "hello you"], ["a", "a|b", "", ""]
-    found = by_text(rank_constructs(texts, labels, most=100, least=2, separator="|"))
+    texts, labels = ["pay bill", "pay rent", "hello there", "hello you"], [("a",), ("a", "b"), (), ()]
+    found = by_text(rank_constructs(texts, labels, most=100, least=2, multi_label=True))
     assert (found["pay"].label, found["hello"].label, found["hello"].weight) == ("a", "", 0.0)
     assert found["pay"].weight == pytest.approx(2 / 4 * math.log(2), abs=1e-9)
     assert found["hello"].information == found["pay"].information > 0

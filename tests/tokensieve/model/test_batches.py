@@ -236,7 +236,7 @@ def test_streamed_states_are_those_of_a_list(
     tiny_classifier: Callable[..., Classifier], tiny_model: Path, tiny_texts: Texts, tmp_path: Path
 ) -> None:
     classifier, tokenizer = tiny_classifier(), load_tokenizer(tiny_model)
-    Examples(tiny_texts[0], [], list(range(60))).save(tmp_path / "texts.jsonl")
+    Examples.of(tiny_texts[0]).save(tmp_path / "texts.jsonl")
     streamed = tokenize_file(tmp_path / "texts.jsonl", tokenizer, 32, tmp_path)
     expected = logits(cache_states(Inputs(tokenize(tokenizer, tiny_texts[0], 32)), classifier, 2), classifier)
     frozen = cache_states(streamed, classifier, 2, tmp_path, "states")
@@ -250,7 +250,7 @@ def test_streamed_texts_are_tokenized_once(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer, path, folder = load_tokenizer(tiny_model), tmp_path / "texts.jsonl", tmp_path / "ids"
-    Examples(["my card", "where is it"], [], [1, 2]).save(path)
+    Examples.of(["my card", "where is it"]).save(path)
     first = tokenize_file(path, tokenizer, 12, folder)
     (folder / f"{first.keys[0]}.lengths").unlink()  # as if it had been interrupted
     tokenize_file(path, tokenizer, 12, folder)
@@ -260,7 +260,7 @@ def test_streamed_texts_are_tokenized_once(
     keys = {first.keys, tokenize_file(path, tokenizer, 3, folder).keys}
     tokenizer.add_tokens(["where is"])
     keys.add(tokenize_file(path, tokenizer, 12, folder).keys)
-    Examples(["my card", "where was it"], [], [1, 2]).save(path)
+    Examples.of(["my card", "where was it"]).save(path)
     keys.add(tokenize_file(path, tokenizer, 12, folder).keys)
     assert len(keys) == 4
 
@@ -268,7 +268,7 @@ def test_streamed_texts_are_tokenized_once(
 def test_a_file_that_cannot_be_streamed_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "a"}\n{"text": 3}\n')
-    with pytest.raises(InputError, match="row 2: 'text' holds '3'; give a text"):
+    with pytest.raises(InputError, match="row 2: 'text' is '3'; give a text"):
         tokenize_file(path, load_tokenizer(tiny_model), 12, tmp_path / "ids")
     assert list((tmp_path / "ids").iterdir()) == []
 
@@ -295,8 +295,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_memory_holds_a_part_of_the_texts(tiny_model: Path, tmp_path: Path) -> None:
     # Texts of 1,000 characters, 6 MB; tokenized at once they take about 300 MB.
     texts = ["my card was stolen on the train and " * 28 + str(i) for i in range(6_000)]
-    Examples(texts, [], list(range(6_000))).save(tmp_path / "many.jsonl")
-    Examples(texts[:501], [], list(range(501))).save(tmp_path / "few.jsonl")
+    Examples.of(texts).save(tmp_path / "many.jsonl")
+    Examples.of(texts[:501]).save(tmp_path / "few.jsonl")
     command = [sys.executable, "-c", STREAM, str(tiny_model), str(tmp_path / "many.jsonl")]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert grown < 25_000  # kilobytes, 6,000 of them the mapped ids, which the system may page out

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tokensieve.data.examples import read_examples
+from tokensieve.data.raw_data import read_examples
 from tokensieve.errors import InputError
 from tokensieve.inference.prediction import SINGLE_TASK, Prediction
 from tokensieve.server.prediction_log import PredictionLog
@@ -33,7 +33,7 @@ def test_log_is_valid_training_data(tmp_path: Path) -> None:
         ("<b>", "card", 0.75, True, "7"),
         ("two", "a|b", 0.9, False, "7"),
     ]
-    assert read_examples(path).labels == ["card", "card", "a|b"]
+    assert read_examples(path).labels == [("card",), ("card",), ("a|b",)]
 
 
 def test_shared_model_writes_one_line_per_task(tmp_path: Path) -> None:

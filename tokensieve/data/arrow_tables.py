@@ -1,0 +1,59 @@
+"""Record batches of Parquet and Arrow files, and which of their column types are texts or labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokensieve.data.table_formats import format_of
+from tokensieve.errors import InputError
+
+
+def record_batches(
+    path: Path, rows: int, pyarrow: Any, columns: list[str] | None = None
+) -> tuple[Any, Iterator[Any]]:
+    """Return the schema and the record batches of a Parquet or Arrow file.
+
+    Parquet batches have `rows` rows and the given columns (None: all). Arrow batches are as they are in the file, which may be
+    of the file or the stream format; both are mapped into memory.
+    """
+    if format_of(path) == ".parquet":
+        file = pyarrow.parquet.ParquetFile(path, buffer_size=2**20)
+        return file.schema_arrow, file.iter_batches(rows, columns=columns)
+    source = pyarrow.memory_map(str(path))
+    try:
+        whole = pyarrow.ipc.open_file(source)
+        return whole.schema, (_validated(whole.get_batch(i)) for i in range(whole.num_record_batches))
+    except pyarrow.ArrowInvalid:
+        source.seek(0)
+        stream = pyarrow.ipc.open_stream(source)
+        return stream.schema, map(_validated, stream)
+
+
+def _validated(batch: Any) -> Any:
+    """Return `batch`, or raise if it is damaged: a wrong offset in a mapped file would end the process."""
+    batch.validate(full=True)
+    return batch
+
+
+def is_text(kind: Any, pyarrow: Any) -> bool:
+    kind = kind.value_type if isinstance(kind, pyarrow.DictionaryType) else kind
+    return kind in (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view())
+
+
+def is_label(kind: Any, pyarrow: Any, inside: bool = False) -> bool:
+    types = pyarrow.types
+    if isinstance(kind, pyarrow.DictionaryType):
+        return is_label(kind.value_type, pyarrow, inside)
+    if not inside and (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+        return is_label(kind.value_type, pyarrow, inside=True)
+    others = (types.is_integer, types.is_boolean, types.is_floating, types.is_decimal, types.is_null)
+    return is_text(kind, pyarrow) or any(fits(kind) for fits in others)
+
+
+def damaged(path: Path, row: int, error: Exception) -> InputError:
+    kind, reason = format_of(path)[1:].capitalize(), str(error).splitlines()[0]
+    return InputError(
+        f"{path} is no {kind} file, or a damaged one, after row {row} ({reason}); write it again"
+    )

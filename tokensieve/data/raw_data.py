@@ -1,0 +1,175 @@
+"""The raw data of a project: a folder with a training file, and files for validation, test and out-of-scope texts if it has them.
+
+Reading them all is one parse: its result is kept as JSON Lines files, which the stages read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from tokensieve.data.examples import Examples
+from tokensieve.data.normalize import is_blank
+from tokensieve.data.table_formats import ENDINGS, FORMATS, TYPED, ending_of, format_of
+from tokensieve.data.table_readers import read_rows
+from tokensieve.errors import InputError, excerpt
+from tokensieve.files import atomic_folder, read_json_or_none, sha256, write_json
+from tokensieve.settings import Data
+
+PARTS = ("train", "validation", "test", "oos")  # oos: texts out of scope, which have no label
+KEY = "key.json"  # in the folder with the parsed files: what they were made of
+PARSER = 1  # to be raised when the same raw data would be parsed differently
+
+
+@dataclass(frozen=True)
+class RawData:
+    """The parts of the raw data by name, and by name the errors of those that cannot be read."""
+
+    parts: dict[str, Examples]
+    errors: dict[str, InputError]
+
+    def checked(self) -> dict[str, Examples]:
+        """Return the parts. Raises InputError: the first error, if there is one."""
+        for error in self.errors.values():
+            raise error
+        return self.parts
+
+
+def find_part_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a data folder by part: train, and validation, test and oos if they are there.
+
+    Raises:
+        InputError: If there is no train file, or two files for one part.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist; give a folder with a training file")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        part = path.name.partition(".")[0]
+        if part not in PARTS or path.name[len(part) :].lower() not in ENDINGS:
+            continue
+        if part in found:
+            raise InputError(f"{folder} has both {found[part].name} and {path.name}; keep one")
+        found[part] = path
+    if "train" not in found:
+        names = ", ".join(f"train{ending}" for ending in FORMATS)
+        raise InputError(
+            f"{folder} has no training file; put one of {names} there, and test.* if you have one"
+        )
+    return found
+
+
+def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawData:
+    """Return the parts of the raw data. Parse them only if `folder` does not have them yet, and keep them there.
+
+    They are found again by the content of `files` and the settings of the columns. If a file cannot be read, nothing is kept.
+    `folder` may be deleted at any time.
+    """
+    key = {
+        "parser": PARSER,
+        "columns": [columns.text_column, columns.label_column, columns.label_separator],
+        "files": {
+            part: [ending_of(path), sha256(path)] for part, path in sorted(files.items()) if path.exists()
+        },
+    }
+    if read_json_or_none(folder / KEY) == key:
+        return RawData({part: Examples.load(folder / f"{part}.jsonl") for part in files}, {})
+    found = read_raw(files, columns)
+    if not found.errors:
+        with atomic_folder(folder) as temporary:
+            for part, examples in found.parts.items():
+                examples.save(temporary / f"{part}.jsonl")
+            write_json(temporary / KEY, key)
+    return found
+
+
+def read_raw(files: dict[str, Path], columns: Data) -> RawData:
+    """Parse the raw data, the files by part. If one part is multi-label, all are, except texts out of scope."""
+    found = RawData({}, {})
+    for part, path in files.items():
+        label = None if part == "oos" else columns.label_column
+        try:
+            found.parts[part] = read_examples(path, columns.text_column, label, columns.label_separator)
+        except InputError as error:
+            found.errors[part] = error
+    if any(examples.multi_label for examples in found.parts.values()):
+        for part, examples in found.parts.items():
+            found.parts[part] = replace(examples, multi_label=part != "oos")
+    return found
+
+
+def read_examples(
+    path: Path, text: str = "text", label: str | None = "label", separator: str | None = None
+) -> Examples:
+    """Return the examples in a file of any of the formats, with texts and labels in the named columns. `label` None: no labels.
+
+    The file is multi-label if `separator` is given or the label column has lists. A label is a name or a whole number, without
+    white space around it. Text formats do not distinguish names from numbers, so there a fraction such as 1.5 is an error, a
+    sign of the wrong column. In Parquet and Arrow a name may look like a number, and the float 3.0 is the label 3.
+
+    Raises:
+        InputError: As `read_rows`, or if a label is a fraction.
+    """
+    typed = format_of(path) in TYPED
+    found = Examples()
+    multi_label = separator is not None and label is not None
+    distinct: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for number, values in read_rows(path, [text] if label is None else [text, label]):
+        found.texts.append("" if values[0] is None else str(values[0]))
+        found.rows.append(number)
+        names: tuple[str, ...] = ()
+        if label is not None:
+            value, column = values[1], f"{path}, row {number}: column {excerpt(label)}"
+            multi_label = multi_label or isinstance(value, list)
+            several = value.split(separator) if separator is not None and isinstance(value, str) else value
+            each = several if isinstance(several, list) else [several]
+            names = tuple(sorted({_name(column, one, typed) for one in each} - {""}))
+        found.labels.append(distinct.setdefault(names, names))
+    return replace(found, multi_label=multi_label)
+
+
+def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Examples, int]:
+    """Return the examples that have a label, and how many rows have none and are dropped. `path`: the file, for the error.
+
+    Nothing is dropped unless the setting is `data.unlabelled=drop`, nor from multi-label data, whose texts may have no label.
+
+    Raises:
+        InputError: If no row is left.
+    """
+    if examples.multi_label or columns.unlabelled != "drop":
+        return examples, 0
+    kept = [i for i, names in enumerate(examples.labels) if names]
+    if not kept:
+        raise InputError(
+            f"{path}: no row has a label; is column {excerpt(columns.label_column)} (data.label_column) the one with the labels?"
+        )
+    return examples.take(kept), len(examples) - len(kept)
+
+
+def _name(column: str, value: object, typed: bool) -> str:
+    """Return a label's name, "" if there is none. `column`: file, row and column, for the error."""
+    if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
+        return ""
+    if typed and isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        value = int(value)
+    if isinstance(value, float | Decimal) or (not typed and isinstance(value, str) and _is_fraction(value)):
+        raise InputError(
+            f"{column} has the fraction {excerpt(value)}; labels are names or whole numbers: "
+            "name the right column with --set data.label_column=COLUMN"
+        )
+    return "" if is_blank(str(value)) else str(value).strip()
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        if not math.isfinite(float(text)):
+            return False
+    except ValueError:
+        return False
+    try:
+        int(text)
+    except ValueError:
+        return True
+    return False

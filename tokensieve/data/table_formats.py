@@ -1,0 +1,78 @@
+"""The file formats of tables: their endings, and the check that the wanted columns are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokensieve.errors import InputError, excerpt
+from tokensieve.settings import FORMAT_NAMES
+
+FORMATS = tuple(f".{name}" for name in FORMAT_NAMES)
+TYPED = (".parquet", ".arrow")
+# What a file name may end in, and the format that it means.
+ENDINGS = {
+    **{ending: ending for ending in FORMATS},
+    ".ndjson": ".jsonl",
+    **{f"{ending}.gz": ending for ending in FORMATS if ending not in TYPED},
+    ".ndjson.gz": ".jsonl",
+}
+
+# The columns that are wanted, each with the option that names another one: the flag, and what comes before the name.
+Wanted = Mapping[str, tuple[str, str]]
+
+
+def ending_of(path: Path) -> str:
+    """Return the ending of a file name in lower case, with `.gz` if it has that: `.csv`, `.jsonl.gz`.
+
+    Raises:
+        InputError: If it belongs to no known format.
+    """
+    name = path.name.lower()
+    found = next((ending for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending)), None)
+    if found is None:
+        raise InputError(
+            f"{path} has the ending {excerpt(path.suffix)}; allowed: {', '.join(FORMATS)}, "
+            "also .ndjson, and .gz after the ending of a text format"
+        )
+    return found
+
+
+def format_of(path: Path) -> str:
+    """Return the format of a file by its name, one of `FORMATS`. Raises InputError as `ending_of`."""
+    return ENDINGS[ending_of(path)]
+
+
+def import_pyarrow(path: Path) -> Any:
+    """Return the module pyarrow, which an installation for serving may lack.
+
+    Raises:
+        InputError: If it is not installed. The message names `path`, the file that needs it.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        others = ", ".join(ending for ending in FORMATS if ending not in TYPED)
+        raise InputError(
+            f"{path} needs pyarrow, which is not installed; pip install pyarrow, or give {others}"
+        ) from None
+    return pyarrow
+
+
+def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> None:
+    for column, (flag, prefix) in wanted.items():
+        if column not in header:
+            shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
+            same = (name for name in header if name.strip().casefold() == column.strip().casefold())
+            close = next((name for name in same if name.isprintable()), None)
+            remedy = (
+                f"name the right one with {flag} {prefix}COLUMN"
+                if close is None
+                else f'write {flag} "{prefix}{close}"'
+            )
+            raise InputError(f"{path} has no column {excerpt(column)}; it has {shown}: {remedy}")
+        if header.count(column) > 1:
+            raise InputError(
+                f"{path} has {header.count(column)} columns {excerpt(column)}; rename all but one"
+            )

@@ -1,0 +1,105 @@
+"""Rows of CSV, TSV and JSON Lines files, decoded line by line. A file whose name ends in .gz is decompressed as it is read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
+from tokensieve.errors import InputError, excerpt
+
+# Messages of the csv module, and what they mean.
+CSV_ERRORS = {
+    "unexpected end of data": "a quote is opened and never closed; double the quotes inside a quoted text",
+    "new-line character": "a carriage return without a line feed; end lines with LF or CRLF, and put quotes around a text "
+    "of several lines",
+}
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the decoded lines of a text file with their line ends, without a byte order mark."""
+    with gzip.open(path, "rb") if ending_of(path).endswith(".gz") else path.open("rb") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}, line {number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not UTF-8; "
+                "save the file as UTF-8 (it may be Latin-1: iconv -f latin1 -t utf-8)"
+            ) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{path} is not a gzip file, or damaged ({error}); write it again") from None
+
+
+def read_lines_without_nul(path: Path) -> Iterator[str]:
+    """Yield the lines as `read_lines`. Raises InputError: If one has a NUL byte."""
+    for number, line in enumerate(read_lines(path), 1):
+        if "\0" in line:
+            raise InputError(
+                f"{path}, line {number}: a NUL byte at column {line.index(chr(0)) + 1}; remove it (tr -d '\\0')"
+            )
+        yield line
+
+
+def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
+    """Yield the header and then the rows of a CSV or TSV file, all of the same length. Blank lines are skipped."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(lines, delimiter="\t" if format_of(path) == ".tsv" else ",", strict=True)
+    row, start, columns = 0, 0, 0
+    try:
+        for record in reader:
+            if record:
+                columns = columns or len(record)
+                if len(record) != columns:
+                    raise InputError(
+                        f"{path}, row {row} (line {start + 1}) has {len(record)} columns, the header {columns}; "
+                        "put quotes around a text that contains the separator"
+                    )
+                yield record
+                row += 1
+            start = reader.line_num
+    except csv.Error as error:
+        known = (meaning for words, meaning in CSV_ERRORS.items() if words in str(error))
+        reason = next(known, f"{error}; double the quotes inside a quoted text")
+        raise InputError(f"{path}, row {max(1, row)} (from line {start + 1}): {reason}") from None
+
+
+def read_objects(
+    path: Path, lines: Iterator[str], wanted: Wanted
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield the number, the length and the values of each row of a JSON Lines file. Each has the wanted columns, the first
+    with a text or null."""
+    row, text = 0, next(iter(wanted))
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        row += 1
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}, row {row} (line {number}): not JSON ({error.msg} at column {error.colno}); give one object per line"
+            ) from None
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # a number of thousands of digits, thousands of brackets
+            raise InputError(
+                f"{path}, row {row} (line {number}): JSON that cannot be read ({error}); give one flat object per line"
+            ) from None
+        if not isinstance(values, dict):
+            raise InputError(
+                f"{path}, row {row}: {excerpt(values)} is not an object; give one per line, with keys {', '.join(wanted)}"
+            )
+        if not wanted.keys() <= values.keys():
+            check_columns(f"{path}, row {row}", list(values), wanted)
+        if not isinstance(values[text], str | None):
+            raise InputError(
+                f"{path}, row {row}: {excerpt(text)} is {excerpt(values[text])}; give a text, or null"
+            )
+        yield row, len(line), values

@@ -95,6 +95,6 @@ def test_all_epochs_are_open_for_a_distant_task_and_for_several_labels(
 def test_a_mistake_that_a_process_finds_is_raised_as_it_is(layout: Layout) -> None:
     changed(layout.params, ["finetune.processes=2"])
     (layout.split / "validation.jsonl").write_text("no JSON\n")
-    with pytest.raises(InputError, match=r"validation.jsonl, row 1: not JSON") as caught:
+    with pytest.raises(InputError, match=r"validation.jsonl, row 1 \(line 1\): not JSON") as caught:
         finetune(layout, Settings.load(layout.params))
     assert "\n" not in str(caught.value)

@@ -30,7 +30,8 @@ def report_full_disk(folder: Path) -> Iterator[None]:
     """Run the block, and replace the error of a full disk by one that is clear to a user.
 
     Raises:
-        DiskFullError: If a disk or a quota is full. The message names the file, or else `folder`, and the remedy.
+        DiskFullError: If a disk or a quota is full. The message names the file, or else `folder`,
+            and the remedy.
     """
     try:
         yield
@@ -57,10 +58,11 @@ def full_disk_error(error: BaseException, folder: Path) -> DiskFullError | None:
 
 
 def permission_error(error: BaseException, folder: Path) -> InputError | None:
-    """Return the error to raise if `error` comes from a file that this user may not open or create, else None.
+    """Return the error to raise if `error` comes from a file that this user may not open or create,
+    else None.
 
-    If the file is in `folder`, the message names `folder` or its nearest parent that exists. Otherwise it names the folder of
-    the file.
+    If the file is in `folder`, the message names `folder` or its nearest parent that exists.
+    Otherwise it names the folder of the file.
     """
     for link in causes(error):
         name = getattr(link, "filename2", None) or getattr(link, "filename", None)
@@ -71,7 +73,8 @@ def permission_error(error: BaseException, folder: Path) -> InputError | None:
 
 
 def check_writable(folder: Path, *inside: Path) -> None:
-    """Check that this user may write files in `folder` and in those of the folders `inside` it that exist.
+    """Check that this user may write files in `folder` and in those of the folders `inside` it that
+    exist.
 
     Raises:
         InputError: If one of them is not writable.

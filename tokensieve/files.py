@@ -1,7 +1,7 @@
 """Atomic writes, JSON files, hashes and a lock between processes.
 
-A file or folder is written under a temporary name next to its own and then renamed. So a write that fails leaves the earlier
-content as it was, and a reader never sees half of the new one.
+A file or folder is written under a temporary name next to its own and then renamed. So a write that
+fails leaves the earlier content as it was, and a reader never sees half of the new one.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
-    """Yield the path of a temporary file for the block to write. It replaces `path` if the block ends without an error.
+    """Yield the path of a temporary file for the block to write. It replaces `path` if the block
+    ends without an error.
 
-    The file gets the mode that the umask allows, whatever mode the block gives it. With `flush`, its content is on the disk
-    before the rename: without it, a power failure can leave an empty file.
+    The file gets the mode that the umask allows, whatever mode the block gives it. With `flush`,
+    its content is on the disk before the rename: without it, a power failure can leave an empty
+    file.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -70,7 +72,9 @@ def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Run the block while no other process runs a block with the same `path`. Wait for the other one, and log that."""
+    """Run the block while no other process runs a block with the same `path`. Wait for the other
+    one, and log that.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     from filelock import (  # not at the top: a server reads settings only, and has no filelock
         FileLock,
@@ -81,7 +85,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.info("another run of this project is under way; waiting for it (%s)", path)
+        log.info("waiting for another run of this project (%s)", path)
         with log_while_running("waiting"):
             lock.acquire()
     try:

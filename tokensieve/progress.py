@@ -1,4 +1,6 @@
-"""Log the progress of a long step, so that a run whose output goes to a file is never silent for long."""
+"""Log the progress of a long step, so that a run whose output goes to a file is never silent for
+long.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ _last_line = _LastLine()
 
 @contextmanager
 def log_while_running(name: str, last: float | None = None) -> Iterator[None]:
-    """Run the block, the step `name`, and log its duration so far whenever nothing else was logged for a while.
+    """Run the block, the step `name`, and log its duration so far whenever nothing else was logged
+    for a while.
 
     `last` is the duration of the step in the last run, in seconds. It is logged too.
     """

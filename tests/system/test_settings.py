@@ -48,7 +48,7 @@ def test_settings_wait_for_the_run_under_way_and_are_taken_back_if_they_are_wron
 
     assert first.popen.wait(300) == 0, first.text()
     assert second.returncode == 0, second.stderr
-    assert "another run of this project is under way" in second.stderr
+    assert "waiting for another run of this project" in second.stderr
     assert Settings.load(params).mask.budget == 0.2
 
     before = params.read_text()

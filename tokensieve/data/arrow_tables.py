@@ -15,8 +15,8 @@ def record_batches(
 ) -> tuple[Any, Iterator[Any]]:
     """Return the schema and the record batches of a Parquet or Arrow file.
 
-    Parquet batches have `rows` rows and the given columns (None: all). Arrow batches are as they are in the file, which may be
-    of the file or the stream format; both are mapped into memory.
+    Parquet batches have `rows` rows and the given columns (None: all). Arrow batches are as they
+    are in the file, which may be of the file or the stream format; both are mapped into memory.
     """
     if format_of(path) == ".parquet":
         file = pyarrow.parquet.ParquetFile(path, buffer_size=2**20)
@@ -32,7 +32,9 @@ def record_batches(
 
 
 def _validated(batch: Any) -> Any:
-    """Return `batch`, or raise if it is damaged: a wrong offset in a mapped file would end the process."""
+    """Return `batch`, or raise if it is damaged: a wrong offset in a mapped file would end the
+    process.
+    """
     batch.validate(full=True)
     return batch
 

@@ -14,10 +14,12 @@ from tokensieve.files import atomic_file
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts with their labels, and the row of the raw file that each one comes from (1 is the first below the header).
+    """Texts with their labels, and the row of the raw file that each one comes from (1 is the first
+    below the header).
 
-    `labels` has a tuple of names for each text. It is empty for a text without a label, such as one out of scope. If
-    `multi_label` is true, a text may have any number of labels, in sorted order; otherwise it has at most one.
+    `labels` has a tuple of names for each text. It is empty for a text without a label, such as one
+    out of scope. If `multi_label` is true, a text may have any number of labels, in sorted order;
+    otherwise it has at most one.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -27,7 +29,9 @@ class Examples:
 
     @classmethod
     def of(cls, texts: Iterable[str], labels: Iterable[str | Sequence[str]] | None = None) -> Examples:
-        """Return examples numbered from 1. Labels are one name per text, or a sequence of names; None: there are none."""
+        """Return examples numbered from 1. Labels are one name per text, or a sequence of names;
+        None: there are none.
+        """
         texts = list(texts)
         given = [()] * len(texts) if labels is None else list(labels)
         names = [tuple(sorted({own} - {""} if isinstance(own, str) else set(own))) for own in given]
@@ -47,7 +51,9 @@ class Examples:
         )
 
     def save(self, path: Path) -> None:
-        """Write the examples as JSON Lines, atomically. A label is a string, a list if `multi_label`, or missing."""
+        """Write the examples as JSON Lines, atomically. A label is a string, a list if
+        `multi_label`, or missing.
+        """
         with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for row, text, names in zip(self.rows, self.texts, self.labels, strict=True):
                 payload: dict[str, Any] = {"row": row, "text": text}
@@ -70,9 +76,11 @@ class Examples:
 
 
 def load_labels(path: Path, separator: str | None = None) -> tuple[list[tuple[str, ...]], bool]:
-    """Return the labels of saved examples, and whether they are multi-label. Memory: 8 bytes per text.
+    """Return the labels of saved examples, and whether they are multi-label. Memory: 8 bytes per
+    text.
 
-    Earlier versions saved several labels as one string, joined by `separator`: the setting of that name.
+    Earlier versions saved several labels as one string, joined by `separator`: the setting of that
+    name.
     """
     labels, multi_label = [], separator is not None
     for row, names in _saved_rows(path, separator):

@@ -10,15 +10,17 @@ if TYPE_CHECKING:
 
 
 def class_names(labels: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return the distinct names in `labels`, sorted: the classes of a classifier, in the order of its logits."""
+    """Return the distinct names in `labels`, sorted: the classes of a classifier, in the order of
+    its logits.
+    """
     return sorted({name for names in set(labels) for name in names})
 
 
 def encode_targets(labels: Sequence[tuple[str, ...]], classes: Sequence[str], multi_label: bool) -> Tensor:
     """Return the labels as the targets of a loss function.
 
-    Single-label: the index of each text's class in `classes`, int64 [texts]. Multi-label: 1 for each label of a text and 0 for
-    the other classes, float32 [texts, classes].
+    Single-label: the index of each text's class in `classes`, int64 [texts]. Multi-label: 1 for
+    each label of a text and 0 for the other classes, float32 [texts, classes].
 
     Raises:
         KeyError: If a label is not one of `classes`.

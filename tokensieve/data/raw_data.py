@@ -1,4 +1,5 @@
-"""The raw data of a project: a folder with a training file, and files for validation, test and out-of-scope texts if it has them.
+"""The raw data of a project: a folder with a training file, and files for validation, test and
+out-of-scope texts if it has them.
 
 Reading them all is one parse: its result is kept as JSON Lines files, which the stages read.
 """
@@ -38,7 +39,8 @@ class RawData:
 
 
 def find_part_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a data folder by part: train, and validation, test and oos if they are there.
+    """Return the files of a data folder by part: train, and validation, test and oos if they are
+    there.
 
     Raises:
         InputError: If there is no train file, or two files for one part.
@@ -62,10 +64,11 @@ def find_part_files(folder: Path) -> dict[str, Path]:
 
 
 def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawData:
-    """Return the parts of the raw data. Parse them only if `folder` does not have them yet, and keep them there.
+    """Return the parts of the raw data. Parse them only if `folder` does not have them yet, and
+    keep them there.
 
-    They are found again by the content of `files` and the settings of the columns. If a file cannot be read, nothing is kept.
-    `folder` may be deleted at any time.
+    They are found again by the content of `files` and the settings of the columns. If a file cannot
+    be read, nothing is kept. `folder` may be deleted at any time.
     """
     key = {
         "parser": PARSER,
@@ -86,7 +89,9 @@ def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawDat
 
 
 def read_raw(files: dict[str, Path], columns: Data) -> RawData:
-    """Parse the raw data, the files by part. If one part is multi-label, all are, except texts out of scope."""
+    """Parse the raw data, the files by part. If one part is multi-label, all are, except texts out
+    of scope.
+    """
     found = RawData({}, {})
     for part, path in files.items():
         label = None if part == "oos" else columns.label_column
@@ -103,11 +108,13 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
 def read_examples(
     path: Path, text: str = "text", label: str | None = "label", separator: str | None = None
 ) -> Examples:
-    """Return the examples in a file of any of the formats, with texts and labels in the named columns. `label` None: no labels.
+    """Return the examples in a file of any of the formats, with texts and labels in the named
+    columns. `label` None: no labels.
 
-    The file is multi-label if `separator` is given or the label column has lists. A label is a name or a whole number, without
-    white space around it. Text formats do not distinguish names from numbers, so there a fraction such as 1.5 is an error, a
-    sign of the wrong column. In Parquet and Arrow a name may look like a number, and the float 3.0 is the label 3.
+    The file is multi-label if `separator` is given or the label column has lists. A label is a name
+    or a whole number, without white space around it. Text formats do not distinguish names from
+    numbers, so there a fraction such as 1.5 is an error, a sign of the wrong column. In Parquet and
+    Arrow a name may look like a number, and the float 3.0 is the label 3.
 
     Raises:
         InputError: As `read_rows`, or if a label is a fraction.
@@ -131,9 +138,11 @@ def read_examples(
 
 
 def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Examples, int]:
-    """Return the examples that have a label, and how many rows have none and are dropped. `path`: the file, for the error.
+    """Return the examples that have a label, and how many rows have none and are dropped. `path`:
+    the file, for the error.
 
-    Nothing is dropped unless the setting is `data.unlabelled=drop`, nor from multi-label data, whose texts may have no label.
+    Nothing is dropped unless the setting is `data.unlabelled=drop`, nor from multi-label data,
+    whose texts may have no label.
 
     Raises:
         InputError: If no row is left.

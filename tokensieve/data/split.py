@@ -1,9 +1,11 @@
-"""Split examples into train, validation and test by a hash of each text, so that a text keeps its part when the data grow.
+"""Split examples into train, validation and test by a hash of each text, so that a text keeps its
+part when the data grow.
 
-The part of a text depends on the normalized text, the seed and the shares, and on no other text. So each class gets its shares
-up to chance, copies of a text are in one part, and rows that are added or removed move no other text. Labels with few texts are
-the exception: if a label would have no text in a part, one of its texts moves there. It moves back when the label has another
-text in that part.
+The part of a text depends on the normalized text, the seed and the shares, and on no other text. So
+each class gets its shares up to chance, copies of a text are in one part, and rows that are added
+or removed move no other text. Labels with few texts are the exception: if a label would have no
+text in a part, one of its texts moves there. It moves back when the label has another text in that
+part.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Split
 
 SPLIT_PARTS = ("train", "validation", "test")
-# How many texts a label needs before one moves to the part: training comes first, then validation, then test.
+# How many texts a label needs before one moves to the part: training comes first, then validation,
+# then test.
 MIN_TEXTS_TO_MOVE = {"test": 3, "validation": 2}
 
 
@@ -28,9 +31,10 @@ def split_examples(
 ) -> tuple[dict[str, Examples], dict[str, int]]:
     """Return the parts train, validation and test, and by part the number of rows that are dropped.
 
-    Given parts stay whole, and rows of train with a text of theirs are dropped. The other parts are split from train; rows with
-    the same normalized text stay together. With `shots`, train and validation have at most that many texts per class, and the
-    other texts are not used. In multi-label data `shots` is the minimum for each label, and for texts without a label.
+    Given parts stay whole, and rows of train with a text of theirs are dropped. The other parts are
+    split from train; rows with the same normalized text stay together. With `shots`, train and
+    validation have at most that many texts per class, and the other texts are not used. In
+    multi-label data `shots` is the minimum for each label, and for texts without a label.
     """
     kept = dict(parts)
     taken = {
@@ -64,8 +68,9 @@ def assign_parts(
 ) -> dict[str, str]:
     """Return the part of each normalized text. `labels` has the labels of each text.
 
-    `shares` has the share of test, and the share of validation in the rest. Every label has a text in train. It also has one in
-    validation and in test if it has `MIN_TEXTS_TO_MOVE` texts and one of them can move.
+    `shares` has the share of test, and the share of validation in the rest. Every label has a text
+    in train. It also has one in validation and in test if it has `MIN_TEXTS_TO_MOVE` texts and one
+    of them can move.
     """
     draws = {text: _draws(text, seed) for text in labels}
     part_of = {text: _part(draws[text], shares) for text in labels}
@@ -104,9 +109,11 @@ def assign_parts(
 def few_shot_sample(
     texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int
 ) -> list[str]:
-    """Return at least `shots` of `texts` for each label, or all if there are fewer. The rarest label chooses first.
+    """Return at least `shots` of `texts` for each label, or all if there are fewer. The rarest
+    label chooses first.
 
-    The choice depends on the hash of each text: a new text may replace another one and changes nothing else.
+    The choice depends on the hash of each text: a new text may replace another one and changes
+    nothing else.
     """
     order = sorted(texts, key=lambda text: (_draws(text, seed)[2], text))
     texts_of: dict[str, list[str]] = defaultdict(list)
@@ -129,7 +136,8 @@ def check_trainable(parts: Mapping[str, Examples]) -> None:
     """Check that a model can be trained on the parts and evaluated on them.
 
     Raises:
-        InputError: If a training text has no label, if validation or test is empty, or if one has a class that train lacks.
+        InputError: If a training text has no label, if validation or test is empty, or if one has a
+            class that train lacks.
     """
     train = parts["train"]
     if not train.multi_label and not all(train.labels):
@@ -151,7 +159,9 @@ def check_trainable(parts: Mapping[str, Examples]) -> None:
 
 
 def _draws(text: str, seed: int) -> tuple[float, float, float]:
-    """Return three numbers in [0, 1) from a hash of the text and the seed: for test, for validation, for few-shot samples."""
+    """Return three numbers in [0, 1) from a hash of the text and the seed: for test, for
+    validation, for few-shot samples.
+    """
     digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
     first, second, third = (int.from_bytes(digest[start : start + 8]) / 2**64 for start in (0, 8, 16))
     return first, second, third

@@ -19,12 +19,14 @@ ENDINGS = {
     ".ndjson.gz": ".jsonl",
 }
 
-# The columns that are wanted, each with the option that names another one: the flag, and what comes before the name.
+# The columns that are wanted, each with the option that names another one: the flag, and what comes
+# before the name.
 Wanted = Mapping[str, tuple[str, str]]
 
 
 def ending_of(path: Path) -> str:
-    """Return the ending of a file name in lower case, with `.gz` if it has that: `.csv`, `.jsonl.gz`.
+    """Return the ending of a file name in lower case, with `.gz` if it has that: `.csv`,
+    `.jsonl.gz`.
 
     Raises:
         InputError: If it belongs to no known format.

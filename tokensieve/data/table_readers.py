@@ -1,6 +1,8 @@
-"""Read tables from CSV, TSV, JSON Lines, Parquet and Arrow files, a few rows at a time: a file may be larger than memory.
+"""Read tables from CSV, TSV, JSON Lines, Parquet and Arrow files, a few rows at a time: a file may
+be larger than memory.
 
-Rows are numbered from 1; the header has no number. Every error names the file and, where there is one, the row.
+Rows are numbered from 1; the header has no number. Every error names the file and, where there is
+one, the row.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ from tokensieve.data.table_formats import FORMATS, Wanted, check_columns, format
 from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
 
-# A chunk has at most this many rows, and this many bytes or characters, unless a single row is longer.
+# A chunk has at most this many rows, and this many bytes or characters, unless a single row is
+# longer.
 CHUNK_ROWS = 1024
 CHUNK_SIZE = 2**21
-# Rows of a Parquet file that are decoded together if all columns are read: their length is known only afterwards.
+# Rows of a Parquet file that are decoded together if all columns are read: their length is known
+# only afterwards.
 BATCH_ROWS = 64
 # The same if only the text and label columns are read.
 NARROW_BATCH_ROWS = 4096
 
-# JSON can express half of a surrogate pair (\ud800), UTF-8 cannot. The json module joins complete pairs.
+# JSON can express half of a surrogate pair (\ud800), UTF-8 cannot. The json module joins complete
+# pairs.
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -32,8 +37,8 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 class Chunk:
     """Consecutive rows of a table.
 
-    `texts`: the text of each row, None if it has none. `rows`: all columns, as one dict per row or as Arrow record batches.
-    `size`: the length of the rows in bytes or characters.
+    `texts`: the text of each row, None if it has none. `rows`: all columns, as one dict per row or
+    as Arrow record batches. `size`: the length of the rows in bytes or characters.
     """
 
     texts: list[str | None]
@@ -46,12 +51,15 @@ Piece = tuple[int, list[str | None], list[Any]]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the number of each row and its values in `columns`: the first is the text column, the others are label columns.
+    """Yield the number of each row and its values in `columns`: the first is the text column, the
+    others are label columns.
 
-    This is the reader for training data. It refuses what a model cannot learn from, such as NUL bytes and lone surrogates.
+    This is the reader for training data. It refuses what a model cannot learn from, such as NUL
+    bytes and lone surrogates.
 
     Raises:
-        InputError: If the file is missing or empty, its format is unknown, a column is missing, or a row is malformed.
+        InputError: If the file is missing or empty, its format is unknown, a column is missing, or
+            a row is malformed.
     """
     if not path.exists():
         raise InputError(
@@ -73,13 +81,15 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[An
 
 
 def read_chunks(path: Path, text: str) -> tuple[Any, Iterator[Chunk]]:
-    """Return the columns of a table and an iterator over its rows in chunks, with the texts in column `text`.
+    """Return the columns of a table and an iterator over its rows in chunks, with the texts in
+    column `text`.
 
-    The columns are a list of names, for a typed file an Arrow schema, and for JSON Lines an empty list: each row has its own.
-    The same file always gives the same chunks.
+    The columns are a list of names, for a typed file an Arrow schema, and for JSON Lines an empty
+    list: each row has its own. The same file always gives the same chunks.
 
     Raises:
-        InputError: If the file is missing, its format is unknown, column `text` is missing or not unique, or a row is malformed.
+        InputError: If the file is missing, its format is unknown, column `text` is missing or not
+            unique, or a row is malformed.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a {', '.join(FORMATS)} file")
@@ -141,7 +151,8 @@ def _typed_rows(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
                 allowed = "names, whole numbers, or lists of them" if place else "texts"
                 raise InputError(f"{path}: column {excerpt(column)} has type {kind}; give {allowed}")
         for batch in batches:
-            # An Arrow file may be a single batch. It is mapped into memory, the Python objects made of it are not.
+            # An Arrow file may be a single batch. It is mapped into memory, the Python objects made
+            # of it are not.
             for start in range(0, batch.num_rows, NARROW_BATCH_ROWS):
                 part = batch.slice(start, NARROW_BATCH_ROWS)
                 for values in zip(*(part.column(column).to_pylist() for column in wanted), strict=True):

@@ -1,7 +1,8 @@
 """Write the rows of a table with answers next to them, in CSV, TSV, JSON Lines, Parquet or Arrow.
 
-The output is written in parts, one per chunk of rows, which are joined at the end. A part in CSV or TSV has no header. Rows
-that come from a Parquet or Arrow file stay Arrow record batches if the output is such a file as well.
+The output is written in parts, one per chunk of rows, which are joined at the end. A part in CSV or
+TSV has no header. Rows that come from a Parquet or Arrow file stay Arrow record batches if the
+output is such a file as well.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ ANSWER_TYPES: dict[str, Callable[[Any], Any]] = {
 class OutputTable:
     """A table to be written.
 
-    `names`: the columns of the input. `answers`: the columns of the answers, each with its kind, a key of `ANSWER_TYPES`.
-    `schema`: the Arrow schema of a Parquet or Arrow file, else None. `total`: the number of rows.
+    `names`: the columns of the input. `answers`: the columns of the answers, each with its kind, a
+    key of `ANSWER_TYPES`. `schema`: the Arrow schema of a Parquet or Arrow file, else None.
+    `total`: the number of rows.
     """
 
     path: Path
@@ -56,13 +58,14 @@ class OutputTable:
 def plan_output(
     source: Path, text: str, output: Path, answers: Mapping[str, str], advance: Callable[[int], object]
 ) -> OutputTable:
-    """Return the table to write at `output`, after reading all of `source`. `advance` is called with each number of rows read.
+    """Return the table to write at `output`, after reading all of `source`. `advance` is called
+    with each number of rows read.
 
     So a row that cannot be read is found before any time is spent on the rows above it.
 
     Raises:
-        InputError: As `read_chunks`; if a column of the input has the name of an answer; or if the format of the output cannot
-            hold a column of the input.
+        InputError: As `read_chunks`; if a column of the input has the name of an answer; or if the
+            format of the output cannot hold a column of the input.
     """
     pyarrow = import_pyarrow(output) if format_of(output) in TYPED else None
     header, chunks = read_chunks(source, text)
@@ -115,7 +118,8 @@ def _output_schema(
 
 
 def encode_chunk(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: OutputTable) -> bytes:
-    """Return the content of the part with the rows of a chunk. `answers` has a value per row for each column of answers.
+    """Return the content of the part with the rows of a chunk. `answers` has a value per row for
+    each column of answers.
 
     Raises:
         InputError: If the format cannot hold a value.
@@ -175,7 +179,9 @@ def _tables(parts: Iterable[Path], kind: str, pyarrow: Any) -> Iterator[Any]:
 
 
 def _widened(schema: Any, chunk: Chunk, source: Path, first: int, pyarrow: Any) -> Any:
-    """Return `schema` with the types that the rows of the chunk need: integer until there is a fraction, null until there is a value."""
+    """Return `schema` with the types that the rows of the chunk need: integer until there is a
+    fraction, null until there is a value.
+    """
     try:
         return pyarrow.unify_schemas(
             [schema, _table(chunk.rows, None, pyarrow).schema], promote_options="permissive"
@@ -263,7 +269,8 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 
 def _delimited(rows: Iterable[Sequence[str]], kind: str) -> bytes:
-    # The csv module of Python 3.11 writes a lone carriage return without quotes, and then cannot read it.
+    # The csv module of Python 3.11 writes a lone carriage return without quotes, and then cannot
+    # read it.
     separator = "\t" if kind == ".tsv" else ","
     quoted = re.compile(f'["\r\n{separator}]')
     cells = (

@@ -1,4 +1,6 @@
-"""Rows of CSV, TSV and JSON Lines files, decoded line by line. A file whose name ends in .gz is decompressed as it is read."""
+"""Rows of CSV, TSV and JSON Lines files, decoded line by line. A file whose name ends in .gz is
+decompressed as it is read.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def read_lines_without_nul(path: Path) -> Iterator[str]:
 
 
 def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
-    """Yield the header and then the rows of a CSV or TSV file, all of the same length. Blank lines are skipped."""
+    """Yield the header and then the rows of a CSV or TSV file, all of the same length. Blank lines
+    are skipped.
+    """
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(lines, delimiter="\t" if format_of(path) == ".tsv" else ",", strict=True)
     row, start, columns = 0, 0, 0
@@ -72,8 +76,9 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
 def read_objects(
     path: Path, lines: Iterator[str], wanted: Wanted
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the number, the length and the values of each row of a JSON Lines file. Each has the wanted columns, the first
-    with a text or null."""
+    """Yield the number, the length and the values of each row of a JSON Lines file. Each has the
+    wanted columns, the first with a text or null.
+    """
     row, text = 0, next(iter(wanted))
     for number, line in enumerate(lines, 1):
         if not line.strip():

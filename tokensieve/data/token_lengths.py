@@ -1,4 +1,6 @@
-"""How much truncation cuts off: the share of texts that are too long, the tokens that are not read, and the remedy."""
+"""How much truncation cuts off: the share of texts that are too long, the tokens that are not read,
+and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,15 @@ MAX_COUNTED_TEXTS = 20_000  # per part; of larger parts a sample is counted
 
 
 def sampling_step(texts: int) -> int:
-    """Return k if the tokens of every k-th of `texts` texts are counted, so that counting is fast for large data too."""
+    """Return k if the tokens of every k-th of `texts` texts are counted, so that counting is fast
+    for large data too.
+    """
     return max(1, math.ceil(texts / MAX_COUNTED_TEXTS))
 
 
 def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
-    """Return how many texts have more than `most` tokens, and the median number and share of tokens cut off from these.
+    """Return how many texts have more than `most` tokens, and the median number and share of tokens
+    cut off from these.
 
     `lengths`: the number of tokens of each whole text, special tokens included.
     """
@@ -37,7 +42,9 @@ def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
 
 
 def truncation_message(lengths: Sequence[int], settings: Base, positions: int | None) -> str:
-    """Return a line on the truncated texts, with the remedy. `positions`: the most tokens that the model can read, if known."""
+    """Return a line on the truncated texts, with the remedy. `positions`: the most tokens that the
+    model can read, if known.
+    """
     found, most = truncation_summary(lengths, settings.max_length), settings.max_length
     remedies = []
     if positions is None or positions > most:

@@ -1,4 +1,4 @@
-"""The compose file: read by Docker Compose where that is installed, which needs no engine, and held to what it promises."""
+"""Check compose.yaml, also with Docker Compose if it is installed. No container is started."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 
 
 def variables() -> dict[str, str]:
-    """The names and values of .env.example."""
+    """Return the names and values of .env.example."""
     lines = (DEPLOY / ".env.example").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def configured(environment: Path) -> subprocess.CompletedProcess[str]:
-    """What `docker compose config` says of the file; skips where it is not installed."""
+    """Run `docker compose config`. Skip the test if it is not installed."""
     if shutil.which("docker-compose"):
         command = ["docker-compose"]
     elif (
@@ -35,7 +35,7 @@ def configured(environment: Path) -> subprocess.CompletedProcess[str]:
         command = ["docker", "compose"]
     else:
         pytest.skip("Docker Compose is not installed")
-    # What the shell has set would go before the file.
+    # Variables of the shell would override the file.
     inherited = {name: value for name, value in os.environ.items() if name not in variables()}
     command += [
         "--file",
@@ -56,7 +56,7 @@ def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     services = json.loads(read.stdout)["services"]
     assert services.keys() == SERVICES.keys()
     assert services["server"]["environment"]["TOKENSIEVE_API_KEY"] == "secret1"
-    # Compose itself would put $name there.
+    # A single $ would be replaced by Compose.
     assert '"$$name"' in services["worker"]["command"][2]
 
 

@@ -1,4 +1,4 @@
-"""The Dockerfile: read by hadolint where that is installed, and held to what it promises. No image is built."""
+"""Check the Dockerfile, also with hadolint if it is installed. No image is built."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
 
 def stages() -> dict[str, list[tuple[str, str]]]:
-    """The instructions of each stage: the word and what follows it, continued lines joined."""
+    """Return the instructions of each stage as (word, rest), with continued lines joined."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(encoding="utf-8"), flags=re.MULTILINE).replace(
         "\\\n", " "
     )
@@ -57,7 +57,7 @@ def test_default_image_installs_only_the_serve_extra() -> None:
 
 @pytest.mark.parametrize("stage", ["serve", "pipeline", "mlflow"])
 def test_no_image_runs_as_root(stage: str) -> None:
-    # A number: Kubernetes cannot tell from a name that it is not root.
+    # A number: Kubernetes cannot verify that a user name is not root.
     assert last(stage, "USER") == "10001"
     assert "useradd --uid 10001" in last(stage, "RUN")
 

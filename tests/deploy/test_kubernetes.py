@@ -1,4 +1,4 @@
-"""The manifests: validated against Kubernetes' own schemas, and held to what they promise. Nothing is applied."""
+"""Check the manifests, also against the schemas of Kubernetes. Nothing is applied."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_manifest_matches_its_schema(kind: str) -> None:
     kubernetes_validate = pytest.importorskip(
         "kubernetes_validate", reason="kubernetes-validate is not installed"
     )
-    # No field may be of one release alone.
+    # Every field must exist in the oldest and the newest release.
     for version in ("1.29", "1.37"):
         kubernetes_validate.validate(MANIFESTS[kind], version, strict=True)
 
@@ -69,7 +69,7 @@ def test_pod_has_no_unneeded_permissions() -> None:
 
 
 def test_pod_has_memory_for_the_worst_case_and_time_to_stop() -> None:
-    """As docs/how-to/containers.md states them, for the default limits."""
+    """The figures are those of docs/how-to/containers.md, for the default limits."""
     assert (Limits().max_held, Limits().max_connections, Limits().max_body) == (16 * 2**20, 512, 2**20)
     assert SERVER["resources"]["limits"]["memory"] == "1Gi"
     stops = int(SERVER["lifecycle"]["preStop"]["exec"]["command"][1])
@@ -92,7 +92,7 @@ def test_api_key_is_a_file_of_a_secret() -> None:
     (mount,) = (mount for mount in SERVER["volumeMounts"] if mount["mountPath"] == str(path.parent))
     (volume,) = (volume for volume in POD["volumes"] if volume["name"] == mount["name"])
     assert volume["secret"]["secretName"] == "tokensieve"
-    assert path.name == "api-key"  # as the kustomization says to make it
+    assert path.name == "api-key"  # as created by the command in the kustomization
     assert f"--from-literal={path.name}=" in (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
 
 
@@ -137,7 +137,7 @@ def test_documented_pod_monitor_sends_the_api_key() -> None:
 
 
 def test_inference_service_uses_triton() -> None:
-    """KServe's own schema is not at hand: what is looked at is that nobody changes it unawares."""
+    """KServe has no schema to test against. This only detects accidental changes."""
     tree = yaml.safe_load((DEPLOY / "triton" / "inferenceservice.yaml").read_text(encoding="utf-8"))
     assert (tree["apiVersion"], tree["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     model = tree["spec"]["predictor"]["model"]

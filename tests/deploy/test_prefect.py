@@ -1,4 +1,4 @@
-"""What deploy/prefect.yaml and deploy/automations.yaml name exists: entry points, the parameters that they take, flows, states."""
+"""Check that entry points, parameters, flows and states in prefect.yaml and automations.yaml exist."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_automations_wait_longer_than_a_heartbeat() -> None:
         AutomationCore.model_validate(automation)
         assert automation["trigger"]["match_related"]["prefect.resource.name"] == retrain.name
         assert automation["trigger"]["within"] >= 3 * PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
-    # A run that ends is not taken for one that was killed.
+    # A run that has ended must not be marked as crashed.
     ends = {"Completed", "Failed", "Cancelled", "Crashed", str(SKIPPED.name)}
     expected = {"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ends)}
     assert set(triggers["tokensieve-killed"]["expect"]) == expected

@@ -79,9 +79,9 @@ def _get(name: str, about: str, models: tuple[type[BaseModel], ...], *refused: i
 
 def _operation(name: str, about: str, models: tuple[type[BaseModel], ...], *refused: int) -> dict[str, Any]:
     """Return the description of one operation. Without `models`, its response is plain text."""
-    answers = [{"$ref": REFERENCE + model.__name__} for model in models]
+    references = [{"$ref": REFERENCE + model.__name__} for model in models]
     content = (
-        {"application/json": {"schema": answers[0] if len(answers) == 1 else {"anyOf": answers}}}
+        {"application/json": {"schema": references[0] if len(references) == 1 else {"anyOf": references}}}
         if models
         else {"text/plain": {}}
     )

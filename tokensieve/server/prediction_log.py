@@ -45,7 +45,7 @@ class PredictionLog:
         self._path = path
         self._lock = threading.Lock()
         self._failed = False
-        self._file = _opened(path)
+        self._file = _open(path)
 
     def reopen(self) -> None:
         """Open the path again after a log rotation has renamed the file.
@@ -53,7 +53,7 @@ class PredictionLog:
         If this fails, keep the open file.
         """
         try:
-            opened = _opened(self._path)
+            opened = _open(self._path)
         except InputError as error:
             log.warning("the prediction log was not opened again: %s", error)
             return
@@ -62,18 +62,18 @@ class PredictionLog:
         before.close()
         log.info("the prediction log was opened again: %s", self._path)
 
-    def write(self, texts: list[str], answers: PredictionsByTask, version: str) -> None:
+    def write(self, texts: list[str], by_task: PredictionsByTask, version: str) -> None:
         """Append one line per text and task.
 
         If the disk is full, this is logged once, and requests are still answered.
         """
         origin = {"version": version, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         lines = []
-        for task, predictions in answers.items():
+        for task, predictions in by_task.items():
             of_task = origin if task == SINGLE_TASK else {"task": task} | origin
-            for text, answer in zip(texts, predictions, strict=True):
+            for text, prediction in zip(texts, predictions, strict=True):
                 lines.append(
-                    json.dumps({"text": text} | _fields(answer) | of_task, ensure_ascii=False) + "\n"
+                    json.dumps({"text": text} | _fields(prediction) | of_task, ensure_ascii=False) + "\n"
                 )
         data = "".join(lines).encode("utf-8", "replace")
         with self._lock:
@@ -93,7 +93,7 @@ class PredictionLog:
         self._file.close()
 
 
-def _opened(path: Path) -> io.FileIO:
+def _open(path: Path) -> io.FileIO:
     """Open the file for appending, make it private, and remove an incomplete last line."""
     try:
         # O_NONBLOCK: opening a pipe without a reader would block.
@@ -105,8 +105,8 @@ def _opened(path: Path) -> io.FileIO:
     try:
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode):
-            _keep_private(path, descriptor, found)
-            _end_in_a_line(path, descriptor, found.st_size)
+            _make_private(path, descriptor, found)
+            _remove_incomplete_line(path, descriptor, found.st_size)
         elif not stat.S_ISCHR(found.st_mode):
             raise InputError(
                 f"{path} is not a regular file; use one for the prediction log: a pipe without a reader would stop the server"
@@ -118,7 +118,7 @@ def _opened(path: Path) -> io.FileIO:
     return io.FileIO(descriptor, "ab")
 
 
-def _keep_private(path: Path, descriptor: int, found: os.stat_result) -> None:
+def _make_private(path: Path, descriptor: int, found: os.stat_result) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
         try:
@@ -135,7 +135,7 @@ def _keep_private(path: Path, descriptor: int, found: os.stat_result) -> None:
         )
 
 
-def _end_in_a_line(path: Path, descriptor: int, size: int) -> None:
+def _remove_incomplete_line(path: Path, descriptor: int, size: int) -> None:
     """Remove an incomplete line that a crash has left at the end.
 
     It would make the whole file unreadable.
@@ -161,12 +161,12 @@ def _end_in_a_line(path: Path, descriptor: int, size: int) -> None:
     log.warning("%s ended with an incomplete line of %d bytes, which was removed", path, len(half))
 
 
-def _fields(answer: Prediction) -> dict[str, Any]:
-    if answer.multi_label:
+def _fields(prediction: Prediction) -> dict[str, Any]:
+    if prediction.multi_label:
         fields = {
-            "label": SEPARATOR.join(label for label, _ in answer.labels),
-            "probability": answer.top[0][1],
+            "label": SEPARATOR.join(label for label, _ in prediction.labels),
+            "probability": prediction.top[0][1],
         }
     else:
-        fields = {"label": answer.label, "probability": answer.probability}
-    return fields | {"uncertain": answer.uncertain}
+        fields = {"label": prediction.label, "probability": prediction.probability}
+    return fields | {"uncertain": prediction.uncertain}

@@ -81,16 +81,17 @@ class Metrics:
             registry=registry,
         )
 
-    def count_predictions(self, answers: PredictionsByTask) -> None:
+    def count_predictions(self, by_task: PredictionsByTask) -> None:
         """Count labels, confidence and uncertainty of the predictions of one request."""
-        for task, predictions in answers.items():
+        for task, predictions in by_task.items():
             confidence, uncertain = self.confidence.labels(task), self.uncertain.labels(task)
-            for answer in predictions:
-                confidence.observe(answer.top[0][1])
-                for label in [label for label, _ in answer.labels]:
+            for prediction in predictions:
+                confidence.observe(prediction.top[0][1])
+                for label, _ in prediction.labels:
                     self.labels.labels(task, label).inc()
-                uncertain.inc(answer.uncertain)
-        self.truncated.inc(sum(answer.truncated for answer in next(iter(answers.values()))))
+                uncertain.inc(prediction.uncertain)
+        # All tasks read the same tokens, so any of them can be counted.
+        self.truncated.inc(sum(prediction.truncated for prediction in next(iter(by_task.values()))))
 
     def read_state(self, watcher: ModelWatcher, waiting: int, held_bytes: int) -> None:
         """Update the gauges of the model, its reloads, the queue and the memory of requests."""

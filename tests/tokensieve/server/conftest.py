@@ -1,4 +1,4 @@
-"""A running `tokensieve serve`, for tests that need the real process."""
+"""Start `tokensieve serve` as a process."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ class Server:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def memory(self) -> float:
-        """Return the MiB that the process holds, and reset its peak to it."""
+        """Reset the peak memory of the process to its current memory, and return it in MiB."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
         return self.peak()
 
     def peak(self) -> float:
-        """Return the most MiB that it held since `memory` was called."""
+        """Return the peak memory in MiB since the last call of `memory`."""
         (line,) = [
             line
             for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
@@ -130,5 +130,5 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="session")
 def server_class() -> type[Server]:
-    """The class of running servers, for fixtures that keep one over several tests."""
+    """Return the class of servers, for fixtures that share one server among tests."""
     return Server

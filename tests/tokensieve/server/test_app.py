@@ -66,7 +66,7 @@ def predictor(watcher: ModelWatcher) -> Predictor:
 def serving(
     watcher: ModelWatcher, limits: Limits = LIMITS, budget: int = 64, **rest: Any
 ) -> Iterator[TestClient]:
-    """A client of the service. A failure inside it must show as a status, as it would to a user."""
+    """Yield a client of the application. Errors become status 500, as for a user."""
     metrics = Metrics()
     batcher = Batcher(2, budget, limits.max_queue, metrics.batches.observe)
     try:
@@ -278,7 +278,7 @@ def test_full_queue_returns_503_with_retry_after(watcher: ModelWatcher) -> None:
                 time.sleep(0.01)
             blocked.set()
             answers = [request.result() for request in waiting]
-    # Two are computed by the two workers, two wait.
+    # Two are being computed by the two workers, two wait.
     refused = [answer for answer in answers if answer.status_code == 503]
     assert len(refused) == 4
     assert {answer.status_code for answer in answers} == {200, 503}

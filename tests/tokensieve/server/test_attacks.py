@@ -1,4 +1,4 @@
-"""Attacks on the running process, each as it was found: raw sockets, real signals, and its memory watched."""
+"""Attack a running process with raw sockets and signals, and watch its memory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from onnx import TensorProto, helper
 
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-MANY = 64 * 1024 * 1024  # bytes that a client sends, if it is let
-ROOM = 48  # MiB by which an attack may raise the memory of the process
+MANY = 64 * 1024 * 1024  # bytes that a client sends, unless it is refused
+ROOM = 48  # MiB by which an attack may increase the memory of the process
 
 
 def slow(folder: Path, squares: int = 6, side: int = 1024) -> Path:
-    """Make the model of a served folder multiply some large matrices for each run: some tenths of a second."""
+    """Slow down the model of a folder to some tenths of a second per run, by large matrix products."""
     model = onnx.load(folder / "model.onnx")
     shape = helper.make_tensor("side", TensorProto.INT64, [2], [side, side])
     nodes = [
@@ -54,7 +54,7 @@ def slow(folder: Path, squares: int = 6, side: int = 1024) -> Path:
 
 @pytest.fixture
 def slowly(served: Any, tmp_path: Path) -> Path:
-    """A served folder whose model takes some tenths of a second for a run."""
+    """Return the folder of a model that takes some tenths of a second per run."""
     folder = slow(served.write(tmp_path / "slow"))
     served.manifest.save(folder)
     return folder
@@ -62,7 +62,7 @@ def slowly(served: Any, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def secured(served: Any, tmp_path_factory: pytest.TempPathFactory, server_class: Any) -> Iterator[Any]:
-    """A server with an API key, which the attackers do not have."""
+    """Yield a server with an API key that the attackers do not have."""
     folder = tmp_path_factory.mktemp("secured")
     (folder / "key").write_text("sesame\n", encoding="utf-8")
     server = server_class(served.folder, folder / "log", "--api-key-file", str(folder / "key"))
@@ -73,7 +73,7 @@ def secured(served: Any, tmp_path_factory: pytest.TempPathFactory, server_class:
 
 
 def pour(one: socket.socket, first: bytes, piece: bytes, most: int = MANY) -> bytes:
-    """Send `first`, then `piece` again and again until the server closes the connection. Return what it answered."""
+    """Send `first`, then `piece` repeatedly until the server closes the connection. Return its response."""
     sent = 0
     with contextlib.suppress(OSError):
         one.sendall(first)
@@ -107,7 +107,7 @@ def test_endless_head_is_refused_without_using_memory(secured: Any, first: bytes
     before = secured.memory()
     with secured.raw() as one:
         answer = pour(one, first, piece)
-    # A body's chunks and trailers arrive after the missing key was noticed.
+    # Chunks and trailers of a body arrive after the API key was checked.
     assert status(answer) in ((401, 431) if first.startswith(CHUNKED) else (431,)), answer
     assert secured.peak() - before < ROOM
     assert secured.ready()["status"] == "ready"
@@ -121,7 +121,7 @@ def test_trailers_are_limited_and_are_not_headers(secured: Any) -> None:
     with secured.raw() as one:
         assert status(pour(one, head + body, b"X-A: %s\r\n" % (b"a" * 1000))) in (0, 431)
     with secured.raw() as one:
-        one.sendall(CHUNKED + body + key + b"\r\n")  # a key that comes as a trailer
+        one.sendall(CHUNKED + body + key + b"\r\n")  # the API key as a trailer
         assert status(one.recv(1000)) == 401
     with secured.raw() as one:
         one.sendall(head + body + b"X-Checksum: abc\r\n\r\n")
@@ -144,7 +144,7 @@ def test_heads_of_all_connections_together_are_limited(secured: Any) -> None:
             one = stack.enter_context(secured.raw())
             with contextlib.suppress(OSError):
                 one.sendall(POST + b"X-A: " + b"a" * 60_000)
-        # Who sends an ordinary head is answered meanwhile.
+        # Meanwhile, a request with an ordinary head gets a response.
         assert secured.predict({"text": "card"})[0] == 401
         assert secured.peak() - before < 3 * ROOM
 
@@ -158,7 +158,7 @@ def test_pipelined_requests_are_limited(secured: Any) -> None:
             with contextlib.suppress(OSError):
                 one.sendall(b"GET / HTTP/1.1\r\n\r\n" * 50_000)
         assert secured.peak() - before < 2 * ROOM
-    with secured.raw() as one:  # all are answered if their answers are read
+    with secured.raw() as one:  # all get a response if the client reads them
         one.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         answers = b""
         while answers.count(b'{"status":"ok"}') < 1000:
@@ -176,7 +176,7 @@ def test_connections_are_limited(served: Any, start: Callable[..., Any]) -> None
             one.settimeout(0.2)
             with contextlib.suppress(TimeoutError, ConnectionError):
                 refused += status(one.recv(1000)) == 503
-        assert refused >= 19  # `ready` may still hold one
+        assert refused >= 19  # `ready` may still have one open
     assert server.ready()["status"] == "ready"
 
 
@@ -197,7 +197,7 @@ def test_a_body_of_wrong_values_takes_little_memory(
 
 
 def test_memory_is_bounded_for_clients_within_all_limits(served: Any, start: Callable[..., Any]) -> None:
-    """16 clients with a megabyte of text each: 500,000 tokens, of which the model reads a handful."""
+    """Each of 16 clients sends a megabyte of text, 500,000 tokens. The model reads only a few of them."""
     server = start(served.folder, "--timeout", "60")
     text = "a b c d e f g h i j " * 1000
     body = json.dumps({"texts": ["\N{GRINNING FACE} " + text[:-10]] + [text] * 50})
@@ -250,7 +250,7 @@ def test_client_refused_while_sending_gets_the_response(
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_offer_of_http_2_is_ignored(served: Any, start: Callable[..., Any], chunked: bool) -> None:
-    """As Java's own client sends it with each request to a plain http address."""
+    """Java's own client offers HTTP/2 with each request to an http address."""
     server = start(served.folder)
     body = b'{"text":"I lost my card"}'
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
@@ -258,7 +258,7 @@ def test_offer_of_http_2_is_ignored(served: Any, start: Callable[..., Any], chun
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
     expected = server.predict({"text": "I lost my card"})
     with server.raw() as one, one.makefile("rb") as answers:
-        for _ in range(3):  # the connection goes on
+        for _ in range(3):  # the connection stays open
             one.sendall(POST + offer + length + b"\r\n\r\n" + sent)
             assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
             headers = dict(line.split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
@@ -266,7 +266,7 @@ def test_offer_of_http_2_is_ignored(served: Any, start: Callable[..., Any], chun
         one.sendall((POST + offer + length + b"\r\n\r\n")[:150])
         time.sleep(0.1)
         one.sendall((POST + offer + length + b"\r\n\r\n")[150:])
-        for byte in sent:  # in as many pieces as a network may cut it into
+        for byte in sent:  # a network may divide it into any pieces
             one.sendall(bytes([byte]))
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
     assert "upgrade" not in server.log_text().lower()
@@ -309,7 +309,7 @@ def test_two_authorization_headers_are_refused_and_scheme_ignores_case(secured: 
 
 
 def test_shutdown_does_not_wait_for_slow_clients(slowly: Path, start: Callable[..., Any]) -> None:
-    """A request that is being computed is answered; half a body, and answers that nobody reads, are given up."""
+    """A computation in progress is finished. Incomplete bodies and unread responses are given up."""
     server = start(slowly, "--workers", "1")
     with contextlib.ExitStack() as stack:
         unread = stack.enter_context(server.raw())
@@ -336,7 +336,7 @@ def test_shutdown_does_not_wait_for_slow_clients(slowly: Path, start: Callable[.
 
 
 def test_requests_longer_than_grace_are_cancelled(slowly: Path, start: Callable[..., Any]) -> None:
-    # One text per run, so that the answer takes longer than the grace on a fast machine, too.
+    # One text per run, so that it takes longer than --grace on a fast machine, too.
     server = start(slowly, "--workers", "1", "--grace", "1", "--batch", "1")
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(server.predict, {"texts": ["card " * i for i in range(1, 128)]})
@@ -359,7 +359,7 @@ def test_ctrl_c_exits_with_status_130(served: Any, start: Callable[..., Any]) ->
 def test_work_for_disconnected_clients_is_dropped(slowly: Path, start: Callable[..., Any]) -> None:
     server = start(slowly, "--workers", "1", "--queue", "64")
     body = json.dumps({"texts": ["card " * i for i in range(1, 33)]}).encode()
-    for _ in range(2):  # fills the queue twice over
+    for _ in range(2):  # twice as many as fit into the queue
         gone = [server.raw() for _ in range(2)]
         for one in gone:
             one.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -436,7 +436,7 @@ def test_sighup_reopens_the_prediction_log(served: Any, start: Callable[..., Any
 
 def test_sighup_without_prediction_log_changes_nothing(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, ready=False)
-    for _ in range(20):  # while it starts, too
+    for _ in range(20):  # also while it starts
         time.sleep(0.1)
         server.process.send_signal(signal.SIGHUP) if server.log_text() else None
     server.ready()
@@ -466,7 +466,7 @@ def test_port_in_use_is_an_input_error(served: Any, start: Callable[..., Any]) -
 
 
 def test_low_limit_on_open_files_lowers_the_connection_limit(served: Any, start: Callable[..., Any]) -> None:
-    """The limit is below what --max-connections needs: fewer connections are let in, and the model is still followed."""
+    """With too few open files for --max-connections, fewer connections are accepted. Hot reload still works."""
     server = start(served.folder, "--interval", "0.05", limit="ulimit -n 160")
     assert "at most 32 connections: the limit on open files is 160" in server.log_text()
     with contextlib.ExitStack() as stack:
@@ -481,7 +481,7 @@ def test_low_limit_on_open_files_lowers_the_connection_limit(served: Any, start:
 def test_root_path_and_cors(served: Any, start: Callable[..., Any]) -> None:
     server = start(served.folder, "--root-path", "/labels", "--cors-origin", "https://example.org")
     with closing(server.connection()) as connection:
-        for path in ("/health", "/labels/health"):  # whether the proxy cuts its prefix off or not
+        for path in ("/health", "/labels/health"):  # whether or not the proxy removes its prefix
             assert server.ask(connection, "GET", path)[0] == 200
         assert server.ask(connection, "POST", "/labels/predict", '{"text": "card"}')[0] == 200
         asked = {
@@ -501,7 +501,7 @@ def test_root_path_and_cors(served: Any, start: Callable[..., Any]) -> None:
 
 
 def certified(folder: Path, days: int = 2, passphrase: bool = False) -> tuple[str, str]:
-    """Make a certificate that ends after some days, or that ended so long ago, and its key."""
+    """Create a certificate that is valid for `days` days, or expired if negative, and its key."""
     certificate, key, request = (
         str(folder / f"{name}{days}.pem") for name in ("certificate", "key", "request")
     )

@@ -19,7 +19,7 @@ CLASSES = 3
 
 
 class Model:
-    """Logits that name their text: its first token and its length. It records its runs, and can be stopped."""
+    """A model whose logits are the first token and the length of each text. It records its runs."""
 
     def __init__(self) -> None:
         self.classes = CLASSES
@@ -105,7 +105,7 @@ def test_queued_texts_of_equal_length_run_together(batcher: Callable[..., Batche
         await asyncio.gather(first, *rest)
 
     asyncio.run(main())
-    # Three of four tokens fit a budget of twelve; the fourth goes behind those of five.
+    # Three texts of 4 tokens fit the budget of 12. The fourth comes after the texts of 5 tokens.
     assert [(len(run), len(run[0])) for run in model.runs] == [(1, 1), (3, 4), (2, 5), (1, 4)]
 
 
@@ -194,7 +194,7 @@ def test_request_cancelled_during_computation_does_not_affect_later_ones(
 
 def test_expected_texts_count_in_the_queue(batcher: Callable[..., Batcher]) -> None:
     one = batcher(queue=3)
-    with one.expecting(5):  # alone, however many
+    with one.expecting(5):  # a single request may have any number of texts
         with pytest.raises(QueueFull), one.expecting(1):
             raise AssertionError
         with pytest.raises(QueueFull):
@@ -217,7 +217,7 @@ def test_large_request_gets_turns_without_delaying_small_ones(
         await asyncio.gather(first, large, *small)
 
     asyncio.run(main())
-    # The turn of the one that was held up counts.
+    # The turn of the first request counts, too.
     turns = [*[12] * (LARGE_EVERY - 2), 7, *[12] * (LARGE_EVERY - 1), 8, 12, 9]
     assert [len(run[0]) for run in model.runs][1:] == turns
 
@@ -227,7 +227,7 @@ def test_requests_beyond_the_queue_limit_are_refused(batcher: Callable[..., Batc
 
     async def main() -> None:
         first = await held(one, model)
-        # Alone, a request may wait however large it is.
+        # A single request may wait, however large it is.
         waiting = asyncio.create_task(one.compute(model, texts(2, 2, 2, 2)))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):

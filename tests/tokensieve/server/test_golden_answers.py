@@ -117,7 +117,7 @@ def compare(name: str, found: dict[str, Any]) -> None:
 
 
 def answered(request: Request, watcher: ModelWatcher, key: str | None) -> dict[str, Any]:
-    """Return what is compared of the answer to a request, by a server of its own."""
+    """Send a request to a new server. Return what is compared of its answer."""
     limits, metrics = Limits(max_texts=3, max_characters=80, max_body=2000, max_candidates=15), Metrics()
     batcher = Batcher(2, 64, limits.max_queue, metrics.batches.observe)
     method, path, headers, content = request
@@ -143,7 +143,7 @@ def recorded(answer: Any, watcher: ModelWatcher) -> dict[str, Any]:
 
 
 def stable(tree: Any, watcher: ModelWatcher) -> Any:
-    """Return a body without what differs between runs: floats rounded, versions, times and file hashes replaced."""
+    """Return a body with rounded floats, and with versions, times and file hashes replaced."""
     if isinstance(tree, dict):
         return {
             name: "a time"
@@ -163,7 +163,7 @@ def stable(tree: Any, watcher: ModelWatcher) -> Any:
 
 
 def described(tree: Any, document: Any) -> Any:
-    """Return an OpenAPI document without its words, each reference replaced by what it refers to."""
+    """Return an OpenAPI document without texts, with all references resolved."""
     if isinstance(tree, list):
         return [described(value, document) for value in tree]
     if not isinstance(tree, dict):

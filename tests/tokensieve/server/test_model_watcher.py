@@ -22,7 +22,7 @@ from tokensieve.server.model_watcher import FolderSource, ModelWatcher
 
 @dataclass
 class Shelf:
-    """Served folders by version, of which one is wanted."""
+    """A source with exported folders by version, one of which is current."""
 
     folders: dict[str, Path]
     wanted: str = "1"
@@ -123,7 +123,7 @@ def test_broken_version_keeps_the_old_model_and_is_logged_once(
     assert (watcher.current.version, answers(watcher)) == ("1", "data-1")
     assert words in (watcher.last_error or "")
     assert [record.getMessage().startswith("model 1 is still served") for record in caplog.records] == [True]
-    # Once it is whole, it is taken without anyone telling.
+    # Once it is complete, it is loaded at the next check.
     served.write(shelf.folders["2"])
     assert watcher.check()
     assert (watcher.current.version, watcher.last_error) == ("2", None)
@@ -143,7 +143,7 @@ def test_model_with_infinite_logits_is_refused(served: Any, tmp_path: Path) -> N
 
 
 def with_positions(served: Any, folder: Path, positions: int) -> Path:
-    """Write the model with a table of so many positions, as BERT has one."""
+    """Write the model with a table of `positions` position embeddings, as BERT has."""
     served.write(folder)
     model = onnx.load(folder / "model.onnx")
     table = numpy_helper.from_array(
@@ -169,7 +169,7 @@ def with_positions(served: Any, folder: Path, positions: int) -> Path:
 
 
 def changed(folder: Path, **values: Any) -> Path:
-    """Change values in a folder's manifest by hand."""
+    """Edit values in the manifest of a folder."""
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
     return folder

@@ -114,7 +114,7 @@ def test_incomplete_line_of_a_crash_is_removed(
     prediction_log.close()
     assert read_examples(path).texts == ["card", "lost"]
     assert f"ended with an incomplete line of {cut} bytes, which was removed" in caplog.text
-    path.write_bytes(line[:-1])  # a whole one that only lacks its end is kept
+    path.write_bytes(line[:-1])  # a complete line without a newline is kept
     PredictionLog(path).close()
     assert path.read_bytes() == line
 

@@ -1,4 +1,4 @@
-"""The service as a process of its own, under load, and with clients that misbehave."""
+"""Test the server as a process: under load, and with clients that misbehave."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SWAPS, CLIENTS = 20, 8
 
 
 def exchange(made: Path, live: Path) -> None:
-    """Put a folder in another's place, as an export does."""
+    """Replace a folder by another one, as an export does."""
     old = live.with_name("old")
     live.rename(old)
     made.rename(live)
@@ -71,7 +71,7 @@ def test_hot_reload_under_load_fails_no_request(
                 assert now != before, server.ready()
                 before = now
                 sent = len(answers)
-                while len(answers) < sent + CLIENTS * 2:  # so that each model has answered
+                while len(answers) < sent + CLIENTS * 2:  # so that each model has been used
                     time.sleep(0.005)
         finally:
             stopped.set()
@@ -97,7 +97,7 @@ def test_broken_export_keeps_the_old_model_and_shows_the_reason(
     (broken / "model.onnx").write_bytes(b"half")
     exchange(broken, live)
     deadline = time.monotonic() + 20
-    # For the moment between the two renames the trouble is that there is no folder.
+    # Between the two renames, the error is that there is no folder.
     while "SHA-256" not in ((told := server.ready())["trouble"] or "") and time.monotonic() < deadline:
         time.sleep(0.02)
     assert told["status"] == "ready"
@@ -129,7 +129,7 @@ def test_slow_or_disconnected_clients_do_not_affect_others(served: Any, start: C
     assert time.monotonic() - began < 1
     slow.settimeout(0.1)
     answer, deadline = "", time.monotonic() + 10
-    while not answer and time.monotonic() < deadline:  # a byte now and then does not buy more time
+    while not answer and time.monotonic() < deadline:  # single bytes do not extend the timeout
         slow.sendall(b"r")
         with contextlib.suppress(TimeoutError):
             answer = slow.recv(1000).decode()
@@ -154,7 +154,7 @@ def test_connections_with_an_incomplete_head_are_closed(served: Any, start: Call
         for one in waiting:
             assert one.recv(100) == b""
         assert server.predict({"text": "card"}, kept)[0] == 200
-        time.sleep(1.2)  # a connection that is used is not late
+        time.sleep(1.2)  # a connection in use does not time out
         assert server.predict({"text": "card"}, kept)[0] == 200
 
 

@@ -27,7 +27,8 @@ from tasks.split import load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.errors import InputError
-from tokensieve.evaluation.report import Comparison, Targets, compare, is_for_threshold, report
+from tokensieve.evaluation.metrics import Targets
+from tokensieve.evaluation.report import Comparison, compare, is_for_threshold, report
 from tokensieve.export import choose_variant
 from tokensieve.export.build_variants import SAMPLE, build, missing, processor
 from tokensieve.export.choose_variant import Entrant

@@ -46,7 +46,7 @@ from tokensieve.settings import Settings, render
 from tokensieve.training.loop import compute_logits
 
 COVERAGE = 0.95
-Pair = tuple[metrics.Floats, metrics.Ints]
+Pair = tuple[metrics.Float64s, metrics.Ints]
 
 
 def main() -> int:
@@ -170,7 +170,7 @@ def _project(
     )
 
 
-def _head(vectors: metrics.Floats, wanted: metrics.Ints, folds: metrics.Ints) -> metrics.Floats:
+def _head(vectors: metrics.Float64s, wanted: metrics.Ints, folds: metrics.Ints) -> metrics.Float64s:
     found = np.zeros((len(vectors), int(wanted.max()) + 1))
     for fold in np.unique(folds):
         model = LogisticRegression(C=10.0, max_iter=500).fit(vectors[folds != fold], wanted[folds != fold])

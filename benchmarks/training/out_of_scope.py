@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation import calibration
-from tokensieve.evaluation.metrics import Bools, Floats
+from tokensieve.evaluation.metrics import Bools, Float64s
 from tokensieve.files import read_json
 from tokensieve.inference.decisions import softmax
 from tokensieve.model.encoder import MINILM, find_base_model, load_encoder, load_tokenizer
@@ -39,20 +39,20 @@ class Model(NamedTuple):
     """A model's confidence in texts that it was not trained on, and which of its predictions in scope are correct."""
 
     name: str
-    confidences: Floats
+    confidences: Float64s
     correct: Bools
-    out_of_scope: Floats
+    out_of_scope: Float64s
 
 
-Rule = Callable[[Floats, Bools, float, Floats], float]
+Rule = Callable[[Float64s, Bools, float, Float64s], float]
 
 
-def coverage_alone(confidences: Floats, correct: Bools, coverage: float, out_of_scope: Floats) -> float:
+def coverage_alone(confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s) -> float:
     """Return the threshold without a look at out-of-scope texts."""
     return calibration.threshold(confidences, correct, coverage)
 
 
-def highest_worth(confidences: Floats, correct: Bools, coverage: float, out_of_scope: Floats) -> float:
+def highest_worth(confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s) -> float:
     """Return the threshold with the highest worth on these texts (Youden 1950); `coverage` is its lower limit."""
     highest, kept = calibration.threshold(confidences, correct, coverage), confidences[correct]
     candidates = np.append(out_of_scope[out_of_scope < highest] + calibration.STEP, highest)
@@ -148,7 +148,7 @@ def _read(path: Path) -> list[tuple[str, str]]:
 
 
 @torch.inference_mode()
-def _vectors(texts: Sequence[str]) -> Floats:
+def _vectors(texts: Sequence[str]) -> Float64s:
     """Return the mean token states of length 1, float64 [texts, width]."""
     folder = find_base_model(MINILM)
     encoder, tokenizer = load_encoder(folder), load_tokenizer(folder)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from tokensieve.evaluation.metrics import confusion, exact_match, label_f1, macro_f1
+from tokensieve.evaluation.metrics import macro_f1, micro_f1
 
 
 def figures(scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
@@ -18,13 +17,13 @@ def figures(scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
     """
     if targets.ndim == 1:
         accuracy = float((scores.argmax(1) == targets).mean())
-        macro = macro_f1(confusion(targets, scores.argmax(1), scores.shape[1]))
+        macro = macro_f1(targets, scores.argmax(1))
         return {"score": accuracy, "accuracy": accuracy, "macro_f1": macro}
     decided = scores > 0
-    micro, macro = label_f1(decided, targets)
+    micro = micro_f1(targets, decided)
     return {
         "score": micro,
-        "accuracy": float(np.mean(exact_match(decided, targets))),
-        "macro_f1": macro,
+        "accuracy": float((decided == (targets > 0)).all(1).mean()),
+        "macro_f1": macro_f1(targets, decided),
         "micro_f1": micro,
     }

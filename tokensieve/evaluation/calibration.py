@@ -1,6 +1,6 @@
-"""Fit what turns logits into answers, the temperature and the confidence threshold, on texts that were not trained on.
+"""Fit the temperature and the confidence threshold on texts that were not trained on.
 
-A few dozen texts say little, so neither fit follows them closely. `python -m benchmarks.training.calibration` measures what that is worth.
+Both fits are cautious, because a few dozen texts show little. `python -m benchmarks.training.calibration` measures them.
 """
 
 from __future__ import annotations
@@ -9,26 +9,31 @@ import numpy as np
 from scipy.stats import beta
 
 from tokensieve.evaluation import intervals, metrics
-from tokensieve.evaluation.metrics import Bools, Floats, Ints
+from tokensieve.evaluation.metrics import Bools, Float64s, Ints, Targets
 
-PRIOR = 20  # texts that the belief in temperature 1 counts as much as
-FOLDS, REPEATS = 5, 2
-CHECKED = 2000  # texts at most on which a temperature is compared with none
-STEP = 1e-6  # thresholds are rounded down to it, so that the text that sets one stays above it in float32 as well
+PRIOR = 20  # number of texts that the prior of temperature 1 counts as much as
+FOLDS, REPEATS = 5, 2  # of the cross-validation of the temperature
+MAX_CHECKED = 2000  # texts on which a temperature is compared with none
+STEP = 1e-6  # thresholds are rounded down to a multiple, so that the text at the threshold is above it in float32 too
 
 
-def temperature(logits: Floats, targets: Ints | Floats) -> float:
-    """Return the temperature with the lowest loss, or 1 unless it lowers the loss of texts that it was not fitted on.
+def temperature(logits: Float64s, targets: Targets) -> float:
+    """Return the temperature with the lowest loss, or 1 if it does not surely lower the loss of other texts.
 
-    By one standard error at least: without that, one in eight fits on 30 texts made the calibration worse than none.
+    In a cross-validation, the mean gain must exceed one standard error. Without this check, one in eight fits on 30
+    texts made the calibration worse.
+
+    Args:
+        logits: float64 [texts, classes].
+        targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
     """
-    gains = _gains(logits, targets)
+    gains = _loss_gains(logits, targets)
     is_better = len(gains) > 1 and gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains))
     return metrics.fit_temperature(logits, targets, PRIOR) if is_better else 1.0
 
 
 def threshold(
-    confidences: Floats, correct: Bools, coverage: float, out_of_scope: Floats | None = None
+    confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s | None = None
 ) -> float:
     """Return the confidence below which a prediction is uncertain.
 
@@ -50,7 +55,7 @@ def threshold(
     return lower_threshold(highest, kept, np.sort(out_of_scope))
 
 
-def lower_threshold(highest: float, correct: Floats, out_of_scope: Floats) -> float:
+def lower_threshold(highest: float, correct: Float64s, out_of_scope: Float64s) -> float:
     """Return a threshold below `highest` if it surely keeps more correct predictions than it accepts out-of-scope texts.
 
     The worth of a lower threshold is the share of correct predictions that it keeps in addition, minus the share of
@@ -78,26 +83,28 @@ def lower_threshold(highest: float, correct: Floats, out_of_scope: Floats) -> fl
 
 
 def threshold_interval(
-    confidences: Floats, right: Bools, coverage: float, outside: Floats | None = None
+    confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s | None = None
 ) -> list[float]:
-    """Return the 95% bootstrap interval of the threshold over the texts that it is fitted on."""
+    """Return the 95% bootstrap interval of `threshold` over the texts that it is fitted on."""
     random = np.random.default_rng(0)
-    found = []
+    samples = []
     for _ in range(intervals.DRAWS):
-        rows = random.integers(0, len(right), len(right))
-        drawn = (
-            outside
-            if outside is None or not len(outside)
-            else outside[random.integers(0, len(outside), len(outside))]
-        )
-        found.append(threshold(confidences[rows], right[rows], coverage, drawn))
-    return list(intervals.bootstrap_interval(found))
+        rows = random.integers(0, len(correct), len(correct))
+        drawn = out_of_scope
+        if out_of_scope is not None and len(out_of_scope):
+            drawn = out_of_scope[random.integers(0, len(out_of_scope), len(out_of_scope))]
+        samples.append(threshold(confidences[rows], correct[rows], coverage, drawn))
+    return list(intervals.bootstrap_interval(samples))
 
 
-def quantile(values: Floats, share: float) -> float:
-    """Return the Harrell-Davis estimate of a quantile of sorted `values`: an average weighted by how likely each is the quantile.
+def quantile(values: Float64s, share: float) -> float:
+    """Return the Harrell-Davis estimate of a quantile (1982): a weighted mean of all values.
 
-    Of 30 texts, the sample quantile is one text; this estimate varies a fifth less.
+    The sample quantile of 30 texts is the value of one text. This estimate varies a fifth less.
+
+    Args:
+        values: In ascending order, float64 [at least 1].
+        share: Which quantile, 0 to 1.
     """
     share = round(share, 9)
     if share <= 0:
@@ -108,10 +115,10 @@ def quantile(values: Floats, share: float) -> float:
     return float(np.diff(edges) @ values)
 
 
-def _gains(logits: Floats, targets: Ints | Floats) -> Floats:
-    """Return by how much a temperature that is fitted on other texts lowers the loss of each text."""
+def _loss_gains(logits: Float64s, targets: Targets) -> Float64s:
+    """Return by how much a temperature that is fitted on other texts lowers the loss of each text, float64 [texts]."""
     random = np.random.default_rng(0)
-    rows = random.permutation(len(targets))[:CHECKED]
+    rows = random.permutation(len(targets))[:MAX_CHECKED]
     gains = np.zeros(len(rows))
     for _ in range(REPEATS):
         for held in np.array_split(random.permutation(len(rows)), FOLDS):
@@ -125,9 +132,10 @@ def _gains(logits: Floats, targets: Ints | Floats) -> Floats:
 
 
 def _round_down(value: float) -> float:
+    """Return the largest multiple of `STEP` that is not above `value`."""
     return float(np.floor(value / STEP) * STEP)
 
 
-def _between(values: Floats, lowest: Floats, highest: float) -> Ints:
+def _between(values: Float64s, lowest: Float64s, highest: float) -> Ints:
     """Return how many of the sorted `values` lie in [low, highest) for each low of `lowest`."""
     return np.searchsorted(values, highest) - np.searchsorted(values, lowest)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokensieve.evaluation import calibration, metrics
-from tokensieve.evaluation.report import Targets, is_correct
+from tokensieve.evaluation.metrics import Float64s, Targets
+from tokensieve.evaluation.report import is_correct
 from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
 from tokensieve.settings import Evaluate
 
@@ -20,7 +21,7 @@ class RuleFit(NamedTuple):
 
 
 def fit_decision_rule(
-    logits: metrics.Floats, targets: Targets, oos_logits: metrics.Floats, settings: Evaluate
+    logits: Float64s, targets: Targets, oos_logits: Float64s, settings: Evaluate
 ) -> RuleFit:
     """Fit the rule on texts that were not trained on.
 
@@ -41,7 +42,7 @@ def fit_decision_rule(
     )
 
 
-def _fit_multilabel(logits: metrics.Floats, targets: Targets, settings: Evaluate) -> RuleFit:
+def _fit_multilabel(logits: Float64s, targets: Targets, settings: Evaluate) -> RuleFit:
     """Fit the rule for multi-label data. Texts out of scope should get no label, which the confidence does not decide."""
     temperature = calibration.temperature(logits, targets)
     probabilities = sigmoid(logits, temperature)
@@ -57,9 +58,9 @@ def _fit_multilabel(logits: metrics.Floats, targets: Targets, settings: Evaluate
 
 def _with_threshold(
     temperature: float,
-    confidences: metrics.Floats,
+    confidences: Float64s,
     correct: metrics.Bools,
-    oos_confidences: metrics.Floats,
+    oos_confidences: Float64s,
     settings: Evaluate,
     margin: float,
     thresholds: tuple[float, ...],

@@ -1,4 +1,4 @@
-"""Exact bounds: what so many texts can show about a share, and about a difference between two models."""
+"""Confidence bounds of a measured share, and the exact test of a difference between two models."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from scipy.stats import beta, binom
 
 LEVEL = 0.95  # confidence of every bound
-DRAWS = 400  # bootstrap samples of an interval
+DRAWS = 400  # bootstrap samples per interval
 
 
 def interval(hits: int, texts: int) -> tuple[float, float]:
-    """Return the two-sided Clopper-Pearson interval of a share that was measured as `hits` of `texts`."""
+    """Return the two-sided Clopper-Pearson interval of the share `hits` / `texts`; (0, 1) without texts."""
     tail = (1 - LEVEL) / 2
     low = beta.ppf(tail, hits, texts - hits + 1) if hits else 0.0
     high = beta.ppf(1 - tail, hits + 1, texts - hits) if hits < texts else 1.0
@@ -21,25 +21,29 @@ def interval(hits: int, texts: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(samples: Sequence[float]) -> tuple[float, float]:
-    """Return the two-sided percentile interval of a figure that was measured on `DRAWS` bootstrap samples."""
+    """Return the two-sided percentile interval of a measurement that was repeated on bootstrap samples."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def lower_bound(hits: int, texts: int) -> float:
-    """Return the one-sided lower Clopper-Pearson bound of the share: 0 without texts."""
+    """Return the one-sided lower Clopper-Pearson bound of the share `hits` / `texts`; 0 without texts."""
     return float(beta.ppf(1 - LEVEL, hits, texts - hits + 1)) if hits else 0.0
 
 
 def mcnemar_p_value(worse: int, better: int) -> float:
-    """Return how likely at least `worse` of the `worse + better` texts on which two models differ are by chance alone.
+    """Return the one-sided p-value of the exact McNemar test.
 
-    This is McNemar's test in its exact, one-sided form: if neither model is better, each such text is the toss of a coin.
+    It is the probability that two equally good models differ at least this much by chance.
+
+    Args:
+        worse: Texts on which the first model is worse than the second.
+        better: Texts on which it is better.
     """
     return float(binom.sf(worse - 1, worse + better, 0.5))
 
 
 def texts_needed(share: float) -> int:
-    """Return how many texts without an exception show that a share is at least `share`, which is below 1."""
+    """Return how many texts, all of them hits, have a `lower_bound` of at least `share`, which is below 1."""
     return math.ceil(math.log(1 - LEVEL) / math.log(share)) if share > 0 else 0

@@ -1,7 +1,6 @@
-"""What a classifier is worth: accuracy, F1, confusion, calibration, and the confidence below which it says "don't know".
+"""Metrics of a classifier: F1 per class, loss and calibration; and the fit of the temperature and of the label thresholds.
 
-Targets are int64 [texts], the class of each text, or, where texts have several labels or none, float64 [texts, classes] of 0 and 1.
-Then a label is decided on by itself, against a threshold of its own.
+Targets are int64 [texts], the class of each text. For multi-label data they are float64 [texts, classes] of 0 and 1.
 """
 
 from __future__ import annotations
@@ -10,20 +9,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from tokensieve.inference.decisions import sigmoid, softmax
+from tokensieve.inference.decisions import Logits, sigmoid, softmax
 
-Floats = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Targets = Ints | Float64s
 
-FEW = 5  # texts with a label, below which its own best threshold says more of these texts than of the label
+MIN_TEXTS = 5  # a label with fewer texts gets the threshold that is best for all labels together
+BINS = 15  # of the reliability diagram
 
 
 class Bin(NamedTuple):
-    """One bin of a reliability diagram: mean confidence, accuracy and number of the texts whose confidence falls into it.
+    """One bin of a reliability diagram: the mean confidence and the accuracy of its texts, and their number.
 
-    With several labels a text: mean probability, share present and number of the pairs of a text and a label.
+    For multi-label data it is the mean probability, the share of labels that are present, and the number of text-label pairs.
     """
 
     confidence: float
@@ -31,162 +34,138 @@ class Bin(NamedTuple):
     texts: int
 
 
-def confusion(targets: Ints, predicted: Ints, classes: int) -> Ints:
-    """Counts [classes, classes]: row the true class, column the predicted one."""
-    return np.bincount(targets * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+def class_report(targets: Targets, predicted: NDArray[Any], labels: list[str]) -> dict[str, dict[str, Any]]:
+    """Return precision, recall, F1 and support of each label; 0 if a ratio has no denominator.
+
+    Args:
+        targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
+        predicted: The same for the predictions.
+        labels: The names of the classes.
+    """
+    values = precision_recall_fscore_support(targets, predicted, labels=range(len(labels)), zero_division=0)
+    return {
+        label: {
+            "precision": float(precision),
+            "recall": float(recall),
+            "f1": float(f1),
+            "support": int(support),
+        }
+        for label, precision, recall, f1, support in zip(labels, *values, strict=True)
+    }
 
 
-def per_class(matrix: Ints, labels: list[str]) -> dict[str, dict[str, Any]]:
-    """Precision, recall, F1 and support of each label, from a confusion matrix; 0 where a ratio has no denominator."""
-    return _report(labels, np.diag(matrix), matrix.sum(0), matrix.sum(1))
+def macro_f1(targets: Targets, predicted: NDArray[Any]) -> float:
+    """Return the mean F1 over the classes that occur among the targets or the predictions; 0 if there are none."""
+    if targets.ndim == 1:
+        return float(f1_score(targets, predicted, average="macro", zero_division=0))
+    occurring = np.flatnonzero((targets > 0).any(0) | (predicted > 0).any(0))
+    if not len(occurring):
+        return 0.0
+    return float(f1_score(targets, predicted, labels=occurring, average="macro", zero_division=0))
 
 
-def macro_f1(matrix: Ints) -> float:
-    """Mean F1 over the classes that occur as truth or prediction."""
-    return _macro_f1(np.diag(matrix), matrix.sum(0) + matrix.sum(1))
+def micro_f1(targets: Float64s, predicted: NDArray[Any]) -> float:
+    """Return the F1 over all text-label pairs (multi-label)."""
+    return float(f1_score(targets, predicted, average="micro", zero_division=0))
 
 
-def per_label(
-    decided: Bools, targets: Floats, thresholds: Floats, labels: list[str]
-) -> dict[str, dict[str, Any]]:
-    """As `per_class`, from decisions [texts, classes], with each label's threshold."""
-    present = targets > 0
-    report = _report(labels, (decided & present).sum(0), decided.sum(0), present.sum(0))
-    return {label: row | {"threshold": float(thresholds[i])} for i, (label, row) in enumerate(report.items())}
-
-
-def exact_match(decided: Bools, targets: Floats) -> Bools:
-    """For each text, whether all its labels and no others are decided on; the mean is the subset accuracy."""
-    return (decided == (targets > 0)).all(1)
-
-
-def label_f1(decided: Bools, targets: Floats) -> tuple[float, float]:
-    """Micro F1, over all pairs of a text and a label, and macro F1, the mean over the labels that occur as truth or decision."""
-    present = targets > 0
-    right, either = (decided & present).sum(0), decided.sum(0) + present.sum(0)
-    return _ratio(2 * right.sum(), either.sum()), _macro_f1(right, either) if either.any() else 0.0
-
-
-def loss(logits: Floats, targets: Ints | Floats, temperature: float = 1.0) -> float:
-    """Mean negative log-likelihood of a text, nats; with several labels, it is that of all of them."""
+def loss(logits: Float64s, targets: Targets, temperature: float = 1.0) -> float:
+    """Return the mean negative log-likelihood per text, nats; for multi-label data the sum over the labels."""
     return float(losses(logits, targets, temperature).mean())
 
 
-def losses(logits: Floats, targets: Ints | Floats, temperature: float = 1.0) -> Floats:
-    """Return the negative log-likelihood of each text, nats; with several labels, that of all of them."""
+def losses(logits: Float64s, targets: Targets, temperature: float = 1.0) -> Float64s:
+    """Return the negative log-likelihood of each text, nats [texts]; for multi-label data the sum over the labels."""
     if targets.ndim == 2:
         scaled = logits / temperature
         return np.asarray((np.logaddexp(0.0, scaled) - targets * scaled).sum(1))
-    chosen = softmax(logits, temperature)[np.arange(len(targets)), targets]
-    return np.asarray(-np.log(np.maximum(chosen, 1e-300)))
+    likelihoods = softmax(logits, temperature)[np.arange(len(targets)), targets]
+    return np.asarray(-np.log(np.maximum(likelihoods, 1e-300)))
 
 
-def fit_temperature(logits: Floats, targets: Ints | Floats, prior: float = 1.0) -> float:
-    """Return the temperature with the lowest loss, between 0.05 and 20 (Guo et al. 2017, arXiv 1706.04599).
+def fit_temperature(logits: Float64s, targets: Targets, prior: float = 1.0) -> float:
+    """Return the temperature between 0.05 and 20 with the lowest loss (Guo et al. 2017, arXiv 1706.04599).
 
-    A standard normal prior on its logarithm, worth `prior` texts, keeps it from running to the bound if all answers are right.
-    The loss has one minimum in the inverse temperature, so a golden-section search over its logarithm finds it.
+    A standard normal prior on the logarithm of the temperature counts as much as `prior` texts. Without it, the fit would
+    run to a bound if all predictions are correct. The loss has a single minimum in the logarithm.
     """
 
     def cost(logarithm: float) -> float:
         return loss(logits, targets, float(np.exp(logarithm))) + prior * logarithm**2 / (2 * len(targets))
 
-    low, high = np.log(0.05), np.log(20.0)
-    golden = (np.sqrt(5.0) - 1) / 2
-    while high - low > 1e-5:
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if cost(left) <= cost(right):
-            high = right
-        else:
-            low = left
-    return round(float(np.exp((low + high) / 2)), 6)
+    bounds = (np.log(0.05), np.log(20.0))
+    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return round(float(np.exp(found.x)), 6)
 
 
-def reliability(
-    logits: NDArray[np.floating[Any]], targets: Ints | Floats, temperature: float = 1.0, bins: int = 15
-) -> list[Bin]:
-    """The reliability diagram in `bins` equal intervals of confidence, empty ones left out."""
-    confidences, right = (values.ravel() for values in _judged(logits, targets, temperature))
-    place = np.minimum((confidences * bins).astype(int), bins - 1)
+def reliability(logits: Logits, targets: Targets, temperature: float = 1.0, bins: int = BINS) -> list[Bin]:
+    """Return the reliability diagram in `bins` equal intervals of confidence, without the empty ones."""
+    confidences, correct = (values.ravel() for values in _confidences(logits, targets, temperature))
+    numbers = np.minimum((confidences * bins).astype(int), bins - 1)
+    inside = [numbers == number for number in range(bins)]
     return [
-        Bin(float(confidences[place == b].mean()), float(right[place == b].mean()), int((place == b).sum()))
-        for b in range(bins)
-        if (place == b).any()
+        Bin(float(confidences[rows].mean()), float(correct[rows].mean()), int(rows.sum()))
+        for rows in inside
+        if rows.any()
     ]
 
 
-def gaps(
-    logits: NDArray[np.floating[Any]], targets: Ints | Floats, temperature: float = 1.0, bins: int = 15
-) -> Floats:
-    """Return what each text adds to the gap between accuracy and confidence of each bin of the diagram, [texts, bins].
+def gaps(logits: Logits, targets: Targets, temperature: float = 1.0, bins: int = BINS) -> Float64s:
+    """Return what each text adds to the gap between accuracy and confidence of each bin, float64 [texts, bins].
 
     The calibration error is the sum of the absolute column sums, divided by the size of `targets`.
     """
-    confidences, right = _judged(logits, targets, temperature)
-    place = np.minimum((confidences * bins).astype(int), bins - 1)
-    return np.stack([((right - confidences) * (place == b)).sum(1) for b in range(bins)], axis=1)
-
-
-def _judged(
-    logits: NDArray[np.floating[Any]], targets: Ints | Floats, temperature: float
-) -> tuple[Floats, Floats]:
-    """Return confidences and whether they are right, [texts, 1]; with several labels, those of each label, [texts, classes]."""
-    if targets.ndim == 2:
-        return sigmoid(logits, temperature), np.asarray(targets, np.float64)
-    chances = softmax(logits, temperature)
-    return chances.max(1, keepdims=True), (chances.argmax(1) == targets).astype(np.float64)[:, None]
+    confidences, correct = _confidences(logits, targets, temperature)
+    numbers = np.minimum((confidences * bins).astype(int), bins - 1)
+    return np.stack(
+        [((correct - confidences) * (numbers == number)).sum(1) for number in range(bins)], axis=1
+    )
 
 
 def calibration_error(diagram: list[Bin]) -> float:
-    """Expected calibration error: the mean distance of accuracy and confidence, weighted by the bins' counts.
+    """Return the expected calibration error: the mean distance of accuracy and confidence, weighted by the bins' texts.
 
-    With several labels most pairs are plainly absent, so there it is a small number, good for comparing with itself.
+    In multi-label data, most text-label pairs are clearly absent. The error is small then, and only comparable with itself.
     """
     total = sum(bin.texts for bin in diagram)
     return sum(bin.texts * abs(bin.accuracy - bin.confidence) for bin in diagram) / total
 
 
-def fit_thresholds(chances: Floats, targets: Floats, few: int = FEW) -> Floats:
-    """For each label the probability [classes] from which it is decided on: the one with the best F1 on these texts.
+def fit_thresholds(probabilities: Float64s, targets: Float64s, min_texts: int = MIN_TEXTS) -> Float64s:
+    """Return for each label the probability from which it is given, float64 [classes]: the one with the best F1 on these texts.
 
-    A label that fewer than `few` of the texts have gets the threshold that is best for all labels together, by micro F1.
+    A label of fewer than `min_texts` texts gets the threshold with the best micro F1 of all labels.
+
+    Args:
+        probabilities: [texts, classes].
+        targets: 0 and 1 [texts, classes].
+        min_texts: Texts from which a label has a threshold of its own.
     """
-    shared = _best_cut(chances.ravel(), targets.ravel())
+    shared = _best_threshold(probabilities.ravel(), targets.ravel())
     return np.array(
         [
-            _best_cut(own, true) if true.sum() >= few else shared
-            for own, true in zip(chances.T, targets.T, strict=True)
+            _best_threshold(own, present) if present.sum() >= min_texts else shared
+            for own, present in zip(probabilities.T, targets.T, strict=True)
         ]
     )
 
 
-def _best_cut(chances: Floats, targets: Floats) -> float:
-    """The threshold with the best F1, half-way between the lowest probability above it and the highest below."""
+def _confidences(logits: Logits, targets: Targets, temperature: float) -> tuple[Float64s, Float64s]:
+    """Return the confidences and whether they are correct (0 or 1): [texts, 1], for multi-label data [texts, classes]."""
+    if targets.ndim == 2:
+        return sigmoid(logits, temperature), np.asarray(targets, np.float64)
+    probabilities = softmax(logits, temperature)
+    correct = probabilities.argmax(1) == targets
+    return probabilities.max(1, keepdims=True), correct.astype(np.float64)[:, None]
+
+
+def _best_threshold(probabilities: Float64s, targets: Float64s) -> float:
+    """Return the threshold with the best F1: the middle between the lowest probability above it and the highest below it."""
     if not targets.any():
         return 0.5
-    order = np.argsort(-chances, kind="stable")
-    falling = np.append(chances[order], 0.0)
+    order = np.argsort(-probabilities, kind="stable")
+    falling = np.append(probabilities[order], 0.0)
     f1 = 2 * targets[order].cumsum() / (np.arange(1, len(order) + 1) + targets.sum())
-    # Equal probabilities cannot be parted.
-    place = int(np.where(falling[:-1] > falling[1:], f1, 0.0).argmax())
-    return float(np.clip((falling[place] + falling[place + 1]) / 2, 1e-6, 1 - 1e-6))
-
-
-def _report(labels: list[str], right: Ints, predicted: Ints, true: Ints) -> dict[str, dict[str, Any]]:
-    return {
-        label: {
-            "precision": _ratio(right[i], predicted[i]),
-            "recall": _ratio(right[i], true[i]),
-            "f1": _ratio(2 * right[i], predicted[i] + true[i]),
-            "support": int(true[i]),
-        }
-        for i, label in enumerate(labels)
-    }
-
-
-def _macro_f1(right: Ints, either: Ints) -> float:
-    return float(np.mean(2 * right[either > 0] / either[either > 0]))
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 0.0
+    # No threshold lies between equal probabilities.
+    last = int(np.where(falling[:-1] > falling[1:], f1, 0.0).argmax())
+    return float(np.clip((falling[last] + falling[last + 1]) / 2, 1e-6, 1 - 1e-6))

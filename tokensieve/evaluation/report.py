@@ -1,6 +1,6 @@
-"""Judge a model by its logits: accuracy, F1, calibration and confident answers, and how one build of it differs from another.
+"""The evaluation report of a model, and the comparison of an exported variant with PyTorch, both from logits.
 
-PyTorch's model and each exported build are judged by the same functions, so that their figures can be compared.
+PyTorch's model and every exported variant are measured by the same functions, so that their figures can be compared.
 """
 
 from __future__ import annotations
@@ -12,24 +12,33 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
 
 from tokensieve.data.normalize import normalize_text
 from tokensieve.evaluation import intervals, metrics
-from tokensieve.inference.decisions import DecisionRule, Decisions, decide
+from tokensieve.evaluation.metrics import Bools, Targets
+from tokensieve.inference.decisions import DecisionRule, Decisions, Logits, decide
 
-Numbers = NDArray[np.floating[Any]]
-Targets = metrics.Ints | metrics.Floats
-FEW = 10  # texts out of scope that are too few to choose a threshold by
+MIN_OUT_OF_SCOPE = 10  # fewer out-of-scope texts do not help to choose the threshold
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the answers of one build differ from PyTorch's on the same texts.
+    """How the predictions of an exported variant differ from those of PyTorch on the same texts.
 
-    `agreement` is the share of all texts with the same answer. `confident_agreement` is that share among the `confident_texts`: those
-    that either of the two answers with confidence. `proven_agreement` is its lower bound at 95% confidence. The other figures are of
-    the texts with labels: the accuracy that the build loses, by how much it answers a larger share with confidence, and by how much
-    its calibration error is higher. Each `_chance` is how likely such a difference is between two models that are equally good.
+    Accuracy, coverage and calibration are those of the texts with labels. Each `_chance` is the p-value of an exact McNemar test:
+    the probability of such a difference between two models that are equally good.
+
+    Attributes:
+        texts: Number of texts.
+        largest_difference: Largest difference of the logits.
+        agreement: Share of the texts with the same labels.
+        confident_texts: Number of texts on which PyTorch or the variant is confident.
+        confident_agreement: Share of the confident texts with the same labels.
+        proven_agreement: The lower bound of `confident_agreement` at 95% confidence.
+        accuracy_drop: PyTorch's accuracy minus that of the variant.
+        coverage_change: The variant's share of confident predictions minus that of PyTorch.
+        calibration_rise: The variant's calibration error minus that of PyTorch.
     """
 
     texts: int
@@ -45,87 +54,105 @@ class Comparison:
     calibration_rise: float
 
 
-def is_correct(labels: NDArray[Any], targets: Targets) -> metrics.Bools:
-    """Return which texts have exactly their label or labels."""
+def is_correct(labels: NDArray[Any], targets: Targets) -> Bools:
+    """Return which texts have exactly their label or labels, bool [texts].
+
+    Args:
+        labels: As in `Decisions`.
+        targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
+    """
     return np.asarray((labels == targets.reshape(len(targets), -1)).all(1))
 
 
-def compare(found: Numbers, expected: Numbers, targets: Targets, rule: DecisionRule) -> Comparison:
-    """Compare the logits `found` by a build with the `expected` ones of PyTorch; `targets` are those of the first texts."""
+def compare(found: Logits, expected: Logits, targets: Targets, rule: DecisionRule) -> Comparison:
+    """Compare the logits of a variant with those of PyTorch.
+
+    Args:
+        found: The variant's logits [texts, classes].
+        expected: PyTorch's logits [texts, classes].
+        targets: Of the first texts; the others have no label.
+        rule: How both decide.
+    """
     difference = float(np.abs(found - expected).max())
     found = np.nan_to_num(found)
     ours, theirs = decide(found, rule), decide(expected, rule)
     same = (ours.labels == theirs.labels).all(1)
-    seen = ours.confident | theirs.confident
+    confident = ours.confident | theirs.confident
     labelled = slice(len(targets))
-    is_right, was_right = (is_correct(given.labels[labelled], targets) for given in (ours, theirs))
-    is_sure, was_sure = ours.confident[labelled], theirs.confident[labelled]
-    lost, won = int((was_right & ~is_right).sum()), int((is_right & ~was_right).sum())
-    fewer, more = int((was_sure & ~is_sure).sum()), int((is_sure & ~was_sure).sum())
-    after, before = (
+    correct, was_correct = (is_correct(one.labels[labelled], targets) for one in (ours, theirs))
+    sure, was_sure = ours.confident[labelled], theirs.confident[labelled]
+    lost, won = int((was_correct & ~correct).sum()), int((correct & ~was_correct).sum())
+    fewer, more = int((was_sure & ~sure).sum()), int((sure & ~was_sure).sum())
+    error, error_before = (
         _calibration_error(logits[labelled], targets, rule.temperature) for logits in (found, expected)
     )
     return Comparison(
         texts=len(expected),
         largest_difference=difference,
         agreement=float(same.mean()),
-        confident_texts=int(seen.sum()),
-        confident_agreement=float(same[seen].mean()) if seen.any() else 1.0,
-        proven_agreement=intervals.lower_bound(int(same[seen].sum()), int(seen.sum())),
+        confident_texts=int(confident.sum()),
+        confident_agreement=float(same[confident].mean()) if confident.any() else 1.0,
+        proven_agreement=intervals.lower_bound(int(same[confident].sum()), int(confident.sum())),
         accuracy_drop=(lost - won) / len(targets),
         accuracy_drop_chance=intervals.mcnemar_p_value(lost, won),
         coverage_change=(more - fewer) / len(targets),
         coverage_change_chance=intervals.mcnemar_p_value(max(more, fewer), min(more, fewer)),
-        calibration_rise=after - before,
+        calibration_rise=error - error_before,
     )
 
 
 def report(
-    logits: Mapping[str, Numbers], targets: Targets, labels: list[str], rule: DecisionRule
+    logits: Mapping[str, Logits], targets: Targets, labels: list[str], rule: DecisionRule
 ) -> dict[str, Any]:
-    """Return the figures of a model from `logits` of the part test and, if there are texts out of scope, oos; `targets` are the test's.
+    """Return the figures of a model on the test texts and the out-of-scope texts.
 
-    If texts have several labels, an answer is right if all its labels are.
+    A multi-label prediction is correct if all its labels are.
+
+    Args:
+        logits: [texts, classes] of the part `test` and, if there are out-of-scope texts, of the part `oos`.
+        targets: Of the test texts.
+        labels: The names of the classes.
+        rule: The fitted decision rule.
     """
-    given = {name: decide(found, rule) for name, found in logits.items()}
-    test = given["test"]
-    is_right = is_correct(test.labels, targets)
-    measured = _several(test, targets, labels, rule) if rule.thresholds else _one(test, targets, labels, rule)
+    decisions = {name: decide(found, rule) for name, found in logits.items()}
+    test = decisions["test"]
+    correct = is_correct(test.labels, targets)
+    figures = _report_multilabel if rule.thresholds else _report_single
     name = "test_exact_match" if rule.thresholds else "test_accuracy"
     return {
-        **measured,
-        f"{name}_interval": list(intervals.interval(int(is_right.sum()), len(is_right))),
+        **figures(test, targets, labels, rule),
+        f"{name}_interval": list(intervals.interval(int(correct.sum()), len(correct))),
         "coverage": float(test.confident.mean()),
-        "accepted_accuracy": float(is_right[test.confident].mean()) if test.confident.any() else None,
-        "oos_recall": _rejected(given["oos"], rule) if "oos" in given else None,
-        "oos_texts": len(given["oos"].labels) if "oos" in given else 0,
+        "accepted_accuracy": float(correct[test.confident].mean()) if test.confident.any() else None,
+        "oos_recall": _out_of_scope_recall(decisions["oos"], rule) if "oos" in decisions else None,
+        "oos_texts": len(decisions["oos"].labels) if "oos" in decisions else 0,
         "test_ece_before": _calibration_error(logits["test"], targets, 1.0),
         "test_ece": _calibration_error(logits["test"], targets, rule.temperature),
         "test_ece_interval": ece_interval(logits["test"], targets, rule.temperature),
     }
 
 
-def ece_interval(logits: Numbers, targets: Targets, temperature: float) -> list[float]:
-    """Return the 95% bootstrap interval of the calibration error over the texts."""
+def ece_interval(logits: Logits, targets: Targets, temperature: float) -> list[float]:
+    """Return the 95% bootstrap interval of the expected calibration error over the texts."""
     gaps = metrics.gaps(logits, targets, temperature)
     random = np.random.default_rng(0)
     counts = (
         np.bincount(random.integers(0, len(gaps), len(gaps)), minlength=len(gaps))
         for _ in range(intervals.DRAWS)
     )
-    found = [float(np.abs(count @ gaps).sum() / targets.size) for count in counts]
-    low, high = intervals.bootstrap_interval(found)
-    # A sample of the texts has more error than the texts: on few of them, the measured value may lie below all samples.
+    samples = [float(np.abs(count @ gaps).sum() / targets.size) for count in counts]
+    low, high = intervals.bootstrap_interval(samples)
+    # Resampling raises the error: on few texts, the measured value can lie below all samples.
     measured = float(np.abs(gaps.sum(0)).sum() / targets.size)
     return [min(low, measured), max(high, measured)]
 
 
-def is_for_threshold(texts: Sequence[str]) -> metrics.Bools:
-    """Return which texts out of scope help to choose the threshold: a third, by their hash, or none of a few.
+def is_for_threshold(texts: Sequence[str]) -> Bools:
+    """Return which out-of-scope texts help to choose the threshold, bool [texts]; the others measure it.
 
-    The others measure what the threshold is worth.
+    A third is chosen, by the hash of the text; none if that would be fewer than `MIN_OUT_OF_SCOPE`.
     """
-    if len(texts) < 3 * FEW:
+    if len(texts) < 3 * MIN_OUT_OF_SCOPE:
         return np.zeros(len(texts), dtype=bool)
     return np.array(
         [
@@ -135,34 +162,42 @@ def is_for_threshold(texts: Sequence[str]) -> metrics.Bools:
     )
 
 
-def _calibration_error(logits: Numbers, targets: Targets, temperature: float) -> float:
+def _calibration_error(logits: Logits, targets: Targets, temperature: float) -> float:
     return metrics.calibration_error(metrics.reliability(logits, targets, temperature))
 
 
-def _one(test: Decisions, targets: Targets, labels: list[str], rule: DecisionRule) -> dict[str, Any]:
-    matrix = metrics.confusion(np.asarray(targets, np.int64), test.labels[:, 0], len(labels))
+def _report_single(
+    test: Decisions, targets: Targets, labels: list[str], rule: DecisionRule
+) -> dict[str, Any]:
+    predicted = test.labels[:, 0]
     return {
-        "test_accuracy": float(np.trace(matrix) / matrix.sum()),
-        "test_macro_f1": metrics.macro_f1(matrix),
+        "test_accuracy": float(accuracy_score(targets, predicted)),
+        "test_macro_f1": metrics.macro_f1(targets, predicted),
         "threshold": rule.threshold,
         "margin": rule.margin,
-        "per_class": metrics.per_class(matrix, labels),
+        "per_class": metrics.class_report(targets, predicted, labels),
     }
 
 
-def _several(test: Decisions, targets: Targets, labels: list[str], rule: DecisionRule) -> dict[str, Any]:
-    wanted = np.asarray(targets, np.float64)
-    micro_f1, macro_f1 = metrics.label_f1(test.labels, wanted)
+def _report_multilabel(
+    test: Decisions, targets: Targets, labels: list[str], rule: DecisionRule
+) -> dict[str, Any]:
+    present = np.asarray(targets, np.float64)
+    rows = metrics.class_report(present, test.labels, labels)
     return {
-        "test_exact_match": float(metrics.exact_match(test.labels, wanted).mean()),
-        "test_micro_f1": micro_f1,
-        "test_macro_f1": macro_f1,
+        "test_exact_match": float(accuracy_score(present, test.labels)),
+        "test_micro_f1": metrics.micro_f1(present, test.labels),
+        "test_macro_f1": metrics.macro_f1(present, test.labels),
         "threshold": rule.threshold,
-        "per_class": metrics.per_label(test.labels, wanted, np.array(rule.thresholds), labels),
+        "per_class": {
+            label: row | {"threshold": threshold}
+            for (label, row), threshold in zip(rows.items(), rule.thresholds, strict=True)
+        },
         "thresholds": list(rule.thresholds),
     }
 
 
-def _rejected(given: Decisions, rule: DecisionRule) -> float:
-    """Return the share of texts that are flagged as uncertain, or, if they may have several labels, get none."""
-    return float((~given.labels.any(1)).mean()) if rule.thresholds else float((~given.confident).mean())
+def _out_of_scope_recall(decisions: Decisions, rule: DecisionRule) -> float:
+    """Return the share of out-of-scope texts that are uncertain or, for a multi-label model, get no label."""
+    detected = ~decisions.labels.any(1) if rule.thresholds else ~decisions.confident
+    return float(detected.mean())

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
     f1_score,
     log_loss,
     precision_recall_fscore_support,
@@ -17,16 +15,13 @@ from sklearn.metrics import (
 from tokensieve.evaluation.metrics import (
     Bin,
     calibration_error,
-    confusion,
-    exact_match,
+    class_report,
     fit_temperature,
     fit_thresholds,
     gaps,
-    label_f1,
     loss,
     macro_f1,
-    per_class,
-    per_label,
+    micro_f1,
     reliability,
 )
 
@@ -49,38 +44,20 @@ def drawn(texts: int, scale: float, seed: int = 0):  # type: ignore[no-untyped-d
     return logits * scale, targets
 
 
-def test_confusion_and_f1_are_scikit_learns() -> None:
-    targets, predicted = predictions()
-    matrix = confusion(targets, predicted, 4)
-    assert (matrix == confusion_matrix(targets, predicted)).all()
-    assert np.trace(matrix) / matrix.sum() == accuracy_score(targets, predicted)
-    assert macro_f1(matrix) == pytest.approx(f1_score(targets, predicted, average="macro"))
-    precision, recall, f1, support = precision_recall_fscore_support(targets, predicted)
-    report = per_class(matrix, LABELS)
+def test_figures_of_each_class() -> None:
+    targets, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 2, 0])
+    report = class_report(targets, predicted, LABELS)
     assert list(report) == LABELS
-    for i, label in enumerate(LABELS):
-        assert report[label] == {
-            "precision": pytest.approx(precision[i]),
-            "recall": pytest.approx(recall[i]),
-            "f1": pytest.approx(f1[i]),
-            "support": support[i],
-        }
+    assert report["a"] == {"precision": 2 / 3, "recall": 2 / 3, "f1": pytest.approx(2 / 3), "support": 3}
+    assert report["b"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert report["c"] == report["d"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
-def test_macro_f1_is_scikit_learns_with_any_classes_absent(pairs: list[tuple[int, int]]) -> None:
-    targets, predicted = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
-    assert macro_f1(confusion(targets, predicted, 4)) == pytest.approx(
-        f1_score(targets, predicted, average="macro", zero_division=0)
-    )
-
-
-def test_a_class_that_never_occurs_scores_zero() -> None:
-    matrix = confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
-    report = per_class(matrix, LABELS)
-    assert report["d"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
-    assert report["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
-    assert matrix.shape == (4, 4)
+def test_macro_f1_is_the_mean_over_the_classes_that_occur() -> None:
+    targets, predicted = predictions()
+    f1 = precision_recall_fscore_support(targets, predicted)[2]
+    assert macro_f1(targets, predicted) == pytest.approx(f1.mean())
+    assert macro_f1(np.array([0, 0, 3]), np.array([0, 0, 1])) == pytest.approx(1 / 3)
 
 
 def test_loss_equals_that_of_scipy_and_scikit_learn() -> None:
@@ -170,31 +147,25 @@ def test_one_temperature_calibrates_all_labels(scale: float) -> None:
     assert sum(bin.texts for bin in diagram) == targets.size
 
 
-def test_scores_of_several_labels_are_scikit_learns() -> None:
+def test_figures_of_each_label_of_multilabel_data() -> None:
     logits, targets = several(300)
     decided = logits > -0.5
-    assert exact_match(decided, targets).mean() == accuracy_score(targets, decided)
-    assert label_f1(decided, targets) == pytest.approx(
-        [f1_score(targets, decided, average=average) for average in ("micro", "macro")]
-    )
-    precision, recall, f1, support = precision_recall_fscore_support(targets, decided)
-    report = per_label(decided, targets, np.full(4, 0.3), LABELS)
+    values = precision_recall_fscore_support(targets, decided)
+    report = class_report(targets, decided, LABELS)
     assert list(report) == LABELS
     for i, label in enumerate(LABELS):
-        values = {
-            "precision": precision[i],
-            "recall": recall[i],
-            "f1": f1[i],
-            "support": support[i],
-            "threshold": 0.3,
-        }
-        assert report[label] == pytest.approx(values)
+        assert list(report[label].values()) == pytest.approx([column[i] for column in values])
+    micro, macro = (f1_score(targets, decided, average=average) for average in ("micro", "macro"))
+    assert (micro_f1(targets, decided), macro_f1(targets, decided)) == pytest.approx((micro, macro))
+    # A label that never occurs does not count.
+    wider = np.pad(targets, ((0, 0), (0, 1))), np.pad(decided, ((0, 0), (0, 1)))
+    assert macro_f1(*wider) == pytest.approx(macro)
 
 
-def test_nothing_present_and_nothing_decided_scores_zero() -> None:
+def test_nothing_present_and_nothing_predicted_scores_zero() -> None:
     none = np.zeros((3, 2))
-    assert label_f1(none > 0, none) == (0.0, 0.0)
-    assert exact_match(none > 0, none).all()
+    assert micro_f1(none, none > 0) == 0.0
+    assert macro_f1(none, none > 0) == 0.0
 
 
 def best_f1(chances, targets) -> float:  # type: ignore[no-untyped-def]
@@ -206,7 +177,7 @@ def best_f1(chances, targets) -> float:  # type: ignore[no-untyped-def]
 def test_no_other_threshold_has_a_better_f1(seed: int, texts: int, digits: int) -> None:
     logits, targets = several(texts, seed=seed)
     chances = expit(logits).round(digits).clip(0.01, 0.99)  # with ties
-    thresholds = fit_thresholds(chances, targets, few=2)
+    thresholds = fit_thresholds(chances, targets, min_texts=2)
     assert ((thresholds > 0) & (thresholds < 1)).all()
     for i, threshold in enumerate(thresholds):
         if targets[:, i].sum() >= 2:

@@ -1,108 +1,310 @@
-"""The commands promote and rollback. They move an alias of the registry and start no Prefect server; the flows do the same."""
+"""The commands of the pipeline. `tokensieve/cli/parser.py` adds them to the command line.
+
+Each one imports what it needs when it runs.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import json
-import shlex
-from collections.abc import Callable
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from tokensieve.cli.command import (
+    DATA,
+    PREDICT,
+    PROMOTE,
+    RUN,
+    START,
+    Answer,
+    Command,
+    add_project,
+    existing_project,
+)
+from tokensieve.errors import InputError
 from tokensieve.project import Layout
 
-WORDS = {
-    "test_accuracy": "test accuracy",
-    "test_exact_match": "test exact match",
-    "test_macro_f1": "macro F1",
-    "test_micro_f1": "micro F1",
-    "test_ece": "calibration error",
-}
+PROGRAM_START = time.perf_counter()
+
+log = logging.getLogger("tokensieve")
 
 
-def add_promote(command: argparse.ArgumentParser) -> None:
-    """Add the arguments of `promote`."""
-    command.add_argument("--version", metavar="N", help="registered version (default: the challenger)")
-    command.add_argument(
-        "--reason",
-        metavar="TEXT",
-        help="why; needed, with --version, to promote a version that was rolled back",
+def init(options: argparse.Namespace, answer: Answer) -> None:
+    """Create a project folder with the default settings. With --data, add data to it."""
+    options.project = options.folder
+    layout = _opened_project(options)
+    if options.data:
+        data_add(options, answer)
+    else:
+        with _locked_with_settings(options, layout):
+            pass
+    answer(
+        f"{layout.root} is ready; settings: {layout.params}; "
+        f"next: tokensieve run --project {options.folder} --data PATH"
     )
-    command.add_argument(
-        "--other-project",
-        action="store_true",
-        help="promote the version even if another project registered it",
-    )
-    add_rollback(command)
 
 
-def add_rollback(command: argparse.ArgumentParser) -> None:
-    """Add the arguments of `rollback`."""
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+def run(options: argparse.Namespace, answer: Answer) -> None:
+    """Add data, run every stage whose inputs have changed, and print a summary."""
+    from tokensieve.cli.installation_checks import bad_pairs
+
+    # Check settings and data before files are written and Prefect starts.
+    for problem, remedy in bad_pairs():
+        log.warning("warning: %s; %s", problem, remedy)
+    _check_data(options)
+    layout = _opened_project(options)
+    result = _retrain(layout, options)
+    if options.json:
+        answer(json.dumps(result, ensure_ascii=False))
+    else:
+        from flows.summary import summary_text
+
+        answer(summary_text(result, layout))
 
 
-def promote(options: argparse.Namespace, layout: Layout, answer: Callable[[str], None]) -> None:
-    """Promote, and print both versions' figures and the way back."""
+def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
+    """Run the flow, on a temporary Prefect server if none is configured."""
+    from flows.temporary_server import connected, prefect_server
+    from tokensieve.progress import log_while_running
+
+    log.info("%-10s ...", "start")
+    with prefect_server(layout.active) as server, contextlib.ExitStack() as stack:
+        with log_while_running("start"):
+            # Import while the server starts. Garbage collection would take a quarter of the time and free nothing.
+            gc.disable()
+            from flows.retrain import retrain
+            from tasks.download import hidden
+
+            gc.enable()
+            stack.enter_context(connected(server))
+        started = time.perf_counter() - PROGRAM_START
+        log.info("%-10s %.1f s", "start", started)
+        data, test = (address and hidden(address) for address in (options.data, options.test))
+        result: dict[str, Any] = retrain(layout.root, data, test, options.force, options.set)
+    total = time.perf_counter() - PROGRAM_START
+    outside = total - sum(result["seconds"].values())
+    return result | {
+        "start_seconds": round(started, 2),
+        "outside_seconds": round(outside, 2),
+        "total_seconds": round(total, 2),
+    }
+
+
+def stage(options: argparse.Namespace, answer: Answer) -> None:
+    """Run one stage if its inputs have changed. `dvc repro` calls this command."""
+    from tasks import stage as stages
+    from tasks.upgrade import rename_settings
+    from tokensieve.settings import Settings
+
+    function, layout = stages.function_of(options.name), existing_project(options)
+    called_by_dvc = bool(os.environ.get("DVC_STAGE"))
+    if not called_by_dvc:
+        rename_settings(layout)
+    with _locked_with_settings(options, layout):
+        if called_by_dvc:
+            function(layout, Settings.load(layout.params))
+        else:
+            stages.run_if_stale(layout, options.name, options.force)
+
+
+def data_add(options: argparse.Namespace, answer: Answer) -> None:
+    """Add data to the project as its present version, and print its hash."""
+    from tasks.data_versions import data_hash
+    from tasks.stage import ask_registry, run_ingest
+    from tokensieve.settings import Settings
+
+    _check_data(options)
+    layout = _opened_project(options)
+    with _locked_with_settings(options, layout):
+        settings = Settings.load(layout.params)
+        run_ingest(layout, settings, options.data, options.test)
+        ask_registry(layout, settings)
+    answer(data_hash(layout))
+
+
+def data_list(options: argparse.Namespace, answer: Answer) -> None:
+    """List the versions of the raw data, oldest first. The present one is marked with *."""
+    from tasks.data_versions import data_hash, data_versions
+
+    layout = existing_project(options)
+    present = data_hash(layout)
+    for known in data_versions(layout):
+        rows = ", ".join(f"{name} {count:,}" for name, count in known.rows.items())
+        mark = "*" if known.data_hash == present else " "
+        answer(f"{mark} {known.data_hash}  {known.date}  {rows}  {known.source}")
+
+
+def data_restore(options: argparse.Namespace, answer: Answer) -> None:
+    """Restore an earlier version of the raw data."""
+    from tasks.data_versions import restore_version
+    from tokensieve.files import locked
+
+    layout = existing_project(options)
+    with locked(layout.busy):
+        answer(f"{restore_version(layout, options.hash)} is restored; next: tokensieve run")
+
+
+def promote(options: argparse.Namespace, answer: Answer) -> None:
+    """Make a registered version the champion: the challenger, or the one that --version names."""
+    from flows.champion_text import promoted_text
     from tasks import promote as promotions
     from tokensieve.settings import Settings
 
+    layout = existing_project(options)
     moved = promotions.promote(
         layout, Settings.load(layout.params), options.version, options.reason, options.other_project
     )
     answer(json.dumps(moved, ensure_ascii=False) if options.json else promoted_text(moved, options.project))
 
 
-def rollback(options: argparse.Namespace, layout: Layout, answer: Callable[[str], None]) -> None:
-    """Roll back, and print both versions' figures and the way back."""
+def rollback(options: argparse.Namespace, answer: Answer) -> None:
+    """Make the previous champion that still exists the champion again."""
+    from flows.champion_text import rolled_back_text
     from tasks import promote as promotions
     from tokensieve.settings import Settings
 
+    layout = existing_project(options)
     moved = promotions.rollback(layout, Settings.load(layout.params))
     answer(
         json.dumps(moved, ensure_ascii=False) if options.json else rolled_back_text(moved, options.project)
     )
 
 
-def promoted_text(moved: dict[str, Any], project: str) -> str:
-    """Return a promotion in words. `project` is the value of --project."""
-    if moved["version"] == moved["replaced"]:
-        return f"Version {moved['version']} of '{moved['name']}' already is the champion{_figures(moved['figures'])}."
-    first = (
-        f"Version {moved['version']} of '{moved['name']}' is now the champion{_figures(moved['figures'])}."
+def export_shared(options: argparse.Namespace, answer: Answer) -> None:
+    """Export the models of several projects into one folder whose shared layers are computed once."""
+    from tasks import export_shared as sharing
+
+    exported = sharing.export_shared([Path(folder) for folder in options.folders], Path(options.output))
+    agreement = ", ".join(f"{name} {share:.2%}" for name, share in exported["tasks"].items())
+    answer(
+        f"{options.output} shares {exported['layers']} layers, variant {exported['variant']}; "
+        f"agreement with PyTorch: {agreement}"
     )
-    if not moved["replaced"]:
-        return f"{first} There was none before."
-    return f"{first} {_before(moved)}\nTo undo: tokensieve rollback{_project(project)}"
 
 
-def rolled_back_text(moved: dict[str, Any], project: str) -> str:
-    """Return a rollback in words. `project` is the value of --project."""
-    first = (
-        f"Version {moved['version']} of '{moved['name']}' is the champion again{_figures(moved['figures'])}."
-    )
-    skipped = (
-        f" Passed over, being deleted or without files: {', '.join(moved['skipped'])}."
-        if moved["skipped"]
-        else ""
-    )
-    if not moved["replaced"]:
-        return first + skipped
-    again = f'tokensieve promote --version {moved["replaced"]} --reason "..."{_project(project)}'
-    return f"{first} {_before(moved)}{skipped}\nTo undo, with a reason: {again}"
+@contextlib.contextmanager
+def _locked_with_settings(options: argparse.Namespace, layout: Layout) -> Iterator[None]:
+    """Lock the project and apply the --set assignments. They are kept if the block succeeds."""
+    from tokensieve.files import locked
+    from tokensieve.settings import tried
+
+    with locked(layout.busy), tried(layout.params, options.set):
+        yield
 
 
-def _before(moved: dict[str, Any]) -> str:
-    other = (
-        " The two have different data, so their figures are of different test texts."
-        if moved["same_data"] is False
-        else ""
-    )
-    return f"Before: version {moved['replaced']}{_figures(moved['replaced_figures'])}.{other}"
+def _opened_project(options: argparse.Namespace) -> Layout:
+    """Return the project that the options name. Create it with default settings if it does not exist."""
+    from tasks.project import open_project
+    from tokensieve.disk import check_writable
+
+    layout = open_project(Path(options.project))
+    check_writable(layout.root, layout.busy.parent, layout.active)
+    return existing_project(options)
 
 
-def _figures(figures: dict[str, float]) -> str:
-    shown = ", ".join(f"{WORDS[key]} {value:.4f}" for key, value in figures.items() if key in WORDS)
-    return f" ({shown})" if shown else ""
+def _check_data(options: argparse.Namespace) -> None:
+    """Check the settings, and that local data can be read, before anything is written.
+
+    Raises:
+        InputError: If not.
+    """
+    from tasks.data_versions import data_hash
+    from tasks.ingest import count_rows, local_parts
+    from tokensieve.settings import assigned
+
+    layout = Layout(Path(options.project).resolve())
+    settings = assigned(layout.params, options.set)
+    if options.data is None:
+        if options.test:
+            raise InputError("--test needs --data; use both")
+        data_hash(layout)
+    elif "://" not in options.data + (options.test or ""):
+        count_rows(local_parts(options.data, options.test), settings.data)
 
 
-def _project(project: str) -> str:
-    return "" if project == "." else f" --project {shlex.quote(project)}"
+def _add_data(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    about = "CSV, TSV, JSONL, Parquet or Arrow file, folder with train and test files, or http(s) or s3 URL"
+    parser.add_argument("--data", metavar="PATH", required=required, help=about)
+    parser.add_argument("--test", metavar="PATH", help="file or URL of the test set")
+
+
+def _add_assignments(parser: argparse.ArgumentParser) -> None:
+    about = "change a setting in params.yaml; undone if the command fails"
+    parser.add_argument("--set", action="extend", nargs="+", metavar="SECTION.KEY=VALUE", help=about)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="folder of the new project")
+    _add_data(parser)
+    _add_assignments(parser)
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser, created=True)
+    _add_data(parser)
+    _add_assignments(parser)
+    parser.add_argument("--force", action="store_true", help="run stages whose inputs have not changed, too")
+    _add_json(parser)
+
+
+def _stage_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser)
+    parser.add_argument("name", metavar="STAGE", help="name of a stage in dvc.yaml")
+    _add_assignments(parser)
+    parser.add_argument("--force", action="store_true", help="run it even if its inputs have not changed")
+
+
+def _data_add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser, created=True)
+    _add_data(parser, required=True)
+    _add_assignments(parser)
+
+
+def _data_restore_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser)
+    parser.add_argument("hash", metavar="HASH", help="hash of the version, or the beginning of it")
+
+
+def _promote_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser)
+    parser.add_argument("--version", metavar="N", help="registered version (default: the challenger)")
+    about = "why; required, with --version, to promote a version that was rolled back"
+    parser.add_argument("--reason", metavar="TEXT", help=about)
+    about = "promote the version even if another project registered it"
+    parser.add_argument("--other-project", action="store_true", help=about)
+    _add_json(parser)
+
+
+def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser)
+    _add_json(parser)
+
+
+def _export_shared_arguments(parser: argparse.ArgumentParser) -> None:
+    about = "two or more projects, or their artifacts/model folders, trained from one base model"
+    parser.add_argument("folders", nargs="+", metavar="DIR", help=about)
+    about = "new folder; each task has the name of its project's folder"
+    parser.add_argument("--output", required=True, metavar="DIR", help=about)
+
+
+COMMANDS = (
+    Command("init", START, init, _init_arguments, extra="pipeline"),
+    Command("data add", DATA, data_add, _data_add_arguments, extra="pipeline"),
+    Command("data list", DATA, data_list, add_project, extra="pipeline"),
+    Command("data restore", DATA, data_restore, _data_restore_arguments, extra="pipeline"),
+    Command("run", RUN, run, _run_arguments, extra="pipeline"),
+    Command("stage", RUN, stage, _stage_arguments, extra="pipeline"),
+    Command("promote", PROMOTE, promote, _promote_arguments, extra="pipeline"),
+    Command("rollback", PROMOTE, rollback, _rollback_arguments, extra="pipeline"),
+    Command("export-shared", PREDICT, export_shared, _export_shared_arguments, extra="pipeline"),
+)

@@ -1,4 +1,4 @@
-"""`tokensieve export --shared-prefix`: the models of several projects in one folder that computes what they share once."""
+"""`tokensieve export-shared`: the models of several projects in one folder, whose shared layers are computed once."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tasks.project_identity import is_own_registry
 from tokensieve.project import Layout
+from tokensieve.registry.project_identity import is_own_registry
 from tokensieve.registry.store import SQLITE
 
 # The tables and columns in which MLflow keeps addresses of files.

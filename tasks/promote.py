@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from tasks import moved_project
-from tasks.project_identity import Identity, identity
 from tasks.promotion_history import champions, history, record_move, rolled_back, same_model_marks
 from tasks.registered_files import open_store, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
+from tokensieve.registry.project_identity import Identity, identity
 from tokensieve.registry.store import NUMBER, Editable, check_database, tracking_uri
 from tokensieve.settings import Settings
 

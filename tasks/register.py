@@ -17,7 +17,6 @@ from tasks import provenance
 from tasks.artifacts import Registration
 from tasks.log_run import MODEL, log_run
 from tasks.mlflow_client import aliases_of, connect, find_model
-from tasks.project_identity import Identity, given_identity
 from tasks.promote import CHALLENGER, PROJECT
 from tasks.promotion_history import FINGERPRINT
 from tasks.registered_files import open_store, served_manifest
@@ -25,6 +24,7 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.inference.manifest import NAME, Manifest
 from tokensieve.project import Layout
+from tokensieve.registry.project_identity import Identity, given_identity
 from tokensieve.registry.store import ModelVersion, tracking_uri
 from tokensieve.settings import Settings
 

@@ -12,11 +12,11 @@ from tasks import moved_project
 from tasks.artifacts import Champion, Registration, write_if_changed
 from tasks.dvc_pipeline import is_unchanged
 from tasks.dvc_repo import opened
-from tasks.project_identity import given_identity, identity
 from tasks.promote import CHALLENGER, CHAMPION
 from tasks.registered_files import open_store, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
+from tokensieve.registry.project_identity import given_identity, identity
 from tokensieve.registry.store import Editable, RegistryError, tracking_uri, without_password
 from tokensieve.settings import Settings
 

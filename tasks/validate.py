@@ -360,7 +360,7 @@ def _rows_at_fault(errors: Sequence[Mapping[str, Any]], layout: Layout) -> str:
     ]
     lines.append(f"The first {ROWS} rows of each check: {layout.validation / 'report.json'}")
     if len(layout.versions.read_text(encoding="utf-8").splitlines() if layout.versions.exists() else []) > 1:
-        lines.append("The data before it: tokensieve versions, tokensieve restore HASH")
+        lines.append("The data before it: tokensieve data list, tokensieve data restore HASH")
     return "\n".join(lines)
 
 

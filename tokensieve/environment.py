@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from urllib.request import getproxies_environment
 
 # Set before the import of the library that reads them. A user's own value wins.
 NO_REPORTS = {
@@ -23,7 +22,7 @@ def prepare() -> None:
     """Switch usage reports off, and take this machine out of what goes through a proxy."""
     for name, value in NO_REPORTS.items():
         os.environ.setdefault(name, value)
-    if not getproxies_environment():
+    if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()):
         return
     # Libraries differ in which of the two spellings they read, so both get all hosts.
     listed = [

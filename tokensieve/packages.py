@@ -1,6 +1,7 @@
-"""Our packages found by their place: a user's own `tasks.py` or folder `flows` may come before them on Python's path.
+"""Import our packages `tasks` and `flows` by their location.
 
-As a program, `python -P -m tokensieve.packages MODULE ARGUMENTS` runs a module as `python -m` does, with our packages.
+A `tasks.py` or a folder `flows` of the user may precede them on Python's path. `python -P -m tokensieve.packages MODULE
+ARGUMENTS` runs a module as `python -m` does, with our packages.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("tasks", "flows")
 
 
 def pin() -> None:
-    """Load our packages from beside this one, so that whoever imports them later gets these."""
+    """Load our packages from the folder that contains this package. Later imports then get them."""
     for name in PACKAGES:
         file = ROOT / name / "__init__.py"
         loaded = sys.modules.get(name)
@@ -29,15 +31,26 @@ def pin() -> None:
         spec.loader.exec_module(module)
 
 
+def module(name: str) -> ModuleType:
+    """Return a module of our packages, imported by name.
+
+    The library uses it where it finds what the pipeline adds, because it never depends on the pipeline's code.
+    """
+    pin()
+    return import_module(name)
+
+
 def command(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs a module of ours in another process, whatever its working directory and PYTHONPATH hold."""
+    """Return the command line that runs one of our modules in another process.
+
+    It works with any working directory and PYTHONPATH.
+    """
     return [sys.executable, "-P", "-m", "tokensieve.packages", module, *arguments]
 
 
 def main() -> int:
-    """Run `tokensieve` as the installed command does."""
-    pin()
-    status: int = import_module("tokensieve.cli.main").main()
+    """Run the command line."""
+    status: int = module("tokensieve.cli.main").main()
     return status
 
 

@@ -113,7 +113,9 @@ def test_a_command_on_a_full_disk_prints_one_line_and_goes_on_when_there_is_room
     assert "the disk is full" in told[0]
     assert "Traceback" not in stopped.stderr
     fill(0)
-    again = tokensieve("version", "--project", str(project), "--data", str(data_file), "--set", "data.seed=1")
+    again = tokensieve(
+        "data", "add", "--project", str(project), "--data", str(data_file), "--set", "data.seed=1"
+    )
     assert again.returncode == 2, again.stderr
     assert "the disk is full" in again.stderr
     fill(-1)

@@ -225,13 +225,14 @@ def test_a_signal_while_a_server_does_not_answer_is_not_waited_for(
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("name", ["version", "predict"])
+@pytest.mark.parametrize("name", ["data", "predict"])
 def test_other_commands_end_as_well(name: str, number: int, interrupted: Interrupted, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = {
-            "version": [
-                "version",
+            "data": [
+                "data",
+                "add",
                 "--project",
                 "project",
                 "--data",

@@ -82,8 +82,8 @@ def test_no_command_leaves_the_machine(
     traced("promote", *here)
     assert "the champion" in traced("predict", *here, "my card is lost")
     traced("predict", *here, "--model", model, "--input", "in.csv", "--output", "out.csv")
-    traced("versions", *here)
-    traced("triton", *here, "--model", str(served_folder), "--output", str(tmp_path / "triton"))
+    traced("data", "list", *here)
+    traced("export-triton", *here, "--model", str(served_folder), "--output", str(tmp_path / "triton"))
     port, trace = free_port(), tmp_path / "trace-serve"
     command = [
         *TRACE,

@@ -53,7 +53,7 @@ def test_a_server_follows_a_registry_that_was_made_anew(
     port = free_port()
     command = [str(BIN / "tokensieve"), "serve", "--model", "models:/m@champion", "--port", str(port)]
     service = f"http://127.0.0.1:{port}"
-    start("serve", *command, "--interval", "1", url=f"{service}/ready")
+    start("serve", *command, "--poll-interval", "1", url=f"{service}/ready")
 
     def label() -> str:
         return str(asked(f"{service}/predict", {"text": "my card is lost"})["label"])

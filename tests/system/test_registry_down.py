@@ -61,7 +61,7 @@ def test_it_starts_while_mlflow_is_down(
         "models:/m@champion",
         "--port",
         str(port),
-        "--interval",
+        "--poll-interval",
         "1",
     ]
     url = f"http://127.0.0.1:{port}/ready"

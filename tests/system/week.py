@@ -209,7 +209,7 @@ def test_a_week(
         folder,
         "--port",
         str(port),
-        "--interval",
+        "--poll-interval",
         "1",
     ]
     server = start("serve", "tokensieve", *serving, url=f"http://127.0.0.1:{port}/ready")

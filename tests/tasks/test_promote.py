@@ -17,12 +17,12 @@ from mlflow import MlflowClient
 
 from tasks import promote as promotions
 from tasks import promotion_history
-from tasks.project_identity import given_identity
 from tasks.promote import promote, rollback
 from tasks.promotion_history import champions, history, rolled_back
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.mlflow_sqlite import Database
+from tokensieve.registry.project_identity import given_identity
 from tokensieve.settings import Settings, render
 
 SETTINGS = Settings()

@@ -22,7 +22,6 @@ from safetensors.numpy import save_file
 
 from tasks import log_run, mlflow_client, register
 from tasks.artifacts import Registration
-from tasks.project_identity import given_identity
 from tasks.promote import PROJECT
 from tasks.promotion_history import FINGERPRINT
 from tokensieve.errors import InputError
@@ -31,6 +30,7 @@ from tokensieve.inference.mlflow_model import _load_pyfunc
 from tokensieve.inference.predictor import Predictor
 from tokensieve.project import Layout
 from tokensieve.registry.mlflow_sqlite import Database
+from tokensieve.registry.project_identity import given_identity
 from tokensieve.registry.store import tracking_uri
 from tokensieve.settings import Settings, render
 

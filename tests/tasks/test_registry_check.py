@@ -11,11 +11,11 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.artifacts import Champion
-from tasks.project_identity import given_identity
 from tasks.registry_check import confirmed, find_champion, is_registered, prepare_registry
 from tokensieve.errors import InputError
 from tokensieve.files import write_json
 from tokensieve.project import Layout
+from tokensieve.registry.project_identity import given_identity
 from tokensieve.settings import Settings, render
 
 SETTINGS = Settings()

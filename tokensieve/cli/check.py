@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokensieve.cli.command import PREDICT, Answer, Command, add_project
+from tokensieve.cli.model_option import find_model
 from tokensieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 FAILED = 1  # exit status if too few cases pass
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `check`."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser)
     about = "YAML file with the cases: plain sentences with their labels, texts to perturb, phrases to swap"
     parser.add_argument("--cases", required=True, metavar="FILE", help=about)
     about = "model folder, models:/NAME@ALIAS or models:/NAME/VERSION"
@@ -24,11 +26,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
 
 
-def run(options: argparse.Namespace, find_model: Callable[[], Path], answer: Callable[[str], None]) -> int:
-    """Run the cases on the model folder that `find_model` returns, and print a table and the failures.
-
-    Returns:
-        The exit status: 1 if a smaller share of a kind of cases passed than the file demands, otherwise 0.
+def check(options: argparse.Namespace, answer: Answer) -> int:
+    """Run behaviour tests on an exported model. The exit status is 1 if too few pass.
 
     Raises:
         InputError: If the cases file or the model cannot be read, or the model has several tasks.
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace, find_model: Callable[[], Path], answer: Cal
     from tokensieve.inference.prediction import SINGLE_TASK
 
     cases = read_cases(Path(options.cases))
-    model = load(find_model(), cores())
+    model = load(find_model(options), cores())
     if SINGLE_TASK not in model.tasks:
         raise InputError(
             f"the model has the tasks {', '.join(model.tasks)}; check the models of the tasks one by one"
@@ -89,3 +88,6 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
         passed, count = counts.get(outcome.case.kind, (0, 0))
         counts[outcome.case.kind] = passed + outcome.passed, count + 1
     return counts
+
+
+COMMANDS = (Command("check", PREDICT, check, _add_arguments),)

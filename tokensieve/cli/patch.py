@@ -1,4 +1,4 @@
-"""The commands `patch extract`, `apply`, `remove` and `show`. As in `main.py`, each imports what it needs when it runs."""
+"""The commands `patch extract`, `apply`, `remove` and `show`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokensieve.cli.command import PREDICT, Answer, Command
+
 if TYPE_CHECKING:
     from tokensieve.model.patch import Patch
 
-Answer = Callable[[str], None]
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "--model": {"required": True, "metavar": "DIR", "help": "fine-tuned model, for example artifacts/model"},
+    "--patch": {"required": True, "metavar": "FILE", "help": "patch file written by extract"},
+    "--base": {"metavar": "DIR", "help": "base model (default: the one that the model or patch names)"},
+    "--output": {"required": True, "metavar": "PATH", "help": "new patch file or model folder"},
+    "--json": {"action": "store_true", "help": "print one JSON object"},
+}
 
 
 def extract(options: argparse.Namespace, answer: Answer) -> None:
-    """Write what a fine-tuned model has changed in its base as a patch of a few megabytes."""
+    """Write the difference between a fine-tuned model and its base model as a patch of a few megabytes."""
     from tokensieve.model import patch_folders
     from tokensieve.model.encoder import find_base_model
 
@@ -28,7 +36,7 @@ def extract(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def apply(options: argparse.Namespace, answer: Answer) -> None:
-    """Make the fine-tuned model from its base and a patch, bit for bit."""
+    """Restore the fine-tuned model from its base model and a patch, bit for bit."""
     from tokensieve.model import patch_folders
     from tokensieve.model.encoder import find_base_model
     from tokensieve.model.patch import Patch
@@ -41,7 +49,7 @@ def apply(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def remove(options: argparse.Namespace, answer: Answer) -> None:
-    """Make the base from a fine-tuned model and its patch, bit for bit."""
+    """Restore the base model from a fine-tuned model and its patch, bit for bit."""
     from tokensieve.model import patch_folders
     from tokensieve.model.patch import Patch
 
@@ -51,49 +59,23 @@ def remove(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def show(options: argparse.Namespace, answer: Answer) -> None:
-    """Print a patch's base, labels, and changed rows by tensor."""
+    """Print the base model, the labels and the changed rows per tensor of a patch."""
     from tokensieve.model.patch import Patch
 
     facts = _facts(Patch.load(Path(options.patch)), Path(options.patch))
     answer(json.dumps(facts, ensure_ascii=False) if options.json else _text(facts))
 
 
-def add(commands: Any) -> None:
-    """Add the group `patch` to the command line's subparsers."""
-    about = "Extract, apply, remove and show patches: what turns a base model into a fine-tuned one."
-    group = commands.add_parser("patch", help=about, description=about).add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    arguments: dict[str, dict[str, Any]] = {
-        "--model": {
-            "required": True,
-            "metavar": "DIR",
-            "help": "fine-tuned model, for example artifacts/model",
-        },
-        "--patch": {"required": True, "metavar": "FILE", "help": "what extract wrote"},
-        "--base": {"metavar": "DIR", "help": "the base model (default: found by the name that is kept)"},
-        "--output": {
-            "required": True,
-            "metavar": "PATH",
-            "help": "what is written: a patch file, or a new model folder",
-        },
-        "--json": {"action": "store_true", "help": "print one JSON object"},
-    }
-    for function, flags in {
-        extract: ("--model", "--base", "--output"),
-        apply: ("--patch", "--base", "--output"),
-        remove: ("--model", "--patch", "--output"),
-        show: ("--patch", "--json"),
-    }.items():
-        added = group.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
-        added.set_defaults(command=function)
-        added.add_argument("--debug", action="store_true", help="show stack traces")
+def _arguments(*flags: str) -> Callable[[argparse.ArgumentParser], None]:
+    def add(parser: argparse.ArgumentParser) -> None:
         for flag in flags:
-            added.add_argument(flag, **arguments[flag])
+            parser.add_argument(flag, **ARGUMENTS[flag])
+
+    return add
 
 
 def _facts(patch: Patch, path: Path) -> dict[str, Any]:
-    """What `show` tells: everything but the values."""
+    """Return what `show` prints: everything except the values."""
     tensors: list[dict[str, Any]] = [
         {
             "tensor": name,
@@ -129,3 +111,11 @@ def _text(facts: dict[str, Any]) -> str:
             *rows,
         ]
     )
+
+
+COMMANDS = (
+    Command("patch extract", PREDICT, extract, _arguments("--model", "--base", "--output"), extra="train"),
+    Command("patch apply", PREDICT, apply, _arguments("--patch", "--base", "--output"), extra="train"),
+    Command("patch remove", PREDICT, remove, _arguments("--model", "--patch", "--output"), extra="train"),
+    Command("patch show", PREDICT, show, _arguments("--patch", "--json"), extra="train"),
+)

@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokensieve.cli.command import PREDICT, Answer, Command, add_project
+from tokensieve.cli.model_option import find_model
 from tokensieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,11 +23,9 @@ SHOWN = 10  # labels of a summary
 
 log = logging.getLogger("tokensieve")
 
-Answer = Callable[[str], None]
 
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `predict`."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser)
     about = "exported folder, of one task or shared by several, models:/NAME@ALIAS or models:/NAME/VERSION"
     about += " (default: the project's champion, else its exported model)"
     parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
@@ -47,14 +47,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--answer-prefix", dest="prefix", default="", metavar="PREFIX", help=about)
 
 
-def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path], answer: Answer) -> None:
-    """Label the texts given, the lines of standard input, or the texts of a file, with the `model` that the options name.
+def predict(options: argparse.Namespace, answer: Answer) -> None:
+    """Predict the labels of texts: arguments, lines of standard input, or a file.
 
     Raises:
         InputError: an option's value or combination; as `served.load` and `bulk.score`.
     """
     _refuse(options)
-    folder = find_model(options, model)
+    folder = find_model(options)
     if options.input:
         from tokensieve.inference.bulk import score
 
@@ -74,38 +74,6 @@ def run(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]
         for place, text in enumerate(texts):
             found = {task: given[place] for task, given in answers.items()}
             answer(_tree(text, found) if options.json else _line(found))
-
-
-def find_model(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]) -> Path:
-    """Return the model folder that --model names; without --model, that of the project."""
-    return model(options) if options.model else _of_project(options, model)
-
-
-def _of_project(options: argparse.Namespace, model: Callable[[argparse.Namespace], Path]) -> Path:
-    """Return the served folder of the project's champion, or the one that it exported last. Which one is logged."""
-    from tasks.project_identity import identity
-    from tokensieve.inference.manifest import NAME
-    from tokensieve.project import Layout
-    from tokensieve.settings import Settings
-
-    layout = Layout(Path(options.project).resolve())
-    if not layout.params.exists():
-        raise InputError(
-            f"{layout.root} is not a project, so --model DIR_OR_URI is needed: an exported folder or models:/NAME@champion"
-        )
-    options.model = f"models:/{identity(layout, Settings.load(layout.params)).model}@champion"
-    try:
-        folder = model(options)
-    except InputError as error:
-        exported: Path = layout.onnx
-        if not (exported / NAME).exists():
-            raise InputError(
-                f"no champion ({error}) and no exported model; run tokensieve run, or give --model"
-            ) from None
-        log.info("model: %s, the project's last export (no champion: %s)", exported, error)
-        return exported
-    log.info("model: %s, the champion (%s)", options.model, folder.name)
-    return folder
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -201,3 +169,6 @@ def _refuse(options: argparse.Namespace) -> None:
             raise InputError(f"{flag} is for a file; give --input and --output")
     if options.output and Path(options.output).is_file() and not options.overwrite:
         raise InputError(f"{options.output} exists; give --overwrite to replace it, or another --output")
+
+
+COMMANDS = (Command("predict", PREDICT, predict, _add_arguments),)

@@ -1,4 +1,4 @@
-"""The command `serve`. As in `main.py`, it imports what it needs when it runs."""
+"""The command `serve`."""
 
 from __future__ import annotations
 
@@ -6,83 +6,57 @@ import argparse
 import os
 import re
 import signal
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tokensieve.cli.command import PREDICT, Answer, Command, add_project
+from tokensieve.cli.model_option import model_source
 from tokensieve.errors import InputError, excerpt
 from tokensieve.server.config import Limits, ServerConfig
 
-if TYPE_CHECKING:
-    from tokensieve.server.model_watcher import ModelSource
-
 KEY = "TOKENSIEVE_API_KEY"
 
-# Flag, the field that it sets of ServerConfig or Limits, whose default is the option's, and what it does.
+# Flag, field of ServerConfig or Limits (which also has the default), and help.
 OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--host", "host", "address to listen on"),
     ("--port", "port", "port to listen on"),
-    ("--workers", "workers", "texts or batches computed at the same time; 0: as many as there are cores for"),
-    (
-        "--threads",
-        "threads",
-        "threads of one computation; all cores with --workers 1 answers a long text soonest",
-    ),
-    (
-        "--batch",
-        "max_batch_tokens",
-        "tokens computed together at most, of texts that wait at the same time; 1: each text alone",
-    ),
-    (
-        "--interval",
-        "poll_interval",
-        "seconds between two looks for a newer model; 0: as few as are cheap for its source",
-    ),
-    ("--queue", "max_queue", "texts that may wait; more are refused with status 503"),
-    ("--max-texts", "max_texts", "texts a request at most"),
-    ("--max-characters", "max_characters", "characters a text at most"),
-    ("--max-body", "max_body", "bytes a request at most"),
-    ("--max-candidates", "max_candidates", "labels that an answer may name in all, over its texts"),
-    (
-        "--max-held",
-        "max_held",
-        "bytes of all requests that wait for an answer; more are refused with status 503",
-    ),
-    ("--max-connections", "max_connections", "connections at most"),
-    ("--timeout", "timeout", "seconds within which a body must arrive, an answer be made, and be read"),
-    (
-        "--keep-alive",
-        "keep_alive",
-        "seconds that an idle connection stays open; more than a load balancer in front keeps it",
-    ),
-    ("--grace", "grace", "seconds to finish requests in progress after SIGTERM"),
-    (
-        "--root-path",
-        "root_path",
-        "path prefix under which a proxy in front publishes the server, as in /classifier",
-    ),
+    ("--workers", "workers", "parallel inference threads; 0: one per available core"),
+    ("--threads", "threads", "threads per inference; for long texts, use all cores and --workers 1"),
+    ("--max-batch-tokens", "max_batch_tokens", "maximum tokens per batch of queued texts; 1: no batches"),
+    ("--poll-interval", "poll_interval", "seconds between checks for a new model; 0: chosen by its source"),
+    ("--max-queue", "max_queue", "maximum queued texts; more are refused with status 503"),
+    ("--max-texts", "max_texts", "maximum texts per request"),
+    ("--max-characters", "max_characters", "maximum characters per text"),
+    ("--max-body", "max_body", "maximum bytes per request"),
+    ("--max-candidates", "max_candidates", "maximum labels per response, over all its texts"),
+    ("--max-held", "max_held", "maximum bytes of all open requests; more are refused with status 503"),
+    ("--max-connections", "max_connections", "maximum open connections"),
+    ("--timeout", "timeout", "seconds to receive a request, to compute a response and to send it, each"),
+    ("--keep-alive", "keep_alive", "seconds until an idle connection is closed; more than a load balancer's"),
+    ("--grace", "grace", "seconds to finish open requests after SIGTERM"),
+    ("--root-path", "root_path", "path prefix that a proxy adds, for example /classifier"),
 )
 DEFAULTS: dict[str, Any] = asdict(ServerConfig()) | asdict(Limits())
-MAY_BE_ZERO = ("--workers", "--port", "--interval")
+MAY_BE_ZERO = ("--workers", "--port", "--poll-interval")
 FILES: tuple[tuple[str, str], ...] = (
     (
         "--api-key-file",
-        f"file with the key that requests must send as Authorization: Bearer KEY (or the environment's {KEY})",
+        f"file with the API key; requests send it as Authorization: Bearer KEY (or set {KEY})",
     ),
     ("--tls-certificate", "PEM file with the certificate, for https"),
     ("--tls-key", "PEM file with its private key"),
-    ("--log-texts", "JSONL file to which texts and their labels are added; without it no text is kept"),
+    ("--log-texts", "JSONL file to append texts and predictions to; by default no text is stored"),
 )
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `serve`."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser)
     parser.add_argument(
         "--model",
         required=True,
         metavar="DIR_OR_URI",
-        help="as for predict; a folder or an alias is followed",
+        help="as for predict; a new version in the folder or under the alias is loaded",
     )
     for flag, name, about in OPTIONS:
         default = DEFAULTS[name]
@@ -95,25 +69,24 @@ def add(parser: argparse.ArgumentParser) -> None:
             metavar=flag[2:].split("-")[-1].upper(),
             help=shown,
         )
-    about = "origin whose pages may send requests from a browser, as in https://example.org, or *; may be repeated (default: none)"
+    about = "origin of pages that may send requests, for example https://example.org, or *; repeatable"
     parser.add_argument("--cors-origin", action="append", default=[], metavar="ORIGIN", help=about)
     for flag, about in FILES:
         parser.add_argument(flag, type=Path, metavar="FILE", help=about)
 
 
-def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], ModelSource]) -> None:
-    """Serve the model of `source` until told to end.
+def serve(options: argparse.Namespace, answer: Answer) -> None:
+    """Serve an exported model over HTTP until a signal ends the server.
 
     Raises:
-        InputError: an option's value, or a file that cannot be read; as `ModelWatcher`.
+        InputError: If an option is wrong or a file cannot be read, or as `ModelWatcher`.
     """
-    # A hang-up ends a process that does not handle it; until the server does, it is to go on.
+    # Ignore a hang-up until the server handles it. Otherwise it would end the process.
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _refuse(options)
     key = _key(options.api_key_file)
-    from tokensieve.server import tls
-    from tokensieve.server.app import serve
+    from tokensieve.server import app, tls
     from tokensieve.server.model_watcher import ModelWatcher
     from tokensieve.server.prediction_log import PredictionLog
 
@@ -128,7 +101,7 @@ def run(options: argparse.Namespace, source: Callable[[argparse.Namespace], Mode
     settings = ServerConfig(**{spec.name: chosen[spec.name] for spec in fields(ServerConfig)})
     limits = Limits(**{spec.name: chosen[spec.name] for spec in fields(Limits)})
     journal = PredictionLog(options.log_texts) if options.log_texts else None
-    serve(ModelWatcher(source(options), options.threads), settings, limits, key, journal)
+    app.serve(ModelWatcher(model_source(options), options.threads), settings, limits, key, journal)
 
 
 def _refuse(options: argparse.Namespace) -> None:
@@ -140,16 +113,16 @@ def _refuse(options: argparse.Namespace) -> None:
     if options.port > 65_535:
         raise InputError(f"--port is {options.port}; it must be at most 65535")
     if bool(options.tls_certificate) != bool(options.tls_key):
-        raise InputError("--tls-certificate and --tls-key belong together; give both or none")
+        raise InputError("--tls-certificate and --tls-key belong together; use both or neither")
     root = options.root_path
     if root and not re.fullmatch(r"(/[\w.~-]+)+", root):
         raise InputError(
-            f"--root-path is {excerpt(root)}; it must begin with / and not end with it, as in /classifier"
+            f"--root-path is {excerpt(root)}; it must start with / and not end with /, for example /classifier"
         )
     for origin in options.cors_origin:
         if origin != "*" and not re.fullmatch(r"https?://[\w.\[\]:-]+", origin):
             raise InputError(
-                f"--cors-origin is {excerpt(origin)}; it must be * or scheme, host and port alone, as in https://example.org"
+                f"--cors-origin is {excerpt(origin)}; it must be * or only a scheme, host and port, for example https://example.org"
             )
 
 
@@ -165,21 +138,21 @@ def _key(path: Path | None) -> str | None:
             return None
         remedy = "unset it to serve without a key"
     else:
-        name, remedy = f"--api-key-file {path}", "leave the option out to serve without one"
+        name, remedy = f"--api-key-file {path}", "omit the option to serve without a key"
         try:
-            # A text editor ends the line; anything else around the key is kept out below.
+            # A text editor adds a line end. Anything else around the key is refused below.
             key = path.read_bytes().decode("utf-8").strip()
         except OSError as error:
             raise InputError(f"{name} cannot be read ({error.strerror})") from None
         except UnicodeDecodeError:
             raise InputError(
-                f"{name} is not UTF-8, so no request could match it; write the key alone into it"
+                f"{name} is not UTF-8, so no request could match it; the file must contain only the key"
             ) from None
     if not key.strip():
-        raise InputError(f"{name} is empty; put the key into it, or {remedy}")
+        raise InputError(f"{name} is empty; write the key into it, or {remedy}")
     if fault := _fault(key):
         raise InputError(
-            f"{name} {fault}, so no request could match it; put the key alone into it, on one line"
+            f"{name} {fault}, so no request could match it; it must contain only the key, on one line"
         )
     return key
 
@@ -191,7 +164,10 @@ def _fault(key: str) -> str:
     if len(key.splitlines()) > 1:
         return "has several lines"
     if key != key.strip():
-        return "begins or ends with a blank or a line end"
+        return "begins or ends with a space or a line end"
     if any(ord(character) < 32 or ord(character) == 127 for character in key):
         return "has control characters"
     return "is not UTF-8" if any("\ud800" <= character <= "\udfff" for character in key) else ""
+
+
+COMMANDS = (Command("serve", PREDICT, serve, _add_arguments, extra="serve", handles_signals=True),)

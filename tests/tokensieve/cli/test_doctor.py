@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tokensieve.cli import doctor
+from tokensieve.cli import installation_checks
 from tokensieve.cli.main import main
 
 
@@ -33,7 +33,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(doctor, "LEAST_FREE", 1)
+    monkeypatch.setattr(installation_checks, "LEAST_FREE", 1)
 
 
 def test_a_sound_installation_has_a_line_per_check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,9 @@ def test_a_known_bad_pair_is_wrong_with_its_remedy(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        doctor, "_installed", lambda name: {"prefect": prefect, "sqlalchemy": sqlalchemy}.get(name, "")
+        installation_checks,
+        "_installed",
+        lambda name: {"prefect": prefect, "sqlalchemy": sqlalchemy}.get(name, ""),
     )
     assert main(["doctor", "--project", str(tmp_path)]) == int(bad)
     assert ("schedules no run; pip install" in capfd.readouterr().out) == bad
@@ -114,7 +116,7 @@ def test_a_known_bad_pair_is_wrong_with_its_remedy(
 def test_a_full_disk_and_a_broken_profile_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "LEAST_FREE", 1 << 60)
+    monkeypatch.setattr(installation_checks, "LEAST_FREE", 1 << 60)
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect" / "profiles.toml").write_text("not = [toml")
     assert main(["doctor", "--project", str(tmp_path)]) == 1

@@ -122,11 +122,11 @@ def test_lines_are_answered_as_they_arrive(served_folder: Path, tmp_path: Path) 
 def test_without_a_model_the_project_s_is_used(served_folder: Path, tmp_path: Path) -> None:
     done = tokensieve("predict", "my card", cwd=tmp_path)
     assert done.returncode == 2
-    assert b"is not a project, so --model DIR_OR_URI is needed" in done.stderr
+    assert b"is not a project. Use --model" in done.stderr
     (tmp_path / "params.yaml").write_text("", encoding="utf-8")
     done = tokensieve("predict", "my card", cwd=tmp_path)
     assert done.returncode == 2
-    assert b"and no exported model; run tokensieve run, or give --model" in done.stderr
+    assert b"and no exported model. Create one with tokensieve run, or use --model" in done.stderr
     shutil.copytree(served_folder, tmp_path / "artifacts" / "onnx")
     done = tokensieve("predict", "my card", cwd=tmp_path)
     assert done.returncode == 0

@@ -71,9 +71,9 @@ def test_a_key_that_no_request_can_match_is_refused(
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("", "is empty; put the key into it, or unset it"),
-        ("sesame\n", "begins or ends with a blank or a line end"),
-        (" sesame", "begins or ends with a blank or a line end"),
+        ("", "is empty; write the key into it, or unset it"),
+        ("sesame\n", "begins or ends with a space or a line end"),
+        (" sesame", "begins or ends with a space or a line end"),
         ("\ufeffsesame", "begins with a byte order mark"),
         ("one\ntwo", "has several lines"),
         ("s\udce9same", "is not UTF-8"),
@@ -103,7 +103,7 @@ def test_a_line_end_after_the_key_of_a_file_is_none_of_it(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--root-path", "labels"], "--root-path is 'labels'; it must begin with /"),
+        (["--root-path", "labels"], "--root-path is 'labels'; it must start with /"),
         (["--root-path", "/labels/"], "--root-path is '/labels/'"),
         (["--cors-origin", "example.org"], "--cors-origin is 'example.org'; it must be * or"),
         (["--cors-origin", "https://example.org/page"], "--cors-origin is 'https://example.org/page'"),
@@ -124,7 +124,7 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.setattr(app, "serve", lambda *arguments: seen.extend(arguments))
     monkeypatch.setenv("TOKENSIEVE_API_KEY", "sesame")
-    options = "--workers 3 --threads 2 --max-texts 5 --queue 7 --timeout 1.5 --interval 9 --batch 64"
+    options = "--workers 3 --threads 2 --max-texts 5 --max-queue 7 --timeout 1.5 --poll-interval 9 --max-batch-tokens 64"
     options += " --keep-alive 90 --grace 3 --max-held 9 --root-path /x --cors-origin https://a.b"
     assert (
         main(["serve", "--model", str(served), *options.split(), "--log-texts", str(served / "texts.jsonl")])

@@ -337,7 +337,7 @@ def test_shutdown_does_not_wait_for_slow_clients(slowly: Path, start: Callable[.
 
 def test_requests_longer_than_grace_are_cancelled(slowly: Path, start: Callable[..., Any]) -> None:
     # One text per run, so that it takes longer than --grace on a fast machine, too.
-    server = start(slowly, "--workers", "1", "--grace", "1", "--batch", "1")
+    server = start(slowly, "--workers", "1", "--grace", "1", "--max-batch-tokens", "1")
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(server.predict, {"texts": ["card " * i for i in range(1, 128)]})
         time.sleep(0.5)
@@ -357,7 +357,7 @@ def test_ctrl_c_exits_with_status_130(served: Any, start: Callable[..., Any]) ->
 
 
 def test_work_for_disconnected_clients_is_dropped(slowly: Path, start: Callable[..., Any]) -> None:
-    server = start(slowly, "--workers", "1", "--queue", "64")
+    server = start(slowly, "--workers", "1", "--max-queue", "64")
     body = json.dumps({"texts": ["card " * i for i in range(1, 33)]}).encode()
     for _ in range(2):  # twice as many as fit into the queue
         gone = [server.raw() for _ in range(2)]
@@ -467,7 +467,7 @@ def test_port_in_use_is_an_input_error(served: Any, start: Callable[..., Any]) -
 
 def test_low_limit_on_open_files_lowers_the_connection_limit(served: Any, start: Callable[..., Any]) -> None:
     """With too few open files for --max-connections, fewer connections are accepted. Hot reload still works."""
-    server = start(served.folder, "--interval", "0.05", limit="ulimit -n 160")
+    server = start(served.folder, "--poll-interval", "0.05", limit="ulimit -n 160")
     assert "at most 32 connections: the limit on open files is 160" in server.log_text()
     with contextlib.ExitStack() as stack:
         for _ in range(300):

@@ -50,7 +50,7 @@ def test_hot_reload_under_load_fails_no_request(
         return folder
 
     make(0).rename(live)
-    server = start(live, "--interval", "0.02")
+    server = start(live, "--poll-interval", "0.02")
     stopped = threading.Event()
     answers: list[tuple[int, Any]] = []
 
@@ -91,7 +91,7 @@ def test_broken_export_keeps_the_old_model_and_shows_the_reason(
     served: Any, tmp_path: Path, start: Callable[..., Any]
 ) -> None:
     live = served.write(tmp_path / "onnx")
-    server = start(live, "--interval", "0.02")
+    server = start(live, "--poll-interval", "0.02")
     broken = served.write(tmp_path / "made")
     replace(served.manifest, data_hash="new").save(broken)
     (broken / "model.onnx").write_bytes(b"half")

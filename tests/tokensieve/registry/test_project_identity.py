@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.project_identity import Identity, given_identity, identity, model_name
 from tokensieve.files import write_json
 from tokensieve.project import Layout
+from tokensieve.registry.project_identity import Identity, given_identity, identity, model_name
 from tokensieve.settings import Settings
 
 

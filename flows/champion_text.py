@@ -1,0 +1,60 @@
+"""A promotion or rollback in words."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+WORDS = {
+    "test_accuracy": "test accuracy",
+    "test_exact_match": "test exact match",
+    "test_macro_f1": "macro F1",
+    "test_micro_f1": "micro F1",
+    "test_ece": "calibration error",
+}
+
+
+def promoted_text(moved: dict[str, Any], project: str) -> str:
+    """Return a promotion in words. `project` is the value of --project."""
+    if moved["version"] == moved["replaced"]:
+        return f"Version {moved['version']} of '{moved['name']}' is already the champion{_figures(moved['figures'])}."
+    first = (
+        f"Version {moved['version']} of '{moved['name']}' is now the champion{_figures(moved['figures'])}."
+    )
+    if not moved["replaced"]:
+        return f"{first} There was no champion before."
+    return f"{first} {_before(moved)}\nTo undo: tokensieve rollback{_project(project)}"
+
+
+def rolled_back_text(moved: dict[str, Any], project: str) -> str:
+    """Return a rollback in words. `project` is the value of --project."""
+    first = (
+        f"Version {moved['version']} of '{moved['name']}' is the champion again{_figures(moved['figures'])}."
+    )
+    skipped = (
+        f" Skipped, because deleted or without files: {', '.join(moved['skipped'])}."
+        if moved["skipped"]
+        else ""
+    )
+    if not moved["replaced"]:
+        return first + skipped
+    again = f'tokensieve promote --version {moved["replaced"]} --reason "..."{_project(project)}'
+    return f"{first} {_before(moved)}{skipped}\nTo undo, with a reason: {again}"
+
+
+def _before(moved: dict[str, Any]) -> str:
+    other = (
+        " The two versions have different data, so their metrics are measured on different test texts."
+        if moved["same_data"] is False
+        else ""
+    )
+    return f"Before: version {moved['replaced']}{_figures(moved['replaced_figures'])}.{other}"
+
+
+def _figures(figures: dict[str, float]) -> str:
+    shown = ", ".join(f"{WORDS[key]} {value:.4f}" for key, value in figures.items() if key in WORDS)
+    return f" ({shown})" if shown else ""
+
+
+def _project(project: str) -> str:
+    return "" if project == "." else f" --project {shlex.quote(project)}"

@@ -1,0 +1,78 @@
+"""The parser of the command line, and its help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tokensieve import __version__, packages
+from tokensieve.cli import check, completion, doctor, export_triton, patch, predict, serve
+from tokensieve.cli.command import DATA, MAINTAIN, PREDICT, PROMOTE, RUN, START, Command
+
+TOPICS = (START, DATA, RUN, PROMOTE, PREDICT, MAINTAIN)
+GROUPS = {
+    "data": "Add, list and restore versions of the raw data.",
+    "patch": "Store a fine-tuned model as a small exact difference from its base model.",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help is coloured on a terminal, if rich-argparse is installed."""
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        if self.formatter_class is argparse.HelpFormatter and sys.stdout.isatty():
+            try:
+                from rich_argparse import RichHelpFormatter
+            except ModuleNotFoundError:
+                return super()._get_formatter()
+
+            class Coloured(RichHelpFormatter):
+                help_markup = text_markup = False  # brackets in the help are brackets
+
+            return Coloured(prog=self.prog)
+        return super()._get_formatter()
+
+
+def all_commands() -> list[Command]:
+    """Return all commands, in the order of the help."""
+    pipeline: Sequence[Command] = packages.module("flows.commands").COMMANDS
+    found = [
+        *predict.COMMANDS,
+        *check.COMMANDS,
+        *serve.COMMANDS,
+        *pipeline,
+        *export_triton.COMMANDS,
+        *patch.COMMANDS,
+        *doctor.COMMANDS,
+        *completion.COMMANDS,
+    ]
+    return sorted(found, key=lambda command: TOPICS.index(command.topic))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser. Its result has the chosen `Command` as `command`, absent if there is none."""
+    parser = Parser(
+        prog="tokensieve",
+        usage="tokensieve [--help] [--version] COMMAND ...",
+        description="Train, retrain, promote and serve small text classifiers.",
+        epilog="tokensieve COMMAND --help describes a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"tokensieve {__version__}")
+    # The commands are listed under the headings instead.
+    subparsers = parser.add_subparsers(prog="tokensieve", metavar="COMMAND", help=argparse.SUPPRESS)
+    headings = {topic: parser.add_argument_group(topic) for topic in TOPICS}
+    groups: dict[str, argparse._SubParsersAction[Parser]] = {}
+    for command in all_commands():
+        group, _, name = command.name.rpartition(" ")
+        if group and group not in groups:
+            parent = subparsers.add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            groups[group] = parent.add_subparsers(required=True, metavar="COMMAND")
+            headings[command.topic]._group_actions.append(subparsers._choices_actions[-1])
+        added = groups.get(group, subparsers).add_parser(name, help=command.help, description=command.help)
+        if not group:
+            headings[command.topic]._group_actions.append(subparsers._choices_actions[-1])
+        added.set_defaults(command=command, set=[])
+        command.add_arguments(added)
+        added.add_argument("--debug", action="store_true", help="show stack traces and the log of Prefect")
+    return parser

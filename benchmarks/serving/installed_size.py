@@ -35,54 +35,37 @@ def main() -> int:
     Return status 1 if the size or the packages are not as promised.
     """
     with tempfile.TemporaryDirectory() as folder:
-        wheels, environment = Path(folder) / "wheels", Path(folder) / "venv"
-        run(
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            str(wheels),
-            str(ROOT),
-        )
-        (wheel,) = wheels.glob("*.whl")
+        environment = Path(folder) / "venv"
         venv.create(environment, with_pip=True)
         empty = megabytes(environment)
-        python = str(environment / "bin" / "python")
-        constraint = ["--constraint", str(ROOT / "constraints.txt")]
-        run(
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-cache-dir",
-            *constraint,
-            f"tokensieve[serve] @ {wheel.as_uri()}",
-        )
+        install(environment, Path(folder) / "wheels")
         # Check that all packages for the start of the command are installed.
-        run(str(environment / "bin" / "tokensieve"), "serve", "--help")
-        packages = {
-            path.name: megabytes(path) for path in next(environment.glob("lib/*/site-packages")).iterdir()
-        }
-        found = [name for name in ABSENT if name in packages]
-        largest = dict(sorted(packages.items(), key=lambda item: -item[1])[:8])
-        figures = {
-            "megabytes": round(megabytes(environment), 1),
-            "of_an_empty_environment": round(empty, 1),
-            "limit": LIMIT,
-        }
-    RESULT.write_text(
-        json.dumps({**figures, "largest": {name: round(size, 1) for name, size in largest.items()}}, indent=1)
-        + "\n"
-    )
-    print(
-        RESULT.read_text(encoding="utf-8"),
-        *(f"{name} is installed, but the server must not need it\n" for name in found),
-    )
-    return int(bool(found) or figures["megabytes"] > LIMIT)
+        run(environment / "bin/tokensieve", "serve", "--help")
+        (site,) = environment.glob("lib/*/site-packages")
+        packages = {path.name: megabytes(path) for path in site.iterdir()}
+        total = megabytes(environment)
+    largest = dict(sorted(packages.items(), key=lambda item: -item[1])[:8])
+    figures = {
+        "megabytes": round(total, 1),
+        "of_an_empty_environment": round(empty, 1),
+        "limit": LIMIT,
+        "largest": {name: round(size, 1) for name, size in largest.items()},
+    }
+    RESULT.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(RESULT.read_text(encoding="utf-8"))
+    unwanted = [name for name in ABSENT if name in packages]
+    for name in unwanted:
+        print(f"{name} is installed, but the server must not need it")
+    return int(bool(unwanted) or total > LIMIT)
+
+
+def install(environment: Path, wheels: Path) -> None:
+    """Build the wheel of this checkout and install it with the `serve` extra."""
+    run(sys.executable, *["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"], wheels, ROOT)
+    (wheel,) = wheels.glob("*.whl")
+    command = ["-m", "pip", "install", "--quiet", "--no-cache-dir", "--constraint"]
+    wanted = f"tokensieve[serve] @ {wheel.as_uri()}"
+    run(environment / "bin/python", *command, ROOT / "constraints.txt", wanted)
 
 
 def megabytes(path: Path) -> float:
@@ -91,7 +74,7 @@ def megabytes(path: Path) -> float:
     return sum(file.lstat().st_blocks for file in files) * 512 / 2**20
 
 
-def run(*command: str) -> None:
+def run(*command: str | Path) -> None:
     """Run a command. Its output is discarded."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 

@@ -174,18 +174,19 @@ def _http(
             runs.append(
                 {"start_seconds": server.seconds, "memory_mib": server.memory(), "clients": loads} | beside
             )
-    middle = {
-        key: round(statistics.median(run[key] for run in runs), 3)
-        for key in ("start_seconds", "memory_mib", "added", "share")
-    }
+    return _medians(runs)
+
+
+def _medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of each figure over the runs."""
+    names = ("start_seconds", "memory_mib", "added", "share")
     clients = {
-        count: {
-            key: statistics.median(run["clients"][count][key] for run in runs)
-            for key in runs[0]["clients"][count]
-        }
-        for count in map(str, CLIENTS)
+        count: {name: statistics.median(run["clients"][count][name] for run in runs) for name in loads}
+        for count, loads in runs[0]["clients"].items()
     }
-    return middle | {"clients": clients}
+    return {name: round(statistics.median(run[name] for run in runs), 3) for name in names} | {
+        "clients": clients
+    }
 
 
 def _median_milliseconds(predictor: Predictor, texts: list[str]) -> float:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokensieve.errors import InputError
+from tokensieve.files import read_json
 from tokensieve.project import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,57 +56,37 @@ def server_kinds(rivals: Path, project: Path, workers: int) -> list[ServerKind]:
     Each rival has an environment of its own in the folder `rivals`. infinity-emb has one worker
     with as many threads, and returns the encoder's embedding of a text: it cannot apply the head.
     """
-    python, bento, infinity = (
-        rivals / name for name in ("litserve/bin/python", "bentoml/bin/bentoml", "infinity/bin/infinity_emb")
-    )
     here, mlflow = (Path(sys.executable).with_name(name) for name in ("tokensieve", "mlflow"))
-    model = project / "artifacts/registration/registration.json"
-    uri = json.loads(model.read_text(encoding="utf-8"))["uri"] if model.exists() else ""
-    ours = ("serve", "--model", str(Layout(project).onnx), "--workers", str(workers), "--port", "{port}")
-    served = (
-        "models",
-        "serve",
-        "-m",
-        uri,
-        "--env-manager",
-        "local",
-        "--workers",
-        str(workers),
-        "--port",
-        "{port}",
-    )
+    bento, lit = rivals / "bentoml/bin/bentoml", rivals / "litserve/bin/python"
+    infinity, layout = rivals / "infinity/bin/infinity_emb", Layout(project)
+    registration = project / "artifacts/registration/registration.json"
+    uri = read_json(registration)["uri"] if registration.exists() else ""
+    count, port = ("--workers", str(workers)), ("--port", "{port}")
+
+    def command(program: Path, words: str, *rest: str) -> tuple[str, ...]:
+        return (str(program), *words.split(), *rest)
+
     return [
-        ServerKind("tokensieve", (str(here), *ours), "/predict", here),
+        ServerKind(
+            "tokensieve", command(here, "serve --model", str(layout.onnx), *count, *port), "/predict", here
+        ),
         ServerKind(
             "BentoML",
-            (str(bento), "serve", "benchmarks.serving.rivals.bento:Classifier", "--port", "{port}"),
+            command(bento, "serve benchmarks.serving.rivals.bento:Classifier", *port),
             "/predict",
             bento,
         ),
-        ServerKind(
-            "LitServe", (str(python), "-m", "benchmarks.serving.rivals.lit", "{port}"), "/predict", python
-        ),
+        ServerKind("LitServe", command(lit, "-m benchmarks.serving.rivals.lit {port}"), "/predict", lit),
         ServerKind(
             "mlflow models serve",
-            (str(mlflow), *served),
+            command(mlflow, "models serve --env-manager local -m", uri, *count, *port),
             "/invocations",
             mlflow,
             '{"inputs": {"text": [%s]}}',
         ),
         ServerKind(
             "infinity-emb, no head",
-            (
-                str(infinity),
-                "v2",
-                "--model-id",
-                str(Layout(project).model),
-                "--device",
-                "cpu",
-                "--port",
-                "{port}",
-                "--host",
-                "127.0.0.1",
-            ),
+            command(infinity, "v2 --device cpu --host 127.0.0.1 --model-id", str(layout.model), *port),
             "/embeddings",
             infinity,
             '{"model": "encoder", "input": [%s]}',
@@ -170,24 +151,13 @@ def running(kind: ServerKind, project: Path, workers: int, text: str, log: Path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {
-        "MODEL": str(Layout(project).onnx),
-        "WORKERS": str(workers),
-        "PATH": f"{kind.needs.parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": str(kind.threads),
-        "HF_HUB_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
-        "BENTOML_DO_NOT_TRACK": "true",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db",
-    }
     command = [part.replace("{port}", str(port)) for part in kind.command]
     began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=log.parent,
-            env=environment,
+            env=_environment(kind, project, workers),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -206,17 +176,34 @@ def running(kind: ServerKind, project: Path, workers: int, text: str, log: Path)
         server.seconds = round(time.monotonic() - began, 2)
         yield server
     finally:
-        family = _family(process.pid)
+        _stop(process)
+
+
+def _environment(kind: ServerKind, project: Path, workers: int) -> dict[str, str]:
+    return os.environ | {
+        "MODEL": str(Layout(project).onnx),
+        "WORKERS": str(workers),
+        "PATH": f"{kind.needs.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(kind.threads),
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        "BENTOML_DO_NOT_TRACK": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db",
+    }
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process and all its descendants, by force if they do not end in 10 s."""
+    family = _family(process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    for pid in family:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        for pid in family:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        process.wait()
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def require_wrk() -> None:

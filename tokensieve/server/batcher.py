@@ -14,94 +14,23 @@ import asyncio
 import math
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from tokensieve.inference.load import Model
+from tokensieve.server.text_queue import Logits, QueuedRequest, QueuedText, TextQueue
 
 LARGE_EVERY = 4  # one of this many turns is for large requests while small ones wait too
-MAX_TEXTS = 8  # texts after which a worker takes no further group: more would only delay the first
-MAX_INLINE_TOKENS = (
-    48  # tokens of a text that may block the event loop for its computation: some milliseconds
-)
+MAX_INLINE_TOKENS = 48  # longest text that may block the event loop, for some milliseconds
 QUIET = 0.02  # seconds without a request after which another client counts as the only one
 
-Logits = npt.NDArray[np.float32]
+Result = tuple[QueuedRequest, Logits | Exception]
 
 
 class QueueFull(Exception):  # noqa: N818 - a state that clients are informed of, not a fault
     """The queue contains as many texts as it may."""
-
-
-@dataclass
-class _QueuedRequest:
-    """The texts of one request.
-
-    `missing` counts the logits still to compute; it changes under the batcher's lock.
-    """
-
-    model: Model
-    logits: Logits
-    missing: int
-    future: asyncio.Future[Logits]
-
-
-@dataclass(frozen=True)
-class _QueuedText:
-    request: _QueuedRequest
-    row: int
-    ids: Sequence[int]
-
-
-Result = tuple[_QueuedRequest, Logits | Exception]
-Key = tuple[int, int]  # identity of the model, number of tokens
-
-
-@dataclass
-class _Queue:
-    """Queued texts by key. The key whose turn is next comes first."""
-
-    waiting: OrderedDict[Key, deque[_QueuedText]] = field(default_factory=OrderedDict)
-
-    def add(self, item: _QueuedText) -> None:
-        self.waiting.setdefault((id(item.request.model), len(item.ids)), deque()).append(item)
-
-    def remove(self, request: _QueuedRequest) -> int:
-        """Remove the texts of a request and return how many there were."""
-        removed = 0
-        for key, items in list(self.waiting.items()):
-            kept = deque(item for item in items if item.request is not request)
-            removed += len(items) - len(kept)
-            if kept:
-                self.waiting[key] = kept
-            else:
-                del self.waiting[key]
-        return removed
-
-    def take(self, budget: int, share: int) -> list[list[_QueuedText]]:
-        """Remove and return groups of texts with the same key.
-
-        Args:
-            budget: The most tokens of all groups together. A single text may have more.
-            share: The most texts per group. It takes groups until they contain `share` or
-                `MAX_TEXTS` texts.
-        """
-        groups: list[list[_QueuedText]] = []
-        left = min(share, MAX_TEXTS)
-        while self.waiting and left > 0 and (budget >= next(iter(self.waiting))[1] or not groups):
-            key, items = self.waiting.popitem(last=False)
-            group = [items.popleft() for _ in range(min(len(items), share, max(1, budget // key[1])))]
-            groups.append(group)
-            left, budget = left - len(group), budget - len(group) * key[1]
-            if items:
-                # To the end, so that a frequent length does not delay the others.
-                self.waiting[key] = items
-        return groups
 
 
 class Batcher:
@@ -120,7 +49,7 @@ class Batcher:
         self.waiting = 0
         self._budget, self._queue, self._observe = budget, queue, observe
         self._changed = threading.Condition()
-        self._small, self._large = _Queue(), _Queue()
+        self._small, self._large = TextQueue(), TextQueue()
         self._turn, self._closed, self._expected = 0, False, 0
         self._active, self._client, self._last_response = 0, "", -QUIET
         self._threads = [
@@ -191,13 +120,13 @@ class Batcher:
     async def _queued(self, model: Model, ids: Sequence[Sequence[int]]) -> Logits:
         loop = asyncio.get_running_loop()
         logits = np.empty((len(ids), model.classes), dtype=np.float32)
-        request = _QueuedRequest(model, logits, len(ids), loop.create_future())
+        request = QueuedRequest(model, logits, len(ids), loop.create_future())
         with self._changed:
             self._refuse_if_full(len(ids))
             self.waiting += len(ids)
             queue = self._small if sum(map(len, ids)) <= self._budget else self._large
             for row, text in enumerate(ids):
-                queue.add(_QueuedText(request, row, text))
+                queue.add(QueuedText(request, row, text))
             self._changed.notify(len(ids))
         try:
             return await request.future
@@ -205,17 +134,14 @@ class Batcher:
             self._forget(request)
             raise
 
-    def _forget(self, request: _QueuedRequest) -> None:
+    def _forget(self, request: QueuedRequest) -> None:
         """Remove the texts of a cancelled request from the queue."""
         with self._changed:
             for queue in (self._small, self._large):
                 self.waiting -= queue.remove(request)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Stop the workers after their current computation, and drop what is queued.
-
-        Wait up to `seconds` per worker.
-        """
+        """Drop what is queued, and wait up to `seconds` for each worker's current computation."""
         with self._changed:
             self._closed = True
             for queue in (self._small, self._large):
@@ -240,11 +166,8 @@ class Batcher:
         _deliver(self._complete([(group, _compute(group)) for group in groups]))
         return bool(groups)
 
-    def _next(self) -> list[list[_QueuedText]]:
-        """Wait for the next groups and return them.
-
-        An empty list means that the batcher is closed.
-        """
+    def _next(self) -> list[list[QueuedText]]:
+        """Wait for the next groups and return them; none if the batcher is closed."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._closed or self.waiting)
@@ -261,7 +184,7 @@ class Batcher:
                 if groups := [group for group in wanted if group]:
                     return groups
 
-    def _complete(self, computed: list[tuple[list[_QueuedText], Logits | Exception]]) -> list[Result]:
+    def _complete(self, computed: list[tuple[list[QueuedText], Logits | Exception]]) -> list[Result]:
         """Return the requests that now have all their logits, or have failed."""
         results: list[Result] = []
         for group, logits in computed:
@@ -278,7 +201,7 @@ class Batcher:
         return results
 
 
-def _compute(group: list[_QueuedText]) -> Logits | Exception:
+def _compute(group: list[QueuedText]) -> Logits | Exception:
     model = group[0].request.model
     try:
         logits = model.run([item.ids for item in group])

@@ -6,6 +6,7 @@ absent.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -27,58 +28,35 @@ class Metrics:
     """The metrics of one server."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.seconds = Histogram(
+        self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self.seconds = histogram(
             "tokensieve_request_seconds",
             "Seconds from the first byte of a request to its response",
             buckets=SECONDS,
-            registry=registry,
         )
-        self.requests = Counter(
-            "tokensieve_requests", "Requests for predictions, by status", ["status"], registry=registry
+        self.requests = counter("tokensieve_requests", "Requests for predictions, by status", ["status"])
+        self.batches = histogram("tokensieve_batch_texts", "Texts computed together", buckets=TEXTS)
+        self.queue = gauge("tokensieve_queue_texts", "Texts waiting in the queue")
+        self.confidence = histogram(
+            "tokensieve_confidence", "Probability of the most likely label", ["task"], buckets=TENTHS
         )
-        self.batches = Histogram(
-            "tokensieve_batch_texts", "Texts computed together", buckets=TEXTS, registry=registry
+        self.labels = counter("tokensieve_labels", "Predictions, by label", ["task", "label"])
+        self.uncertain = counter("tokensieve_uncertain", "Predictions marked uncertain", ["task"])
+        self.truncated = counter("tokensieve_truncated", "Texts longer than the model reads")
+        self.reloads = gauge(
+            "tokensieve_swaps", "Newer models loaded (taken) or failed (refused)", ["outcome"]
         )
-        self.queue = Gauge("tokensieve_queue_texts", "Texts waiting in the queue", registry=registry)
-        self.confidence = Histogram(
-            "tokensieve_confidence",
-            "Probability of the most likely label",
-            ["task"],
-            buckets=TENTHS,
-            registry=registry,
-        )
-        self.labels = Counter(
-            "tokensieve_labels", "Predictions, by label", ["task", "label"], registry=registry
-        )
-        self.uncertain = Counter(
-            "tokensieve_uncertain", "Predictions marked uncertain", ["task"], registry=registry
-        )
-        self.truncated = Counter(
-            "tokensieve_truncated", "Texts longer than the model reads", registry=registry
-        )
-        self.reloads = Gauge(
-            "tokensieve_swaps",
-            "Newer models loaded (taken) or failed (refused)",
-            ["outcome"],
-            registry=registry,
-        )
-        self.checked = Gauge(
+        self.checked = gauge(
             "tokensieve_checked_timestamp_seconds",
             "Time of the last successful check for a newer model; 0: never",
-            registry=registry,
         )
-        self.failed = Gauge(
-            "tokensieve_trouble", "1 while the newest model is unknown or failed to load", registry=registry
-        )
-        self.held = Gauge(
-            "tokensieve_held_bytes", "Bytes of the bodies of unanswered requests", registry=registry
-        )
-        self.model = Gauge(
-            "tokensieve_model",
-            "1 for the model that is served",
-            ["task", "version", "data_hash"],
-            registry=registry,
+        self.failed = gauge("tokensieve_trouble", "1 while the newest model is unknown or failed to load")
+        self.held = gauge("tokensieve_held_bytes", "Bytes of the bodies of unanswered requests")
+        self.model = gauge(
+            "tokensieve_model", "1 for the model that is served", ["task", "version", "data_hash"]
         )
 
     def count_predictions(self, by_task: PredictionsByTask) -> None:

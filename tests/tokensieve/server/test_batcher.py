@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensieve.server.batcher import LARGE_EVERY, MAX_INLINE_TOKENS, MAX_TEXTS, Batcher, QueueFull
+from tokensieve.server.batcher import LARGE_EVERY, MAX_INLINE_TOKENS, Batcher, QueueFull
+from tokensieve.server.text_queue import MAX_TEXTS
 
 CLASSES = 3
 

@@ -21,6 +21,17 @@ def test_every_setting_is_in_the_reference_with_its_meaning() -> None:
     assert all(rows.values())
 
 
+def test_every_command_and_option_has_help() -> None:
+    without = [
+        f"{name} {action.dest}"
+        for name, parser in reference.all_parsers()
+        for action in parser._actions
+        if not action.help
+    ]
+    assert not without
+    assert all(parser.description for _, parser in reference.all_parsers())
+
+
 def test_every_command_and_option_is_in_the_reference() -> None:
     text = reference.commands()
     for name, parser in reference.all_parsers():
@@ -66,6 +77,17 @@ def test_settings_that_a_page_names_exist(text: str) -> None:
     names = "|".join(sections())
     found = set(re.findall(rf"(?<![\w./-])((?:{names})\.[a-z_]+)(?=[=`\s'])", text))
     assert not {key for key in found - KEYS if key.rpartition(".")[2] not in ("py", "md", "csv")}
+
+
+@WRITTEN
+def test_commands_that_a_page_names_exist(text: str) -> None:
+    known = {name for name, _ in reference.all_parsers()}
+    known |= {name.rpartition(" ")[0] for name in known}
+    fences = "".join(re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL))
+    in_code = re.findall(r"(?:^|^\$ |&& )tokensieve ([a-z][a-z -]*[a-z])", fences, re.MULTILINE)
+    in_code += re.findall(r"`tokensieve ([a-z][a-z -]*[a-z])", text)
+    for words in (command.split() for command in in_code):
+        assert {f"tokensieve {' '.join(words[:size])}" for size in (1, 2)} & known, words
 
 
 def test_defaults_that_pages_name_are_true() -> None:

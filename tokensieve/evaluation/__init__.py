@@ -1,1 +1,1 @@
-"""Metrics, calibration, reports and pictures of a model's quality."""
+"""Metrics, calibration, the evaluation report, plots, and behaviour tests."""

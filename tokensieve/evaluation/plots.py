@@ -1,6 +1,7 @@
-"""The pictures of a run: what is trained, how training went, what is confused, how far confidence is to be trusted.
+"""The plots of a run: the mask, the training history, the confusion matrix and the calibration.
 
-The only module that imports matplotlib. Figures are made without pyplot, whose state is global; equal input gives equal PNG bytes.
+No other module imports matplotlib. The figures are made without pyplot, whose state is global. Equal input gives equal PNG
+bytes.
 """
 
 from __future__ import annotations
@@ -17,28 +18,34 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY, PALE = "#2b6cb0", "#d9741f", "#6b7280", "#e5e7eb"
-STRIPES = 128  # bins a strip of the mask picture is drawn with
-ANNOTATED = 15  # classes up to which the cells of a confusion matrix hold their counts
-TICKED = 40  # classes up to which a confusion matrix names them on its axes
-WORST = 60  # labels shown of those with several a text
-PAIRS = 25  # most confused pairs shown where it does not
+STRIPES = 128  # bins per strip of the mask plot
+ANNOTATED = 15  # a confusion matrix of at most so many classes shows the counts in its cells
+TICKED = 40  # a confusion matrix of at most so many classes names them on its axes
+WORST = 60  # labels that the plot of a multi-label model shows
+PAIRS = 25  # most confused pairs that are shown beside a matrix without names
 
 Bins = Sequence[tuple[float, float, int]]
-Places = np.ndarray[Any, np.dtype[np.int64]]
+Indices = NDArray[np.int64]
+Float64s = NDArray[np.float64]
 
 
-def mask_picture(selected: dict[str, tuple[Places, int]], unit: str, path: Path) -> None:
-    """Which rows (or columns, or entries, as `unit` says) of which linear module are trained.
+def mask_picture(selected: dict[str, tuple[Indices, int]], unit: str, path: Path) -> None:
+    """Plot which rows, columns or entries of each linear module are trained.
 
-    `selected` holds (selected indices, number of rows) by module name. A line of the picture is a layer, a column a module
-    of the layer; a strip shows the weight's rows from first to last, or its entries row by row, coloured by the share of them that
-    is trained, with that of the whole weight beside it.
+    Each line of the plot is a layer, and each column a module of the layer. A strip shows the module's rows from the first to
+    the last. Its colour is the share of them that is trained, and the number beside it that share of the whole weight.
+
+    Args:
+        selected: The selected indices and the number of rows, by module name.
+        unit: What is selected: rows, columns or entries.
+        path: The PNG file.
     """
-    places = {name: _place(name) for name in selected}
-    layers = sorted({layer for layer, _ in places.values()}, reverse=True)
-    modules = list(dict.fromkeys(module for _, module in places.values()))
+    positions = {name: _layer_and_module(name) for name in selected}
+    layers = sorted({layer for layer, _ in positions.values()}, reverse=True)
+    modules = list(dict.fromkeys(module for _, module in positions.values()))
     figure = Figure(
         figsize=(max(4.5, 1.6 + 1.9 * len(modules)), 1.5 + 0.34 * len(layers)), layout="constrained"
     )
@@ -47,8 +54,8 @@ def mask_picture(selected: dict[str, tuple[Places, int]], unit: str, path: Path)
         strips = np.full((len(layers), STRIPES), np.nan)
         shares = [""] * len(layers)
         for name, (indices, rows) in selected.items():
-            layer, there = places[name]
-            if there == module:
+            layer, own = positions[name]
+            if own == module:
                 strips[layers.index(layer)] = _strip(indices, rows)
                 shares[layers.index(layer)] = f"{len(indices) / rows:.1%}"
         _strips(axes, module, strips, shares)
@@ -60,29 +67,30 @@ def mask_picture(selected: dict[str, tuple[Places, int]], unit: str, path: Path)
         sum(rows for _, rows in selected.values()),
     )
     figure.suptitle(f"Trained: {trained:,} of {total:,} {unit} ({trained / total:.1%})", fontsize=11)
-    figure.supxlabel(f"first of the {unit} to last; beside it, the trained share", fontsize=8, color=GREY)
+    figure.supxlabel(f"{unit} from first to last; the number is the trained share", fontsize=8, color=GREY)
     _save(figure, path)
 
 
-def _place(name: str) -> tuple[int, str]:
-    """The layer (-1: none) and the name within the layer: 'encoder.layer.4.attention.self.query' is (4, 'attention.self.query')."""
+def _layer_and_module(name: str) -> tuple[int, str]:
+    """Return the layer (-1 if there is none) and the name within it.
+
+    'encoder.layer.4.attention.self.query' gives (4, 'attention.self.query').
+    """
     match = re.search(r"(?:^|\.)(\d+)\.", name)
     return (int(match[1]), name[match.end() :]) if match else (-1, name)
 
 
-def _strip(indices: Places, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The share of rows that is selected, in `STRIPES` bins from the first row to the last."""
+def _strip(indices: Indices, rows: int) -> Float64s:
+    """Return the share of the rows that is selected, float64 [STRIPES], from the first row to the last."""
     chosen = np.zeros(rows)
     chosen[indices] = 1.0
     edges = np.linspace(0, rows, STRIPES + 1)
-    # Fewer rows than bins: a row is drawn over several.
+    # If there are fewer rows than bins, one row fills several bins.
     return np.array([chosen[int(a) : max(int(a) + 1, int(b))].mean() for a, b in pairwise(edges)])
 
 
-def _strips(
-    axes: Axes, module: str, strips: np.ndarray[Any, np.dtype[np.float64]], shares: list[str]
-) -> None:
-    # From pale to full colour in half the range: a single row must show in a bin of many.
+def _strips(axes: Axes, module: str, strips: Float64s, shares: list[str]) -> None:
+    # Half the range has the full colour, so that a single row is visible in a bin of many.
     colours = ListedColormap([_mix(min(1.0, 2 * step / 63)) for step in range(64)])
     axes.imshow(strips, aspect="auto", interpolation="nearest", cmap=colours, vmin=0.0, vmax=1.0)
     for line in range(len(shares) + 1):
@@ -105,14 +113,19 @@ def _mix(share: float) -> tuple[float, float, float]:
 
 
 def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) -> None:
-    """A confusion matrix: [true][predicted] counts, coloured by the share of the true class.
+    """Plot a confusion matrix, coloured by the share of the true class.
 
-    Few classes are named on the axes and counted in the cells; with many, the most confused pairs stand beside it instead.
+    Up to `TICKED` classes are named on the axes. With more, the most confused pairs are listed beside the matrix.
+
+    Args:
+        matrix: Counts [true class][predicted class].
+        labels: The names of the classes.
+        path: The PNG file.
     """
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = len(labels)
-    title = f"{np.trace(counts):,.0f} of {counts.sum():,.0f} right, {size} classes"
+    title = f"{np.trace(counts):,.0f} of {counts.sum():,.0f} correct, {size} classes"
     if size <= TICKED:
         side = 3.2 + (0.42 if size <= ANNOTATED else 0.24) * size
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
@@ -127,7 +140,7 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
         _pairs(beside, counts, labels)
-    # By the square root: a few mistaken texts must show beside the many right ones.
+    # The square root makes a few wrong texts visible beside many correct ones.
     image = axes.imshow(
         shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=1.0), interpolation="nearest"
     )
@@ -151,13 +164,11 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
     _save(figure, path)
 
 
-def _pairs(axes: Axes, counts: np.ndarray[Any, np.dtype[np.float64]], labels: list[str]) -> None:
-    """Bars of the classes that are taken for another most often."""
+def _pairs(axes: Axes, counts: Float64s, labels: list[str]) -> None:
+    """Draw a bar for each of the most confused pairs of classes."""
     wrong = counts * (1 - np.eye(len(labels)))
     order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
-    pairs = [
-        (int(place) // len(labels), int(place) % len(labels)) for place in order if wrong.flat[place] > 0
-    ]
+    pairs = [divmod(int(index), len(labels)) for index in order if wrong.flat[index] > 0]
     names = [f"{_short(labels[true], 26)} → {_short(labels[predicted], 26)}" for true, predicted in pairs]
     bars = axes.barh(range(len(pairs)), [wrong[pair] for pair in pairs], color=ORANGE, height=0.7)
     axes.bar_label(
@@ -171,21 +182,26 @@ def _pairs(axes: Axes, counts: np.ndarray[Any, np.dtype[np.float64]], labels: li
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("texts")
-    axes.set_title("Most confused: true → predicted" if pairs else "Nothing is confused", fontsize=11)
+    axes.set_title("Most confused: true → predicted" if pairs else "No confused pairs", fontsize=11)
     _plain(axes)
 
 
 def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
-    """F1, precision and recall of each label, by name in `report`, and the texts that have it; with many labels, of the worst."""
+    """Plot F1, precision, recall and the number of texts of each label; of many labels only the `WORST`.
+
+    Args:
+        report: What `metrics.class_report` returns.
+        path: The PNG file.
+    """
     worst = sorted(report, key=lambda label: (report[label]["f1"], label))[:WORST]
     figure = Figure(figsize=(9.5, 1.6 + 0.24 * len(worst)), layout="constrained")
     axes = figure.subplots()
-    places = range(len(worst))
-    axes.barh(places, [report[label]["f1"] for label in worst], color=PALE, height=0.7, label="F1")
+    rows = range(len(worst))
+    axes.barh(rows, [report[label]["f1"] for label in worst], color=PALE, height=0.7, label="F1")
     for key, colour, marker in (("precision", BLUE, ">"), ("recall", ORANGE, "<")):
         axes.plot(
             [report[label][key] for label in worst],
-            places,
+            rows,
             color=colour,
             marker=marker,
             linestyle="",
@@ -193,27 +209,33 @@ def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
             label=key,
         )
     names = [f"{_short(label, 32)} ({report[label]['support']:,})" for label in worst]
-    axes.set_yticks(places, names, fontsize=8, parse_math=False)
+    axes.set_yticks(rows, names, fontsize=8, parse_math=False)
     axes.set_ylim(len(worst) - 0.5, -0.5)
     axes.set_xlim(0, 1.02)
     axes.set_title(
         "each label" if len(worst) == len(report) else f"the {len(worst)} worst of {len(report)} labels",
         fontsize=11,
     )
-    axes.set_xlabel("in brackets: the texts that have the label")
+    axes.set_xlabel("in brackets: texts with the label")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     _plain(axes)
     _save(figure, path)
 
 
-def calibration_picture(before: Bins, after: Bins, path: Path, several: bool = False) -> None:
-    """Reliability diagrams before and after temperature scaling, from bins of (mean confidence, accuracy, texts); with `several`
-    labels a text, of (mean probability, share present, pairs of a text and a label).
+def calibration_picture(before: Bins, after: Bins, path: Path, multilabel: bool = False) -> None:
+    """Plot the reliability diagrams before and after temperature scaling, with the expected calibration errors.
 
-    The expected calibration error in the titles is the bins' mean gap, weighted by their texts.
+    Args:
+        before: (mean confidence, accuracy, texts) of each bin without a temperature. For a multi-label model it is the mean
+            probability, the share of labels that are present, and the number of text-label pairs.
+        after: The same with the temperature.
+        path: The PNG file.
+        multilabel: Whether the bins are those of a multi-label model.
     """
     across, up, counted = (
-        ("probability", "share present", "texts × labels") if several else ("confidence", "accuracy", "texts")
+        ("probability", "share present", "texts × labels")
+        if multilabel
+        else ("confidence", "accuracy", "texts")
     )
     figure = Figure(figsize=(9.5, 5.4), layout="constrained")
     grid = figure.subplots(2, 2, height_ratios=(4, 1), sharex=True, sharey="row")
@@ -257,7 +279,7 @@ def calibration_picture(before: Bins, after: Bins, path: Path, several: bool = F
 
 
 def history_picture(history: list[dict[str, Any]], path: Path) -> None:
-    """Losses and validation accuracy by epoch, with the epoch of the lowest validation loss marked: the one that is kept."""
+    """Plot the losses and the validation accuracy per epoch, and mark the best epoch, whose weights are used."""
     epochs = [row["epoch"] for row in history]
     best = min(history, key=lambda row: float(row["validation_loss"]))
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
@@ -304,6 +326,6 @@ def _short(label: str, width: int) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
-        # Labels in scripts the font lacks are drawn as boxes; the counts stay readable.
+        # Characters that the font does not have are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(path, format="png", dpi=130, metadata={"Software": None})

@@ -134,7 +134,7 @@ def printed(result: dict[str, Any]) -> list[str]:
 
 
 def test_builds_are_served_or_say_why_not() -> None:
-    reason = "200 confident answers prove no more than 98.5%"
+    reason = "200 confident answers show an agreement of at least 98.5%"
     rows = [
         row("fp32", 4.5),
         row("mixed", 1.875, **COMPARED),

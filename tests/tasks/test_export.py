@@ -148,7 +148,7 @@ def test_on_few_texts_no_build_but_an_exact_one_is_served(
     export.export(layout, with_export(max_calibration_rise=1.0))
     rows = {row["variant"]: row for row in read(layout)["variants"]}
     assert rows["int8"]["confident_texts"] == 40
-    assert "299 could prove 99.0%" in rows["int8"]["measured"]["min_proven_agreement"]
+    assert "99.0% needs 299 or more" in rows["int8"]["measured"]["min_proven_agreement"]
     assert Manifest.load(layout.onnx).variant in ("fp32", "fused")
     export.export(
         layout, with_export(max_calibration_rise=1.0, min_confident_agreement=0.9, min_proven_agreement=0.0)

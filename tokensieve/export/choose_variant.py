@@ -63,7 +63,8 @@ def faults(variant: str, found: Comparison, limits: Export) -> dict[str, str]:
         ),
         "min_proven_agreement": (
             found.proven_agreement >= needed,
-            f"{texts} prove no more than {found.proven_agreement:.1%}, {intervals.texts_needed(needed):,} could prove {needed:.1%}",
+            f"{texts} show an agreement of at least {found.proven_agreement:.1%} (95% confidence); "
+            f"{needed:.1%} needs {intervals.texts_needed(needed):,} or more",
         ),
         "max_accuracy_drop": (not is_worse, f"accuracy drops by {found.accuracy_drop:.4f}"),
         "max_coverage_change": (not is_shifted, f"{found.coverage_change:+.1%} confident answers"),

@@ -104,7 +104,7 @@ def test_few_classes_are_named_on_the_axes(size: int, drawn: Callable[..., Figur
     labels = [f"class {i}" for i in range(size)]
     axes = drawn(plots.confusion_picture, confusion(size), labels).axes[0]
     assert names(axes.get_xticklabels()) == names(axes.get_yticklabels()) == labels
-    assert axes.get_title() == f"{9 * size} of {10 * size} right, {size} classes"
+    assert axes.get_title() == f"{9 * size} of {10 * size} correct, {size} classes"
     counted = [text.get_text() for text in axes.texts]
     assert sorted(counted) == (sorted(["9", "1"] * size) if size <= plots.ANNOTATED else [])
 
@@ -123,7 +123,7 @@ def test_many_classes_without_a_mistake(drawn: Callable[..., Figure]) -> None:
     pairs = drawn(plots.confusion_picture, np.eye(60, dtype=int).tolist(), [str(i) for i in range(60)]).axes[
         1
     ]
-    assert pairs.get_title() == "Nothing is confused"
+    assert pairs.get_title() == "No confused pairs"
 
 
 def test_labels_are_drawn_as_they_are(drawn: Callable[..., Figure]) -> None:

@@ -53,7 +53,9 @@ def test_what_breaks_a_limit_says_which(variant: str, change: dict[str, Any], ex
 def test_few_texts_prove_little_and_the_reason_says_how_many_it_takes() -> None:
     few = replace(SAME, confident_texts=200, confident_agreement=1.0, proven_agreement=lower_bound(200, 200))
     (reason,) = faults("int8", few, Export()).values()
-    assert reason == "200 confident answers prove no more than 98.5%, 299 could prove 99.0%"
+    assert reason == (
+        "200 confident answers show an agreement of at least 98.5% (95% confidence); 99.0% needs 299 or more"
+    )
     assert faults("int8", few, Export(min_proven_agreement=0.0)) == {}
     assert faults("int8", few, Export(min_confident_agreement=0.95)) == {}
     enough = replace(few, confident_texts=299, proven_agreement=lower_bound(299, 299))

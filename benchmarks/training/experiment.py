@@ -1,4 +1,4 @@
-"""A cell of the benchmark: a method on a sample of a task. Its settings, its hash and its file. Imports nothing heavy."""
+"""A cell of the benchmark, one method on one sample of a task: its settings, hash and file. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Setup:
-    """Where the tasks stand and what cells are computed on. `base` is a folder or a name of the hub."""
+    """The folder of the tasks and how cells are computed. `base` is a folder or a Hugging Face model id."""
 
     data: Path
     base: str
@@ -46,17 +46,17 @@ class Cell:
 
     @property
     def size(self) -> str:
-        """The shots in a file's name and in tables."""
+        """Return the number of shots as names of files and tables show it."""
         return "full" if self.shots is None else str(self.shots)
 
     @property
     def name(self) -> str:
-        """The cell's name in a file of results."""
+        """Return the name of the cell in a file of results."""
         grid = f"-{self.rates.body:g}-{self.rates.head:g}" if self.rates else ""
         return f"{self.task}/{self.size}-{self.method}-{self.seed}{grid}"
 
     def file(self, setup: Setup, output: Path) -> Path:
-        """The file of results that the cell belongs to."""
+        """Return the file that stores the cell's result."""
         return output / f"{self.size}-{setup.device}.jsonl"
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ def settings_of(cell: Cell, setup: Setup) -> Settings:
 
 
 def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
-    """What decides the cell's result, as JSON: method, sample, the settings it reads, and where it is computed."""
+    """Return what determines the cell's result, as JSON: method, sample, the settings it reads, and the device."""
     method = METHODS[method_of(cell.method)[0]]
     tree = asdict(settings_of(cell, setup))
     # A folder is named by its last part: results hold no machine's paths.
@@ -123,17 +123,17 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
 
 
 def key_of(facts: dict[str, Any]) -> str:
-    """The hash under which a finished cell is found again."""
+    """Return the hash that identifies a finished cell."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def score(record: dict[str, Any]) -> float:
-    """What methods are compared by: accuracy, or where texts have several labels, micro F1."""
+    """Return the score that methods are compared by: accuracy, or micro F1 for multi-label tasks."""
     return float(record.get("score", record["accuracy"]))
 
 
 def figure(record: dict[str, Any]) -> str:
-    """What `score` is of this record, in words."""
+    """Return the name of the score of a record."""
     return "micro F1" if "micro_f1" in record else "accuracy"
 
 

@@ -1,4 +1,4 @@
-"""A cell in a process of its own: its peak memory and CPU seconds are its own, and a crash ends no other cell."""
+"""Run a cell in its own process, so that its peak memory and CPU time are measured alone and a crash ends no other cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning rates of every method that has any: one table, for all tasks."""
+"""The learning rates of all methods that have any, the same for all tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tokensieve.settings import Finetune
 
 
 class Rates(NamedTuple):
-    """Of the encoder's (or the adapters') trained weights, of the head, and of the head of a task with several labels a text."""
+    """Learning rates of the encoder (or adapters), of the head, and of the head for multi-label tasks."""
 
     body: float
     head: float

@@ -1,4 +1,4 @@
-"""One cell computed in this process: the method run with everything counted, the test pass apart from it."""
+"""Run and measure one cell in this process. The cost includes everything except the test pass."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tokensieve.training.loop import set_threads
 
 
 def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
-    """The cell's record: figures, costs, what was trained and on what machine.
+    """Return the record of a cell: scores, costs, what was trained and on which machine.
 
     Raises:
-        InputError: a GPU is asked for and torch sees none.
+        InputError: If a GPU is requested and PyTorch finds none.
     """
     if setup.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
@@ -81,7 +81,7 @@ def measure_to(cell: Cell, setup: Setup, path: Path) -> None:
 
 
 def _warm(job: Job) -> None:
-    """Pay before the clock starts for what is paid once a process: lazy imports, reading weights, starting the GPU."""
+    """Do what happens once per process before the clock starts: lazy imports, reading weights, starting the GPU."""
     warm = replace(job, clock=Clock(job.device))
     classifier = warm.classifier()
     # Only the head gets gradients: the peak memory of the method must not be that of this.

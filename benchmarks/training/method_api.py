@@ -1,4 +1,4 @@
-"""What a method is given and what it gives back."""
+"""The input and the output of a method."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """A sample to learn, on the base model in `folder`, with the seconds of each phase going to `clock`."""
+    """A sample to train on, with the base model in `folder`. `clock` measures each phase."""
 
     sample: Sample
     settings: Settings
@@ -53,7 +53,7 @@ class Job:
         return self.settings.data.seed
 
     def classifier(self) -> Classifier:
-        """The untrained classifier: the same head for every method of a seed."""
+        """Return the untrained classifier. All methods get the same head for the same seed."""
         with self.clock.phase("load"):
             encoder = load_encoder(self.folder)
             torch.manual_seed(self.seed)
@@ -70,20 +70,20 @@ class Job:
         return classifier.to(self.device)
 
     def inputs(self, part: Examples, classifier: Classifier, cut: int = 0) -> Inputs:
-        """The part's texts, the states below layer `cut` computed once and held in memory."""
+        """Return the texts of a part, with the hidden states below layer `cut` computed once and kept in memory."""
         with self.clock.phase("tokenize"):
             ids = tokenize(load_tokenizer(self.folder), part.texts, self.settings.base.max_length)
         with self.clock.phase("cache"):
             return cache_states(Inputs(ids, self.device), classifier, cut)
 
     def pair(self, part: Examples, classifier: Classifier, cut: int = 0) -> tuple[Inputs, Tensor]:
-        """The part's inputs and targets, as `Sample.targets` gives them."""
+        """Return the inputs and targets of a part."""
         return self.inputs(part, classifier, cut), self.sample.targets(part)
 
     def predictor(
         self, classifier: Classifier, tokenizer: Path | None = None
     ) -> Callable[[Sequence[str]], NDArray[Any]]:
-        """Logits of texts, the whole model computed."""
+        """Return a function from texts to logits of the whole model."""
         loaded = load_tokenizer(tokenizer or self.folder)
         return lambda texts: compute_logits(
             classifier, Inputs(tokenize(loaded, texts, self.settings.base.max_length), self.device)

@@ -34,7 +34,7 @@ def make(folder: Path, base: str = MINILM) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 written, 2 bad input."""
+    """Return the exit status: 0 written, 2 invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training.random_encoder",
         description="Write a base-sized encoder of random weights.",

@@ -33,7 +33,7 @@ GPU shared it with up to 15 others: their cost is rough. SetFit runs as its libr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 written, 2 no results."""
+    """Return the exit status: 0 written, 2 no results."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training.report",
         description="Make tables and plots of the benchmark's results.",
@@ -90,7 +90,7 @@ def _shown(text: str, records: Records) -> str:
 
 
 def _main(records: Records) -> dict[str, dict[str, Records]]:
-    """Records by method and task, without variants of a method."""
+    """Return the records by method and task, without variants of methods."""
     found = statistics.by_task([record for record in records if "@" not in record["method"]])
     return {method: found[method] for method in METHODS if method in found}
 
@@ -102,12 +102,12 @@ def _title(shots: float, device: str = "cpu") -> str:
 
 
 def _random(record: dict[str, Any]) -> bool:
-    """Whether the encoder's weights were random: then scores say nothing."""
+    """Return whether the encoder's weights are random, so that scores have no meaning."""
     return str(record["settings"].get("base.model", "")).startswith(MARK)
 
 
 def report(records: Records, held_out: Records, folder: Path) -> str:
-    """The Markdown, its pictures written into `folder`."""
+    """Return the report as Markdown, and write its pictures into `folder`."""
     parts = ["# Fine-tuning benchmark", NOTES]
     for (device, shots), chosen in _by_size([record for record in records if not _random(record)]).items():
         parts += _section(chosen, device, shots, folder)
@@ -125,7 +125,7 @@ def report(records: Records, held_out: Records, folder: Path) -> str:
 
 
 def _by_size(records: Records) -> dict[tuple[str, float], Records]:
-    """Records by device and shots, infinity for all texts."""
+    """Return the records by device and shots (infinity for all texts)."""
     found: dict[tuple[str, float], Records] = {}
     for record in sorted(records, key=lambda record: (record["device"], record["shots"] or math.inf)):
         found.setdefault((record["device"], record["shots"] or math.inf), []).append(record)
@@ -207,7 +207,7 @@ def _table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict
 
 
 def _walls(grouped: dict[str, dict[str, Records]]) -> list[str]:
-    """What tokensieve takes of others' wall seconds, in all and by task, in cells that nothing disturbed."""
+    """Return the wall time of tokensieve relative to other methods, in total and by task, from undisturbed cells."""
     calm = statistics.by_task(
         statistics.undisturbed(
             [cell for tasks in grouped.values() for cells in tasks.values() for cell in cells]
@@ -238,13 +238,13 @@ def _shares_by_task(calm: dict[str, dict[str, Records]], other: str) -> list[str
 
 
 def _titles(grouped: dict[str, dict[str, Records]]) -> dict[str, str]:
-    """Each task's name, with what its scores are where that is not accuracy."""
+    """Return the name of each task, with the name of its score if that is not accuracy."""
     figures = {task: figure(records[0]) for tasks in grouped.values() for task, records in tasks.items()}
     return {task: task if found == "accuracy" else f"{task} ({found})" for task, found in figures.items()}
 
 
 def _phases(grouped: dict[str, dict[str, Records]]) -> str:
-    """Mean seconds a cell, by phase."""
+    """Return the mean seconds per cell, by phase."""
     records = {
         method: [record for found in tasks.values() for record in found] for method, tasks in grouped.items()
     }
@@ -300,7 +300,7 @@ def _over_seeds(found: dict[tuple[int, str], float], shared: set[tuple[int, str]
 
 
 def _origins(records: Records) -> str:
-    """Machines and commits, and a warning where a method's cells were made with different settings."""
+    """Return machines and commits, and a warning if cells of one method have different settings."""
     machines = sorted({statistics.machine_of(record) for record in records})
     commits = sorted({str(record["commit"]) for record in records})
     lines = [f"Machines: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
@@ -326,7 +326,7 @@ def _mixed(records: Records) -> list[str]:
 
 
 def _without(settings: dict[str, Any], changes: Collection[str]) -> dict[str, Any]:
-    """`settings` but for the keys `changes` and sections that hold one of them."""
+    """Return the settings without the keys `changes` and the sections that contain one of them."""
     return {
         key: value
         for key, value in settings.items()
@@ -335,14 +335,14 @@ def _without(settings: dict[str, Any], changes: Collection[str]) -> dict[str, An
 
 
 def _mean(found: dict[str, Records], tasks: list[str]) -> float:
-    """Mean over tasks of the mean over seeds; NaN if a task is missing."""
+    """Return the mean over tasks of the mean over seeds; NaN if a task is missing."""
     return float(
         np.mean([np.mean(statistics.scores(found[task])) if task in found else math.nan for task in tasks])
     )
 
 
 def _deviation(found: dict[str, Records], tasks: list[str]) -> float:
-    """Mean over tasks of the standard deviation over seeds; NaN if a task is missing."""
+    """Return the mean over tasks of the standard deviation over seeds; NaN if a task is missing."""
     return float(
         np.mean(
             [
@@ -354,7 +354,7 @@ def _deviation(found: dict[str, Records], tasks: list[str]) -> float:
 
 
 def _shares(by_task: dict[str, Records]) -> dict[str, float]:
-    """The mean over tasks and seeds of the share that is selected of each linear, from the cells that tell."""
+    """Return the selected share of each linear layer: mean over tasks and seeds, from the cells that have it."""
     notes = [record.get("notes", {}) for records in by_task.values() for record in records]
     told = [note["shares"] for note in notes if "shares" in note]
     names = told[0] if told else {}

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all cells are there, 1 some failed, 2 bad input, 130 stopped."""
+    """Return the exit status: 0 all cells are finished, 1 some failed, 2 invalid input, 130 interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asked = _parser().parse_args(arguments)
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def plan(
     tasks: list[str], shots: list[int | None], seeds: list[int], methods: list[str], held_out: bool = False
 ) -> list[Cell]:
-    """All cells, seed by seed, so that one which is stopped has compared all methods on the seeds it has done."""
+    """Return all cells, seed by seed. An interrupted run has then compared all methods on the finished seeds."""
     return [
         Cell(task, few, seed, method, held_out=held_out)
         for few in shots
@@ -106,27 +106,29 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="folder of task folders: train.csv and test.csv, or a column fold",
     )
-    parser.add_argument("--tasks", required=True, help="names of task folders, with commas between")
+    parser.add_argument("--tasks", required=True, help="names of task folders, separated by commas")
     parser.add_argument(
         "--methods",
         default=",".join(METHODS),
-        help="with commas between; METHOD@KEY=VALUE+... changes settings",
+        help="separated by commas; METHOD@KEY=VALUE+... changes settings",
     )
-    parser.add_argument("--shots", default="10", help="texts a class, or full; with commas between")
-    parser.add_argument("--seeds", default="0-4", help="such as 0-4 or 0,3")
+    parser.add_argument("--shots", default="10", help="texts per class, or full; separated by commas")
+    parser.add_argument("--seeds", default="0-4", help="for example 0-4 or 0,3")
     parser.add_argument("--output", type=Path, help="folder of the results; default: benchmarks/results")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a cell")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads per cell")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
-        "--base", default=Settings().base.model, help="base model: a folder or a name of the hub"
+        "--base", default=Settings().base.model, help="base model: a folder or a Hugging Face model id"
     )
     parser.add_argument(
         "--held-out",
         action="store_true",
-        help="judge by training texts that are not drawn, as settings are chosen by",
+        help="evaluate on training texts that are not in the sample, as when settings are chosen",
     )
     parser.add_argument(
-        "--grid", metavar="METHOD", help="try this method's learning rates on held-out training texts instead"
+        "--grid",
+        metavar="METHOD",
+        help="try learning rates for this method on held-out training texts instead",
     )
     return parser
 
@@ -139,7 +141,7 @@ def _shots(word: str) -> int | None:
     if word == "full":
         return None
     if not word.isdigit() or int(word) < 1:
-        raise InputError(f"--shots holds {excerpt(word)}; give whole numbers from 1, or full")
+        raise InputError(f"--shots contains {excerpt(word)}; use whole numbers from 1, or full")
     return int(word)
 
 
@@ -149,7 +151,7 @@ def _seeds(text: str) -> list[int]:
         first, dash, last = word.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise InputError(
-                f"--seeds holds {excerpt(word)}; give numbers such as 0,3 or a range such as 0-4"
+                f"--seeds contains {excerpt(word)}; use numbers such as 0,3 or a range such as 0-4"
             )
         seeds += range(int(first), int(last if dash else first) + 1)
     return list(dict.fromkeys(seeds))

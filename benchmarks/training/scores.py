@@ -1,4 +1,4 @@
-"""What the answers of a method are worth: the same figures for all methods, and the one that they are compared by."""
+"""The scores of a method's predictions, the same for all methods."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def load(results: Path) -> tuple[Records, Records]:
 
 
 def by_task(records: Records) -> dict[str, dict[str, Records]]:
-    """Records by method and task."""
+    """Return the records by method and task."""
     grouped: dict[str, dict[str, Records]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         grouped[record["method"]][record["task"]].append(record)
@@ -55,12 +55,12 @@ def by_task(records: Records) -> dict[str, dict[str, Records]]:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (of the sample; NaN for a single value)."""
+    """Return the mean and the sample standard deviation (NaN for a single value)."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 def ranks(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[str, float]:
-    """The mean over tasks of each method's place by mean score, 1 the best, ties halved; of methods that have all tasks."""
+    """Return the mean rank of each method over tasks: 1 is the best, ties share a rank. Methods without all tasks are left out."""
     complete = [method for method in grouped if set(tasks) <= grouped[method].keys()]
     means = np.array([[spread(scores(grouped[method][task]))[0] for task in tasks] for method in complete])
     places = {}
@@ -71,22 +71,22 @@ def ranks(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[
 
 
 def scores(records: Records) -> list[float]:
-    """The records' accuracies, or where texts have several labels, their micro F1."""
+    """Return the scores of the records: accuracy, or micro F1 for multi-label tasks."""
     return [score(record) for record in records]
 
 
 def cost(record: dict[str, Any]) -> float:
-    """CPU seconds, which other work on the machine disturbs less; wall seconds where a GPU computed."""
+    """Return the CPU seconds, which other load disturbs less, or the wall seconds of a GPU."""
     return float(record["wall_seconds"] if record["device"] == "cuda" else record["cpu_seconds"])
 
 
 def wall(record: dict[str, Any]) -> float:
-    """Wall seconds."""
+    """Return the wall seconds."""
     return float(record["wall_seconds"])
 
 
 def undisturbed(records: Records) -> Records:
-    """Cells of one CPU thread that had a core to themselves: their wall seconds are at most 1.1 times their CPU seconds."""
+    """Return the one-thread cells that had a core to themselves: wall seconds of at most 1.1 times the CPU seconds."""
     alone = [record for record in records if record["device"] == "cpu" and record["machine"]["threads"] == 1]
     return [record for record in alone if wall(record) <= 1.1 * record["cpu_seconds"]]
 
@@ -96,7 +96,7 @@ def relative_costs(
     reference: str = REFERENCE,
     seconds: Callable[[dict[str, Any]], float] = cost,
 ) -> dict[str, float]:
-    """Cost of each method over that of `reference` on the same task, seed and machine: geometric mean over tasks."""
+    """Return the cost of each method relative to `reference` on the same task, seed and machine: geometric mean over tasks."""
     base = {
         _place(record): seconds(record)
         for records in grouped.get(reference, {}).values()
@@ -115,7 +115,7 @@ def relative_costs(
 
 
 def differences(grouped: dict[str, dict[str, Records]], method: str, other: str) -> list[float]:
-    """Score of `method` less that of `other`, of each task and seed that both have."""
+    """Return the score of `method` minus that of `other`, for each task and seed that both have."""
     pairs = {
         (record["task"], record["seed"]): score(record)
         for records in grouped.get(other, {}).values()
@@ -140,7 +140,7 @@ def sign_flip(gaps: Sequence[float]) -> float:
 
 
 def holm(chances: dict[str, float]) -> dict[str, float]:
-    """p values corrected for their number (Holm 1979)."""
+    """Return p values corrected for multiple tests (Holm 1979)."""
     adjusted, highest = {}, 0.0
     for place, name in enumerate(sorted(chances, key=chances.__getitem__)):
         highest = max(highest, min(1.0, chances[name] * (len(chances) - place)))
@@ -149,7 +149,7 @@ def holm(chances: dict[str, float]) -> dict[str, float]:
 
 
 def machine_of(record: dict[str, Any]) -> str:
-    """The machine in words: costs are compared only where these are equal."""
+    """Return a description of the machine. Costs are compared only between equal descriptions."""
     facts = record["machine"]
     return f"{facts['gpu'] or facts['cpu']}, CPU threads: {facts['threads']}, torch {facts['torch']}"
 

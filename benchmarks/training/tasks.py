@@ -79,12 +79,12 @@ def task_files(data: Path, task: str) -> dict[str, Path]:
 
 
 def data_hash(data: Path, task: str) -> str:
-    """SHA-256s of the task's files, shortened: what a cell's result belongs to."""
+    """Return the shortened SHA-256 hashes of the task's files."""
     return " ".join(f"{name}:{sha256(path)[:16]}" for name, path in sorted(task_files(data, task).items()))
 
 
 def several(data: Path, task: str) -> bool:
-    """Whether the task's texts have any number of labels."""
+    """Return whether the task is multi-label."""
     header = _header(next(iter(task_files(data, task).values())))
     return "labels" in header and "label" not in header
 
@@ -152,7 +152,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _undrawn(parts: dict[str, Examples], dealt: dict[str, Examples], seed: int) -> Examples:
-    """Texts of the training file that are in neither the drawn part nor the test set, drawn with `seed`."""
+    """Return texts of the training file that are neither in the sample nor in the test set, sampled with `seed`."""
     taken = {normalize_text(text) for name in ("train", "test") for text in dealt[name].texts}
     left = _distinct(
         parts["train"].take(
@@ -163,6 +163,6 @@ def _undrawn(parts: dict[str, Examples], dealt: dict[str, Examples], seed: int) 
 
 
 def _distinct(examples: Examples) -> Examples:
-    """Each text once: a shot is not spent, nor given on top, for a text that the data repeats."""
+    """Return each text once, so that a repeated text counts as one shot."""
     first = {normalize_text(text): i for i, text in reversed(list(enumerate(examples.texts)))}
     return examples.take(sorted(first.values()))

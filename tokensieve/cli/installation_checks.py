@@ -124,7 +124,7 @@ def _prefect() -> Check:
 
 
 def _profile() -> tuple[str, dict[str, str]]:
-    """Return the name and the settings of Prefect's active profile. Prefect is not imported: that takes a second."""
+    """Return the name and the settings of Prefect's active profile. Prefect is not imported, because that takes a second."""
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")).expanduser()
     try:
@@ -159,7 +159,7 @@ def _dvc(layout: Layout) -> Check:
             "DVC remote",
             False,
             f"{layout.root} does not exist",
-            "give the project's folder with --project DIR",
+            "use --project with the folder of the project",
         )
     if not layout.at(".dvc").is_dir():
         return Check("DVC remote", True, f"{layout.root} is not a project")
@@ -256,7 +256,7 @@ def _variables() -> Check:
 
 
 def _unreachable(address: str) -> str:
-    """Return why `address` does not answer; empty if it does. No password is sent, so a refusal is an answer as well."""
+    """Return why `address` does not respond; empty if it does. No password is sent, so a refusal counts as a response."""
     try:
         with urllib.request.urlopen(without_password(address), timeout=ANSWER_SECONDS):
             return ""

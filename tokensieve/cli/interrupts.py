@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command ends within seconds, whatever it is doing, and the same command goes on later.
+"""Ctrl-C and SIGTERM: a command ends within seconds, and the same command can continue later.
 
 What a command writes survives `kill -9`, so ending it at once does no harm. An orderly end comes first all the same, as it lets
 Prefect record the run as crashed. The C level handler of Python writes to a pipe, so the thread that reads it notices a signal even
@@ -23,7 +23,7 @@ _at_end: list[Callable[[], object]] = []
 
 
 class Interrupts:
-    """The first of SIGNALS that arrived, if any."""
+    """The first signal of SIGNALS that arrived, if any."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -31,7 +31,7 @@ class Interrupts:
 
     @property
     def status(self) -> int:
-        """The exit status that shells give a program which a signal has ended."""
+        """Return the exit status that shells use for a program ended by a signal."""
         return 128 + self.number
 
     def announce(self) -> None:
@@ -53,7 +53,7 @@ class Interrupts:
         self.end()
 
     def end(self) -> None:
-        """End the process and what it has started, at once."""
+        """End the process and its child processes at once."""
         for action in _at_end:
             with contextlib.suppress(Exception):
                 action()
@@ -63,7 +63,7 @@ class Interrupts:
 
 @contextlib.contextmanager
 def watched() -> Iterator[Interrupts]:
-    """Within it, SIGINT and SIGTERM raise KeyboardInterrupt, and end the process if it has not ended after GRACE_SECONDS.
+    """Raise KeyboardInterrupt in the block for SIGINT and SIGTERM. End the process if it still runs after GRACE_SECONDS.
 
     A signal that is ignored, as SIGINT is in a script's background, stays so.
     """
@@ -93,7 +93,7 @@ def watched() -> Iterator[Interrupts]:
 
 @contextlib.contextmanager
 def ended_with(action: Callable[[], object]) -> Iterator[None]:
-    """Within it, `action` is called before the process is ended for a signal."""
+    """Call `action` before the process is ended for a signal, as long as the block runs."""
     _at_end.append(action)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The command `predict`. As in `main.py`, it imports what it needs when it runs."""
+"""The command `predict`."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ log = logging.getLogger("tokensieve")
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
-    about = "exported folder, of one task or shared by several, models:/NAME@ALIAS or models:/NAME/VERSION"
+    about = "folder of an exported model, models:/NAME@ALIAS or models:/NAME/VERSION"
     about += " (default: the project's champion, else its exported model)"
     parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
-    parser.add_argument("--json", action="store_true", help="print one JSON object a text")
-    about = "likeliest labels: that --json lists (default: 3), or in a column of the output"
+    parser.add_argument("--json", action="store_true", help="print one JSON object per text")
+    about = "number of most probable labels, with --json (default: 3) or in a column of the output"
     parser.add_argument("--top", type=int, metavar="K", help=about)
     parser.add_argument(
-        "texts", nargs="*", metavar="TEXT", help="texts to label; -, or none: the lines of standard input"
+        "texts", nargs="*", metavar="TEXT", help="texts; with - or no text, the lines of standard input"
     )
     parser.add_argument(
-        "--input", metavar="FILE", help="label the texts of a CSV, TSV, JSONL, Parquet or Arrow file instead"
+        "--input",
+        metavar="FILE",
+        help="predict the texts of a CSV, TSV, JSONL, Parquet or Arrow file instead",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="where its rows go with their answers, in any of these formats"
+        "--output", metavar="FILE", help="file for the rows with their predictions, in any of these formats"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-    parser.add_argument("--text", metavar="COLUMN", help="the column with the texts (default: text)")
-    about = "what the names of the added columns begin with, if the file has a column label already"
+    parser.add_argument("--text", metavar="COLUMN", help="column with the texts (default: text)")
+    about = "prefix of the added columns, if the file already has a column label"
     parser.add_argument("--answer-prefix", dest="prefix", default="", metavar="PREFIX", help=about)
 
 
@@ -51,7 +53,7 @@ def predict(options: argparse.Namespace, answer: Answer) -> None:
     """Predict the labels of texts: arguments, lines of standard input, or a file.
 
     Raises:
-        InputError: an option's value or combination; as `served.load` and `bulk.score`.
+        InputError: If options contradict each other, or as `load` and `bulk.score`.
     """
     _refuse(options)
     folder = find_model(options)
@@ -77,7 +79,7 @@ def predict(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the texts given, or the lines of standard input as they arrive."""
+    """Yield the texts of the arguments, or the lines of standard input as they arrive."""
     if texts and list(texts) != ["-"]:
         # An argument that is not UTF-8 arrives with lone surrogates, which cannot be printed.
         yield [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
@@ -91,7 +93,9 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
     if rest:
         yield [_decoded(rest, first)]
     elif first and not texts:
-        raise InputError("standard input is empty; give texts, a line per text, or --input and --output")
+        raise InputError(
+            "standard input is empty; use one text per line, texts as arguments, or --input and --output"
+        )
 
 
 def _decoded(line: bytes, first: bool) -> str:
@@ -99,7 +103,7 @@ def _decoded(line: bytes, first: bool) -> str:
 
 
 def _summary(output: Path, scored: Scored) -> Iterator[str]:
-    """Describe what was labelled: a line on the file, and two for each task."""
+    """Yield a summary: one line for the file, and two lines per task."""
     without = f", {scored.without_text:,} of them without a text" if scored.without_text else ""
     yield f"{output}: {scored.rows:,} rows{without}, in {scored.seconds:.1f} s"
     answered = scored.rows - scored.without_text
@@ -147,28 +151,32 @@ def _shown(found: Prediction) -> str:
 
 
 def _refuse(options: argparse.Namespace) -> None:
-    """Refuse texts and a file at once, neither, half of what a file needs, and an output that exists."""
+    """Raise InputError if the options contradict each other or the output exists."""
     if options.texts and options.input:
-        raise InputError("give texts, or --input and --output, not both")
+        raise InputError("use texts or --input and --output, not both")
     if not options.texts and not options.input and not options.output and sys.stdin.isatty():
-        raise InputError("give texts, or --input and --output, or pipe texts in, a line per text")
+        raise InputError(
+            "use texts as arguments, --input and --output, or standard input with one text per line"
+        )
     if bool(options.input) != bool(options.output):
         raise InputError(
-            "--input needs --output; give both"
+            "--input needs --output; use both"
             if options.input
-            else "--output needs --input; give both, and no texts"
+            else "--output needs --input; use both, and no texts"
         )
     if options.input and options.json:
-        raise InputError("--json is for texts; give an --output that ends in .jsonl")
+        raise InputError("--json is for texts; for a file, use an --output that ends in .jsonl")
     for flag, value in (
         ("--text", options.text),
         ("--answer-prefix", options.prefix),
         ("--overwrite", options.overwrite),
     ):
         if value and not options.input:
-            raise InputError(f"{flag} is for a file; give --input and --output")
+            raise InputError(f"{flag} is for a file; use --input and --output")
     if options.output and Path(options.output).is_file() and not options.overwrite:
-        raise InputError(f"{options.output} exists; give --overwrite to replace it, or another --output")
+        raise InputError(
+            f"{options.output} already exists; use --overwrite to replace it, or another --output"
+        )
 
 
 COMMANDS = (Command("predict", PREDICT, predict, _add_arguments),)

@@ -127,7 +127,7 @@ def _refuse(options: argparse.Namespace) -> None:
 
 
 def _key(path: Path | None) -> str | None:
-    """Return the API key of a file, else of the environment; None if neither is given.
+    """Return the API key of the file, else of the environment; None if there is neither.
 
     Raises:
         InputError: If no request could ever match the key.
@@ -158,7 +158,7 @@ def _key(path: Path | None) -> str | None:
 
 
 def _fault(key: str) -> str:
-    """Return why a header can never have this key; empty if it can."""
+    """Return why no header can contain this key; empty if it can."""
     if key.startswith("\ufeff"):
         return "begins with a byte order mark"
     if len(key.splitlines()) > 1:

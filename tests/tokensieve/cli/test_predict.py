@@ -59,17 +59,17 @@ def test_of_several_tasks_each_says_its_own(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "give texts, or --input and --output, or pipe texts in"),
+        ([], "use texts as arguments, --input and --output, or standard input"),
         (
             ["text", "--input", "in.csv", "--output", "out.csv"],
-            "give texts, or --input and --output, not both",
+            "use texts or --input and --output, not both",
         ),
         (["--input", "in.csv"], "--input needs --output"),
         (["text", "--output", "out.csv"], "--output needs --input"),
         (["text", "--text", "utterance"], "--text is for a file"),
         (["text", "--overwrite"], "--overwrite is for a file"),
         (["text", "--answer-prefix", "p"], "--answer-prefix is for a file"),
-        (["--input", "in.csv", "--output", "out.csv", "--json"], "give an --output that ends in .jsonl"),
+        (["--input", "in.csv", "--output", "out.csv", "--json"], "use an --output that ends in .jsonl"),
         (["--input", "in.csv", "--output", "out.csv"], "--model none does not exist"),
     ],
 )
@@ -105,7 +105,7 @@ def test_texts_come_from_standard_input(served_folder: Path, tmp_path: Path) -> 
     assert tokensieve("predict", "--model", str(served_folder), "-", cwd=tmp_path).returncode == 0
     done = tokensieve("predict", "--model", str(served_folder), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert b"standard input is empty; give texts" in done.stderr
+    assert b"standard input is empty; use one text per line" in done.stderr
 
 
 def test_lines_are_answered_as_they_arrive(served_folder: Path, tmp_path: Path) -> None:
@@ -142,10 +142,13 @@ def test_a_file_is_not_replaced_unless_asked_and_the_end_is_summed_up(
     arguments = ["predict", "--model", str(served_folder), "--input", "in.csv", "--output", "out.csv"]
     done = tokensieve(*arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert b"out.csv exists; give --overwrite to replace it" in done.stderr
+    assert b"out.csv already exists; use --overwrite to replace it" in done.stderr
     done = tokensieve(*arguments, "--overwrite", cwd=tmp_path)
     assert done.returncode == 2
-    assert b"has a column 'label', and so have the answers; name theirs with --answer-prefix" in done.stderr
+    assert (
+        b"has a column 'label', the name of a column of answers; rename it, or add a prefix to the answers with --answer-prefix"
+        in done.stderr
+    )
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "precious"
     done = tokensieve(*arguments, "--overwrite", "--answer-prefix", "predicted_", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

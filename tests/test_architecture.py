@@ -17,7 +17,7 @@ from tokensieve.settings import Settings, render, sections
 ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 VENDORS = {
-    "great_expectations": {"tasks/validate.py"},
+    "great_expectations": {"tasks/expectations.py"},
     "mlflow": {"tasks/mlflow_client.py", "tasks/log_run.py", "tasks/register.py"},
     "dvc": {"tasks/dvc_repo.py", "tasks/dvc_pipeline.py"},
     "matplotlib": {"tokensieve/evaluation/plots.py"},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tasks import validate as validation
@@ -41,7 +42,12 @@ def project(tmp_path: Path) -> Callable[..., Layout]:
                 "".join(json.dumps(tree) + "\n" for tree in trees), encoding="utf-8"
             )
         layout.champion.write_text(
-            json.dumps({} if champion is None else {"labels": champion}), encoding="utf-8"
+            json.dumps(
+                {}
+                if champion is None
+                else {"name": "m", "version": "1", "labels": champion, "data_hash": "h"}
+            ),
+            encoding="utf-8",
         )
         return layout
 
@@ -160,8 +166,8 @@ def test_rows_without_a_label_are_left_out_and_counted_if_so_set(project: Callab
     assert failed(report) == {}
     messages = [check["message"] for check in report["checks"] if check["name"] == "unlabelled"]
     assert messages == [
-        "train.jsonl, unlabelled: 53 rows without a label left out (data.unlabelled=drop)",
-        "test.jsonl, unlabelled: 1 row without a label left out (data.unlabelled=drop)",
+        "train.jsonl, unlabelled: 53 rows without a label dropped (data.unlabelled=drop)",
+        "test.jsonl, unlabelled: 1 row without a label dropped (data.unlabelled=drop)",
     ]
     with pytest.raises(InputError, match=r"no row has a label; is column 'label' \(data\.label_column\)"):
         validate(
@@ -229,7 +235,7 @@ def test_the_error_names_file_check_rows_limit_and_remedy(project: Callable[...,
     with pytest.raises(InputError) as raised:
         validate(layout, Settings.of({"validate": {"max_characters": 16}}))
     assert str(raised.value).splitlines() == [
-        "the data fails 2 of its checks (validate.errors names those that stop):",
+        "2 checks of the data failed (validate.errors names the checks that stop a run):",
         "train.jsonl, empty: 1 row with an empty text (6); fill them in or remove the rows",
         "train.jsonl, overlong: 1 row with more than 16 characters (5); cut the texts, remove the rows or raise validate.max_characters",
     ]
@@ -348,7 +354,7 @@ def test_a_crash_leaves_the_earlier_report(
     def crash(*_: object) -> str:
         raise OSError("no space")
 
-    monkeypatch.setattr(validation, "_page", crash)
+    monkeypatch.setattr(validation, "data_docs", crash)
     with pytest.raises(OSError, match="no space"):
         validate(layout, Settings())
     assert report_of(layout) == report
@@ -358,7 +364,8 @@ def test_a_crash_leaves_the_earlier_report(
 def test_an_expectation_that_cannot_be_evaluated_is_no_finding(
     project: Callable[..., Layout], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validation.Subject, "columns", {"row": [1], "text": ["a"], "label": ["b"]})
+    frame = pd.DataFrame({"row": [1], "text": ["a"], "label": ["b"]})
+    monkeypatch.setattr(validation.Table, "frame", lambda _: frame)
     with pytest.raises(RuntimeError, match="could not evaluate"):
         validate(project(), Settings())
 
@@ -480,3 +487,55 @@ def test_a_class_of_several_labels_is_one_label(
 def test_texts_of_which_none_has_a_label_are_refused(project: Callable[..., Layout]) -> None:
     with pytest.raises(InputError, match=r"train\.jsonl, classes: 0 classes"):
         validate(project(train=[("a", ""), ("b", "|")]), several())
+
+
+def suite(layout: Layout, *expectations: dict[str, Any]) -> Settings:
+    path = layout.root / "suite.json"
+    path.write_text(json.dumps({"name": "mine", "expectations": expectations}), encoding="utf-8")
+    return Settings.of({"validate": {"suite": "suite.json"}})
+
+
+def test_a_projects_own_suite_is_checked_with_its_severity(project: Callable[..., Layout]) -> None:
+    layout = project(test=[("call 555", "card")], oos=["555"])
+    kind = {
+        "type": "expect_column_values_to_not_match_regex",
+        "kwargs": {"column": "text", "regex": "\\d{3}"},
+    }
+    labels = {
+        "type": "expect_column_values_to_be_in_set",
+        "kwargs": {"column": "label", "value_set": ["card", "transfer"]},
+    }
+    report = validate(layout, suite(layout, kind | {"severity": "warning"}, labels))
+    assert {key: check["message"] for key, check in failed(report).items()} == {
+        (kind["type"], part): f"{part}.jsonl, {kind['type']}: not met in 1 row (1); see validate.suite"
+        for part in ("test", "oos")
+    }
+    assert "\\d{3}" in docs_of(layout)
+    assert "555" not in docs_of(layout)
+    with pytest.raises(
+        InputError, match=r"test\.jsonl, expect_column_values_to_not_match_regex: not met in 1 row"
+    ):
+        validate(layout, suite(layout, kind))
+
+
+@pytest.mark.parametrize(
+    ("expectation", "words"),
+    [
+        ({"type": "expect_miracles", "kwargs": {}}, "expect_miracles not found"),
+        ({"type": "expect_column_values_to_be_unique", "kwargs": {}}, "field required"),
+        (
+            {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "id"}},
+            "cannot be evaluated .*columns: row, text",
+        ),
+        (3, "validate.suite is '.*suite.json'"),
+    ],
+)
+def test_a_suite_that_cannot_be_used_is_refused(
+    project: Callable[..., Layout], expectation: Any, words: str
+) -> None:
+    layout = project()
+    with pytest.raises(InputError, match=words):
+        validate(layout, suite(layout, expectation))
+    (layout.root / "suite.json").unlink()
+    with pytest.raises(InputError, match="the file does not exist; give a JSON file"):
+        validate(layout, Settings.of({"validate": {"suite": "suite.json"}}))

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tokensieve.data.examples import Examples
-from tokensieve.data.labels import class_names
-from tokensieve.data.normalize import collapse_spaces, is_blank, normalize_text
+from tokensieve.data.normalize import collapse_spaces, normalize_text
 from tokensieve.settings import Validate
 
 # Control characters except tab, line feed and carriage return; and lone surrogates, which neither UTF-8 nor a tokenizer accepts.
@@ -140,48 +139,30 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
     }
 
 
-def measure_rows(
-    part: str, examples: Mapping[str, Examples], champion: Collection[str]
-) -> dict[str, Sequence[int | None]]:
-    """Return the numbers of each check for the rows of one part. `champion`: the labels of the deployed model, if there is one.
+def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Sequence[int | None]]:
+    """Return numbers for the rows of one part: of each check that Great Expectations does not have.
 
-    Duplicates are counted in train only, since users may repeat themselves in a test set; leaks in test only. Of multi-label
-    data, `measure_classes` gives the numbers of the checks of classes.
+    Leaks are counted in test only. Of multi-label data, `measure_classes` gives the numbers of the check of classes.
     """
     own, train = examples[part], examples.get("train")
-    labelled = part != "oos"
     cells = ["\n".join((text, *names)) for text, names in zip(own.texts, own.labels, strict=True)]
     numbers: dict[str, Sequence[int | None]] = {
-        "empty": mark_empty(own.texts),
-        "overlong": [len(text) for text in own.texts],
         "control": [count_control_characters(cell) for cell in cells],
         "encoding": [count_broken_sequences(cell) for cell in cells],
     }
-    if labelled and not own.multi_label:
-        numbers["unlabelled"] = [int(not names) for names in own.labels]
-    if labelled:
+    if part != "oos":
         numbers["conflict"] = count_labels_of_text(own.texts, own.labels, own.multi_label)
-    if part == "train":
-        numbers["duplicate"] = count_earlier_copies(own.texts)
     if part == "test" and train:
         numbers["leak"] = count_copies_in(own.texts, train.texts)
-    if labelled and not own.multi_label:
-        numbers |= measure_classes(part, own.labels, class_names(train.labels) if train else (), champion)
-    return numbers
+    return numbers if part == "oos" or own.multi_label else numbers | measure_classes(part, own.labels)
 
 
-def measure_classes(
-    part: str, labels: Sequence[tuple[str, ...]], trained: Collection[str], champion: Collection[str]
-) -> dict[str, Sequence[int | None]]:
-    """Return the numbers of the checks of classes, on the first row with each label. None on the other rows.
+def measure_classes(part: str, labels: Sequence[tuple[str, ...]]) -> dict[str, Sequence[int | None]]:
+    """Return the number of examples of each class of train, on the first row with its label. None on the other rows.
 
-    `labels` has at most one name per row, see `one_row_per_label`. `trained` has the names of all labels of train.
+    `labels` has at most one name per row; see `one_row_per_label`.
     """
-    numbers: dict[str, Sequence[int | None]] = {"class_size": class_sizes(labels)} if part == "train" else {}
-    known = champion if part == "train" else trained
-    if known:
-        numbers["unknown_label"] = mark_known_labels(labels, known)
-    return numbers
+    return {"class_size": class_sizes(labels)} if part == "train" else {}
 
 
 def one_row_per_label(examples: Examples) -> Examples:
@@ -189,11 +170,6 @@ def one_row_per_label(examples: Examples) -> Examples:
     places = [(i, name) for i, names in enumerate(examples.labels) for name in names]
     repeated = examples.take([i for i, _ in places])
     return Examples(repeated.texts, [(name,) for _, name in places], repeated.rows)
-
-
-def mark_empty(texts: Sequence[str]) -> list[int]:
-    """Return 1 for each text without a visible character, 0 for the others."""
-    return [int(is_blank(text)) for text in texts]
 
 
 def count_control_characters(text: str) -> int:
@@ -241,14 +217,6 @@ def class_sizes(labels: Sequence[tuple[str, ...]]) -> list[int | None]:
     """Return the number of rows with the row's label on the first row with it. None on the other rows, and without a label."""
     counts = Counter(labels)
     return [counts[names] if first else None for names, first in zip(labels, _firsts(labels), strict=True)]
-
-
-def mark_known_labels(labels: Sequence[tuple[str, ...]], known: Collection[str]) -> list[int | None]:
-    """Return 1 if the row's label is in `known`, else 0, on the first row with it. None on the other rows."""
-    allowed = {(name,) for name in known}
-    return [
-        int(names in allowed) if first else None for names, first in zip(labels, _firsts(labels), strict=True)
-    ]
 
 
 def _firsts(labels: Sequence[tuple[str, ...]]) -> list[bool]:

@@ -96,6 +96,9 @@ class Validate(Section):
     errors: tuple[str, ...] = setting(
         CHECKS[:8], "failed checks that stop the run; the other checks only warn", among=CHECKS
     )
+    suite: str | None = setting(
+        None, "JSON file with the project's own suite of Great Expectations; columns: text, label, row"
+    )
 
 
 @dataclass(frozen=True)

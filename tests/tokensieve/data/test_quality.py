@@ -9,8 +9,6 @@ from tokensieve.data.quality import (
     count_copies_in,
     count_earlier_copies,
     count_labels_of_text,
-    mark_empty,
-    mark_known_labels,
     measure_classes,
     measure_rows,
     one_row_per_label,
@@ -84,10 +82,6 @@ def test_real_letters_before_punctuation_are_left_alone(text: str) -> None:
     assert count_broken_sequences(text) == 0
 
 
-def test_empty_and_blank_cells_are_found() -> None:
-    assert mark_empty(["a", " ", "", "b", "\n", "\u200b\ufeff"]) == [0, 1, 1, 0, 1, 1]
-
-
 def test_copies_count_beyond_the_first_and_empty_texts_do_not() -> None:
     assert count_earlier_copies(["A", "b", "a ", "", "a", ""]) == [0, 0, 1, 0, 2, 0]
     assert count_earlier_copies(["my  card", "My\tcard"]) == [0, 1]
@@ -113,44 +107,34 @@ def test_known_texts_are_counted_and_empty_ones_are_not() -> None:
 
 def test_classes_are_counted_on_their_first_row() -> None:
     assert class_sizes([("x",), ("y",), ("x",), (), ()]) == [2, 1, None, None, None]
-    assert mark_known_labels([("x",), ("y",), ("x",), ("z",), ()], ["x", "z"]) == [1, 0, None, 1, None]
 
 
 def test_every_check_that_has_numbers_has_a_rule() -> None:
     train = Examples.of(["a", "b"], ["x", "y"])
     parts = {"train": train, "validation": train, "test": train, "oos": Examples.of(["c"])}
-    found = {part: set(measure_rows(part, parts, ["x"])) for part in parts}
-    assert found["oos"] == {"empty", "overlong", "control", "encoding"}
-    assert found["validation"] == found["oos"] | {"unlabelled", "conflict", "unknown_label"}
+    found = {part: set(measure_rows(part, parts)) for part in parts}
+    assert found["oos"] == {"control", "encoding"}
+    assert found["validation"] == found["oos"] | {"conflict"}
     assert found["test"] == found["validation"] | {"leak"}
-    assert found["train"] == found["validation"] | {"class_size", "duplicate"}
+    assert found["train"] == found["validation"] | {"class_size"}
     for part, checks in found.items():
         assert checks <= set(rules(Validate(), part)) <= set(CHECKS)
 
 
-def test_without_a_champion_no_label_of_train_is_unknown() -> None:
-    train = Examples.of(["a", "b"], ["x", "y"])
-    assert "unknown_label" not in measure_rows("train", {"train": train}, [])
-
-
 def test_without_a_readable_train_nothing_is_compared_to_it() -> None:
-    assert not {"leak", "unknown_label"} & set(measure_rows("test", {"test": Examples.of(["a"], ["x"])}, []))
+    assert "leak" not in measure_rows("test", {"test": Examples.of(["a"], ["x"])})
 
 
 def test_of_several_labels_none_is_no_fault_and_sets_are_compared() -> None:
     train = Examples.of(["a", "b", "A", "b"], [["x", "y"], [], ["x", "y"], ["x"]])
-    numbers = measure_rows("train", {"train": train}, ["x"])
-    assert numbers["empty"] == [0, 0, 0, 0]
+    numbers = measure_rows("train", {"train": train})
     assert numbers["conflict"] == [1, 2, 1, 2]
-    assert not {"class_size", "unknown_label"} & set(numbers)
+    assert "class_size" not in numbers
     own = one_row_per_label(train)
     assert (own.texts, own.labels, own.rows) == (
         ["a", "a", "A", "A", "b"],
         [("x",), ("y",), ("x",), ("y",), ("x",)],
         [1, 1, 3, 3, 4],
     )
-    assert measure_classes("train", own.labels, (), ["x"]) == {
-        "class_size": [3, 2, None, None, None],
-        "unknown_label": [1, 0, None, None, None],
-    }
-    assert measure_classes("test", [("x",), ("z",)], ["x", "y"], ["w"]) == {"unknown_label": [1, 0]}
+    assert measure_classes("train", own.labels) == {"class_size": [3, 2, None, None, None]}
+    assert measure_classes("test", own.labels) == {}

@@ -1,0 +1,182 @@
+"""The report of the stage validate: its checks with their messages and first rows, and the Data Docs as one page."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.expectations import Finding, Table
+from tokensieve.data.labels import class_names
+from tokensieve.data.quality import rules
+from tokensieve.data.token_lengths import truncation_message
+from tokensieve.errors import excerpt
+from tokensieve.model.encoder_check import Base
+from tokensieve.project import Layout
+from tokensieve.settings import CHECKS, Settings
+
+MAX_CHARACTERS = 200  # of a text or label in the report
+NAMED = 3  # rows or labels that a message names
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Data Docs</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em }
+table { border-collapse: collapse; width: 100% }
+td, th { border-bottom: 1px solid #ddd; padding: .3em .6em; text-align: left; vertical-align: top }
+tr.error td:first-child { color: #b00020 }
+tr.warning td:first-child { color: #8a5a00 }
+</style>
+<h1>Data Docs</h1>
+BODY
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the messages name besides the findings."""
+
+    settings: Settings
+    base: Base
+
+
+def checks_of(table: Table, findings: Sequence[Finding], context: Context) -> list[dict[str, Any]]:
+    """Return the report's entries for one table, in the order of `CHECKS`, the project's own expectations last."""
+    checks = []
+    for finding in findings:
+        check: dict[str, Any] = {
+            "name": finding.check,
+            "part": table.part,
+            "severity": "error" if finding.stops else "warning",
+            "passed": finding.met,
+            "count": finding.count,
+            "rows": [_row(table, i) for i in finding.places]
+            + [{"row": None, "text": "", "label": _printable(label)} for label in finding.missing],
+        }
+        checks.append(check | {"message": _message(table, check, context)})
+    order = {name: i for i, name in enumerate(CHECKS)}
+    return sorted(checks, key=lambda check: order.get(check["name"], len(order)))
+
+
+def error_message(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Return the checks that stop the run, one line per check, without texts of the data."""
+    messages = [str(check["message"]) for check in errors]
+    if len(messages) == 1:
+        return messages[0]
+    first = f"{len(messages)} checks of the data failed (validate.errors names the checks that stop a run):"
+    return "\n".join([first, *messages])
+
+
+def error_detail(errors: Sequence[Mapping[str, Any]], layout: Layout, rows: int) -> str:
+    """Return the content of the first rows that failed, and where to find more."""
+    lines = [
+        f"  row {row['row']}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
+        for check in errors
+        for row in check["rows"][:NAMED]
+        if row["row"]
+    ]
+    lines.append(f"The first {rows} rows of each check: {layout.validation / 'report.json'}")
+    versions = layout.versions.read_text(encoding="utf-8").splitlines() if layout.versions.exists() else []
+    if len(versions) > 1:
+        lines.append("The data before: tokensieve data list, tokensieve data restore HASH")
+    return "\n".join(lines)
+
+
+def data_docs(checks: Sequence[Mapping[str, Any]], tables: Mapping[str, Sequence[Finding]]) -> str:
+    """Return the Data Docs as an HTML page: the result of each check, then the expectations of each table.
+
+    The page contains no text of the data and loads nothing. Labels and file names are escaped.
+    """
+    rows = []
+    for check in checks:
+        outcome = "passed" if check["passed"] else check["severity"]
+        rows.append((outcome, [outcome, check["message"]]))
+    body = [_table(["Result", "Check"], rows)]
+    for name, findings in tables.items():
+        met = sum(finding.met for finding in findings)
+        body.append(f"<h2>{html.escape(name)}: {met} of {len(findings)} expectations met</h2>")
+        body.append(_table(["Result", "Expectation", "Arguments", "Found"], map(_expectation, findings)))
+    return PAGE.replace("BODY", "\n".join(body))
+
+
+def _expectation(finding: Finding) -> tuple[str, list[str]]:
+    arguments = {
+        key: [*value[:NAMED], f"and {len(value) - NAMED:,} more"]
+        if isinstance(value, list) and len(value) > NAMED
+        else value
+        for key, value in finding.arguments.items()
+    }
+    found = f"{finding.count:,} unexpected values found" if finding.count else ""
+    outcome = "met" if finding.met else "failed"
+    kind = "passed" if finding.met else "error" if finding.stops else "warning"
+    return kind, [outcome, finding.type, json.dumps(arguments, ensure_ascii=False, default=str), found]
+
+
+def _table(head: Sequence[str], rows: Any) -> str:
+    lines = ["<table>", "<tr>" + "".join(f"<th>{title}</th>" for title in head) + "</tr>"]
+    for kind, cells in rows:
+        lines.append(
+            f'<tr class="{kind}">' + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+        )
+    return "\n".join([*lines, "</table>"])
+
+
+def _row(table: Table, i: int) -> dict[str, Any]:
+    own = table.examples
+    return {
+        "row": own.rows[i],
+        "text": _printable(own.texts[i][:MAX_CHARACTERS]),
+        "label": _printable(", ".join(own.labels[i])[:MAX_CHARACTERS]),
+    }
+
+
+def _message(table: Table, check: Mapping[str, Any], context: Context) -> str:
+    """Return one line about a check. It names rows and labels but contains no text of the data: messages are logged."""
+    name, count, settings = check["name"], check["count"], context.settings
+    start = f"{table.file}, {name}"
+    if name == "columns":
+        return table.unreadable or f"{start}: complete"
+    if name == "classes":
+        return f"{start}: {_classes(table, check, settings)}"
+    if name == "truncated" and count:
+        return f"{start}: {truncation_message(table.lengths, settings.base, context.base.positions)}"
+    if name == "unlabelled" and table.dropped:
+        rows = "1 row" if table.dropped == 1 else f"{table.dropped:,} rows"
+        return f"{start}: {rows} without a label dropped (data.unlabelled=drop)"
+    return f"{start}: {_result(table, check, settings)}"
+
+
+def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
+    count, rule = check["count"], rules(settings.validate, table.part).get(check["name"])
+    if check["passed"]:
+        return rule.holds if rule else "met"
+    unit = rule.unit if rule else "row"
+    named = [
+        excerpt(row["label"], 40) if unit == "class" else str(row["row"]) for row in check["rows"][:NAMED]
+    ]
+    more = f" and {count - NAMED:,} more" if count > NAMED else ""
+    units = unit if count == 1 else {"row": "rows", "class": "classes"}[unit]
+    shown = f" ({', '.join(named)}{more})" if named else ""
+    if rule is None:
+        return f"not met in {count:,} {units}{shown}; see validate.suite"
+    return f"{count:,} {units} {rule.fails}{shown}; {rule.remedy}"
+
+
+def _classes(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
+    found, most = class_names(table.examples.labels), settings.validate.max_classes
+    shown = f"1 class, {excerpt(found[0], 40)}" if len(found) == 1 else f"{len(found):,} classes"
+    allowed = f"{shown}; allowed: 2 to {most:,} (validate.max_classes)"
+    if check["passed"]:
+        return allowed
+    return f"{allowed}; is column '{settings.data.label_column}' (data.label_column) the one with the labels?"
+
+
+def _printable(text: str) -> str:
+    """Return `text` with an escape sequence for each lone surrogate, which UTF-8 cannot encode."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -16,8 +16,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from tasks import dvc_pipeline, registry_check
-from tasks.base_model import note_base
 from tasks.dvc_repo import Repo, opened
+from tasks.external_inputs import note_base, note_suite
 from tasks.ingest import ingest
 from tokensieve.disk import report_full_disk
 from tokensieve.errors import InputError
@@ -35,10 +35,11 @@ log = logging.getLogger("tokensieve")
 
 
 def run_ingest(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> float:
-    """Run `ingest` and note the base model. Return the seconds it took. Raises as `ingest` does."""
+    """Run `ingest` and note the other inputs. Return the seconds it took. Raises as `ingest` does."""
     with _timed(layout, "ingest") as seconds:
         ingest(layout, settings, data, test)
         note_base(layout, settings)
+        note_suite(layout, settings)
     return keep_seconds(layout.seconds, "ingest", seconds())
 
 

@@ -27,6 +27,7 @@ class Layout:
     versions = property(lambda self: self.at("data", "versions.jsonl"))
     champion = property(lambda self: self.at("data", "champion.json"))
     base = property(lambda self: self.at("data", "base.json"))
+    suite = property(lambda self: self.at("data", "suite.json"))
     project = property(lambda self: self.at("data", "project.json"))
 
     # What the stages make; each folder is one stage's.

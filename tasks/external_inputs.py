@@ -1,4 +1,7 @@
-"""The base model as an input of the pipeline: its name and, if it is a local folder, its content."""
+"""Inputs of the pipeline outside of data/raw: the base model and the project's own suite of expectations.
+
+Stages read files with their hashes, so that DVC notices a change.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tokensieve.settings import Settings
 
 
 def note_base(layout: Layout, settings: Settings) -> None:
-    """Write data/base.json, which stages read: other weights may be put into a folder without a new name.
+    """Write data/base.json: other weights may be put into a folder without a new name.
 
     Its keys: `model`, the setting, and `sha256` over all files of the folder (None for a model of the hub).
     """
@@ -22,3 +25,9 @@ def note_base(layout: Layout, settings: Settings) -> None:
     lines = [f"{path.relative_to(folder).as_posix()} {sha256(path)}\n" for path in files]
     content = hashlib.sha256("".join(lines).encode()).hexdigest() if files else None
     write_if_changed(layout.base, {"model": settings.base.model, "sha256": content})
+
+
+def note_suite(layout: Layout, settings: Settings) -> None:
+    """Write data/suite.json: the SHA-256 of validate.suite, None if there is no such file."""
+    path = layout.root / (settings.validate.suite or "")
+    write_if_changed(layout.suite, {"sha256": sha256(path) if path.is_file() else None})

@@ -225,7 +225,7 @@ def _check_data(options: argparse.Namespace) -> None:
             raise InputError("--test needs --data; use both")
         data_hash(layout)
     elif "://" not in options.data + (options.test or ""):
-        count_rows(local_parts(options.data, options.test), settings.data)
+        count_rows(layout, local_parts(options.data, options.test), settings.data)
 
 
 def _add_data(parser: argparse.ArgumentParser, required: bool = False) -> None:

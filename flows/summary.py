@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+from tasks.artifacts import MaskFacts, SplitSizes
 from tasks.registry_check import confirmed
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
@@ -24,8 +25,10 @@ def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | Non
         InputError: If the registry does not have the version that it names.
     """
     registration, manifest = confirmed(layout, settings), Manifest.load(layout.onnx)
-    mask, vocabulary = read_json(layout.mask / "report.json"), read_json(layout.vocabulary / "report.json")
-    validation, split = read_json(layout.validation / "report.json"), read_json(layout.split / "report.json")
+    mask, sizes = MaskFacts.load(layout.mask), SplitSizes.load(layout.split)
+    validation, vocabulary = (
+        read_json(folder / "report.json") for folder in (layout.validation, layout.vocabulary)
+    )
     race = read_json(layout.onnx / choose_variant.NAME)
     torch = _numbers(read_json(layout.evaluation / "report.json"))
     # Earlier versions did not measure the served build: the figures are then those of PyTorch.
@@ -35,9 +38,9 @@ def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | Non
         **shown,
         "calibration_is_worse": _is_worse(shown),
         "torch": {key: value for key, value in torch.items() if key in served},
-        "rows": {name: split[name] for name in ("train", "validation", "test")},
-        "trained_parameters": mask["trained_parameters"],
-        "total_parameters": mask["total_parameters"],
+        "rows": {"train": sizes.train, "validation": sizes.validation, "test": sizes.test},
+        "trained_parameters": mask.trained_parameters,
+        "total_parameters": mask.total_parameters,
         "tokens_saved": vocabulary["saved"],
         "warnings": [*_data_warnings(validation), *_calibration_warning(shown)],
         "unlabelled": sum(validation.get("unlabelled", {}).values()),

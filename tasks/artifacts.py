@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tokensieve.errors import InputError
 from tokensieve.files import read_json, read_json_or_none, write_json
 from tokensieve.truncation import HEAD
+
+if TYPE_CHECKING:
+    from tokensieve.method.constructs import Construct
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,13 @@ class MaskFacts(Artifact):
     """What training needs to know of the selection, besides the mask itself.
 
     Attributes:
-        far_task: Whether the task is far from what the base model was trained for.
+        is_far: Whether the task is far from what the base model was trained for.
         trained_parameters: Parameters of mask and head.
         total_parameters: Parameters of the classifier.
     """
 
     NAME: ClassVar[str] = "facts.json"
-    far_task: bool
+    is_far: bool
     trained_parameters: int
     total_parameters: int
 
@@ -125,6 +129,28 @@ class Champion:
         """Read data/champion.json. None if there is no champion."""
         tree = read_json_or_none(path) or {}
         return cls(tree["name"], tree["version"], tuple(tree["labels"]), tree["data_hash"]) if tree else None
+
+
+def save_class_names(folder: Path, names: list[str]) -> None:
+    """Write labels.json, the names of the classes in the order of the model's outputs."""
+    write_json(folder / "labels.json", names)
+
+
+def load_class_names(folder: Path) -> list[str]:
+    """Read the names of the classes that `save_class_names` wrote."""
+    return [str(name) for name in read_json(folder / "labels.json")]
+
+
+def save_constructs(folder: Path, constructs: Sequence[Construct]) -> None:
+    """Write constructs.json, the most informative construct first."""
+    write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])
+
+
+def load_constructs(folder: Path) -> list[Construct]:
+    """Read the constructs that `save_constructs` wrote."""
+    from tokensieve.method.constructs import Construct  # here: it imports torch
+
+    return [Construct(**tree) for tree in read_json(folder / "constructs.json")]
 
 
 def write_if_changed(path: Path, tree: dict[str, Any]) -> None:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from tasks.artifacts import MaskFacts, SplitSizes, load_class_names
 from tasks.mask import untrained_classifier
 from tasks.split import load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
-from tokensieve.files import read_json
 from tokensieve.fitting import encode, plan
 from tokensieve.method.mask import Mask
 from tokensieve.method.select import first_trainable_layer
@@ -39,9 +39,9 @@ ENOUGH_VALIDATION_TEXTS = 100
 
 def is_needed(layout: Layout, settings: Settings) -> bool:
     """Return whether validation is small, and there are enough training texts to leave some out."""
-    report = read_json(layout.split / "report.json")
+    sizes = SplitSizes.load(layout.split)
     folds = settings.evaluate.calibration_folds
-    return folds > 0 and report["validation"] < ENOUGH_VALIDATION_TEXTS and report["train"] >= 4 * folds
+    return folds > 0 and sizes.validation < ENOUGH_VALIDATION_TEXTS and sizes.train >= 4 * folds
 
 
 def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,8 +66,8 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
             for texts in (train.take(held_out), validation)
         )
         logits[held_out] = fold_logits * (_spread(validation_logits) / _spread(fold_validation))
-    labels = read_json(layout.split / "labels.json")
-    return logits, encode_targets(train.labels, labels, train.multi_label)
+    class_names = load_class_names(layout.split)
+    return logits, encode_targets(train.labels, class_names, train.multi_label)
 
 
 def _spread(logits: Tensor) -> float:
@@ -109,7 +109,7 @@ def _train_fold(layout: Layout, settings: Settings, part: Examples, validation: 
         for examples in (part, validation)
     )
     mask = Mask.load(layout.mask / "mask.safetensors")
-    schedule = plan(classifier, training, read_json(layout.mask / "report.json")["distant"], settings)
+    schedule = plan(classifier, training, MaskFacts.load(layout.mask).is_far, settings)
     train_masked(classifier, mask, training, validating, settings.finetune, settings.data.seed, schedule)
     return classifier
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 import yaml
@@ -17,12 +17,21 @@ from tokensieve.project import Layout
 
 @dataclass(frozen=True)
 class DataVersion:
-    """One version of the raw data: DVC's content hash, the time it was added (UTC, ISO 8601), source, and rows per part."""
+    """One version of the raw data.
+
+    Attributes:
+        data_hash: DVC's content hash.
+        date: When it was added (UTC, ISO 8601).
+        source: The path or the public address that it came from.
+        rows: Rows per part.
+        names: The names of the users' files per part. data/raw has them as train.csv, test.csv and so on.
+    """
 
     data_hash: str
     date: str
     source: str
     rows: dict[str, int]
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def data_hash(layout: Layout) -> str:
@@ -59,12 +68,20 @@ def data_versions(layout: Layout) -> list[DataVersion]:
     return sorted(found.values(), key=lambda version: version.date)
 
 
-def add_version(layout: Layout, source: str, rows: dict[str, int]) -> None:
+def file_names(layout: Layout) -> dict[str, str]:
+    """Return the names of the users' files per part, as far as the present version has them."""
+    if not layout.raw_pointer.exists():
+        return {}
+    present = data_hash(layout)
+    return next((known.names for known in data_versions(layout) if known.data_hash == present), {})
+
+
+def add_version(layout: Layout, source: str, rows: dict[str, int], names: dict[str, str]) -> None:
     """Add the present raw data to the list of versions, unless the list has it already."""
     known, present = data_versions(layout), data_hash(layout)
     if present not in [version.data_hash for version in known]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        known.append(DataVersion(present, now, source, rows))
+        known.append(DataVersion(present, now, source, rows, names))
         lines = [json.dumps(asdict(version), ensure_ascii=False) + "\n" for version in known]
         write_text(layout.versions, "".join(lines))
 

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 
 from tasks import provenance
+from tasks.artifacts import MaskFacts
 from tasks.mask import load_training_pair, untrained_classifier
 from tasks.vocabulary import base_folder
 from tokensieve import distributed
 from tokensieve.evaluation.plots import history_picture
-from tokensieve.files import atomic_folder, read_json, sha256, write_json
+from tokensieve.files import atomic_folder, sha256, write_json
 from tokensieve.fitting import plan
 from tokensieve.method.mask import Mask
 from tokensieve.model.classifier import Classifier
@@ -56,7 +57,7 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     training, validation = (
         load_training_pair(layout, settings, classifier, part) for part in ("train", "validation")
     )
-    is_far = read_json(layout.mask / "report.json")["distant"]
+    is_far = MaskFacts.load(layout.mask).is_far
     schedule = plan(classifier, training, is_far, settings, layout.prefix, checkpoint.key)
     seed = settings.data.seed
     history = train_masked(

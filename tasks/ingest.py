@@ -15,7 +15,7 @@ import yaml
 from tasks.data_versions import add_version, data_hash, fetch_version
 from tasks.download import FetchError, fetch, public, revealed
 from tasks.dvc_repo import Repo, opened, root_cause, wait_for_lock, write
-from tokensieve.data.raw_data import find_part_files, read_raw
+from tokensieve.data.raw_data import find_part_files, read_raw_once
 from tokensieve.data.table_formats import ENDINGS, FORMATS, ending_of
 from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError
@@ -41,17 +41,21 @@ def ingest(layout: Layout, settings: Settings, data: str | None, test: str | Non
             if not layout.raw.exists():
                 fetch_version(layout, repo, data_hash(layout))
             source, found = str(layout.raw), find_part_files(layout.raw)
-            rows = count_rows(found, settings.data)
+            names = {}
+            rows = count_rows(layout, found, settings.data)
         else:
             source, found = public(data), _local_files(layout, repo, data, test, settings.data)
-            rows = count_rows(found, settings.data)
+            rows = count_rows(layout, found, settings.data)
+            names = {
+                part: _file_name(path, data, test if part == "test" else None) for part, path in found.items()
+            }
             with atomic_folder(layout.raw) as folder:
                 for name, path in found.items():
                     shutil.copyfile(path, folder / f"{name}{ending_of(path)}")
             shutil.rmtree(layout.fetched, ignore_errors=True)
         write(layout, lambda: repo.add([str(layout.raw)]))
         _push(layout, repo)
-    add_version(layout, source, rows)
+    add_version(layout, source, rows, names)
     return data_hash(layout)
 
 
@@ -77,13 +81,16 @@ def local_parts(data: str, test: str | None = None) -> dict[str, Path]:
     return found
 
 
-def count_rows(found: dict[str, Path], columns: Data) -> dict[str, int]:
-    """Return the number of rows of each part's file.
+def count_rows(layout: Layout, found: dict[str, Path], columns: Data) -> dict[str, int]:
+    """Return the number of rows of each part's file. The stages read the parsed files again, and do not parse the data.
 
     Raises:
         InputError: If a file cannot be read.
     """
-    return {name: len(examples) for name, examples in read_raw(found, columns).checked().items()}
+    return {
+        name: len(examples)
+        for name, examples in read_raw_once(found, columns, layout.parsed).checked().items()
+    }
 
 
 def _push(layout: Layout, repo: Repo) -> None:
@@ -99,6 +106,12 @@ def _push(layout: Layout, repo: Repo) -> None:
             repo.config["core"].get("remote", "default"),
             root_cause(error),
         )
+
+
+def _file_name(path: Path, data: str, test: str | None) -> str:
+    """Return the name of a part's file as the user knows it: of a file from a URL, the last part of the address."""
+    address = public(test or data)
+    return address.rsplit("/", 1)[-1] if "://" in address and path.stem == "data" else path.name
 
 
 def _local_files(layout: Layout, repo: Repo, data: str, test: str | None, columns: Data) -> dict[str, Path]:

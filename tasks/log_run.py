@@ -20,6 +20,7 @@ from mlflow.types.schema import Array
 
 import tokensieve
 from tasks import provenance
+from tasks.artifacts import SplitSizes, load_constructs
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import NAME, Manifest
@@ -91,9 +92,7 @@ def _log_numbers(client: MlflowClient, run_id: str, layout: Layout, settings: Se
 
 def _log_dataset(client: MlflowClient, run_id: str, layout: Layout, data_hash: str) -> None:
     name = layout.raw.relative_to(layout.root).as_posix()
-    rows = {
-        part: rows for part, rows in read_json(layout.split / "report.json").items() if isinstance(rows, int)
-    }
+    rows = asdict(SplitSizes.load(layout.split))
     dataset = Dataset(name, data_hash, "local", json.dumps({"uri": name}), profile=json.dumps(rows))
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
@@ -107,7 +106,7 @@ def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
         if path.exists():
             # dvc.lock repeats the settings, and register.uri may contain a password.
             client.log_text(run_id, without_password(path.read_text(encoding="utf-8")), path.name)
-    constructs = read_json(layout.vocabulary / "constructs.json")
+    constructs = [asdict(construct) for construct in load_constructs(layout.vocabulary)]
     table = {
         key: [construct[key] for construct in constructs] for key in ("text", "label", "information", "texts")
     }

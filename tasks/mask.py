@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from tasks.artifacts import MaskFacts, load_class_names, load_constructs
 from tasks.split import load_labels, load_part
 from tasks.vocabulary import base_folder
 from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.plots import mask_picture
-from tokensieve.files import atomic_folder, read_json, write_json
+from tokensieve.files import atomic_folder, write_json
 from tokensieve.fitting import new_classifier, select_weights
 from tokensieve.method.mask import Mask, unit_count
 from tokensieve.method.select import count_masked_parameters, first_top_layer, first_trainable_layer
@@ -35,7 +36,7 @@ def mask(layout: Layout, settings: Settings) -> None:
     check_base(base_folder(layout, settings), settings)
     classifier = untrained_classifier(layout, settings)
     training = load_training_pair(layout, settings, classifier, "train")
-    constructs = [construct["text"] for construct in read_json(layout.vocabulary / "constructs.json")]
+    constructs = [construct.text for construct in load_constructs(layout.vocabulary)]
     texts, tokenizer = load_part(layout, "train").texts, layout.vocabulary / "tokenizer"
     selection = select_weights(classifier, training, texts, constructs, tokenizer, settings)
     selected, first = selection.mask, first_trainable_layer(classifier, settings.schedule)
@@ -49,13 +50,15 @@ def mask(layout: Layout, settings: Settings) -> None:
         indices = {name: (selected.indices.get(name, none).numpy(), size) for name, size in sizes.items()}
         mask_picture(indices, selected.shape, folder / "mask.png")
         errors = {layer: round(float(wrong.mean()), 4) for layer, wrong in selection.probe_errors.items()}
-        probes = {"probe_errors": errors, "distant": selection.is_far}
-        write_json(folder / "report.json", _report(selected, sizes, classifier, settings) | probes)
+        report = _report(selected, sizes, classifier, settings)
+        write_json(folder / "report.json", report | {"probe_errors": errors, "is_far": selection.is_far})
+        facts = MaskFacts(selection.is_far, report["trained_parameters"], report["total_parameters"])
+        facts.save(folder)
 
 
 def untrained_classifier(layout: Layout, settings: Settings) -> Classifier:
     """Return the untrained classifier of this project, on the device that trains it."""
-    labels = read_json(layout.split / "labels.json")
+    labels = load_class_names(layout.split)
     train_labels, multi_label = load_labels(layout, "train")
     targets = encode_targets(train_labels, labels, multi_label)
     base, tokenizer = base_folder(layout, settings), layout.vocabulary / "tokenizer"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from tasks.artifacts import SplitSizes, save_class_names
 from tokensieve.data import examples as saved
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
-from tokensieve.data.raw_data import PARTS, drop_unlabelled, find_part_files, read_raw
+from tokensieve.data.raw_data import PARTS, drop_unlabelled, find_part_files, read_raw_once
 from tokensieve.data.split import check_trainable, split_examples
 from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.project import Layout
@@ -24,14 +25,15 @@ def split(layout: Layout, settings: Settings) -> None:
     files = find_part_files(layout.raw)
     parts = {
         name: examples if name == "oos" else drop_unlabelled(examples, settings.data, files[name])[0]
-        for name, examples in read_raw(files, settings.data).checked().items()
+        for name, examples in read_raw_once(files, settings.data, layout.parsed).checked().items()
     }
     dealt, dropped = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
     check_trainable(dealt)
     with atomic_folder(layout.split) as folder:
         for name, examples in dealt.items():
             examples.save(folder / f"{name}.jsonl")
-        write_json(folder / "labels.json", class_names(dealt["train"].labels))
+        save_class_names(folder, class_names(dealt["train"].labels))
+        SplitSizes(**{name: len(examples) for name, examples in dealt.items()}).save(folder)
         write_json(
             folder / "report.json",
             {name: len(examples) for name, examples in dealt.items()}

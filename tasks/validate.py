@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from tasks.artifacts import Champion
+from tasks.data_versions import file_names
 from tasks.expectations import MAX_ROWS, Table, check_table, load_suite
 from tasks.validation_report import Context, checks_of, data_docs, error_detail, error_message
 from tasks.vocabulary import base_folder
@@ -67,14 +68,16 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
 
 def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
     """Return a table per part, and for multi-label data a table of labels per part."""
-    files = find_part_files(layout.raw)
+    files, names = find_part_files(layout.raw), file_names(layout)
     raw = read_raw_once(files, settings.data, layout.parsed)
     examples: dict[str, Examples] = {}
     unreadable = {part: str(error) for part, error in raw.errors.items()}
     dropped: dict[str, int] = {}
     for part, read in raw.parts.items():
         try:
-            examples[part], dropped[part] = drop_unlabelled(read, settings.data, files[part])
+            examples[part], dropped[part] = (
+                (read, 0) if part == "oos" else drop_unlabelled(read, settings.data, files[part])
+            )
         except InputError as error:
             unreadable[part] = str(error)
     found = Champion.load(layout.champion)
@@ -82,14 +85,18 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
     tables = []
     for part in (part for part in PARTS if part in files):
         if part in unreadable:
-            tables.append(Table(part, part, files[part].name, unreadable=unreadable[part]))
+            tables.append(Table(part, part, names.get(part, files[part].name), unreadable=unreadable[part]))
         else:
             tables.append(
-                _part_table(part, files[part].name, examples, dropped[part], champion, settings, base)
+                _part_table(
+                    part, names.get(part, files[part].name), examples, dropped[part], champion, settings, base
+                )
             )
     if any(own.multi_label for own in examples.values()):
         labelled = [part for part in PARTS if part in examples and part != "oos"]
-        tables += [_label_table(part, files[part].name, examples, champion) for part in labelled]
+        tables += [
+            _label_table(part, names.get(part, files[part].name), examples, champion) for part in labelled
+        ]
     return tables
 
 

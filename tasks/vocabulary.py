@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tasks.artifacts import save_constructs
 from tasks.split import load_part
 from tokensieve.files import atomic_folder, write_json
 from tokensieve.fitting import rank
@@ -30,7 +30,7 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
     new_tokens = choose_new_tokens(before, constructs, settings.vocabulary.new_tokens)
     with atomic_folder(layout.vocabulary) as folder:
         after = extend_tokenizer(before, new_tokens, folder / "tokenizer")
-        write_json(folder / "constructs.json", [asdict(construct) for construct in constructs])
+        save_constructs(folder, constructs)
         report: dict[str, Any] = {
             "constructs": len(constructs),
             "added": [after.convert_tokens_to_string([token]) for token in new_tokens],

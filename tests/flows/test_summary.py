@@ -7,7 +7,7 @@ import pytest
 
 from flows import summary as summarizing
 from flows.summary import builds, figures, notes, summarize
-from tasks.artifacts import Registration
+from tasks.artifacts import MaskFacts, Registration, SplitSizes
 from tokensieve.files import write_json
 from tokensieve.inference.manifest import Manifest
 from tokensieve.project import Layout
@@ -40,12 +40,12 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     Manifest(
         ("a", "b"), 0.7, 0.5, 32, "hash", "tiny", {"texts": 96, "agreement": 0.98}, variant="fused"
     ).save(layout.onnx)
-    write_json(layout.mask / "report.json", {"trained_parameters": 1, "total_parameters": 2})
+    MaskFacts(False, 1, 2).save(layout.mask)
     write_json(
         layout.validation / "report.json",
         {"checks": [{"name": "leak", "part": "test", "message": "leaks", "passed": False}]},
     )
-    write_json(layout.split / "report.json", {"train": 224, "validation": 32, "test": 64})
+    SplitSizes(224, 32, 64).save(layout.split)
     write_json(layout.vocabulary / "report.json", {"saved": 0.0})
     monkeypatch.setattr(
         summarizing, "confirmed", lambda *_: Registration("0", "cards", "1", "models:/cards/1")

@@ -11,6 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from tasks import cross_fit
+from tasks.artifacts import SplitSizes
 from tasks.cross_fit import assign_folds
 from tasks.evaluate import evaluate
 from tasks.finetune import finetune
@@ -36,7 +37,7 @@ def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: 
     for name, part in parts.items():
         part.save(layout.split / f"{name}.jsonl")
     write_json(layout.split / "labels.json", sorted(set(tiny_texts[1])))
-    write_json(layout.split / "report.json", {name: len(part) for name, part in parts.items()})
+    SplitSizes(**{name: len(part) for name, part in parts.items()}).save(layout.split)
     small = {
         "finetune": {"threads": 1, "max_epochs": 2},
         "base": {"model": str(tiny_model), "max_length": 32},
@@ -126,5 +127,5 @@ def test_only_a_small_validation_part_needs_help(
 ) -> None:
     layout = Layout(tmp_path)
     layout.split.mkdir(parents=True)
-    write_json(layout.split / "report.json", {"train": 800, "validation": texts})
+    SplitSizes(800, texts, 100).save(layout.split)
     assert cross_fit.is_needed(layout, Settings.of({"evaluate": {"calibration_folds": folds}})) is needed

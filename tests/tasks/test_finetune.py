@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tasks import finetune as finetuning
+from tasks.artifacts import MaskFacts
 from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
@@ -71,16 +72,16 @@ def test_two_processes_make_the_model_that_one_makes(
 
 
 @pytest.mark.parametrize(
-    ("distant", "separator", "expected"),
+    ("is_far", "separator", "expected"),
     [(False, "null", range(1, 2)), (True, "null", range(3)), (False, "'|'", range(3))],
 )
-def test_all_epochs_are_open_for_a_distant_task_and_for_several_labels(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch, distant: bool, separator: str, expected: range
+def test_all_layers_train_in_all_epochs_for_a_far_task_and_for_multi_label_data(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, is_far: bool, separator: str, expected: range
 ) -> None:
     changed(layout.params, [f"data.label_separator={separator}"])
     report = read_json(layout.mask / "report.json")
     assert list(report["probe_errors"]) == ["1", "3", "4"]
-    write_json(layout.mask / "report.json", report | {"distant": distant})
+    MaskFacts(is_far, 1, 2).save(layout.mask)
     opened: list[range] = []
     training = finetuning.train_masked
     monkeypatch.setattr(

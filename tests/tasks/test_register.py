@@ -21,7 +21,8 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from tasks import log_run, mlflow_client, register
-from tasks.artifacts import Registration
+from tasks.artifacts import Registration, SplitSizes
+from tasks.project_identity import given_identity
 from tasks.promote import PROJECT
 from tasks.promotion_history import FINGERPRINT
 from tokensieve.errors import InputError
@@ -65,9 +66,10 @@ def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> L
     (layout.validation / "docs").mkdir()
     (layout.validation / "docs" / "index.html").write_text("<h1>Data Docs</h1>", encoding="utf-8")
     write(layout.split / "report.json", {"train": 8, "validation": 2, "test": 4, "dropped": {"duplicate": 1}})
+    SplitSizes(8, 2, 4).save(layout.split)
     write(
         layout.vocabulary / "constructs.json",
-        [{"text": "lost card", "label": "card", "information": 0.5, "texts": 3}],
+        [{"text": "lost card", "label": "card", "information": 0.5, "weight": 0.5, "texts": 3}],
     )
     write(
         layout.vocabulary / "report.json",
@@ -172,7 +174,7 @@ def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.Cap
 
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("data/raw", HASH)
-    assert json.loads(dataset.dataset.profile) == {"train": 8, "validation": 2, "test": 4}
+    assert json.loads(dataset.dataset.profile) == {"train": 8, "validation": 2, "test": 4, "oos": 0}
 
     root = Path(run.info.artifact_uri.removeprefix("file://"))
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}

@@ -75,7 +75,7 @@ class SplitSizes(Artifact):
 
 @dataclass(frozen=True)
 class MaskFacts(Artifact):
-    """What training needs to know of the selection, besides the mask itself.
+    """Facts about the selection that training and the summary need besides the mask.
 
     Attributes:
         is_far: Whether the task is far from what the base model was trained for.
@@ -91,7 +91,7 @@ class MaskFacts(Artifact):
 
 @dataclass(frozen=True)
 class ModelFacts(Artifact):
-    """What the trained model's folder says of its input and its labels; other files of the folder are Hugging Face's."""
+    """Labels and input of the trained model. The other files of its folder have the format of Hugging Face."""
 
     NAME: ClassVar[str] = "classifier.json"
     labels: tuple[str, ...]

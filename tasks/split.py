@@ -1,4 +1,4 @@
-"""Stage split: the validated raw data dealt to train, validation and test."""
+"""Stage split: divide the validated examples into train, validation and test."""
 
 from __future__ import annotations
 
@@ -16,39 +16,43 @@ from tokensieve.settings import Settings
 
 log = logging.getLogger("tokensieve")
 
-DEALT_BY = "hash"
+SPLIT_BY = "hash"  # in the report; earlier versions drew the parts at random in each run
 
 
 def split(layout: Layout, settings: Settings) -> None:
-    """Write the parts as JSONL, the labels, and the numbers of rows."""
+    """Write the parts as JSON Lines, the class names, the sizes and a report.
+
+    Raises:
+        InputError: If the data cannot be read, or no model can be trained on them (`check_trainable`).
+    """
     _warn_if_the_split_changes(layout)
     files = find_part_files(layout.raw)
     parts = {
         name: examples if name == "oos" else drop_unlabelled(examples, settings.data, files[name])[0]
         for name, examples in read_raw_once(files, settings.data, layout.parsed).checked().items()
     }
-    dealt, dropped = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
-    check_trainable(dealt)
+    divided, dropped = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
+    check_trainable(divided)
     with atomic_folder(layout.split) as folder:
-        for name, examples in dealt.items():
+        for name, examples in divided.items():
             examples.save(folder / f"{name}.jsonl")
-        save_class_names(folder, class_names(dealt["train"].labels))
-        SplitSizes(**{name: len(examples) for name, examples in dealt.items()}).save(folder)
+        save_class_names(folder, class_names(divided["train"].labels))
+        SplitSizes(**{name: len(examples) for name, examples in divided.items()}).save(folder)
         write_json(
             folder / "report.json",
-            {name: len(examples) for name, examples in dealt.items()}
-            | {"dropped": dropped, "dealt_by": DEALT_BY},
+            {name: len(examples) for name, examples in divided.items()}
+            | {"dropped": dropped, "dealt_by": SPLIT_BY},
         )
 
 
 def _warn_if_the_split_changes(layout: Layout) -> None:
-    """Warn once that texts change their parts, if the last run was by a version that drew the parts anew each time."""
+    """Warn once that texts move to other parts, if the last run was by a version that drew the parts at random."""
     path = layout.split / "report.json"
     drawn = {"validation", "test"} - find_part_files(layout.raw).keys()
-    if drawn and path.exists() and read_json(path).get("dealt_by") != DEALT_BY:
+    if drawn and path.exists() and read_json(path).get("dealt_by") != SPLIT_BY:
         log.warning(
-            "The split changes, this once: from now on a text's part follows from its hash, and stays while the data change. "
-            "Figures of earlier versions are of other test texts, some of which are now trained on."
+            "The split changes this time: from now on the part of a text follows from its hash and stays when the data change. "
+            "Earlier figures were measured on other test texts, some of which are training texts now."
         )
 
 

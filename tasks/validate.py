@@ -30,8 +30,8 @@ FEW_BROKEN = 0.01
 def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     """Check the raw data, write report.json and the Data Docs, and return the report.
 
-    Some checks stop a run whatever `validate.errors` says: a file that cannot be read, a row without a label unless
-    `data.unlabelled` drops it, and a label of validation or test that train does not have.
+    Some checks stop a run even if `validate.errors` does not name them: a file that cannot be read, a row without a
+    label (unless `data.unlabelled` drops it), and a label of validation or test that train does not have.
 
     Raises:
         InputError: If the base model does not suit the settings (`check_base`), if validate.suite is not a suite, or if

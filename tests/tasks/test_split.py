@@ -53,7 +53,7 @@ def test_a_project_of_an_earlier_version_is_told_once_that_its_split_changes(
         split(layout, Settings())
         split(layout, Settings())
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("The split changes, this once")
+    assert caplog.messages[0].startswith("The split changes this time")
 
 
 def test_given_parts_do_not_change(project: Callable[..., Layout], caplog: pytest.LogCaptureFixture) -> None:

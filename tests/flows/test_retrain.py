@@ -292,6 +292,7 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     manifest = json.loads((layout.onnx / "manifest.json").read_text())
     assert manifest["thresholds"] == [report["per_class"][label]["threshold"] for label in labels]
     assert {path.name for path in layout.evaluation.iterdir()} == {
+        "decision_rule.json",
         "report.json",
         "logits.safetensors",
         "labels.png",

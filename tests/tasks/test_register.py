@@ -22,7 +22,6 @@ from safetensors.numpy import save_file
 
 from tasks import log_run, mlflow_client, register
 from tasks.artifacts import Registration, SplitSizes
-from tasks.project_identity import given_identity
 from tasks.promote import PROJECT
 from tasks.promotion_history import FINGERPRINT
 from tokensieve.errors import InputError

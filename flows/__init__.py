@@ -1,1 +1,1 @@
-"""What runs when, and the command line."""
+"""The Prefect flows, what runs around them, and the commands of the pipeline."""

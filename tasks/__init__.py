@@ -1,1 +1,1 @@
-"""One file a stage or vendor: what is read and written around one library call."""
+"""The stages of the pipeline, one file per stage, and what they need of DVC, MLflow and the project's folder."""

@@ -1,7 +1,4 @@
-"""The commands of the pipeline. `tokensieve/cli/parser.py` adds them to the command line.
-
-Each one imports what it needs when it runs.
-"""
+"""The commands of the pipeline, for `tokensieve/cli/parser.py`. Each one imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ from tokensieve.cli.command import (
     START,
     Answer,
     Command,
+    add_json,
     add_project,
     existing_project,
 )
@@ -209,11 +207,7 @@ def _opened_project(options: argparse.Namespace) -> Layout:
 
 
 def _check_data(options: argparse.Namespace) -> None:
-    """Check the settings, and that local data can be read, before anything is written.
-
-    Raises:
-        InputError: If not.
-    """
+    """Raise InputError if a setting is wrong or local data cannot be read. Writes nothing."""
     from tasks.data_versions import data_hash
     from tasks.ingest import count_rows, local_parts
     from tokensieve.settings import assigned
@@ -235,12 +229,8 @@ def _add_data(parser: argparse.ArgumentParser, required: bool = False) -> None:
 
 
 def _add_assignments(parser: argparse.ArgumentParser) -> None:
-    about = "change a setting in params.yaml; undone if the command fails"
+    about = "change settings in params.yaml; if the command fails, all of them are undone"
     parser.add_argument("--set", action="extend", nargs="+", metavar="SECTION.KEY=VALUE", help=about)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _init_arguments(parser: argparse.ArgumentParser) -> None:
@@ -254,7 +244,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     _add_assignments(parser)
     parser.add_argument("--force", action="store_true", help="run stages whose inputs have not changed, too")
-    _add_json(parser)
+    add_json(parser)
 
 
 def _stage_arguments(parser: argparse.ArgumentParser) -> None:
@@ -275,19 +265,18 @@ def _data_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("hash", metavar="HASH", help="hash of the version, or the beginning of it")
 
 
-def _promote_arguments(parser: argparse.ArgumentParser) -> None:
+def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
+    add_json(parser)
+
+
+def _promote_arguments(parser: argparse.ArgumentParser) -> None:
+    _rollback_arguments(parser)
     parser.add_argument("--version", metavar="N", help="registered version (default: the challenger)")
     about = "why; required, with --version, to promote a version that was rolled back"
     parser.add_argument("--reason", metavar="TEXT", help=about)
     about = "promote the version even if another project registered it"
     parser.add_argument("--other-project", action="store_true", help=about)
-    _add_json(parser)
-
-
-def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
-    add_project(parser)
-    _add_json(parser)
 
 
 def _export_shared_arguments(parser: argparse.ArgumentParser) -> None:

@@ -52,6 +52,11 @@ def add_project(parser: argparse.ArgumentParser, created: bool = False) -> None:
     parser.add_argument("--project", default=".", metavar="DIR", help=about)
 
 
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the option --json of a command that prints one JSON object."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
 def existing_project(options: argparse.Namespace) -> Layout:
     """Return the layout of the project that the options name.
 

@@ -1,7 +1,7 @@
-"""The processes that train together, one a GPU or several on a machine's cores: those of torch.distributed, or this one alone.
+"""Training in several processes: ranks, shards, collectives, and the launcher. Without torch.distributed, one process is all.
 
-Every process runs the same program, each on its share of a batch, so what is said here of all processes must be called by all of
-them, in the same order. They are started by `launch`, or on several machines by torchrun, and are `member`s.
+`launch` starts the processes, or torchrun on several machines. Each runs inside `worker` and computes its share of every batch.
+All processes must call the collectives (`sum_over_processes`, `broadcast_from_first`, `all_agree`) in the same order.
 """
 
 from __future__ import annotations
@@ -26,81 +26,86 @@ from torch.nn.parallel import DistributedDataParallel
 from tokensieve import packages
 from tokensieve.errors import InputError
 
-MISTAKE = 2
-ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # where torchrun looks for the error of a process
+INPUT_ERROR_STATUS = 2
+ERROR_FILE = (
+    "TORCHELASTIC_ERROR_FILE"  # the variable that names the file in which torchrun expects a process's error
+)
 
 T = TypeVar("T")
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if _together() else 1
 
 
 def rank() -> int:
-    """The place of this process among all, from 0."""
+    """Return the rank of this process among all processes, from 0."""
     return distributed.get_rank() if _together() else 0
 
 
 def local_world_size() -> int:
-    """How many of them run on this machine."""
+    """Return the number of these processes on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if _together() else 1
 
 
 def local_rank() -> int:
-    """The place of this process among those on this machine, from 0."""
+    """Return the rank of this process among those on this machine, from 0."""
     return int(os.environ["LOCAL_RANK"]) if _together() else 0
 
 
 def node_rank() -> int:
-    """The place of this machine among all, from 0."""
+    """Return the rank of this machine among all machines, from 0."""
     return int(os.environ.get("GROUP_RANK", "0")) if _together() else 0
 
 
 def hide_progress() -> bool | None:
-    """What tqdm takes as `disable`: the first process shows its progress, on a terminal."""
+    """Return tqdm's argument `disable`: only the first process shows progress, and only on a terminal."""
     return None if rank() == 0 else True
 
 
 def local_shard(items: Iterable[T]) -> Iterator[T]:
-    """This process's share of `items` among the processes on this machine."""
+    """Return this process's share of `items` among the processes on this machine."""
     return islice(items, local_rank(), None, local_world_size())
 
 
 def shard(items: Iterable[T]) -> Iterator[T]:
-    """This process's share of `items` among all processes."""
+    """Return this process's share of `items` among all processes."""
     return islice(items, rank(), None, world_size())
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """`values`, which becomes the sum over all processes, the same in each to the bit."""
+    """Replace `values` by their sum over all processes, bit-identical in each, and return them."""
     if world_size() > 1:
         distributed.all_reduce(values)
     return values
 
 
 def broadcast_from_first(values: Sequence[float]) -> list[float]:
-    """The `values` of the first process."""
-    told = torch.tensor(values, dtype=torch.float64)
+    """Return the `values` of the first process."""
+    first = torch.tensor(values, dtype=torch.float64)
     if world_size() > 1:
-        distributed.broadcast(told, 0)
-    return told.tolist()
+        distributed.broadcast(first, 0)
+    return first.tolist()
 
 
 def all_agree(holds: bool = True) -> bool:
-    """Whether it holds in all processes. None goes on before all have come here."""
+    """Return whether `holds` is true in every process. Acts as a barrier."""
     return int(sum_over_processes(torch.tensor(int(holds)))) == world_size()
 
 
 def data_parallel(
     compute: Callable[[Any], Tensor], parameters: Sequence[nn.Parameter]
 ) -> Callable[[Any], Tensor]:
-    """`compute`, whose backward pass leaves the mean of all processes' gradients in `parameters`; it must reach all of them."""
+    """Return `compute` with a backward pass that averages the gradients of `parameters` over all processes.
+
+    `compute` must use all of these parameters.
+    """
     return DistributedDataParallel(_Computation(compute, parameters)) if world_size() > 1 else compute
 
 
 class _Computation(nn.Module):
-    """A computation with the parameters that are trained in it, and none of the others: those need no sending around."""
+    """A computation with its trained parameters only: others need no synchronization."""
 
     def __init__(self, compute: Callable[[Any], Tensor], parameters: Sequence[nn.Parameter]) -> None:
         super().__init__()
@@ -113,12 +118,12 @@ class _Computation(nn.Module):
 
 @contextmanager
 def worker() -> Iterator[None]:
-    """Within it, this process is one of those that `launch` or torchrun has started, on the GPU that is its own.
+    """Context manager of a process that `launch` or torchrun has started. It sets this process's own GPU.
 
-    An error ends the process, with exit status 2 for an InputError, and is told to whoever has started it.
+    An error is reported to the launcher and ends the process, with exit status 2 for an InputError.
     """
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # gloo greets on standard output
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # gloo writes to standard output
     try:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -131,19 +136,19 @@ def worker() -> Iterator[None]:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
         get_error_handler().record_exception(error)
-        # The others fail when this one is gone: after a moment, so that whoever watches sees which one was first.
+        # The others fail when this one ends. The delay lets the launcher see which failed first.
         time.sleep(1)
-        os._exit(MISTAKE if isinstance(error, InputError) else 1)
+        os._exit(INPUT_ERROR_STATUS if isinstance(error, InputError) else 1)
 
 
 def launch(processes: int, module: str, *arguments: str, gpu: bool = True) -> None:
-    """Run `python -m module arguments` in `processes` processes on this machine, as `torchrun --standalone` does, to the end.
+    """Run `python -m module arguments` in `processes` processes on this machine, like `torchrun --standalone`, and wait.
 
-    With `gpu`, and if there is one, each process needs a GPU of its own.
+    With `gpu`, if the machine has GPUs, each process needs its own.
 
     Raises:
-        InputError: more processes than GPUs; or one of the processes has raised it.
-        RuntimeError: a process has failed or was killed; it says which, and how.
+        InputError: If there are more processes than GPUs, or if a process has raised it.
+        RuntimeError: If a process has failed or was killed.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -156,7 +161,7 @@ def launch(processes: int, module: str, *arguments: str, gpu: bool = True) -> No
         )
     for name in ["torchelastic-events-null", *logging.root.manager.loggerDict]:
         if name.startswith(("torch.distributed.elastic", "torchelastic")):
-            logging.getLogger(name).disabled = True  # what they say of a failure is said below
+            logging.getLogger(name).disabled = True  # the error raised below has the same content
     before = signal.getsignal(signal.SIGTERM)
     with tempfile.TemporaryDirectory() as logs:
         config = LaunchConfig(
@@ -168,7 +173,7 @@ def launch(processes: int, module: str, *arguments: str, gpu: bool = True) -> No
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             max_restarts=0,
-            signals_to_handle="SIGTERM",  # an interrupt is Python's, and ends the processes as well
+            signals_to_handle="SIGTERM",  # Python handles SIGINT, which ends the processes too
         )
         try:
             elastic_launch(config, sys.executable)(*packages.command(module, *arguments)[1:])
@@ -180,32 +185,34 @@ def launch(processes: int, module: str, *arguments: str, gpu: bool = True) -> No
 
 
 def _cause(failures: dict[int, Any], processes: int) -> Exception:
-    """The error to raise for the failed processes, by rank: that of a mistake if there is one, and of those that the launcher has
-    ended itself, by SIGTERM, only if there is no other."""
+    """Return the error to raise for the failed processes, by rank.
 
-    def order(place: int) -> tuple[bool, bool, bool, int]:
-        code = failures[place].exitcode
-        return code != MISTAKE, code == -signal.SIGTERM, code > 0, failures[place].timestamp
+    An InputError comes first. Processes that the launcher itself has ended, by SIGTERM, come last.
+    """
 
-    place = min(failures, key=order)
-    failure = failures[place]
-    told = failure.message if isinstance(failure.message, dict) else {}
-    message = told.get("message", "")
-    if failure.exitcode == MISTAKE and message:
+    def order(rank: int) -> tuple[bool, bool, bool, int]:
+        code = failures[rank].exitcode
+        return code != INPUT_ERROR_STATUS, code == -signal.SIGTERM, code > 0, failures[rank].timestamp
+
+    rank = min(failures, key=order)
+    failure = failures[rank]
+    report = failure.message if isinstance(failure.message, dict) else {}
+    message = report.get("message", "")
+    if failure.exitcode == INPUT_ERROR_STATUS and message:
         return InputError(message.removeprefix(f"{InputError.__name__}: "))
     how = f"failed: {message or f'exit status {failure.exitcode}'}"
     if failure.exitcode < 0:
-        hint = ", perhaps for want of memory" if -failure.exitcode == signal.SIGKILL else ""
+        hint = ", perhaps because memory ran out" if -failure.exitcode == signal.SIGKILL else ""
         how = f"was killed by {failure.signal_name()}{hint}"
     error = RuntimeError(
-        f"training process {place} of {processes} (the first is 0) {how}; the same command goes on from the last epoch"
+        f"training process {rank} of {processes} (the first is 0) {how}. The same command continues from the last epoch"
     )
-    error.add_note(told.get("extraInfo", {}).get("py_callstack", ""))
+    error.add_note(report.get("extraInfo", {}).get("py_callstack", ""))
     return error
 
 
 def _end_with(parent: int) -> None:
-    """End this process when `parent`, which started it, is gone: nobody else would."""
+    """End this process when its parent process `parent` has ended."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

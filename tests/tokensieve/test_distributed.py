@@ -156,12 +156,12 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "fault",
             RuntimeError,
-            "training process 1 of 2 .* failed: KeyError: 'fault'; the same command goes on",
+            "training process 1 of 2 .* failed: KeyError: 'fault'\. The same command continues",
         ),
         (
             "killed",
             RuntimeError,
-            "training process 1 of 2 .* was killed by SIGKILL, perhaps for want of memory; the same command",
+            "training process 1 of 2 .* was killed by SIGKILL, perhaps because memory ran out\. The same command",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The mask: which rows, columns or entries of which linear layers are trained, under a budget of weights."""
+"""The mask: which rows, columns or entries of the linear layers are trained, under a budget of weights (step 4)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-TOKENS = "input embeddings"  # the name of the tokens in a file; no module's, which has no space
+TOKENS = "input embeddings"  # the name of the tokens in a file. Module names contain no space
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Selected indices (int64, ascending) by module name; `shape` says of what: "rows", "columns" or "entries".
+    """What is trained of the encoder.
 
-    Entries of a weight [out, in] are counted row by row: entry i stands at row i // in, column i % in. `tokens` are the ids (int64,
-    ascending) of tokens whose embedding is trained as well.
+    Attributes:
+        shape: What is selected: rows, columns or entries.
+        indices: The selected indices by module name, int64, ascending. Entry i of a weight [out, in] is in row i // in and
+            column i % in.
+        tokens: The ids of the tokens whose embeddings are trained too, int64, ascending.
     """
 
     shape: str
@@ -28,7 +31,7 @@ class Mask:
     tokens: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def save(self, path: Path) -> None:
-        """Write as safetensors, a module's indices as int32 if all of them fit, else as int64."""
+        """Write the mask as safetensors. The indices of a module are int32 if all of them fit, else int64."""
         tensors = self.indices | ({TOKENS: self.tokens} if len(self.tokens) else {})
         save_file(
             {name: _small(chosen) for name, chosen in tensors.items()}, path, metadata={"shape": self.shape}
@@ -36,7 +39,7 @@ class Mask:
 
     @classmethod
     def load(cls, path: Path) -> Mask:
-        """What `save` wrote."""
+        """Return the mask that `save` wrote."""
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name).long() for name in sorted(file.keys())}
             tokens = tensors.pop(TOKENS, torch.empty(0, dtype=torch.int64))
@@ -44,17 +47,23 @@ class Mask:
 
 
 def unit_count(weight: Tensor, shape: str) -> int:
-    """How many rows, columns or entries a weight [out, in] has: what the indices of a mask of `shape` count."""
+    """Return the number of rows, columns or entries of a weight [out, in]: what a mask of `shape` selects from."""
     return {"rows": weight.shape[0], "columns": weight.shape[1], "entries": weight.numel()}[shape]
 
 
 def select_rows(
     scores: Mapping[str, Tensor], sizes: Mapping[str, int], budget: int, shape: str = "rows"
 ) -> Mask:
-    """The rows (or columns) with the highest score a weight, until they hold `budget` weights together.
+    """Return the rows (or columns) with the highest score per weight, up to `budget` weights in total.
 
-    `sizes` gives the weights of one row (or column) of each module. One list for the whole model, so layers compete. A row
-    that no longer fits is passed over for a shorter one. Ties go by module name and index: the same scores give the same mask.
+    The rows of all modules compete. A row that no longer fits is skipped in favour of a shorter one. Ties are broken by module
+    name and index, so the same scores give the same mask.
+
+    Args:
+        scores: By module name, float32 [rows or columns].
+        sizes: The number of weights of one row (or column) of each module.
+        budget: The number of weights.
+        shape: rows or columns.
     """
     names = sorted(scores)
     density = torch.cat([scores[name].double() / sizes[name] for name in names])
@@ -66,10 +75,10 @@ def select_rows(
 
 
 def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
-    """The `budget` (at least 1) single weights with the highest scores of the whole model, from float32 [out, in] by module name.
+    """Return the `budget` (at least 1) single weights with the highest scores of all modules.
 
-    Ties go by module name and index. Beside the scores it takes one copy of them: the lowest score that is in is found by
-    partition, not by sorting, and the entries by comparison with it.
+    `scores` are float32 [out, in] by module name. Ties are broken by module name and index. The memory of one copy of the
+    scores is needed: the lowest selected score is found by partition instead of sorting.
     """
     names = sorted(scores)
     flat = np.concatenate([scores[name].numpy().ravel() for name in names])
@@ -88,10 +97,10 @@ def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
 
 
 def _fitting(weights: Tensor, budget: int) -> Tensor:
-    """Places of those that fit when `weights` are taken in their order while `budget` lasts, int64.
+    """Return the positions, int64, that fit if `weights` are taken in their order while `budget` lasts.
 
-    All that fit in a row are taken at once. What is larger than the rest of the budget then never fits again, so there are no
-    more rounds than there are different weights.
+    Each round takes all that fit in sequence. Anything larger than the remaining budget never fits again, so there are at
+    most as many rounds as distinct weights.
     """
     taken, places = [torch.empty(0, dtype=torch.int64)], torch.arange(len(weights))
     while len(places := places[weights[places] <= budget]):
@@ -104,7 +113,7 @@ def _fitting(weights: Tensor, budget: int) -> Tensor:
 
 
 def _of_parts(shape: str, parts: Mapping[str, Tensor]) -> Mask:
-    """The mask of booleans by module name; modules of which nothing is selected are left out."""
+    """Return the mask of booleans by module name, without modules of which nothing is selected."""
     return Mask(shape, {name: part.nonzero().flatten() for name, part in parts.items() if part.any()})
 
 

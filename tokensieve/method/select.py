@@ -1,4 +1,4 @@
-"""Which weights a classifier trains: the cut, the scores and the mask together, as the settings say (steps 3 and 4 of the method)."""
+"""Score the weights of a classifier and select its mask, as the settings say (steps 3 and 4 of the method)."""
 
 from __future__ import annotations
 
@@ -23,26 +23,29 @@ from tokensieve.settings import Schedule
 
 
 def first_trainable_layer(classifier: Classifier, schedule: Schedule) -> int:
-    """The lowest layer that is trained, at most the last; what is below never changes."""
+    """Return the lowest layer that is ever trained, at most the last one. The layers below are frozen."""
     return _share(schedule.frozen_layers, classifier)
 
 
 def first_top_layer(classifier: Classifier, schedule: Schedule) -> int:
-    """The lowest layer that is trained to the end; from the first layer up to it, layers train in the open epochs only."""
+    """Return the lowest layer that trains to the end. Layers between the frozen ones and this one train in full-depth epochs only."""
     return max(_share(schedule.top_layers_from, classifier), first_trainable_layer(classifier, schedule))
 
 
 def scoring_sample(texts: int, settings: MaskSettings, seed: int) -> list[int]:
-    """The indices of the training texts that are scored and probed, drawn with `seed`: no more than half, so that it stays cheap."""
+    """Return the indices of the training texts that are scored and probed, sampled with `seed`: at most half, to stay cheap."""
     return sorted(random.Random(seed).sample(range(texts), min(settings.examples, math.ceil(texts / 2))))
 
 
 @dataclass(frozen=True)
 class MaskSelection:
-    """The mask, and whether the task is distant from what the encoder was trained for: by what probes of the scored texts get wrong,
-    `probe.Watch.errors` at the first layer, the cut and the head.
+    """The mask, and how far the task is from pre-training.
 
-    Where texts have several labels nothing is probed, since all layers train throughout in any case.
+    Attributes:
+        mask: What is trained.
+        probe_errors: `StateRecorder.errors` at the first trainable layer, the first top layer and the head. Empty for
+            multi-label data, because all layers that are not frozen train in every epoch then.
+        is_far: Whether the task is far from pre-training, by these errors.
     """
 
     mask: Mask
@@ -60,57 +63,59 @@ def select_mask(
     seed: int,
     added: Sequence[int] = (),
 ) -> MaskSelection:
-    """The mask under the budget, from the scores of some training texts, and what probes say of them.
+    """Return the mask under the budget, from the scores of a sample of the training texts, and the probes of the same texts.
 
-    `targets` as in `scores.fisher`; `positions` tells for each token of each scored text whether it belongs to a construct, and is read
-    only where `settings.score` is "tokens". Every layer from the first trained one up gets the same share of the budget: under an
-    untrained head the gradients of the upper layers are larger, so that in one list they would take most of it. Whole layers are
-    a mask of all their rows, chosen among those that train to the end. Where no layer is frozen throughout, the embeddings of the
-    tokens `added` (ids, ascending) train as well, outside the budget: below a frozen layer they would have no gradient.
+    Every layer that is not frozen gets the same share of the budget. Otherwise the upper layers would take most of it, because
+    their gradients are larger under an untrained head. Whole layers are selected among the top layers, as all their rows.
+
+    Args:
+        classifier: Untrained, with a frozen encoder.
+        inputs: The training texts.
+        targets: As in `fisher.fisher_scores`.
+        positions: Whether each token of each scored text belongs to a construct; used for the score construct_fisher.
+        settings: The score, the unit and the budget.
+        schedule: Which layers are frozen, and which are top layers.
+        seed: Selects the sample, and draws random scores.
+        added: Ids of new tokens, ascending. If no layer is frozen, their embeddings are trained too, outside the budget.
 
     Raises:
-        InputError: whole layers, under a budget that holds none.
+        InputError: If the unit is layers, and the budget is less than one layer.
     """
-    first, cut = first_trainable_layer(classifier, schedule), first_top_layer(classifier, schedule)
-    lowest, shape = (cut, "rows") if settings.unit == "layers" else (first, settings.unit)
+    first, top = first_trainable_layer(classifier, schedule), first_top_layer(classifier, schedule)
+    lowest, shape = (top, "rows") if settings.unit == "layers" else (first, settings.unit)
     total = sum(linear.weight.numel() for linear in encoder_linears(classifier.encoder).values())
     if settings.unit == "layers":
-        _refuse_less_than_a_layer(classifier, cut, settings.budget, total)
+        _check_budget_of_layers(classifier, top, settings.budget, total)
     sample = scoring_sample(len(inputs), settings, seed)
-    several = targets.dim() == 2
-    with probe.StateRecorder(classifier, sorted({first, cut}), len(sample)) as recorder:
+    multilabel = targets.dim() == 2
+    with probe.StateRecorder(classifier, sorted({first, top}), len(sample)) as recorder:
         if settings.score in ("construct_fisher", "fisher"):
             counted = positions if settings.score == "construct_fisher" else None
-            found = fisher.fisher_scores(
+            scores = fisher.fisher_scores(
                 classifier, inputs, targets, shape, counted, lowest, sample, recorder
             )
+        elif settings.score == "magnitude":
+            scores = fisher.magnitude_scores(classifier, shape, lowest)
         else:
-            magnitude = settings.score == "magnitude"
-            found = (
-                fisher.magnitude_scores(classifier, shape, lowest)
-                if magnitude
-                else fisher.random_scores(classifier, seed, shape, lowest)
-            )
-            if not several:
-                recorder.run(inputs, sample)
-    errors = {} if several else recorder.errors(targets[sample])
-    mask = _mask(classifier, found, settings.unit, int(settings.budget * total), lowest)
+            scores = fisher.random_scores(classifier, seed, shape, lowest)
+        if settings.score in ("magnitude", "random") and not multilabel:
+            recorder.run(inputs, sample)
+    errors = {} if multilabel else recorder.errors(targets[sample])
+    is_far = not multilabel and probe.is_far_from_pretraining(errors, schedule.far_task_ratio)
+    mask = _mask(classifier, scores, settings.unit, int(settings.budget * total), lowest)
+    # Below a frozen layer, embeddings would have no gradient.
     tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
-    return MaskSelection(
-        replace(mask, tokens=tokens),
-        errors,
-        not several and probe.is_far_from_pretraining(errors, schedule.far_task_ratio),
-    )
+    return MaskSelection(replace(mask, tokens=tokens), errors, is_far)
 
 
-def _mask(classifier: Classifier, found: Mapping[str, Tensor], shape: str, budget: int, first: int) -> Mask:
-    """What has the highest scores `found`, from layer `first` up, without tokens."""
+def _mask(classifier: Classifier, scores: Mapping[str, Tensor], shape: str, budget: int, first: int) -> Mask:
+    """Return the mask with the highest `scores`, from layer `first` up, without tokens."""
     if shape == "layers":
-        return _whole_layers(classifier, first, found, budget)
+        return _whole_layers(classifier, first, scores, budget)
     layers = _linears_by_layer(classifier, first)
     chosen: dict[str, Tensor] = {}
     for linears in layers:
-        inside = {name: found[name] for name in linears}
+        inside = {name: scores[name] for name in linears}
         if shape == "entries":
             chosen |= select_entries(inside, budget // len(layers)).indices
         else:
@@ -123,7 +128,7 @@ def _mask(classifier: Classifier, found: Mapping[str, Tensor], shape: str, budge
 
 
 def count_masked_parameters(classifier: Classifier, mask: Mask) -> int:
-    """The encoder's weights, biases and embeddings that `mask` trains, as numbers."""
+    """Return how many weights, biases and embedding values of the encoder `mask` trains."""
     linears = encoder_linears(classifier.encoder)
     embedding: Any = classifier.encoder.get_input_embeddings()
     count: int = len(mask.tokens) * embedding.weight.shape[1]
@@ -140,11 +145,11 @@ def _share(share: float, classifier: Classifier) -> int:
     return min(round(share * layers), layers - 1)
 
 
-def _whole_layers(classifier: Classifier, cut: int, found: Mapping[str, Tensor], budget: int) -> Mask:
-    """All rows of the layers from `cut` up whose linears have the highest sum of row scores `found` a weight, as many as fit."""
-    layers = {f"{cut + i:04}": layer for i, layer in enumerate(_linears_by_layer(classifier, cut))}
+def _whole_layers(classifier: Classifier, top: int, scores: Mapping[str, Tensor], budget: int) -> Mask:
+    """Return all rows of as many layers as fit, those from `top` up with the highest score per weight."""
+    layers = {f"{top + i:04}": layer for i, layer in enumerate(_linears_by_layer(classifier, top))}
     sums = {
-        key: torch.stack([found[name].double().sum() for name in layer]).sum(0, keepdim=True)
+        key: torch.stack([scores[name].double().sum() for name in layer]).sum(0, keepdim=True)
         for key, layer in layers.items()
     }
     chosen = select_rows(sums, {key: _weights(layer) for key, layer in layers.items()}, budget).indices
@@ -152,19 +157,19 @@ def _whole_layers(classifier: Classifier, cut: int, found: Mapping[str, Tensor],
     return Mask("rows", {name: torch.arange(linears[name].out_features) for name in sorted(linears)})
 
 
-def _refuse_less_than_a_layer(classifier: Classifier, cut: int, budget: float, total: int) -> None:
-    """To train the best layer all the same would be more than was asked for, and unfair in a comparison at equal budgets."""
+def _check_budget_of_layers(classifier: Classifier, cut: int, budget: float, total: int) -> None:
+    """Raise InputError if the budget is less than one layer. Training a layer anyway would exceed the budget."""
     smallest = min(_weights(layer) for layer in _linears_by_layer(classifier, cut))
     if int(budget * total) < smallest:
         least = math.ceil(smallest / total * 1e4) / 1e4
         raise InputError(
-            f"mask.budget is {budget:g}, and mask.unit 'layers' trains whole layers, of which the smallest holds {least:g} of the "
-            f"encoder's linear weights; give mask.budget={least:g} or more, or mask.unit=rows, columns or entries"
+            f"mask.budget is {budget:g}, less than the smallest layer ({least:g} of the encoder's linear weights), and mask.unit is "
+            f"'layers'. Use mask.budget={least:g} or more, or mask.unit=rows, columns or entries"
         )
 
 
 def _linears_by_layer(classifier: Classifier, cut: int) -> list[dict[str, nn.Linear]]:
-    """The linears of each layer from `cut` up, by module name."""
+    """Return the linear layers inside each layer from `cut` up, by module name."""
     above = [
         encoder_linears(classifier.encoder, i)
         for i in range(cut, len(encoder_layers(classifier.encoder)) + 1)

@@ -1,9 +1,8 @@
-"""Sparse training in place: of a linear layer, only chosen rows, columns or entries are trained, as one compact tensor; of the
-embeddings, those of chosen tokens.
+"""Sparse training in place: only selected rows, columns or entries of a linear layer are trained, as one compact tensor (step 5).
 
-No module is added to the model that remains: `attached` swaps linears for the time of the training and puts them back.
-For rows and columns the backward pass forms the gradients of the chosen ones alone (step 5 of the method). For entries it forms
-the whole weight's and gathers from it: they save memory for the optimizer, but no time.
+The embeddings of selected tokens are trained in the same way. `sparse_layers` replaces the layers during training and restores
+them afterwards, so no module is added to the trained model. For rows and columns, the backward pass computes only the gradients
+of the selected ones. For entries it computes the whole gradient and gathers from it, which saves optimizer memory but no time.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from tokensieve.method.mask import Mask
 
 
 class SparseLinear(nn.Module):
-    """A linear layer [in -> out] of which `values` is trained: rows [k, in] (with `shifts`, their biases [k]), columns [out, k]
-    or entries [k], at the flat indices that `Mask` describes.
+    """A linear layer [in -> out] of which only the selected part is trained.
 
-    The layer's own weight is a buffer that always holds the current values: call `write` after each optimizer step.
+    `values` is this part: rows [k, in], with their biases `shifts` [k], columns [out, k] or entries [k], at the indices of a
+    `Mask`. The layer's own weight is a buffer with the current values, so `write` must be called after each optimizer step.
     """
 
     weight: Tensor
@@ -58,7 +57,10 @@ class SparseLinear(nn.Module):
 
 
 class SparseEmbedding(nn.Module):
-    """Embeddings [tokens, width] of which `values`, the rows [k, width] of the tokens `chosen`, are trained. `write` as `SparseLinear`."""
+    """Embeddings [tokens, width] of which only `values`, the rows [k, width] of the tokens `chosen`, are trained.
+
+    `write` must be called after each optimizer step.
+    """
 
     weight: Tensor
     chosen: Tensor
@@ -70,7 +72,7 @@ class SparseEmbedding(nn.Module):
         self.register_buffer("chosen", chosen.to(embedding.weight.device))
         places = torch.full((embedding.num_embeddings,), -1, device=embedding.weight.device)
         places[self.chosen] = torch.arange(len(chosen), device=embedding.weight.device)
-        self.register_buffer("places", places)  # of a token's row in `values`; -1: not chosen
+        self.register_buffer("places", places)  # the row of each token in `values`; -1: not selected
         self.values = nn.Parameter(self.weight[self.chosen])
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -119,9 +121,9 @@ class _SparseProduct(torch.autograd.Function):
 def sparse_layers(
     encoder: PreTrainedModel, mask: Mask
 ) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
-    """Within it, the masked linears and embeddings of `encoder` train their masked part and nothing else of the encoder trains.
+    """Context manager in which only the masked part of `encoder` trains. Yields the sparse layers by module name.
 
-    On leaving, all modules stand where they stood, with the trained values in their own weights.
+    On exit, the original modules are back, with the trained values in their weights.
     """
     encoder.requires_grad_(False)
     modules: dict[str, Any] = {name: encoder.get_submodule(name) for name in mask.indices}
@@ -143,5 +145,5 @@ def sparse_layers(
 
 
 def _lines(weight: Tensor, shape: str) -> tuple[Tensor, int]:
-    """A view of `weight`, and the dimension of it along which the indices of a mask of `shape` count."""
+    """Return a view of `weight`, and the dimension of it that the indices of a mask of `shape` refer to."""
     return (weight.view(-1) if shape == "entries" else weight), (1 if shape == "columns" else 0)

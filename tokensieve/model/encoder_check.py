@@ -1,7 +1,7 @@
 """Check the base model against the settings before anything is trained.
 
-What would fail deep in a later stage, or only when the model is served, is refused here with one line. The model is built without its
-weights, so the check takes a moment and little memory.
+Errors that would occur in a later stage, or only when the model is served, are reported here in one line. The model is built
+without its weights, so the check is fast and needs little memory.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.model.encoder import choose_pooling, encoder_layers, load_tokenizer, quiet_transformers
 from tokensieve.settings import Settings
 
-# ONNX keeps a graph in one protobuf message, of 2 GiB at most. The rest is room for the graph beside its weights.
+# An ONNX graph is one protobuf message of at most 2 GiB. 64 MiB are left for the graph itself.
 LARGEST_GRAPH = 2**31 - 2**26
 BYTES = 4  # of a weight in float32
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model that passed the check: its tokenizer, and how many tokens it can read (None: any number)."""
+    """A base model that passed the check: its tokenizer, and how many tokens it can read (None: unlimited)."""
 
     tokenizer: PreTrainedTokenizerFast
     positions: int | None
@@ -38,8 +38,8 @@ def check_base(folder: Path, settings: Settings) -> Base:
     """Check the model in `folder` and return what later checks need of it.
 
     Raises:
-        InputError: If its weights, family, tokenizer or pooling are not supported, if it is too large for an ONNX file, or if it cannot
-            read `base.max_length` tokens.
+        InputError: If its weights, family, tokenizer or pooling are not supported, if it is too large for an ONNX file, or
+            if it cannot read `base.max_length` tokens.
     """
     name = settings.base.model
     _refuse_without_weights(folder, name)
@@ -65,9 +65,9 @@ def check_base(folder: Path, settings: Settings) -> Base:
 
 
 def positions_of(encoder: nn.Module) -> int | None:
-    """Return how many tokens the encoder can read, None if its configuration states no limit.
+    """Return how many tokens the encoder can read. None: its configuration has no limit.
 
-    Families after RoBERTa number positions from one past the padding token's id, so their table holds more rows than positions.
+    Model families like RoBERTa number positions from the padding token's id + 1, so their table has more rows than positions.
     """
     stated = getattr(encoder.config, "max_position_embeddings", None)
     found = [stated] if isinstance(stated, int) and stated > 0 else []
@@ -106,7 +106,7 @@ def _refuse_foreign_code(folder: Path, name: str) -> None:
 
 
 def _without_weights(folder: Path, name: str) -> Any:
-    """The encoder on the meta device, which holds shapes and no numbers."""
+    """Return the encoder on the meta device, which has shapes but no values."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with quiet_transformers(), torch.device("meta"):
@@ -145,5 +145,5 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); download the model again") from None
     if not isinstance(tree, dict):
-        raise InputError(f"{path} holds {excerpt(tree)}; it must be one object: download the model again")
+        raise InputError(f"{path} contains {excerpt(tree)} instead of an object; download the model again")
     return tree

@@ -16,14 +16,17 @@ UNREACHABLE = {"TransportError", "ConnectionError", "LocalEntryNotFoundError"}
 
 
 def download(model: str) -> Path:
-    """Return the folder of a model in the hub's cache, downloaded if it is not there. Raises whatever the hub's client raises."""
+    """Return the folder of a model in the hub's cache, downloading it first if needed.
+
+    Raises any error of the hub's client.
+    """
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(model, allow_patterns=PATTERNS))
 
 
 def failure_reason(error: Exception) -> str:
-    """Return why `download` failed, and what to do about it."""
+    """Return why `download` failed, and the remedy."""
     from huggingface_hub import constants, errors
 
     found = list(causes(error))
@@ -33,7 +36,7 @@ def failure_reason(error: Exception) -> str:
     if isinstance(error, errors.HfHubHTTPError):
         return _refused(error)
     if "OfflineModeIsEnabled" in kinds:
-        return f"it is not in the cache {constants.HF_HUB_CACHE} and HF_HUB_OFFLINE forbids the download; unset it once"
+        return f"it is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids the download; unset it once"
     if isinstance(error, errors.HFValidationError):
         return "this is neither a folder nor a name of the form owner/model"
     if kinds & UNREACHABLE:
@@ -49,14 +52,14 @@ def _disk(error: BaseException) -> str | None:
         return None
     place = error.filename or constants.HF_HUB_CACHE
     if error.errno in FULL:
-        return f"the disk of {place} is full; make room, or set HF_HOME to a folder on another disk"
+        return f"the disk of {place} is full. Free some space, or set HF_HOME to a folder on another disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{place} cannot be written; set HF_HOME to a folder that can"
+        return f"{place} is not writable. Set HF_HOME to a writable folder"
     return None
 
 
 def _refused(error: Exception) -> str:
-    """The words for an answer of the hub that is no model."""
+    """Return the reason and the remedy for an HTTP error of the hub."""
     from huggingface_hub import constants, errors, get_token
 
     assert isinstance(error, errors.HfHubHTTPError)
@@ -74,7 +77,7 @@ def _refused(error: Exception) -> str:
 
 
 def _proxy() -> str:
-    """The proxy in force, without the password that may stand in its address."""
+    """Return the proxy in use, without credentials in its address."""
     for key in PROXIES:
         scheme, found, rest = os.environ.get(key, "").rpartition("://")
         if rest:

@@ -1,8 +1,8 @@
-"""Model folders and their patches: a patch extracted from a folder, applied to one, removed from one.
+"""Patches of model folders: extract a patch, apply it to a base model, remove it from a classifier.
 
-"The base" is what a classifier starts from: the encoder as `load_encoder` reads it, in float32 and without pooler or language
-modelling head, its tokenizer, and the pooling it declares, as transformers writes them. Removing a patch gives that, not the parts
-of the published files that no classifier has. So a patch can also be applied to a base that another patch was removed from.
+Here a base is what a classifier starts from: the encoder as `load_encoder` reads it (float32, without pooler or language
+modelling head), its tokenizer and its declared pooling, as transformers writes them. Removing a patch gives this base, without
+other parts of the published files. So a patch can be applied to a base that another patch was removed from.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tokensieve.model.patch import Patch, State, apply_patch, find_changes, reve
 WEIGHTS, HEAD, FACTS = "model.safetensors", "head.safetensors", "classifier.json"
 KEYS = ("labels", "pooling", "max_length", "base", "base_hash")
 POOLING = "1_Pooling/config.json"
-# What makes a model beside its weights. No other file is written, whatever a patch holds.
+# The files of a model besides its weights. A patch can write no other file.
 FILES = (
     *(
         "config.json",
@@ -37,10 +37,10 @@ FILES = (
 
 
 def extract(base: Path, model: Path) -> Patch:
-    """What differs between the base in folder `base` and the classifier that `Classifier.save` wrote into `model`.
+    """Return the patch from the base in folder `base` to the classifier that `Classifier.save` wrote into `model`.
 
     Raises:
-        InputError: no such classifier, or one that was fine-tuned from another base.
+        InputError: If `model` is not a classifier, or was fine-tuned from another base.
     """
     classifier = read_metadata(model)
     new = read_state(model)
@@ -48,7 +48,7 @@ def extract(base: Path, model: Path) -> Patch:
     if found != classifier["base_hash"]:
         raise InputError(
             f"{model} was fine-tuned from {excerpt(classifier['base'])} with weights {classifier['base_hash'][:12]}, "
-            f"but {base} has weights {found[:12]}; give the folder of that base with --base"
+            f"but {base} has weights {found[:12]}. Pass the folder of the right base with --base"
         )
     with TemporaryDirectory() as name:
         _write_base(base, Path(name))
@@ -61,10 +61,10 @@ def extract(base: Path, model: Path) -> Patch:
 
 
 def apply(patch: Patch, base: Path, output: Path) -> None:
-    """Write the classifier into folder `output`, as `Classifier.save` would, from the patch and the base in folder `base`.
+    """Write the classifier into folder `output`, as `Classifier.save` does, from the patch and the base in folder `base`.
 
     Raises:
-        InputError: another base than the patch's, or an `output` that is there.
+        InputError: If the patch is for another base, or `output` already exists.
     """
     _refuse_existing(output)
     with atomic_folder(output) as folder:
@@ -78,7 +78,7 @@ def remove(patch: Patch, model: Path, output: Path) -> None:
     """Write the base into folder `output` from the patch and the classifier in folder `model`.
 
     Raises:
-        InputError: another classifier than the patch's, or an `output` that is there.
+        InputError: If the patch gives another classifier, or `output` already exists.
     """
     _refuse_existing(output)
     with atomic_folder(output) as folder:
@@ -87,30 +87,38 @@ def remove(patch: Patch, model: Path, output: Path) -> None:
 
 
 def read_metadata(model: Path) -> dict[str, Any]:
-    """What stands in a classifier's classifier.json. Raises InputError for a folder without one, or without a head."""
+    """Return the content of classifier.json.
+
+    Raises:
+        InputError: If the folder has no complete classifier.json, or no head.
+    """
     classifier = read_json(model / FACTS) if (model / FACTS).exists() else {}
     missing = [key for key in KEYS if key not in classifier] + [HEAD] * (not (model / HEAD).exists())
     if missing:
         raise InputError(
-            f"{model} is no fine-tuned model: {FACTS} or the folder lacks {missing[0]}; give artifacts/model"
+            f"{model} is not a fine-tuned model: {missing[0]} is missing from {FACTS} or the folder. Use artifacts/model"
         )
     return classifier
 
 
 def read_state(folder: Path) -> State:
-    """The encoder's arrays and, where there is one, the head's, of a model folder. Raises InputError when there are none."""
+    """Return the arrays of the encoder and, if there is one, of the head of a model folder.
+
+    Raises:
+        InputError: If there are none.
+    """
     try:
         state = {f"encoder.{name}": array for name, array in load_file(folder / WEIGHTS).items()}
         head = load_file(folder / HEAD) if (folder / HEAD).exists() else {}
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{folder} holds no whole {WEIGHTS} ({error}); give a model folder, for example artifacts/model"
+            f"{folder} does not contain a complete {WEIGHTS} ({error}). Use a model folder, for example artifacts/model"
         ) from None
     return state | {f"head.{name}": array for name, array in head.items()}
 
 
 def _write_base(base: Path, folder: Path) -> None:
-    """The base as `Classifier.save` writes an encoder and its tokenizer."""
+    """Write the base as `Classifier.save` writes an encoder and its tokenizer."""
     encoder = load_encoder(base)
     with quiet_transformers():
         encoder.save_pretrained(folder)
@@ -118,7 +126,7 @@ def _write_base(base: Path, folder: Path) -> None:
 
 
 def _write_state(state: State, folder: Path) -> None:
-    """The weight files of a model folder. Beside and then renamed: the arrays may be maps of the very file."""
+    """Write the weight files of a model folder. The arrays may be mapped from the same files, so each is replaced by renaming."""
     for prefix, file in (("encoder.", WEIGHTS), ("head.", HEAD)):
         arrays = {
             name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
@@ -133,11 +141,11 @@ def _files(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, bytes | No
 
 
 def _write_files(texts: Mapping[str, bytes | None], folder: Path) -> None:
-    """Each text into the file of its name; None removes the file."""
+    """Write each content into the file of its name; None removes the file."""
     foreign = sorted(texts.keys() - set(FILES))
     if foreign:
         raise InputError(
-            f"the patch would write file {excerpt(foreign[0])}, which is no part of a model; extract it again"
+            f"the patch would write file {excerpt(foreign[0])}, which is not part of a model. Extract it again"
         )
     for name, text in texts.items():
         if text is None:
@@ -148,6 +156,6 @@ def _write_files(texts: Mapping[str, bytes | None], folder: Path) -> None:
 
 
 def _refuse_existing(output: Path) -> None:
-    """An existing folder would be replaced as a whole, whatever it holds."""
+    """Raise InputError if `output` exists: it would be replaced with all its content."""
     if output.exists():
-        raise InputError(f"{output} is there already; give a new folder with --output")
+        raise InputError(f"{output} already exists; pass a new folder with --output")

@@ -1,4 +1,4 @@
-"""A checkpoint of training: one safetensors file, replaced as a whole, that says what training it belongs to."""
+"""A checkpoint of a training: one safetensors file, written atomically, with the key of the training that it belongs to."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint in `folder` of the training named `key`, a hash of all that decides its course."""
+    """The checkpoint in `folder` of the training `key`, a hash of everything that decides its course."""
 
     folder: Path
     key: str
 
     def save(self, tensors: dict[str, Tensor], optimizer: Optimizer, facts: dict[str, Any]) -> None:
-        """Write named tensors, the optimizer's state and JSON facts, beside and then renamed."""
+        """Write named tensors, the state of the optimizer and JSON metadata, atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             f"optimizer.{i}.{name}": tensor
@@ -37,7 +37,7 @@ class Checkpoint:
             save_file(whole, beside, metadata={"key": self.key, "facts": json.dumps(facts)})
 
     def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The tensors and facts of `save`, with the optimizer's state set; None if there is none of this training."""
+        """Set the state of `optimizer`, and return the tensors and metadata that `save` wrote. None if there is no checkpoint of `key`."""
         try:
             with safe_open(self.folder / FILE, "pt") as file:
                 metadata = file.metadata() or {}
@@ -54,5 +54,5 @@ class Checkpoint:
         return whole, json.loads(metadata["facts"])
 
     def clear(self) -> None:
-        """Remove it, once the training is finished and its result stored."""
+        """Delete the checkpoint, after the result of the training is stored."""
         (self.folder / FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Choose the device that a classifier is trained on: a GPU that was seen to compute, or the CPU."""
+"""Choose the device that trains a classifier: a GPU that computes correctly, or the CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("tokensieve")
 
 
 def choose_device(wanted: str) -> str:
-    """Return cuda or cpu for the setting `finetune.device`. With auto, a GPU that does not compute is left out with its reason.
+    """Return cuda or cpu for the setting `finetune.device`. With auto, a GPU that does not work is not used, and the reason is logged.
 
     Raises:
         InputError: If cuda is wanted and no GPU computes.
@@ -25,15 +25,13 @@ def choose_device(wanted: str) -> str:
     if not fault:
         return "cuda"
     if wanted == "cuda":
-        raise InputError(
-            f"finetune.device is cuda, but {fault}; mend that, or set finetune.device to auto or cpu"
-        )
+        raise InputError(f"finetune.device is cuda, but {fault}. Repair that, or set finetune.device=cpu")
     return _left_out(fault)
 
 
 @cache
 def _left_out(fault: str) -> str:
-    """Log once why no GPU is used, if torch was installed for one."""
+    """Return cpu, and log once why no GPU is used if torch is built for GPUs."""
     if torch.version.cuda or torch.version.hip:
         log.warning("Training on the CPU: %s. Set finetune.device=cpu if this is intended.", fault)
     return "cpu"
@@ -41,7 +39,7 @@ def _left_out(fault: str) -> str:
 
 @cache
 def gpu_fault() -> str:
-    """Return why no GPU can be used, or nothing if one was seen to compute. That torch finds one does not mean that it works."""
+    """Return why no GPU can be used, or "" if one computes correctly. A GPU that torch finds may still not work."""
     if not (torch.version.cuda or torch.version.hip):
         return f"torch {torch.__version__} is built without CUDA"
     with warnings.catch_warnings(record=True) as caught:

@@ -26,4 +26,4 @@ def test_an_encoder_of_random_weights_reads_the_base_models_tokens(
 def test_a_base_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "random-tiny"), str(tmp_path / "empty")]) == 2
-    assert "holds no config.json" in capsys.readouterr().err
+    assert "does not contain config.json" in capsys.readouterr().err

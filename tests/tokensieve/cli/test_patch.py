@@ -88,8 +88,8 @@ def test_extract_show_apply_and_remove(
     ("arguments", "named"),
     [
         (["apply", "--patch", "none", "--output", "out"], "none does not exist"),
-        (["show", "--patch", "."], "is no whole patch"),
-        (["extract", "--model", ".", "--output", "out"], "is no fine-tuned model"),
+        (["show", "--patch", "."], "is not a complete patch"),
+        (["extract", "--model", ".", "--output", "out"], "is not a fine-tuned model"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(

@@ -35,7 +35,9 @@ def copied(tiny_model: Path, tmp_path: Path) -> Path:
 
 def test_a_folder_is_found_and_one_without_a_model_refused(tiny_model: Path, tmp_path: Path) -> None:
     assert find_base_model(str(tiny_model)) == tiny_model
-    with pytest.raises(InputError, match=rf"base\.model {re.escape(str(tmp_path))} holds no config\.json"):
+    with pytest.raises(
+        InputError, match=rf"base\.model {re.escape(str(tmp_path))} does not contain config\.json"
+    ):
         find_base_model(str(tmp_path))
 
 
@@ -100,7 +102,10 @@ def test_layers_and_their_linears_are_found(tiny_family: Callable[[str], Path], 
 def test_a_model_without_a_list_of_layers_is_refused(tiny_model: Path) -> None:
     encoder = load_encoder(tiny_model)
     encoder.config.num_hidden_layers = 9
-    with pytest.raises(InputError, match=r"base\.model of type 'bert' keeps its 9 layers in no module list"):
+    with pytest.raises(
+        InputError,
+        match=r"base\.model of type 'bert' is not supported: its 9 layers are not in a module list",
+    ):
         encoder_layers(encoder)
 
 

@@ -98,7 +98,7 @@ def test_foreign_code_and_unknown_families(copied: Path, values: dict[str, objec
     [
         ("t5", "is an encoder with a decoder, which is not supported; choose an encoder such as BERT"),
         ("clip", "is no text encoder"),
-        ("albert", "keeps its 4 layers in no module list"),
+        ("albert", "its 4 layers are not in a module list"),
     ],
 )
 def test_families_that_are_no_encoders_with_layers(copied: Path, kind: str, words: str) -> None:
@@ -170,13 +170,16 @@ def test_both_forms_of_a_declared_pooling_are_read(
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"pooling_mode": "max"}, "pools by 'max'"),
-        ({"pooling_mode": "weightedmean"}, "pools by 'weightedmean'"),
-        ({"pooling_mode": ["cls", "mean"]}, "pools by 'cls' and 'mean'"),
-        ({"pooling_mode_max_tokens": True}, "pools by 'max'"),
-        ({"pooling_mode_mean_sqrt_len_tokens": True}, "pools by 'mean_sqrt_len_tokens'"),
-        ({"pooling_mode_weightedmean_tokens": True}, "pools by 'weightedmean'"),
-        ({"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}, "pools by 'cls' and 'max'"),
+        ({"pooling_mode": "max"}, "the model's pooling is 'max'"),
+        ({"pooling_mode": "weightedmean"}, "the model's pooling is 'weightedmean'"),
+        ({"pooling_mode": ["cls", "mean"]}, "the model's pooling is 'cls' and 'mean'"),
+        ({"pooling_mode_max_tokens": True}, "the model's pooling is 'max'"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "the model's pooling is 'mean_sqrt_len_tokens'"),
+        ({"pooling_mode_weightedmean_tokens": True}, "the model's pooling is 'weightedmean'"),
+        (
+            {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
+            "the model's pooling is 'cls' and 'max'",
+        ),
     ],
 )
 def test_other_poolings_are_refused_by_name_unless_one_is_set(

@@ -111,8 +111,8 @@ def test_a_gated_model(tmp_path: Path, endpoint: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "the disk of /cache is full; make room, or set HF_HOME"),
-        (errno.EACCES, "/cache cannot be written; set HF_HOME"),
+        (errno.ENOSPC, "the disk of /cache is full. Free some space, or set HF_HOME"),
+        (errno.EACCES, "/cache is not writable. Set HF_HOME"),
     ],
 )
 def test_a_disk_that_takes_nothing_is_found_among_the_causes(number: int, words: str) -> None:

@@ -203,9 +203,9 @@ def test_another_model_has_nothing_to_remove(state: State) -> None:
 
 def test_a_patch_that_leads_elsewhere_is_refused() -> None:
     patch = patch_of(OLD, NEW)
-    with pytest.raises(InputError, match="does not lead to the weights it names"):
+    with pytest.raises(InputError, match="gives other weights than recorded"):
         apply_patch(OLD, replace(patch, model_state="0" * 64))
-    with pytest.raises(InputError, match="does not lead to the weights it names"):
+    with pytest.raises(InputError, match="gives other weights than recorded"):
         revert_patch(NEW, replace(patch, base_state="0" * 64))
 
 
@@ -267,18 +267,18 @@ def test_one_wrong_bit_anywhere_is_refused(
     damaged = bytearray(whole)
     damaged[int(place * len(damaged))] ^= 1 << bit
     path.write_bytes(damaged)
-    with pytest.raises(InputError, match=r"is damaged|is no whole patch|of format"):
+    with pytest.raises(InputError, match=r"is damaged|is not a complete patch|patch format"):
         Patch.load(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "half", "mask", "later"])
 def test_what_is_no_patch_is_refused(tmp_path: Path, whole: bytes, content: bytes | str) -> None:
-    path, message = tmp_path / "patch", "is no whole patch"
+    path, message = tmp_path / "patch", "is not a complete patch"
     if content == "mask":
         save_file({"a": np.zeros(2, np.int32)}, path, metadata={"shape": "rows"})
     elif content == "later":
         path.write_bytes(whole.replace(b'\\"format\\": 2', b'\\"format\\": 9'))
-        message = "of format '9', and this version reads 2"
+        message = "has patch format '9'; this version reads 2"
     else:
         path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message):
@@ -288,9 +288,9 @@ def test_what_is_no_patch_is_refused(tmp_path: Path, whole: bytes, content: byte
 def test_a_file_that_is_not_there_and_a_folder_in_its_place_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         Patch.load(tmp_path / "none")
-    with pytest.raises(InputError, match="is no whole patch"):
+    with pytest.raises(InputError, match="is not a complete patch"):
         Patch.load(tmp_path)
-    with pytest.raises(InputError, match="is a folder; give a file"):
+    with pytest.raises(InputError, match="is a folder; use a file"):
         patch_of(OLD, NEW).save(tmp_path)
 
 

@@ -237,7 +237,7 @@ def test_another_base_is_refused_by_name_and_hash_and_nothing_is_written(
 ) -> None:
     patch = patch_folders.extract(tiny_model, model)
     base = {"nudged": nudged, "another family": tiny_family("distilbert"), "the model itself": model}[wrong]
-    with pytest.raises(InputError, match="the patch was made for base") as refused:
+    with pytest.raises(InputError, match="this patch needs base") as refused:
         patch_folders.apply(patch, base, tmp_path / "out" / "applied")
     assert str(tiny_model)[:40] in str(refused.value)
     assert patch.base_state[:12] in str(refused.value)
@@ -258,9 +258,9 @@ def test_a_model_that_the_patch_was_not_made_for_is_not_restored(
     tiny_model: Path, model: Path, tmp_path: Path
 ) -> None:
     patch = patch_folders.extract(tiny_model, tuned(tiny_model, tmp_path / "other", seed=1))
-    with pytest.raises(InputError, match="the patch leads from base"):
+    with pytest.raises(InputError, match="this patch turns base"):
         patch_folders.remove(patch, model, tmp_path / "removed")
-    with pytest.raises(InputError, match="the patch leads from base"):
+    with pytest.raises(InputError, match="this patch turns base"):
         patch_folders.remove(patch, tiny_model, tmp_path / "removed")
     assert not (tmp_path / "removed").exists()
 
@@ -272,7 +272,7 @@ def test_an_output_that_is_there_is_left_alone(tiny_model: Path, model: Path, tm
         lambda: patch_folders.apply(patch, tiny_model, model),
         lambda: patch_folders.remove(patch, model, model),
     ):
-        with pytest.raises(InputError, match="is there already; give a new folder"):
+        with pytest.raises(InputError, match="already exists; pass a new folder"):
             write()
     assert hashes(model) == before
 
@@ -282,7 +282,7 @@ def test_a_patch_writes_no_file_that_is_no_part_of_a_model(
     tiny_model: Path, model: Path, tmp_path: Path, name: str
 ) -> None:
     patch = replace(patch_folders.extract(tiny_model, model), files={name: (b"", b"evil")})
-    with pytest.raises(InputError, match="which is no part of a model"):
+    with pytest.raises(InputError, match="which is not part of a model"):
         patch_folders.apply(patch, tiny_model, tmp_path / "out" / "applied")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -290,15 +290,15 @@ def test_a_patch_writes_no_file_that_is_no_part_of_a_model(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("classifier.json", None, "is no fine-tuned model.*lacks labels"),
+        ("classifier.json", None, "is not a fine-tuned model: labels is missing"),
         (
             "classifier.json",
             json.dumps({"labels": [], "pooling": "mean", "max_length": 3, "base": "x"}),
-            "lacks base_hash",
+            "base_hash is missing",
         ),
-        ("head.safetensors", None, "lacks head.safetensors"),
-        ("model.safetensors", None, "holds no whole model.safetensors"),
-        ("model.safetensors", "text", "holds no whole model.safetensors"),
+        ("head.safetensors", None, "head.safetensors is missing"),
+        ("model.safetensors", None, "does not contain a complete model.safetensors"),
+        ("model.safetensors", "text", "does not contain a complete model.safetensors"),
     ],
 )
 def test_a_folder_that_is_no_fine_tuned_model_is_refused(

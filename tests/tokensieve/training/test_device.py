@@ -70,7 +70,7 @@ def test_a_gpu_that_is_found_and_does_not_compute_is_left_out_with_its_reason(
     assert choose_device("auto") == "cpu"
     with pytest.raises(
         InputError,
-        match=r"but the GPU does not compute \(.*\); mend that, or set finetune\.device to auto or cpu",
+        match=r"but the GPU does not compute \(.*\)\. Repair that, or set finetune\.device=cpu",
     ):
         choose_device("cuda")
 

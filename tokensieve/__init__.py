@@ -1,9 +1,42 @@
-"""tokensieve: retrain, promote and serve small text classifiers by token-driven sparse fine-tuning."""
+"""tokensieve: retrain, promote and serve small text classifiers by token-driven sparse fine-tuning.
+
+    from tokensieve import Predictor, fit
+
+Training needs the extra `train`; `Predictor` needs only the base installation. Both are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from tokensieve.environment import prepare
 
+if TYPE_CHECKING:
+    from tokensieve.api import FittedClassifier, fit
+    from tokensieve.inference.prediction import Prediction
+    from tokensieve.inference.predictor import Predictor
+
+__all__ = ["FittedClassifier", "Prediction", "Predictor", "__version__", "fit"]
 __version__ = "0.1.0"
 
-# onnxruntime, Prefect and others read their variables once, when they are imported. Whatever imports them for us imports this
-# package first: each command, each child process, MLflow's pyfunc and Spark's workers.
+_MODULES = {
+    "FittedClassifier": "tokensieve.api",
+    "Prediction": "tokensieve.inference.prediction",
+    "Predictor": "tokensieve.inference.predictor",
+    "fit": "tokensieve.api",
+}
+
+# Prefect, onnxruntime and other libraries read their environment variables once, on import. Every command, child process and
+# Spark worker imports this package first.
 prepare()
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'tokensieve' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

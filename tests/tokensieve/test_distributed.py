@@ -156,12 +156,12 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "fault",
             RuntimeError,
-            "training process 1 of 2 .* failed: KeyError: 'fault'\. The same command continues",
+            r"training process 1 of 2 .* failed: KeyError: 'fault'\. The same command continues",
         ),
         (
             "killed",
             RuntimeError,
-            "training process 1 of 2 .* was killed by SIGKILL, perhaps because memory ran out\. The same command",
+            r"training process 1 of 2 .* was killed by SIGKILL, perhaps because memory ran out\. The same command",
         ),
     ],
 )

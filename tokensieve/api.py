@@ -1,0 +1,220 @@
+"""The Python API: `fit` trains a classifier from lists of texts and labels, without a project folder.
+
+from tokensieve import Predictor, fit
+
+classifier = fit(texts, labels)
+classifier.evaluate(other_texts, other_labels)["test_accuracy"]
+classifier.predict(["where is my order?"])[0].label
+classifier.export("model")
+
+Predictor.load("model").predict(["where is my order?"])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from tokensieve.data.examples import Examples
+from tokensieve.data.labels import class_names, encode_targets, joined
+from tokensieve.data.split import check_trainable, split_examples
+from tokensieve.errors import InputError, excerpt
+from tokensieve.evaluation.decision_rule import fit_decision_rule
+from tokensieve.evaluation.report import report
+from tokensieve.export.onnx_graph import export_onnx
+from tokensieve.files import atomic_folder
+from tokensieve.fitting import encode, fit_classifier
+from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
+from tokensieve.inference.prediction import Prediction, predictions
+from tokensieve.model.batches import token_counts
+from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import find_base_model, weights_hash
+from tokensieve.model.encoder_check import check_base
+from tokensieve.settings import Section, Settings, sections
+from tokensieve.training.loop import compute_logits, set_threads
+from tokensieve.truncation import HEAD
+
+SEPARATOR = "\x1f"  # between the labels of a text; a control character that no label contains
+Labels = Sequence[str] | Sequence[Sequence[str]]
+"""One label per text, or for multi-label data any number of labels per text."""
+
+
+@dataclass(frozen=True)
+class FittedClassifier:
+    """A trained classifier with calibrated probabilities, as `fit` returns it.
+
+    Attributes:
+        labels: The names of the classes, sorted.
+        history: One record per epoch: epoch, train_loss, validation_loss, validation_accuracy.
+        constructs: The words and phrases that say most about the labels, the most informative first.
+    """
+
+    labels: tuple[str, ...]
+    history: list[dict[str, Any]]
+    constructs: list[str]
+    _network: Classifier
+    _tokenizer: PreTrainedTokenizerFast
+    _manifest: Manifest
+    _settings: Settings
+    _base_hash: str
+
+    def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction]:
+        """Return the prediction for each text, as `Predictor.predict` does.
+
+        `top` is the number of most likely labels that each prediction lists.
+
+        Raises:
+            InputError: If `top` is less than 1.
+        """
+        lengths = token_counts(self._tokenizer, texts)
+        truncated = [length > self._manifest.max_length for length in lengths]
+        return predictions(self._logits(texts), self._manifest, truncated, top)
+
+    def evaluate(self, texts: Sequence[str], labels: Labels) -> dict[str, Any]:
+        """Return accuracy, F1, calibration error and coverage on labelled texts: the entries of the evaluation report.
+
+        Raises:
+            InputError: If there are no texts, or a label that the classifier does not have.
+        """
+        examples = _examples(texts, labels, "evaluate")
+        if unknown := sorted(
+            set(class_names(examples.labels, self._settings.data.label_separator)) - set(self.labels)
+        ):
+            raise InputError(f"label {excerpt(unknown[0])} does not occur in training. Leave out its texts")
+        separator = self._settings.data.label_separator
+        targets = encode_targets(examples.labels, self.labels, separator).numpy()
+        return report({"test": self._logits(texts)}, targets, list(self.labels), self._manifest.rule)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the PyTorch model as a Hugging Face model folder, replacing `folder` if it exists."""
+        with atomic_folder(Path(folder)) as temporary:
+            self._write(temporary)
+
+    def export(self, folder: str | Path) -> None:
+        """Write the ONNX model that `Predictor.load` and `tokensieve serve --model` read, replacing `folder` if it exists.
+
+        It computes in float32. Faster variants lose a little accuracy: the pipeline exports one only after a comparison with
+        PyTorch on texts that were not trained on.
+        """
+        with tempfile.TemporaryDirectory() as name, atomic_folder(Path(folder)) as temporary:
+            model = Path(name)
+            self._write(model)
+            export_onnx(model, temporary / MODEL)
+            shutil.copyfile(model / TOKENIZER, temporary / TOKENIZER)
+            self._manifest.save(temporary)
+
+    def _write(self, folder: Path) -> None:
+        base, backend = self._settings.base, self._tokenizer.backend_tokenizer
+        backend.no_truncation()  # set by earlier calls; not part of the model
+        backend.no_padding()
+        metadata = {"max_length": base.max_length, "base": base.model, "base_hash": self._base_hash}
+        if base.truncation != HEAD:
+            metadata["truncation"] = base.truncation
+        self._network.save(folder, self._tokenizer, metadata)
+
+    def _logits(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        inputs = encode(self._tokenizer, texts, self._network, self._settings)
+        return compute_logits(self._network, inputs).numpy()
+
+
+def fit(
+    texts: Sequence[str],
+    labels: Labels,
+    validation: tuple[Sequence[str], Labels] | None = None,
+    **settings: Section | Mapping[str, Any],
+) -> FittedClassifier:
+    """Train a classifier by token-driven sparse fine-tuning, and calibrate its probabilities.
+
+    Args:
+        texts: The training texts.
+        labels: The label of each text. For multi-label data, the labels of each text: a list or tuple of strings, which
+            may be empty.
+        validation: Texts and labels for early stopping and calibration. None: a share of the training texts is split off.
+        settings: Sections of `params.yaml`, each a dict or one of the classes of `tokensieve.settings`. For example
+            `base={"model": "..."}, finetune={"max_epochs": 5}, data={"seed": 1}`. What is not given has its default.
+
+    Raises:
+        InputError: If a setting is unknown or not allowed, if texts and labels do not match, if there are fewer than two
+            classes or too few texts, or if the base model does not suit the settings.
+    """
+    multi_label = any(not isinstance(given, str) for given in labels)
+    chosen = _settings_of(settings, SEPARATOR if multi_label else None)
+    set_threads(chosen.finetune.threads)
+    parts = {"train": _examples(texts, labels, "fit"), "test": Examples()}
+    if validation is not None:
+        parts["validation"] = _examples(*validation, "validation")
+    parts, _ = split_examples(
+        parts, chosen.split, chosen.data.seed, chosen.data.shots, chosen.data.label_separator
+    )
+    check_trainable(parts | {"test": parts["validation"]}, chosen.data.label_separator)
+    train, held_out = parts["train"], parts["validation"]
+    names = class_names(train.labels, chosen.data.label_separator)
+    if len(names) < 2:
+        raise InputError(
+            f"fit: the only class is {excerpt(names[0]) if names else 'none'}; use at least two classes"
+        )
+    base = find_base_model(chosen.base.model)
+    check_base(base, chosen)
+    with tempfile.TemporaryDirectory() as folder:
+        fitted = fit_classifier(train, held_out, names, chosen, base, Path(folder))
+    logits = compute_logits(
+        fitted.classifier, encode(fitted.tokenizer, held_out.texts, fitted.classifier, chosen)
+    )
+    targets = encode_targets(held_out.labels, names, chosen.data.label_separator).numpy()
+    no_texts = np.empty((0, len(names)))
+    rule = fit_decision_rule(logits.double().numpy(), targets, no_texts, chosen.evaluate).rule
+    manifest = Manifest(
+        labels=tuple(names),
+        **dataclasses.asdict(rule),
+        max_length=chosen.base.max_length,
+        data_hash="",
+        base=chosen.base.model,
+        parity={},
+        truncation=chosen.base.truncation,
+    )
+    words = [construct.text for construct in fitted.constructs]
+    return FittedClassifier(
+        tuple(names),
+        fitted.history,
+        words,
+        fitted.classifier.eval(),
+        fitted.tokenizer,
+        manifest,
+        chosen,
+        weights_hash(base),
+    )
+
+
+def _settings_of(given: Mapping[str, Section | Mapping[str, Any]], separator: str | None) -> Settings:
+    """Return the settings with the sections `given` and the separator of labels."""
+    kinds = sections()
+    built = {
+        name: section for name, section in given.items() if name in kinds and isinstance(section, kinds[name])
+    }
+    rest = {name: section for name, section in given.items() if name not in built}
+    chosen = dataclasses.replace(Settings.of(rest, "fit"), **built)  # type: ignore[arg-type]
+    return dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, label_separator=separator))
+
+
+def _examples(texts: Sequence[str], labels: Labels, what: str) -> Examples:
+    """Return texts with labels as examples.
+
+    Raises:
+        InputError: If there are no texts, or not as many labels.
+    """
+    if isinstance(texts, str) or isinstance(labels, str):
+        raise InputError(f"{what}: texts or labels are one string; use a list of strings")
+    if len(texts) != len(labels) or not len(texts):
+        raise InputError(
+            f"{what}: {len(texts)} texts and {len(labels)} labels; use one label, or one list of labels, per text"
+        )
+    joined_labels = [own if isinstance(own, str) else joined(own, SEPARATOR) for own in labels]
+    return Examples(list(texts), joined_labels, list(range(1, len(texts) + 1)))

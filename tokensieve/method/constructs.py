@@ -1,10 +1,9 @@
-"""Token constructs: the words and n-grams of the training texts that tell most about the label.
+"""Token constructs: the words and n-grams of the training texts that say most about the label (step 1 of the method).
 
-Ranked by the mutual information, in nats, between a construct's presence in a text and the text's label
-(step 1 of token-driven sparse fine-tuning, after arXiv 2508.08635; the ranking is ours). Where a text may have several labels or
-none: by that between the construct's presence and each label's, summed over the labels. This is what knowing of the construct
-takes off the binary cross entropy, which is summed over the labels as well; the information on the set of labels as one would
-count each combination as a class, most of which are met once.
+They are ranked by the mutual information, in nats, between a construct's presence in a text and the text's label. The idea is
+that of arXiv 2508.08635, the ranking is ours. For multi-label data, the information about the presence of each label is summed
+over the labels. This is how much the construct reduces the binary cross entropy, which is summed over the labels too. Treating
+each set of labels as a class would not work: most sets occur only once.
 """
 
 from __future__ import annotations
@@ -26,10 +25,14 @@ WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 @dataclass(frozen=True)
 class Construct:
-    """A word or n-gram (lower case, one space between words).
+    """A word or n-gram.
 
-    `information` is in nats; `label` is the label it speaks for most, with `weight` nats of its own (where texts have several
-    labels or none, it may speak against all: then the label is empty and the weight 0); `texts` of training hold it.
+    Attributes:
+        text: In lower case, with one space between words.
+        label: The label that the construct indicates most. Empty if it indicates none, which multi-label data allow.
+        information: The mutual information with the labels, in nats.
+        weight: The part of `label` in it, in nats.
+        texts: The number of training texts that contain the construct.
     """
 
     text: str
@@ -40,7 +43,7 @@ class Construct:
 
 
 def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
-    """All n-grams of 1 to `longest` words in `text`, lower case, each with its first and one past its last character."""
+    """Yield the n-grams of 1 to `longest` words in `text`, in lower case, with their first and one past their last character."""
     words = [(match.group().lower(), match.start(), match.end()) for match in WORD.finditer(text)]
     for first in range(len(words)):
         for last in range(first, min(first + longest, len(words))):
@@ -55,11 +58,11 @@ def rank_constructs(
     least: int = 2,
     multi_label: bool = False,
 ) -> list[Construct]:
-    """The `most` most informative constructs of 1 to `longest` words that stand in at least `least` texts.
+    """Return the `most` most informative constructs of 1 to `longest` words that occur in at least `least` texts.
 
     If `multi_label`, a text may have any number of labels, otherwise it has one.
 
-    Ties are broken by the number of texts, then alphabetically, so the same texts in any order give the same list.
+    Ties are broken by the number of texts, then alphabetically. So the order of the texts does not matter.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     holding: Counter[str] = Counter()
@@ -93,7 +96,7 @@ def rank_constructs(
 
 
 def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
-    """The `most` constructs that weigh most for each label that has any."""
+    """Return the `most` constructs with the highest weight for each label."""
     table: dict[str, list[str]] = defaultdict(list)
     for construct in sorted(constructs, key=lambda construct: -construct.weight):
         if construct.label and len(table[construct.label]) < most:
@@ -104,8 +107,10 @@ def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str,
 def tokens_in_constructs(
     text: str, offsets: Sequence[tuple[int, int]], constructs: frozenset[str], longest: int
 ) -> list[bool]:
-    """For each token of `text` (its first and one past its last character; an empty span for special tokens), whether it
-    belongs to a construct."""
+    """Return for each token of `text` whether it belongs to a construct.
+
+    `offsets` are the first and one past the last character of each token; special tokens have an empty span.
+    """
     covered = bytearray(len(text))
     for construct, start, end in ngrams(text, longest):
         if construct in constructs:
@@ -133,19 +138,18 @@ def construct_positions(
     }
 
 
-Measure = Callable[
-    [Mapping[str, int], int], float
-]  # the information in a construct: its texts by label, and all of them
+Measure = Callable[[Mapping[str, int], int], float]
+"""Returns the information of a construct, from its number of texts by label and in total."""
 
 
 def _single_label_information(of_label: Mapping[str, int], total: int) -> Measure:
-    """The information on the label of `total` texts with one each, of which `of_label` have each label."""
+    """Return the measure for `total` texts with one label each, `of_label` texts per label."""
     entropy_terms = {label: _xlogx(n) for label, n in of_label.items()}
     all_terms = math.fsum(entropy_terms.values())
 
     def information(held: Mapping[str, int], n: int) -> float:
-        # I(X;Y) = (sum of x log x over the cells - over the rows - over the columns + total log total) / total,
-        # the cells being label counts with and without the construct; labels it never meets cancel.
+        # I(X;Y) = (sum of n log n over the cells - over the rows - over the columns + total log total) / total.
+        # A cell counts the texts of a label with or without the construct. Labels that never occur with it cancel.
         without = all_terms
         present = 0.0
         for label, k in held.items():
@@ -159,26 +163,29 @@ def _single_label_information(of_label: Mapping[str, int], total: int) -> Measur
 
 
 def _multilabel_information(of_label: Mapping[str, int], total: int) -> Measure:
-    """The information on the presence of each label, summed, in `total` texts, of which `of_label` have each label."""
+    """Return the measure for `total` multi-label texts: the information about each label's presence, summed."""
 
     def pair(k: int, n: int, have: int) -> float:
+        """Return the information of one label: `k` of the construct's `n` texts have it, and `have` of all texts."""
         cells = _xlogx(k) + _xlogx(n - k) + _xlogx(have - k) + _xlogx(total - n - have + k)
         return (
             cells - _xlogx(n) - _xlogx(total - n) - _xlogx(have) - _xlogx(total - have) + _xlogx(total)
         ) / total
 
-    def unmet(n: int, have: int) -> float:
-        # Where the two cannot miss each other it is never asked for in the end: what it says is taken off again.
+    def disjoint(n: int, have: int) -> float:
+        # If n + have > total, they must co-occur, so `information` subtracts this term again.
         return pair(0, n, have) if n + have <= total else 0.0
 
     @cache
-    def all_unmet(n: int) -> float:
-        # A label that is never met is information too, the same for all constructs of as many texts.
-        return math.fsum(unmet(n, have) for have in of_label.values())
+    def all_disjoint(n: int) -> float:
+        # A label that never occurs with the construct is information too, equal for all constructs with n texts.
+        return math.fsum(disjoint(n, have) for have in of_label.values())
 
     def information(held: Mapping[str, int], n: int) -> float:
-        met = math.fsum(pair(k, n, of_label[label]) - unmet(n, of_label[label]) for label, k in held.items())
-        return max(0.0, all_unmet(n) + met)
+        met = math.fsum(
+            pair(k, n, of_label[label]) - disjoint(n, of_label[label]) for label, k in held.items()
+        )
+        return max(0.0, all_disjoint(n) + met)
 
     return information
 

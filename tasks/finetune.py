@@ -72,7 +72,7 @@ def _finetune(layout: Layout, settings: Settings) -> None:
 def _write_model(
     layout: Layout, settings: Settings, classifier: Classifier, base: str, history: list[dict[str, Any]]
 ) -> None:
-    """Write the Hugging Face model folder, and beside the weights what the training did."""
+    """Write the Hugging Face model folder, and files about the training."""
     device = next(classifier.parameters()).device
     metadata = {"max_length": settings.base.max_length, "base": settings.base.model, "base_hash": base}
     if settings.base.truncation != HEAD:

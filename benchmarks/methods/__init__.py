@@ -1,7 +1,7 @@
-"""The methods, one function each from a job to an outcome. This table imports none of them.
+"""The table of methods, which imports none of them. Each is a function from a job to an outcome.
 
-`reads` are the settings that a method's result depends on, `options` its own constants: both go into a cell's record and its
-hash, so that a change makes those cells run again, and only those.
+`reads` are the settings that a method's result depends on, and `options` are its own constants. Both are part of a cell's
+record and key, so a change makes exactly these cells run again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MASKED = (
 
 @dataclass(frozen=True)
 class Method:
-    """The module under `benchmarks.methods` that has the method's function, and what its result depends on."""
+    """The module in `benchmarks.methods` with the method's function, and what its result depends on."""
 
     module: str
     reads: tuple[str, ...]
@@ -74,7 +74,7 @@ def method_of(name: str) -> tuple[str, dict[str, str]]:
     key is the budget of the mask.
 
     Raises:
-        InputError: an unknown method, or a setting that it does not read.
+        InputError: If the method is unknown, or does not read a setting.
     """
     method, at, rest = name.partition("@")
     if method not in METHODS:
@@ -95,10 +95,10 @@ def method_of(name: str) -> tuple[str, dict[str, str]]:
 
 
 def function_of(method: str) -> Callable[[Job], Outcome]:
-    """The method's function, its module imported now.
+    """Import the method's module and return its function.
 
     Raises:
-        InputError: a package that the method needs is not installed.
+        InputError: If a package that the method needs is not installed.
     """
     try:
         module = import_module(f"benchmarks.methods.{METHODS[method].module}")

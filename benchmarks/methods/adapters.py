@@ -1,4 +1,4 @@
-"""Adapters of the peft library. What can be merged is merged after training, so that the test pass runs the plain model."""
+"""Adapters of the peft library. If possible they are merged after training, so the test runs the plain model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASK = "FEATURE_EXTRACTION"
 
 
 def lora(job: Job) -> Outcome:
-    """Low-rank updates of all linear layers (Hu et al. 2022)."""
+    """Train low-rank updates of all linear layers (Hu et al. 2022)."""
     rank, alpha = job.options["rank"], job.options["alpha"]
     return _adapted(
         job, lambda linears: LoraConfig(r=rank, lora_alpha=alpha, target_modules=linears, task_type=TASK)
@@ -25,9 +25,9 @@ def lora(job: Job) -> Outcome:
 
 
 def shira(job: Job) -> Outcome:
-    """Entries at random places of all linear layers (Bhardwaj et al. 2024), as many as LoRA of that rank has."""
+    """Train random entries of all linear layers, as many as LoRA of that rank has (Bhardwaj et al. 2024)."""
     rank, seed = job.options["rank"], job.seed
-    # peft builds a sparse tensor each step; torch warns until told whether to check it.
+    # peft builds a sparse tensor in each step. Without a decision on checking it, torch warns.
     torch.sparse.check_sparse_tensor_invariants.disable()
     return _adapted(
         job, lambda linears: ShiraConfig(r=rank, random_seed=seed, target_modules=linears, task_type=TASK)
@@ -35,7 +35,7 @@ def shira(job: Job) -> Outcome:
 
 
 def prefix(job: Job) -> Outcome:
-    """Trained keys and values before those of the text, in every layer (Li and Liang 2021)."""
+    """Train keys and values before those of the text, in every layer (Li and Liang 2021)."""
     return _adapted(
         job, lambda _: PrefixTuningConfig(num_virtual_tokens=job.options["tokens"], task_type=TASK)
     )
@@ -44,7 +44,7 @@ def prefix(job: Job) -> Outcome:
 def _adapted(job: Job, config: Callable[[list[str]], PeftConfig]) -> Outcome:
     classifier = job.classifier()
     with job.clock.phase("load"), warnings.catch_warnings():
-        # peft asks transformers by a name that its next major version drops.
+        # peft uses a name that the next major version of transformers removes.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         adapted: Any = get_peft_model(classifier.encoder, config(list(encoder_linears(classifier.encoder))))
         classifier.encoder = adapted

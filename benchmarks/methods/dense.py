@@ -1,4 +1,4 @@
-"""Methods that train parameters of the model as they are: all, some layers, or the biases."""
+"""Methods that train whole parameters of the model: all of them, some layers, or the biases."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tokensieve.training.loop import train_parameters
 
 
 def end_to_end(job: Job) -> Outcome:
-    """Every parameter."""
+    """Train every parameter."""
     return trained(job, job.classifier())
 
 
 def last_k(job: Job) -> Outcome:
-    """The layers from the masked methods' cut up, dense, with what is below computed once as theirs is."""
+    """Train the top layers (`schedule.top_layers_from`) as a whole. The states below them are cached."""
     classifier = job.classifier()
     layers = encoder_layers(classifier.encoder)
     cut = _cut(job, classifier)
@@ -28,7 +28,7 @@ def last_k(job: Job) -> Outcome:
 
 
 def best_k(job: Job) -> Outcome:
-    """As many layers as `last_k`, those with the highest Fisher score; what is below the lowest is computed once."""
+    """Train as many layers as `last_k`, those with the highest Fisher scores. The states below the lowest one are cached."""
     classifier = job.classifier()
     layers = len(encoder_layers(classifier.encoder))
     classifier.encoder.requires_grad_(False)
@@ -48,7 +48,7 @@ def best_k(job: Job) -> Outcome:
 
 
 def bitfit(job: Job) -> Outcome:
-    """All biases of the encoder (Ben Zaken et al. 2022)."""
+    """Train all biases of the encoder (Ben Zaken et al. 2022)."""
     classifier = job.classifier()
     for name, parameter in classifier.encoder.named_parameters():
         parameter.requires_grad_(name.endswith("bias"))
@@ -56,7 +56,7 @@ def bitfit(job: Job) -> Outcome:
 
 
 def trained(job: Job, classifier: Classifier, cut: int = 0, notes: dict[str, Any] | None = None) -> Outcome:
-    """The outcome of training what requires a gradient, the states below `cut` computed once."""
+    """Train the parameters that require a gradient. The states below layer `cut` are cached."""
     settings = job.settings.finetune
     parameters = {
         name: parameter for name, parameter in classifier.named_parameters() if parameter.requires_grad
@@ -79,12 +79,12 @@ def _layers(job: Job, classifier: Classifier, chosen: list[int]) -> Outcome:
 
 def _cut(job: Job, classifier: Classifier) -> int:
     layers = len(encoder_layers(classifier.encoder))
-    # At least one layer is trained, also where the masked methods would freeze all.
+    # At least one layer is trained.
     return min(round(job.settings.schedule.top_layers_from * layers), layers - 1)
 
 
 def _linears(classifier: Classifier, layer: int) -> set[str]:
-    """The names of one layer's linears."""
+    """Return the names of the linear layers inside one layer."""
     above = (
         encoder_linears(classifier.encoder, layer + 1)
         if layer + 1 < len(encoder_layers(classifier.encoder))

@@ -1,4 +1,4 @@
-"""The frozen encoder with a linear head: features computed once, logistic regression solved to convergence."""
+"""The frozen encoder with a linear head: the features are computed once, the logistic regression is solved to convergence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ITERATIONS = 2000
 
 
 def frozen(job: Job) -> Outcome:
-    """The penalty is the best of the options on validation; without it, by cross-validation."""
+    """Fit the head with the penalty that is best on validation texts or, without them, in cross-validation."""
     classifier = job.classifier()
     train, validation = job.sample.train, job.sample.validation
     with job.clock.phase("cache"):
@@ -42,7 +42,7 @@ def frozen(job: Job) -> Outcome:
             tried = _cross_validated(features, targets, job)
             chosen = _best(tried)
             head = _head(features, targets, chosen)
-    notes = {"C": chosen, "tried": {f"{c:g}": round(found, 4) for c, found in tried.items()}}
+    notes = {"C": chosen, "tried": {f"{c:g}": round(score, 4) for c, score in tried.items()}}
     steps = max(int(max(machine.n_iter_)) for machine in machines(head))
     return Outcome(
         lambda texts: decisions(head, _features(job, classifier, texts)), weights(head), [], steps, notes
@@ -51,12 +51,12 @@ def frozen(job: Job) -> Outcome:
 
 @torch.inference_mode()
 def _features(job: Job, classifier: Classifier, texts: Sequence[str]) -> Floats:
-    """Pooled states of unit length, float32 [texts, width]."""
+    """Return pooled states of unit length, float32 [texts, width]."""
     inputs = Inputs(tokenize(load_tokenizer(job.folder), texts, job.settings.base.max_length), job.device)
-    found = torch.empty(len(inputs), classifier.encoder.config.hidden_size)
+    features = torch.empty(len(inputs), classifier.encoder.config.hidden_size)
     for indices in batches_by_length(inputs.lengths, inputs.tokens_per_batch):
-        found[indices] = inputs.batch(indices).features(classifier).float().cpu()
-    return torch.nn.functional.normalize(found).numpy()
+        features[indices] = inputs.batch(indices).features(classifier).float().cpu()
+    return torch.nn.functional.normalize(features).numpy()
 
 
 def _head(features: Floats, targets: NDArray[Any], c: float) -> Any:
@@ -68,13 +68,13 @@ def _score(head: Any, features: Floats, targets: NDArray[Any]) -> float:
 
 
 def _cross_validated(features: Floats, targets: NDArray[Any], job: Job) -> dict[float, float]:
-    """Mean score by penalty. A class of one text cannot be dealt to folds: then the middle penalty stands untried."""
+    """Return the mean score by penalty. If a class has a single text, there are no folds, and the middle penalty is used."""
     penalties = job.options["penalties"]
-    several = targets.ndim == 2
-    folds = min(job.options["folds"], *([len(targets)] if several else Counter(targets.tolist()).values()))
+    multilabel = targets.ndim == 2
+    folds = min(job.options["folds"], *([len(targets)] if multilabel else Counter(targets.tolist()).values()))
     if folds < 2:
         return {penalties[len(penalties) // 2]: 0.0}
-    deal = (KFold if several else StratifiedKFold)(folds, shuffle=True, random_state=job.seed)
+    deal = (KFold if multilabel else StratifiedKFold)(folds, shuffle=True, random_state=job.seed)
     parts = list(deal.split(features, targets))
 
     def mean(c: float) -> float:
@@ -86,5 +86,5 @@ def _cross_validated(features: Floats, targets: NDArray[Any], job: Job) -> dict[
 
 
 def _best(tried: dict[float, float]) -> float:
-    """The strongest penalty (the smallest C) of the highest score."""
+    """Return the strongest penalty (the smallest C) with the highest score."""
     return min(tried, key=lambda c: (-tried[c], c))

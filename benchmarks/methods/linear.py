@@ -1,4 +1,4 @@
-"""Linear classifiers of scikit-learn, for one label a text or, one against the rest for each label, for several."""
+"""Linear classifiers of scikit-learn. For multi-label data, one classifier per label against the rest."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from sklearn.multiclass import OneVsRestClassifier
 
 
 def fitted(machine: Any, features: Any, targets: NDArray[Any]) -> Any:
-    """`machine` fitted to targets int64 [texts], or one of its kind for each column of targets [texts, classes]."""
+    """Return `machine` fitted to targets int64 [texts], or one copy per column of multi-label targets [texts, classes]."""
     with warnings.catch_warnings():
-        # A rare label may miss a fold of a cross-validation: nothing is fitted for it, and it is decided on nowhere.
+        # A rare label may be missing in a fold of a cross-validation. Then nothing is fitted for it, and it is never predicted.
         warnings.filterwarnings("ignore", "Label .* is present in all training examples", UserWarning)
         return (machine if targets.ndim == 1 else OneVsRestClassifier(machine)).fit(features, targets)
 
 
 def decisions(fit: Any, features: Any) -> NDArray[Any]:
-    """Scores [texts, classes] above 0 for what is decided on; of two classes of which each text has one, scikit-learn gives one."""
+    """Return scores [texts, classes], above 0 for predicted labels. For two classes, scikit-learn itself returns one column."""
     scores = fit.decision_function(features)
     return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
 
 def weights(fit: Any) -> int:
-    """The number of fitted parameters."""
+    """Return the number of fitted parameters."""
     return sum(machine.coef_.size + machine.intercept_.size for machine in machines(fit))
 
 
 def machines(fit: Any) -> list[Any]:
-    """What was fitted: one for all classes, or one a label."""
+    """Return the fitted classifiers: one for all classes, or one per label."""
     return [machine for machine in getattr(fit, "estimators_", [fit]) if hasattr(machine, "coef_")]

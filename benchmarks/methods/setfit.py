@@ -1,6 +1,7 @@
-"""The encoder tuned on pairs of texts, alike or not, and a linear head on its vectors (SetFit, Tunstall et al. 2022), by its own library.
+"""SetFit (Tunstall et al. 2022), by its own library: the encoder is tuned on pairs of texts, and a linear head on its vectors.
 
-What the options do not name is as that library ships it: cosine loss, AdamW, linear decay after 10% of warm-up, logistic regression.
+Everything that the options do not name has the library's default: cosine loss, AdamW, 10% warm-up and linear decay, logistic
+regression.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from tokensieve.model.encoder import quiet_transformers
 
 
 def setfit(job: Job) -> Outcome:
-    """One pass over pairs: for each text `num_iterations` with a text of its class, and as many with one of another.
+    """Train one pass over pairs: for each text, `num_iterations` pairs with a text of its class and as many with another class.
 
-    Without that bound the library makes all pairs: 403,200 of 64 classes of 10 texts. With several labels, texts are alike that
-    share one. Validation texts are not read: a pass is not stopped early.
+    Without this limit the library makes all pairs: 403,200 for 64 classes of 10 texts. In multi-label data, texts that share a
+    label are similar. Validation texts are not used, because a single pass has no early stopping.
     """
     library.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     train = job.sample.train
     targets = job.sample.targets(train).numpy()
-    model = _model(job, several=targets.ndim == 2)
+    model = _model(job, multilabel=targets.ndim == 2)
     with job.clock.phase("train"), tempfile.TemporaryDirectory() as scratch:
         trainer = _trainer(
             job, model, Dataset.from_dict({"text": train.texts, "label": targets.tolist()}), scratch
@@ -50,26 +51,25 @@ def setfit(job: Job) -> Outcome:
     )
 
 
-def _model(job: Job, several: bool) -> SetFitModel:
-    """What `SetFitModel.from_pretrained` makes of a base model, but for a head that it finds pickled beside, and weights other than
-    safetensors: neither is read."""
+def _model(job: Job, multilabel: bool) -> SetFitModel:
+    """Return the model of `SetFitModel.from_pretrained`, without reading a pickled head or weights other than safetensors."""
     with job.clock.phase("load"), quiet_transformers():
         body = SentenceTransformer(
             str(job.folder), device=job.device, local_files_only=True, model_kwargs={"use_safetensors": True}
         )
-    if several:
+    if multilabel:
         return SetFitModel(body, OneVsRestClassifier(LogisticRegression()), "one-vs-rest")
     return SetFitModel(body, LogisticRegression())
 
 
 def _trainer(job: Job, model: SetFitModel, training: Dataset, scratch: str) -> Trainer:
-    # The library takes a GPU where there is one, and asks nobody but this.
+    # The library uses a GPU if there is one, and only this variable prevents it.
     os.environ["ACCELERATE_USE_CPU"] = str(job.device == "cpu")
     batch = job.options["batch"]
     arguments = TrainingArguments(
         scratch,
         batch_size=batch,
-        # As many as the pairs take. Named, so that the library holds no pair in memory that it will not draw.
+        # As many as the pairs need. If it is set, the library keeps no unused pairs in memory.
         max_steps=math.ceil(_pairs(job) / batch),
         num_iterations=job.options["num_iterations"],
         body_learning_rate=job.options["learning_rate"],

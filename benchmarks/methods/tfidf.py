@@ -1,4 +1,4 @@
-"""No language model at all: weighted words and letter sequences, and a linear support vector machine."""
+"""TF-IDF of words and letter sequences with a linear support vector machine, without a language model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.training.method_api import Job, Outcome
 
 
 def tfidf_svm(job: Job) -> Outcome:
-    """Words and pairs of words, and letter sequences of 2 to 5 within words."""
+    """Train on words, pairs of words, and sequences of 2 to 5 letters within words."""
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     features = make_union(words, letters)

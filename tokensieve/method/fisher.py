@@ -54,7 +54,7 @@ def fisher_scores(
     """
     scored = range(len(inputs)) if texts is None else texts
     linears = encoder_linears(classifier.encoder, cut)
-    tokens_a_batch = min(
+    tokens_per_batch = min(
         inputs.tokens_per_batch, TOKENS_PER_SCORING_BATCH["cpu" if inputs.device.type == "cpu" else "cuda"]
     )
     totals = {
@@ -67,13 +67,13 @@ def fisher_scores(
     classifier.eval()
     try:
         with tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False, disable=None) as bar:
-            for places in batches_by_length([inputs.lengths[i] for i in scored], tokens_a_batch):
-                indices = [scored[place] for place in places]
+            for rows in batches_by_length([inputs.lengths[i] for i in scored], tokens_per_batch):
+                indices = [scored[row] for row in rows]
                 batch = inputs.batch(indices)
                 counted = _counting_mask(positions, indices, batch.attention_mask)
                 loss = _loss(batch.logits(classifier), targets[indices].to(inputs.device))
                 if recorder:
-                    recorder.record(places, batch.attention_mask)
+                    recorder.record(rows, batch.attention_mask)
                 gradients = torch.autograd.grad(loss, [output for _, output in recorded.values()])
                 for (name, (x, _)), g in zip(recorded.items(), gradients, strict=True):
                     _add_squares(totals[name], x.detach(), g, counted, shape)
@@ -99,11 +99,11 @@ def random_scores(classifier: Classifier, seed: int, shape: str = "rows", cut: i
     A score is a uniform number times the number of weights, so rows of any length have the same chance.
     """
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    scores = {}
     for name, linear in encoder_linears(classifier.encoder, cut).items():
         weights = _summed(torch.ones(linear.weight.shape), shape)
-        found[name] = torch.rand(weights.shape, generator=generator) * weights
-    return found
+        scores[name] = torch.rand(weights.shape, generator=generator) * weights
+    return scores
 
 
 def _recording_hook(recorded: dict[str, tuple[Tensor, Tensor]], name: str):  # type: ignore[no-untyped-def]

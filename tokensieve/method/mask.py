@@ -82,15 +82,15 @@ def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
     """
     names = sorted(scores)
     flat = np.concatenate([scores[name].numpy().ravel() for name in names])
-    place = max(0, len(flat) - budget)
-    flat.partition(place)
-    lowest = flat[place].item()
+    cut = max(0, len(flat) - budget)
+    flat.partition(cut)
+    lowest = flat[cut].item()
     ties = budget - int((flat > lowest).sum())
     parts = {}
     for name in names:
-        found = scores[name].flatten()
-        parts[name] = found > lowest
-        level = (found == lowest).nonzero().flatten()[:ties]
+        flat_scores = scores[name].flatten()
+        parts[name] = flat_scores > lowest
+        level = (flat_scores == lowest).nonzero().flatten()[:ties]
         parts[name][level] = True
         ties -= len(level)
     return _of_parts("entries", parts)
@@ -102,13 +102,13 @@ def _fitting(weights: Tensor, budget: int) -> Tensor:
     Each round takes all that fit in sequence. Anything larger than the remaining budget never fits again, so there are at
     most as many rounds as distinct weights.
     """
-    taken, places = [torch.empty(0, dtype=torch.int64)], torch.arange(len(weights))
-    while len(places := places[weights[places] <= budget]):
-        used = weights[places].cumsum(0)
+    taken, positions = [torch.empty(0, dtype=torch.int64)], torch.arange(len(weights))
+    while len(positions := positions[weights[positions] <= budget]):
+        used = weights[positions].cumsum(0)
         count = int((used <= budget).sum())
-        taken.append(places[:count])
+        taken.append(positions[:count])
         budget -= int(used[count - 1])
-        places = places[count:]
+        positions = positions[count:]
     return torch.cat(taken)
 
 

@@ -50,20 +50,20 @@ class StateRecorder:
             handle.remove()
         self._caught.clear()
 
-    def record(self, places: Sequence[int], mask: Tensor) -> None:
-        """Record the states of the last forward pass, of attention mask [batch, length], as those of the texts `places`."""
+    def record(self, rows: Sequence[int], mask: Tensor) -> None:
+        """Record the states of the last forward pass, of attention mask [batch, length], as those of the texts `rows`."""
         for i in range(len(self._layers)):
-            self.states[i, places] = self._classifier.pool(self._caught[i], mask).float().cpu()
-        self.states[-1, places] = self._caught[len(self._layers)].float().cpu()
+            self.states[i, rows] = self._classifier.pool(self._caught[i], mask).float().cpu()
+        self.states[-1, rows] = self._caught[len(self._layers)].float().cpu()
 
     @torch.inference_mode()
     def run(self, inputs: Inputs, texts: Sequence[int]) -> None:
         """Record the states of the inputs at the indices `texts`, by forward passes of its own."""
         self._classifier.eval()
-        for places in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_per_batch):
-            batch = inputs.batch([texts[place] for place in places])
+        for rows in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_per_batch):
+            batch = inputs.batch([texts[row] for row in rows])
             batch.logits(self._classifier)
-            self.record(places, batch.attention_mask)
+            self.record(rows, batch.attention_mask)
 
     def errors(self, targets: Tensor) -> dict[int, Tensor]:
         """Return by layer whether a probe misclassifies each text, float64 [texts] of 0 and 1. The head is layer number `layers`.
@@ -76,9 +76,9 @@ class StateRecorder:
             for layer, states in zip(layers, self.states, strict=True)
         }
 
-    def _catcher(self, place: int) -> Callable[..., None]:
+    def _catcher(self, row: int) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-            self._caught[place] = (args[0] if args else kwargs["hidden_states"]).detach()
+            self._caught[row] = (args[0] if args else kwargs["hidden_states"]).detach()
 
         return hook
 

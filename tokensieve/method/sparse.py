@@ -64,21 +64,21 @@ class SparseEmbedding(nn.Module):
 
     weight: Tensor
     chosen: Tensor
-    places: Tensor
+    row_of: Tensor
 
     def __init__(self, embedding: nn.Embedding, chosen: Tensor) -> None:
         super().__init__()
         self.register_buffer("weight", embedding.weight.detach())
         self.register_buffer("chosen", chosen.to(embedding.weight.device))
-        places = torch.full((embedding.num_embeddings,), -1, device=embedding.weight.device)
-        places[self.chosen] = torch.arange(len(chosen), device=embedding.weight.device)
-        self.register_buffer("places", places)  # the row of each token in `values`; -1: not selected
+        row_of = torch.full((embedding.num_embeddings,), -1, device=embedding.weight.device)
+        row_of[self.chosen] = torch.arange(len(chosen), device=embedding.weight.device)
+        self.register_buffer("row_of", row_of)  # the row of each token in `values`; -1: not selected
         self.values = nn.Parameter(self.weight[self.chosen])
 
     def forward(self, ids: Tensor) -> Tensor:
-        places = self.places[ids]
-        trained = F.embedding(places.clamp(min=0), self.values)
-        return torch.where((places < 0).unsqueeze(-1), F.embedding(ids, self.weight), trained)
+        row_of = self.row_of[ids]
+        trained = F.embedding(row_of.clamp(min=0), self.values)
+        return torch.where((row_of < 0).unsqueeze(-1), F.embedding(ids, self.weight), trained)
 
     @torch.no_grad()
     def write(self) -> None:

@@ -99,7 +99,7 @@ class BPE(WordPiece):
         self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
     ) -> None:
         super().write(model, ids, added)
-        names = {place: token for token, place in model["vocab"].items()}
+        names = {index: token for token, index in model["vocab"].items()}
         for pieces in added.values():
             self.learn(tuple(names[piece] for piece in pieces))
         model["merges"] += [list(pair) for pair in self.merges]
@@ -150,7 +150,7 @@ def choose_new_tokens(
     kind, suffix = _kind(backend, most), getattr(backend.model, "end_of_word_suffix", None) or ""
     ranked = []
     for construct in constructs:
-        for place, form in enumerate(_forms(backend, construct.text)):
+        for position, form in enumerate(_forms(backend, construct.text)):
             pieces = backend.model.tokenize(form)
             part = tuple(piece.value for piece in pieces)
             name = kind.name(part) if part else ""
@@ -160,10 +160,12 @@ def choose_new_tokens(
                 and name == form + suffix
                 and tokenizer.unk_token_id not in (piece.id for piece in pieces)
             )
-            if place == 0 and not spelled:
+            if position == 0 and not spelled:
                 break
             if spelled:
-                ranked.append((place, -construct.information * construct.texts * (len(part) - 1), name, part))
+                ranked.append(
+                    (position, -construct.information * construct.texts * (len(part) - 1), name, part)
+                )
     added: dict[str, list[int]] = {}
     taken = set(vocabulary)
     for *_, name, part in sorted(ranked):
@@ -194,9 +196,9 @@ def extend_tokenizer(
         vocabulary = tokenizer.get_vocab()
         listed = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
         # Added tokens outside the model get ids from the model's size on when loaded, so they must be in it before it grows.
-        beside = {token: place for token, place in vocabulary.items() if token not in listed}
+        outside = {token: index for token, index in vocabulary.items() if token not in listed}
         first = max(vocabulary.values()) + 1
-        ids = beside | {token: first + i for i, token in enumerate(added)}
+        ids = outside | {token: first + i for i, token in enumerate(added)}
         _kind(tokenizer.backend_tokenizer, len(added)).write(tree["model"], ids, added)
         path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
         # Vocabularies in other formats would now contradict it.

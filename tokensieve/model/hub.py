@@ -50,11 +50,11 @@ def _disk(error: BaseException) -> str | None:
 
     if not isinstance(error, OSError):
         return None
-    place = error.filename or constants.HF_HUB_CACHE
+    path = error.filename or constants.HF_HUB_CACHE
     if error.errno in FULL:
-        return f"the disk of {place} is full. Free some space, or set HF_HOME to a folder on another disk"
+        return f"the disk of {path} is full. Free some space, or set HF_HOME to a folder on another disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{place} is not writable. Set HF_HOME to a writable folder"
+        return f"{path} is not writable. Set HF_HOME to a writable folder"
     return None
 
 

@@ -33,8 +33,8 @@ class Checkpoint:
             for name, tensor in entry.items()
         }
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in (tensors | state).items()}
-        with atomic_file(self.folder / FILE) as beside:
-            save_file(whole, beside, metadata={"key": self.key, "facts": json.dumps(facts)})
+        with atomic_file(self.folder / FILE) as temporary:
+            save_file(whole, temporary, metadata={"key": self.key, "facts": json.dumps(facts)})
 
     def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Set the state of `optimizer`, and return the tensors and metadata that `save` wrote. None if there is no checkpoint of `key`."""

@@ -23,6 +23,7 @@ from tokensieve.method.constructs import construct_positions
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.model.patch import Patch
+from tokensieve.model.patch_file import read_patch, write_patch
 from tokensieve.model.state_cache import tokenize_file
 from tokensieve.truncation import HEAD_TAIL, head_and_tail
 
@@ -148,10 +149,10 @@ def test_a_patch_carries_it_and_is_refused_by_older_versions(
 
     path = tmp_path / "patch.safetensors"
     classifier = {"base": "minilm", "labels": ["a", "b"]} | facts
-    Patch(classifier, {}, {}, "", "").save(path)
+    write_patch(Patch(classifier, {}, {}, "", ""), path)
     with safe_open(path, "np") as file:
         assert json.loads(file.metadata()["patch"])["format"] == version
-    assert Patch.load(path).classifier == classifier
+    assert read_patch(path).classifier == classifier
 
 
 def test_triton_tells_its_clients(served: Any) -> None:

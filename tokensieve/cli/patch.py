@@ -26,12 +26,13 @@ def extract(options: argparse.Namespace, answer: Answer) -> None:
     """Write the difference between a fine-tuned model and its base model as a patch of a few megabytes."""
     from tokensieve.model import patch_folders
     from tokensieve.model.encoder import find_base_model
+    from tokensieve.model.patch_file import write_patch
 
     model = Path(options.model)
     patch = patch_folders.extract(
         find_base_model(options.base or patch_folders.read_metadata(model)["base"]), model
     )
-    patch.save(Path(options.output))
+    write_patch(patch, Path(options.output))
     answer(_text(_facts(patch, Path(options.output))))
 
 
@@ -39,9 +40,9 @@ def apply(options: argparse.Namespace, answer: Answer) -> None:
     """Restore the fine-tuned model from its base model and a patch, bit for bit."""
     from tokensieve.model import patch_folders
     from tokensieve.model.encoder import find_base_model
-    from tokensieve.model.patch import Patch
+    from tokensieve.model.patch_file import read_patch
 
-    patch = Patch.load(Path(options.patch))
+    patch = read_patch(Path(options.patch))
     patch_folders.apply(
         patch, find_base_model(options.base or patch.classifier["base"]), Path(options.output)
     )
@@ -51,18 +52,18 @@ def apply(options: argparse.Namespace, answer: Answer) -> None:
 def remove(options: argparse.Namespace, answer: Answer) -> None:
     """Restore the base model from a fine-tuned model and its patch, bit for bit."""
     from tokensieve.model import patch_folders
-    from tokensieve.model.patch import Patch
+    from tokensieve.model.patch_file import read_patch
 
-    patch = Patch.load(Path(options.patch))
+    patch = read_patch(Path(options.patch))
     patch_folders.remove(patch, Path(options.model), Path(options.output))
     answer(f"{options.output} is the base {patch.classifier['base']}, weights {patch.base_state[:12]}")
 
 
 def show(options: argparse.Namespace, answer: Answer) -> None:
     """Print the base model, the labels and the changed rows per tensor of a patch."""
-    from tokensieve.model.patch import Patch
+    from tokensieve.model.patch_file import read_patch
 
-    facts = _facts(Patch.load(Path(options.patch)), Path(options.patch))
+    facts = _facts(read_patch(Path(options.patch)), Path(options.patch))
     answer(json.dumps(facts, ensure_ascii=False) if options.json else _text(facts))
 
 

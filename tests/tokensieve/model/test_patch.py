@@ -15,8 +15,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tokensieve.errors import InputError
-from tokensieve.model import patch as module
+from tokensieve.model import patch_file as module
 from tokensieve.model.patch import Array, Patch, State, apply_patch, find_changes, revert_patch, state_hash
+from tokensieve.model.patch_file import read_patch, write_patch
 
 FACTS = {
     "labels": ["größe", "b"],
@@ -71,8 +72,8 @@ def test_a_patch_leads_there_and_back_bit_for_bit(
     old, new = pair
     before = bits(old), bits(new)
     path = tmp_path_factory.mktemp("patch") / "patch.safetensors"
-    patch_of(old, new).save(path)
-    loaded = Patch.load(path)
+    write_patch(patch_of(old, new), path)
+    loaded = read_patch(path)
     assert (loaded.classifier, loaded.files) == (FACTS, FILES)
     assert bits(apply_patch(old, loaded)) == bits(new)
     assert bits(revert_patch(new, loaded)) == bits(old)
@@ -216,7 +217,7 @@ def test_equal_patches_are_equal_bytes_whatever_their_order(tmp_path: Path) -> N
     )
     for name, one in {"a": patch, "b": turned, "c": patch_of(dict(OLD), dict(NEW))}.items():
         one.save(tmp_path / "new" / name)
-    Patch.load(tmp_path / "new" / "a").save(tmp_path / "new" / "d")
+    write_patch(read_patch(tmp_path / "new" / "a"), tmp_path / "new" / "d")
     assert len({path.read_bytes() for path in (tmp_path / "new").iterdir()}) == 1
     assert len(list((tmp_path / "new").iterdir())) == 4
 
@@ -226,7 +227,7 @@ def test_small_steps_take_less_than_their_values(tmp_path: Path) -> None:
     old = {"encoder.a": draw.normal(scale=0.04, size=(400, 100)).astype(np.float32)}
     new = {"encoder.a": old["encoder.a"].copy()}
     new["encoder.a"][:200] += draw.normal(scale=0.002, size=(200, 100)).astype(np.float32)
-    patch_of(old, new).save(tmp_path / "patch")
+    write_patch(patch_of(old, new), tmp_path / "patch")
     assert (tmp_path / "patch").stat().st_size < 0.9 * 200 * 100 * 4
 
 
@@ -241,18 +242,18 @@ def test_indices_of_entries_take_less_than_their_values(tmp_path: Path, share: f
     }
     patch = patch_of(old, new)
     assert patch.changes["encoder.a"].kind == "entries"
-    patch.save(tmp_path / "patch")
+    write_patch(patch, tmp_path / "patch")
     with safe_open(tmp_path / "patch", "np") as file:
         sizes = {kind: file.get_tensor(f"encoder.a.{kind}").size for kind in ("indices", "values")}
     assert sizes["indices"] < 1.2 * len(patch.changes["encoder.a"].indices) < 0.4 * sizes["values"]
-    assert bits(apply_patch(old, Patch.load(tmp_path / "patch"))) == bits(new)
+    assert bits(apply_patch(old, read_patch(tmp_path / "patch"))) == bits(new)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a patch file."""
     path = tmp_path_factory.mktemp("whole") / "patch"
-    patch_of(OLD, NEW).save(path)
+    write_patch(patch_of(OLD, NEW), path)
     return path.read_bytes()
 
 
@@ -268,7 +269,7 @@ def test_one_wrong_bit_anywhere_is_refused(
     damaged[int(place * len(damaged))] ^= 1 << bit
     path.write_bytes(damaged)
     with pytest.raises(InputError, match=r"is damaged|is not a complete patch|patch format"):
-        Patch.load(path)
+        read_patch(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "half", "mask", "later"])
@@ -282,23 +283,23 @@ def test_what_is_no_patch_is_refused(tmp_path: Path, whole: bytes, content: byte
     else:
         path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message):
-        Patch.load(path)
+        read_patch(path)
 
 
 def test_a_file_that_is_not_there_and_a_folder_in_its_place_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        Patch.load(tmp_path / "none")
+        read_patch(tmp_path / "none")
     with pytest.raises(InputError, match="is not a complete patch"):
-        Patch.load(tmp_path)
+        read_patch(tmp_path)
     with pytest.raises(InputError, match="is a folder; use a file"):
-        patch_of(OLD, NEW).save(tmp_path)
+        write_patch(patch_of(OLD, NEW), tmp_path)
 
 
 def test_a_save_that_fails_keeps_the_earlier_file(tmp_path: Path, whole: bytes) -> None:
     path = tmp_path / "patch"
     path.write_bytes(whole)
     with pytest.raises(TypeError):
-        replace(patch_of(OLD, NEW), classifier=FACTS | {"max_length": object()}).save(path)
+        write_patch(replace(patch_of(OLD, NEW), classifier=FACTS | {"max_length": object()}), path)
     assert path.read_bytes() == whole
 
 
@@ -329,10 +330,10 @@ def test_any_reader_of_safetensors_sees_what_it_is(tmp_path: Path, whole: bytes)
 )
 def test_a_patch_that_was_made_up_is_refused(changed: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "patch.safetensors"
-    patch_of(OLD, NEW).save(path)
+    write_patch(patch_of(OLD, NEW), path)
     tree, tensors = module._read(path)
     tree |= changed
     tree["sha256"] = module._checksum(tree, tensors)
     module.save_file(tensors, path, metadata={"patch": json.dumps(tree)})
     with pytest.raises(InputError, match="extract it again"):
-        apply_patch(OLD, Patch.load(path))
+        apply_patch(OLD, read_patch(path))

@@ -24,6 +24,7 @@ from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_encoder, load_tokenizer, weights_hash
 from tokensieve.model.patch import Patch
+from tokensieve.model.patch_file import read_patch, write_patch
 from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Mask, Schedule
 
@@ -56,8 +57,8 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def through_file(patch: Patch, folder: Path) -> Patch:
-    patch.save(folder / "patch.safetensors")
-    return Patch.load(folder / "patch.safetensors")
+    write_patch(patch, folder / "patch.safetensors")
+    return read_patch(folder / "patch.safetensors")
 
 
 @pytest.mark.parametrize(

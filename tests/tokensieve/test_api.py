@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 import tokensieve
-from tokensieve import FittedClassifier, Predictor, fit
+from tokensieve import FittedClassifier, Predictor, api, fit
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
 from tokensieve.model.classifier import Classifier
@@ -107,8 +109,6 @@ def test_multilabel_data_give_any_number_of_labels(
 def test_given_validation_texts_are_not_trained_on(
     tiny_texts: Texts, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tokensieve import api
-
     seen: list[tuple[Examples, Examples]] = []
     original = api.fit_classifier
     monkeypatch.setattr(
@@ -119,6 +119,18 @@ def test_given_validation_texts_are_not_trained_on(
     fit(texts[::2], labels[::2], (texts[1::2], labels[1::2]), **settings | one)
     assert seen[0][0].texts == texts[::2]
     assert seen[0][1].texts == texts[1::2]
+
+
+def test_the_example_of_the_module_runs(
+    tiny_texts: Texts, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tokensieve, "fit", functools.partial(fit, **settings), raising=False)
+    assert api.__doc__ is not None
+    code = textwrap.dedent("".join(line for line in api.__doc__.splitlines(True) if line[:4].isspace()))
+    texts, labels = tiny_texts
+    exec(code, {"texts": texts, "labels": labels, "other_texts": texts[:9], "other_labels": labels[:9]})
+    assert (tmp_path / "model" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ from tokensieve.settings import Section, Settings, sections
 from tokensieve.training.loop import compute_logits, set_threads
 from tokensieve.truncation import HEAD
 
-SEPARATOR = "\x1f"  # between the labels of a text; a control character that no label contains
+SEPARATOR = "\x01"  # between the labels of a text; a control character that no label contains
 Labels = Sequence[str] | Sequence[Sequence[str]]
 """One label per text, or for multi-label data any number of labels per text."""
 

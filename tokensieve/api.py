@@ -24,7 +24,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve.data.examples import Examples
-from tokensieve.data.labels import class_names, encode_targets, joined
+from tokensieve.data.labels import class_names, encode_targets
 from tokensieve.data.split import check_trainable, split_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.evaluation.decision_rule import fit_decision_rule
@@ -42,7 +42,6 @@ from tokensieve.settings import Section, Settings, sections
 from tokensieve.training.loop import compute_logits, set_threads
 from tokensieve.truncation import HEAD
 
-SEPARATOR = "\x01"  # between the labels of a text; a control character that no label contains
 Labels = Sequence[str] | Sequence[Sequence[str]]
 """One label per text, or for multi-label data any number of labels per text."""
 
@@ -85,12 +84,10 @@ class FittedClassifier:
             InputError: If there are no texts, or a label that the classifier does not have.
         """
         examples = _examples(texts, labels, "evaluate")
-        if unknown := sorted(
-            set(class_names(examples.labels, self._settings.data.label_separator)) - set(self.labels)
-        ):
+        if unknown := sorted(set(class_names(examples.labels)) - set(self.labels)):
             raise InputError(f"label {excerpt(unknown[0])} does not occur in training. Leave out its texts")
-        separator = self._settings.data.label_separator
-        targets = encode_targets(examples.labels, self.labels, separator).numpy()
+        multi_label = bool(self._manifest.thresholds)
+        targets = encode_targets(examples.labels, self.labels, multi_label).numpy()
         return report({"test": self._logits(texts)}, targets, list(self.labels), self._manifest.rule)
 
     def save(self, folder: str | Path) -> None:
@@ -145,18 +142,15 @@ def fit(
         InputError: If a setting is unknown or not allowed, if texts and labels do not match, if there are fewer than two
             classes or too few texts, or if the base model does not suit the settings.
     """
-    multi_label = any(not isinstance(given, str) for given in labels)
-    chosen = _settings_of(settings, SEPARATOR if multi_label else None)
+    chosen = _settings_of(settings)
     set_threads(chosen.finetune.threads)
     parts = {"train": _examples(texts, labels, "fit"), "test": Examples()}
     if validation is not None:
         parts["validation"] = _examples(*validation, "validation")
-    parts, _ = split_examples(
-        parts, chosen.split, chosen.data.seed, chosen.data.shots, chosen.data.label_separator
-    )
-    check_trainable(parts | {"test": parts["validation"]}, chosen.data.label_separator)
+    parts, _ = split_examples(parts, chosen.split, chosen.data.seed, chosen.data.shots)
+    check_trainable(parts | {"test": parts["validation"]})
     train, held_out = parts["train"], parts["validation"]
-    names = class_names(train.labels, chosen.data.label_separator)
+    names = class_names(train.labels)
     if len(names) < 2:
         raise InputError(
             f"fit: the only class is {excerpt(names[0]) if names else 'none'}; use at least two classes"
@@ -168,7 +162,7 @@ def fit(
     logits = compute_logits(
         fitted.classifier, encode(fitted.tokenizer, held_out.texts, fitted.classifier, chosen)
     )
-    targets = encode_targets(held_out.labels, names, chosen.data.label_separator).numpy()
+    targets = encode_targets(held_out.labels, names, train.multi_label).numpy()
     no_texts = np.empty((0, len(names)))
     rule = fit_decision_rule(logits.double().numpy(), targets, no_texts, chosen.evaluate).rule
     manifest = Manifest(
@@ -193,15 +187,14 @@ def fit(
     )
 
 
-def _settings_of(given: Mapping[str, Section | Mapping[str, Any]], separator: str | None) -> Settings:
-    """Return the settings with the sections `given` and the separator of labels."""
+def _settings_of(given: Mapping[str, Section | Mapping[str, Any]]) -> Settings:
+    """Return the settings with the sections `given`."""
     kinds = sections()
     built = {
         name: section for name, section in given.items() if name in kinds and isinstance(section, kinds[name])
     }
     rest = {name: section for name, section in given.items() if name not in built}
-    chosen = dataclasses.replace(Settings.of(rest, "fit"), **built)  # type: ignore[arg-type]
-    return dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, label_separator=separator))
+    return dataclasses.replace(Settings.of(rest, "fit"), **built)  # type: ignore[arg-type]
 
 
 def _examples(texts: Sequence[str], labels: Labels, what: str) -> Examples:
@@ -216,5 +209,4 @@ def _examples(texts: Sequence[str], labels: Labels, what: str) -> Examples:
         raise InputError(
             f"{what}: {len(texts)} texts and {len(labels)} labels; use one label, or one list of labels, per text"
         )
-    joined_labels = [own if isinstance(own, str) else joined(own, SEPARATOR) for own in labels]
-    return Examples(list(texts), joined_labels, list(range(1, len(texts) + 1)))
+    return Examples.of(texts, labels)

@@ -88,7 +88,7 @@ def leave_one_out_errors(features: Tensor, targets: Tensor) -> Tensor:
 
     The penalty with the fewest errors is used. Leaving a text out needs no second regression: its residual grows by the
     factor 1 / (1 - h), where h is its leverage (Allen 1974). scikit-learn's RidgeClassifierCV makes the same errors, but takes
-    2 to 40 times as long, and training does not need scikit-learn otherwise.
+    2 to 40 times as long.
 
     Args:
         features: float32 [texts, width].

@@ -1,13 +1,15 @@
 """The Python API: `fit` trains a classifier from lists of texts and labels, without a project folder.
 
-from tokensieve import Predictor, fit
+Example:
 
-classifier = fit(texts, labels)
-classifier.evaluate(other_texts, other_labels)["test_accuracy"]
-classifier.predict(["where is my order?"])[0].label
-classifier.export("model")
+    from tokensieve import Predictor, fit
 
-Predictor.load("model").predict(["where is my order?"])
+    classifier = fit(texts, labels)
+    classifier.evaluate(other_texts, other_labels)["test_accuracy"]
+    classifier.predict(["where is my order?"])[0].label
+    classifier.export("model")
+
+    Predictor.load("model").predict(["where is my order?"])
 """
 
 from __future__ import annotations

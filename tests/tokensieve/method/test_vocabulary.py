@@ -442,7 +442,7 @@ def test_a_tokenizer_of_whole_words_is_refused_by_name(tmp_path: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel({"card": 0, "?": 1}, unk_token="?"))
     )
-    message = r"is 5, but .* tokenizer is WordLevel; kinds that can be extended: WordPiece, BPE, Unigram: set vocabulary\.new_tokens=0"
+    message = r"is 5, but .* tokenizer is WordLevel; kinds that can be extended: WordPiece, BPE, Unigram\. Set vocabulary\.new_tokens=0"
     with pytest.raises(InputError, match=message):
         choose_new_tokens(tokenizer, [construct("topup")], 5)
     with pytest.raises(InputError, match=message.replace("5", "1")):

@@ -77,7 +77,7 @@ def endpoint() -> Iterator[str]:
 def test_offline_with_an_empty_cache(tmp_path: Path) -> None:
     told = message(tmp_path, HF_HUB_OFFLINE="1")
     assert (
-        f"it is not in the cache {tmp_path / 'hf' / 'hub'} and HF_HUB_OFFLINE forbids the download; unset it once"
+        f"it is not in the cache {tmp_path / 'hf' / 'hub'}, and HF_HUB_OFFLINE forbids the download; unset it once"
         in told
     )
 

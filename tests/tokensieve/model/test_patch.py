@@ -138,16 +138,19 @@ def test_no_change_is_an_empty_patch() -> None:
         ({}, "tensor encoder.a of the base is not in the model"),
         (
             {"encoder.a": np.ones((2, 3), np.float32)},
-            r"encoder.a is float32 \(2, 3\), in the base float32 \(4, 3\)",
+            r"encoder.a is float32 \(2, 3\), and float32 \(4, 3\) in the base",
         ),
         (
             {"encoder.a": np.ones((4, 4), np.float32)},
-            r"encoder.a is float32 \(4, 4\), in the base float32 \(4, 3\)",
+            r"encoder.a is float32 \(4, 4\), and float32 \(4, 3\) in the base",
         ),
-        ({"encoder.a": np.ones(4, np.float32)}, r"encoder.a is float32 \(4,\), in the base float32 \(4, 3\)"),
+        (
+            {"encoder.a": np.ones(4, np.float32)},
+            r"encoder.a is float32 \(4,\), and float32 \(4, 3\) in the base",
+        ),
         (
             {"encoder.a": np.ones((4, 3), np.float16)},
-            r"encoder.a is float16 \(4, 3\), in the base float32 \(4, 3\)",
+            r"encoder.a is float16 \(4, 3\), and float32 \(4, 3\) in the base",
         ),
     ],
 )
@@ -216,7 +219,7 @@ def test_equal_patches_are_equal_bytes_whatever_their_order(tmp_path: Path) -> N
         patch, changes=dict(reversed(patch.changes.items())), files=dict(reversed(patch.files.items()))
     )
     for name, one in {"a": patch, "b": turned, "c": patch_of(dict(OLD), dict(NEW))}.items():
-        one.save(tmp_path / "new" / name)
+        write_patch(one, tmp_path / "new" / name)
     write_patch(read_patch(tmp_path / "new" / "a"), tmp_path / "new" / "d")
     assert len({path.read_bytes() for path in (tmp_path / "new").iterdir()}) == 1
     assert len(list((tmp_path / "new").iterdir())) == 4
@@ -335,5 +338,5 @@ def test_a_patch_that_was_made_up_is_refused(changed: dict[str, object], tmp_pat
     tree |= changed
     tree["sha256"] = module._checksum(tree, tensors)
     module.save_file(tensors, path, metadata={"patch": json.dumps(tree)})
-    with pytest.raises(InputError, match="extract it again"):
+    with pytest.raises(InputError, match="Extract it again"):
         apply_patch(OLD, read_patch(path))

@@ -43,7 +43,7 @@ def test_torch_without_cuda_trains_on_the_cpu_and_says_so_only_if_a_gpu_is_wante
     assert caplog.messages == []
     with pytest.raises(
         InputError,
-        match=r"^finetune\.device is cuda, but torch .* is built without CUDA; .* set finetune\.device to auto",
+        match=r"^finetune\.device is cuda, but torch .* is built without CUDA\. .* set finetune\.device=cpu",
     ):
         choose_device("cuda")
 

@@ -2,14 +2,14 @@
 
 Example:
 
-    from tokensieve import Predictor, fit
+    from tokensieve import fit
 
     classifier = fit(texts, labels)
     classifier.evaluate(other_texts, other_labels)["test_accuracy"]
     classifier.predict(["where is my order?"])[0].label
     classifier.export("model")
 
-    Predictor.load("model").predict(["where is my order?"])
+`Predictor` reads the exported folder.
 """
 
 from __future__ import annotations

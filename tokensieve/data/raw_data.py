@@ -119,21 +119,25 @@ def read_examples(
     Raises:
         InputError: As `read_rows`, or if a label is a fraction.
     """
-    typed = format_of(path) in TYPED
     found = Examples()
     multi_label = separator is not None and label is not None
-    distinct: dict[tuple[str, ...], tuple[str, ...]] = {}
+    parsed: dict[object, tuple[str, ...]] = {}  # labels repeat: each different value is parsed once
     for number, values in read_rows(path, [text] if label is None else [text, label]):
         found.texts.append("" if values[0] is None else str(values[0]))
         found.rows.append(number)
-        names: tuple[str, ...] = ()
-        if label is not None:
-            value, column = values[1], f"{path}, row {number}: column {excerpt(label)}"
-            multi_label = multi_label or isinstance(value, list)
-            several = value.split(separator) if separator is not None and isinstance(value, str) else value
-            each = several if isinstance(several, list) else [several]
-            names = tuple(sorted({_name(column, one, typed) for one in each} - {""}))
-        found.labels.append(distinct.setdefault(names, names))
+        value = None if label is None else values[1]
+        multi_label = multi_label or isinstance(value, list)
+        cells = value if isinstance(value, list) else [value]
+        key = (type(value), *((type(cell), cell) for cell in cells))  # 1 and True are equal in Python
+        if key not in parsed:
+            try:
+                parsed[key] = _names(value, separator, format_of(path) in TYPED)
+            except ValueError as error:
+                raise InputError(
+                    f"{path}, row {number}: column {excerpt(label)} has the {error}; labels are names or whole "
+                    "numbers: name the right column with --set data.label_column=COLUMN"
+                ) from None
+        found.labels.append(parsed[key])
     return replace(found, multi_label=multi_label)
 
 
@@ -157,18 +161,23 @@ def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Exam
     return examples.take(kept), len(examples) - len(kept)
 
 
-def _name(column: str, value: object, typed: bool) -> str:
-    """Return a label's name, "" if there is none. `column`: file, row and column, for the error."""
-    if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
+def _names(value: object, separator: str | None, typed: bool) -> tuple[str, ...]:
+    """Return the names in a cell of the label column, sorted. Raises ValueError: If one is a fraction."""
+    if separator is not None and isinstance(value, str):
+        value = value.split(separator)
+    cells = value if isinstance(value, list) else [value]
+    return tuple(sorted({_name(cell, typed) for cell in cells} - {""}))
+
+
+def _name(cell: object, typed: bool) -> str:
+    """Return the name of one label, "" if there is none."""
+    if cell is None or (isinstance(cell, float | Decimal) and math.isnan(cell)):
         return ""
-    if typed and isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        value = int(value)
-    if isinstance(value, float | Decimal) or (not typed and isinstance(value, str) and _is_fraction(value)):
-        raise InputError(
-            f"{column} has the fraction {excerpt(value)}; labels are names or whole numbers: "
-            "name the right column with --set data.label_column=COLUMN"
-        )
-    return "" if is_blank(str(value)) else str(value).strip()
+    if typed and isinstance(cell, float | Decimal) and math.isfinite(cell) and cell == int(cell):
+        cell = int(cell)
+    if isinstance(cell, float | Decimal) or (not typed and isinstance(cell, str) and _is_fraction(cell)):
+        raise ValueError(f"fraction {excerpt(cell)}")
+    return "" if is_blank(str(cell)) else str(cell).strip()
 
 
 def _is_fraction(text: str) -> bool:

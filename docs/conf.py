@@ -25,6 +25,8 @@ html_math_renderer = "mathjax"
 
 # Options such as --data keep their hyphens.
 smartquotes = False
+# Names in single backticks, as in the docstrings, are code.
+default_role = "code"
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import pytest
 
+import tokensieve
 from tests.docs.pages import HISTORY, PAGES, ROOT, module
 from tokensieve.settings import Settings, sections
 
@@ -50,6 +51,11 @@ def test_every_path_and_object_of_the_server_is_in_the_reference() -> None:
     for name, schema in description["components"]["schemas"].items():
         for field in schema.get("properties", {}):
             assert f"`{field}`" in text.partition(f"\n### {name}\n")[2].partition("\n###")[0]
+
+
+def test_every_name_of_the_python_api_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    assert all(f":: tokensieve.{name}" in page for name in tokensieve.__all__ if name != "__version__")
 
 
 def test_metrics_are_in_the_reference() -> None:

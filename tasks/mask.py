@@ -10,7 +10,7 @@ from tasks.artifacts import MaskFacts, load_class_names, load_constructs
 from tasks.split import load_labels, load_part
 from tasks.vocabulary import base_folder
 from tokensieve.data.labels import encode_targets
-from tokensieve.evaluation.plots import mask_picture
+from tokensieve.evaluation.mask_plot import mask_picture
 from tokensieve.files import atomic_folder, write_json
 from tokensieve.fitting import new_classifier, select_weights
 from tokensieve.method.mask import Mask, unit_count

@@ -20,7 +20,7 @@ VENDORS = {
     "great_expectations": {"tasks/expectations.py"},
     "mlflow": {"tasks/mlflow_client.py", "tasks/log_run.py", "tasks/register.py"},
     "dvc": {"tasks/dvc_repo.py", "tasks/dvc_pipeline.py"},
-    "matplotlib": {"tokensieve/evaluation/plots.py"},
+    "matplotlib": {"tokensieve/evaluation/mask_plot.py", "tokensieve/evaluation/plots.py"},
     "prometheus_client": {"tokensieve/server/prometheus.py"},
 }
 

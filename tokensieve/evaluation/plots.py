@@ -1,115 +1,31 @@
-"""The plots of a run: the mask, the training history, the confusion matrix and the calibration.
+"""The plots of a run: the training history, the confusion matrix and the calibration. `mask_plot.py` has the mask.
 
-No other module imports matplotlib. The figures are made without pyplot, whose state is global. Equal input gives equal PNG
+The figures are made without pyplot, whose state is global. Equal input gives equal PNG
 bytes.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, PowerNorm
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY, PALE = "#2b6cb0", "#d9741f", "#6b7280", "#e5e7eb"
-STRIPES = 128  # bins per strip of the mask plot
 ANNOTATED = 15  # a confusion matrix of at most so many classes shows the counts in its cells
 TICKED = 40  # a confusion matrix of at most so many classes names them on its axes
 WORST = 60  # labels that the plot of a multi-label model shows
 PAIRS = 25  # most confused pairs that are shown beside a matrix without names
 
 Bins = Sequence[tuple[float, float, int]]
-Indices = NDArray[np.int64]
 Float64s = NDArray[np.float64]
-
-
-def mask_picture(selected: dict[str, tuple[Indices, int]], unit: str, path: Path) -> None:
-    """Plot which rows, columns or entries of each linear module are trained.
-
-    Each line of the plot is a layer, and each column a module of the layer. A strip shows the module's rows from the first to
-    the last. Its colour is the share of them that is trained, and the number beside it that share of the whole weight.
-
-    Args:
-        selected: The selected indices and the number of rows, by module name.
-        unit: What is selected: rows, columns or entries.
-        path: The PNG file.
-    """
-    positions = {name: _layer_and_module(name) for name in selected}
-    layers = sorted({layer for layer, _ in positions.values()}, reverse=True)
-    modules = list(dict.fromkeys(module for _, module in positions.values()))
-    figure = Figure(
-        figsize=(max(4.5, 1.6 + 1.9 * len(modules)), 1.5 + 0.34 * len(layers)), layout="constrained"
-    )
-    grid = figure.subplots(1, len(modules), squeeze=False)[0]
-    for axes, module in zip(grid, modules, strict=True):
-        strips = np.full((len(layers), STRIPES), np.nan)
-        shares = [""] * len(layers)
-        for name, (indices, rows) in selected.items():
-            layer, own = positions[name]
-            if own == module:
-                strips[layers.index(layer)] = _strip(indices, rows)
-                shares[layers.index(layer)] = f"{len(indices) / rows:.1%}"
-        _strips(axes, module, strips, shares)
-    grid[0].set_yticks(
-        range(len(layers)), [f"layer {layer}" if layer >= 0 else "no layer" for layer in layers], fontsize=8
-    )
-    trained, total = (
-        sum(len(indices) for indices, _ in selected.values()),
-        sum(rows for _, rows in selected.values()),
-    )
-    figure.suptitle(f"Trained: {trained:,} of {total:,} {unit} ({trained / total:.1%})", fontsize=11)
-    figure.supxlabel(f"{unit} from first to last; the number is the trained share", fontsize=8, color=GREY)
-    _save(figure, path)
-
-
-def _layer_and_module(name: str) -> tuple[int, str]:
-    """Return the layer (-1 if there is none) and the name within it.
-
-    'encoder.layer.4.attention.self.query' gives (4, 'attention.self.query').
-    """
-    match = re.search(r"(?:^|\.)(\d+)\.", name)
-    return (int(match[1]), name[match.end() :]) if match else (-1, name)
-
-
-def _strip(indices: Indices, rows: int) -> Float64s:
-    """Return the share of the rows that is selected, float64 [STRIPES], from the first row to the last."""
-    chosen = np.zeros(rows)
-    chosen[indices] = 1.0
-    edges = np.linspace(0, rows, STRIPES + 1)
-    # If there are fewer rows than bins, one row fills several bins.
-    return np.array([chosen[int(a) : max(int(a) + 1, int(b))].mean() for a, b in pairwise(edges)])
-
-
-def _strips(axes: Axes, module: str, strips: Float64s, shares: list[str]) -> None:
-    # Half the range has the full colour, so that a single row is visible in a bin of many.
-    colours = ListedColormap([_mix(min(1.0, 2 * step / 63)) for step in range(64)])
-    axes.imshow(strips, aspect="auto", interpolation="nearest", cmap=colours, vmin=0.0, vmax=1.0)
-    for line in range(len(shares) + 1):
-        axes.axhline(line - 0.5, color="white", linewidth=3)
-    for line, share in enumerate(shares):
-        axes.text(
-            1.02, line, share, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color=GREY
-        )
-    axes.set_title(module, fontsize=8)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-
-
-def _mix(share: float) -> tuple[float, float, float]:
-    pale, full = ([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in (PALE, BLUE))
-    red, green, blue = (a + (b - a) * share for a, b in zip(pale, full, strict=True))
-    return red, green, blue
 
 
 def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) -> None:
@@ -145,11 +61,7 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
         shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=1.0), interpolation="nearest"
     )
     if size <= ANNOTATED:
-        for row, column in np.argwhere(counts > 0):
-            colour = "white" if shares[row, column] > 0.35 else "black"
-            axes.text(
-                column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=9, color=colour
-            )
+        _annotate(axes, counts, shares)
     axes.set_title(title, fontsize=11)
     axes.set_xlabel("predicted" if size <= TICKED else "predicted (class number, in the order of the labels)")
     axes.set_ylabel("true" if size <= TICKED else "true (class number, in the order of the labels)")
@@ -161,7 +73,16 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
         label="share of the true class",
         ticks=[0, 0.05, 0.2, 0.4, 0.6, 0.8, 1],
     )
-    _save(figure, path)
+    save_figure(figure, path)
+
+
+def _annotate(axes: Axes, counts: Float64s, shares: Float64s) -> None:
+    """Write the counts into the cells of a confusion matrix."""
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if shares[row, column] > 0.35 else "black"
+        axes.text(
+            column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=9, color=colour
+        )
 
 
 def _pairs(axes: Axes, counts: Float64s, labels: list[str]) -> None:
@@ -183,7 +104,7 @@ def _pairs(axes: Axes, counts: Float64s, labels: list[str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("texts")
     axes.set_title("Most confused: true → predicted" if pairs else "No confused pairs", fontsize=11)
-    _plain(axes)
+    plain_axes(axes)
 
 
 def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
@@ -218,8 +139,8 @@ def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
     )
     axes.set_xlabel("in brackets: texts with the label")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    _plain(axes)
-    _save(figure, path)
+    plain_axes(axes)
+    save_figure(figure, path)
 
 
 def calibration_picture(before: Bins, after: Bins, path: Path, multilabel: bool = False) -> None:
@@ -242,40 +163,43 @@ def calibration_picture(before: Bins, after: Bins, path: Path, multilabel: bool 
     for column, (title, bins, colour) in enumerate(
         (("before scaling", before, ORANGE), ("after scaling", after, BLUE))
     ):
-        filled = [(confidence, accuracy, count) for confidence, accuracy, count in bins if count]
-        confidences, accuracies, counts = (
-            np.array(column, dtype=float) for column in zip(*filled, strict=True)
-        )
-        error = float(np.average(np.abs(confidences - accuracies), weights=counts))
         above, below = grid[0, column], grid[1, column]
-        above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
-        above.vlines(
-            confidences,
-            np.minimum(confidences, accuracies),
-            np.maximum(confidences, accuracies),
-            color=colour,
-            alpha=0.35,
-            lw=5,
-        )
-        above.plot(
-            confidences,
-            accuracies,
-            color=colour,
-            marker="o",
-            markersize=5,
-            linewidth=1.5,
-            label=f"{up}; bar: gap",
-        )
-        above.set_title(f"{title}: ECE {error:.3f}", fontsize=11)
-        above.set(xlim=(0, 1), ylim=(0, 1.02))
-        above.legend(loc="upper left", fontsize=8, frameon=False)
-        below.bar(confidences, counts, width=0.8 / max(len(bins), 1), color=colour, alpha=0.7)
+        _reliability(above, below, bins, colour, f"{up}; bar: gap", title)
         below.set_xlabel(across)
         for axes in (above, below):
-            _plain(axes)
+            plain_axes(axes)
     grid[0, 0].set_ylabel(up)
     grid[1, 0].set_ylabel(counted)
-    _save(figure, path)
+    save_figure(figure, path)
+
+
+def _reliability(above: Axes, below: Axes, bins: Bins, colour: str, label: str, title: str) -> None:
+    """Draw a reliability diagram into `above`, and the texts of each bin into `below`."""
+    filled = [(confidence, accuracy, count) for confidence, accuracy, count in bins if count]
+    confidences, accuracies, counts = (np.array(column, dtype=float) for column in zip(*filled, strict=True))
+    error = float(np.average(np.abs(confidences - accuracies), weights=counts))
+    above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
+    above.vlines(
+        confidences,
+        np.minimum(confidences, accuracies),
+        np.maximum(confidences, accuracies),
+        color=colour,
+        alpha=0.35,
+        lw=5,
+    )
+    above.plot(
+        confidences,
+        accuracies,
+        color=colour,
+        marker="o",
+        markersize=5,
+        linewidth=1.5,
+        label=label,
+    )
+    above.set_title(f"{title}: ECE {error:.3f}", fontsize=11)
+    above.set(xlim=(0, 1), ylim=(0, 1.02))
+    above.legend(loc="upper left", fontsize=8, frameon=False)
+    below.bar(confidences, counts, width=0.8 / max(len(bins), 1), color=colour, alpha=0.7)
 
 
 def history_picture(history: list[dict[str, Any]], path: Path) -> None:
@@ -302,7 +226,7 @@ def history_picture(history: list[dict[str, Any]], path: Path) -> None:
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch")
-        _plain(axes)
+        plain_axes(axes)
     losses.set_ylim(0, 1.08 * losses.dataLim.y1)
     losses.set_title("loss", fontsize=11)
     losses.legend(fontsize=8, frameon=False)
@@ -310,10 +234,11 @@ def history_picture(history: list[dict[str, Any]], path: Path) -> None:
     accuracy.set_title(
         f"validation accuracy: {best['validation_accuracy']:.1%} at the best epoch", fontsize=11
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _plain(axes: Axes) -> None:
+def plain_axes(axes: Axes) -> None:
+    """Remove the upper and right border, and draw a grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=PALE, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -324,7 +249,8 @@ def _short(label: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     with warnings.catch_warnings():
         # Characters that the font does not have are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tokensieve.evaluation import plots
+from tokensieve.evaluation import mask_plot, plots
 
 BINS = [(0.0, 0.0, 0), (0.25, 0.15, 10), (0.8, 0.7, 30)]
 HISTORY = [
@@ -22,7 +22,7 @@ LABELS = {
 }
 
 
-def mask(count: int) -> dict[str, tuple[plots.Places, int]]:
+def mask(count: int) -> dict[str, tuple[mask_plot.Indices, int]]:
     names = ("attention.self.query", "output.dense")
     return {f"encoder.layer.{layer}.{name}": (np.arange(count), 40) for layer in (1, 2) for name in names}
 
@@ -36,8 +36,10 @@ def confusion(size: int) -> list[list[int]]:
 def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Figure]:
     """Draws a picture and gives the figure that was saved."""
     figures: list[Figure] = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    save = plots.save_figure
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path))
+    )
 
     def draw(picture: Callable[..., None], *inputs: Any) -> Figure:
         picture(*inputs, tmp_path / "picture.png")
@@ -54,7 +56,7 @@ def names(ticks: list[Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("picture", "inputs", "others"),
     [
-        (plots.mask_picture, (mask(4), "rows"), (mask(5), "rows")),
+        (mask_plot.mask_picture, (mask(4), "rows"), (mask(5), "rows")),
         (plots.confusion_picture, (confusion(3), ["a", "b", "c"]), (confusion(3), ["a", "b", "d"])),
         (plots.calibration_picture, (BINS, BINS), (BINS, BINS[1:2])),
         (plots.labels_picture, (LABELS,), ({"b": LABELS["b"]},)),
@@ -77,26 +79,26 @@ def test_the_mask_is_drawn_where_it_is(drawn: Callable[..., Figure]) -> None:
         "encoder.layer.2.attention.self.query": (np.array([0, 1, 2, 3, 39]), 40),
         "pooler.dense": (np.arange(0), 8),
     }
-    figure = drawn(plots.mask_picture, selected, "columns")
+    figure = drawn(mask_plot.mask_picture, selected, "columns")
     assert figure.get_suptitle() == "Trained: 5 of 168 columns (3.0%)"
     panels = {axes.get_title(): axes for axes in figure.axes}
     assert list(panels) == ["attention.self.query", "output.dense", "pooler.dense"]
     assert names(figure.axes[0].get_yticklabels()) == ["layer 2", "layer 1", "no layer"]
     strips = np.ma.filled(panels["attention.self.query"].images[0].get_array(), np.nan)
-    assert strips.shape == (3, plots.STRIPES)
+    assert strips.shape == (3, mask_plot.STRIPES)
     assert strips[0, 0] == strips[0, -1] == 1.0
-    assert strips[0, plots.STRIPES // 2] == 0.0
+    assert strips[0, mask_plot.STRIPES // 2] == 0.0
     assert strips[1].max() == 0.0
     assert np.isnan(strips[2]).all()  # the pooler has a panel of its own
     assert [text.get_text() for text in panels["attention.self.query"].texts] == ["12.5%", "0.0%", ""]
 
 
 def test_every_row_of_a_module_is_in_its_strip() -> None:
-    for rows in (3, plots.STRIPES, 1000):
+    for rows in (3, mask_plot.STRIPES, 1000):
         for row in (0, rows // 2, rows - 1):
-            strip = plots._strip(np.array([row]), rows)
+            strip = mask_plot._strip(np.array([row]), rows)
             assert strip.max() > 0
-            assert np.flatnonzero(strip).mean() / plots.STRIPES == pytest.approx((row + 0.5) / rows, abs=0.01)
+            assert np.flatnonzero(strip).mean() / mask_plot.STRIPES == pytest.approx((row + 0.5) / rows, abs=0.01)
 
 
 @pytest.mark.parametrize("size", [2, plots.ANNOTATED, plots.TICKED])

@@ -98,7 +98,9 @@ def test_every_row_of_a_module_is_in_its_strip() -> None:
         for row in (0, rows // 2, rows - 1):
             strip = mask_plot._strip(np.array([row]), rows)
             assert strip.max() > 0
-            assert np.flatnonzero(strip).mean() / mask_plot.STRIPES == pytest.approx((row + 0.5) / rows, abs=0.01)
+            assert np.flatnonzero(strip).mean() / mask_plot.STRIPES == pytest.approx(
+                (row + 0.5) / rows, abs=0.01
+            )
 
 
 @pytest.mark.parametrize("size", [2, plots.ANNOTATED, plots.TICKED])

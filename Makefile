@@ -2,6 +2,8 @@
 # make docs: the documentation, as HTML in docs/_build.  Each sets up .venv itself.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run the tests, for example make test WORKERS=2; 0: this one alone.
+WORKERS ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test test-system week lint format docs serve size clean
@@ -10,7 +12,7 @@ run: .venv/pipeline
 	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
 
 test: .venv/dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not system"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not system" -n $(WORKERS) --dist worksteal
 
 test-system: .venv/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/system

@@ -287,7 +287,7 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     assert result.keys() >= (SUMMARY - {"test_accuracy"}) | {"test_exact_match", "test_micro_f1"}
     assert result["parity"]["agreement"] == 1.0
     assert json.loads((layout.split / "labels.json").read_text()) == labels
-    assert "card_lost;please" in "".join(path.read_text() for path in layout.split.glob("*.jsonl"))
+    assert '["card_lost", "please"]' in "".join(path.read_text() for path in layout.split.glob("*.jsonl"))
     report = json.loads((layout.evaluation / "report.json").read_text())
     manifest = json.loads((layout.onnx / "manifest.json").read_text())
     assert manifest["thresholds"] == [report["per_class"][label]["threshold"] for label in labels]

@@ -20,6 +20,17 @@ REMEDY = (
     "free some space and run the same command again, it continues where it stopped"
 )
 
+REMEDIES = {
+    errno.EACCES: "make it writable for the user of this process",
+    errno.EPERM: "make it writable for the user of this process",
+    errno.EROFS: "make it writable, or work in another folder",
+    errno.ENOSPC: "free some space on its disk",
+    errno.EDQUOT: "free some space on its disk",
+    errno.EFBIG: "free some space on its disk",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "allow more open files on this machine",
+}
+
 
 class DiskFullError(InputError):
     """A write failed because a disk or a quota is full."""
@@ -70,6 +81,11 @@ def permission_error(error: BaseException, folder: Path) -> InputError | None:
             path, folder = Path(name).absolute(), nearest_existing(folder.resolve())
             return _not_writable(path, link.errno, folder if path.is_relative_to(folder) else path.parent)
     return None
+
+
+def os_error_remedy(error: OSError) -> str:
+    """Return what a user can do about an error of the operating system at a file."""
+    return REMEDIES.get(error.errno or 0, "make it writable, or use another folder")
 
 
 def check_writable(folder: Path, *inside: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
-from tokensieve.disk import FULL
+from tokensieve.disk import FULL, NOT_PERMITTED
 from tokensieve.errors import causes, excerpt
 
 # Only safetensors: nothing is unpickled. A repository without them is refused by `encoder_check.py`.
@@ -53,7 +52,7 @@ def _disk(error: BaseException) -> str | None:
     path = error.filename or constants.HF_HUB_CACHE
     if error.errno in FULL:
         return f"the disk of {path} is full. Free some space, or set HF_HOME to a folder on another disk"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in NOT_PERMITTED:
         return f"{path} is not writable. Set HF_HOME to a writable folder"
     return None
 

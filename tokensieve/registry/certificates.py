@@ -1,4 +1,4 @@
-"""TLS to an MLflow server, set up by the environment variables that MLflow and requests read."""
+"""TLS to an MLflow server, with the environment variables that MLflow and requests read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ INSECURE, SERVER, CLIENT = (
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "MLFLOW_TRACKING_CLIENT_CERT_PATH",
 )
-BUNDLES = (SERVER, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # the first that is set
+BUNDLES = (SERVER, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # the first one that is set is used
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return how a server's certificate is checked, and which one is shown to it.
+    """Return the TLS settings: how the server's certificate is checked, and the client certificate.
 
     Raises:
-        InputError: If a variable has a value that MLflow refuses, or names a file that cannot be read.
+        InputError: If a variable has a value that MLflow refuses, or the path of an unreadable file.
     """
     insecure = os.environ.get(INSECURE, "false").lower()
     if insecure not in ("true", "false", "1", "0"):
@@ -33,15 +33,15 @@ def tls_context() -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     else:
-        context = _trusting(next((name for name in BUNDLES if os.environ.get(name)), ""))
+        context = _trust(next((name for name in BUNDLES if os.environ.get(name)), ""))
     if path := os.environ.get(CLIENT):
         with _reading(CLIENT, path):
-            # Without a password, or OpenSSL asks for one on the terminal.
+            # With an empty password, or OpenSSL asks for one on the terminal.
             context.load_cert_chain(path, password="")
     return context
 
 
-def _trusting(name: str) -> ssl.SSLContext:
+def _trust(name: str) -> ssl.SSLContext:
     path = os.environ.get(name, "")
     if not path:
         return ssl.create_default_context()
@@ -52,7 +52,11 @@ def _trusting(name: str) -> ssl.SSLContext:
 
 @contextmanager
 def _reading(name: str, path: str) -> Iterator[None]:
-    """Turn the errors of reading the file at `path`, which the variable `name` holds, into InputError."""
+    """Run the block, which reads the file at `path`, the value of the variable `name`.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
     try:
         yield
     except OSError as error:  # ssl's own errors are of this kind

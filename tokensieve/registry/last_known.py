@@ -1,4 +1,4 @@
-"""What was fetched last from a registry, kept beside the folders, so that a server can start while the registry gives no answer."""
+"""The versions that were downloaded last, kept beside the model folders: a server starts from them while the registry is down."""
 
 from __future__ import annotations
 
@@ -11,57 +11,64 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tokensieve.errors import InputError
-from tokensieve.files import read_json
+from tokensieve.files import read_json_or_none
 from tokensieve.registry.store import NUMBER
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A version, and the name of the folder with its files."""
+class KnownVersion:
+    """A version and the name of the folder with its files."""
 
     version: str
     folder: str
 
 
 @dataclass(frozen=True)
-class Memory:
-    """The versions of model `name` that were fetched into `folder` from the registry at `address`, by alias (@NAME) and by number."""
+class LastKnownVersions:
+    """The versions of model `name`, from the registry at `address`, that were downloaded into `folder`.
+
+    Each is kept under its number and, with an alias, under @ALIAS.
+    """
 
     folder: Path
     address: str
     name: str
 
-    def recall(self, reference: str) -> Kept | None:
-        """Return what was noted last. None: nothing, or the file is damaged."""
+    def find(self, reference: str) -> KnownVersion | None:
+        """Return the version that was downloaded last for `reference`. None: there is none, or the file is damaged."""
+        tree = read_json_or_none(self._path(reference))
         try:
-            tree = read_json(self._path(reference))
-            kept = Kept(tree["version"], tree["folder"])
-            sound = re.fullmatch(NUMBER, kept.version) and Path(kept.folder).name == kept.folder
-        except (OSError, InputError, KeyError, TypeError):
+            known = KnownVersion(tree["version"], tree["folder"])
+            valid = re.fullmatch(NUMBER, known.version) and Path(known.folder).name == known.folder
+        except (KeyError, TypeError):
             return None
-        return kept if sound else None
+        return known if valid else None
 
-    def note(self, reference: str, kept: Kept) -> None:
-        """Remember what was fetched. On a disk that cannot be written nothing is remembered."""
-        if self.recall(reference) == kept:
+    def remember(self, reference: str, known: KnownVersion) -> None:
+        """Keep the version that was downloaded for `reference`. On a disk that is not writable, do nothing."""
+        if self.find(reference) == known:
             return
-        tree = {"registry": self.address, "model": self.name, "reference": reference} | asdict(kept)
-        with (
-            contextlib.suppress(OSError),
-            tempfile.TemporaryDirectory(prefix=".note-", dir=self.folder) as beside,
-        ):
-            path = Path(beside) / "note"
-            path.write_text(json.dumps(tree, ensure_ascii=False) + "\n", encoding="utf-8")
-            path.replace(self._path(reference))
+        tree = {"registry": self.address, "model": self.name, "reference": reference} | asdict(known)
+        write_if_possible(self._path(reference), json.dumps(tree, ensure_ascii=False) + "\n")
 
-    def keep(self, version: str) -> None:
-        """Mark the folder of a version as used now: unused ones are deleted after a while."""
-        kept = self.recall(version)
+    def mark_used(self, version: str) -> None:
+        """Set the folder's time to now: folders that are unused for long are deleted."""
+        known = self.find(version)
         with contextlib.suppress(OSError):
-            if kept:
-                os.utime(self.folder / kept.folder)
+            if known:
+                os.utime(self.folder / known.folder)
 
     def _path(self, reference: str) -> Path:
         key = "\n".join((self.address, self.name, reference))
         return self.folder / f".known-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def write_if_possible(path: Path, text: str) -> None:
+    """Write `text` atomically, also if several processes do so at once. On a disk that is not writable, do nothing."""
+    with (
+        contextlib.suppress(OSError),
+        tempfile.TemporaryDirectory(prefix=".note-", dir=path.parent) as folder,
+    ):
+        temporary = Path(folder) / path.name
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)

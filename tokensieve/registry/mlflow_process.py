@@ -1,16 +1,16 @@
-"""A registry, or artifacts, that only MLflow can reach: a child process imports it, answers one question and ends.
+"""A registry in a database, which only MLflow's own client reads: a child process imports MLflow and asks it.
 
-So this process stays small; a question takes the seconds that importing MLflow takes.
+So this process stays small. A question takes the few seconds that importing MLflow takes. The answer from an SQLite file is
+kept until the file changes, in memory and on the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
-import resource
 import subprocess
-import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,51 +18,76 @@ from urllib.parse import urlsplit
 
 from tokensieve import packages
 from tokensieve.errors import InputError
-from tokensieve.registry.mlflow_rest import FILE
+from tokensieve.files import read_json_or_none
+from tokensieve.registry.last_known import write_if_possible
 from tokensieve.registry.store import (
+    SQLITE,
     ModelVersion,
     RegistryError,
+    check_database,
     no_answer,
     text_of,
     well_formed,
     without_password,
 )
 
+CHILD = "tasks.mlflow_child"
 LOOKUP, DOWNLOAD = 120.0, 1800.0  # seconds
-# What MLflow would send to the host of an artifact, whichever it is.
+# MLflow would send these to the host of an artifact, whichever host that is.
 CREDENTIALS = {
     f"MLFLOW_TRACKING_{name}"
     for name in ("URI", "USERNAME", "PASSWORD", "TOKEN", "AUTH", "AWS_SIGV4", "CLIENT_CERT_PATH")
 } | {"MLFLOW_REGISTRY_URI"}
 
+FileState = list[
+    list[int]
+]  # inode, time of the last change and size of a database and of its write-ahead log
 
-@dataclass(frozen=True)
-class Process:
-    """The registry at `uri` through MLflow's own client."""
 
-    uri: str
+class MlflowProcess:
+    """The registry at `uri`, read by MLflow's client in a child process. It is a `store.RegistryReader`."""
+
+    def __init__(self, uri: str, cache: Path | None = None) -> None:
+        """Read the registry at `uri`. The folder `cache` keeps answers for the next process."""
+        self.uri = uri
+        self._cache = cache
+        self._answers: dict[str, tuple[FileState, dict[str, Any]]] = {}
 
     def models(self) -> list[str]:
-        return list(self._described("")["models"])
+        with well_formed(self.uri, "list of models"):
+            return [text_of(name) for name in self._describe("")["models"]]
 
     def aliases(self, name: str) -> dict[str, str] | None:
-        aliases: dict[str, str] | None = self._described(name)["aliases"]
-        return aliases
+        with well_formed(self.uri, "model"):
+            aliases = self._describe(name)["aliases"]
+            return (
+                None if aliases is None else {text_of(key): text_of(value) for key, value in aliases.items()}
+            )
 
     def versions(self, name: str) -> list[str]:
-        return list(self._described(name)["versions"])
+        with well_formed(self.uri, "list of versions"):
+            return [text_of(number) for number in self._describe(name)["versions"]]
 
     def version(self, name: str, number: str) -> ModelVersion | None:
-        found = self._described(name)["versions"].get(number)
-        return found and ModelVersion(**found)
+        with well_formed(self.uri, "version"):
+            found = self._describe(name)["versions"].get(number)
+            return found and ModelVersion(
+                text_of(found["run_id"]), text_of(found["location"]), int(found["created"])
+            )
+
+    def experiment(self, name: str) -> str | None:
+        with well_formed(self.uri, "list of experiments"):
+            stage = self._describe("")["experiments"].get(name)
+            return None if stage is None else text_of(stage)
 
     def download(self, location: str, into: Path) -> Path:
-        """Fetch the served folder of the model at `location` into the folder `into` and return its path.
+        """Download the model folder at `location` into the folder `into` and return its path.
 
-        The child gets no credentials of the registry: `location` comes from the registry, and may name any host.
+        The child gets no credentials of the registry: `location` comes from the registry and may name any host.
 
         Raises:
-            InputError: If it does not exist.
+            InputError: If there is no model folder at `location`, or MLflow is not installed.
+            RegistryError: If the host does not respond.
         """
         question = {
             "ask": "download",
@@ -73,12 +98,40 @@ class Process:
         environment = {key: value for key, value in os.environ.items() if key not in CREDENTIALS}
         if urlsplit(location).scheme in ("http", "https"):
             environment["HOME"] = str(into.resolve())  # MLflow would read ~/.mlflow/credentials
-        return Path(text_of(self._answer(question, DOWNLOAD, environment)["folder"]))
+        with well_formed(self.uri, "answer"):
+            return Path(text_of(self._ask(question, DOWNLOAD, environment)["folder"]))
 
-    def _described(self, name: str) -> dict[str, Any]:
-        return self._answer({"ask": "described", "uri": self.uri, "name": name}, LOOKUP)
+    def _describe(self, name: str) -> dict[str, Any]:
+        """Return what the registry has of the model `name`, from an earlier answer if the SQLite file is the same."""
+        check_database(self.uri)
+        state = _file_state(self.uri)
+        known = self._answers.get(name) or self._read_cache(name)
+        if known and state and known[0] == state:
+            self._answers[name] = known
+            return known[1]
+        if state and not state[0][-1]:
+            raise no_answer(self.uri, "the file is empty", "register a model first")
+        answer = self._ask({"ask": "describe", "uri": self.uri, "name": name}, LOOKUP)
+        # The state was read before the question: a change in between is noticed at the next one.
+        self._answers[name] = (state, answer)
+        if state and self._cache:
+            with contextlib.suppress(OSError):
+                self._cache.mkdir(parents=True, exist_ok=True)
+            write_if_possible(self._cache_path(name), json.dumps({"state": state, "answer": answer}))
+        return answer
 
-    def _answer(
+    def _read_cache(self, name: str) -> tuple[FileState, dict[str, Any]] | None:
+        found = read_json_or_none(self._cache_path(name)) if self._cache else None
+        if not isinstance(found, dict) or not isinstance(found.get("answer"), dict):
+            return None
+        return found.get("state", []), found["answer"]
+
+    def _cache_path(self, name: str) -> Path:
+        assert self._cache
+        key = hashlib.sha256(f"{self.uri}\n{name}".encode()).hexdigest()[:16]
+        return self._cache / f".registry-{key}.json"
+
+    def _ask(
         self, question: dict[str, str], timeout: float, environment: dict[str, str] | None = None
     ) -> dict[str, Any]:
         if find_spec("mlflow") is None:
@@ -86,11 +139,10 @@ class Process:
                 f"{without_password(self.uri)} or its artifacts can be read with MLflow alone, which is not installed here; "
                 "run mlflow server --serve-artifacts on it and set MLFLOW_TRACKING_URI to the server's address"
             )
-        # On standard input: a password among the arguments would show in the list of processes.
-        command = packages.command("tokensieve.registry.mlflow_process")
         try:
+            # On standard input: a password among the arguments would be visible in the list of processes.
             done = subprocess.run(
-                command,
+                packages.command(CHILD),
                 input=json.dumps(question),
                 capture_output=True,
                 text=True,
@@ -101,34 +153,23 @@ class Process:
         except subprocess.TimeoutExpired:
             raise no_answer(self.uri, f"none within {timeout:.0f} s") from None
         if done.returncode:
-            raise no_answer(
-                self.uri,
-                ([line for line in done.stderr.splitlines() if line.strip()] or ["the process died"])[-1],
-            )
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise no_answer(self.uri, (lines or ["the process died"])[-1])
         with well_formed(self.uri, "answer"):
             answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        if "error" in answer:
-            raise (RegistryError if answer["passing"] else InputError)(answer["error"])
+            if "error" in answer:
+                raise (RegistryError if answer["temporary"] else InputError)(text_of(answer["error"]))
         return answer
 
 
-def main() -> None:
-    """Answer the question on standard input with one line of JSON, an InputError among them."""
-    from tasks import mlflow_client
-
-    question = json.load(sys.stdin)
-    answer: dict[str, Any]
-    try:
-        if question["ask"] == "described":
-            answer = mlflow_client.described(question["uri"], question["name"])
-        else:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
-            folder = mlflow_client.download(question["uri"], question["location"], Path(question["into"]))
-            answer = {"folder": str(folder)}
-    except InputError as error:
-        answer = {"error": str(error), "passing": isinstance(error, RegistryError)}
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def _file_state(uri: str) -> FileState:
+    """Return the state of an SQLite file and of its write-ahead log; empty for any other address."""
+    if not uri.startswith(SQLITE):
+        return []
+    path = uri.removeprefix(SQLITE)
+    state = []
+    for name in (path, f"{path}-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(name)
+            state.append([found.st_ino, found.st_mtime_ns, found.st_size])
+    return state

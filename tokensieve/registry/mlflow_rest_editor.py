@@ -1,4 +1,4 @@
-"""What promotions need of an MLflow server besides reading the registry: its tags, the runs' metrics, and changes to aliases and tags."""
+"""An MLflow server whose aliases and tags are changed through its REST API; promotions need it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.registry.mlflow_rest import ANSWER, API, LOOKUP, PROXY, Server
+from tokensieve.registry.mlflow_rest import ANSWER, API, LOOKUP, PROXY, RestRegistry
 from tokensieve.registry.store import RegistryError, text_of, well_formed, without_password
 
-RACE_SECONDS = 2.0
+RACE_SECONDS = 2.0  # for which a refused change of an alias is tried again
 
 
-class Editor(Server):
-    """The registry of an MLflow server, as `tokensieve.registry.store.Editable` has it."""
+class RestEditor(RestRegistry):
+    """The registry of an MLflow server. It is a `store.RegistryEditor`."""
 
     def tags(self, name: str) -> dict[str, str]:
         return self._tags(
@@ -33,13 +33,8 @@ class Editor(Server):
             given = [] if found is None else found["run"]["data"].get("metrics", [])
             return {text_of(metric["key"]): float(metric["value"]) for metric in given}
 
-    def experiment(self, name: str) -> str | None:
-        found = self._ask("experiments/get-by-name", "experiment", experiment_name=name)
-        with well_formed(self.uri, "experiment"):
-            return None if found is None else text_of(found["experiment"]["lifecycle_stage"])
-
     def set_alias(self, name: str, alias: str, number: str) -> None:
-        # Of several that create an alias at once, MLflow refuses all but one with 400. The row exists at the next try.
+        # If several processes create an alias at once, MLflow refuses all but one with 400. At the next try it exists.
         end = time.monotonic() + RACE_SECONDS
         while True:
             try:
@@ -62,7 +57,7 @@ class Editor(Server):
         """Send a change.
 
         Raises:
-            InputError: If what it changes does not exist, or if the server redirects, which loses the change.
+            InputError: If the object does not exist, or if the server redirects, which loses the change.
         """
         with self._answer(API + endpoint, time.monotonic() + LOOKUP, json.dumps(fields).encode()) as response:
             address = response.geturl() if response else ""
@@ -74,8 +69,8 @@ class Editor(Server):
             raise InputError(f"model {excerpt(fields['name'])}, or its version, was deleted meanwhile")
 
 
-def listing(server: Server, location: str) -> set[str]:
-    """Return the names of the files and folders at `location`, which `server` hands out."""
+def list_artifacts(server: RestRegistry, location: str) -> set[str]:
+    """Return the names of the files and folders at `location`, which `server` serves."""
     folder = unquote(urlsplit(location).path).lstrip("/")
     with server._answer(
         f"{PROXY.rstrip('/')}?{urlencode({'path': folder})}", time.monotonic() + LOOKUP

@@ -1,4 +1,4 @@
-"""Where an MLflow registry is, what it can be asked, and the error that it gives no answer. MLflow itself is not imported."""
+"""An MLflow registry: its address, what can be read and changed in it, and the error if it does not respond."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 SQLITE = "sqlite:///"
-SERVED = "data/onnx"  # where a registered model keeps the served folder: MLflow names it after layout.onnx
+SERVED = "data/onnx"  # the model folder in a registered model: MLflow names it after layout.onnx
 REMEDY = "start it, or set register.uri or MLFLOW_TRACKING_URI"
-PROXIED = "mlflow-artifacts"  # scheme of locations that a server hands out
-NUMBER = r"[1-9][0-9]{0,9}"  # a version
+PROXIED = "mlflow-artifacts"  # scheme of locations whose files an MLflow server sends
+NUMBER = r"[1-9][0-9]{0,9}"  # of a version
 
 
 class RegistryError(InputError, ConnectionError):
-    """The registry cannot be reached: its address is wrong, which a person mends, or it is down, which may pass."""
+    """The registry does not respond. Its address may be wrong, or it may be down for a while."""
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version: the run that made it (empty: none did), where its model lies, and when it was registered, in ms."""
+    """A version of a registered model.
+
+    Attributes:
+        run_id: The run that made it; empty if none did.
+        location: The address of its files.
+        created: When it was registered, in milliseconds since 1970.
+    """
 
     run_id: str
     location: str
@@ -37,57 +43,59 @@ class ModelVersion:
 
     @property
     def mark(self) -> str:
-        """Eight characters that tell it from a version of the same name and number in a registry made anew."""
+        """Eight characters that differ from those of the same name and number in a registry made anew."""
         return self.run_id[:8] or hashlib.sha256(f"{self.location} {self.created}".encode()).hexdigest()[:8]
 
 
-class Store(Protocol):
-    """What a registry is asked. Every call raises RegistryError where it gives no answer."""
-
-    def models(self) -> list[str]:
-        """The names of all models."""
-
-    def aliases(self, name: str) -> dict[str, str] | None:
-        """The version of each alias; None: no such model."""
-
-    def versions(self, name: str) -> list[str]:
-        """The numbers of all versions."""
-
-    def version(self, name: str, number: str) -> ModelVersion | None:
-        """One version; None: there is none of that number."""
-
-
-class Editable(Store, Protocol):
-    """A registry whose aliases and tags can be changed. It also returns what the runs of its versions recorded."""
+class RegistryReader(Protocol):
+    """A registry that is only read. Every method raises RegistryError if the registry does not respond."""
 
     @property
     def uri(self) -> str:
-        """Where it is."""
+        """The address of the registry."""
 
-    def tags(self, name: str) -> dict[str, str]:
-        """Return the tags of a model; none if there is no such model."""
+    def models(self) -> list[str]:
+        """Return the names of all models."""
 
-    def version_tags(self, name: str, number: str) -> dict[str, str]:
-        """Return the tags of a version; none if there is no such version."""
+    def aliases(self, name: str) -> dict[str, str] | None:
+        """Return the version of each alias of a model. None: there is no such model."""
 
-    def metrics(self, run: str) -> dict[str, float]:
-        """Return the last value of each metric of a run; none if there is no such run."""
+    def versions(self, name: str) -> list[str]:
+        """Return the numbers of all versions of a model."""
+
+    def version(self, name: str, number: str) -> ModelVersion | None:
+        """Return a version. None: there is no version of that number."""
 
     def experiment(self, name: str) -> str | None:
         """Return the stage of an experiment, active or deleted. None: there is none of that name."""
 
+
+class RegistryEditor(RegistryReader, Protocol):
+    """A registry whose aliases and tags can be changed. It also returns the metrics that runs have logged."""
+
+    def tags(self, name: str) -> dict[str, str]:
+        """Return the tags of a model. Empty if there is no such model."""
+
+    def version_tags(self, name: str, number: str) -> dict[str, str]:
+        """Return the tags of a version. Empty if there is no such version."""
+
+    def metrics(self, run: str) -> dict[str, float]:
+        """Return the last value of each metric of a run. Empty if there is no such run."""
+
     def set_alias(self, name: str, alias: str, number: str) -> None:
-        """Point an alias of a model at a version that exists."""
+        """Let an alias of a model name an existing version."""
 
     def set_tag(self, name: str, key: str, value: str) -> None:
-        """Set a tag of a model that exists."""
+        """Set a tag of an existing model."""
 
 
 def tracking_uri(layout: Layout, settings: Settings) -> str:
-    """Where MLflow keeps runs and models: MLFLOW_TRACKING_URI, else `register.uri`; relative SQLite paths start at the project.
+    """Return the address of the registry: MLFLOW_TRACKING_URI, or else `register.uri`.
+
+    A relative SQLite path starts at the project.
 
     Raises:
-        InputError: neither a database nor a server.
+        InputError: If it is neither a database nor a server.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.register.uri
     if uri.startswith(SQLITE):
@@ -105,7 +113,11 @@ def tracking_uri(layout: Layout, settings: Settings) -> str:
 
 
 def check_database(uri: str) -> None:
-    """Raises InputError: `uri` is an SQLite file that is not there. MLflow would make it, which takes seconds and hides a wrong path."""
+    """Check that an SQLite file exists. MLflow would create it, which takes seconds and hides a wrong path.
+
+    Raises:
+        InputError: If `uri` is an SQLite file that does not exist.
+    """
     if not exists(uri):
         raise InputError(
             f"{uri} does not exist; register a model first, or set register.uri or MLFLOW_TRACKING_URI"
@@ -113,12 +125,12 @@ def check_database(uri: str) -> None:
 
 
 def exists(uri: str) -> bool:
-    """Whether the SQLite file is there; of any other address, True."""
+    """Return whether an SQLite file exists. True for any other address."""
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
 
 
 def local_path(location: str) -> Path | None:
-    """The path of a location on this machine, whether a path or a file: URI; None for any other."""
+    """Return the path of a location on this machine, given as a path or a file: URI. None for any other location."""
     parts = urlsplit(location)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
@@ -126,14 +138,18 @@ def local_path(location: str) -> Path | None:
 
 
 def no_answer(uri: str, reason: object, remedy: str = REMEDY) -> RegistryError:
-    """The error to raise where the registry at `uri` fails for `reason`; it shows no password."""
+    """Return the error to raise if the registry at `uri` does not respond. It has no password in its message."""
     first = excerpt(str(reason).strip().partition("\n")[0], 400)
     return RegistryError(without_password(f"MLflow at {uri} gives no answer: {first}; {remedy}"))
 
 
 @contextmanager
 def well_formed(uri: str, what: str) -> Iterator[None]:
-    """Turn the errors of reading a malformed answer into RegistryError. It names `what` was asked for."""
+    """Run the block, and replace the errors of a malformed answer.
+
+    Raises:
+        RegistryError: If the answer is malformed. The message has `what`, the name of the object asked for.
+    """
     try:
         yield
     except InputError:
@@ -144,12 +160,16 @@ def well_formed(uri: str, what: str) -> Iterator[None]:
 
 
 def text_of(value: Any) -> str:
-    """Return `value` as it is. Raises TypeError: If it is not a string."""
+    """Return `value` unchanged.
+
+    Raises:
+        TypeError: If it is not a string.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{excerpt(value)} is not a text")
     return value
 
 
 def without_password(text: str) -> str:
-    """`text` with the credentials of every address in it taken out."""
+    """Return `text` without the credentials of the addresses in it."""
     return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"//\S*@", "//", text))

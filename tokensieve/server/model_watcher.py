@@ -6,7 +6,6 @@ reason is kept.
 
 from __future__ import annotations
 
-import errno
 import gc
 import hashlib
 import logging
@@ -21,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tokensieve.disk import os_error_remedy
 from tokensieve.errors import InputError
 from tokensieve.inference.load import Model, load, manifest_path
 from tokensieve.server.response import response_body
@@ -278,15 +278,5 @@ def _reason(error: Exception) -> str:
 
 def _unreadable(error: OSError) -> InputError:
     """Return the error for a file that cannot be read or written, with a remedy."""
-    remedies = {
-        errno.EACCES: "allow it for the user of this process",
-        errno.EPERM: "allow it for the user of this process",
-        errno.EROFS: "mount it writable, or start in another folder",
-        errno.ENOSPC: "free space on its disk",
-        errno.EDQUOT: "free space on its disk",
-        errno.EMFILE: "allow more open files (ulimit -n)",
-        errno.ENFILE: "allow more open files on this machine",
-    }
     name = f"{error.filename}: " if error.filename else ""
-    remedy = remedies.get(error.errno or 0, "check the disk")
-    return InputError(f"{name}{error.strerror or type(error).__name__}; {remedy}")
+    return InputError(f"{name}{error.strerror or type(error).__name__}; {os_error_remedy(error)}")

@@ -8,15 +8,18 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mlflow.artifacts
 from mlflow import MlflowClient, MlflowException
+from mlflow.entities import ViewType
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.utils.logging_utils import get_mlflow_log_level
 
+from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError
 from tokensieve.inference import manifest
 from tokensieve.registry.store import (
@@ -36,6 +39,10 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+LOCK_SECONDS = 30.0  # for which a change waits for the changes of other processes
+RACE_SECONDS = (
+    2.0  # for which a refused change is tried again: of several processes that create an alias, one succeeds
+)
 
 
 def connect(uri: str) -> MlflowClient:
@@ -81,8 +88,8 @@ def connect_existing(uri: str) -> MlflowClient:
     return connect(uri)
 
 
-class Client:
-    """A registry that only MLflow's own client reaches, for example PostgreSQL. It is a `registry.store.Editable`."""
+class MlflowEditor:
+    """A registry that only MLflow's own client reaches, for example PostgreSQL. It is a `registry.store.RegistryEditor`."""
 
     def __init__(self, uri: str) -> None:
         self.uri, self._client = uri, connect(uri)
@@ -119,17 +126,40 @@ class Client:
         return str(found.lifecycle_stage) if found else None
 
     def set_alias(self, name: str, alias: str, number: str) -> None:
-        self._client.set_registered_model_alias(name, alias, number)
+        self._change(lambda: self._client.set_registered_model_alias(name, alias, number))
 
     def set_tag(self, name: str, key: str, value: str) -> None:
-        self._client.set_registered_model_tag(name, key, value)
+        self._change(lambda: self._client.set_registered_model_tag(name, key, value))
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Make a change. While other processes change the same database, try again.
+
+        Raises:
+            InputError: If the file of the database is not writable, or its disk is full.
+            RegistryError: If the change fails for another reason.
+        """
+        began, file = time.monotonic(), Path(self.uri.removeprefix(SQLITE))
+        while True:
+            try:
+                return change()
+            except MlflowException as error:
+                if full := full_disk_error(error, file):
+                    raise full from None
+                if "readonly database" in str(error):
+                    raise InputError(
+                        f"{file} cannot be written ({error}); make it and its folder writable for this user"
+                    ) from None
+                wait = LOCK_SECONDS if "locked" in str(error) else RACE_SECONDS
+                if time.monotonic() - began > wait:
+                    raise no_answer(self.uri, error) from None
+            time.sleep(0.2)
 
     def _found(self, name: str, number: str) -> Any:
         return none_if_missing(lambda: self._client.get_model_version(name, number))
 
 
-def described(uri: str, name: str) -> dict[str, Any]:
-    """Return the names of all models, and the aliases and versions of model `name`.
+def describe(uri: str, name: str) -> dict[str, Any]:
+    """Return the names of all models, the stages of all experiments, and the aliases and versions of model `name`.
 
     The aliases are None if there is no such model.
 
@@ -141,6 +171,9 @@ def described(uri: str, name: str) -> dict[str, Any]:
     versions = client.search_model_versions(f"name = '{name}'") if model else []
     return {
         "models": [known.name for known in client.search_registered_models()],
+        "experiments": {
+            known.name: known.lifecycle_stage for known in client.search_experiments(view_type=ViewType.ALL)
+        },
         "aliases": aliases_of(model) if model else None,
         "versions": {
             str(found.version): {
@@ -161,7 +194,7 @@ def download(uri: str, location: str, into: Path) -> Path:
     """
     served = f"{location}/{SERVED}"
     try:
-        if manifest.NAME not in listing(uri, served):
+        if manifest.NAME not in list_artifacts(uri, served):
             raise InputError(
                 f"{without_password(served)} has no {manifest.NAME}: it was moved, or is not a tokensieve model"
             )
@@ -170,12 +203,12 @@ def download(uri: str, location: str, into: Path) -> Path:
         raise no_answer(location, error) from None
 
 
-def listing(uri: str, folder: str) -> set[str]:
+def list_artifacts(uri: str, folder: str) -> set[str]:
     """Return the names of the files and folders in `folder`, an address of artifacts."""
     return {Path(file.path).name for file in mlflow.artifacts.list_artifacts(folder, tracking_uri=uri)}
 
 
-def fetch(uri: str, address: str, into: Path) -> bool:
+def download_artifact(uri: str, address: str, into: Path) -> bool:
     """Download one artifact into the folder `into`. Return whether that succeeded."""
     return bool(mlflow.artifacts.download_artifacts(address, dst_path=str(into), tracking_uri=uri))
 

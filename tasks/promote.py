@@ -7,11 +7,11 @@ from typing import Any
 
 from tasks import moved_project
 from tasks.promotion_history import champions, history, record_move, rolled_back, same_model_marks
-from tasks.registered_files import open_store, served_manifest
+from tasks.registered_files import open_editor, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import Identity, identity
-from tokensieve.registry.store import NUMBER, Editable, check_database, tracking_uri
+from tokensieve.registry.store import NUMBER, RegistryEditor, check_database, tracking_uri
 from tokensieve.settings import Settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -105,7 +105,7 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
     )
 
 
-def _opened(layout: Layout, settings: Settings) -> Editable:
+def _opened(layout: Layout, settings: Settings) -> RegistryEditor:
     """Return the project's registry.
 
     Raises:
@@ -114,7 +114,7 @@ def _opened(layout: Layout, settings: Settings) -> Editable:
     uri = tracking_uri(layout, settings)
     moved_project.follow(layout, uri)
     check_database(uri)
-    store = open_store(uri)
+    store = open_editor(uri)
     if store is None:
         raise InputError(
             f"{uri} is empty; register a model first, or set register.uri or MLFLOW_TRACKING_URI"
@@ -122,7 +122,7 @@ def _opened(layout: Layout, settings: Settings) -> Editable:
     return store
 
 
-def _aliases(store: Editable, name: str) -> dict[str, str]:
+def _aliases(store: RegistryEditor, name: str) -> dict[str, str]:
     aliases = store.aliases(name)
     if aliases is None:
         raise InputError(
@@ -131,7 +131,7 @@ def _aliases(store: Editable, name: str) -> dict[str, str]:
     return aliases
 
 
-def _challenger(store: Editable, name: str, aliases: dict[str, str]) -> str:
+def _challenger(store: RegistryEditor, name: str, aliases: dict[str, str]) -> str:
     if CHALLENGER not in aliases:
         known = ", ".join(f"{alias} ({version})" for alias, version in sorted(aliases.items())) or "none"
         raise InputError(
@@ -140,7 +140,7 @@ def _challenger(store: Editable, name: str, aliases: dict[str, str]) -> str:
     return aliases[CHALLENGER]
 
 
-def _number(store: Editable, name: str, version: str) -> str:
+def _number(store: RegistryEditor, name: str, version: str) -> str:
     """Return `version`.
 
     Raises:
@@ -154,11 +154,11 @@ def _number(store: Editable, name: str, version: str) -> str:
     return version
 
 
-def _versions(store: Editable, name: str) -> str:
+def _versions(store: RegistryEditor, name: str) -> str:
     return ", ".join(map(str, sorted(map(int, store.versions(name))))) or "none"
 
 
-def _check_project(store: Editable, own: Identity, number: str, tags: dict[str, str]) -> None:
+def _check_project(store: RegistryEditor, own: Identity, number: str, tags: dict[str, str]) -> None:
     """Raise InputError if another project registered a version. A version without a project (earlier versions) passes."""
     other = tags.get(PROJECT)
     if other and other != own.project:
@@ -187,7 +187,7 @@ def _check_not_rolled_back(
             )
 
 
-def _moved(store: Editable, name: str, version: str, replaced: str | None) -> dict[str, Any]:
+def _moved(store: RegistryEditor, name: str, version: str, replaced: str | None) -> dict[str, Any]:
     hashes = [
         store.version_tags(name, number).get("data_hash") if number else None
         for number in (version, replaced)
@@ -203,7 +203,7 @@ def _moved(store: Editable, name: str, version: str, replaced: str | None) -> di
     }
 
 
-def _figures(store: Editable, name: str, version: str | None) -> dict[str, float]:
+def _figures(store: RegistryEditor, name: str, version: str | None) -> dict[str, float]:
     found = store.version(name, version) if version else None
     metrics = store.metrics(found.run_id) if found and found.run_id else {}
     return {key: metrics[key] for key in FIGURES if key in metrics}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tokensieve.registry.store import Editable
+from tokensieve.registry.store import RegistryEditor
 
 FINGERPRINT = (
     "tokensieve.fingerprint"  # tag of a run and a version: the hash of the artifacts (`register.fingerprint`)
@@ -93,7 +93,7 @@ def _is_move(move: Any) -> bool:
 
 
 def record_move(
-    store: Editable,
+    store: RegistryEditor,
     name: str,
     action: str,
     version: str,
@@ -131,7 +131,7 @@ def _time(key: str) -> datetime | None:
         return None
 
 
-def same_model_marks(store: Editable, name: str, number: str, moves: list[dict[str, Any]]) -> list[str]:
+def same_model_marks(store: RegistryEditor, name: str, number: str, moves: list[dict[str, Any]]) -> list[str]:
     """Return the run and the fingerprint of a version: other versions with one of them are the same model.
 
     For a deleted version they are read from the last move to it.

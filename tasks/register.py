@@ -19,7 +19,7 @@ from tasks.log_run import MODEL, log_run
 from tasks.mlflow_client import aliases_of, connect, find_model
 from tasks.promote import CHALLENGER, PROJECT
 from tasks.promotion_history import FINGERPRINT
-from tasks.registered_files import open_store, served_manifest
+from tasks.registered_files import open_reader, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.inference.manifest import NAME, Manifest
@@ -115,12 +115,9 @@ def _finished_run(client: MlflowClient, experiment: str, tags: dict[str, str]) -
 
 def _is_whole(client: MlflowClient, run: Run) -> bool:
     """Return whether the exported folder of a run has its manifest and the files that the manifest lists."""
-    store = open_store(client.tracking_uri)
-    return (
-        store is not None
-        and served_manifest(store, ModelVersion(run.info.run_id, f"{run.info.artifact_uri}/{MODEL}", 0))
-        is not None
-    )
+    registry = open_reader(client.tracking_uri)
+    found = ModelVersion(run.info.run_id, f"{run.info.artifact_uri}/{MODEL}", 0)
+    return registry is not None and served_manifest(registry, found) is not None
 
 
 def _new_run(

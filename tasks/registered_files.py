@@ -1,9 +1,12 @@
-"""Whether a registered version has its files, and its manifest, without fetching the rest. MLflow is imported only if no other way
-reaches them."""
+"""The registry of a project, and whether the files of a registered version are complete.
+
+Only the manifest of a version is downloaded. MLflow is imported only if nothing else can read the registry or the files.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,54 +14,82 @@ from urllib.parse import urlsplit
 from tokensieve.errors import InputError
 from tokensieve.files import read_json_or_none
 from tokensieve.inference import manifest
-from tokensieve.registry.mlflow_rest_editor import Editor, listing
-from tokensieve.registry.mlflow_sqlite import Database
-from tokensieve.registry.store import PROXIED, SERVED, SQLITE, Editable, ModelVersion, exists, local_path
+from tokensieve.registry import models
+from tokensieve.registry.mlflow_rest import RestRegistry
+from tokensieve.registry.mlflow_rest_editor import RestEditor, list_artifacts
+from tokensieve.registry.store import (
+    PROXIED,
+    SERVED,
+    SQLITE,
+    ModelVersion,
+    RegistryEditor,
+    RegistryReader,
+    local_path,
+)
 
 
-def open_store(uri: str) -> Editable | None:
-    """Return the registry at `uri`. None: it is an SQLite file that does not exist or is empty."""
-    if uri.startswith(SQLITE):
-        return Database(uri) if exists(uri) and Database(uri).is_made() else None
+def open_reader(uri: str, cache: Path | None = None) -> RegistryReader | None:
+    """Return the registry at `uri` to read. None: it is an SQLite file that does not exist or is empty.
+
+    Answers about a database are kept in the folder `cache`, until an SQLite file changes.
+    """
+    return None if _is_empty(uri) else models.open_reader(uri, cache)
+
+
+def open_editor(uri: str) -> RegistryEditor | None:
+    """Return the registry at `uri` to change. None: it is an SQLite file that does not exist or is empty.
+
+    Raises:
+        RegistryError: If a database does not respond.
+    """
+    if _is_empty(uri):
+        return None
     if uri.startswith(("http:", "https:")):
-        return Editor(uri)
-    from tasks.mlflow_client import Client
+        return RestEditor(uri)
+    from tasks.mlflow_client import MlflowEditor
 
-    return Client(uri)
+    return MlflowEditor(uri)
 
 
-def served_manifest(store: Editable, found: ModelVersion) -> dict[str, Any] | None:
-    """Return the manifest of a version. None: the manifest, or a file that it lists, is gone or broken.
+def served_manifest(registry: RegistryReader, found: ModelVersion) -> dict[str, Any] | None:
+    """Return the manifest of a version. None: the manifest, or a file that it lists, is missing or damaged.
 
     Raises:
         InputError: If only another MLflow server can read the files.
-        RegistryError: If the registry gives no answer.
+        RegistryError: If the host of the files does not respond.
     """
     folder = f"{found.location}/{SERVED}"
     local = local_path(folder)
     if local:
-        return _whole(read_json_or_none(local / manifest.NAME), lambda name: (local / name).is_file())
+        return _if_complete(read_json_or_none(local / manifest.NAME), lambda name: (local / name).is_file())
     with tempfile.TemporaryDirectory() as into:
         path = Path(into) / manifest.NAME
-        server = store.holder(found.location) if isinstance(store, Editor) else None
-        if server:
-            names = listing(server, folder)
-            read = manifest.NAME in names and server.copy(f"{folder}/{manifest.NAME}", path)
-        elif isinstance(store, Database) and urlsplit(found.location).scheme == PROXIED:
+        host = registry.host_of(found.location) if isinstance(registry, RestRegistry) else None
+        if host:
+            names = list_artifacts(host, folder)
+            is_read = manifest.NAME in names and host.copy(f"{folder}/{manifest.NAME}", path)
+        elif not isinstance(registry, RestRegistry) and urlsplit(found.location).scheme == PROXIED:
             raise InputError(
                 "its files are handed out by the MLflow server of this database; set MLFLOW_TRACKING_URI to the server's address"
             )
         else:
             from tasks import mlflow_client
 
-            names = mlflow_client.listing(store.uri, folder)
-            read = manifest.NAME in names and mlflow_client.fetch(
-                store.uri, f"{folder}/{manifest.NAME}", path.parent
+            names = mlflow_client.list_artifacts(registry.uri, folder)
+            address = f"{folder}/{manifest.NAME}"
+            is_read = manifest.NAME in names and mlflow_client.download_artifact(
+                registry.uri, address, path.parent
             )
-        return _whole(read_json_or_none(path) if read else None, lambda name: name.partition("/")[0] in names)
+        tree = read_json_or_none(path) if is_read else None
+        return _if_complete(tree, lambda name: name.partition("/")[0] in names)
 
 
-def _whole(tree: Any, is_there: Any) -> dict[str, Any] | None:
+def _is_empty(uri: str) -> bool:
+    path = Path(uri.removeprefix(SQLITE))
+    return uri.startswith(SQLITE) and not (path.exists() and path.stat().st_size)
+
+
+def _if_complete(tree: Any, exists: Callable[[str], bool]) -> dict[str, Any] | None:
     if not isinstance(tree, dict) or not isinstance(tree.get("files", {}), dict):
         return None
-    return tree if all(is_there(name) for name in tree.get("files", {})) else None
+    return tree if all(map(exists, tree.get("files", {}))) else None

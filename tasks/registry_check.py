@@ -13,11 +13,11 @@ from tasks.artifacts import Champion, Registration, write_if_changed
 from tasks.dvc_pipeline import is_unchanged
 from tasks.dvc_repo import opened
 from tasks.promote import CHALLENGER, CHAMPION
-from tasks.registered_files import open_store, served_manifest
+from tasks.registered_files import open_reader, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import given_identity, identity
-from tokensieve.registry.store import Editable, RegistryError, tracking_uri, without_password
+from tokensieve.registry.store import RegistryError, RegistryReader, tracking_uri, without_password
 from tokensieve.settings import Settings
 
 log = logging.getLogger("tokensieve")
@@ -33,7 +33,7 @@ def prepare_registry(layout: Layout, settings: Settings) -> None:
         RegistryError: If the registry does not answer.
     """
     moved_project.follow(layout, tracking_uri(layout, settings))
-    store = open_store(tracking_uri(layout, settings))
+    store = open_reader(tracking_uri(layout, settings), layout.served)
     if store and store.experiment(settings.register.experiment) == "deleted":
         raise InputError(
             f"experiment {excerpt(settings.register.experiment)} is deleted; restore it (mlflow experiments restore) "
@@ -67,7 +67,7 @@ def find_champion(layout: Layout, settings: Settings) -> Champion | None:
     Raises:
         RegistryError: If the registry does not answer.
     """
-    name, store = identity(layout, settings).model, open_store(tracking_uri(layout, settings))
+    name, store = identity(layout, settings).model, open_reader(tracking_uri(layout, settings), layout.served)
     version = ((store and store.aliases(name)) or {}).get(CHAMPION)
     if not (store and version):
         return None
@@ -118,7 +118,7 @@ def _fault(layout: Layout, settings: Settings) -> str:
     version = registration.version
     if registration.name != name:
         return f"the model is named '{name}' now, not '{registration.name}'"
-    store = open_store(uri)
+    store = open_reader(uri, layout.served)
     found = store.version(name, version) if store and version.isdecimal() else None
     if store is None or found is None:
         return f"{without_password(uri)} has no version {version} of model '{name}'"
@@ -134,7 +134,7 @@ def _fault(layout: Layout, settings: Settings) -> str:
     return next((fault for fault, holds in faults.items() if holds), "")
 
 
-def _read(store: Editable, name: str, version: str) -> tuple[str, dict[str, Any] | None]:
+def _read(store: RegistryReader, name: str, version: str) -> tuple[str, dict[str, Any] | None]:
     """Return why a version cannot be read, and its manifest. The manifest is None if it cannot."""
     found = store.version(name, version)
     if found is None:

@@ -90,10 +90,12 @@ def test_imports_go_one_way() -> None:
     for path in [path for package in ("tokensieve", "tasks", "flows") for path in modules(package)]:
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         own = folder_of(name)
-        if name in ("tokensieve.__init__", "tokensieve.registry.mlflow_process"):
-            continue  # they import others when they need them; see the tests below
+        if name == "tokensieve.__init__":
+            continue  # it imports others when they are needed; see the tests below
         allowed = ABOVE.get(own or "") or set(LAYERS[: LAYERS.index(own or "")]) | USES.get(own or "", set())
         found = {folder_of(other) for other in imported(path)} - {None, own}
+        # Predictor.load downloads a model that is given as models:/NAME@ALIAS.
+        found -= {"registry"} if name == "tokensieve.inference.predictor" else set()
         wrong += [f"{name} imports from {folder}" for folder in found - allowed]
     assert wrong == []
 

@@ -17,11 +17,11 @@ from mlflow import MlflowClient
 
 from tasks import promote as promotions
 from tasks import promotion_history
+from tasks.mlflow_client import MlflowEditor
 from tasks.promote import promote, rollback
 from tasks.promotion_history import champions, history, rolled_back
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
-from tokensieve.registry.mlflow_sqlite import Database
 from tokensieve.registry.project_identity import given_identity
 from tokensieve.settings import Settings, render
 
@@ -50,13 +50,13 @@ def register(layout: Layout, client: MlflowClient) -> Callable[..., None]:
     """Register versions of the model 'tickets', each with files of its own; the last is the challenger."""
 
     def versions(count: int, tags: dict[str, str] | None = None, **metrics: float) -> None:
-        if not Database(client.tracking_uri).models():
+        if not client.search_registered_models():
             client.create_registered_model("tickets")
         for _ in range(count):
             run = client.create_run("0")
             for key, value in metrics.items():
                 client.log_metric(run.info.run_id, key, value)
-            number = str(len(Database(client.tracking_uri).versions("tickets")) + 1)
+            number = str(len(client.search_model_versions("name = 'tickets'")) + 1)
             folder = model_folder(layout, number)
             (folder / "data" / "onnx").mkdir(parents=True)
             (folder / "data" / "onnx" / "model.onnx").write_bytes(b"graph")
@@ -252,11 +252,11 @@ def test_a_move_cut_off_in_the_middle_never_makes_a_rollback_go_forward(
 
     for step in ("set_alias", "set_tag"):
         with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-            patch.setattr(Database, step, cut_off)
+            patch.setattr(MlflowEditor, step, cut_off)
             rollback(layout, SETTINGS)
     assert rollback(layout, SETTINGS)["version"] == "2"
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(Database, "set_tag", cut_off)
+        patch.setattr(MlflowEditor, "set_tag", cut_off)
         promote(layout, SETTINGS, "3", "again")
     moved = rollback(layout, SETTINGS)
     assert (moved["version"], moved["replaced"]) == ("2", "3")

@@ -29,7 +29,7 @@ from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.mlflow_model import _load_pyfunc
 from tokensieve.inference.predictor import Predictor
 from tokensieve.project import Layout
-from tokensieve.registry.mlflow_sqlite import Database
+from tokensieve.registry.mlflow_process import MlflowProcess
 from tokensieve.registry.project_identity import given_identity
 from tokensieve.registry.store import tracking_uri
 from tokensieve.settings import Settings, render
@@ -425,34 +425,27 @@ def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(
     assert told == [1, None, None]
 
 
-def test_mlflows_client_and_the_tables_agree(layout: Layout) -> None:
+def test_the_child_process_reads_what_mlflows_client_has_written(layout: Layout, tmp_path: Path) -> None:
     registration = register.register(layout, SETTINGS)
     uri = tracking_uri(layout, SETTINGS)
-    through, tables = mlflow_client.Client(uri), Database(uri)
-    assert through.uri == tables.uri
+    editor, reader = mlflow_client.MlflowEditor(uri), MlflowProcess(uri, tmp_path / "cache")
+    editor.set_tag("classifier", "one", "1")
+    editor.set_alias("classifier", "champion", "1")
+    assert editor.models() == reader.models() == ["classifier"]
     for name in ("classifier", "other"):
-        through.set_tag("classifier", "one", "1")
-        tables.set_tag("classifier", "two", "2")
-        through.set_alias("classifier", "champion", "1")
-        tables.set_alias("classifier", "tried", "1")
-        assert through.models() == tables.models() == ["classifier"]
-        assert through.aliases(name) == tables.aliases(name)
-        assert through.versions(name) == tables.versions(name)
-        assert through.tags(name) == tables.tags(name)
+        assert editor.aliases(name) == reader.aliases(name)
+        assert editor.versions(name) == reader.versions(name)
         for number in ("1", "2"):
-            assert through.version(name, number) == tables.version(name, number)
-            assert through.version_tags(name, number) == tables.version_tags(name, number)
-    for run in (registration.run_id, "0" * 32):
-        assert through.metrics(run) == tables.metrics(run)
+            assert editor.version(name, number) == reader.version(name, number)
     for experiment in ("tokensieve", "absent"):
-        assert through.experiment(experiment) == tables.experiment(experiment)
-    assert through.tags("classifier") == {"one": "1", "two": "2"}
-    assert through.aliases("classifier") == {"challenger": "1", "champion": "1", "tried": "1"}
-    assert tables.metrics(registration.run_id)["test_accuracy"] == 0.75
-    found = tables.version("classifier", "1")
+        assert editor.experiment(experiment) == reader.experiment(experiment)
+    assert editor.tags("classifier") == {"one": "1"}
+    assert editor.aliases("classifier") == {"challenger": "1", "champion": "1"}
+    assert editor.metrics(registration.run_id)["test_accuracy"] == 0.75
+    assert editor.metrics("0" * 32) == {}
+    found = editor.version("classifier", "1")
     assert found
-    folder = f"{found.location}/data/onnx"
-    assert mlflow_client.listing(uri, folder) == {
+    assert mlflow_client.list_artifacts(uri, f"{found.location}/data/onnx") == {
         "manifest.json",
         "model.onnx",
         "tokenizer.json",

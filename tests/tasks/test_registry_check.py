@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,9 +120,9 @@ def test_the_champion_is_empty_until_there_is_one(layout: Layout, monkeypatch: p
 def dangling(layout: Layout) -> None:
     """Delete the champion's version, and leave its alias, which MLflow's own client takes away."""
     client(layout).delete_model_version("tickets", "1")
-    from tokensieve.registry.mlflow_sqlite import Database
-
-    Database(f"sqlite:///{layout.at('mlflow.db')}").set_alias("tickets", "champion", "1")
+    with closing(sqlite3.connect(layout.at("mlflow.db"))) as connection, connection:
+        columns = "registered_model_aliases (workspace, name, alias, version)"
+        connection.execute(f"INSERT INTO {columns} VALUES ('default', 'tickets', 'champion', 1)")
 
 
 LOST: dict[str, Callable[[Layout], object]] = {

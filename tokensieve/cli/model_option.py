@@ -13,7 +13,7 @@ from tokensieve.errors import InputError
 from tokensieve.project import Layout
 
 if TYPE_CHECKING:
-    from tokensieve.registry.models import Registry
+    from tokensieve.registry.models import RegisteredModel
     from tokensieve.server.model_watcher import ModelSource
 
 PREFIX = "models:/"
@@ -83,16 +83,16 @@ def model_source(options: argparse.Namespace) -> ModelSource:
     return _registry(options) if options.model.startswith(PREFIX) else FolderSource(model_folder(options))
 
 
-def _registry(options: argparse.Namespace) -> Registry:
+def _registry(options: argparse.Namespace) -> RegisteredModel:
     """Return the registry that contains the model.
 
     With MLFLOW_TRACKING_URI no project is needed: a server has none.
     """
-    from tokensieve.registry.models import Registry
+    from tokensieve.registry.models import RegisteredModel
     from tokensieve.registry.store import tracking_uri
     from tokensieve.settings import Settings
 
     known = bool(os.environ.get("MLFLOW_TRACKING_URI"))
     layout = Layout(Path(options.project).resolve()) if known else existing_project(options)
     settings = Settings.load(layout.params) if layout.params.exists() else Settings()
-    return Registry.of(options.model, tracking_uri(layout, settings), layout.served)
+    return RegisteredModel(options.model, tracking_uri(layout, settings), layout.served)

@@ -33,17 +33,25 @@ class Predictor:
         self._engine = engine
 
     @classmethod
-    def load(cls, folder: Path, threads: int | None = None) -> Predictor:
-        """Load the model folder `folder`, whose files are checked against its manifest.
+    def load(cls, model: str | Path, threads: int | None = None) -> Predictor:
+        """Load a model folder, whose files are checked against its manifest.
 
         Args:
-            folder: An exported model.
+            model: An exported folder, or `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the registry that the
+                environment variable MLFLOW_TRACKING_URI names, else in that of the project in the working directory.
             threads: Threads that compute; None: one per usable core.
 
         Raises:
-            InputError: If `Manifest.load` refuses the folder, if the installed onnxruntime or tokenizers cannot read a
-                file, or if the model has other inputs, outputs or classes than its manifest.
+            InputError: If the registry has no such version, if `Manifest.load` refuses the folder, if the installed
+                onnxruntime or tokenizers cannot read a file, or if the model has other inputs, outputs or classes than
+                its manifest.
+            RegistryError: If the registry does not respond and the version was not downloaded before.
         """
+        if isinstance(model, str) and model.startswith("models:/"):
+            from tokensieve.registry.models import fetch_version  # only here: a folder needs no registry
+
+            model = fetch_version(model)
+        folder = Path(model)
         manifest, files = Manifest.load_with_files(folder)
         tokenizer = load_tokenizer(
             folder / TOKENIZER, files[TOKENIZER], manifest.max_length, manifest.truncation

@@ -170,6 +170,6 @@ def _file_state(uri: str) -> FileState:
     state = []
     for name in (path, f"{path}-wal"):
         with contextlib.suppress(FileNotFoundError):
-            found = os.stat(name)
+            found = Path(name).stat()
             state.append([found.st_ino, found.st_mtime_ns, found.st_size])
     return state

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from tokensieve.disk import os_error_remedy
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.manifest import Manifest
+from tokensieve.project import Layout
 from tokensieve.registry.download import download
 from tokensieve.registry.last_known import KnownVersion, LastKnownVersions
 from tokensieve.registry.mlflow_process import MlflowProcess
@@ -30,8 +31,10 @@ from tokensieve.registry.store import (
     RegistryError,
     RegistryReader,
     no_answer,
+    tracking_uri,
     without_password,
 )
+from tokensieve.settings import Settings
 
 ADDRESS = rf"models:/([^/@]+)(?:@([^/@]+)|/({NUMBER}))"
 UNUSED = 7 * 24 * 3600.0  # seconds after which an unused folder is deleted; it is downloaded again on demand
@@ -231,7 +234,24 @@ class RegisteredModel:
         return folder
 
 
-def open_reader(registry: str, cache: Path) -> RegistryReader:
+def fetch_version(address: str, project: Path = Path()) -> Path:
+    """Return the model folder of a registered version, downloaded if necessary.
+
+    Args:
+        address: models:/NAME@ALIAS or models:/NAME/VERSION.
+        project: Its settings name the registry, unless MLFLOW_TRACKING_URI does. Folders are kept in its `.tokensieve`.
+
+    Raises:
+        InputError: If there is no such version, or its files are gone or damaged.
+        RegistryError: If the registry does not respond and the version was not downloaded before.
+    """
+    layout = Layout(project.resolve())
+    settings = Settings.load(layout.params) if layout.params.exists() else Settings()
+    model = RegisteredModel(address, tracking_uri(layout, settings), layout.served)
+    return model.fetch(model.version())
+
+
+def open_reader(registry: str, cache: Path | None = None) -> RegistryReader:
     """Return what reads the registry at an address: REST for http(s), otherwise MLflow's client in a child process.
 
     Answers of the child process are kept in the folder `cache`.

@@ -155,7 +155,7 @@ def test_any_unicode_gets_the_ids_that_training_saw(
     @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=4))
     def check(texts: list[str]) -> None:
         for encoded, expected in zip(
-            tokenizer.encode(texts),
+            tokenizer.tokenize(texts),
             tokenize(trained, texts, served.manifest.max_length) if texts else [],
             strict=True,
         ):
@@ -176,6 +176,10 @@ def test_half_a_surrogate_pair_is_replaced_and_two_halves_are_joined(predictor: 
 def test_no_text_gets_no_answer(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
     assert predictor.logits([]).shape == (0, 4)
+
+
+def test_a_folder_may_be_given_as_text(predictor: Predictor, served: Any) -> None:
+    assert Predictor.load(str(served.folder), 1).predict(["card"]) == predictor.predict(["card"])
 
 
 def test_one_text_for_the_list_is_a_mistake(predictor: Predictor) -> None:

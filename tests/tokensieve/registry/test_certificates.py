@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tokensieve.errors import InputError
-from tokensieve.registry.models import Registry
+from tokensieve.registry.models import RegisteredModel
 from tokensieve.registry.store import RegistryError
 
 NAMES = ("SERVER_CERT_PATH", "INSECURE_TLS", "CLIENT_CERT_PATH", "USERNAME", "PASSWORD", "TOKEN")
@@ -112,7 +112,7 @@ def served(
 
 
 def version(address: str, folder: Path) -> str:
-    return Registry.of("models:/m@champion", address, folder).version()
+    return RegisteredModel("models:/m@champion", address, folder).version()
 
 
 def test_an_authority_that_is_not_known_is_told_with_its_remedy(served: Any, tmp_path: Path) -> None:

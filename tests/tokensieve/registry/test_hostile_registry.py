@@ -21,8 +21,8 @@ import pytest
 
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import Manifest
-from tokensieve.registry import mlflow_process, mlflow_rest
-from tokensieve.registry.models import Registry
+from tokensieve.registry import http_deadline, mlflow_process, mlflow_rest
+from tokensieve.registry.models import RegisteredModel
 from tokensieve.registry.store import RegistryError
 
 Answer = Callable[[Any], None]
@@ -90,8 +90,8 @@ def whole(tmp_path: Path) -> Path:
     return folder
 
 
-def of(address: str, into: Path, reference: str = "@champion") -> Registry:
-    return Registry.of(f"models:/m{reference}", address, into)
+def of(address: str, into: Path, reference: str = "@champion") -> RegisteredModel:
+    return RegisteredModel(f"models:/m{reference}", address, into)
 
 
 VERSIONS = (
@@ -170,7 +170,8 @@ def test_an_odd_manifest_is_refused(
 def test_long_names_are_shortened(whole: Path, tmp_path: Path, server: Callable[[Answer], str]) -> None:
     address = server(model(whole))
     folders = {
-        Registry.of(f"models:/{'ö' * 250}{end}/1", address, tmp_path / "served").fetch("1") for end in "ab"
+        RegisteredModel(f"models:/{'ö' * 250}{end}/1", address, tmp_path / "served").fetch("1")
+        for end in "ab"
     }
     assert len({folder.name for folder in folders}) == 2
 
@@ -359,7 +360,7 @@ def test_a_child_that_says_nothing_is_named(tmp_path: Path, monkeypatch: pytest.
     program.chmod(0o755)
     monkeypatch.setattr(mlflow_process.sys, "executable", str(program))
     with pytest.raises(RegistryError, match="the answer it returns is malformed"):
-        mlflow_process.Process("postgresql://me:secret@host/db").aliases("m")
+        mlflow_process.MlflowProcess("postgresql://me:secret@host/db").aliases("m")
 
 
 # What is kept for the time when the registry is down.
@@ -368,7 +369,7 @@ def test_a_child_that_says_nothing_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_it_goes_on_from_what_was_fetched_while_the_registry_is_down(
     whole: Path, tmp_path: Path, server: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_rest, "TIMEOUT", 0.5)
+    monkeypatch.setattr(http_deadline, "TIMEOUT", 0.5)
     down = threading.Event()
     known = model(whole, "7")
     address = server(lambda request: respond(request, b"", 503) if down.is_set() else known(request))

@@ -23,8 +23,9 @@ from mlflow import MlflowClient
 from tokensieve.errors import InputError
 from tokensieve.files import sha256
 from tokensieve.inference.manifest import Manifest
-from tokensieve.registry import mlflow_process, mlflow_rest, models
-from tokensieve.registry.models import UNUSED, Registry
+from tokensieve.inference.predictor import Predictor
+from tokensieve.registry import download, http_deadline, mlflow_process
+from tokensieve.registry.models import UNUSED, RegisteredModel
 from tokensieve.registry.store import RegistryError
 
 FILES = ["manifest.json", "model.onnx", "tokenizer.json"]
@@ -55,8 +56,10 @@ class Model:
             ).version
         )
 
-    def at(self, reference: str, tracking: str | None = None) -> Registry:
-        return Registry.of(f"models:/{self.name}{reference}", tracking or self.uri, self.folder / "served")
+    def at(self, reference: str, tracking: str | None = None) -> RegisteredModel:
+        return RegisteredModel(
+            f"models:/{self.name}{reference}", tracking or self.uri, self.folder / "served"
+        )
 
 
 def served(folder: Path, temperature: float, changed: dict[str, bytes]) -> None:
@@ -136,16 +139,22 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('database')}/mlflow.db"
 
 
-@pytest.fixture(params=["database", "server"])
+@pytest.fixture
+def tiny(request: pytest.FixtureRequest) -> Path:
+    """A model folder that predicts; `served` of this file only writes files."""
+    return Path(request.getfixturevalue("served").folder)
+
+
+@pytest.fixture
 def model(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
-    """An empty model, in an SQLite file and behind a server."""
+    """An empty model behind a server, or with the parameter "database" in an SQLite file."""
     for name in ("USERNAME", "PASSWORD", "TOKEN"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
-    return Model(
-        request.getfixturevalue(request.param), request.node.name.replace("[", " ").replace("]", ""), tmp_path
-    )
+    name = request.node.name.replace("[", " ").replace("]", "")
+    return Model(request.getfixturevalue(getattr(request, "param", "server")), name, tmp_path)
 
 
+@pytest.mark.parametrize("model", ["database", "server"], indirect=True)
 def test_a_registry_is_followed_without_mlflow(model: Model) -> None:
     first = model.add(1.0)
     second = model.add(2.0)
@@ -167,8 +176,8 @@ def test_a_registry_is_followed_without_mlflow(model: Model) -> None:
     assert followed.interval <= 5
 
     program = (
-        "import sys; from pathlib import Path; from tokensieve.registry.models import Registry\n"
-        f"found = Registry.of('models:/{model.name}@champion', {model.uri!r}, Path({str(model.folder / 'other')!r}))\n"
+        "import sys; from pathlib import Path; from tokensieve.registry.models import RegisteredModel\n"
+        f"found = RegisteredModel('models:/{model.name}@champion', {model.uri!r}, Path({str(model.folder / 'other')!r}))\n"
         "found.fetch(found.version()); print(*sorted(sys.modules))"
     )
     loaded = subprocess.run(
@@ -178,6 +187,26 @@ def test_a_registry_is_followed_without_mlflow(model: Model) -> None:
     assert (model.folder / "other" / names[1] / "manifest.json").exists()
 
 
+def test_a_predictor_is_loaded_by_the_name_of_a_registered_model(
+    model: Model, tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    version = model.add()
+    source = model.folder / "source-0" / "data" / "onnx"
+    shutil.rmtree(source)
+    shutil.copytree(tiny, source)
+    model.client.log_artifacts(model.runs[0], str(source.parent.parent), "model")
+    model.client.set_registered_model_alias(model.name, "champion", version)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", model.uri)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for reference in ("@champion", f"/{version}"):
+        predictor = Predictor.load(f"models:/{model.name}{reference}", threads=1)
+        assert predictor.predict(["I lost my card"]) == Predictor.load(tiny, 1).predict(["I lost my card"])
+    with pytest.raises(InputError, match="has no alias 'other'; aliases: champion"):
+        Predictor.load(f"models:/{model.name}@other")
+
+
+@pytest.mark.parametrize("model", ["database", "server"], indirect=True)
 def test_what_is_not_there_is_named_with_what_is(model: Model) -> None:
     with pytest.raises(InputError, match="has no alias 'champion'; aliases: none; versions: none"):
         model.at("@champion").version()
@@ -190,7 +219,7 @@ def test_what_is_not_there_is_named_with_what_is(model: Model) -> None:
         model.at("@champion").version()
     with pytest.raises(InputError, match=f"model '{model.name}' has no version '3'; versions: 1, 2"):
         model.at("/3").fetch("3")
-    other = Registry.of("models:/nowhere@champion", model.uri, model.folder)
+    other = RegisteredModel("models:/nowhere@champion", model.uri, model.folder)
     for ask in (other.version, lambda: other.fetch("1")):
         with pytest.raises(InputError, match=f"no model 'nowhere' in the registry; models: .*{model.name}"):
             ask()
@@ -205,11 +234,11 @@ def test_what_names_no_version_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="names no model version; give models:/NAME@champion or models:/NAME/VERSION"
     ):
-        Registry.of(address, "sqlite:///absent.db", tmp_path)
+        RegisteredModel(address, "sqlite:///absent.db", tmp_path)
 
 
 def test_a_pinned_version_is_asked_for_when_it_is_fetched(tmp_path: Path) -> None:
-    pinned = Registry.of("models:/classifier/7", f"sqlite:///{tmp_path}/absent.db", tmp_path)
+    pinned = RegisteredModel("models:/classifier/7", f"sqlite:///{tmp_path}/absent.db", tmp_path)
     assert pinned.version() == "7"
     with pytest.raises(InputError, match=r"absent\.db does not exist; register a model first"):
         pinned.fetch("7")
@@ -291,6 +320,7 @@ def test_a_registry_made_anew_is_not_answered_with_an_old_folder(tmp_path: Path,
     assert (Manifest.load(first).temperature, Manifest.load(second).temperature) == (1.0, 2.0)
 
 
+@pytest.mark.parametrize("model", ["database", "server"], indirect=True)
 def test_a_version_of_a_model_that_is_made_anew_has_another_identity(model: Model) -> None:
     followed = model.at("@champion")
     identities = []
@@ -314,7 +344,7 @@ def test_a_version_that_no_run_made_has_a_folder_of_its_own(tmp_path: Path, data
     for name in names:
         client.create_registered_model(name)
         client.create_model_version(name, str(tmp_path / "source"))
-        folders.add(Registry.of(f"models:/{name}/1", database, tmp_path / "served").fetch("1"))
+        folders.add(RegisteredModel(f"models:/{name}/1", database, tmp_path / "served").fetch("1"))
     assert {folder.parent for folder in folders} == {tmp_path / "served"}
     assert sorted(folder.name[:-9] for folder in folders) == sorted(
         ["a b-1", "a_b-1", "a-1-1", "a%5Cb-1", "~-1"]
@@ -325,14 +355,14 @@ def test_a_version_that_no_run_made_has_a_folder_of_its_own(tmp_path: Path, data
 def test_of_two_downloads_at_once_the_first_stays(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     model.add()
     first = model.folder / "served" / f"{model.name}-1-{model.runs[0][:8]}"
-    listed = models._listed
+    listed = download._listed_files
 
     def meanwhile(path: Path) -> list[str]:
         shutil.copytree(model.folder / "source-0" / "data" / "onnx", first)
         (first / "first").touch()
         return listed(path)
 
-    monkeypatch.setattr(models, "_listed", meanwhile)
+    monkeypatch.setattr(download, "_listed_files", meanwhile)
     assert model.at("/1").fetch("1") == first
     assert (first / "first").exists()
     assert shown(first.parent) == [first.name]
@@ -340,11 +370,11 @@ def test_of_two_downloads_at_once_the_first_stays(model: Model, monkeypatch: pyt
 
 def test_a_file_that_is_no_registry_and_an_old_schema_are_named(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
-    with pytest.raises(RegistryError, match=r"mlflow\.db gives no answer: 'file is not a database'"):
-        Registry.of("models:/m@champion", f"sqlite:///{tmp_path}/mlflow.db", tmp_path).version()
+    with pytest.raises(RegistryError, match=r"mlflow\.db gives no answer: .*file is not a database"):
+        RegisteredModel("models:/m@champion", f"sqlite:///{tmp_path}/mlflow.db", tmp_path).version()
     (tmp_path / "mlflow.db").write_bytes(b"")
-    with pytest.raises(RegistryError, match="gives no answer: 'no such table: registered_models'"):
-        Registry.of("models:/m@champion", f"sqlite:///{tmp_path}/mlflow.db", tmp_path).version()
+    with pytest.raises(RegistryError, match="gives no answer: 'the file is empty'; register a model first"):
+        RegisteredModel("models:/m@champion", f"sqlite:///{tmp_path}/mlflow.db", tmp_path).version()
     assert (tmp_path / "mlflow.db").read_bytes() == b""
 
 
@@ -354,7 +384,7 @@ def test_a_file_that_is_no_registry_and_an_old_schema_are_named(tmp_path: Path) 
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Any], None]], str]]:
     """Starts a server of one answer to everything; returns its address."""
-    monkeypatch.setattr(mlflow_rest, "TIMEOUT", 0.5)
+    monkeypatch.setattr(http_deadline, "TIMEOUT", 0.5)
     started = []
 
     def start(answer: Callable[[Any], None]) -> str:
@@ -382,8 +412,8 @@ def respond(request: Any, status: int, body: bytes, **headers: str) -> None:
     request.wfile.write(body)
 
 
-def followed(tracking: str, into: Path) -> Registry:
-    return Registry.of("models:/m@champion", tracking, into)
+def followed(tracking: str, into: Path) -> RegisteredModel:
+    return RegisteredModel("models:/m@champion", tracking, into)
 
 
 def test_a_server_that_goes_away_is_named_at_once_and_without_its_password(tmp_path: Path) -> None:
@@ -546,14 +576,14 @@ def test_another_database_is_read_by_a_child_process(tmp_path: Path, database: s
     assert by_child.interval > 60
     assert by_child.version() == version
     assert by_child.fetch(version).name == f"child-1-{model.runs[0][:8]}"
-    folder = mlflow_process.Process(by_child.tracking).download(
+    folder = mlflow_process.MlflowProcess(by_child.tracking).download(
         str(tmp_path / "source-0"), tmp_path / "fetched"
     )
     assert Manifest.load(folder).files["model.onnx"] == sha256(
         tmp_path / "source-0" / "data" / "onnx" / "model.onnx"
     )
     with pytest.raises(InputError, match=r"no model 'absent' in the registry; models: .*child"):
-        Registry.of("models:/absent@champion", by_child.tracking, tmp_path).version()
+        RegisteredModel("models:/absent@champion", by_child.tracking, tmp_path).version()
 
 
 def test_files_that_a_server_hands_out_are_not_looked_for_through_its_database(
@@ -566,13 +596,13 @@ def test_files_that_a_server_hands_out_are_not_looked_for_through_its_database(
         InputError,
         match="handed out by the MLflow server of this database; set MLFLOW_TRACKING_URI to the server's",
     ):
-        Registry.of("models:/proxied/1", database, tmp_path).fetch("1")
+        RegisteredModel("models:/proxied/1", database, tmp_path).fetch("1")
 
 
 def test_a_child_process_reports_a_registry_that_gives_no_answer(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
     with pytest.raises(RegistryError, match="file is not a database"):
-        mlflow_process.Process(f"sqlite:///{tmp_path}/mlflow.db").aliases("m")
+        mlflow_process.MlflowProcess(f"sqlite:///{tmp_path}/mlflow.db").aliases("m")
 
 
 def test_without_mlflow_the_remedy_is_a_server(

@@ -37,7 +37,7 @@ from tokensieve.files import atomic_folder, write_json
 from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor, run_batches
-from tokensieve.inference.session import Floats, engine_of
+from tokensieve.inference.session import Floats, load_engine
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
@@ -184,7 +184,7 @@ def _timed(
     texts = [test[i] for i in drawn]
     ids = tokenize(load_tokenizer(layout.model), texts, manifest.max_length, manifest.truncation)
     expected = untrained.logits["test"][drawn]
-    engines = {name: engine_of(path, name, 1) for name, path in builds.items()}
+    engines = {name: load_engine(path, name, 1) for name, path in builds.items()}
     milliseconds = choose_variant.times(engines, ids)
     entrants = []
     for name, engine in engines.items():

@@ -24,7 +24,7 @@ from tasks.artifacts import SplitSizes, load_constructs
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import NAME, Manifest
-from tokensieve.inference.mlflow_model import SEVERAL, SINGLE
+from tokensieve.inference.mlflow_model import MULTI_LABEL, SINGLE_LABEL
 from tokensieve.project import Layout
 from tokensieve.registry.store import without_password
 from tokensieve.settings import Settings
@@ -136,6 +136,6 @@ def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:
 def _signature(served: Manifest) -> ModelSignature:
     """Return the types of the texts and of the predictions. Spark reads the type of a column from them."""
     kinds = {"[string]": Array(DataType.string), "[double]": Array(DataType.double)}
-    columns = SEVERAL if served.thresholds else SINGLE
+    columns = MULTI_LABEL if served.thresholds else SINGLE_LABEL
     outputs: list[Any] = [ColSpec(kinds.get(kind, kind), name) for name, kind in columns.items()]
     return ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs))

@@ -1,4 +1,4 @@
-"""The old place of `tokensieve.inference.mlflow_model`, which models registered before version 0.2 name."""
+"""The former name of `tokensieve.inference.mlflow_model`, for models that were registered before version 0.2."""
 
 from tokensieve.inference.mlflow_model import _load_pyfunc
 

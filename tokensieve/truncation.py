@@ -1,7 +1,8 @@
-"""How a text with more tokens than the model reads is truncated: the same for training and for serving.
+"""The truncation of a text with more tokens than the model reads, the same in training and in serving.
 
-With `head`, the tokenizer keeps the first tokens. With `head_tail`, the first half and the last half of the tokens are kept. Special
-tokens at both ends are among them, so the result looks like a whole text. The halves are a plain choice that needs no tuning.
+With `head`, the tokenizer keeps the first tokens. With `head_tail`, half of the tokens that are kept come from the beginning and
+half from the end. Both halves have the special tokens of their end, so the result looks like a whole text. Equal halves need
+no tuning.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Token = TypeVar("Token")
 
 
 def head_and_tail(tokens: Sequence[Token], most: int) -> list[Token]:
-    """Return the first and the last of `tokens`, together at most `most`; the first half is the longer one if `most` is odd."""
+    """Return the first and the last of `tokens`, at most `most` together. If `most` is odd, the first half is longer by one."""
     if len(tokens) <= most:
         return list(tokens)
     return [*tokens[: most - most // 2], *tokens[len(tokens) - most // 2 :]]

@@ -112,15 +112,15 @@ def test_the_fastest_build_that_answers_as_torch_is_served(
 @pytest.fixture
 def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the int8 build answer the opposite, when called."""
-    real = session.engine_of
+    real = session.load_engine
 
     def broken(path: Path, variant: str, threads: int, **more: Any) -> Any:
         right = real(path, variant, threads, **more)
         return type("Wrong", (), {"run": lambda _, ids: -right.run(ids)})() if variant == "int8" else right
 
     def make() -> None:
-        monkeypatch.setattr(session, "engine_of", broken)
-        monkeypatch.setattr(export, "engine_of", broken)
+        monkeypatch.setattr(session, "load_engine", broken)
+        monkeypatch.setattr(export, "load_engine", broken)
 
     return make
 

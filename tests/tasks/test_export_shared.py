@@ -238,7 +238,7 @@ def test_a_broken_shared_folder_is_refused(project: Callable[..., Layout], tmp_p
     with pytest.raises(InputError, match=r"cards\.onnx is not the file that shared\.json lists"):
         SharedPredictor.load(folder, threads=1)
     (folder / "shared.json").unlink()
-    with pytest.raises(InputError, match=r"holds no shared\.json"):
+    with pytest.raises(InputError, match=r"has no shared\.json"):
         SharedPredictor.load(folder, threads=1)
 
 

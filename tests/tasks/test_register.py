@@ -408,7 +408,7 @@ def test_the_signature_names_the_columns_of_the_answers(
     for absent in _load_pyfunc(str(layout.onnx)).predict({"text": [None, float("nan"), pandas.NA]}):
         assert list(absent) == list(outputs)
         assert absent["uncertain"]
-    with pytest.raises(InputError, match="column 'text' holds '5'; give texts"):
+    with pytest.raises(InputError, match="column 'text' has '5'; give texts"):
         _load_pyfunc(str(layout.onnx)).predict({"text": ["lost", 5]})
 
 

@@ -16,7 +16,7 @@ from tokensieve.cli.model_option import find_model
 from tokensieve.errors import InputError
 
 if TYPE_CHECKING:
-    from tokensieve.inference.bulk import Scored
+    from tokensieve.inference.bulk import FileSummary
     from tokensieve.inference.prediction import Prediction
 
 SHOWN = 10  # labels of a summary
@@ -53,17 +53,19 @@ def predict(options: argparse.Namespace, answer: Answer) -> None:
     """Predict the labels of texts: arguments, lines of standard input, or a file.
 
     Raises:
-        InputError: If options contradict each other, or as `load` and `bulk.score`.
+        InputError: If options contradict each other, or as `load` and `bulk.predict_file`.
     """
     _refuse(options)
     folder = find_model(options)
     if options.input:
-        from tokensieve.inference.bulk import score
+        from tokensieve.inference.bulk import predict_file
 
         output = Path(options.output)
         for line in _summary(
             output,
-            score(folder, Path(options.input), output, options.text or "text", options.top, options.prefix),
+            predict_file(
+                folder, Path(options.input), output, options.text or "text", options.top, options.prefix
+            ),
         ):
             answer(line)
         return
@@ -102,12 +104,12 @@ def _decoded(line: bytes, first: bool) -> str:
     return line.decode("utf-8-sig" if first else "utf-8", "replace").removesuffix("\r")
 
 
-def _summary(output: Path, scored: Scored) -> Iterator[str]:
+def _summary(output: Path, summary: FileSummary) -> Iterator[str]:
     """Yield a summary: one line for the file, and two lines per task."""
-    without = f", {scored.without_text:,} of them without a text" if scored.without_text else ""
-    yield f"{output}: {scored.rows:,} rows{without}, in {scored.seconds:.1f} s"
-    answered = scored.rows - scored.without_text
-    for task, counts in scored.tasks.items():
+    without = f", {summary.without_text:,} of them without a text" if summary.without_text else ""
+    yield f"{output}: {summary.rows:,} rows{without}, in {summary.seconds:.1f} s"
+    answered = summary.rows - summary.without_text
+    for task, counts in summary.tasks.items():
         name = f"{task}: " if task else ""
         if answered:
             shares = (

@@ -27,7 +27,7 @@ from transformers import PreTrainedConfig
 
 from tokensieve.export.onnx_graph import DOMAIN, FUSED, fused, with_own_operators
 from tokensieve.export.smoothquant import smooth
-from tokensieve.inference.session import cuda_fault
+from tokensieve.inference.session import cuda_problem
 
 SAMPLE = 64  # texts that int8's scales are set on
 CPUINFO = Path("/proc/cpuinfo")
@@ -39,7 +39,7 @@ def missing(config: PreTrainedConfig, names: Sequence[str]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if config.model_type not in FUSED:
         reasons |= dict.fromkeys(("fused", "fp16"), f"ONNX Runtime does not fuse {config.model_type}")
-    elif fault := cuda_fault():
+    elif fault := cuda_problem():
         reasons["fp16"] = fault
     return {name: reasons[name] for name in names if name in reasons}
 

@@ -20,7 +20,7 @@ from tokensieve.export.build_variants import build
 from tokensieve.export.onnx_graph import write_graph
 from tokensieve.files import read_json, sha256
 from tokensieve.inference.manifest import TOKENIZER
-from tokensieve.inference.session import IDS, LOGITS, STATES, engine_of
+from tokensieve.inference.session import IDS, LOGITS, STATES, load_engine
 from tokensieve.inference.shared_predictor import PREFIX, suffix_name
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers
@@ -125,7 +125,7 @@ def build_shared(
     folder: Path,
 ) -> None:
     """Write variant `variant` of the graphs `plain` into `folder`; `samples` holds by task the token ids of some of its texts."""
-    prefix = engine_of(plain[PREFIX], "fp32", 1, IDS, STATES)
+    prefix = load_engine(plain[PREFIX], "fp32", 1, IDS, STATES)
     # Of each task the same number, so that the prefix sees as many as a suffix.
     few = [ids for sample in samples.values() for ids in sample[: max(1, len(sample) // len(samples))]]
     build(plain[PREFIX], config, variant, few, folder / PREFIX)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference import manifest
 from tokensieve.inference.manifest import Manifest
-from tokensieve.inference.session import IDS, LOGITS, SHARED_STEP
+from tokensieve.inference.session import IDS, LOGITS, ONE_TEXT_PER_RUN
 from tokensieve.truncation import HEAD
 
 NAME = r"[A-Za-z0-9][\w.-]*"
@@ -58,7 +58,7 @@ def config(name: str, served: Manifest) -> str:
     Triton joins requests of one length alone: others would need padding, which the graph does not know. Variants whose answers would
     depend on the other texts of a batch are run text by text, as they were when they were chosen.
     """
-    alone = served.variant in SHARED_STEP
+    alone = served.variant in ONE_TEXT_PER_RUN
     batching = "" if alone else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"
     on_gpu = served.variant == "fp16"
     parameters = {} if on_gpu else {"intra_op_thread_count": "1"}

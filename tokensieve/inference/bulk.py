@@ -1,8 +1,9 @@
-"""Files of texts scored as a whole: every row of a table with its answer beside it, a chunk of rows at a time.
+"""Predict a whole file: every row of a table with the prediction beside it.
 
-A chunk of rows at a time is answered, each on one core, and kept as a part beside the output, which is assembled when all are there.
-So a run that is killed, at any time, is finished by the same call. In memory are at most one chunk per core and two more, together
-at most `HELD` characters or one row, and when a Parquet file is assembled, the parts of one row group.
+Chunks of rows are predicted at the same time, one per core, and kept as parts beside the output (`part_files.py`). When all
+are there, they are joined. So the same call continues a run that was killed. In memory are at most one chunk per core and
+two more, with at most `IN_MEMORY` characters together or a single row; and while a Parquet file is joined, the parts of one
+row group.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tokensieve import __version__
@@ -29,58 +28,79 @@ from tokensieve.data import table_readers, table_writers
 from tokensieve.data.table_formats import format_of
 from tokensieve.data.table_readers import Chunk
 from tokensieve.data.table_writers import OutputTable
+from tokensieve.disk import os_error_remedy
 from tokensieve.errors import InputError, excerpt
-from tokensieve.files import atomic_file, read_json_or_none, sha256
+from tokensieve.files import atomic_file, sha256
 from tokensieve.inference.load import Model, load
 from tokensieve.inference.manifest import Manifest
+from tokensieve.inference.part_files import counts_path, part_folder, part_path, write_part_file
 from tokensieve.inference.prediction import SINGLE_TASK, Prediction
 
-KEY, LOCK = "key.json", "lock"
-# The names of the files in a folder of parts, and of those that are being written.
-OURS = rf"{re.escape(KEY)}|{LOCK}|\d{{8,}}\.\w+|counts-\d{{8,}}\.json|\.({re.escape(KEY)}|\d{{8,}}\.\w+|counts-\d{{8,}}\.json)\.new"
-HELD = 2**26  # characters or bytes of the rows that are in memory, unless one row is longer
-EVERY = 30.0  # seconds between two lines on the progress if no bar is shown
+IN_MEMORY = 2**26  # characters or bytes of the rows in memory, unless one row is longer
+LOG_SECONDS = 30.0  # between two lines on the progress if no bar is shown
 
 log = logging.getLogger("tokensieve")
 
 
 @dataclass
-class Counts:
-    """Answers of one task: how many are uncertain, how many are of truncated texts, and how often each label was given."""
+class TaskCounts:
+    """The predictions of one task.
+
+    Attributes:
+        uncertain: How many are uncertain.
+        truncated: How many are of truncated texts.
+        labels: How often each label was given.
+    """
 
     uncertain: int = 0
     truncated: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
-    def add(self, answer: Prediction) -> None:
-        """Count an answer."""
-        self.uncertain += answer.uncertain
-        self.truncated += answer.truncated
-        self.labels.update([label for label, _ in answer.labels])
+    def add(self, prediction: Prediction) -> None:
+        """Count a prediction."""
+        self.uncertain += prediction.uncertain
+        self.truncated += prediction.truncated
+        self.labels.update([label for label, _ in prediction.labels])
 
 
 @dataclass(frozen=True)
-class Scored:
-    """How many rows a file has, how many of them have no text, the answers to the others by task, and the seconds that it took."""
+class FileSummary:
+    """What was predicted of a file.
+
+    Attributes:
+        rows: The rows of the file.
+        without_text: The rows that have no text.
+        tasks: Per task, the counts of the predictions for the other rows.
+        seconds: The time it took.
+    """
 
     rows: int
     without_text: int
-    tasks: Mapping[str, Counts]
+    tasks: Mapping[str, TaskCounts]
     seconds: float
 
 
-def score(
+def predict_file(
     folder: Path, source: Path, output: Path, text: str = "text", top: int | None = None, prefix: str = ""
-) -> Scored:
-    """Write `output`: the table `source` with the answers of a served folder to the texts in column `text`.
+) -> FileSummary:
+    """Write the table `source` with the predictions of a model beside its rows to `output`.
 
-    Columns added: label, probability, uncertain, truncated, or from a model that gives any number of labels, labels and
-    probabilities instead of the first two; with `top`, the likeliest labels as well. Their names begin with `prefix`. Where several
-    tasks share the folder, each has these columns, the task's name and _ before theirs. A row without a text (null) has no answer, an
-    empty text is answered. What stood at `output` is replaced when all is done.
+    The added columns are label, probability, uncertain and truncated. Of a multi-label model, labels and probabilities
+    replace the first two. If several tasks share the model, each has these columns, and their names begin with the task's
+    name and _. A row without a text (null) has no prediction; an empty text has one. An earlier `output` is replaced at the
+    end.
+
+    Args:
+        folder: A model folder.
+        source: A table in one of the formats of the data.
+        output: Its name ends in the format to write.
+        text: The column with the texts.
+        top: How many of the most likely labels a column `top` lists; None: there is no such column.
+        prefix: The names of the added columns begin with it.
 
     Raises:
-        InputError: as `served.load` and `parts.form`, or a path that cannot be read or written, or another run is writing it.
+        InputError: If `load` refuses the model or `table_writers.plan_output` the table, if a path is not readable or writable,
+            or if another run is writing `output`.
     """
     began = time.monotonic()
     _check(source, output, top)
@@ -91,30 +111,25 @@ def score(
         if format_of(output) in (".csv", ".tsv"):
             for manifest in model.tasks.values():
                 _refuse_bars(manifest, output)
-        with _opened(output, _key(model, source, text, top, prefix)) as kept:
-            paths = _answered(model, source, text, top, form, kept, prefix)
-            without, counts = _counted(paths, model)
+        with part_folder(output, _key(model, source, text, top, prefix)) as parts:
+            paths = _predict_chunks(model, source, text, top, form, parts, prefix)
+            without, counts = _sum_counts(paths, model)
             with atomic_file(output, flush=True) as temporary:
-                table_writers.join_parts(
-                    tqdm(paths, desc="assembling", unit="part", leave=False, disable=None), form, temporary
-                )
-            _emptied(kept)
-            for name in (KEY, LOCK):
-                (kept / name).unlink(missing_ok=True)
-            kept.rmdir()
+                bar = tqdm(paths, desc="assembling", unit="part", leave=False, disable=None)
+                table_writers.join_parts(bar, form, temporary)
     except InputError:
         raise
     except OSError as error:
         path = error.filename or output
         raise InputError(
-            f"{path}: {error.strerror or error}; free some space, or mend its rights: the same command goes on"
+            f"{path}: {error.strerror or error}; {os_error_remedy(error)}: the same command continues"
         ) from None
-    return Scored(form.total, without, counts, time.monotonic() - began)
+    return FileSummary(form.total, without, counts, time.monotonic() - began)
 
 
 @contextmanager
 def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and a line in the log now and then elsewhere. Yields the function to call with each number done."""
+    """Show a bar on a terminal, elsewhere a line in the log now and then. Yield the function that counts finished items."""
     bar = tqdm(total=total, desc=what, unit=unit, miniters=1, leave=False, disable=None)
     began = logged = time.monotonic()
     done = 0
@@ -124,7 +139,7 @@ def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callab
         bar.update(number)
         done += number
         now = time.monotonic()
-        if bar.disable and now - logged >= EVERY:
+        if bar.disable and now - logged >= LOG_SECONDS:
             logged = now
             left = (
                 f" of {total:,}, about {(now - began) / done * (total - done):.0f} s left"
@@ -137,25 +152,25 @@ def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callab
         yield advance
 
 
-def _answered(
+def _predict_chunks(
     model: Model, source: Path, text: str, top: int | None, form: OutputTable, folder: Path, prefix: str
 ) -> list[Path]:
-    """The parts of all chunks, in their order; those that are not there yet are made."""
+    """Predict the chunks whose parts are not there yet. Return the parts of all chunks, in their order."""
     paths, waiting, held = [], deque[tuple[Future[int], int]](), 0
     _, pieces = table_readers.read_chunks(source, text)
     with ThreadPoolExecutor(cores()) as pool, _progress("scoring", "text", form.total) as advance:
         try:
             for place, chunk in enumerate(pieces):
-                path = folder / f"{place:08}{format_of(form.path)}"
+                path = part_path(folder, place, format_of(form.path))
                 paths.append(path)
-                if path.exists() and _beside(path).exists():
+                if path.exists() and counts_path(path).exists():
                     advance(len(chunk.texts))
                     continue
-                while waiting and (len(waiting) > cores() or held + chunk.size > HELD):
+                while waiting and (len(waiting) > cores() or held + chunk.size > IN_MEMORY):
                     future, size = waiting.popleft()
                     advance(future.result())
                     held -= size
-                # onnxruntime and tokenizers compute without Python's lock: threads share one model, and use all cores.
+                # ONNX Runtime and tokenizers release Python's lock: threads share one model and use all cores.
                 waiting.append((pool.submit(_write, model, chunk, top, form, prefix, path), chunk.size))
                 held += chunk.size
             while waiting:
@@ -166,16 +181,11 @@ def _answered(
     return paths
 
 
-def _beside(part: Path) -> Path:
-    """The file with the counts of a part."""
-    return part.with_name(f"counts-{part.stem}.json")
-
-
-def _counted(paths: Sequence[Path], model: Model) -> tuple[int, dict[str, Counts]]:
-    """How many rows have no text, and the counts of all parts by task."""
-    without, found = 0, {task: Counts() for task in model.tasks}
+def _sum_counts(paths: Sequence[Path], model: Model) -> tuple[int, dict[str, TaskCounts]]:
+    """Return how many rows have no text, and per task the counts of all parts."""
+    without, found = 0, {task: TaskCounts() for task in model.tasks}
     for path in paths:
-        tree = json.loads(_beside(path).read_text(encoding="utf-8"))
+        tree = json.loads(counts_path(path).read_text(encoding="utf-8"))
         without += tree["without_text"]
         for task, counts in tree["tasks"].items():
             found[task].uncertain += counts["uncertain"]
@@ -186,27 +196,22 @@ def _counted(paths: Sequence[Path], model: Model) -> tuple[int, dict[str, Counts
 
 def _write(model: Model, chunk: Chunk, top: int | None, form: OutputTable, prefix: str, path: Path) -> int:
     rows: list[dict[str, Any]] = [{} for _ in chunk.texts]
-    asked = [place for place, text in enumerate(chunk.texts) if text is not None]
-    answers = model.predict_by_task([text for text in chunk.texts if text is not None], top or 1)
-    counts = {task: Counts() for task in answers}
-    for task, found in answers.items():
-        for place, answer in zip(asked, found, strict=True):
+    with_text = [place for place, text in enumerate(chunk.texts) if text is not None]
+    predictions = model.predict_by_task([text for text in chunk.texts if text is not None], top or 1)
+    counts = {task: TaskCounts() for task in predictions}
+    for task, found in predictions.items():
+        for place, answer in zip(with_text, found, strict=True):
             rows[place] |= {_column(task, name, prefix): value for name, value in _row(answer, top).items()}
             counts[task].add(answer)
     columns = {name: [row.get(name) for row in rows] for name in form.answers}
     tree = {
-        "without_text": len(rows) - len(asked),
+        "without_text": len(rows) - len(with_text),
         "tasks": {task: vars(count) for task, count in counts.items()},
     }
-    # The counts first: a part that is there has them.
-    _put(_beside(path), json.dumps(tree).encode())
-    _put(path, table_writers.encode_chunk(chunk, columns, form))
+    # The counts first: if a part exists, so do its counts.
+    write_part_file(counts_path(path), json.dumps(tree).encode())
+    write_part_file(path, table_writers.encode_chunk(chunk, columns, form))
     return len(rows)
-
-
-def _put(path: Path, content: bytes) -> None:
-    with atomic_file(path, flush=True) as temporary:
-        temporary.write_bytes(content)
 
 
 def _row(answer: Prediction, top: int | None) -> dict[str, Any]:
@@ -218,7 +223,7 @@ def _row(answer: Prediction, top: int | None) -> dict[str, Any]:
 
 
 def _columns(model: Model, top: int | None, prefix: str) -> dict[str, str]:
-    """The columns of the answers, with what each is of `parts.KINDS`."""
+    """Return the columns to add, each with its kind in `table_writers.KINDS`."""
     found: dict[str, str] = {}
     for task, manifest in model.tasks.items():
         first = ["labels", "probabilities"] if manifest.thresholds else ["label", "probability"]
@@ -249,12 +254,12 @@ def _refuse_bars(manifest: Manifest, output: Path) -> None:
     for label in manifest.labels if manifest.thresholds else ():
         if "|" in label:
             raise InputError(
-                f"{output}: labels are joined with |, and label {excerpt(label)} holds one; write to .jsonl or .parquet"
+                f"{output}: labels are joined with |, and label {excerpt(label)} has one; write to .jsonl or .parquet"
             )
 
 
 def _key(model: Model, source: Path, text: str, top: int | None, prefix: str) -> dict[str, Any]:
-    """What the parts depend on. The manifests hold the hashes of the model's files."""
+    """Return what the parts depend on. The manifests have the hashes of the model's files."""
     manifests = json.dumps({task: asdict(manifest) for task, manifest in model.tasks.items()}, sort_keys=True)
     made = {
         "version": __version__,
@@ -268,39 +273,3 @@ def _key(model: Model, source: Path, text: str, top: int | None, prefix: str) ->
         "model": hashlib.sha256(manifests.encode()).hexdigest(),
         "cut": [table_readers.CHUNK_ROWS, table_readers.CHUNK_SIZE, table_readers.BATCH_ROWS, "characters"],
     }
-
-
-@contextmanager
-def _opened(output: Path, key: dict[str, Any]) -> Iterator[Path]:
-    """The folder with the parts of `output`, which is this process's alone; parts of another key are deleted."""
-    folder = output.with_name(f"{output.name}.parts")
-    folder.mkdir(exist_ok=True)
-    path = folder / KEY
-    # Only what a run has written is ever deleted, whatever the folder's name.
-    if folder.is_symlink() or any(
-        not re.fullmatch(OURS, file.name) or not file.is_file() for file in folder.iterdir()
-    ):
-        raise InputError(
-            f"{folder} is needed for the parts of {output.name}, and holds other files; move it, or give another output"
-        )
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another run is writing {output}; wait for it, or give another output") from None
-    try:
-        if read_json_or_none(path) != key:
-            _emptied(folder)
-            _put(path, (json.dumps(key) + "\n").encode())
-        elif found := sum(1 for _ in folder.glob(f"[0-9]*{format_of(output)}")):
-            log.info("%s: going on after %d parts that are there", output, found)
-        yield folder
-    finally:
-        lock.release()
-
-
-def _emptied(folder: Path) -> None:
-    """Delete the parts but not the key, so that a folder which holds parts has one whenever the process is killed."""
-    for path in folder.iterdir():
-        if path.name not in (KEY, LOCK):
-            path.unlink()

@@ -1,9 +1,9 @@
-"""Positions at which a text can be cut without a change to the tokens before, so that a long text need not be tokenized whole.
+"""Positions at which a long text can be cut so that the tokens before the cut stay the same.
 
-A cut is made between words: after a letter or digit, and before a space, a line break or a punctuation mark. There each of the known
-normalizers and pre-tokenizers separates, whatever follows, and no token of the model or of the added vocabulary reaches across. So
-the tokens of the text before a cut are the first tokens of the whole text. A tokenizer with any other part, such as an unknown
-regular expression, is not cut: `find_cut_points` returns None.
+A cut is between words: after a letter or digit, and before a space, a line break or a punctuation mark. The known normalizers
+and pre-tokenizers separate there, whatever follows. No token of the model or of the added vocabulary continues over the cut.
+So the tokens of the text before a cut are the first tokens of the whole text. For a tokenizer with any other part, for
+example an unknown regular expression, `find_cut_points` returns None.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import tokenizers
 
 MARKS = string.punctuation + "，。！？；：、"
-SPACE = "▁"  # what SentencePiece writes for a space
-# Each works on a character, or on a character with the marks that follow it.
+SPACE = "▁"  # SentencePiece's character for a space
+# Each changes a character, or a character with the combining marks after it.
 NORMALIZERS = (
     "BertNormalizer",
     "ByteLevel",
@@ -35,9 +35,9 @@ NORMALIZERS = (
     "Strip",
     "StripAccents",
 )
-WORDS = ("BertPreTokenizer", "Whitespace")  # they separate at spaces and at punctuation
-LOCAL = ("Digits", "Punctuation", "UnicodeScripts")  # they separate more, by a character and its neighbour
-# The expressions of GPT-2, Qwen2, Llama 3 and o200k: a run of letters, or of digits, ends before a space or a punctuation mark.
+WORDS = ("BertPreTokenizer", "Whitespace")  # separate at spaces and at punctuation
+LOCAL = ("Digits", "Punctuation", "UnicodeScripts")  # separate more, by a character and its neighbour
+# The expressions of GPT-2, Qwen2, Llama 3 and o200k: letters, or digits, in sequence end before a space or a mark.
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 EXPRESSIONS = (
@@ -47,9 +47,9 @@ EXPRESSIONS = (
         for number in (r"\p{N}", r"\p{N}{1,3}", r"\p{N}+")
     ),
 )
-RUNS = (" {2,}", r"\s+", " +")  # expressions that a normalizer may replace by a space: runs of spaces
+RUNS = (" {2,}", r"\s+", " +")  # expressions for several spaces, which a normalizer may replace by one
 CATEGORIES = ("Lu", "Ll", "Lo", "Nd")
-# Letters that join the character after or before them into one grapheme: Malayalam dot reph, and the vowels am of Thai and Lao.
+# Letters that form one grapheme with a neighbour: Malayalam dot reph, and the vowels am of Thai and Lao.
 JOINING = "\u0d4e\u0e33\u0eb3"
 SAMPLES = (
     "a b",
@@ -61,7 +61,12 @@ SAMPLES = (
 
 @dataclass(frozen=True)
 class CutPoints:
-    """The cuts of a tokenizer. `marks`: the punctuation marks before which it separates."""
+    """The positions at which texts of a tokenizer can be cut.
+
+    Attributes:
+        marks: The punctuation marks before which the tokenizer separates.
+        lines: It also separates at line breaks and tabs.
+    """
 
     marks: str
     lines: bool
@@ -73,7 +78,7 @@ class CutPoints:
         return re.compile(rf"(?<=[^\W_])(?:{spaces}(?=[^\W_]){marks})")
 
     def after(self, text: str, start: int) -> int | None:
-        """Return the first position from `start` at which `text` can be cut. None: there is none."""
+        """Return the first position from `start` on at which `text` can be cut. None: there is none."""
         for match in self._pattern.finditer(text, start):
             at = match.start()
             if _plain(text[at - 1]) and (text[at] in self.marks or _plain(text[at + 1])):
@@ -82,28 +87,28 @@ class CutPoints:
 
 
 def find_cut_points(tokenizer: tokenizers.Tokenizer) -> CutPoints | None:
-    """Return where texts of a tokenizer can be cut; None if that is not known."""
+    """Return the cut points of a tokenizer. None: they are not known."""
     tree = json.loads(tokenizer.to_str())
     added = [token["content"] for token in tree["added_tokens"]]
     found = _separating(tree["pre_tokenizer"])
-    sound = (
+    is_known = (
         all(_local(part) for part in _members(tree["normalizer"], "normalizers"))
         and not any(re.search(rf"\w[\s{SPACE}Ġ]", content) for content in added)
         and tree["model"]["type"] in ("WordPiece", "BPE", "Unigram", "WordLevel")
         and not tree["model"].get("dropout")
     )
-    if not sound or found is None:
+    if not is_known or found is None:
         return None
     if found == "nothing" and not _closed(tree):
         return None
     reached = set("".join(re.sub(r"^.", "", content, flags=re.DOTALL) for content in added))
     marks = "".join(sorted(set(MARKS) - set("'_") - reached)) if found == "words" else ""
-    boundaries = CutPoints(marks, lines=found == "words")
-    return boundaries if _hold(tokenizer, boundaries) else None
+    cut_points = CutPoints(marks, lines=found == "words")
+    return cut_points if _keep_tokens(tokenizer, cut_points) else None
 
 
 def _plain(character: str) -> bool:
-    """Return whether it is a letter or a digit that no normalizer joins with a neighbour, or turns into a space."""
+    """Return whether a character is a letter or a digit that no normalizer joins with a neighbour or makes a space."""
     if character.isascii():
         return character.isalnum()
     known = unicodedata.category(character) in CATEGORIES and character not in JOINING
@@ -132,14 +137,14 @@ def _local(normalizer: dict[str, Any]) -> bool:
 
 
 def _separating(pre_tokenizer: dict[str, Any] | None) -> str | None:
-    """Return what a pre-tokenizer separates: "words" at spaces and punctuation, "spaces", or "nothing". None: it is not known."""
+    """Return where a pre-tokenizer separates: at "words" (spaces and punctuation), "spaces" or "nothing". None: unknown."""
     found = "nothing"
     for part in _members(pre_tokenizer, "pretokenizers"):
         kind = part["type"]
         if kind in WORDS or (kind == "ByteLevel" and part.get("use_regex", True)):
             found = "words"
         elif kind == "Split" and part["pattern"].get("Regex") in EXPRESSIONS:
-            # Kept or removed, the matches do not grow.
+            # If matches are kept or removed, they do not grow.
             if (
                 part["behavior"] not in ("Isolated", "Removed")
                 or (part["behavior"] == "Removed") != part["invert"]
@@ -156,7 +161,7 @@ def _separating(pre_tokenizer: dict[str, Any] | None) -> str | None:
 
 
 def _closed(tree: dict[str, Any]) -> bool:
-    """Return whether no token of a model that reads a text as one word holds a space after another character."""
+    """Return whether no token has a space after another character, in a model that reads a text as one word."""
     replaced = [part for part in _members(tree["normalizer"], "normalizers") if part["type"] == "Replace"]
     if not any(part["pattern"].get("String") == " " and part["content"] == SPACE for part in replaced):
         return False
@@ -165,16 +170,16 @@ def _closed(tree: dict[str, Any]) -> bool:
     return SPACE in tokens and not any(re.search(f"[^{SPACE}]{SPACE}", token) for token in tokens)
 
 
-def _hold(tokenizer: tokenizers.Tokenizer, boundaries: CutPoints) -> bool:
-    """Return whether the samples, cut at each boundary, begin with the same tokens as the whole."""
+def _keep_tokens(tokenizer: tokenizers.Tokenizer, cut_points: CutPoints) -> bool:
+    """Return whether the samples, cut at each cut point, begin with the same tokens as the whole."""
     for sample in SAMPLES:
         whole = tokenizer.encode(sample, add_special_tokens=False)
         if whole.overflowing:
             continue
-        at = boundaries.after(sample, 1)
+        at = cut_points.after(sample, 1)
         while at is not None:
             ids = tokenizer.encode(sample[:at], add_special_tokens=False).ids
             if whole.ids[: len(ids)] != ids:
                 return False
-            at = boundaries.after(sample, at + 1)
+            at = cut_points.after(sample, at + 1)
     return True

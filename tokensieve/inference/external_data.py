@@ -1,6 +1,6 @@
-"""The files that an ONNX graph takes weights from, read from its protocol buffer without the onnx package.
+"""The names of the files from which an ONNX graph reads weights, parsed from its protocol buffer without the onnx package.
 
-ONNX Runtime opens such a file by the name in the graph. A hash of the graph alone does not cover it.
+ONNX Runtime opens such a file by its name in the graph. The hash of the graph does not cover its content.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-# Messages of onnx.proto that lead to a tensor, by the number of the field.
+# The messages of onnx.proto that may have a tensor inside, by the number of the field.
 _GRAPH, _FUNCTION, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _ENTRY = (
     "graph",
     "function",
@@ -31,27 +31,27 @@ _FIELDS: dict[str, dict[int, str]] = {
 }
 _VARINT, _EIGHT, _BYTES, _START, _END, _FOUR = 0, 1, 2, 3, 4, 5
 Content = bytes | mmap.mmap
-DEEPEST = 100  # levels: protocol buffers refuse more
+MAX_DEPTH = 100  # levels: protocol buffers refuse more
 
 
 def external_files(path: Path) -> list[str]:
-    """Return the names of the files that the graph at `path` refers to, in order, each once.
+    """Return the names of the files from which the graph at `path` reads weights, in order, each once.
 
-    A file that is not a graph has none: onnxruntime refuses it.
+    A file that is not a graph has none. ONNX Runtime refuses it.
     """
     if not path.stat().st_size:
         return []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return referred(content)
+        return external_names(content)
 
 
-def referred(content: Content) -> list[str]:
-    """Return the names of the files that a graph in memory refers to."""
+def external_names(content: Content) -> list[str]:
+    """Return the names of the files from which a graph in memory reads weights."""
     return list(dict.fromkeys(_locations(content, 0, len(content), "model", 0)))
 
 
 def _locations(content: Content, at: int, end: int, kind: str, depth: int) -> Iterator[str]:
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         return
     if kind == _ENTRY:
         parts = {number: content[start:stop] for number, start, stop in _parts(content, at, end)}
@@ -65,7 +65,7 @@ def _locations(content: Content, at: int, end: int, kind: str, depth: int) -> It
 
 
 def _parts(content: Content, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field of a message that holds bytes. It stops at what is no field."""
+    """Yield number, start and end of each field of bytes in a message. Stop at the first byte that begins no field."""
     while at < end:
         key, at = _varint(content, at, end)
         number, wire = key >> 3, key & 7

@@ -1,6 +1,6 @@
-"""The manifest of a served folder: what the model answers with, and the hashes that say its files are whole.
+"""The manifest of a model folder: what turns logits into labels, and the hashes of the folder's files.
 
-It is written last, so its presence means that the folder is complete.
+It is written last, so a folder with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256, write_text
-from tokensieve.inference.external_data import external_files, referred
+from tokensieve.inference.external_data import external_files, external_names
 from tokensieve.settings import VARIANTS
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from tokensieve.inference.decisions import DecisionRule
 
 FORMAT = 3
-# Of a model that reads a long text in another way: a version that does not know of it refuses the format.
+# The format of a model that does not read the head of a long text: older versions refuse it.
 TRUNCATING = 4
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
-# A manifest may come from anywhere: no file that it names may be outside its folder.
+# A manifest may come from anyone: all files that it names must be inside its folder.
 FILE = r"\w[\w.-]*(/\w[\w.-]*)*"
 LARGEST = 2**24  # bytes of a manifest
-MOST = 1e300  # of a number: larger whole numbers are no floats
+MOST = 1e300  # of a number: much larger integers do not fit into a float
 
 
-def inside(name: Any) -> bool:
-    """Return whether `name` is a relative path of plain names: it cannot lead out of a folder."""
+def is_inside(name: Any) -> bool:
+    """Return whether `name` is a relative path of plain names, which cannot lead out of a folder."""
     return isinstance(name, str) and re.fullmatch(FILE, name) is not None
 
 
-def listed(files: Any) -> bool:
-    """Return whether `files` is what a manifest holds: the SHA-256 of each file by its name."""
+def are_hashes(files: Any) -> bool:
+    """Return whether `files` is an object with the SHA-256 of each file by its name."""
     return isinstance(files, dict) and all(
-        inside(name) and isinstance(sha, str) for name, sha in files.items()
+        is_inside(name) and isinstance(sha, str) for name, sha in files.items()
     )
 
 
@@ -52,17 +52,17 @@ def _number(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    # Half a surrogate pair is valid to json, and no answer that holds it can be encoded.
+    # JSON allows half a surrogate pair, but no response with it can be encoded.
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-# A bool is an int to isinstance and NaN is valid to json, so both are kept out by hand.
+# To isinstance a bool is an int, and json accepts NaN: `_number` refuses both.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "labels": (
         lambda v: isinstance(v, list) and len(v) >= 2 and all(_text(x) for x in v),
         "a list of at least two names, in UTF-8",
     ),
-    # Outside of this, logits divided by it are all alike, or no numbers.
+    # Logits divided by smaller or larger numbers are all equal, or not finite.
     "temperature": (lambda v: _number(v) and 1e-6 <= v <= 1e6, "a number from 1e-06 to 1000000"),
     "threshold": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     "margin": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
@@ -78,19 +78,25 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "parity": (lambda v: isinstance(v, dict) and all(_number(x) for x in v.values()), "names with numbers"),
     "variant": (lambda v: isinstance(v, str) and v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
-    "files": (listed, "names of files inside the folder, each with its SHA-256"),
+    "files": (are_hashes, "names of files inside the folder, each with its SHA-256"),
     "truncation": (lambda v: v in (HEAD, HEAD_TAIL), f"{HEAD} or {HEAD_TAIL}"),
 }
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands in `manifest.json`. `files` holds a SHA-256 by file name; `save` fills it in.
+    """The content of `manifest.json`.
 
-    `thresholds`: for a model that gives any number of labels, the probability from which each is given; empty for one that gives one.
-    `variant`: which build of the graph the model is; fp16 needs a GPU.
-    `threshold`: the confidence below which an answer, of either kind, is uncertain. `margin`: so is one of one label that leads the
-    second by less. `truncation`: what is kept of a text with more tokens than `max_length` (see `truncation.py`).
+    Attributes:
+        labels: The labels, in the order of the logits.
+        temperature, threshold, margin, thresholds: As in `decisions.DecisionRule`.
+        max_length: Tokens per text that the model reads.
+        data_hash: The hash of the data that the model was trained on.
+        base: The name of the base model.
+        parity: How far the exported model agrees with PyTorch.
+        files: The SHA-256 of each file by its name. `save` sets it.
+        variant: The variant of the graph; fp16 needs a GPU.
+        truncation: What is read of a text with more than `max_length` tokens (`truncation.py`).
     """
 
     labels: tuple[str, ...]
@@ -114,9 +120,9 @@ class Manifest:
         return DecisionRule(self.temperature, self.threshold, self.margin, self.thresholds)
 
     def save(self, folder: Path) -> None:
-        """Write `folder`'s manifest, beside and then renamed, with the hashes of its files as they stand now.
+        """Write the manifest of `folder` atomically, with the hashes of its files.
 
-        Hashed are the model, the tokenizer and any other file that `files` names.
+        These are the model, the tokenizer and the other files that `files` names.
         """
         names = sorted({MODEL, TOKENIZER, *self.files})
         version = FORMAT if self.truncation == HEAD else TRUNCATING
@@ -124,34 +130,35 @@ class Manifest:
         write_tree(folder / NAME, tree)
 
     def tree(self) -> dict[str, Any]:
-        """Return the values as JSON holds them. Truncation at the head is left out: it is what an absent value means."""
+        """Return the values as a JSON object. Truncation at the head is left out: it is the default."""
         return {name: value for name, value in asdict(self).items() if (name, value) != ("truncation", HEAD)}
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """The manifest of a served folder, every file it lists being there and unchanged.
+        """Load the manifest of a model folder and check the files that it lists.
 
         Raises:
-            InputError: no manifest, one of another format or with a bad value, or a listed file that is missing or changed.
+            InputError: If there is no manifest, if it has another format or a bad value, or if a file that it lists is
+                missing or changed.
         """
         manifest = cls._read(folder)
-        verify(folder, manifest.files, NAME)
+        check_files(folder, manifest.files, NAME)
         return manifest
 
     @classmethod
     def load_with_files(cls, folder: Path) -> tuple[Manifest, dict[str, bytes]]:
-        """Return the manifest and the content of every file it lists, read once: what was hashed is what is used.
+        """Return the manifest and the content of every file that it lists. Each is read once, so the hashed bytes are used.
 
         Raises:
-            InputError: As `load`.
+            InputError: If `load` would refuse the folder.
         """
         manifest = cls._read(folder)
-        return manifest, contents(folder, manifest.files, NAME)
+        return manifest, read_files(folder, manifest.files, NAME)
 
     @classmethod
     def _read(cls, folder: Path) -> Manifest:
         path = folder / NAME
-        manifest = cls.of(read_tree(path, FORMAT, TRUNCATING), path)
+        manifest = cls.from_tree(read_tree(path, FORMAT, TRUNCATING), path)
         if not manifest.files.keys() >= {MODEL, TOKENIZER}:
             raise InputError(
                 f"{path}: files must have hashes of at least {MODEL} and {TOKENIZER}; export the model again"
@@ -159,8 +166,12 @@ class Manifest:
         return manifest
 
     @classmethod
-    def of(cls, tree: Mapping[str, Any], path: Path) -> Manifest:
-        """The manifest in `tree`, which stands in the file at `path`. Raises InputError: a missing or a bad value."""
+    def from_tree(cls, tree: Mapping[str, Any], path: Path) -> Manifest:
+        """Return the manifest in `tree`, the content of the file `path`.
+
+        Raises:
+            InputError: If a value is missing or not allowed.
+        """
         values = {}
         for spec in fields(cls):
             allowed, wanted = _RULES[spec.name]
@@ -175,15 +186,20 @@ class Manifest:
             values[spec.name] = tree[spec.name]
         if len(values["thresholds"]) not in (0, len(values["labels"])):
             numbers = f"{len(values['thresholds'])} thresholds for {len(values['labels'])} labels"
-            raise InputError(f"{path} holds {numbers}; export the model again")
+            raise InputError(f"{path} has {numbers}; export the model again")
         return cls(**values | {name: tuple(values[name]) for name in ("labels", "thresholds")})
 
 
-def verify(folder: Path, files: Mapping[str, str], listed: str) -> None:
-    """Check files by their SHA-256s, as the file `listed` has them, and that graphs take weights from no other file.
+def check_files(folder: Path, files: Mapping[str, str], listed: str) -> None:
+    """Check the files of `folder` by their hashes, and that no graph reads weights from another file.
+
+    Args:
+        folder: It has the files.
+        files: The SHA-256 of each file by its name.
+        listed: The name of the manifest in messages.
 
     Raises:
-        InputError: If one is missing, cannot be read, or is another one, or if a graph takes weights from a file without a hash.
+        InputError: If a file is missing, unreadable or changed, or if a graph reads weights from a file without a hash.
     """
     for name, expected in files.items():
         path = folder / name
@@ -193,11 +209,11 @@ def verify(folder: Path, files: Mapping[str, str], listed: str) -> None:
         _refuse_unlisted(name, path, external_files(path) if path.suffix == ".onnx" else (), files, listed)
 
 
-def contents(folder: Path, files: Mapping[str, str], listed: str) -> dict[str, bytes]:
-    """Check files as `verify` and return the content of each: a file may change between its check and its use.
+def read_files(folder: Path, files: Mapping[str, str], listed: str) -> dict[str, bytes]:
+    """Check files as `check_files` does, and return the content of each: a file may change after its check.
 
     Raises:
-        InputError: As `verify`.
+        InputError: If `check_files` would refuse a file.
     """
     found = {}
     for name, expected in files.items():
@@ -205,7 +221,7 @@ def contents(folder: Path, files: Mapping[str, str], listed: str) -> dict[str, b
         with _readable(path, listed):
             content = path.read_bytes()
         _refuse_other(path, hashlib.sha256(content).hexdigest(), expected, listed)
-        _refuse_unlisted(name, path, referred(content) if path.suffix == ".onnx" else (), files, listed)
+        _refuse_unlisted(name, path, external_names(content) if path.suffix == ".onnx" else (), files, listed)
         found[name] = content
     return found
 
@@ -237,7 +253,7 @@ def _refuse_unlisted(
     for other in others:
         if (Path(name).parent / other).as_posix() not in files:
             raise InputError(
-                f"{path} takes weights from {excerpt(other)}, which {listed} does not list; export the model again"
+                f"{path} reads weights from {excerpt(other)}, which {listed} does not list; export the model again"
             )
 
 
@@ -247,7 +263,11 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
 
 
 def read_tree(path: Path, *versions: int) -> dict[str, Any]:
-    """The object in a manifest file. Raises InputError: no such file, no JSON, no object, or a format that is none of `versions`."""
+    """Return the object in a manifest file.
+
+    Raises:
+        InputError: If there is no such file, if it is not a JSON object, or if its format is none of `versions`.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -258,7 +278,7 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
         raise
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            f"{path.parent} holds no {path.name}, which an export writes last; give the folder of a finished export"
+            f"{path.parent} has no {path.name}, which an export writes last; give the folder of a finished export"
         ) from None
     except OSError as error:
         raise InputError(
@@ -267,7 +287,7 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); export the model again") from None
     if not isinstance(tree, dict):
-        raise InputError(f"{path} holds {excerpt(tree)}; it must be one object: export the model again")
+        raise InputError(f"{path} is {excerpt(tree)}; it must be one object: export the model again")
     if tree.get("format") not in versions:
         found, known = excerpt(tree.get("format")), " and ".join(map(str, versions))
         raise InputError(

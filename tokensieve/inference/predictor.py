@@ -15,7 +15,7 @@ from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.prediction import SINGLE_TASK, Prediction, predictions
-from tokensieve.inference.session import Engine, Floats, Ids, engine
+from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.truncation import HEAD
 
@@ -56,7 +56,8 @@ class Predictor:
         tokenizer = load_tokenizer(
             folder / TOKENIZER, files[TOKENIZER], manifest.max_length, manifest.truncation
         )
-        predictor = cls(manifest, tokenizer, engine(folder, manifest, threads or cores(), files))
+        engine = load_engine(folder / MODEL, manifest.variant, threads or cores(), files=files)
+        predictor = cls(manifest, tokenizer, engine)
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(

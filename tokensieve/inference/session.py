@@ -1,8 +1,8 @@
-"""What runs a graph: token ids in, logits out.
+"""Run an ONNX graph with ONNX Runtime: token ids in, logits out.
 
-All texts of a run have equal length, so nothing is padded and the graph has no mask input: it makes its ones itself, which takes 5 to
-7% less time than handing them in. Not here: OpenVINO, which computes MiniLM's graph in bfloat16 as fast as ONNX Runtime in float32, and
-an int8 graph five times slower.
+All texts of a run have equal length, so there is no padding and the graph has no mask as input. It makes the mask of ones
+itself, which takes 5 to 7% less time than an input. OpenVINO is not used: it computes MiniLM's graph in bfloat16 as fast as
+ONNX Runtime in float32, and an int8 graph five times slower.
 """
 
 from __future__ import annotations
@@ -19,61 +19,66 @@ import numpy.typing as npt
 import onnxruntime
 
 from tokensieve.errors import InputError
-from tokensieve.inference.external_data import referred
-from tokensieve.inference.manifest import MODEL, Manifest
+from tokensieve.inference.external_data import external_names
 
 Files = Mapping[str, bytes]
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 IDS, STATES, LOGITS = "input_ids", "states", "logits"
-# Variants whose activations have one int8 step a run. In a batch a text's answer would depend on the others: 98.6% then agree with
-# torch, not 99.1%, for a fifth less time.
-SHARED_STEP = ("mixed", "int8")
-KINDS = {IDS: "tensor(int64)", STATES: "tensor(float)"}
-TOKENS = {IDS: KINDS[IDS]}
+# Variants that quantize the activations of a run with one scale. In a batch, the prediction for a text would depend on the
+# other texts: 98.6% then agree with PyTorch instead of 99.1%, for a fifth less time.
+ONE_TEXT_PER_RUN = ("mixed", "int8")
+TYPES = {IDS: "tensor(int64)", STATES: "tensor(float)"}
+TOKEN_IDS = {IDS: TYPES[IDS]}
 CUDA = "CUDAExecutionProvider"
 
 
 class Engine:
-    """A graph that is loaded. It may be used from many threads at once.
-
-    With `alone`, the texts of a batch are run one by one. A graph that is a part of a classifier has another `input` or `output`.
-    """
+    """A loaded graph. Many threads may use it at once."""
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
-        alone: bool = False,
+        one_by_one: bool = False,
         input: str = IDS,
         output: str = LOGITS,
     ) -> None:
+        """Run the graph of `session`.
+
+        Args:
+            session: It has the input and the output named here.
+            one_by_one: The texts of a batch are run one by one.
+            input: The name of the input, which differs if the graph is only a part of a classifier.
+            output: The name of the output.
+        """
         self._session = session
-        self._alone = alone
+        self._one_by_one = one_by_one
         self._input, self._output = input, output
 
     def run(self, ids: Ids | Floats) -> Floats:
-        """Logits [texts, classes] of token ids [texts, length], of which none is padding."""
-        if self._alone and len(ids) > 1:
+        """Return the logits, float32 [texts, classes], of token ids, int64 [texts, length], without padding."""
+        if self._one_by_one and len(ids) > 1:
             return np.concatenate([self.run(text[None]) for text in ids])
         found: Floats = self._session.run([self._output], {self._input: ids})[0]
         return found
 
 
-def engine(folder: Path, manifest: Manifest, threads: int, files: Files | None = None) -> Engine:
-    """The engine of a served folder. Raises InputError: as `session`."""
-    return engine_of(folder / MODEL, manifest.variant, threads, files=files)
-
-
-def engine_of(
+def load_engine(
     path: Path, variant: str, threads: int, input: str = IDS, output: str = LOGITS, files: Files | None = None
 ) -> Engine:
-    """The engine of a graph of that variant: fp16 computes on the GPU, the others on the CPU. Raises InputError: as `session`."""
-    loaded = session(path, threads, {input: KINDS[input]}, output, cuda=variant == "fp16", files=files)
-    return Engine(loaded, variant in SHARED_STEP, input, output)
+    """Load the graph at `path`, of the variant `variant`: fp16 computes on the GPU, the others on the CPU.
+
+    The other arguments are those of `create_session` and `Engine`.
+
+    Raises:
+        InputError: If `create_session` refuses the graph.
+    """
+    loaded = create_session(path, threads, {input: TYPES[input]}, output, cuda=variant == "fp16", files=files)
+    return Engine(loaded, variant in ONE_TEXT_PER_RUN, input, output)
 
 
-# y = x + x, as ONNX: what a GPU is tried with. Made here it would need the package onnx, which serving does without.
+# An ONNX graph with y = x + x, to try a GPU with. To build it here would need the package onnx, which serving does not have.
 DOUBLE = (
     b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
@@ -81,52 +86,58 @@ DOUBLE = (
 
 
 @cache
-def cuda_fault() -> str:
-    """Return why onnxruntime cannot compute on a GPU, or nothing if it was seen to. That CUDA is built in does not mean that it works."""
+def cuda_problem() -> str:
+    """Return why ONNX Runtime cannot compute on a GPU; empty if a graph ran there. Built with CUDA, it may still not work."""
     if CUDA not in onnxruntime.get_available_providers():
         return f"onnxruntime {onnxruntime.__version__} is built without CUDA; install onnxruntime-gpu"
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong is said by us
+    options.log_severity_level = 4  # the caller reports the problem
     onnxruntime.set_default_logger_severity(4)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tried = onnxruntime.InferenceSession(DOUBLE, options, providers=[CUDA, "CPUExecutionProvider"])
-            right = tried.run(["y"], {"x": np.ones(1, np.float32)})[0].tolist() == [2.0]
-    except Exception as error:  # its errors share no narrower base
+            trial = onnxruntime.InferenceSession(DOUBLE, options, providers=[CUDA, "CPUExecutionProvider"])
+            is_right = trial.run(["y"], {"x": np.ones(1, np.float32)})[0].tolist() == [2.0]
+    except Exception as error:  # ONNX Runtime's errors have no narrower base
         return f"the GPU does not compute ({' '.join(str(error).split())[:200]})"
     finally:
         onnxruntime.set_default_logger_severity(2)
-    if CUDA not in tried.get_providers():
+    if CUDA not in trial.get_providers():
         return "onnxruntime has CUDA built in and finds no GPU that works: see nvidia-smi, and the CUDA and cuDNN versions it needs"
-    return "" if right else "the GPU computes wrong numbers"
+    return "" if is_right else "the GPU computes wrong numbers"
 
 
-def session(
+def create_session(
     path: Path,
     threads: int,
-    inputs: Mapping[str, str] = TOKENS,
+    inputs: Mapping[str, str] = TOKEN_IDS,
     output: str = LOGITS,
     cuda: bool = False,
     files: Files | None = None,
 ) -> onnxruntime.InferenceSession:
-    """The graph at `path`, ready to run with `threads` threads, on the GPU if `cuda`.
+    """Return an ONNX Runtime session of the graph at `path`.
 
-    `files` holds the contents of the files of its folder, if they have been read already. Nothing is read from the disk then.
+    The other session options keep their defaults. Measured on MiniLM at 8 to 32 tokens, they change the time by less than
+    4%: lower graph optimization, denormals as zero, no arena, no memory pattern, input and output binding.
 
-    The other session options were measured on MiniLM at 8 to 32 tokens and are left as they are: graph optimization below all,
-    denormals as zero, no arena, no memory pattern, input and output binding differ by less than 4% from them.
+    Args:
+        path: The graph.
+        threads: Threads that compute.
+        inputs: The types of the inputs that the graph must have, by name.
+        output: The name of an output that the graph must have.
+        cuda: Compute on the GPU.
+        files: The contents of the files in the folder, by name. Nothing is then read from the disk.
 
     Raises:
-        InputError: onnxruntime cannot read it or lacks CUDA, or its inputs and output are others.
+        InputError: If ONNX Runtime cannot read the graph or lacks CUDA, or if the inputs or the output differ.
     """
-    if cuda and (fault := cuda_fault()):
-        raise InputError(f"{path} is for a GPU, but {fault}; or export another variant (export.variants)")
+    if cuda and (problem := cuda_problem()):
+        raise InputError(f"{path} is for a GPU, but {problem}; or export another variant (export.variants)")
     options = onnxruntime.SessionOptions()
-    # Its own default is a thread for every core of the machine, whatever the container may use.
+    # By default it is a thread per core of the machine, even if the container may use fewer.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Idle threads spin by default: at 20 requests a second that took 49 ms of CPU a request for 6 ms of work.
+    # Idle threads spin by default: at 20 requests per second that took 49 ms of CPU per request for 6 ms of work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     try:
@@ -134,14 +145,14 @@ def session(
             loaded = onnxruntime.InferenceSession(path, options, providers=providers)
         else:
             content = files[path.name]
-            others = {name: files[name] for name in referred(content)}
+            others = {name: files[name] for name in external_names(content)}
             options.add_external_initializers_from_files_in_memory(
                 [*others], [*others.values()], [*map(len, others.values())]
             )
             loaded = onnxruntime.InferenceSession(content, options, providers=providers)
-            # It keeps the file for a fallback to other providers, as large as the model once more.
+            # The session keeps the content for a fallback to other providers, which doubles the memory.
             loaded._model_bytes = None
-    except Exception as error:  # its errors share no narrower base
+    except Exception as error:  # ONNX Runtime's errors have no narrower base
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({reason}); install a newer one"

@@ -15,10 +15,10 @@ import numpy as np
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
-from tokensieve.inference.manifest import TOKENIZER, Manifest, contents, listed, read_tree, write_tree
+from tokensieve.inference.manifest import TOKENIZER, Manifest, are_hashes, read_files, read_tree, write_tree
 from tokensieve.inference.prediction import Prediction, predictions
 from tokensieve.inference.predictor import load_tokenizer, run_batches
-from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, engine_of
+from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.truncation import HEAD
 
@@ -59,16 +59,16 @@ class SharedPredictor:
         """
         path, threads = folder / NAME, threads or cores()
         tree = _read(path)
-        files = contents(folder, tree["files"], NAME)
-        manifests = {name: Manifest.of(task, path) for name, task in tree["tasks"].items()}
+        files = read_files(folder, tree["files"], NAME)
+        manifests = {name: Manifest.from_tree(task, path) for name, task in tree["tasks"].items()}
         first = next(iter(manifests.values()))
         tokenizer = load_tokenizer(folder / TOKENIZER, files[TOKENIZER], first.max_length, first.truncation)
-        prefix = engine_of(folder / PREFIX, first.variant, threads, IDS, STATES, files)
+        prefix = load_engine(folder / PREFIX, first.variant, threads, IDS, STATES, files)
         suffixes = {}
         states = prefix.run(np.array([[0]], dtype=np.int64))
         for name, manifest in manifests.items():
             graph = folder / suffix_name(name)
-            suffix = engine_of(graph, manifest.variant, threads, STATES, LOGITS, files)
+            suffix = load_engine(graph, manifest.variant, threads, STATES, LOGITS, files)
             classes, labels = suffix.run(states).shape[1], len(manifest.labels)
             if classes != labels:
                 raise InputError(
@@ -140,7 +140,7 @@ def save_manifest(folder: Path, tasks: Mapping[str, Manifest], layers: int) -> N
 
 def _read(path: Path) -> dict[str, Any]:
     tree = read_tree(path, FORMAT, TRUNCATING)
-    if not listed(tree.get("files")) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
+    if not are_hashes(tree.get("files")) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
         raise InputError(f"{path} lacks its files or its tasks; export the models again")
     # The name of a task becomes the name of a file, and only a file with a hash is loaded.
     missing = {PREFIX, TOKENIZER, *map(suffix_name, tree["tasks"])} - tree["files"].keys()

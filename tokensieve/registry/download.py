@@ -86,7 +86,7 @@ def _listed_files(path: Path) -> list[str]:
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
     for name in names:
-        if not manifest.inside(name):
+        if not manifest.is_inside(name):
             raise InputError(
                 f"{manifest.NAME} in the registry lists {excerpt(name)}, which is no file of its folder; export the model again"
             )

@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_written_is_named(served_folder: Path, tmp_path: P
         timeout=60,
     )
     assert done.returncode == 2, done.stderr
-    assert b"File too large; free some space, or mend its rights: the same command goes on" in done.stderr
+    assert b"File too large; free some space on its disk: the same command continues" in done.stderr
     assert tokensieve(*arguments, cwd=tmp_path).returncode == 0
 
 

@@ -12,7 +12,7 @@ import torch
 from tokensieve.export import build_variants
 from tokensieve.export.build_variants import blocked, build, missing, processor, saturates
 from tokensieve.export.onnx_graph import export_onnx
-from tokensieve.inference.session import engine_of
+from tokensieve.inference.session import load_engine
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 
@@ -59,7 +59,7 @@ def test_a_variant_has_its_operators_and_stays_near_torch(
     classifier = Classifier.load(path.with_name("model"))
     with torch.inference_mode():
         expected = classifier(torch.tensor(IDS), torch.ones(IDS.shape, dtype=torch.int64)).numpy()
-    difference = np.abs(engine_of(path, name, 1).run(IDS) - expected).max()
+    difference = np.abs(load_engine(path, name, 1).run(IDS) - expected).max()
     assert (difference > 1e-3) == (name not in ("fp32", "fused"))
     assert difference < most * expected.std()
 
@@ -70,8 +70,8 @@ def test_families_that_are_not_fused_have_the_others(
     built: Callable[..., Path], family: str, name: str
 ) -> None:
     path = built(name, family)
-    plain = engine_of(path.with_name("plain.onnx"), "fp32", 1).run(IDS)
-    assert np.abs(engine_of(path, name, 1).run(IDS) - plain).max() < 0.5 * plain.std()
+    plain = load_engine(path.with_name("plain.onnx"), "fp32", 1).run(IDS)
+    assert np.abs(load_engine(path, name, 1).run(IDS) - plain).max() < 0.5 * plain.std()
 
 
 def test_the_same_graph_gives_the_same_bytes(built: Callable[..., Path]) -> None:
@@ -82,7 +82,7 @@ def test_the_same_graph_gives_the_same_bytes(built: Callable[..., Path]) -> None
 def test_half_precision_keeps_its_inputs_and_outputs(built: Callable[..., Path]) -> None:
     path = built("fp16")
     # Without a GPU it computes as well, only slower.
-    half, plain = (engine_of(at, "fp32", 1).run(IDS) for at in (path, path.with_name("plain.onnx")))
+    half, plain = (load_engine(at, "fp32", 1).run(IDS) for at in (path, path.with_name("plain.onnx")))
     assert path.stat().st_size < 0.7 * path.with_name("plain.onnx").stat().st_size
     assert 0 < np.abs(half - plain).max() < 0.02
 
@@ -93,10 +93,10 @@ def test_what_cannot_be_here_says_why(
     from transformers import AutoConfig
 
     bert, qwen2 = (AutoConfig.from_pretrained(tiny_family(family)) for family in ("bert", "qwen2"))
-    monkeypatch.setattr(build_variants, "cuda_fault", lambda: "there is none")
+    monkeypatch.setattr(build_variants, "cuda_problem", lambda: "there is none")
     assert missing(bert, ["fp32", "fused", "fp16"]) == {"fp16": "there is none"}
     assert missing(bert, ["fp32", "int8"]) == {}
-    monkeypatch.setattr(build_variants, "cuda_fault", lambda: "")
+    monkeypatch.setattr(build_variants, "cuda_problem", lambda: "")
     assert missing(bert, ["fused", "fp16"]) == {}
     assert list(missing(qwen2, ["fp32", "fused", "fp16", "int8"])) == ["fused", "fp16"]
 
@@ -109,7 +109,7 @@ def test_blocks_keep_a_row_of_zeros(built: Callable[..., Path]) -> None:
     zero.CopyFrom(onnx.numpy_helper.from_array(np.zeros(tuple(zero.dims), dtype=np.float32), zero.name))
     path = Path(built("fp32").with_name("zero.onnx"))
     onnx.save(blocked(model), path)
-    assert np.isfinite(engine_of(path, "blocks", 1).run(IDS)).all()
+    assert np.isfinite(load_engine(path, "blocks", 1).run(IDS)).all()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tokensieve.data import table_readers
 from tokensieve.data.table_formats import FORMATS
 from tokensieve.errors import InputError
 from tokensieve.inference import bulk
-from tokensieve.inference.bulk import score
+from tokensieve.inference.bulk import predict_file
 from tokensieve.inference.prediction import Prediction
 from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor
@@ -107,7 +107,7 @@ def test_every_format_gets_the_predictors_answers_beside_its_columns(
 ) -> None:
     rows = [{"id": place, "text": text, "größe, x": f'"{place}"\r\n'} for place, text in enumerate(TEXTS)]
     path = write(tmp_path / f"in{source}", rows)
-    assert score(served.folder, path, tmp_path / f"out{output}").rows == len(rows)
+    assert predict_file(served.folder, path, tmp_path / f"out{output}").rows == len(rows)
     found = read(tmp_path / f"out{output}")
     check(found, predictor.predict(TEXTS))
     assert list(found[0]) == [*rows[0], *ANSWERS]
@@ -123,7 +123,7 @@ def test_every_format_gets_the_predictors_answers_beside_its_columns(
 def test_several_labels_and_the_likeliest(output: str, served: Any, tmp_path: Path) -> None:
     folder = served.write_several(tmp_path / "several")
     path = write(tmp_path / "in.jsonl", [{"text": text} for text in TEXTS])
-    score(folder, path, tmp_path / f"out{output}", top=2)
+    predict_file(folder, path, tmp_path / f"out{output}", top=2)
     expected = Predictor.load(folder, threads=1).predict(TEXTS, 2)
     assert {min(len(answer.labels), 2) for answer in expected} == {0, 1, 2}
     for row, answer in zip(read(tmp_path / f"out{output}"), expected, strict=True):
@@ -154,7 +154,7 @@ def test_each_task_that_shares_a_model_has_columns_of_its_own(
     folder = served.write_shared(tmp_path / "shared")
     texts = [TEXTS[0], None, *TEXTS[1:]]
     path = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
-    assert score(folder, path, tmp_path / f"out{output}", top=1).rows == len(texts)
+    assert predict_file(folder, path, tmp_path / f"out{output}", top=1).rows == len(texts)
     rows = read(tmp_path / f"out{output}")
     expected = SharedPredictor.load(folder, threads=1).predict_by_task(TEXTS, 1)
     assert list(expected) == ["intent", "topics"]
@@ -181,9 +181,9 @@ def test_labels_that_hold_the_bar_they_would_be_joined_with_are_refused(served: 
     manifest = Predictor.load(folder, threads=1).manifest
     replace(manifest, labels=("a|b", *manifest.labels[1:]), files={}).save(folder)
     path = write(tmp_path / "in.csv", [{"text": "card"}])
-    with pytest.raises(InputError, match=r"joined with \|, and label 'a\|b' holds one; write to \.jsonl"):
-        score(folder, path, tmp_path / "out.csv")
-    assert score(folder, path, tmp_path / "out.jsonl").rows == 1
+    with pytest.raises(InputError, match=r"joined with \|, and label 'a\|b' has one; write to \.jsonl"):
+        predict_file(folder, path, tmp_path / "out.csv")
+    assert predict_file(folder, path, tmp_path / "out.jsonl").rows == 1
 
 
 @pytest.mark.parametrize("output", FORMATS)
@@ -191,7 +191,7 @@ def test_a_row_without_a_text_has_no_answer(
     output: str, served: Any, predictor: Predictor, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "in.parquet", [{"text": "card"}, {"text": None}, {"text": ""}])
-    score(served.folder, path, tmp_path / f"out{output}", top=1)
+    predict_file(served.folder, path, tmp_path / f"out{output}", top=1)
     first, none, last = read(tmp_path / f"out{output}")
     assert {none[name] for name in [*ANSWERS, "top"]} == {"" if output in (".csv", ".tsv") else None}
     check([first, last], predictor.predict(["card", ""]))
@@ -201,7 +201,7 @@ def test_a_row_without_a_text_has_no_answer(
 def test_any_text_is_answered(output: str, served: Any, predictor: Predictor, tmp_path: Path) -> None:
     texts = ["card \ud800", "\ud83d\ude00", "\0card\0", "card " * 200_000, "\u202eabc", "\x1a"]
     path = write(tmp_path / "in.jsonl", [{"text": text, "x": ["\ud800"]} for text in texts])
-    score(served.folder, path, tmp_path / f"out{output}")
+    predict_file(served.folder, path, tmp_path / f"out{output}")
     found = read(tmp_path / f"out{output}")
     check(found, predictor.predict(texts))
     half = texts[0] if output == ".jsonl" else "card \N{REPLACEMENT CHARACTER}"
@@ -224,7 +224,7 @@ def test_any_table_is_answered_row_by_row(
     path = write(tmp_path / "in.jsonl", [{"text": text} for text in texts])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table_readers, "CHUNK_SIZE", size)
-        assert score(served.folder, path, tmp_path / f"out{ending}").rows == len(texts)
+        assert predict_file(served.folder, path, tmp_path / f"out{ending}").rows == len(texts)
     there = [
         (row, text)
         for row, text in zip(read(tmp_path / f"out{ending}"), texts, strict=True)
@@ -244,14 +244,14 @@ def test_a_typed_files_columns_keep_their_types(served: Any, tmp_path: Path) -> 
         }
     ).replace_schema_metadata({"made": "here"})
     pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
-    score(served.folder, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    predict_file(served.folder, tmp_path / "in.parquet", tmp_path / "out.parquet")
     found = pyarrow.parquet.read_table(tmp_path / "out.parquet")
     assert found.select(table.column_names).cast(table.schema).equals(table)
     assert found.schema.field("text").type == table.schema.field("text").type
     assert found.schema.metadata[b"made"] == b"here"
-    score(served.folder, tmp_path / "in.parquet", tmp_path / "out.arrow")
+    predict_file(served.folder, tmp_path / "in.parquet", tmp_path / "out.arrow")
     assert [row["text"] for row in read(tmp_path / "out.arrow")] == TEXTS
-    score(served.folder, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    predict_file(served.folder, tmp_path / "in.parquet", tmp_path / "out.jsonl")
     row = read(tmp_path / "out.jsonl")[0]
     assert (row["when"], row["list"], row["n"]) == ("2026-01-02 03:04:05.000000000", [{"a": 1.5}], None)
 
@@ -261,24 +261,24 @@ def test_rows_of_json_may_differ(served: Any, tmp_path: Path) -> None:
     path.write_text(
         '{"text": "card", "a": 1}\n\n{"b": {"c": [NaN]}, "text": "i", "a": 1.5}\n', encoding="utf-8"
     )
-    score(served.folder, path, tmp_path / "out.csv")
+    predict_file(served.folder, path, tmp_path / "out.csv")
     assert [(row["a"], row["b"]) for row in read(tmp_path / "out.csv")] == [
         ("1", ""),
         ("1.5", '{"c": [NaN]}'),
     ]
-    score(served.folder, path, tmp_path / "out.arrow")
+    predict_file(served.folder, path, tmp_path / "out.arrow")
     assert [row["a"] for row in read(tmp_path / "out.arrow")] == [1.0, 1.5]
     path.write_text('{"text": "card", "a": 1}\n{"text": "card", "a": "x"}\n', encoding="utf-8")
     path.write_text('{"text": "card", "\\udfff": 1}\n', encoding="utf-8")
     with pytest.raises(
         InputError, match=r"has a key '\\udfff', which is not Unicode; rename it, or write to \.jsonl"
     ):
-        score(served.folder, path, tmp_path / "out.csv")
+        predict_file(served.folder, path, tmp_path / "out.csv")
     path.write_text('{"text": "card", "a": 1}\n{"text": "card", "a": "x"}\n', encoding="utf-8")
     with pytest.raises(
         InputError, match=r"in\.jsonl, rows 1 to 2: values of several types .*; write to \.jsonl"
     ):
-        score(served.folder, path, tmp_path / "out.parquet")
+        predict_file(served.folder, path, tmp_path / "out.parquet")
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -293,7 +293,7 @@ def test_no_rows_make_no_rows(ending: str, served: Any, tmp_path: Path) -> None:
             path, table.schema
         ) as file:
             file.write_table(table)
-    assert score(served.folder, path, tmp_path / f"out{ending}").rows == 0
+    assert predict_file(served.folder, path, tmp_path / f"out{ending}").rows == 0
     assert read(tmp_path / f"out{ending}") == []
 
 
@@ -328,7 +328,7 @@ def test_what_cannot_be_read_is_named_and_nothing_is_made(
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InputError, match=words) as caught:
-        score(served.folder, path, tmp_path / "out.jsonl")
+        predict_file(served.folder, path, tmp_path / "out.jsonl")
     assert str(path) in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
@@ -336,41 +336,41 @@ def test_what_cannot_be_read_is_named_and_nothing_is_made(
 def test_what_is_not_text_in_a_typed_file_is_named(served: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", [{"text": 5, "raw": b"x"}])
     with pytest.raises(InputError, match="column 'text' has type int64; give texts"):
-        score(served.folder, path, tmp_path / "out.parquet")
+        predict_file(served.folder, path, tmp_path / "out.parquet")
     write(path, [{"text": "a", "raw": b"x"}])
     with pytest.raises(
         InputError, match=r"column 'raw' has type binary, which .*out\.csv cannot contain; write to \.parquet"
     ):
-        score(served.folder, path, tmp_path / "out.csv")
+        predict_file(served.folder, path, tmp_path / "out.csv")
     broken = pyarrow.Array.from_buffers(pyarrow.string(), 2, pyarrow.array([b"ok", b"\xff"]).buffers())
     pyarrow.parquet.write_table(pyarrow.table({"text": broken}), path)
     with pytest.raises(InputError, match=r"row 2: the text is not UTF-8"):
-        score(served.folder, path, tmp_path / "out.parquet")
+        predict_file(served.folder, path, tmp_path / "out.parquet")
 
 
 def test_outputs_that_cannot_be_are_refused(served: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "in.csv", [{"text": "card"}])
     with pytest.raises(InputError, match=r"in\.csv is the input itself"):
-        score(served.folder, path, tmp_path / "in.csv")
+        predict_file(served.folder, path, tmp_path / "in.csv")
     with pytest.raises(InputError, match="none does not exist; make it"):
-        score(served.folder, path, tmp_path / "none" / "out.csv")
+        predict_file(served.folder, path, tmp_path / "none" / "out.csv")
     with pytest.raises(InputError, match=r"ending '\.txt'; allowed"):
-        score(served.folder, path, tmp_path / "out.txt")
+        predict_file(served.folder, path, tmp_path / "out.txt")
     with pytest.raises(InputError, match="top is 0; allowed: at least 1"):
-        score(served.folder, path, tmp_path / "out.csv", top=0)
+        predict_file(served.folder, path, tmp_path / "out.csv", top=0)
     with pytest.raises(InputError, match=r"absent\.csv does not exist"):
-        score(served.folder, tmp_path / "absent.csv", tmp_path / "out.csv")
+        predict_file(served.folder, tmp_path / "absent.csv", tmp_path / "out.csv")
     kept = tmp_path / "out.csv.parts"
     kept.mkdir()
     (kept / "mine.txt").touch()
     with pytest.raises(
         InputError, match=r"out\.csv\.parts is needed for the parts of out\.csv, and holds other files"
     ):
-        score(served.folder, path, tmp_path / "out.csv")
+        predict_file(served.folder, path, tmp_path / "out.csv")
     assert (kept / "mine.txt").exists()
     (kept / "mine.txt").unlink()
     with FileLock(kept / "lock"), pytest.raises(InputError, match="another run is writing"):
-        score(served.folder, path, tmp_path / "out.csv")
+        predict_file(served.folder, path, tmp_path / "out.csv")
 
 
 def test_without_pyarrow_text_files_are_scored_and_the_others_refused(
@@ -379,12 +379,12 @@ def test_without_pyarrow_text_files_are_scored_and_the_others_refused(
     path = write(tmp_path / "in.csv", [{"text": "card"}])
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)
-    assert score(served.folder, path, tmp_path / "out.jsonl").rows == 1
+    assert predict_file(served.folder, path, tmp_path / "out.jsonl").rows == 1
     with pytest.raises(
         InputError,
         match=r"out\.parquet needs pyarrow, .*; pip install pyarrow, or give \.csv, \.tsv, \.jsonl",
     ):
-        score(served.folder, path, tmp_path / "out.parquet")
+        predict_file(served.folder, path, tmp_path / "out.parquet")
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, stop: int | None = None) -> list[int]:
@@ -412,13 +412,13 @@ def test_a_failure_leaves_what_stood_there_and_is_gone_on_from_unless_something_
     def stopped(top: int | None = None) -> None:
         with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
             counted(patch, 2)
-            score(served.folder, path, output, top=top)
+            predict_file(served.folder, path, output, top=top)
         assert output.read_text(encoding="utf-8") == "before"
 
     def texts(**changed: Any) -> int:
         with monkeypatch.context() as patch:
             seen = counted(patch)
-            score(served.folder, path, output, **changed)
+            predict_file(served.folder, path, output, **changed)
         output.write_text("before", encoding="utf-8")
         assert not output.with_name("out.csv.parts").exists()
         return sum(seen)
@@ -448,7 +448,7 @@ def slow(self, texts, top=3):
     sys.stdout.write(f"{len(texts)}\\n")  # in one piece, whichever thread
     return predict(self, texts, top)
 Predictor.predict_by_task = slow
-bulk.score(*map(Path, sys.argv[1:4]))
+bulk.predict_file(*map(Path, sys.argv[1:4]))
 """
 
 
@@ -518,15 +518,15 @@ def test_a_chunk_is_bounded_in_rows_and_in_size_and_few_are_held(
 
     monkeypatch.setattr("tokensieve.inference.bulk.table_readers.read_chunks", reading)
     monkeypatch.setattr(bulk, "_write", writing)
-    score(served.folder, path, tmp_path / f"out{ending}")
+    predict_file(served.folder, path, tmp_path / f"out{ending}")
     assert 2 <= most <= 4
 
 
 def test_scoring_imports_no_training_or_orchestration(served: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", [{"text": "card"}])
     program = (
-        "import sys; from pathlib import Path; from tokensieve.inference.bulk import score; "
-        "score(*map(Path, sys.argv[1:])); print(*sys.modules)"
+        "import sys; from pathlib import Path; from tokensieve.inference.bulk import predict_file; "
+        "predict_file(*map(Path, sys.argv[1:])); print(*sys.modules)"
     )
     arguments = [str(served.folder), str(path), str(tmp_path / "out.csv")]
     loaded = subprocess.run(
@@ -540,7 +540,7 @@ def test_memory_does_not_grow_with_the_texts(served: Any, tmp_path: Path) -> Non
         tmp_path / "in.csv", [{"text": "my card is lost " * 750_000}] * 3
     )  # twelve million characters each
     program = (
-        "import sys; from pathlib import Path; from tokensieve.inference.bulk import score; score(*map(Path, sys.argv[1:]))\n"
+        "import sys; from pathlib import Path; from tokensieve.inference.bulk import predict_file; predict_file(*map(Path, sys.argv[1:]))\n"
         # Not ru_maxrss, which a new process takes over from the one that starts it.
         "print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) // 1024)"
     )
@@ -553,7 +553,7 @@ def test_memory_does_not_grow_with_the_texts(served: Any, tmp_path: Path) -> Non
 
 
 def test_few_bytes_are_held(served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "HELD", 50_000)
+    monkeypatch.setattr(bulk, "IN_MEMORY", 50_000)
     monkeypatch.setattr(bulk, "cores", lambda: 8)
     path = write(tmp_path / "in.jsonl", [{"text": "card " * 4_000} for _ in range(30)])
     monkeypatch.setattr(table_readers, "CHUNK_SIZE", 20_000)
@@ -571,5 +571,5 @@ def test_few_bytes_are_held(served: Any, tmp_path: Path, monkeypatch: pytest.Mon
         return rows
 
     monkeypatch.setattr(bulk, "_write", writing)
-    assert score(served.folder, path, tmp_path / "out.jsonl").rows == 30
+    assert predict_file(served.folder, path, tmp_path / "out.jsonl").rows == 30
     assert 20_000 < most <= 50_000

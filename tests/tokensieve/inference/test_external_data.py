@@ -83,7 +83,7 @@ def test_weights_beside_the_graph_need_a_hash(served: Any, tmp_path: Path) -> No
     with_external_data(folder)
     served.manifest.save(folder)
     with pytest.raises(
-        InputError, match=r"model\.onnx takes weights from 'weights\.bin', which manifest\.json does not list"
+        InputError, match=r"model\.onnx reads weights from 'weights\.bin', which manifest\.json does not list"
     ):
         Manifest.load(folder)
     path = folder / "manifest.json"
@@ -101,7 +101,7 @@ def test_weights_outside_the_folder_are_refused(location: str, served: Any, tmp_
     folder = served.write(tmp_path / "onnx")
     with_external_data(folder, location)
     served.manifest.save(folder)
-    with pytest.raises(InputError, match=r"takes weights from '.*', which manifest\.json does not list"):
+    with pytest.raises(InputError, match=r"reads weights from '.*', which manifest\.json does not list"):
         Predictor.load(folder)
 
 

@@ -136,5 +136,5 @@ def test_what_is_no_manifest_is_refused(folder: Path, content: bytes, words: str
 def test_an_unfinished_or_absent_folder_is_refused(folder: Path) -> None:
     (folder / "manifest.json").unlink()
     for place in (folder, folder / "nowhere", folder / "model.onnx"):
-        with pytest.raises(InputError, match=r"holds no manifest\.json"):
+        with pytest.raises(InputError, match=r"has no manifest\.json"):
             Manifest.load(place)

@@ -291,14 +291,14 @@ def test_what_was_hashed_is_what_is_loaded(
     (other / "tokenizer.json").write_text(
         (folder / "tokenizer.json").read_text(encoding="utf-8").replace("lost", "kept"), encoding="utf-8"
     )
-    contents = manifest.contents
+    contents = manifest.read_files
 
     def then_replaced(*arguments: Any) -> dict[str, bytes]:
         found = contents(*arguments)
         (other / name).replace(folder / name)
         return found
 
-    monkeypatch.setattr(manifest, "contents", then_replaced)
+    monkeypatch.setattr(manifest, "read_files", then_replaced)
     assert Predictor.load(folder, threads=1).predict(QUESTIONS) == expected
     monkeypatch.undo()
     with pytest.raises(InputError, match="its SHA-256 differs"):
@@ -313,7 +313,7 @@ def test_weights_beside_the_graph_are_hashed_and_loaded_too_or_refused(folder: P
     )
     served.manifest.save(folder)
     with pytest.raises(
-        InputError, match=r"takes weights from 'weights\.bin', which manifest\.json does not list"
+        InputError, match=r"reads weights from 'weights\.bin', which manifest\.json does not list"
     ):
         Predictor.load(folder, threads=1)
     replace(served.manifest, files={"weights.bin": ""}).save(folder)

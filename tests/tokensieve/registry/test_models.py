@@ -302,7 +302,7 @@ def test_a_version_without_a_served_folder_is_named(model: Model) -> None:
     run = model.client.create_run(model.experiment)
     model.client.create_model_version(model.name, f"{run.info.artifact_uri}/other", run.info.run_id)
     with pytest.raises(
-        InputError, match=f"version 1 of model '{model.name}' holds no manifest.json: its files were moved"
+        InputError, match=f"version 1 of model '{model.name}' has no manifest.json: its files were moved"
     ):
         model.at("/1").fetch("1")
 

@@ -18,10 +18,10 @@ from tokensieve.training.device import choose_device
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    for asked in (device.gpu_fault, device._left_out, session.cuda_fault):
+    for asked in (device.gpu_fault, device._left_out, session.cuda_problem):
         asked.cache_clear()
     yield
-    for asked in (device.gpu_fault, device._left_out, session.cuda_fault):
+    for asked in (device.gpu_fault, device._left_out, session.cuda_problem):
         asked.cache_clear()
 
 
@@ -85,13 +85,13 @@ def test_onnxruntime_with_cuda_built_in_and_no_gpu_leaves_fp16_out(
 ) -> None:
     from transformers import AutoConfig
 
-    if not session.cuda_fault():
+    if not session.cuda_problem():
         pytest.skip("there is a GPU that works")
-    session.cuda_fault.cache_clear()
+    session.cuda_problem.cache_clear()
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: [session.CUDA, "CPUExecutionProvider"]
     )
-    assert session.cuda_fault()
+    assert session.cuda_problem()
     reason = build_variants.missing(AutoConfig.for_model("bert"), ["fp16", "int8"])
     assert list(reason) == ["fp16"]
     assert "CUDA built in and finds no GPU that works" in reason["fp16"]
@@ -101,6 +101,6 @@ def test_onnxruntime_with_cuda_built_in_and_no_gpu_leaves_fp16_out(
 @pytest.mark.skipif(session.CUDA in onnxruntime.get_available_providers(), reason="onnxruntime has CUDA")
 def test_onnxruntime_without_cuda_names_what_to_install() -> None:
     assert (
-        session.cuda_fault()
+        session.cuda_problem()
         == f"onnxruntime {onnxruntime.__version__} is built without CUDA; install onnxruntime-gpu"
     )

@@ -23,7 +23,7 @@ from tokensieve.evaluation.report import is_correct
 from tokensieve.export import build_variants, choose_variant
 from tokensieve.inference.decisions import decide
 from tokensieve.inference.predictor import run_batches
-from tokensieve.inference.session import engine_of
+from tokensieve.inference.session import load_engine
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
@@ -61,7 +61,7 @@ def compare(layout: Layout) -> None:
     with tempfile.TemporaryDirectory() as folder:
         builds, _ = _builds(layout, settings, Path(folder))
         for name, path in tqdm(builds.items(), desc="variants", unit="variant", leave=False, disable=None):
-            logits = run_batches(engine_of(path, name, cores()).run, ids, len(manifest.labels))
+            logits = run_batches(load_engine(path, name, cores()).run, ids, len(manifest.labels))
             compared = untrained.compared(logits, rule)
             predicted = decide(logits[start : start + len(test)], rule).labels
             row = {

@@ -105,10 +105,10 @@ class MlflowProcess:
         """Return what the registry has of the model `name`, from an earlier answer if the SQLite file is the same."""
         check_database(self.uri)
         state = _file_state(self.uri)
-        known = self._answers.get(name) or self._read_cache(name)
-        if known and state and known[0] == state:
-            self._answers[name] = known
-            return known[1]
+        for known in (self._answers.get(name), self._read_cache(name)) if state else ():
+            if known and known[0] == state:
+                self._answers[name] = known
+                return known[1]
         if state and not state[0][-1]:
             raise no_answer(self.uri, "the file is empty", "register a model first")
         answer = self._ask({"ask": "describe", "uri": self.uri, "name": name}, LOOKUP)

@@ -72,8 +72,10 @@ def served(folder: Path, temperature: float, changed: dict[str, bytes]) -> None:
 
 
 def shown(folder: Path) -> list[str]:
-    """Return the names in a folder without those of hidden files, which note what was fetched."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".known-"))
+    """Return the names in a folder without those of hidden files, which keep answers of the registry."""
+    return sorted(
+        path.name for path in folder.iterdir() if not path.name.startswith((".known-", ".registry-"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +225,7 @@ def test_what_is_not_there_is_named_with_what_is(model: Model) -> None:
     for ask in (other.version, lambda: other.fetch("1")):
         with pytest.raises(InputError, match=f"no model 'nowhere' in the registry; models: .*{model.name}"):
             ask()
-    assert not (model.folder / "served").exists()
+    assert not (model.folder / "served").exists() or shown(model.folder / "served") == []
 
 
 @pytest.mark.parametrize(
@@ -576,14 +578,14 @@ def test_another_database_is_read_by_a_child_process(tmp_path: Path, database: s
     assert by_child.interval > 60
     assert by_child.version() == version
     assert by_child.fetch(version).name == f"child-1-{model.runs[0][:8]}"
-    folder = mlflow_process.MlflowProcess(by_child.tracking).download(
+    folder = mlflow_process.MlflowProcess(by_child.registry).download(
         str(tmp_path / "source-0"), tmp_path / "fetched"
     )
     assert Manifest.load(folder).files["model.onnx"] == sha256(
         tmp_path / "source-0" / "data" / "onnx" / "model.onnx"
     )
     with pytest.raises(InputError, match=r"no model 'absent' in the registry; models: .*child"):
-        RegisteredModel("models:/absent@champion", by_child.tracking, tmp_path).version()
+        RegisteredModel("models:/absent@champion", by_child.registry, tmp_path).version()
 
 
 def test_files_that_a_server_hands_out_are_not_looked_for_through_its_database(

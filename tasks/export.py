@@ -30,8 +30,8 @@ from tokensieve.errors import InputError
 from tokensieve.evaluation.metrics import Targets
 from tokensieve.evaluation.report import Comparison, compare, is_for_threshold, report
 from tokensieve.export import choose_variant
-from tokensieve.export.build_variants import SAMPLE, build, missing, processor
-from tokensieve.export.choose_variant import Entrant
+from tokensieve.export.build_variants import SAMPLE, build, processor, unavailable
+from tokensieve.export.choose_variant import VariantResult
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.files import atomic_folder, write_json
 from tokensieve.inference.decisions import DecisionRule
@@ -119,7 +119,7 @@ def export(layout: Layout, settings: Settings) -> None:
         entrants = _timed(layout, settings, manifest, builds, untrained)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
         rows, served = _serve_the_fastest(
-            settings, manifest, builds, choose_variant.ranked(entrants), untrained, folder
+            settings, manifest, builds, choose_variant.rank(entrants), untrained, folder
         )
         head = {
             "timed_texts": len(untrained.texts["test"][:TIMED]),
@@ -153,7 +153,7 @@ def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str,
     """The variants' graphs, fp32 always among them, and why others cannot be."""
     plain = folder / "plain.onnx"
     config = export_onnx(layout.model, plain)
-    skipped = missing(config, settings.export.variants)
+    skipped = unavailable(config, settings.export.variants)
     sample = sample_of(layout, settings.base.max_length, settings.base.truncation)
     paths = {}
     names = [name for name in dict.fromkeys(("fp32", *settings.export.variants)) if name not in skipped]
@@ -173,7 +173,7 @@ def sample_of(layout: Layout, max_length: int, truncation: str = HEAD) -> list[l
 
 def _timed(
     layout: Layout, settings: Settings, manifest: Manifest, builds: Mapping[str, Path], untrained: Untrained
-) -> list[Entrant]:
+) -> list[VariantResult]:
     """Time each build on some test texts, and compare its logits there.
 
     Raises:
@@ -196,7 +196,7 @@ def _timed(
                 f"the limit {settings.export.max_logit_difference:g} (export.max_logit_difference)"
             )
         size = round(builds[name].stat().st_size / 1e6, 1)
-        entrants.append(Entrant(name, round(milliseconds[name], 3), size, difference))
+        entrants.append(VariantResult(name, round(milliseconds[name], 3), size, difference))
     return entrants
 
 
@@ -204,7 +204,7 @@ def _serve_the_fastest(
     settings: Settings,
     manifest: Manifest,
     builds: Mapping[str, Path],
-    ranked: Sequence[Entrant],
+    ranked: Sequence[VariantResult],
     untrained: Untrained,
     folder: Path,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -228,7 +228,7 @@ def _serve_the_fastest(
             for key, value in untrained.report(logits, manifest.labels, rule).items()
             if not isinstance(value, dict)
         }
-        broken = choose_variant.faults(entrant.variant, found, settings.export)
+        broken = choose_variant.violations(entrant.variant, found, settings.export)
         accuracy = figures["test_exact_match" if rule.thresholds else "test_accuracy"]
         rows[entrant.variant] |= asdict(found) | {
             "accuracy": accuracy,

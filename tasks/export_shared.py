@@ -61,7 +61,7 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
             )
             compared = _compared(layouts, SharedPredictor.load(folder))
             if not any(
-                choose_variant.faults(variant, compared[name], Settings.load(layout.params).export)
+                choose_variant.violations(variant, compared[name], Settings.load(layout.params).export)
                 for name, layout in layouts.items()
             ):
                 break

@@ -40,7 +40,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.seven_bits:
-        build_variants.saturates = _true
+        build_variants.saturates_int8 = _true
     compare(Layout(options.project.resolve()))
     return 0
 
@@ -76,7 +76,7 @@ def compare(layout: Layout) -> None:
                 "accuracy": round(float(is_correct(predicted, test).mean()), 4),
                 "coverage_change": round(compared.coverage_change, 4),
                 "calibration_rise": round(compared.calibration_rise, 4),
-                "violations": choose_variant.faults(name, compared, settings.export),
+                "violations": choose_variant.violations(name, compared, settings.export),
             }
             print(json.dumps(row))
 

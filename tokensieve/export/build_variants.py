@@ -1,13 +1,14 @@
-"""Builds of an exported graph, from exact to fast. Which of them is served is decided in `choose_variant.py`.
+"""Build the variants of an exported graph, from exact to fast. `choose_variant.py` chooses the one to serve.
 
-    fp32    as torch has it
-    fused   attention, norms and activations each one operator
+    fp32    the graph as PyTorch exports it
+    fused   attention, norms and activations are one operator each
     fp16    fused, in half precision; for a GPU
-    blocks  products in int8 with a scale for each 64 inputs of a token and of an output
-    int8    products in int8 with a scale for each text and output, evened out before (`smoothquant.py`), and int8 embeddings
-    mixed   as int8, but the products that narrow (the second of each feed-forward) as in blocks: their inputs have the outliers
+    blocks  matrix products in int8, with a scale per 64 inputs of a token and of an output
+    int8    matrix products in int8, with a scale per text and per output, after SmoothQuant (`smoothquant.py`); int8 embeddings
+    mixed   as int8, but products with fewer outputs than inputs (the second of each feed-forward layer) as in blocks, as their
+            inputs have the outliers
 
-Families whose graph ONNX Runtime does not fuse have all but fused and fp16.
+Families that ONNX Runtime does not fuse have no fused and no fp16.
 """
 
 from __future__ import annotations
@@ -25,66 +26,72 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.onnx_model import OnnxModel
 from transformers import PreTrainedConfig
 
-from tokensieve.export.onnx_graph import DOMAIN, FUSED, fused, with_own_operators
+from tokensieve.export.onnx_graph import DOMAIN, FUSED, allow_own_operators, fuse
 from tokensieve.export.smoothquant import smooth
 from tokensieve.inference.session import cuda_problem
 
-SAMPLE = 64  # texts that int8's scales are set on
+SAMPLE = 64  # texts that calibrate the scales of int8
 CPUINFO = Path("/proc/cpuinfo")
-BLOCK = 64  # MiniLM on one thread: 3.3 ms a text and 99.8% agreement; 32 take 3.6 ms for 99.9%
+BLOCK = 64  # MiniLM on one thread: 3.3 ms per text and 99.8% agreement; with 32, 3.6 ms and 99.9%
 
 
-def missing(config: PreTrainedConfig, names: Sequence[str]) -> dict[str, str]:
-    """Those of `names` that cannot be built or run here, with the reason."""
+def unavailable(config: PreTrainedConfig, names: Sequence[str]) -> dict[str, str]:
+    """Return the variants among `names` that cannot be built or run on this machine, each with the reason."""
     reasons: dict[str, str] = {}
     if config.model_type not in FUSED:
         reasons |= dict.fromkeys(("fused", "fp16"), f"ONNX Runtime does not fuse {config.model_type}")
-    elif fault := cuda_problem():
-        reasons["fp16"] = fault
+    elif problem := cuda_problem():
+        reasons["fp16"] = problem
     return {name: reasons[name] for name in names if name in reasons}
 
 
 def build(
     plain: Path, config: PreTrainedConfig, name: str, sample: Sequence[npt.ArrayLike], path: Path
 ) -> None:
-    """Write variant `name` of the graph at `plain` to `path`; `sample` holds what it reads of some texts.
+    """Write a variant of a graph. The same graph and sample give the same bytes on the same machine.
 
-    The same graph and sample give the same bytes on the same machine.
+    Args:
+        plain: The graph as PyTorch exports it.
+        config: The configuration of the encoder.
+        name: The variant.
+        sample: The input of the graph for each of some texts, to calibrate the scales of int8.
+        path: The file to write.
     """
     if name == "fp32":
         shutil.copyfile(plain, path)
     elif name == "fused":
-        onnx.save(fused(plain, config), path)
+        onnx.save(fuse(plain, config), path)
     elif name == "fp16":
-        graph = OnnxModel(fused(plain, config))
+        graph = OnnxModel(fuse(plain, config))
         graph.convert_float_to_float16(keep_io_types=True)
         graph.save_model_to_file(str(path))
     elif name == "blocks":
-        onnx.save(blocked(_fastest_float(plain, config, attention=False)), path)
+        onnx.save(quantize_blocks(_fastest_float(plain, config, attention=False)), path)
     else:
         model = _fastest_float(plain, config)
-        quantize(smooth(blocked(model, narrowing=True) if name == "mixed" else model, sample), path)
+        quantize(smooth(quantize_blocks(model, narrowing=True) if name == "mixed" else model, sample), path)
 
 
 def quantize(model: ModelProto, path: Path) -> None:
     """Write `model` to `path` with int8 products and embeddings."""
-    # Otherwise the quantizer warns that shapes were not inferred before, which it does not need here.
+    # Without it the quantizer warns that shapes were not inferred, which is not necessary here.
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     quantize_dynamic(
         model,
         path,
         weight_type=QuantType.QInt8,
         per_channel=True,
-        reduce_range=saturates(),
-        # Fusion leaves values without a type, which the quantizer would stop at.
+        reduce_range=saturates_int8(),
+        # Fusion leaves values without a type, for which the quantizer would fail.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
 
 
-def blocked(model: ModelProto, block: int = BLOCK, narrowing: bool = False) -> ModelProto:
-    """`model`, changed, with its products in int8, a scale for each `block` inputs, if these are a multiple of it.
+def quantize_blocks(model: ModelProto, block: int = BLOCK, narrowing: bool = False) -> ModelProto:
+    """Change `model` so that its matrix products are in int8 with a scale per `block` inputs. Return it.
 
-    With `narrowing`, only those with more inputs than outputs.
+    Products whose inputs are no multiple of `block` stay as they are; with `narrowing`, also those with at least as many outputs
+    as inputs.
     """
     weights = {item.name: item for item in model.graph.initializer}
     for node in model.graph.node:
@@ -97,13 +104,16 @@ def blocked(model: ModelProto, block: int = BLOCK, narrowing: bool = False) -> M
     kept = [item for item in model.graph.initializer if item.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
-    return with_own_operators(model)
+    return allow_own_operators(model)
 
 
 def _block_product(
     model: ModelProto, node: NodeProto, weight: npt.NDArray[np.float32], block: int
 ) -> NodeProto:
-    """ONNX Runtime's MatMulNBits: weights [outputs, blocks, block] as uint8 around 128, float scales [outputs * blocks]."""
+    """Return ONNX Runtime's MatMulNBits for a MatMul, and add its weights to `model`.
+
+    The weights are uint8 [outputs, blocks, block] around 128, the scales float32 [outputs * blocks].
+    """
     inputs, outputs = weight.shape
     parts = weight.T.reshape(outputs, inputs // block, block)
     scale = np.maximum(np.abs(parts).max(2, keepdims=True), 1e-12) / 127
@@ -118,13 +128,13 @@ def _block_product(
     )
 
 
-def saturates(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether this processor adds pairs of int8 products in 16 bits, as x86 did before VNNI: weights then need 7 bits."""
+def saturates_int8(cpuinfo: Path = CPUINFO) -> bool:
+    """Return whether this processor adds pairs of int8 products in 16 bits, as x86 without VNNI: weights then need 7 bits."""
     return platform.machine().lower() in ("x86_64", "amd64") and "vnni" not in _cpuinfo(cpuinfo)
 
 
 def processor(cpuinfo: Path = CPUINFO) -> str:
-    """The name of this machine's processor."""
+    """Return the name of this machine's processor."""
     names = [
         line.partition(":")[2].strip()
         for line in _cpuinfo(cpuinfo).splitlines()
@@ -141,5 +151,5 @@ def _cpuinfo(path: Path) -> str:
 
 
 def _fastest_float(plain: Path, config: PreTrainedConfig, attention: bool = True) -> ModelProto:
-    """The fused graph, or the plain one where the family is not fused."""
-    return fused(plain, config, attention) if config.model_type in FUSED else onnx.load(plain)
+    """Return the fused graph, or the plain one if ONNX Runtime does not fuse the family."""
+    return fuse(plain, config, attention) if config.model_type in FUSED else onnx.load(plain)

@@ -1,7 +1,7 @@
-"""Compare the builds of a graph: how long each takes per text, how its answers differ from PyTorch's, and which one is served.
+"""Choose the variant of a graph to serve, by its time per text and by how far its predictions agree with PyTorch's.
 
-Times are noise to some degree, so that the same inputs may, rarely, give another winner: builds within `TIE` of each other count as
-equally fast, and the most exact of them goes first.
+Times vary, so the same inputs may, rarely, give another choice. Variants within `SAME_SPEED` of each other count as equally
+fast, and the most exact of them comes first.
 """
 
 from __future__ import annotations
@@ -19,15 +19,22 @@ from tokensieve.evaluation.report import Comparison
 from tokensieve.inference.session import Engine
 from tokensieve.settings import Export
 
-NAME = "race.json"
+NAME = "race.json"  # the results of all variants, in the folder of the exported model
 ROUNDS = 5
-TIE = 1.05
-EXACT = ("fp32", "fused")  # only the order of sums differs from PyTorch
+SAME_SPEED = 1.05  # ratio of times
+EXACT = ("fp32", "fused")  # these differ from PyTorch only in the order of sums
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A build with its milliseconds per text, its megabytes, and how far its logits are from PyTorch's on the texts that were timed."""
+class VariantResult:
+    """What was measured of a variant.
+
+    Attributes:
+        variant: Its name.
+        milliseconds: Per text, on one thread.
+        megabytes: The size of its graph.
+        largest_difference: Between its logits and PyTorch's, on the texts that were timed.
+    """
 
     variant: str
     milliseconds: float
@@ -35,11 +42,12 @@ class Entrant:
     largest_difference: float
 
 
-def faults(variant: str, found: Comparison, limits: Export) -> dict[str, str]:
-    """Return which of `limits` a build breaks, by the setting's name, with what was measured.
+def violations(variant: str, found: Comparison, limits: Export) -> dict[str, str]:
+    """Return the limits that a variant violates, by the setting's name, with what was measured.
 
-    fp32 and fused compute what PyTorch computes, so their logits are all that is asked of them. Other builds must answer as PyTorch
-    does wherever one of the two is confident: the measured share must reach the limit, and the texts must prove a lower one.
+    fp32 and fused do the same operations as PyTorch, so only their logits are compared. Of the other variants, the predictions
+    must agree with PyTorch's if one of the two is confident. The measured share must reach a limit, and its lower confidence
+    bound a lower one.
     """
     if variant in EXACT:
         # Written so that NaN, which compares to nothing, breaks it.
@@ -79,14 +87,19 @@ def faults(variant: str, found: Comparison, limits: Export) -> dict[str, str]:
 def times(
     engines: Mapping[str, Engine], texts: Sequence[Sequence[int]], rounds: int = ROUNDS
 ) -> dict[str, float]:
-    """Milliseconds that each engine takes for a text of token ids, alone: the median over the texts of each one's best round.
+    """Return the milliseconds per text of each engine: the median over the texts of each text's fastest round.
 
-    The engines take turns, so that what else the machine does hits all alike.
+    Each text, a list of token ids, is run alone. The engines take turns, so that other load on the machine affects all of
+    them.
     """
     batches = [np.array([ids], dtype=np.int64) for ids in texts]
     best = {name: np.full(len(batches), np.inf) for name in engines}
     for turn in tqdm(
-        [name for _ in range(rounds) for name in engines], desc="race", unit="turn", leave=False, disable=None
+        [name for _ in range(rounds) for name in engines],
+        desc="timing",
+        unit="turn",
+        leave=False,
+        disable=None,
     ):
         for place, batch in enumerate(batches):
             start = time.perf_counter()
@@ -95,11 +108,11 @@ def times(
     return {name: float(np.median(found)) for name, found in best.items()}
 
 
-def ranked(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """The fastest first; where others are as fast as it within `TIE`, the most exact of them."""
-    left, order = sorted(entrants, key=lambda entrant: entrant.milliseconds), []
+def rank(results: Sequence[VariantResult]) -> list[VariantResult]:
+    """Return the results, the fastest first. Of several that are equally fast, the most exact comes first."""
+    left, order = sorted(results, key=lambda result: result.milliseconds), []
     while left:
-        ties = [entrant for entrant in left if entrant.milliseconds <= left[0].milliseconds * TIE]
-        order.append(min(ties, key=lambda entrant: entrant.largest_difference))
+        ties = [result for result in left if result.milliseconds <= left[0].milliseconds * SAME_SPEED]
+        order.append(min(ties, key=lambda result: result.largest_difference))
         left.remove(order[-1])
     return order

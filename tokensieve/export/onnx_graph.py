@@ -1,8 +1,8 @@
-"""ONNX export of a classifier, and the fusion of its attention where ONNX Runtime knows the family.
+"""Export a classifier as an ONNX graph, and fuse its operators if ONNX Runtime knows the family.
 
-Number of texts and length are dynamic, but all texts of a run have equal length: the graph takes no mask (`session.py`).
-The TorchScript exporter with eager attention is the route after which ONNX Runtime's optimizer still finds the attention
-pattern to fuse. Not here: int8 and the other variants (`build_variants.py`).
+The number of texts and their length are dynamic, but all texts of a run have equal length: the graph has no mask as input
+(`session.py`). The TorchScript exporter is used with eager attention: only then does ONNX Runtime's optimizer find the
+pattern of attention to fuse.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tokensieve.inference.session import IDS, LOGITS
 from tokensieve.model.classifier import Classifier
 
 OPSET = 17
-DOMAIN = "com.microsoft"  # of ONNX Runtime's own operators
-# Families whose graphs onnxruntime.transformers fuses as BERT.
+DOMAIN = "com.microsoft"  # of the operators of ONNX Runtime itself
+# The families that onnxruntime.transformers fuses as BERT.
 FUSED = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "mpnet")
 
 Axes = Mapping[str, Mapping[int, str]]
 
 
 class _Graph(nn.Module):
-    """The classifier as the served graph: int64 [batch, length] in, float32 [batch, classes] out."""
+    """The classifier as a graph: token ids, int64 [batch, length], in; logits, float32 [batch, classes], out."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Graph(nn.Module):
 
 
 def export_onnx(model: Path, path: Path) -> PreTrainedConfig:
-    """Write the plain ONNX graph of the classifier in folder `model` to `path`; returns the encoder's configuration."""
+    """Write the ONNX graph of the classifier in folder `model` to `path`. Return the configuration of the encoder."""
     classifier = Classifier.load(model, attention="eager")
     axes = {IDS: {0: "batch", 1: "length"}, LOGITS: {0: "batch"}}
     write_graph(_Graph(classifier), (torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]),), path, [LOGITS], axes)
@@ -52,9 +52,12 @@ def export_onnx(model: Path, path: Path) -> PreTrainedConfig:
 def write_graph(
     graph: nn.Module, example: tuple[Tensor, ...], path: Path, outputs: Sequence[str], axes: Axes
 ) -> None:
-    """Write `graph` as traced on `example`; its inputs are the names in `axes` that are no `outputs`."""
+    """Trace `graph` on `example` and write it to `path`.
+
+    `axes` has the dynamic axes of each input and output by its name. The names that are not in `outputs` are the inputs.
+    """
     with torch.inference_mode(), warnings.catch_warnings():
-        # The exporter warns of its own deprecation and of Python branches that do not depend on the inputs' values.
+        # It warns of its deprecation, and of Python branches, which do not depend on the values of the inputs.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph.eval(),
@@ -68,8 +71,8 @@ def write_graph(
         )
 
 
-def fused(plain: Path, config: PreTrainedConfig, attention: bool = True) -> ModelProto:
-    """The graph at `plain` with norms and activations, and `attention` if so asked, each one operator."""
+def fuse(plain: Path, config: PreTrainedConfig, attention: bool = True) -> ModelProto:
+    """Return the graph at `plain` with norms and activations, and with `attention` also attention, as one operator each."""
     logging.getLogger("onnxruntime.transformers").setLevel(logging.WARNING)
     options = FusionOptions("bert")
     options.enable_attention = attention
@@ -77,11 +80,11 @@ def fused(plain: Path, config: PreTrainedConfig, attention: bool = True) -> Mode
     model = optimizer.optimize_model(
         str(plain), "bert", heads, width, optimization_options=options, opt_level=0
     ).model
-    return with_own_operators(model)
+    return allow_own_operators(model)
 
 
-def with_own_operators(model: ModelProto) -> ModelProto:
-    """`model`, which may hold ONNX Runtime's own operators."""
+def allow_own_operators(model: ModelProto) -> ModelProto:
+    """Allow the operators of ONNX Runtime itself in `model`. Return it."""
     if all(item.domain != DOMAIN for item in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return model

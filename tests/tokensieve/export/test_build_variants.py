@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tokensieve.export import build_variants
-from tokensieve.export.build_variants import blocked, build, missing, processor, saturates
+from tokensieve.export.build_variants import build, processor, quantize_blocks, saturates_int8, unavailable
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.inference.session import load_engine
 from tokensieve.model.classifier import Classifier
@@ -94,11 +94,11 @@ def test_what_cannot_be_here_says_why(
 
     bert, qwen2 = (AutoConfig.from_pretrained(tiny_family(family)) for family in ("bert", "qwen2"))
     monkeypatch.setattr(build_variants, "cuda_problem", lambda: "there is none")
-    assert missing(bert, ["fp32", "fused", "fp16"]) == {"fp16": "there is none"}
-    assert missing(bert, ["fp32", "int8"]) == {}
+    assert unavailable(bert, ["fp32", "fused", "fp16"]) == {"fp16": "there is none"}
+    assert unavailable(bert, ["fp32", "int8"]) == {}
     monkeypatch.setattr(build_variants, "cuda_problem", lambda: "")
-    assert missing(bert, ["fused", "fp16"]) == {}
-    assert list(missing(qwen2, ["fp32", "fused", "fp16", "int8"])) == ["fused", "fp16"]
+    assert unavailable(bert, ["fused", "fp16"]) == {}
+    assert list(unavailable(qwen2, ["fp32", "fused", "fp16", "int8"])) == ["fused", "fp16"]
 
 
 def test_blocks_keep_a_row_of_zeros(built: Callable[..., Path]) -> None:
@@ -108,7 +108,7 @@ def test_blocks_keep_a_row_of_zeros(built: Callable[..., Path]) -> None:
     zero = next(weights[name] for name in products if name in weights and weights[name].dims[0] == 64)
     zero.CopyFrom(onnx.numpy_helper.from_array(np.zeros(tuple(zero.dims), dtype=np.float32), zero.name))
     path = Path(built("fp32").with_name("zero.onnx"))
-    onnx.save(blocked(model), path)
+    onnx.save(quantize_blocks(model), path)
     assert np.isfinite(load_engine(path, "blocks", 1).run(IDS)).all()
 
 
@@ -127,7 +127,7 @@ def test_seven_bits_where_pairs_saturate(
     monkeypatch.setattr("platform.machine", lambda: machine)
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
-    assert saturates(tmp_path / "cpuinfo") == expected
+    assert saturates_int8(tmp_path / "cpuinfo") == expected
 
 
 def test_the_processor_has_a_name(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from tokensieve.evaluation.intervals import lower_bound
 from tokensieve.evaluation.report import Comparison
-from tokensieve.export.choose_variant import Entrant, faults, ranked, times
+from tokensieve.export.choose_variant import VariantResult, rank, times, violations
 from tokensieve.settings import Export
 
-GOOD = Entrant("int8", 2.0, 23.0, 0.5)
+GOOD = VariantResult("int8", 2.0, 23.0, 0.5)
 SAME = Comparison(
     texts=3850,
     largest_difference=0.8,
@@ -47,19 +47,19 @@ SAME = Comparison(
     ],
 )
 def test_what_breaks_a_limit_says_which(variant: str, change: dict[str, Any], expected: list[str]) -> None:
-    assert list(faults(variant, replace(SAME, **change), Export())) == expected
+    assert list(violations(variant, replace(SAME, **change), Export())) == expected
 
 
 def test_few_texts_prove_little_and_the_reason_says_how_many_it_takes() -> None:
     few = replace(SAME, confident_texts=200, confident_agreement=1.0, proven_agreement=lower_bound(200, 200))
-    (reason,) = faults("int8", few, Export()).values()
+    (reason,) = violations("int8", few, Export()).values()
     assert reason == (
         "200 confident answers show an agreement of at least 98.5% (95% confidence); 99.0% needs 299 or more"
     )
-    assert faults("int8", few, Export(min_proven_agreement=0.0)) == {}
-    assert faults("int8", few, Export(min_confident_agreement=0.95)) == {}
+    assert violations("int8", few, Export(min_proven_agreement=0.0)) == {}
+    assert violations("int8", few, Export(min_confident_agreement=0.95)) == {}
     enough = replace(few, confident_texts=299, proven_agreement=lower_bound(299, 299))
-    assert faults("int8", enough, Export()) == {}
+    assert violations("int8", enough, Export()) == {}
 
 
 def test_the_fastest_goes_first_and_ties_go_to_the_more_exact() -> None:
@@ -72,9 +72,9 @@ def test_the_fastest_goes_first_and_ties_go_to_the_more_exact() -> None:
             ("int8", 2.0, 0.9),
         ]
     )
-    assert ranked([exact, close, near, fast]) == [near, fast, exact, close]
-    assert ranked([replace(near, milliseconds=2.2), fast])[0] is fast
-    assert ranked([]) == []
+    assert rank([exact, close, near, fast]) == [near, fast, exact, close]
+    assert rank([replace(near, milliseconds=2.2), fast])[0] is fast
+    assert rank([]) == []
 
 
 class Slow:

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tokensieve.export.onnx_graph import export_onnx, fused
+from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 
@@ -27,7 +27,7 @@ def exported(
         tiny_classifier(family, pooling).save(tmp_path / "model", load_tokenizer(tiny_family(family)), {})
         config = export_onnx(tmp_path / "model", tmp_path / "model.onnx")
         if fuse:
-            onnx.save(fused(tmp_path / "model.onnx", config), tmp_path / "model.onnx")
+            onnx.save(fuse(tmp_path / "model.onnx", config), tmp_path / "model.onnx")
         return Classifier.load(tmp_path / "model"), tmp_path / "model.onnx"
 
     return make

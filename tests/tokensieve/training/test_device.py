@@ -92,7 +92,7 @@ def test_onnxruntime_with_cuda_built_in_and_no_gpu_leaves_fp16_out(
         onnxruntime, "get_available_providers", lambda: [session.CUDA, "CPUExecutionProvider"]
     )
     assert session.cuda_problem()
-    reason = build_variants.missing(AutoConfig.for_model("bert"), ["fp16", "int8"])
+    reason = build_variants.unavailable(AutoConfig.for_model("bert"), ["fp16", "int8"])
     assert list(reason) == ["fp16"]
     assert "CUDA built in and finds no GPU that works" in reason["fp16"]
     assert capfd.readouterr() == ("", "")

@@ -1,11 +1,11 @@
-"""Stage export: the ONNX graph and its tokenizer in one folder, the fastest build that users cannot tell from PyTorch's model.
+"""Stage export: the fastest variant of the ONNX graph whose predictions agree with PyTorch's, with tokenizer and manifest.
 
-The builds are timed first and then compared with PyTorch, the fastest first, on every text that was not trained on, until one keeps
-the limits of the section `export`. Each is compared as it would be served. Of the test texts, the choice sees whether a build is worse
-than PyTorch, not which build is best, so the figures of the one that is served are hardly flattered by it.
+The variants are timed first. Then they are compared with PyTorch, the fastest first, on all texts that were not trained on,
+until one keeps the limits of the section `export`. Each is compared as it would be served. The choice uses the test texts only
+to see whether a variant is worse than PyTorch, not which is best. So it hardly biases the test figures of the chosen one.
 
-The folder also holds race.json, how the builds did. Its times differ from run to run, and with them DVC's hash of the folder: that
-matters to a stage after it only when this one was stale and ran. The manifest, by which MLflow's runs are told apart, has no times.
+The folder also has race.json with the results of all variants. Its times differ from run to run, and so does DVC's hash of the
+folder. The next stage is affected only if this one ran. The manifest, which identifies MLflow's runs, has no times.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tokensieve.truncation import HEAD
 
 log = logging.getLogger("tokensieve")
 
-TIMED = 100  # test texts on which the builds are timed
+TIMED = 100  # test texts on which the variants are timed
 PARITY = (
     "texts",
     "largest_difference",
@@ -59,9 +59,12 @@ PARITY = (
 
 @dataclass(frozen=True)
 class Untrained:
-    """All texts that were not trained on: PyTorch's logits for them by part, and the targets of validation and test.
+    """All texts that were not trained on, by part: validation, test and, if there are any, oos (out of scope).
 
-    The part oos has texts out of scope, if there are any, and no targets.
+    Attributes:
+        texts: The texts of each part.
+        logits: PyTorch's logits, float32 [texts, classes].
+        targets: Of validation and test, as in `evaluation`.
     """
 
     texts: dict[str, list[str]]
@@ -70,7 +73,7 @@ class Untrained:
 
     @classmethod
     def load(cls, layout: Layout, labels: Sequence[str]) -> Untrained:
-        """Read what the stages split and evaluate wrote."""
+        """Load the texts from the stage split and the logits from the stage evaluate."""
         logits = load_file(layout.evaluation / "logits.safetensors")
         parts: dict[str, Examples] = {
             name: load_part(layout, name) for name in ("validation", "test", "oos") if name in logits
@@ -85,10 +88,11 @@ class Untrained:
         )
 
     def all_texts(self) -> list[str]:
+        """Return the texts of all parts, one part after the other."""
         return [text for texts in self.texts.values() for text in texts]
 
     def compared(self, found: Floats, rule: DecisionRule) -> Comparison:
-        """Compare the logits that a build has for all texts with PyTorch's."""
+        """Compare the logits of a variant for all texts with PyTorch's."""
         return compare(
             found,
             np.concatenate(list(self.logits.values())),
@@ -97,7 +101,7 @@ class Untrained:
         )
 
     def report(self, found: Floats, labels: Sequence[str], rule: DecisionRule) -> dict[str, Any]:
-        """Return the figures on the test texts that a build earns with its logits for all texts."""
+        """Return the test figures of a variant from its logits for all texts."""
         ends = np.cumsum([len(texts) for texts in self.texts.values()])[:-1]
         by_part = dict(zip(self.texts, np.split(found, ends), strict=True))
         judged = {"test": by_part["test"]}
@@ -107,19 +111,19 @@ class Untrained:
 
 
 def export(layout: Layout, settings: Settings) -> None:
-    """Write the served folder. Its manifest is written last and states how close it is to PyTorch.
+    """Write the model folder. Its manifest is written last and has the agreement with PyTorch.
 
     Raises:
-        InputError: If the plain graph is not PyTorch's, or no build keeps the limits. The earlier folder stays.
+        InputError: If the fp32 graph differs from PyTorch, or no variant keeps the limits. The earlier folder stays.
     """
     with atomic_folder(layout.onnx) as folder:
         manifest = _manifest(layout)
         builds, skipped = _builds(layout, settings, folder)
         untrained = Untrained.load(layout, manifest.labels)
-        entrants = _timed(layout, settings, manifest, builds, untrained)
+        results = _timed(layout, settings, manifest, builds, untrained)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
         rows, served = _serve_the_fastest(
-            settings, manifest, builds, choose_variant.rank(entrants), untrained, folder
+            settings, manifest, builds, choose_variant.rank(results), untrained, folder
         )
         head = {
             "timed_texts": len(untrained.texts["test"][:TIMED]),
@@ -150,14 +154,14 @@ def _manifest(layout: Layout) -> Manifest:
 
 
 def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """The variants' graphs, fp32 always among them, and why others cannot be."""
+    """Write the graphs of the variants, always with fp32. Return their paths, and why the others are skipped."""
     plain = folder / "plain.onnx"
     config = export_onnx(layout.model, plain)
     skipped = unavailable(config, settings.export.variants)
     sample = sample_of(layout, settings.base.max_length, settings.base.truncation)
     paths = {}
     names = [name for name in dict.fromkeys(("fp32", *settings.export.variants)) if name not in skipped]
-    for name in tqdm(names, desc="builds", unit="build", leave=False, disable=None):
+    for name in tqdm(names, desc="variants", unit="variant", leave=False, disable=None):
         paths[name] = folder / f"{name}.onnx"
         build(plain, config, name, sample, paths[name])
     plain.unlink()
@@ -165,7 +169,7 @@ def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str,
 
 
 def sample_of(layout: Layout, max_length: int, truncation: str = HEAD) -> list[list[int]]:
-    """The token ids of the training texts that int8's scales are set on."""
+    """Return the token ids of the training texts that calibrate the scales of int8."""
     texts = load_part(layout, "train").texts
     drawn = np.random.default_rng(0).permutation(len(texts))[:SAMPLE]
     return tokenize(load_tokenizer(layout.model), [texts[i] for i in drawn], max_length, truncation)
@@ -174,10 +178,10 @@ def sample_of(layout: Layout, max_length: int, truncation: str = HEAD) -> list[l
 def _timed(
     layout: Layout, settings: Settings, manifest: Manifest, builds: Mapping[str, Path], untrained: Untrained
 ) -> list[VariantResult]:
-    """Time each build on some test texts, and compare its logits there.
+    """Time each variant on some test texts and compare its logits there with PyTorch's.
 
     Raises:
-        InputError: If the plain graph is not PyTorch's.
+        InputError: If the fp32 graph differs from PyTorch.
     """
     test = untrained.texts["test"]
     drawn = np.random.default_rng(0).permutation(len(test))[:TIMED]
@@ -186,18 +190,18 @@ def _timed(
     expected = untrained.logits["test"][drawn]
     engines = {name: load_engine(path, name, 1) for name, path in builds.items()}
     milliseconds = choose_variant.times(engines, ids)
-    entrants = []
+    results = []
     for name, engine in engines.items():
         difference = float(np.abs(run_batches(engine.run, ids, len(manifest.labels)) - expected).max())
-        # Written so that NaN is refused.
+        # With `not` before it, NaN is refused as well.
         if name == "fp32" and not difference <= settings.export.max_logit_difference:
             raise InputError(
                 f"the fp32 ONNX export differs from PyTorch: the largest difference of a logit is {difference:.2g} on {len(ids)} texts, "
                 f"the limit {settings.export.max_logit_difference:g} (export.max_logit_difference)"
             )
         size = round(builds[name].stat().st_size / 1e6, 1)
-        entrants.append(VariantResult(name, round(milliseconds[name], 3), size, difference))
-    return entrants
+        results.append(VariantResult(name, round(milliseconds[name], 3), size, difference))
+    return results
 
 
 def _serve_the_fastest(
@@ -208,17 +212,23 @@ def _serve_the_fastest(
     untrained: Untrained,
     folder: Path,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Put the first of `ranked` that keeps the limits into `folder`, and its manifest. Returns a row per build and the served figures.
+    """Write the first of `ranked` that keeps the limits, and its manifest, into `folder`.
 
-    Builds that are slower than the one that is served are not compared.
+    Slower variants than the chosen one are not compared.
+
+    Returns:
+        A row per variant for race.json, and the test figures of the chosen variant.
+
+    Raises:
+        InputError: If no variant keeps the limits.
     """
-    rows = {entrant.variant: asdict(entrant) | {"faults": [], "measured": {}} for entrant in ranked}
+    rows = {result.variant: asdict(result) | {"faults": [], "measured": {}} for result in ranked}
     served: dict[str, Any] = {}
-    for entrant in tqdm(ranked, desc="compared with PyTorch", unit="build", leave=False, disable=None):
-        if entrant.variant not in settings.export.variants or served:
+    for result in tqdm(ranked, desc="compared with PyTorch", unit="variant", leave=False, disable=None):
+        if result.variant not in settings.export.variants or served:
             continue
-        shutil.copyfile(builds[entrant.variant], folder / MODEL)
-        tried = replace(manifest, variant=entrant.variant)
+        shutil.copyfile(builds[result.variant], folder / MODEL)
+        tried = replace(manifest, variant=result.variant)
         tried.save(folder)
         logits = Predictor.load(folder).logits(untrained.all_texts())
         rule = manifest.rule
@@ -228,9 +238,9 @@ def _serve_the_fastest(
             for key, value in untrained.report(logits, manifest.labels, rule).items()
             if not isinstance(value, dict)
         }
-        broken = choose_variant.violations(entrant.variant, found, settings.export)
+        broken = choose_variant.violations(result.variant, found, settings.export)
         accuracy = figures["test_exact_match" if rule.thresholds else "test_accuracy"]
-        rows[entrant.variant] |= asdict(found) | {
+        rows[result.variant] |= asdict(found) | {
             "accuracy": accuracy,
             "faults": list(broken),
             "measured": broken,
@@ -240,7 +250,7 @@ def _serve_the_fastest(
             replace(tried, parity={key: value for key, value in asdict(found).items() if key in PARITY}).save(
                 folder
             )
-            log.info("  %s is served: %.2f ms per text", entrant.variant, entrant.milliseconds)
+            log.info("  %s is served: %.2f ms per text", result.variant, result.milliseconds)
     if not served:
         raise _refused(settings, rows)
     return [rows[name] for name in builds], served

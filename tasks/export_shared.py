@@ -1,4 +1,4 @@
-"""`tokensieve export-shared`: the models of several projects in one folder, whose shared layers are computed once."""
+"""Export the models of several projects into one folder, in which the layers that they share are computed once."""
 
 from __future__ import annotations
 
@@ -28,16 +28,25 @@ log = logging.getLogger("tokensieve")
 
 
 def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
-    """Write the shared folder of the projects, or their artifacts/model folders, `sources`; returns layers, variant and tasks.
+    """Write a shared folder.
 
-    The variant is the most exact of those that the projects serve, or one more exact until every task keeps the limits of its settings.
+    Its variant is the most exact of those that the projects chose, or a more exact one, so that every task keeps the limits of
+    its settings.
+
+    Args:
+        sources: Projects, or their artifacts/model folders.
+        output: The folder to write, which must not exist.
+
+    Returns:
+        The number of shared layers, the variant, and per task the agreement with PyTorch.
 
     Raises:
-        InputError: a source that is no exported project, two of one name, an `output` that is there, or models that share no layers.
+        InputError: If a source is not an exported project, if two have the same name, if `output` exists, or if the models
+            share no layers.
     """
     layouts = _projects(sources)
     if output.exists():
-        raise InputError(f"--output {output} is there already; give a new folder, or remove it")
+        raise InputError(f"--output {output} exists; give a new folder, or remove it")
     manifests = {name: Manifest.load(layout.onnx) for name, layout in layouts.items()}
     models = {name: layout.model for name, layout in layouts.items()}
     layers = common_layers(models)
@@ -82,13 +91,13 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
 
 
 def _candidates(manifests: Mapping[str, Manifest]) -> list[str]:
-    """The most exact of the variants that the projects serve, and those more exact, down to fp32; all run on a CPU."""
+    """Return the most exact variant that the projects chose, and the more exact ones, down to fp32. All run on a CPU."""
     fastest = min(VARIANTS.index(manifest.variant) for manifest in manifests.values())
     return [variant for variant in VARIANTS[fastest::-1] if variant != "fp16"]
 
 
 def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
-    """The projects by the names of their folders, which name the tasks."""
+    """Return the projects by the names of their folders, which become the names of the tasks."""
     layouts: dict[str, Layout] = {}
     for source in sources:
         found = source.resolve()
@@ -111,7 +120,7 @@ def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
 
 
 def _compared(layouts: Mapping[str, Layout], shared: SharedPredictor) -> dict[str, Comparison]:
-    """Compare each task with its PyTorch model on its own texts that were not trained on."""
+    """Compare each task with its PyTorch model, on its texts that were not trained on."""
     compared = {}
     for name, layout in layouts.items():
         manifest = shared.tasks[name]

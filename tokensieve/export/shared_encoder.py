@@ -1,7 +1,6 @@
-"""Classifiers that were trained from the same base cut into the frozen layers that they share and the rest of each.
+"""Split classifiers of the same base model into the frozen layers that they share and the rest of each.
 
-What is shared is found by comparing weights bit by bit, so it does not matter how they were trained. Not here: how the parts are
-served (`shared.py`), which needs no torch.
+Weights are compared bit by bit to find what is shared, so it does not matter how the models were trained.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SIZES = {0: "batch", 1: "length"}
 
 
 class _Prefix(nn.Module):
-    """int64 [batch, length] in, the states that enter layer `cut` out, float32 [batch, length, width]."""
+    """Token ids, int64 [batch, length], in; the input of layer `cut`, float32 [batch, length, width], out."""
 
     def __init__(self, classifier: Classifier, cut: int) -> None:
         super().__init__()
@@ -41,7 +40,7 @@ class _Prefix(nn.Module):
 
 
 class _Suffix(nn.Module):
-    """What `_Prefix` gives in, float32 [batch, classes] out."""
+    """The output of `_Prefix` in; logits, float32 [batch, classes], out."""
 
     def __init__(self, classifier: Classifier, cut: int) -> None:
         super().__init__()
@@ -55,10 +54,11 @@ class _Suffix(nn.Module):
 
 
 def common_layers(models: Mapping[str, Path]) -> int:
-    """How many layers, from the bottom, the classifiers in these model folders share, with all that comes before them.
+    """Return how many layers, from the bottom, the classifiers in these model folders share, and all that is below them.
 
     Raises:
-        InputError: none, with what differs: fewer than two models, tokenizer, length, shape, or a weight.
+        InputError: If they share none. The message has the difference: the tokenizer, the length, the shape or a weight. Also
+            if there are fewer than two models.
     """
     if len(models) < 2:
         raise InputError(f"one model ({', '.join(models)}) shares nothing; give two or more")
@@ -92,7 +92,7 @@ def common_layers(models: Mapping[str, Path]) -> int:
 
 
 def export_prefix(model: Path, cut: int, path: Path) -> None:
-    """Write the graph of what comes before layer `cut` of the classifier in folder `model`."""
+    """Write the graph of all that is below layer `cut` of the classifier in folder `model` to `path`."""
     example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
     write_graph(
         _Prefix(Classifier.load(model, "eager"), cut), (example,), path, [STATES], {IDS: SIZES, STATES: SIZES}
@@ -100,7 +100,7 @@ def export_prefix(model: Path, cut: int, path: Path) -> None:
 
 
 def export_suffix(model: Path, cut: int, path: Path) -> None:
-    """Write the graph of layer `cut` of the classifier in folder `model` and all that comes after it."""
+    """Write the graph of layer `cut` of the classifier in folder `model`, and all that is above it, to `path`."""
     classifier = Classifier.load(model, "eager")
     example = torch.randn(
         2, 5, classifier.encoder.config.hidden_size, generator=torch.Generator().manual_seed(0)
@@ -109,7 +109,7 @@ def export_suffix(model: Path, cut: int, path: Path) -> None:
 
 
 def plain_graphs(models: Mapping[str, Path], cut: int, folder: Path) -> dict[str, Path]:
-    """Write the graphs as torch has them into `folder`; returns them by the names of the files that a shared folder has for them."""
+    """Write the graphs as PyTorch exports them into `folder`. Return their paths by the file names in a shared folder."""
     paths = {name: folder / name for name in (PREFIX, *map(suffix_name, models))}
     export_prefix(next(iter(models.values())), cut, paths[PREFIX])
     for name, model in tqdm(models.items(), desc="graphs", unit="task", leave=False, disable=None):
@@ -124,9 +124,9 @@ def build_shared(
     samples: Mapping[str, list[list[int]]],
     folder: Path,
 ) -> None:
-    """Write variant `variant` of the graphs `plain` into `folder`; `samples` holds by task the token ids of some of its texts."""
+    """Write a variant of the graphs `plain` into `folder`. `samples` has per task the token ids of some texts."""
     prefix = load_engine(plain[PREFIX], "fp32", 1, IDS, STATES)
-    # Of each task the same number, so that the prefix sees as many as a suffix.
+    # The same number of each task, so that the prefix reads as many texts as a suffix.
     few = [ids for sample in samples.values() for ids in sample[: max(1, len(sample) // len(samples))]]
     build(plain[PREFIX], config, variant, few, folder / PREFIX)
     for name, sample in tqdm(samples.items(), desc=variant, unit="task", leave=False, disable=None):
@@ -135,7 +135,7 @@ def build_shared(
 
 
 def _unlike(model: Path, other: Path) -> str:
-    """Why weights of the two models cannot be compared; empty if they can."""
+    """Return why the weights of two models cannot be compared. Empty if they can."""
     mine, theirs = (read_json(folder / "classifier.json") for folder in (model, other))
     if mine["max_length"] != theirs["max_length"]:
         return f"they read {theirs['max_length']} and {mine['max_length']} tokens (base.max_length)"
@@ -152,7 +152,7 @@ def _unlike(model: Path, other: Path) -> str:
 
 
 def _different(mine: Classifier, other: Classifier) -> list[str]:
-    """The names of the encoder's tensors that are not the same bit by bit."""
+    """Return the names of the tensors of the encoder that differ in any bit."""
     theirs = other.encoder.state_dict()
     return [
         name for name, tensor in mine.encoder.state_dict().items() if not torch.equal(tensor, theirs[name])

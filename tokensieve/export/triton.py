@@ -1,6 +1,6 @@
-"""A Triton model repository from a served folder: the graph and its configuration. Not here: tokenization, which is the client's.
+"""Write a Triton model repository from a model folder: the graph and its configuration. Clients tokenize.
 
-Beside the graph lie the tokenizer and the manifest, so that a client finds the ids, the temperature and the threshold.
+The tokenizer and the manifest are beside the graph, so a client has the token ids, the temperature and the threshold.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from tokensieve.truncation import HEAD
 
 NAME = r"[A-Za-z0-9][\w.-]*"
 LABELS = "labels.txt"
-BATCH = 32  # texts that Triton joins at most
-DELAY = 1000  # microseconds that it waits for more of them
+BATCH = 32  # texts that Triton runs together, at most
+DELAY = 1000  # microseconds that Triton waits for more texts
 
 
 def write_repository(served: Path, into: Path, name: str = "classifier", version: int = 1) -> Path:
-    """Write `into`/`name` with the model of a served folder as its `version`; returns that folder.
+    """Write the model of a model folder as a version of `into`/`name`. Return `into`/`name`.
 
-    The version's folder is written beside and renamed, so that a Triton that polls the repository never loads half of one.
+    The version is written atomically: a Triton that polls the repository never loads half of it.
 
     Raises:
-        InputError: as `Manifest.load`, a name that Triton does not take, or a version that is there already.
+        InputError: If `Manifest.load` refuses the folder, if Triton does not allow the name, or if the version exists.
     """
     if not re.fullmatch(NAME, name):
         raise InputError(
-            f"Triton takes no model named {excerpt(name)}; allowed: letters, digits and . _ -, a letter or digit first"
+            f"Triton allows no model named {excerpt(name)}; allowed: letters, digits and . _ -, a letter or digit first"
         )
     known = Manifest.load(served)
     model, folder = into / name, into / name / str(version)
     if folder.exists():
-        raise InputError(f"{folder} is there already; give the next version")
+        raise InputError(f"{folder} exists; give the next version")
     beside = model / f".{version}.new"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     for file in (*known.files, manifest.NAME):
         (beside / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(served / file, beside / file)
-    # One line a label: Triton numbers them by their lines.
+    # One line per label: Triton numbers them by their lines.
     (model / LABELS).write_text(
         "".join(" ".join(label.split()) + "\n" for label in known.labels), encoding="utf-8"
     )
@@ -53,17 +53,17 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
 
 
 def config(name: str, served: Manifest) -> str:
-    """The text of a config.pbtxt: input_ids int64 [batch, length] in, none of them padding, logits float32 [batch, classes] out.
+    """Return the text of a config.pbtxt: input_ids, int64 [batch, length], in; logits, float32 [batch, classes], out.
 
-    Triton joins requests of one length alone: others would need padding, which the graph does not know. Variants whose answers would
-    depend on the other texts of a batch are run text by text, as they were when they were chosen.
+    Triton joins only requests of equal length: others would need padding, for which the graph has no mask. Variants whose
+    predictions would depend on the other texts of a batch are run text by text, as when they were chosen.
     """
-    alone = served.variant in ONE_TEXT_PER_RUN
-    batching = "" if alone else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"
+    one_by_one = served.variant in ONE_TEXT_PER_RUN
+    batching = "" if one_by_one else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"
     on_gpu = served.variant == "fp16"
     parameters = {} if on_gpu else {"intra_op_thread_count": "1"}
     if served.truncation != HEAD:
-        # For clients, which tokenize: a tokenizer's own truncation keeps the head.
+        # For clients, which tokenize: the truncation of the tokenizer itself keeps the head.
         parameters |= {"truncation": served.truncation, "max_length": str(served.max_length)}
     shown = "".join(
         f'parameters {{\n  key: "{key}"\n  value: {{ string_value: "{value}" }}\n}}\n'
@@ -71,7 +71,7 @@ def config(name: str, served: Manifest) -> str:
     )
     return f"""name: "{name}"
 backend: "onnxruntime"
-max_batch_size: {1 if alone else BATCH}
+max_batch_size: {1 if one_by_one else BATCH}
 input [
   {{
     name: "{IDS}"

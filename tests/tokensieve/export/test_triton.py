@@ -40,10 +40,10 @@ def test_a_repository_holds_all_that_a_client_and_triton_need(served: Path, tmp_
 
 def test_what_triton_would_not_load_is_refused(served: Path, tmp_path: Path) -> None:
     write_repository(served, tmp_path / "triton")
-    with pytest.raises(InputError, match="classifier/1 is there already; give the next version"):
+    with pytest.raises(InputError, match="classifier/1 exists; give the next version"):
         write_repository(served, tmp_path / "triton")
     for name in ("../x", "a b", "", 'a"b'):
-        with pytest.raises(InputError, match="Triton takes no model named"):
+        with pytest.raises(InputError, match="Triton allows no model named"):
             write_repository(served, tmp_path / "other", name)
     (served / "model.onnx").write_bytes(b"cut off")
     with pytest.raises(InputError, match="is not the file that manifest"):

@@ -92,7 +92,7 @@ def test_a_changed_or_missing_file_is_refused_by_name(folder: Path, name: str) -
         ("threshold", True, "a number from 0 to 1"),
         ("thresholds", [0.5, 1.0, 0.5, 0.5], "a list of numbers between 0 and 1"),
         ("thresholds", 0.5, "thresholds is '0.5'; it must be a list of numbers between 0 and 1"),
-        ("thresholds", [0.5], "holds 1 thresholds for 4 labels"),
+        ("thresholds", [0.5], "has 1 thresholds for 4 labels"),
         ("max_length", 3, "a whole number, at least 4 and at most 1048576"),
         ("max_length", 16.0, "a whole number, at least 4 and at most 1048576"),
         ("data_hash", None, "data_hash is 'None'; it must be text"),

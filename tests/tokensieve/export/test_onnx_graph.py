@@ -23,10 +23,10 @@ def exported(
 ) -> Callable[..., tuple[Classifier, Path]]:
     """Saves and exports an untrained classifier, fused if so asked; gives it as loaded, and the graph's path."""
 
-    def make(family: str = "bert", pooling: str = "mean", fuse: bool = False) -> tuple[Classifier, Path]:
+    def make(family: str = "bert", pooling: str = "mean", is_fused: bool = False) -> tuple[Classifier, Path]:
         tiny_classifier(family, pooling).save(tmp_path / "model", load_tokenizer(tiny_family(family)), {})
         config = export_onnx(tmp_path / "model", tmp_path / "model.onnx")
-        if fuse:
+        if is_fused:
             onnx.save(fuse(tmp_path / "model.onnx", config), tmp_path / "model.onnx")
         return Classifier.load(tmp_path / "model"), tmp_path / "model.onnx"
 
@@ -52,17 +52,17 @@ def operators(graph: Path) -> set[str]:
     return {node.op_type for node in onnx.load(graph).graph.node}
 
 
-@pytest.mark.parametrize("fuse", [False, True])
+@pytest.mark.parametrize("is_fused", [False, True])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
 def test_the_graph_answers_as_torch_does(
-    exported: Callable[..., tuple[Classifier, Path]], pooling: str, fuse: bool
+    exported: Callable[..., tuple[Classifier, Path]], pooling: str, is_fused: bool
 ) -> None:
-    assert max(differences(*exported("bert", pooling, fuse))) < 1e-4
+    assert max(differences(*exported("bert", pooling, is_fused))) < 1e-4
 
 
 @pytest.mark.parametrize("family", ["roberta", "distilbert", "mpnet"])
 def test_families_alike_are_fused(exported: Callable[..., tuple[Classifier, Path]], family: str) -> None:
-    assert max(differences(*exported(family, fuse=True))) < 1e-4
+    assert max(differences(*exported(family, is_fused=True))) < 1e-4
 
 
 @pytest.mark.parametrize("family", ["modernbert", "qwen2"])
@@ -71,7 +71,7 @@ def test_other_families_are_exported(exported: Callable[..., tuple[Classifier, P
 
 
 def test_attention_is_fused(exported: Callable[..., tuple[Classifier, Path]]) -> None:
-    _, graph = exported("bert", fuse=True)
+    _, graph = exported("bert", is_fused=True)
     assert {"Attention", "SkipLayerNormalization"} <= operators(graph)
     assert "Softmax" not in operators(graph)
 

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tokensieve.export.onnx_graph import export_onnx
+from tokensieve.export.onnx_graph import export_onnx, fuse
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tokensieve import distributed
-from tokensieve.data.labels import encode_targets
+from tokensieve.data.labels import class_names, encode_targets
 from tokensieve.data.raw_data import read_examples
 from tokensieve.method.mask import Mask
 from tokensieve.model.batches import Inputs
@@ -45,7 +45,7 @@ class Trainings:
     def __init__(self, model: Path, data: Path, scratch: Path) -> None:
         self.model, self.scratch = model, scratch
         labels = read_examples(data).labels
-        self.labels = sorted(set(labels))
+        self.labels = class_names(labels)
         inputs = tokenize_file(data, load_tokenizer(model), 32, scratch / "ids")
         self.targets = encode_targets(labels, self.labels, multi_label=False)
         self.training = self.take(inputs, [i for i in range(len(inputs)) if i % 3][:41])

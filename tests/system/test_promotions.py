@@ -152,7 +152,7 @@ def test_champions_move_at_once_and_back(
         if done.returncode:
             break
         assert "Version 3 " not in done.stdout
-    assert (done.returncode, "no earlier champion of model 'tickets'" in done.stderr) == (2, True), (
+    assert (done.returncode, "model 'tickets' has no earlier champion" in done.stderr) == (2, True), (
         done.stderr
     )
 

@@ -2,7 +2,8 @@
 
     from tokensieve import Predictor, fit
 
-Training needs the extra `train`; `Predictor` needs only the base installation. Both are imported when they are first used.
+Training needs the extra `train`; `Predictor` needs only the base installation. Both are imported
+when they are first used.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _MODULES = {
     "fit": "tokensieve.api",
 }
 
-# Prefect, onnxruntime and other libraries read their environment variables once, on import. Every command, child process and
-# Spark worker imports this package first.
+# Prefect, onnxruntime and other libraries read their environment variables once, on import. Every
+# command, child process and Spark worker imports this package first.
 prepare()
 
 

@@ -55,7 +55,8 @@ class FittedClassifier:
     Attributes:
         labels: The names of the classes, sorted.
         history: One record per epoch: epoch, train_loss, validation_loss, validation_accuracy.
-        constructs: The words and phrases that say most about the labels, the most informative first.
+        constructs: The words and phrases that say most about the labels, the most informative
+            first.
     """
 
     labels: tuple[str, ...]
@@ -100,8 +101,8 @@ class FittedClassifier:
     def export(self, folder: str | Path) -> None:
         """Write the ONNX model that `Predictor.load` and `tokensieve serve --model` read, replacing `folder` if it exists.
 
-        It computes in float32. Faster variants lose a little accuracy: the pipeline exports one only after a comparison with
-        PyTorch on texts that were not trained on.
+        It computes in float32. Faster variants lose a little accuracy: the pipeline exports one
+        only after a comparison with PyTorch on texts that were not trained on.
         """
         with tempfile.TemporaryDirectory() as name, atomic_folder(Path(folder)) as temporary:
             model = Path(name)
@@ -134,15 +135,18 @@ def fit(
 
     Args:
         texts: The training texts.
-        labels: The label of each text. For multi-label data, the labels of each text: a list or tuple of strings, which
-            may be empty.
-        validation: Texts and labels for early stopping and calibration. None: a share of the training texts is split off.
-        settings: Sections of `params.yaml`, each a dict or one of the classes of `tokensieve.settings`. For example
-            `base={"model": "..."}, finetune={"max_epochs": 5}, data={"seed": 1}`. What is not given has its default.
+        labels: The label of each text. For multi-label data, the labels of each text: a list or
+            tuple of strings, which may be empty.
+        validation: Texts and labels for early stopping and calibration. None: a share of the
+            training texts is split off.
+        settings: Sections of `params.yaml`, each a dict or one of the classes of
+            `tokensieve.settings`. For example `base={"model": "..."}, finetune={"max_epochs": 5},
+            data={"seed": 1}`. What is not given has its default.
 
     Raises:
-        InputError: If a setting is unknown or not allowed, if texts and labels do not match, if there are fewer than two
-            classes or too few texts, or if the base model does not suit the settings.
+        InputError: If a setting is unknown or not allowed, if texts and labels do not match, if
+            there are fewer than two classes or too few texts, or if the base model does not suit
+            the settings.
     """
     chosen = _settings_of(settings)
     set_threads(chosen.finetune.threads)

@@ -11,11 +11,15 @@ MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
 def cores(root: Path = ROOT) -> int:
-    """Return the cores this process may use, at least one. `root` is where /proc and /sys are read."""
+    """Return the cores this process may use, at least one.
+
+    `root` is where /proc and /sys are read.
+    """
     # macOS and Windows pin no process.
     pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = quota(root)
-    # Rounded down: a thread too many is stopped for the rest of each period, and the others wait for it.
+    # Rounded down: a thread too many is stopped for the rest of each period, and the others wait
+    # for it.
     return pinned if allowed is None else max(1, min(pinned, int(allowed)))
 
 
@@ -34,7 +38,10 @@ def quota(root: Path = ROOT) -> float | None:
 
 
 def _upwards(mount: Path, path: str) -> list[Path]:
-    """The folder of a group and of those above it. Inside a container the mount may already be the group itself."""
+    """The folder of a group and of those above it.
+
+    Inside a container the mount may already be the group itself.
+    """
     inside = PurePosixPath(path.lstrip("/"))
     return [mount, *(mount / place for place in (inside, *inside.parents))]
 

@@ -1,7 +1,10 @@
-"""Training in several processes: ranks, shards, collectives, and the launcher. Without torch.distributed, one process is all.
+"""Training in several processes: ranks, shards, collectives, and the launcher.
 
-`launch` starts the processes, or torchrun on several machines. Each runs inside `worker` and computes its share of every batch.
-All processes must call the collectives (`sum_over_processes`, `broadcast_from_first`, `all_agree`) in the same order.
+Without torch.distributed, one process is all.
+
+`launch` starts the processes, or torchrun on several machines. Each runs inside `worker` and
+computes its share of every batch. All processes must call the collectives (`sum_over_processes`,
+`broadcast_from_first`, `all_agree`) in the same order.
 """
 
 from __future__ import annotations
@@ -118,7 +121,9 @@ class _Computation(nn.Module):
 
 @contextmanager
 def worker() -> Iterator[None]:
-    """Context manager of a process that `launch` or torchrun has started. It sets this process's own GPU.
+    """Context manager of a process that `launch` or torchrun has started.
+
+    It sets this process's own GPU.
 
     An error is reported to the launcher and ends the process, with exit status 2 for an InputError.
     """

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 
 class InputError(ValueError):
-    """Bad input or a bad setting. Commands print its message as one line and end with exit status 2.
+    """Bad input or a bad setting.
 
-    `detail` may quote users' texts: it is printed to the person who asked, and kept out of the message, which gets logged.
+    Commands print its message as one line and end with exit status 2.
+
+    `detail` may quote users' texts: it is printed to the person who asked, and kept out of the
+    message, which gets logged.
     """
 
     def __init__(self, message: str, detail: str = "") -> None:

@@ -1,6 +1,7 @@
 """Token-driven sparse fine-tuning as a whole, from labelled texts to a trained classifier (arXiv 2508.08635).
 
-`fit_classifier` is the method. The stages vocabulary, mask and finetune call its parts, with files between them.
+`fit_classifier` is the method. The stages vocabulary, mask and finetune call its parts, with files
+between them.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def fit_classifier(
 ) -> Fitted:
     """Train a classifier of `labels` by token-driven sparse fine-tuning of the base model in folder `base`.
 
-    The best epoch by validation loss is kept; without `validation`, the last one. The tokenizer is written into `folder`.
-    Every step runs inside `step(name)`, for example to measure its time.
+    The best epoch by validation loss is kept; without `validation`, the last one. The tokenizer is
+    written into `folder`. Every step runs inside `step(name)`, for example to measure its time.
 
     Raises:
         InputError: If the base model or the device does not suit the settings.
@@ -109,7 +110,9 @@ def rank(train: Examples, settings: Settings) -> list[Construct]:
 def new_classifier(
     base: Path, tokenizer: Path, labels: list[str], targets: Tensor, settings: Settings
 ) -> Classifier:
-    """Return the untrained classifier of `labels`, on the device that trains it. `tokenizer` is the extended one's folder.
+    """Return the untrained classifier of `labels`, on the device that trains it.
+
+    `tokenizer` is the extended one's folder.
 
     For multi-label data, the head starts from the frequencies of the labels in `targets`.
     """
@@ -171,7 +174,10 @@ def plan(
     folder: Path | None = None,
     key: str = "",
 ) -> Schedule:
-    """Return the schedule (step 5). `folder` and `key`: where cached states are stored (`Schedule`)."""
+    """Return the schedule (step 5).
+
+    `folder` and `key`: where cached states are stored (`Schedule`).
+    """
     inputs, targets = training
     epochs = count_epochs(settings.finetune, len(inputs))
     return plan_schedule(classifier, settings.schedule, epochs, is_far or targets.dim() == 2, folder, key)

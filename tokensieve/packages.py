@@ -1,7 +1,8 @@
 """Import our packages `tasks` and `flows` by their location.
 
-A `tasks.py` or a folder `flows` of the user may precede them on Python's path. `python -P -m tokensieve.packages MODULE
-ARGUMENTS` runs a module as `python -m` does, with our packages.
+A `tasks.py` or a folder `flows` of the user may precede them on Python's path.
+`python -P -m tokensieve.packages MODULE ARGUMENTS` runs a module as `python -m` does, with our
+packages.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def pin() -> None:
 def module(name: str) -> ModuleType:
     """Return a module of our packages, imported by name.
 
-    The library uses it where it finds what the pipeline adds, because it never depends on the pipeline's code.
+    The library uses it where it finds what the pipeline adds, because it never depends on the
+    pipeline's code.
     """
     pin()
     return import_module(name)

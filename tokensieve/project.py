@@ -1,4 +1,7 @@
-"""Where everything of a project stands. Nothing else in the code writes a path of the project down."""
+"""Where everything of a project stands.
+
+Nothing else in the code writes a path of the project down.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The quality of labelled texts: for each check one number per row, and the range that the number has to be in.
 
-Texts are compared as `normalize_text` and `collapse_spaces` give them. Empty texts fail the check `empty`, missing labels the
-check `unlabelled`; both are left out of the comparisons. In multi-label data a text without a label is fine, and classes are
-counted per label. Nothing here changes the data, or finds out whether a label fits its text.
+Texts are compared as `normalize_text` and `collapse_spaces` give them. Empty texts fail the check
+`empty`, missing labels the check `unlabelled`; both are left out of the comparisons. In multi-label
+data a text without a label is fine, and classes are counted per label. Nothing here changes the
+data, or finds out whether a label fits its text.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from tokensieve.data.examples import Examples
 from tokensieve.data.normalize import collapse_spaces, normalize_text
 from tokensieve.settings import Validate
 
-# Control characters except tab, line feed and carriage return; and lone surrogates, which neither UTF-8 nor a tokenizer accepts.
+# Control characters except tab, line feed and carriage return; and lone surrogates, which neither
+# UTF-8 nor a tokenizer accepts.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 # What a UTF-8 byte from 0x80 to 0xBF becomes when it is read as Latin-1 or Windows-1252.
@@ -25,16 +27,19 @@ _CAPITALS = "A-ZÀ-ÞĀ-ỿ"
 _BROKEN = re.compile(
     "|".join(
         [
-            # Latin-1's own control characters (0x80 to 0x9F) are never meant: they are bytes of UTF-8 or Windows-1252.
+            # Latin-1's own control characters (0x80 to 0x9F) are never meant: they are bytes of
+            # UTF-8 or Windows-1252.
             "[\ufffd\ud800-\udfff\x80-\x9f]",
-            # Ã and Â end words in capitals ("AMANHÃ…", "«ROMÂ»"), so before closing punctuation they may be real.
+            # Ã and Â end words in capitals ("AMANHÃ…", "«ROMÂ»"), so before closing punctuation
+            # they may be real.
             "Ã[€‚ƒ„†‡ˆ‰Š‹ŒŽ‘•˜š›œžŸ¡-º¼-¿]",
             "Â[¡-º¼-¿]",
             f"(?<![{_CAPITALS}])[ÃÂ][\xa0»]",
             f"(?<![{_CAPITALS}])[ÃÄÅ][…–—’“”™›](?=[a-z])",
             # Polish and Czech letters. ², ± and · are left out: they follow the Å of a unit.
             "[ÄÅ][‚ƒ„†‡ˆ‰Š‹ŒšœžŸ¡¢¤-ªµ¶¸º¼-¾]",
-            # Quotes, dashes, the euro sign, arrows and other symbols; emoji; a byte order mark; U+FFFD itself.
+            # Quotes, dashes, the euro sign, arrows and other symbols; emoji; a byte order mark;
+            # U+FFFD itself.
             f"â[€‚„†ˆ‰Œ˜œ][{_TAIL}]",
             "ðŸ",
             "ï»¿|ï¿½",
@@ -50,7 +55,8 @@ _BROKEN = re.compile(
 class Rule:
     """The range of a check's numbers, None for no limit, and the words of its message.
 
-    `holds` describes a part whose rows are all in the range, `fails` the rows that are not. `unit`: what is counted.
+    `holds` describes a part whose rows are all in the range, `fails` the rows that are not. `unit`:
+    what is counted.
     """
 
     low: int | None
@@ -142,7 +148,8 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
 def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Sequence[int | None]]:
     """Return numbers for the rows of one part: of each check that Great Expectations does not have.
 
-    Leaks are counted in test only. Of multi-label data, `measure_classes` gives the numbers of the check of classes.
+    Leaks are counted in test only. Of multi-label data, `measure_classes` gives the numbers of the
+    check of classes.
     """
     own, train = examples[part], examples.get("train")
     cells = ["\n".join((text, *names)) for text, names in zip(own.texts, own.labels, strict=True)]
@@ -158,7 +165,9 @@ def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Seque
 
 
 def measure_classes(part: str, labels: Sequence[tuple[str, ...]]) -> dict[str, Sequence[int | None]]:
-    """Return the number of examples of each class of train, on the first row with its label. None on the other rows.
+    """Return the number of examples of each class of train, on the first row with its label.
+
+    None on the other rows.
 
     `labels` has at most one name per row; see `one_row_per_label`.
     """
@@ -173,7 +182,10 @@ def one_row_per_label(examples: Examples) -> Examples:
 
 
 def count_control_characters(text: str) -> int:
-    """Return the number of control characters and lone surrogates in `text`. Tabs and line ends are not counted."""
+    """Return the number of control characters and lone surrogates in `text`.
+
+    Tabs and line ends are not counted.
+    """
     return len(_CONTROL.findall(text))
 
 
@@ -214,7 +226,10 @@ def count_copies_in(texts: Sequence[str], others: Sequence[str]) -> list[int]:
 
 
 def class_sizes(labels: Sequence[tuple[str, ...]]) -> list[int | None]:
-    """Return the number of rows with the row's label on the first row with it. None on the other rows, and without a label."""
+    """Return the number of rows with the row's label on the first row with it.
+
+    None on the other rows, and without a label.
+    """
     counts = Counter(labels)
     return [counts[names] if first else None for names, first in zip(labels, _firsts(labels), strict=True)]
 

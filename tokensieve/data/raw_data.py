@@ -162,7 +162,10 @@ def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Exam
 
 
 def _names(value: object, separator: str | None, typed: bool) -> tuple[str, ...]:
-    """Return the names in a cell of the label column, sorted. Raises ValueError: If one is a fraction."""
+    """Return the names in a cell of the label column, sorted.
+
+    Raises ValueError: If one is a fraction.
+    """
     if separator is not None and isinstance(value, str):
         value = value.split(separator)
     cells = value if isinstance(value, list) else [value]

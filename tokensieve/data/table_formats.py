@@ -42,7 +42,10 @@ def ending_of(path: Path) -> str:
 
 
 def format_of(path: Path) -> str:
-    """Return the format of a file by its name, one of `FORMATS`. Raises InputError as `ending_of`."""
+    """Return the format of a file by its name, one of `FORMATS`.
+
+    Raises InputError as `ending_of`.
+    """
     return ENDINGS[ending_of(path)]
 
 

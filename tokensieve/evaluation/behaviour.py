@@ -1,8 +1,9 @@
 """Test the behaviour of a trained model with cases that a person wrote (CheckList, Ribeiro et al. 2020, arXiv 2005.04118).
 
-A cases file has up to three kinds of cases. `minimum_functionality` are plain sentences and their labels. `invariance` are
-texts whose label must stay if they are perturbed, for example by a typo. `direction` are sentences in which another phrase
-means another label. Needs no more than a model that predicts.
+A cases file has up to three kinds of cases. `minimum_functionality` are plain sentences and their
+labels. `invariance` are texts whose label must stay if they are perturbed, for example by a typo.
+`direction` are sentences in which another phrase means another label. Needs no more than a model
+that predicts.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def read_cases(path: Path) -> Cases:
     """Read a cases file in YAML.
 
     Raises:
-        InputError: If the file cannot be read, or a part of it is not as the documentation describes.
+        InputError: If the file cannot be read, or a part of it is not as the documentation
+            describes.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))

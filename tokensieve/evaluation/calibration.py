@@ -1,6 +1,7 @@
 """Fit the temperature and the confidence threshold on texts that were not trained on.
 
-Both fits are cautious, because a few dozen texts show little. `python -m benchmarks.training.calibration` measures them.
+Both fits are cautious, because a few dozen texts show little.
+`python -m benchmarks.training.calibration` measures them.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ STEP = 1e-6  # thresholds are rounded down to a multiple, so that the text at th
 def temperature(logits: Float64s, targets: Targets) -> float:
     """Return the temperature with the lowest loss, or 1 if it does not surely lower the loss of other texts.
 
-    In a cross-validation, the mean gain must exceed one standard error. Without this check, one in eight fits on 30
-    texts made the calibration worse.
+    In a cross-validation, the mean gain must exceed one standard error. Without this check, one in
+    eight fits on 30 texts made the calibration worse.
 
     Args:
         logits: float64 [texts, classes].
@@ -37,14 +38,15 @@ def threshold(
 ) -> float:
     """Return the confidence below which a prediction is uncertain.
 
-    It is the highest threshold that keeps the share `coverage` of the correct predictions. Texts that are out of
-    scope can only lower it, as `lower_threshold` describes.
+    It is the highest threshold that keeps the share `coverage` of the correct predictions. Texts
+    that are out of scope can only lower it, as `lower_threshold` describes.
 
     Args:
         confidences: Confidence of each text, float64 [texts].
         correct: Whether its prediction is correct, bool [texts].
         coverage: Share of the correct predictions to keep, 0 to 1.
-        out_of_scope: Confidence of each out-of-scope text, float64 [texts]; None if there are no such texts.
+        out_of_scope: Confidence of each out-of-scope text, float64 [texts]; None if there are no
+            such texts.
     """
     kept = np.sort(confidences[correct])
     if not len(kept):
@@ -58,11 +60,11 @@ def threshold(
 def lower_threshold(highest: float, correct: Float64s, out_of_scope: Float64s) -> float:
     """Return a threshold below `highest` if it surely keeps more correct predictions than it accepts out-of-scope texts.
 
-    The worth of a lower threshold is the share of correct predictions that it keeps in addition, minus the share of
-    out-of-scope texts that it accepts in addition. Both are estimated on few texts, so one standard error of the
-    difference is subtracted, and one accepted and one rejected text are added to those out of scope (Agresti and
-    Coull 1998). The threshold with the highest worth above 0 is returned. `benchmarks/training/out_of_scope.py`
-    compares this rule with others.
+    The worth of a lower threshold is the share of correct predictions that it keeps in addition,
+    minus the share of out-of-scope texts that it accepts in addition. Both are estimated on few
+    texts, so one standard error of the difference is subtracted, and one accepted and one rejected
+    text are added to those out of scope (Agresti and Coull 1998). The threshold with the highest
+    worth above 0 is returned. `benchmarks/training/out_of_scope.py` compares this rule with others.
 
     Args:
         highest: The threshold without out-of-scope texts.

@@ -43,7 +43,10 @@ def fit_decision_rule(
 
 
 def _fit_multilabel(logits: Float64s, targets: Targets, settings: Evaluate) -> RuleFit:
-    """Fit the rule for multi-label data. Out-of-scope texts are not used: they should get no label, whatever the confidence."""
+    """Fit the rule for multi-label data.
+
+    Out-of-scope texts are not used: they should get no label, whatever the confidence.
+    """
     temperature = calibration.temperature(logits, targets)
     probabilities = sigmoid(logits, temperature)
     thresholds = metrics.fit_thresholds(probabilities, np.asarray(targets, np.float64))

@@ -1,6 +1,7 @@
 """Metrics of a classifier: F1 per class, loss and calibration; and the fit of the temperature and of the label thresholds.
 
-Targets are int64 [texts], the class of each text. For multi-label data they are float64 [texts, classes] of 0 and 1.
+Targets are int64 [texts], the class of each text. For multi-label data they are float64 [texts,
+classes] of 0 and 1.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ BINS = 15  # of the reliability diagram
 class Bin(NamedTuple):
     """One bin of a reliability diagram: the mean confidence and the accuracy of its texts, and their number.
 
-    For multi-label data it is the mean probability, the share of labels that are present, and the number of text-label pairs.
+    For multi-label data it is the mean probability, the share of labels that are present, and the
+    number of text-label pairs.
     """
 
     confidence: float
@@ -86,8 +88,9 @@ def losses(logits: Float64s, targets: Targets, temperature: float = 1.0) -> Floa
 def fit_temperature(logits: Float64s, targets: Targets, prior: float = 1.0) -> float:
     """Return the temperature between 0.05 and 20 with the lowest loss (Guo et al. 2017, arXiv 1706.04599).
 
-    A standard normal prior on the logarithm of the temperature counts as much as `prior` texts. Without it, the fit would
-    run to a bound if all predictions are correct. The loss has a single minimum in the logarithm.
+    A standard normal prior on the logarithm of the temperature counts as much as `prior` texts.
+    Without it, the fit would run to a bound if all predictions are correct. The loss has a single
+    minimum in the logarithm.
     """
 
     def cost(logarithm: float) -> float:
@@ -125,7 +128,8 @@ def gaps(logits: Logits, targets: Targets, temperature: float = 1.0, bins: int =
 def calibration_error(diagram: list[Bin]) -> float:
     """Return the expected calibration error: the mean distance of accuracy and confidence, weighted by the bins' texts.
 
-    In multi-label data, most text-label pairs are clearly absent. The error is small then, and only comparable with itself.
+    In multi-label data, most text-label pairs are clearly absent. The error is small then, and only
+    comparable with itself.
     """
     total = sum(bin.texts for bin in diagram)
     return sum(bin.texts * abs(bin.accuracy - bin.confidence) for bin in diagram) / total

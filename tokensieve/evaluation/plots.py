@@ -1,4 +1,6 @@
-"""The plots of a run: the training history, the confusion matrix and the calibration. `mask_plot.py` has the mask.
+"""The plots of a run: the training history, the confusion matrix and the calibration.
+
+`mask_plot.py` has the mask.
 
 The figures are made without pyplot, whose state is global. Equal input gives equal PNG
 bytes.
@@ -31,7 +33,8 @@ Float64s = NDArray[np.float64]
 def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) -> None:
     """Plot a confusion matrix, coloured by the share of the true class.
 
-    Up to `TICKED` classes are named on the axes. With more, the most confused pairs are listed beside the matrix.
+    Up to `TICKED` classes are named on the axes. With more, the most confused pairs are listed
+    beside the matrix.
 
     Args:
         matrix: Counts [true class][predicted class].
@@ -147,8 +150,9 @@ def calibration_picture(before: Bins, after: Bins, path: Path, multilabel: bool 
     """Plot the reliability diagrams before and after temperature scaling, with the expected calibration errors.
 
     Args:
-        before: (mean confidence, accuracy, texts) of each bin without a temperature. For a multi-label model it is the mean
-            probability, the share of labels that are present, and the number of text-label pairs.
+        before: (mean confidence, accuracy, texts) of each bin without a temperature. For a
+            multi-label model it is the mean probability, the share of labels that are present, and
+            the number of text-label pairs.
         after: The same with the temperature.
         path: The PNG file.
         multilabel: Whether the bins are those of a multi-label model.

@@ -1,6 +1,7 @@
 """The evaluation report of a model, and the comparison of an exported variant with PyTorch, both from logits.
 
-PyTorch's model and every exported variant are measured by the same functions, so that their figures can be compared.
+PyTorch's model and every exported variant are measured by the same functions, so that their figures
+can be compared.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ MIN_OUT_OF_SCOPE = 10  # fewer out-of-scope texts do not help to choose the thre
 class Comparison:
     """How the predictions of an exported variant differ from those of PyTorch on the same texts.
 
-    Accuracy, coverage and calibration are those of the texts with labels. Each `_chance` is the p-value of an exact McNemar test:
-    the probability of such a difference between two models that are equally good.
+    Accuracy, coverage and calibration are those of the texts with labels. Each `_chance` is the
+    p-value of an exact McNemar test: the probability of such a difference between two models that
+    are equally good.
 
     Attributes:
         texts: Number of texts.
@@ -109,7 +111,8 @@ def report(
     A multi-label prediction is correct if all its labels are.
 
     Args:
-        logits: [texts, classes] of the part `test` and, if there are out-of-scope texts, of the part `oos`.
+        logits: [texts, classes] of the part `test` and, if there are out-of-scope texts, of the
+            part `oos`.
         targets: Of the test texts.
         labels: The names of the classes.
         rule: The fitted decision rule.

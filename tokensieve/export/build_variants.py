@@ -1,11 +1,13 @@
-"""Build the variants of an exported graph, from exact to fast. `choose_variant.py` chooses the one to serve.
+"""Build the variants of an exported graph, from exact to fast.
 
-    fp32    the graph as PyTorch exports it
-    fused   attention, norms and activations are one operator each
-    fp16    fused, in half precision; for a GPU
-    blocks  matrix products in int8, with a scale per 64 inputs of a token and of an output
-    int8    matrix products in int8, with a scale per text and per output, after SmoothQuant (`smoothquant.py`); int8 embeddings
-    mixed   as int8, but products with fewer outputs than inputs (the second of each feed-forward layer) as in blocks, as their
+`choose_variant.py` chooses the one to serve.
+
+    fp32    the graph as PyTorch exports it fused   attention, norms and activations are one
+    operator each fp16    fused, in half precision; for a GPU blocks  matrix products in int8, with
+    a scale per 64 inputs of a token and of an output int8    matrix products in int8, with a scale
+    per text and per output, after SmoothQuant (`smoothquant.py`); int8 embeddings mixed   as int8,
+    but products with fewer outputs than inputs (the second of each feed-forward layer) as in
+    blocks, as their
             inputs have the outliers
 
 Families that ONNX Runtime does not fuse have no fused and no fp16.
@@ -48,7 +50,9 @@ def unavailable(config: PreTrainedConfig, names: Sequence[str]) -> dict[str, str
 def build(
     plain: Path, config: PreTrainedConfig, name: str, sample: Sequence[npt.ArrayLike], path: Path
 ) -> None:
-    """Write a variant of a graph. The same graph and sample give the same bytes on the same machine.
+    """Write a variant of a graph.
+
+    The same graph and sample give the same bytes on the same machine.
 
     Args:
         plain: The graph as PyTorch exports it.
@@ -88,10 +92,12 @@ def quantize(model: ModelProto, path: Path) -> None:
 
 
 def quantize_blocks(model: ModelProto, block: int = BLOCK, narrowing: bool = False) -> ModelProto:
-    """Change `model` so that its matrix products are in int8 with a scale per `block` inputs. Return it.
+    """Change `model` so that its matrix products are in int8 with a scale per `block` inputs.
 
-    Products whose inputs are no multiple of `block` stay as they are; with `narrowing`, also those with at least as many outputs
-    as inputs.
+    Return it.
+
+    Products whose inputs are no multiple of `block` stay as they are; with `narrowing`, also those
+    with at least as many outputs as inputs.
     """
     weights = {item.name: item for item in model.graph.initializer}
     for node in model.graph.node:
@@ -112,7 +118,8 @@ def _block_product(
 ) -> NodeProto:
     """Return ONNX Runtime's MatMulNBits for a MatMul, and add its weights to `model`.
 
-    The weights are uint8 [outputs, blocks, block] around 128, the scales float32 [outputs * blocks].
+    The weights are uint8 [outputs, blocks, block] around 128, the scales float32 [outputs *
+    blocks].
     """
     inputs, outputs = weight.shape
     parts = weight.T.reshape(outputs, inputs // block, block)

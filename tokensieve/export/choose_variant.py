@@ -1,7 +1,7 @@
 """Choose the variant of a graph to serve, by its time per text and by how far its predictions agree with PyTorch's.
 
-Times vary, so the same inputs may, rarely, give another choice. Variants within `SAME_SPEED` of each other count as equally
-fast, and the most exact of them comes first.
+Times vary, so the same inputs may, rarely, give another choice. Variants within `SAME_SPEED` of
+each other count as equally fast, and the most exact of them comes first.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class VariantResult:
 def violations(variant: str, found: Comparison, limits: Export) -> dict[str, str]:
     """Return the limits that a variant violates, by the setting's name, with what was measured.
 
-    fp32 and fused do the same operations as PyTorch, so only their logits are compared. Of the other variants, the predictions
-    must agree with PyTorch's if one of the two is confident. The measured share must reach a limit, and its lower confidence
-    bound a lower one.
+    fp32 and fused do the same operations as PyTorch, so only their logits are compared. Of the
+    other variants, the predictions must agree with PyTorch's if one of the two is confident. The
+    measured share must reach a limit, and its lower confidence bound a lower one.
     """
     if variant in EXACT:
         # Written so that NaN, which compares to nothing, breaks it.
@@ -89,8 +89,8 @@ def times(
 ) -> dict[str, float]:
     """Return the milliseconds per text of each engine: the median over the texts of each text's fastest round.
 
-    Each text, a list of token ids, is run alone. The engines take turns, so that other load on the machine affects all of
-    them.
+    Each text, a list of token ids, is run alone. The engines take turns, so that other load on the
+    machine affects all of them.
     """
     batches = [np.array([ids], dtype=np.int64) for ids in texts]
     best = {name: np.full(len(batches), np.inf) for name in engines}
@@ -109,7 +109,10 @@ def times(
 
 
 def rank(results: Sequence[VariantResult]) -> list[VariantResult]:
-    """Return the results, the fastest first. Of several that are equally fast, the most exact comes first."""
+    """Return the results, the fastest first.
+
+    Of several that are equally fast, the most exact comes first.
+    """
     left, order = sorted(results, key=lambda result: result.milliseconds), []
     while left:
         ties = [result for result in left if result.milliseconds <= left[0].milliseconds * SAME_SPEED]

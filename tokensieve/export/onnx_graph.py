@@ -1,8 +1,8 @@
 """Export a classifier as an ONNX graph, and fuse its operators if ONNX Runtime knows the family.
 
-The number of texts and their length are dynamic, but all texts of a run have equal length: the graph has no mask as input
-(`session.py`). The TorchScript exporter is used with eager attention: only then does ONNX Runtime's optimizer find the
-pattern of attention to fuse.
+The number of texts and their length are dynamic, but all texts of a run have equal length: the
+graph has no mask as input (`session.py`). The TorchScript exporter is used with eager attention:
+only then does ONNX Runtime's optimizer find the pattern of attention to fuse.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class _Graph(nn.Module):
 
 
 def export_onnx(model: Path, path: Path) -> PreTrainedConfig:
-    """Write the ONNX graph of the classifier in folder `model` to `path`. Return the configuration of the encoder."""
+    """Write the ONNX graph of the classifier in folder `model` to `path`.
+
+    Return the configuration of the encoder.
+    """
     classifier = Classifier.load(model, attention="eager")
     axes = {IDS: {0: "batch", 1: "length"}, LOGITS: {0: "batch"}}
     write_graph(_Graph(classifier), (torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]),), path, [LOGITS], axes)
@@ -54,10 +57,12 @@ def write_graph(
 ) -> None:
     """Trace `graph` on `example` and write it to `path`.
 
-    `axes` has the dynamic axes of each input and output by its name. The names that are not in `outputs` are the inputs.
+    `axes` has the dynamic axes of each input and output by its name. The names that are not in
+    `outputs` are the inputs.
     """
     with torch.inference_mode(), warnings.catch_warnings():
-        # It warns of its deprecation, and of Python branches, which do not depend on the values of the inputs.
+        # It warns of its deprecation, and of Python branches, which do not depend on the values of
+        # the inputs.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph.eval(),

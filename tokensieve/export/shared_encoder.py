@@ -1,6 +1,7 @@
 """Split classifiers of the same base model into the frozen layers that they share and the rest of each.
 
-Weights are compared bit by bit to find what is shared, so it does not matter how the models were trained.
+Weights are compared bit by bit to find what is shared, so it does not matter how the models were
+trained.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def common_layers(models: Mapping[str, Path]) -> int:
     """Return how many layers, from the bottom, the classifiers in these model folders share, and all that is below them.
 
     Raises:
-        InputError: If they share none. The message has the difference: the tokenizer, the length, the shape or a weight. Also
-            if there are fewer than two models.
+        InputError: If they share none. The message has the difference: the tokenizer, the length,
+            the shape or a weight. Also if there are fewer than two models.
     """
     if len(models) < 2:
         raise InputError(f"one model ({', '.join(models)}) shares nothing; give two or more")
@@ -109,7 +110,10 @@ def export_suffix(model: Path, cut: int, path: Path) -> None:
 
 
 def plain_graphs(models: Mapping[str, Path], cut: int, folder: Path) -> dict[str, Path]:
-    """Write the graphs as PyTorch exports them into `folder`. Return their paths by the file names in a shared folder."""
+    """Write the graphs as PyTorch exports them into `folder`.
+
+    Return their paths by the file names in a shared folder.
+    """
     paths = {name: folder / name for name in (PREFIX, *map(suffix_name, models))}
     export_prefix(next(iter(models.values())), cut, paths[PREFIX])
     for name, model in tqdm(models.items(), desc="graphs", unit="task", leave=False, disable=None):
@@ -124,7 +128,10 @@ def build_shared(
     samples: Mapping[str, list[list[int]]],
     folder: Path,
 ) -> None:
-    """Write a variant of the graphs `plain` into `folder`. `samples` has per task the token ids of some texts."""
+    """Write a variant of the graphs `plain` into `folder`.
+
+    `samples` has per task the token ids of some texts.
+    """
     prefix = load_engine(plain[PREFIX], "fp32", 1, IDS, STATES)
     # The same number of each task, so that the prefix reads as many texts as a suffix.
     few = [ids for sample in samples.values() for ids in sample[: max(1, len(sample) // len(samples))]]

@@ -1,14 +1,14 @@
 """SmoothQuant: scale weights and activations against each other before int8 (Xiao et al. 2022, arXiv 2211.10438).
 
-In the matrix products of a transformer, a few input channels are many times larger than the others, but int8 has one scale for
-all. To divide channel j by s_j and to multiply row j of the weight by s_j changes nothing in float, and makes both more even
-(equation 4):
+In the matrix products of a transformer, a few input channels are many times larger than the others,
+but int8 has one scale for all. To divide channel j by s_j and to multiply row j of the weight by
+s_j changes nothing in float, and makes both more even (equation 4):
 
     s_j = max|x_j|^a / max|w_j|^(1-a)
 
-One exponent `a` for all products makes some of them worse. Here each product has the exponent with the least error on sample
-texts, or no scaling. On MiniLM and banking77, int8 then agrees with PyTorch on 99.5% of the validation texts instead of 98.7%,
-for 5% more time.
+One exponent `a` for all products makes some of them worse. Here each product has the exponent with
+the least error on sample texts, or no scaling. On MiniLM and banking77, int8 then agrees with
+PyTorch on 99.5% of the validation texts instead of 98.7%, for 5% more time.
 """
 
 from __future__ import annotations
@@ -52,13 +52,16 @@ def smooth(model: ModelProto, sample: Sequence[npt.ArrayLike]) -> ModelProto:
 
 
 def best_scale(states: Sequence[Floats], weight: Floats) -> Floats | None:
-    """Return the scale, float32 [inputs], with the least error of the product in int8. None: no scale improves it.
+    """Return the scale, float32 [inputs], with the least error of the product in int8.
+
+    None: no scale improves it.
 
     Args:
         states: The input of the product for each text, float32 [tokens, inputs].
         weight: float32 [inputs, outputs].
     """
-    # All texts in one product: on a busy machine, thousands of small products on all cores take minutes.
+    # All texts in one product: on a busy machine, thousands of small products on all cores take
+    # minutes.
     rows, lengths = np.concatenate(states), [len(x) for x in states]
     exact = rows @ weight
     largest = np.maximum(np.abs(rows).max(0), 1e-5)
@@ -83,7 +86,10 @@ def _rounded_weight(weight: Floats) -> Floats:
 
 
 def _rounded(rows: Floats, lengths: Sequence[int]) -> Floats:
-    """Return `rows` rounded to uint8, with a step and a zero point per text. The texts have `lengths` rows each."""
+    """Return `rows` rounded to uint8, with a step and a zero point per text.
+
+    The texts have `lengths` rows each.
+    """
     starts = np.cumsum([0, *lengths[:-1]])
     low = np.minimum(np.minimum.reduceat(rows.min(1), starts), 0)
     high = np.maximum(np.maximum.reduceat(rows.max(1), starts), 0)

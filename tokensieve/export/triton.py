@@ -1,6 +1,9 @@
-"""Write a Triton model repository from a model folder: the graph and its configuration. Clients tokenize.
+"""Write a Triton model repository from a model folder: the graph and its configuration.
 
-The tokenizer and the manifest are beside the graph, so a client has the token ids, the temperature and the threshold.
+Clients tokenize.
+
+The tokenizer and the manifest are beside the graph, so a client has the token ids, the temperature
+and the threshold.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
     The version is written atomically: a Triton that polls the repository never loads half of it.
 
     Raises:
-        InputError: If `Manifest.load` refuses the folder, if Triton does not allow the name, or if the version exists.
+        InputError: If `Manifest.load` refuses the folder, if Triton does not allow the name, or if
+            the version exists.
     """
     if not re.fullmatch(NAME, name):
         raise InputError(
@@ -55,8 +59,9 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
 def config(name: str, served: Manifest) -> str:
     """Return the text of a config.pbtxt: input_ids, int64 [batch, length], in; logits, float32 [batch, classes], out.
 
-    Triton joins only requests of equal length: others would need padding, for which the graph has no mask. Variants whose
-    predictions would depend on the other texts of a batch are run text by text, as when they were chosen.
+    Triton joins only requests of equal length: others would need padding, for which the graph has
+    no mask. Variants whose predictions would depend on the other texts of a batch are run text by
+    text, as when they were chosen.
     """
     one_by_one = served.variant in ONE_TEXT_PER_RUN
     batching = "" if one_by_one else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"

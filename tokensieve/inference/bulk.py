@@ -1,9 +1,9 @@
 """Predict a whole file: every row of a table with the prediction beside it.
 
-Chunks of rows are predicted at the same time, one per core, and kept as parts beside the output (`part_files.py`). When all
-are there, they are joined. So the same call continues a run that was killed. In memory are at most one chunk per core and
-two more, with at most `IN_MEMORY` characters together or a single row; and while a Parquet file is joined, the parts of one
-row group.
+Chunks of rows are predicted at the same time, one per core, and kept as parts beside the output
+(`part_files.py`). When all are there, they are joined. So the same call continues a run that was
+killed. In memory are at most one chunk per core and two more, with at most `IN_MEMORY` characters
+together or a single row; and while a Parquet file is joined, the parts of one row group.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def predict_file(
 ) -> FileSummary:
     """Write the table `source` with the predictions of a model beside its rows to `output`.
 
-    The added columns are label, probability, uncertain and truncated. Of a multi-label model, labels and probabilities
-    replace the first two. If several tasks share the model, each has these columns, and their names begin with the task's
-    name and _. A row without a text (null) has no prediction; an empty text has one. An earlier `output` is replaced at the
-    end.
+    The added columns are label, probability, uncertain and truncated. Of a multi-label model,
+    labels and probabilities replace the first two. If several tasks share the model, each has these
+    columns, and their names begin with the task's name and _. A row without a text (null) has no
+    prediction; an empty text has one. An earlier `output` is replaced at the end.
 
     Args:
         folder: A model folder.
@@ -99,8 +99,8 @@ def predict_file(
         prefix: The names of the added columns begin with it.
 
     Raises:
-        InputError: If `load` refuses the model or `table_writers.plan_output` the table, if a path is not readable or writable,
-            or if another run is writing `output`.
+        InputError: If `load` refuses the model or `table_writers.plan_output` the table, if a path
+            is not readable or writable, or if another run is writing `output`.
     """
     began = time.monotonic()
     _check(source, output, top)
@@ -129,7 +129,10 @@ def predict_file(
 
 @contextmanager
 def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, elsewhere a line in the log now and then. Yield the function that counts finished items."""
+    """Show a bar on a terminal, elsewhere a line in the log now and then.
+
+    Yield the function that counts finished items.
+    """
     bar = tqdm(total=total, desc=what, unit=unit, miniters=1, leave=False, disable=None)
     began = logged = time.monotonic()
     done = 0
@@ -155,7 +158,10 @@ def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callab
 def _predict_chunks(
     model: Model, source: Path, text: str, top: int | None, form: OutputTable, folder: Path, prefix: str
 ) -> list[Path]:
-    """Predict the chunks whose parts are not there yet. Return the parts of all chunks, in their order."""
+    """Predict the chunks whose parts are not there yet.
+
+    Return the parts of all chunks, in their order.
+    """
     paths, waiting, held = [], deque[tuple[Future[int], int]](), 0
     _, pieces = table_readers.read_chunks(source, text)
     with ThreadPoolExecutor(cores()) as pool, _progress("scoring", "text", form.total) as advance:
@@ -170,7 +176,8 @@ def _predict_chunks(
                     future, size = waiting.popleft()
                     advance(future.result())
                     held -= size
-                # ONNX Runtime and tokenizers release Python's lock: threads share one model and use all cores.
+                # ONNX Runtime and tokenizers release Python's lock: threads share one model and use
+                # all cores.
                 waiting.append((pool.submit(_write, model, chunk, top, form, prefix, path), chunk.size))
                 held += chunk.size
             while waiting:

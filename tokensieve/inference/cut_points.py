@@ -1,9 +1,10 @@
 """Positions at which a long text can be cut so that the tokens before the cut stay the same.
 
-A cut is between words: after a letter or digit, and before a space, a line break or a punctuation mark. The known normalizers
-and pre-tokenizers separate there, whatever follows. No token of the model or of the added vocabulary continues over the cut.
-So the tokens of the text before a cut are the first tokens of the whole text. For a tokenizer with any other part, for
-example an unknown regular expression, `find_cut_points` returns None.
+A cut is between words: after a letter or digit, and before a space, a line break or a punctuation
+mark. The known normalizers and pre-tokenizers separate there, whatever follows. No token of the
+model or of the added vocabulary continues over the cut. So the tokens of the text before a cut are
+the first tokens of the whole text. For a tokenizer with any other part, for example an unknown
+regular expression, `find_cut_points` returns None.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ NORMALIZERS = (
 )
 WORDS = ("BertPreTokenizer", "Whitespace")  # separate at spaces and at punctuation
 LOCAL = ("Digits", "Punctuation", "UnicodeScripts")  # separate more, by a character and its neighbour
-# The expressions of GPT-2, Qwen2, Llama 3 and o200k: letters, or digits, in sequence end before a space or a mark.
+# The expressions of GPT-2, Qwen2, Llama 3 and o200k: letters, or digits, in sequence end before a
+# space or a mark.
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 EXPRESSIONS = (
@@ -49,7 +51,8 @@ EXPRESSIONS = (
 )
 RUNS = (" {2,}", r"\s+", " +")  # expressions for several spaces, which a normalizer may replace by one
 CATEGORIES = ("Lu", "Ll", "Lo", "Nd")
-# Letters that form one grapheme with a neighbour: Malayalam dot reph, and the vowels am of Thai and Lao.
+# Letters that form one grapheme with a neighbour: Malayalam dot reph, and the vowels am of Thai and
+# Lao.
 JOINING = "\u0d4e\u0e33\u0eb3"
 SAMPLES = (
     "a b",
@@ -78,7 +81,10 @@ class CutPoints:
         return re.compile(rf"(?<=[^\W_])(?:{spaces}(?=[^\W_]){marks})")
 
     def after(self, text: str, start: int) -> int | None:
-        """Return the first position from `start` on at which `text` can be cut. None: there is none."""
+        """Return the first position from `start` on at which `text` can be cut.
+
+        None: there is none.
+        """
         for match in self._pattern.finditer(text, start):
             at = match.start()
             if _plain(text[at - 1]) and (text[at] in self.marks or _plain(text[at + 1])):

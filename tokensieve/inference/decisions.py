@@ -1,7 +1,7 @@
 """From logits to labels and certainty: the decisions that prediction and evaluation share.
 
-A single-label model gives the label with the highest softmax probability. A multi-label model gives each label whose
-sigmoid probability reaches the label's own threshold.
+A single-label model gives the label with the highest softmax probability. A multi-label model gives
+each label whose sigmoid probability reaches the label's own threshold.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ class DecisionRule:
     Attributes:
         temperature: The logits are divided by it (Guo et al. 2017, arXiv 1706.04599).
         threshold: The confidence below which a prediction is uncertain.
-        margin: The lead of the most likely label over the second below which a prediction is uncertain (single-label).
-        thresholds: The probability from which each label is given (multi-label); empty for a single-label model.
+        margin: The lead of the most likely label over the second below which a prediction is
+            uncertain (single-label).
+        thresholds: The probability from which each label is given (multi-label); empty for a
+            single-label model.
     """
 
     temperature: float
@@ -37,7 +39,8 @@ class Decisions(NamedTuple):
     """The decisions on some texts.
 
     Attributes:
-        labels: Index of the label, int64 [texts, 1]; multi-label: whether each label is given, bool [texts, classes].
+        labels: Index of the label, int64 [texts, 1]; multi-label: whether each label is given, bool
+            [texts, classes].
         probabilities: float64 [texts, classes].
         confident: False for the texts whose prediction is uncertain, bool [texts].
     """
@@ -86,7 +89,8 @@ def lead(probabilities: Floats) -> Floats:
 def certainty(probabilities: Floats, thresholds: Floats) -> Floats:
     """Return how certain the least certain label of each text is, 0.5 to 1, [texts] (multi-label).
 
-    The odds of a label are divided by the odds of its threshold. So a probability at the threshold has certainty 0.5.
+    The odds of a label are divided by the odds of its threshold. So a probability at the threshold
+    has certainty 0.5.
 
     Args:
         probabilities: [texts, classes].

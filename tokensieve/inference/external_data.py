@@ -1,6 +1,7 @@
 """The names of the files from which an ONNX graph reads weights, parsed from its protocol buffer without the onnx package.
 
-ONNX Runtime opens such a file by its name in the graph. The hash of the graph does not cover its content.
+ONNX Runtime opens such a file by its name in the graph. The hash of the graph does not cover its
+content.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ def _locations(content: Content, at: int, end: int, kind: str, depth: int) -> It
 
 
 def _parts(content: Content, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field of bytes in a message. Stop at the first byte that begins no field."""
+    """Yield number, start and end of each field of bytes in a message.
+
+    Stop at the first byte that begins no field.
+    """
     while at < end:
         key, at = _varint(content, at, end)
         number, wire = key >> 3, key & 7

@@ -130,7 +130,10 @@ class Manifest:
         write_tree(folder / NAME, tree)
 
     def tree(self) -> dict[str, Any]:
-        """Return the values as a JSON object. Truncation at the head is left out: it is the default."""
+        """Return the values as a JSON object.
+
+        Truncation at the head is left out: it is the default.
+        """
         return {name: value for name, value in asdict(self).items() if (name, value) != ("truncation", HEAD)}
 
     @classmethod
@@ -138,8 +141,8 @@ class Manifest:
         """Load the manifest of a model folder and check the files that it lists.
 
         Raises:
-            InputError: If there is no manifest, if it has another format or a bad value, or if a file that it lists is
-                missing or changed.
+            InputError: If there is no manifest, if it has another format or a bad value, or if a
+                file that it lists is missing or changed.
         """
         manifest = cls._read(folder)
         check_files(folder, manifest.files, NAME)
@@ -147,7 +150,9 @@ class Manifest:
 
     @classmethod
     def load_with_files(cls, folder: Path) -> tuple[Manifest, dict[str, bytes]]:
-        """Return the manifest and the content of every file that it lists. Each is read once, so the hashed bytes are used.
+        """Return the manifest and the content of every file that it lists.
+
+        Each is read once, so the hashed bytes are used.
 
         Raises:
             InputError: If `load` would refuse the folder.
@@ -199,7 +204,8 @@ def check_files(folder: Path, files: Mapping[str, str], listed: str) -> None:
         listed: The name of the manifest in messages.
 
     Raises:
-        InputError: If a file is missing, unreadable or changed, or if a graph reads weights from a file without a hash.
+        InputError: If a file is missing, unreadable or changed, or if a graph reads weights from a
+            file without a hash.
     """
     for name, expected in files.items():
         path = folder / name
@@ -266,7 +272,8 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
     """Return the object in a manifest file.
 
     Raises:
-        InputError: If there is no such file, if it is not a JSON object, or if its format is none of `versions`.
+        InputError: If there is no such file, if it is not a JSON object, or if its format is none
+            of `versions`.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,7 @@
-"""A model folder as an MLflow pyfunc model: MLflow calls `_load_pyfunc`. MLflow itself is not imported."""
+"""A model folder as an MLflow pyfunc model: MLflow calls `_load_pyfunc`.
+
+MLflow itself is not imported.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from typing import Any
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.predictor import Predictor
 
-# The columns of the predictions and their MLflow types, of a single-label and of a multi-label model.
+# The columns of the predictions and their MLflow types, of a single-label and of a multi-label
+# model.
 SINGLE_LABEL = {"label": "string", "probability": "double", "uncertain": "boolean", "truncated": "boolean"}
 MULTI_LABEL = {
     "labels": "[string]",
@@ -20,7 +24,8 @@ MULTI_LABEL = {
     "truncated": "boolean",
 }
 
-# The prediction for a row without a text. Not null: on the way from MLflow to Spark, null becomes the label "nan".
+# The prediction for a row without a text. Not null: on the way from MLflow to Spark, null becomes
+# the label "nan".
 NO_LABEL = {"label": "", "probability": 0.0, "uncertain": True, "truncated": False}
 NO_LABELS: dict[str, Any] = {"labels": [], "probabilities": [], "uncertain": True, "truncated": False}
 
@@ -51,13 +56,15 @@ class TextClassifier:
 def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
-    # A missing text is None, NaN or pandas' NA: it depends on the column's type and the version of pandas.
+    # A missing text is None, NaN or pandas' NA: it depends on the column's type and the version of
+    # pandas.
     if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
         return None
     raise InputError(f"column 'text' has {excerpt(value)}; give texts")
 
 
 def _load_pyfunc(path: str) -> TextClassifier:
-    # Spark starts a process per core and sets this variable; without it each process would use all cores.
+    # Spark starts a process per core and sets this variable; without it each process would use all
+    # cores.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     return TextClassifier(Predictor.load(Path(path), int(threads) if threads.isdecimal() else None))

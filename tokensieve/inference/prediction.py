@@ -22,9 +22,10 @@ class Prediction:
     """The labels of one text and how certain they are.
 
     Attributes:
-        labels: The labels given, the most likely first. A single-label model gives one, a multi-label model any number.
-        uncertain: The confidence is below the model's threshold or, with a single label, the lead over the second most
-            likely label is below the model's margin.
+        labels: The labels given, the most likely first. A single-label model gives one, a
+            multi-label model any number.
+        uncertain: The confidence is below the model's threshold or, with a single label, the lead
+            over the second most likely label is below the model's margin.
         truncated: The text has more tokens than the model reads.
         top: The most likely labels, whether they are given or not.
         multi_label: The model may give any number of labels.

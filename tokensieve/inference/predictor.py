@@ -1,6 +1,7 @@
 """Predictions of a model folder: texts in, labels with calibrated probabilities out.
 
-Needs only numpy, onnxruntime and tokenizers, so a process that only predicts starts within a second.
+Needs only numpy, onnxruntime and tokenizers, so a process that only predicts starts within a
+second.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.truncation import HEAD
 
-# Tokens per run of the graph. MiniLM on one thread, 512 questions of 4 to 62 tokens: 3.1 ms per text from 256 tokens
-# on, 3.5 at 64, 4.7 one by one. More tokens only need more memory.
+# Tokens per run of the graph. MiniLM on one thread, 512 questions of 4 to 62 tokens: 3.1 ms per
+# text from 256 tokens on, 3.5 at 64, 4.7 one by one. More tokens only need more memory.
 BATCH_TOKENS = 512
 
 
@@ -37,15 +38,17 @@ class Predictor:
         """Load a model folder, whose files are checked against its manifest.
 
         Args:
-            model: An exported folder, or `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the registry that the
-                environment variable MLFLOW_TRACKING_URI names, else in that of the project in the working directory.
+            model: An exported folder, or `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the
+                registry that the environment variable MLFLOW_TRACKING_URI names, else in that of
+                the project in the working directory.
             threads: Threads that compute; None: one per usable core.
 
         Raises:
-            InputError: If the registry has no such version, if `Manifest.load` refuses the folder, if the installed
-                onnxruntime or tokenizers cannot read a file, or if the model has other inputs, outputs or classes than
-                its manifest.
-            RegistryError: If the registry does not respond and the version was not downloaded before.
+            InputError: If the registry has no such version, if `Manifest.load` refuses the folder,
+                if the installed onnxruntime or tokenizers cannot read a file, or if the model has
+                other inputs, outputs or classes than its manifest.
+            RegistryError: If the registry does not respond and the version was not downloaded
+                before.
         """
         if isinstance(model, str) and model.startswith("models:/"):
             from tokensieve.registry.models import fetch_version  # only here: a folder needs no registry
@@ -121,8 +124,8 @@ def run_batches(run: Callable[[Ids], Floats], ids: Sequence[Sequence[int]], clas
 def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
     """Yield indices of texts of equal length, at most `most` tokens per batch (one text may be longer).
 
-    Nothing is padded: with padding, attention costs the longest text of a batch for each text. Batches of equal length
-    were within a tenth of the best batches with padding.
+    Nothing is padded: with padding, attention costs the longest text of a batch for each text.
+    Batches of equal length were within a tenth of the best batches with padding.
     """
     members: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):

@@ -1,8 +1,9 @@
 """Run an ONNX graph with ONNX Runtime: token ids in, logits out.
 
-All texts of a run have equal length, so there is no padding and the graph has no mask as input. It makes the mask of ones
-itself, which takes 5 to 7% less time than an input. OpenVINO is not used: it computes MiniLM's graph in bfloat16 as fast as
-ONNX Runtime in float32, and an int8 graph five times slower.
+All texts of a run have equal length, so there is no padding and the graph has no mask as input. It
+makes the mask of ones itself, which takes 5 to 7% less time than an input. OpenVINO is not used: it
+computes MiniLM's graph in bfloat16 as fast as ONNX Runtime in float32, and an int8 graph five times
+slower.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 IDS, STATES, LOGITS = "input_ids", "states", "logits"
-# Variants that quantize the activations of a run with one scale. In a batch, the prediction for a text would depend on the
-# other texts: 98.6% then agree with PyTorch instead of 99.1%, for a fifth less time.
+# Variants that quantize the activations of a run with one scale. In a batch, the prediction for a
+# text would depend on the other texts: 98.6% then agree with PyTorch instead of 99.1%, for a fifth
+# less time.
 ONE_TEXT_PER_RUN = ("mixed", "int8")
 TYPES = {IDS: "tensor(int64)", STATES: "tensor(float)"}
 TOKEN_IDS = {IDS: TYPES[IDS]}
@@ -78,7 +80,8 @@ def load_engine(
     return Engine(loaded, variant in ONE_TEXT_PER_RUN, input, output)
 
 
-# An ONNX graph with y = x + x, to try a GPU with. To build it here would need the package onnx, which serving does not have.
+# An ONNX graph with y = x + x, to try a GPU with. To build it here would need the package onnx,
+# which serving does not have.
 DOUBLE = (
     b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
@@ -87,7 +90,10 @@ DOUBLE = (
 
 @cache
 def cuda_problem() -> str:
-    """Return why ONNX Runtime cannot compute on a GPU; empty if a graph ran there. Built with CUDA, it may still not work."""
+    """Return why ONNX Runtime cannot compute on a GPU; empty if a graph ran there.
+
+    Built with CUDA, it may still not work.
+    """
     if CUDA not in onnxruntime.get_available_providers():
         return f"onnxruntime {onnxruntime.__version__} is built without CUDA; install onnxruntime-gpu"
     options = onnxruntime.SessionOptions()
@@ -117,8 +123,9 @@ def create_session(
 ) -> onnxruntime.InferenceSession:
     """Return an ONNX Runtime session of the graph at `path`.
 
-    The other session options keep their defaults. Measured on MiniLM at 8 to 32 tokens, they change the time by less than
-    4%: lower graph optimization, denormals as zero, no arena, no memory pattern, input and output binding.
+    The other session options keep their defaults. Measured on MiniLM at 8 to 32 tokens, they change
+    the time by less than 4%: lower graph optimization, denormals as zero, no arena, no memory
+    pattern, input and output binding.
 
     Args:
         path: The graph.
@@ -129,7 +136,8 @@ def create_session(
         files: The contents of the files in the folder, by name. Nothing is then read from the disk.
 
     Raises:
-        InputError: If ONNX Runtime cannot read the graph or lacks CUDA, or if the inputs or the output differ.
+        InputError: If ONNX Runtime cannot read the graph or lacks CUDA, or if the inputs or the
+            output differ.
     """
     if cuda and (problem := cuda_problem()):
         raise InputError(f"{path} is for a GPU, but {problem}; or export another variant (export.variants)")
@@ -137,7 +145,8 @@ def create_session(
     # By default it is a thread per core of the machine, even if the container may use fewer.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Idle threads spin by default: at 20 requests per second that took 49 ms of CPU per request for 6 ms of work.
+    # Idle threads spin by default: at 20 requests per second that took 49 ms of CPU per request for
+    # 6 ms of work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     try:
@@ -150,7 +159,8 @@ def create_session(
                 [*others], [*others.values()], [*map(len, others.values())]
             )
             loaded = onnxruntime.InferenceSession(content, options, providers=providers)
-            # The session keeps the content for a fallback to other providers, which doubles the memory.
+            # The session keeps the content for a fallback to other providers, which doubles the
+            # memory.
             loaded._model_bytes = None
     except Exception as error:  # ONNX Runtime's errors have no narrower base
         reason = " ".join(str(error).split())

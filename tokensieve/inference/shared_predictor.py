@@ -1,7 +1,8 @@
 """Predictions of several tasks for one text: their models share the lower layers, which are computed once.
 
-A shared folder has `prefix.onnx` (the shared layers), a suffix graph per task, the tokenizer, and shared.json with the
-manifest of each task, which is written last. Needs only numpy, onnxruntime and tokenizers.
+A shared folder has `prefix.onnx` (the shared layers), a suffix graph per task, the tokenizer, and
+shared.json with the manifest of each task, which is written last. Needs only numpy, onnxruntime and
+tokenizers.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ class SharedPredictor:
             threads: Threads that compute; None: one per usable core.
 
         Raises:
-            InputError: If there is no shared.json or it has a bad value, if a file is missing, changed or unreadable, or
-                if a model has another number of classes than its task has labels.
+            InputError: If there is no shared.json or it has a bad value, if a file is missing,
+                changed or unreadable, or if a model has another number of classes than its task has
+                labels.
         """
         path, threads = folder / NAME, threads or cores()
         tree = _read(path)
@@ -93,13 +95,17 @@ class SharedPredictor:
         return {name: logits[:, columns] for name, columns in self._columns.items()}
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the token ids of each text, at least one per text. They are the same for all tasks."""
+        """Return the token ids of each text, at least one per text.
+
+        They are the same for all tasks.
+        """
         return self._tokenizer.tokenize(texts)
 
     def run(self, ids: Sequence[Sequence[int]] | Ids) -> Floats:
         """Return the logits of texts that all have the same number of tokens.
 
-        They are float32 [texts, classes]: the columns of the first task, then those of the second, and so on.
+        They are float32 [texts, classes]: the columns of the first task, then those of the second,
+        and so on.
         """
         states = self._prefix.run(np.array(ids, dtype=np.int64))
         return np.concatenate([suffix.run(states) for suffix in self._suffixes.values()], axis=1)

@@ -1,4 +1,7 @@
-"""Token ids of texts as a model reads them. The cost depends on what the model reads, not on the length of a text."""
+"""Token ids of texts as a model reads them.
+
+The cost depends on what the model reads, not on the length of a text.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,17 @@ class TokenIds:
 
 
 class BoundedTokenizer:
-    """A tokenizer that tokenizes only as much of a long text as the model reads. Many threads may use it at once."""
+    """A tokenizer that tokenizes only as much of a long text as the model reads.
+
+    Many threads may use it at once.
+    """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, max_length: int, truncation: str) -> None:
         """Use `tokenizer` as it is.
 
         Args:
-            tokenizer: With the truncation `head` it must truncate to `max_length` tokens, otherwise not at all.
+            tokenizer: With the truncation `head` it must truncate to `max_length` tokens, otherwise
+                not at all.
             max_length: Tokens per text that the model reads.
             truncation: What is read of a longer text, `head` or `head_tail`.
         """
@@ -73,7 +80,10 @@ class BoundedTokenizer:
         return text if at is None else text[:at]
 
     def _token_ids(self, text: str, part: str, encoding: tokenizers.Encoding, size: int) -> TokenIds | None:
-        """Return the token ids of `text` from the encoding of its beginning, `part`. None: that is too little."""
+        """Return the token ids of `text` from the encoding of its beginning, `part`.
+
+        None: that is too little.
+        """
         ids = encoding.ids
         if self._truncation == HEAD:
             truncated = bool(encoding.overflowing)
@@ -85,7 +95,10 @@ class BoundedTokenizer:
         return None if tail is None else TokenIds([*ids[: self._max_length - last], *tail], True)
 
     def _tail(self, text: str, size: int, count: int) -> list[int] | None:
-        """Return the last `count` tokens of a text from about its last `size` characters. None: they are too few."""
+        """Return the last `count` tokens of a text from about its last `size` characters.
+
+        None: they are too few.
+        """
         assert self._cut_points is not None
         # Up to the second cut, the end alone may have other tokens than within the text.
         start = self._cut_points.after(text, len(text) - size)

@@ -1,9 +1,10 @@
 """Token constructs: the words and n-grams of the training texts that say most about the label (step 1 of the method).
 
-They are ranked by the mutual information, in nats, between a construct's presence in a text and the text's label. The idea is
-that of arXiv 2508.08635, the ranking is ours. For multi-label data, the information about the presence of each label is summed
-over the labels. This is how much the construct reduces the binary cross entropy, which is summed over the labels too. Treating
-each set of labels as a class would not work: most sets occur only once.
+They are ranked by the mutual information, in nats, between a construct's presence in a text and the
+text's label. The idea is that of arXiv 2508.08635, the ranking is ours. For multi-label data, the
+information about the presence of each label is summed over the labels. This is how much the
+construct reduces the binary cross entropy, which is summed over the labels too. Treating each set
+of labels as a class would not work: most sets occur only once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Construct:
 
     Attributes:
         text: In lower case, with one space between words.
-        label: The label that the construct indicates most. Empty if it indicates none, which multi-label data allow.
+        label: The label that the construct indicates most. Empty if it indicates none, which
+            multi-label data allow.
         information: The mutual information with the labels, in nats.
         weight: The part of `label` in it, in nats.
         texts: The number of training texts that contain the construct.
@@ -62,7 +64,8 @@ def rank_constructs(
 
     If `multi_label`, a text may have any number of labels, otherwise it has one.
 
-    Ties are broken by the number of texts, then alphabetically. So the order of the texts does not matter.
+    Ties are broken by the number of texts, then alphabetically. So the order of the texts does not
+    matter.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     holding: Counter[str] = Counter()
@@ -109,7 +112,8 @@ def tokens_in_constructs(
 ) -> list[bool]:
     """Return for each token of `text` whether it belongs to a construct.
 
-    `offsets` are the first and one past the last character of each token; special tokens have an empty span.
+    `offsets` are the first and one past the last character of each token; special tokens have an
+    empty span.
     """
     covered = bytearray(len(text))
     for construct, start, end in ngrams(text, longest):
@@ -148,8 +152,9 @@ def _single_label_information(of_label: Mapping[str, int], total: int) -> Measur
     all_terms = math.fsum(entropy_terms.values())
 
     def information(held: Mapping[str, int], n: int) -> float:
-        # I(X;Y) = (sum of n log n over the cells - over the rows - over the columns + total log total) / total.
-        # A cell counts the texts of a label with or without the construct. Labels that never occur with it cancel.
+        # I(X;Y) = (sum of n log n over the cells - over the rows - over the columns + total log
+        # total) / total. A cell counts the texts of a label with or without the construct. Labels
+        # that never occur with it cancel.
         without = all_terms
         present = 0.0
         for label, k in held.items():
@@ -178,7 +183,8 @@ def _multilabel_information(of_label: Mapping[str, int], total: int) -> Measure:
 
     @cache
     def all_disjoint(n: int) -> float:
-        # A label that never occurs with the construct is information too, equal for all constructs with n texts.
+        # A label that never occurs with the construct is information too, equal for all constructs
+        # with n texts.
         return math.fsum(disjoint(n, have) for have in of_label.values())
 
     def information(held: Mapping[str, int], n: int) -> float:

@@ -1,9 +1,9 @@
 """Fisher scores of rows, columns or entries of each linear layer: how sensitive the task is to each weight (step 3).
 
-The score of a weight is the sum of its squared gradients, one gradient per example (empirical Fisher information). Only
-tokens that belong to a construct count. Rows and columns need no gradient of a weight: with activations X [T, in] and output
-gradients G [T, out] of one example, the row sums of (Gᵀ X)² are the column sums of G * ((X Xᵀ) G), and its column sums are
-those of X * ((G Gᵀ) X).
+The score of a weight is the sum of its squared gradients, one gradient per example (empirical
+Fisher information). Only tokens that belong to a construct count. Rows and columns need no gradient
+of a weight: with activations X [T, in] and output gradients G [T, out] of one example, the row sums
+of (Gᵀ X)² are the column sums of G * ((X Xᵀ) G), and its column sums are those of X * ((G Gᵀ) X).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears
 
-# Tokens per batch, fewer than for predictions: gradients need the states of every layer. With 8,192 on a GPU, scoring took twice
-# the memory of training all weights. On a CPU, products are equally fast from 32 rows on, and small batches need less padding.
+# Tokens per batch, fewer than for predictions: gradients need the states of every layer. With 8,192
+# on a GPU, scoring took twice the memory of training all weights. On a CPU, products are equally
+# fast from 32 rows on, and small batches need less padding.
 TOKENS_PER_SCORING_BATCH = {"cpu": 256, "cuda": 1024}
 
 Positions = Mapping[int, Sequence[bool]] | Sequence[Sequence[bool]]
@@ -43,10 +44,11 @@ def fisher_scores(
     Args:
         classifier: Its encoder's weights do not require gradients.
         inputs: The texts; their states may enter at `cut` or below.
-        targets: int64 [inputs] for cross entropy, or for multi-label data float32 [inputs, classes] of 0 and 1, for binary
-            cross entropy summed over the classes.
-        shape: rows, columns or entries. Only entries need each text's weight gradient Gᵀ X [out, in]. It is computed for one
-            text and one layer at a time, so it takes the memory of one weight.
+        targets: int64 [inputs] for cross entropy, or for multi-label data float32 [inputs, classes]
+            of 0 and 1, for binary cross entropy summed over the classes.
+        shape: rows, columns or entries. Only entries need each text's weight gradient Gᵀ X [out,
+            in]. It is computed for one text and one layer at a time, so it takes the memory of one
+            weight.
         positions: Whether each token of each scored text counts; None: all do.
         cut: The lowest layer that is scored.
         texts: The indices of the texts that are scored; None: all.
@@ -86,7 +88,10 @@ def fisher_scores(
 
 
 def magnitude_scores(classifier: Classifier, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
-    """Return the baseline of weight magnitude: squared weights, summed over rows or columns. Shapes: as `fisher_scores`."""
+    """Return the baseline of weight magnitude: squared weights, summed over rows or columns.
+
+    Shapes: as `fisher_scores`.
+    """
     return {
         name: _summed(linear.weight.detach().square(), shape).cpu()
         for name, linear in encoder_linears(classifier.encoder, cut).items()
@@ -96,7 +101,8 @@ def magnitude_scores(classifier: Classifier, shape: str = "rows", cut: int = 0) 
 def random_scores(classifier: Classifier, seed: int, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
     """Return the baseline of random scores. Shapes: as `fisher_scores`.
 
-    A score is a uniform number times the number of weights, so rows of any length have the same chance.
+    A score is a uniform number times the number of weights, so rows of any length have the same
+    chance.
     """
     generator = torch.Generator().manual_seed(seed)
     scores = {}

@@ -21,8 +21,8 @@ class Mask:
 
     Attributes:
         shape: What is selected: rows, columns or entries.
-        indices: The selected indices by module name, int64, ascending. Entry i of a weight [out, in] is in row i // in and
-            column i % in.
+        indices: The selected indices by module name, int64, ascending. Entry i of a weight [out,
+            in] is in row i // in and column i % in.
         tokens: The ids of the tokens whose embeddings are trained too, int64, ascending.
     """
 
@@ -31,7 +31,10 @@ class Mask:
     tokens: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def save(self, path: Path) -> None:
-        """Write the mask as safetensors. The indices of a module are int32 if all of them fit, else int64."""
+        """Write the mask as safetensors.
+
+        The indices of a module are int32 if all of them fit, else int64.
+        """
         tensors = self.indices | ({TOKENS: self.tokens} if len(self.tokens) else {})
         save_file(
             {name: _small(chosen) for name, chosen in tensors.items()}, path, metadata={"shape": self.shape}
@@ -56,8 +59,8 @@ def select_rows(
 ) -> Mask:
     """Return the rows (or columns) with the highest score per weight, up to `budget` weights in total.
 
-    The rows of all modules compete. A row that no longer fits is skipped in favour of a shorter one. Ties are broken by module
-    name and index, so the same scores give the same mask.
+    The rows of all modules compete. A row that no longer fits is skipped in favour of a shorter
+    one. Ties are broken by module name and index, so the same scores give the same mask.
 
     Args:
         scores: By module name, float32 [rows or columns].
@@ -77,8 +80,9 @@ def select_rows(
 def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
     """Return the `budget` (at least 1) single weights with the highest scores of all modules.
 
-    `scores` are float32 [out, in] by module name. Ties are broken by module name and index. The memory of one copy of the
-    scores is needed: the lowest selected score is found by partition instead of sorting.
+    `scores` are float32 [out, in] by module name. Ties are broken by module name and index. The
+    memory of one copy of the scores is needed: the lowest selected score is found by partition
+    instead of sorting.
     """
     names = sorted(scores)
     flat = np.concatenate([scores[name].numpy().ravel() for name in names])
@@ -99,8 +103,8 @@ def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
 def _fitting(weights: Tensor, budget: int) -> Tensor:
     """Return the positions, int64, that fit if `weights` are taken in their order while `budget` lasts.
 
-    Each round takes all that fit in sequence. Anything larger than the remaining budget never fits again, so there are at
-    most as many rounds as distinct weights.
+    Each round takes all that fit in sequence. Anything larger than the remaining budget never fits
+    again, so there are at most as many rounds as distinct weights.
     """
     taken, positions = [torch.empty(0, dtype=torch.int64)], torch.arange(len(weights))
     while len(positions := positions[weights[positions] <= budget]):

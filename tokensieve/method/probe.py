@@ -1,7 +1,8 @@
 """Linear probes on the pooled states of an untrained encoder: how far the task is from pre-training.
 
-The upper layers of an encoder are specialized in its pre-training task. If the new task is far from it, they contain less of
-what the task needs than lower layers do, and training only them cannot restore it.
+The upper layers of an encoder are specialized in its pre-training task. If the new task is far from
+it, they contain less of what the task needs than lower layers do, and training only them cannot
+restore it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ SIGNIFICANT = 3.0  # standard errors
 class StateRecorder:
     """Context manager that records pooled hidden states during forward passes.
 
-    So the probes can reuse the scoring pass. `states`, float32 [layers + 1, texts, width], are the pooled states that enter
-    each of `layers` (ascending, none below the layer of the inputs), and last those that enter the head.
+    So the probes can reuse the scoring pass. `states`, float32 [layers + 1, texts, width], are the
+    pooled states that enter each of `layers` (ascending, none below the layer of the inputs), and
+    last those that enter the head.
     """
 
     def __init__(self, classifier: Classifier, layers: Sequence[int], texts: int) -> None:
@@ -66,7 +68,9 @@ class StateRecorder:
             self.record(rows, batch.attention_mask)
 
     def errors(self, targets: Tensor) -> dict[int, Tensor]:
-        """Return by layer whether a probe misclassifies each text, float64 [texts] of 0 and 1. The head is layer number `layers`.
+        """Return by layer whether a probe misclassifies each text, float64 [texts] of 0 and 1.
+
+        The head is layer number `layers`.
 
         `targets` are the texts' classes, int64 [texts].
         """
@@ -86,9 +90,9 @@ class StateRecorder:
 def leave_one_out_errors(features: Tensor, targets: Tensor) -> Tensor:
     """Return which texts a ridge regression on all other texts misclassifies, float64 [texts] of 0 and 1.
 
-    The penalty with the fewest errors is used. Leaving a text out needs no second regression: its residual grows by the
-    factor 1 / (1 - h), where h is its leverage (Allen 1974). scikit-learn's RidgeClassifierCV makes the same errors, but takes
-    2 to 40 times as long.
+    The penalty with the fewest errors is used. Leaving a text out needs no second regression: its
+    residual grows by the factor 1 / (1 - h), where h is its leverage (Allen 1974). scikit-learn's
+    RidgeClassifierCV makes the same errors, but takes 2 to 40 times as long.
 
     Args:
         features: float32 [texts, width].

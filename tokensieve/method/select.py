@@ -23,12 +23,18 @@ from tokensieve.settings import Schedule
 
 
 def first_trainable_layer(classifier: Classifier, schedule: Schedule) -> int:
-    """Return the lowest layer that is ever trained, at most the last one. The layers below are frozen."""
+    """Return the lowest layer that is ever trained, at most the last one.
+
+    The layers below are frozen.
+    """
     return _share(schedule.frozen_layers, classifier)
 
 
 def first_top_layer(classifier: Classifier, schedule: Schedule) -> int:
-    """Return the lowest layer that trains to the end. Layers between the frozen ones and this one train in full-depth epochs only."""
+    """Return the lowest layer that trains to the end.
+
+    Layers between the frozen ones and this one train in full-depth epochs only.
+    """
     return max(_share(schedule.top_layers_from, classifier), first_trainable_layer(classifier, schedule))
 
 
@@ -43,8 +49,9 @@ class MaskSelection:
 
     Attributes:
         mask: What is trained.
-        probe_errors: `StateRecorder.errors` at the first trainable layer, the first top layer and the head. Empty for
-            multi-label data, because all layers that are not frozen train in every epoch then.
+        probe_errors: `StateRecorder.errors` at the first trainable layer, the first top layer and
+            the head. Empty for multi-label data, because all layers that are not frozen train in
+            every epoch then.
         is_far: Whether the task is far from pre-training, by these errors.
     """
 
@@ -65,18 +72,21 @@ def select_mask(
 ) -> MaskSelection:
     """Return the mask under the budget, from the scores of a sample of the training texts, and the probes of the same texts.
 
-    Every layer that is not frozen gets the same share of the budget. Otherwise the upper layers would take most of it, because
-    their gradients are larger under an untrained head. Whole layers are selected among the top layers, as all their rows.
+    Every layer that is not frozen gets the same share of the budget. Otherwise the upper layers
+    would take most of it, because their gradients are larger under an untrained head. Whole layers
+    are selected among the top layers, as all their rows.
 
     Args:
         classifier: Untrained, with a frozen encoder.
         inputs: The training texts.
         targets: As in `fisher.fisher_scores`.
-        positions: Whether each token of each scored text belongs to a construct; used for the score construct_fisher.
+        positions: Whether each token of each scored text belongs to a construct; used for the score
+            construct_fisher.
         settings: The score, the unit and the budget.
         schedule: Which layers are frozen, and which are top layers.
         seed: Selects the sample, and draws random scores.
-        added: Ids of new tokens, ascending. If no layer is frozen, their embeddings are trained too, outside the budget.
+        added: Ids of new tokens, ascending. If no layer is frozen, their embeddings are trained
+            too, outside the budget.
 
     Raises:
         InputError: If the unit is layers, and the budget is less than one layer.
@@ -158,7 +168,10 @@ def _whole_layers(classifier: Classifier, top: int, scores: Mapping[str, Tensor]
 
 
 def _check_budget_of_layers(classifier: Classifier, cut: int, budget: float, total: int) -> None:
-    """Raise InputError if the budget is less than one layer. Training a layer anyway would exceed the budget."""
+    """Raise InputError if the budget is less than one layer.
+
+    Training a layer anyway would exceed the budget.
+    """
     smallest = min(_weights(layer) for layer in _linears_by_layer(classifier, cut))
     if int(budget * total) < smallest:
         least = math.ceil(smallest / total * 1e4) / 1e4

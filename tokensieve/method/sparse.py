@@ -1,8 +1,9 @@
 """Sparse training in place: only selected rows, columns or entries of a linear layer are trained, as one compact tensor (step 5).
 
-The embeddings of selected tokens are trained in the same way. `sparse_layers` replaces the layers during training and restores
-them afterwards, so no module is added to the trained model. For rows and columns, the backward pass computes only the gradients
-of the selected ones. For entries it computes the whole gradient and gathers from it, which saves optimizer memory but no time.
+The embeddings of selected tokens are trained in the same way. `sparse_layers` replaces the layers
+during training and restores them afterwards, so no module is added to the trained model. For rows
+and columns, the backward pass computes only the gradients of the selected ones. For entries it
+computes the whole gradient and gathers from it, which saves optimizer memory but no time.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from tokensieve.method.mask import Mask
 class SparseLinear(nn.Module):
     """A linear layer [in -> out] of which only the selected part is trained.
 
-    `values` is this part: rows [k, in], with their biases `shifts` [k], columns [out, k] or entries [k], at the indices of a
-    `Mask`. The layer's own weight is a buffer with the current values, so `write` must be called after each optimizer step.
+    `values` is this part: rows [k, in], with their biases `shifts` [k], columns [out, k] or entries
+    [k], at the indices of a `Mask`. The layer's own weight is a buffer with the current values, so
+    `write` must be called after each optimizer step.
     """
 
     weight: Tensor
@@ -121,7 +123,9 @@ class _SparseProduct(torch.autograd.Function):
 def sparse_layers(
     encoder: PreTrainedModel, mask: Mask
 ) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
-    """Context manager in which only the masked part of `encoder` trains. Yields the sparse layers by module name.
+    """Context manager in which only the masked part of `encoder` trains.
+
+    Yields the sparse layers by module name.
 
     On exit, the original modules are back, with the trained values in their weights.
     """

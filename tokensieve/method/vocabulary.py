@@ -1,16 +1,20 @@
 """Adaptive tokenization: words that the tokenizer splits become single tokens (step 2 of the method).
 
-The tokenizer's own model is edited. So a text without a new token is tokenized as before, and a longer word that begins with
-one keeps its remaining pieces ("topup" + "##s"). How depends on the kind of tokenizer:
+The tokenizer's own model is edited. So a text without a new token is tokenized as before, and a
+longer word that begins with one keeps its remaining pieces ("topup" + "##s"). How depends on the
+kind of tokenizer:
 
 - WordPiece takes the longest match: a word is one token once it is in the vocabulary.
-- BPE needs merges. They come after all others, so each applies to what the old ones leave. A word of more than two pieces
-  needs intermediate tokens. They count as new tokens and get embedding rows.
-- Unigram takes the most likely pieces: a new token is as likely as its pieces together, plus a small bonus.
+- BPE needs merges. They come after all others, so each applies to what the old ones leave. A word
+  of more than two pieces needs intermediate tokens. They count as new tokens and get embedding
+  rows.
+- Unigram takes the most likely pieces: a new token is as likely as its pieces together, plus a
+  small bonus.
 
-If the space is part of a word's token (byte-level BPE), a word gets two tokens: one within a text and one at its beginning.
-New embedding rows start as the mean of their pieces' rows (`model.encoder.add_embedding_rows`). Phrases do not become tokens,
-because most tokenizers split at spaces first. Constructs are in lower case, so capitalized words do not either.
+If the space is part of a word's token (byte-level BPE), a word gets two tokens: one within a text
+and one at its beginning. New embedding rows start as the mean of their pieces' rows
+(`model.encoder.add_embedding_rows`). Phrases do not become tokens, because most tokenizers split at
+spaces first. Constructs are in lower case, so capitalized words do not either.
 """
 
 from __future__ import annotations
@@ -47,7 +51,9 @@ class WordPiece:
         return part[0] + "".join(piece.removeprefix(self.prefix) for piece in part[1:])
 
     def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
-        """Return the new tokens that make one token of `pieces`, which is the last of them. None is in `taken`.
+        """Return the new tokens that make one token of `pieces`, which is the last of them.
+
+        None is in `taken`.
 
         The list is empty if there is no such chain.
         """
@@ -74,7 +80,10 @@ class BPE(WordPiece):
         self.merges: dict[tuple[str, str], int] = {}
 
     def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
-        """Return the new tokens, as for WordPiece. Intermediate tokens are beginnings of the word that are not tokens yet."""
+        """Return the new tokens, as for WordPiece.
+
+        Intermediate tokens are beginnings of the word that are not tokens yet.
+        """
         parts = self._merged([(piece,) for piece in pieces], self.merges)
         found: dict[str, Part] = {}
         while len(parts) > 1:
@@ -138,8 +147,8 @@ def choose_new_tokens(
 ) -> dict[str, list[int]]:
     """Return at most `most` new tokens, with the ids of the pieces that each replaces.
 
-    Chosen are those with the largest product of information and tokens saved in the training texts. Forms at the beginning of
-    a text come after all forms within a text.
+    Chosen are those with the largest product of information and tokens saved in the training texts.
+    Forms at the beginning of a text come after all forms within a text.
 
     Raises:
         InputError: If this kind of tokenizer cannot be extended.
@@ -182,9 +191,12 @@ def choose_new_tokens(
 def extend_tokenizer(
     tokenizer: PreTrainedTokenizerFast, added: dict[str, list[int]], folder: Path
 ) -> PreTrainedTokenizerFast:
-    """Write the tokenizer with the new tokens into `folder`, and return it. `pieces.json` contains the pieces of each token.
+    """Write the tokenizer with the new tokens into `folder`, and return it.
 
-    The new ids follow the highest id without a gap. They may be rows that the model has for padding.
+    `pieces.json` contains the pieces of each token.
+
+    The new ids follow the highest id without a gap. They may be rows that the model has for
+    padding.
 
     Raises:
         InputError: If there are new tokens, and this kind of tokenizer cannot be extended.
@@ -195,7 +207,8 @@ def extend_tokenizer(
         tree = json.loads(path.read_text(encoding="utf-8"))
         vocabulary = tokenizer.get_vocab()
         listed = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
-        # Added tokens outside the model get ids from the model's size on when loaded, so they must be in it before it grows.
+        # Added tokens outside the model get ids from the model's size on when loaded, so they must
+        # be in it before it grows.
         outside = {token: index for token, index in vocabulary.items() if token not in listed}
         first = max(vocabulary.values()) + 1
         ids = outside | {token: first + i for i, token in enumerate(added)}

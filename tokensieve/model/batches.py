@@ -17,7 +17,8 @@ from tokensieve.inference.token_ids import replace_surrogates
 from tokensieve.model.classifier import Classifier
 from tokensieve.truncation import HEAD, head_and_tail
 
-# Tokens per batch if no gradients are needed. On a CPU, larger batches lose more time to memory than larger products save.
+# Tokens per batch if no gradients are needed. On a CPU, larger batches lose more time to memory
+# than larger products save.
 TOKENS_PER_BATCH = {"cpu": 512, "cuda": 8192}
 TEXTS_PER_COUNT = 256  # texts whose tokens are counted at once
 
@@ -28,8 +29,9 @@ class Batch:
 
     Attributes:
         ids: Token ids, int64 [batch, length], if `layer` is 0. Otherwise None.
-        states: Hidden states that enter `layer`, float32 [batch, length, width]. If `layer` is the number of layers, the
-            pooled states [batch, width], which enter the head. None if `layer` is 0.
+        states: Hidden states that enter `layer`, float32 [batch, length, width]. If `layer` is the
+            number of layers, the pooled states [batch, width], which enter the head. None if
+            `layer` is 0.
         attention_mask: int64 [batch, length], 1 for a token and 0 for padding.
         layer: The layer from which the forward pass continues.
     """
@@ -78,7 +80,8 @@ class Inputs:
         states: The hidden states that enter `layer`, float32 [tokens, width]; None for layer 0.
         pooled: Whether `states` has one row per text instead, which enters the head.
         tokens_per_batch: The batch size that suits `batches_by_length` on this device.
-        keys: The names of the cache files that the texts are served from (`state_cache.delete_other_states`).
+        keys: The names of the cache files that the texts are served from
+            (`state_cache.delete_other_states`).
     """
 
     states: Tensor | None

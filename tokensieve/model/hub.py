@@ -8,7 +8,8 @@ from pathlib import Path
 from tokensieve.disk import FULL, NOT_PERMITTED
 from tokensieve.errors import causes, excerpt
 
-# Only safetensors: nothing is unpickled. A repository without them is refused by `encoder_check.py`.
+# Only safetensors: nothing is unpickled. A repository without them is refused by
+# `encoder_check.py`.
 PATTERNS = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
 UNREACHABLE = {"TransportError", "ConnectionError", "LocalEntryNotFoundError"}

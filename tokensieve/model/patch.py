@@ -1,8 +1,9 @@
 """The patch: a small exact difference between a base model and a fine-tuned classifier.
 
-Values are stored as the exclusive or (XOR) of old and new bits. Applied to the base, the patch gives the classifier; applied to
-the classifier, it gives the base. It is also smaller than the new values: weights change little, so sign, exponent and leading
-bits become 0 and compress well. Before the patch, new embedding rows and the head count as zeros.
+Values are stored as the exclusive or (XOR) of old and new bits. Applied to the base, the patch
+gives the classifier; applied to the classifier, it gives the base. It is also smaller than the new
+values: weights change little, so sign, exponent and leading bits become 0 and compress well. Before
+the patch, new embedding rows and the head count as zeros.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Change:
     """The changed part of one tensor.
 
     Attributes:
-        kind: rows, columns or entries at `indices`, or whole. A tensor without two dimensions counts as a matrix of its first
-            dimension and the rest.
+        kind: rows, columns or entries at `indices`, or whole. A tensor without two dimensions
+            counts as a matrix of its first dimension and the rest.
         indices: int32, ascending.
         bits: Old XOR new, as unsigned integers.
         dtype: The data type of the tensor.
@@ -59,7 +60,8 @@ class Patch:
     Attributes:
         classifier: The content of classifier.json.
         changes: The changed tensors by name.
-        files: The content of each changed file in the base and in the classifier; None if it is missing there.
+        files: The content of each changed file in the base and in the classifier; None if it is
+            missing there.
         base_state, model_state: The `state_hash` of base and classifier.
     """
 
@@ -74,7 +76,8 @@ def find_changes(old: State, new: State) -> dict[str, Change]:
     """Return the changed tensors by name, each in its smallest form.
 
     Raises:
-        InputError: If a tensor is missing in `new`, or has another type or shape. More rows are allowed.
+        InputError: If a tensor is missing in `new`, or has another type or shape. More rows are
+            allowed.
     """
     gone = sorted(old.keys() - new.keys())
     if gone:
@@ -160,7 +163,10 @@ def _change(name: str, old: Array | None, new: Array) -> Change | None:
 
 
 def _xor(state: State, patch: Patch, back: bool) -> State:
-    """Return `state` with the changes applied, checked by its hash. Unchanged arrays are shared, not copied."""
+    """Return `state` with the changes applied, checked by its hash.
+
+    Unchanged arrays are shared, not copied.
+    """
     result = dict(state)
     try:
         for name, change in patch.changes.items():

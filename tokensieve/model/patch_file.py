@@ -37,7 +37,8 @@ def write_patch(patch: Patch, path: Path) -> None:
         [name, *(None if text is None else len(text) for text in pair)]
         for name, pair in sorted(patch.files.items())
     ]
-    # Differences of indices, mostly below 256. For single entries, plain indices would need more space than the values.
+    # Differences of indices, mostly below 256. For single entries, plain indices would need more
+    # space than the values.
     steps = {
         name: np.diff(change.indices, prepend=0).astype(np.uint32) for name, change in patch.changes.items()
     }
@@ -61,7 +62,8 @@ def read_patch(path: Path) -> Patch:
     """Return the patch that `write_patch` wrote.
 
     Raises:
-        InputError: If there is no such file, or it is not a patch, has another format, or is damaged.
+        InputError: If there is no such file, or it is not a patch, has another format, or is
+            damaged.
     """
     tree, tensors = _read(path)
     try:

@@ -1,8 +1,9 @@
 """Patches of model folders: extract a patch, apply it to a base model, remove it from a classifier.
 
-Here a base is what a classifier starts from: the encoder as `load_encoder` reads it (float32, without pooler or language
-modelling head), its tokenizer and its declared pooling, as transformers writes them. Removing a patch gives this base, without
-other parts of the published files. So a patch can be applied to a base that another patch was removed from.
+Here a base is what a classifier starts from: the encoder as `load_encoder` reads it (float32,
+without pooler or language modelling head), its tokenizer and its declared pooling, as transformers
+writes them. Removing a patch gives this base, without other parts of the published files. So a
+patch can be applied to a base that another patch was removed from.
 """
 
 from __future__ import annotations
@@ -126,7 +127,10 @@ def _write_base(base: Path, folder: Path) -> None:
 
 
 def _write_state(state: State, folder: Path) -> None:
-    """Write the weight files of a model folder. The arrays may be mapped from the same files, so each is replaced by renaming."""
+    """Write the weight files of a model folder.
+
+    The arrays may be mapped from the same files, so each is replaced by renaming.
+    """
     for prefix, file in (("encoder.", WEIGHTS), ("head.", HEAD)):
         arrays = {
             name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)

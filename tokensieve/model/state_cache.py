@@ -1,7 +1,7 @@
 """Token ids and hidden states that are computed once: in memory, or in files that the system pages in and out.
 
-Layers that do not train always give the same states (step 5 of the method). Ids and states are stored without padding, text
-after text. If they are in files, memory holds 16 bytes per text.
+Layers that do not train always give the same states (step 5 of the method). Ids and states are
+stored without padding, text after text. If they are in files, memory holds 16 bytes per text.
 """
 
 from __future__ import annotations
@@ -43,9 +43,12 @@ def tokenize_file(
     device: torch.device | str = "cpu",
     truncation: str = HEAD,
 ) -> Inputs:
-    """Return the texts in column `text` of a data file, tokenized as by `tokenize`. A missing text is "".
+    """Return the texts in column `text` of a data file, tokenized as by `tokenize`.
 
-    The file is read and tokenized in chunks. The ids are stored in `folder`, where a later call finds them.
+    A missing text is "".
+
+    The file is read and tokenized in chunks. The ids are stored in `folder`, where a later call
+    finds them.
 
     Raises:
         InputError: If the file cannot be read.
@@ -71,11 +74,13 @@ def cache_states(
 ) -> Inputs:
     """Return the same texts, served from the hidden states that enter `layer`, which are computed now.
 
-    If `layer` is the number of layers, the states are pooled: one vector per text, which enters the head.
+    If `layer` is the number of layers, the states are pooled: one vector per text, which enters the
+    head.
 
-    With `folder`, the states are stored there in a file named `key`, and found again by a later call. So `key` must depend
-    on everything that the states depend on. The processes of a machine share the file, and each computes a part of it.
-    Without `folder`, each process holds all states in memory.
+    With `folder`, the states are stored there in a file named `key`, and found again by a later
+    call. So `key` must depend on everything that the states depend on. The processes of a machine
+    share the file, and each computes a part of it. Without `folder`, each process holds all states
+    in memory.
 
     Raises:
         InputError: If the disk has no room for the states.
@@ -175,14 +180,20 @@ def _hash(*origins: str) -> str:
 
 
 def _machine_key(key: str) -> str:
-    """Return `key` for the files of this machine. On a shared disk, writes of other machines become visible late."""
+    """Return `key` for the files of this machine.
+
+    On a shared disk, writes of other machines become visible late.
+    """
     return f"{key}-{distributed.node_rank()}" if distributed.node_rank() else key
 
 
 def _write_token_ids(
     texts: Iterable[str], encode: Callable[[list[str]], list[list[int]]], path: Path, lengths: Path
 ) -> None:
-    """Write token ids, then the number of tokens per text, both int32. If `lengths` exists, both files are complete."""
+    """Write token ids, then the number of tokens per text, both int32.
+
+    If `lengths` exists, both files are complete.
+    """
     texts = iter(texts)
     with (
         atomic_file(lengths) as temporary_lengths,  # entered first, so it is renamed last

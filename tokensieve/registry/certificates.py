@@ -22,7 +22,8 @@ def tls_context() -> ssl.SSLContext:
     """Return the TLS settings: how the server's certificate is checked, and the client certificate.
 
     Raises:
-        InputError: If a variable has a value that MLflow refuses, or the path of an unreadable file.
+        InputError: If a variable has a value that MLflow refuses, or the path of an unreadable
+            file.
     """
     insecure = os.environ.get(INSECURE, "false").lower()
     if insecure not in ("true", "false", "1", "0"):

@@ -1,6 +1,7 @@
 """Credentials of an MLflow server, from the same places as MLflow itself reads them.
 
-These are MLFLOW_TRACKING_USERNAME and _PASSWORD, ~/.mlflow/credentials, MLFLOW_TRACKING_TOKEN, and the address.
+These are MLFLOW_TRACKING_USERNAME and _PASSWORD, ~/.mlflow/credentials, MLFLOW_TRACKING_TOKEN, and
+the address.
 """
 
 from __future__ import annotations

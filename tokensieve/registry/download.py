@@ -76,7 +76,9 @@ def _copy_file(path: Path, to: Path) -> bool:
 
 
 def _listed_files(path: Path) -> list[str]:
-    """Return the files that a manifest lists. Of a damaged one: none, and `Manifest.load` refuses it.
+    """Return the files that a manifest lists.
+
+    Of a damaged one: none, and `Manifest.load` refuses it.
 
     Raises:
         InputError: If one is outside the folder, or if there are too many.

@@ -21,7 +21,9 @@ TIMEOUT = 5.0  # seconds without a byte
 
 
 def open_url(request: Request, deadline: float) -> HTTPResponse:
-    """Return the response to `request`. Its head and body arrive before `deadline` on the monotonic clock.
+    """Return the response to `request`.
+
+    Its head and body arrive before `deadline` on the monotonic clock.
 
     Raises:
         InputError: If the server redirects to another host, or the TLS settings are invalid.
@@ -49,7 +51,10 @@ class _SameHost(HTTPRedirectHandler):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The bytes of a socket until a deadline. The timeout of a socket itself starts anew with each byte."""
+    """The bytes of a socket until a deadline.
+
+    The timeout of a socket itself starts anew with each byte.
+    """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw, self._socket, self._deadline = raw, sock, deadline

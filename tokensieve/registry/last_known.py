@@ -35,7 +35,10 @@ class LastKnownVersions:
     name: str
 
     def find(self, reference: str) -> KnownVersion | None:
-        """Return the version that was downloaded last for `reference`. None: there is none, or the file is damaged."""
+        """Return the version that was downloaded last for `reference`.
+
+        None: there is none, or the file is damaged.
+        """
         tree = read_json_or_none(self._path(reference))
         try:
             known = KnownVersion(tree["version"], tree["folder"])
@@ -45,7 +48,10 @@ class LastKnownVersions:
         return known if valid else None
 
     def remember(self, reference: str, known: KnownVersion) -> None:
-        """Keep the version that was downloaded for `reference`. On a disk that is not writable, do nothing."""
+        """Keep the version that was downloaded for `reference`.
+
+        On a disk that is not writable, do nothing.
+        """
         if self.find(reference) == known:
             return
         tree = {"registry": self.address, "model": self.name, "reference": reference} | asdict(known)
@@ -64,7 +70,10 @@ class LastKnownVersions:
 
 
 def write_if_possible(path: Path, text: str) -> None:
-    """Write `text` atomically, also if several processes do so at once. On a disk that is not writable, do nothing."""
+    """Write `text` atomically, also if several processes do so at once.
+
+    On a disk that is not writable, do nothing.
+    """
     with (
         contextlib.suppress(OSError),
         tempfile.TemporaryDirectory(prefix=".note-", dir=path.parent) as folder,

@@ -1,7 +1,7 @@
 """A registry in a database, which only MLflow's own client reads: a child process imports MLflow and asks it.
 
-So this process stays small. A question takes the few seconds that importing MLflow takes. The answer from an SQLite file is
-kept until the file changes, in memory and on the disk.
+So this process stays small. A question takes the few seconds that importing MLflow takes. The
+answer from an SQLite file is kept until the file changes, in memory and on the disk.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ FileState = list[
 
 
 class MlflowProcess:
-    """The registry at `uri`, read by MLflow's client in a child process. It is a `store.RegistryReader`."""
+    """The registry at `uri`, read by MLflow's client in a child process.
+
+    It is a `store.RegistryReader`.
+    """
 
     def __init__(self, uri: str, cache: Path | None = None) -> None:
         """Read the registry at `uri`. The folder `cache` keeps answers for the next process."""
@@ -83,7 +86,8 @@ class MlflowProcess:
     def download(self, location: str, into: Path) -> Path:
         """Download the model folder at `location` into the folder `into` and return its path.
 
-        The child gets no credentials of the registry: `location` comes from the registry and may name any host.
+        The child gets no credentials of the registry: `location` comes from the registry and may
+        name any host.
 
         Raises:
             InputError: If there is no model folder at `location`, or MLflow is not installed.
@@ -140,7 +144,8 @@ class MlflowProcess:
                 "run mlflow server --serve-artifacts on it and set MLFLOW_TRACKING_URI to the server's address"
             )
         try:
-            # On standard input: a password among the arguments would be visible in the list of processes.
+            # On standard input: a password among the arguments would be visible in the list of
+            # processes.
             done = subprocess.run(
                 packages.command(CHILD),
                 input=json.dumps(question),

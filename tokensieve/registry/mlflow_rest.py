@@ -93,7 +93,9 @@ class RestRegistry:
         return RestRegistry(f"{own.scheme}://{parts.netloc.rpartition('@')[2]}", anonymous=True)
 
     def copy(self, location: str, to: Path) -> bool:
-        """Write the artifact at `location`, which this server serves, to the file `to`. Return whether it exists.
+        """Write the artifact at `location`, which this server serves, to the file `to`.
+
+        Return whether it exists.
 
         Raises:
             InputError: If the file is larger than `FILE` or than the free disk space.
@@ -129,7 +131,10 @@ class RestRegistry:
     def _ask(
         self, endpoint: str, *keys: str, deadline: float | None = None, **query: str
     ) -> dict[str, Any] | None:
-        """Return the object that an endpoint answers with, which has the `keys`. None: MLflow has no such object."""
+        """Return the object that an endpoint answers with, which has the `keys`.
+
+        None: MLflow has no such object.
+        """
         with self._answer(
             f"{API}{endpoint}?{urlencode(query)}", deadline or time.monotonic() + LOOKUP
         ) as response:

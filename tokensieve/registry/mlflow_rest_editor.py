@@ -34,7 +34,8 @@ class RestEditor(RestRegistry):
             return {text_of(metric["key"]): float(metric["value"]) for metric in given}
 
     def set_alias(self, name: str, alias: str, number: str) -> None:
-        # If several processes create an alias at once, MLflow refuses all but one with 400. At the next try it exists.
+        # If several processes create an alias at once, MLflow refuses all but one with 400. At the
+        # next try it exists.
         end = time.monotonic() + RACE_SECONDS
         while True:
             try:
@@ -57,7 +58,8 @@ class RestEditor(RestRegistry):
         """Send a change.
 
         Raises:
-            InputError: If the object does not exist, or if the server redirects, which loses the change.
+            InputError: If the object does not exist, or if the server redirects, which loses the
+                change.
         """
         with self._answer(API + endpoint, time.monotonic() + LOOKUP, json.dumps(fields).encode()) as response:
             address = response.geturl() if response else ""

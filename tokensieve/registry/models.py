@@ -1,6 +1,7 @@
 """A model of an MLflow registry: the version that an alias names now, and its model folder.
 
-A server asks often, so asking is cheap and needs no MLflow for a registry behind http(s). Nothing here changes a registry.
+A server asks often, so asking is cheap and needs no MLflow for a registry behind http(s). Nothing
+here changes a registry.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class RegisteredModel:
 
     @property
     def interval(self) -> float:
-        """Seconds between two questions. They are cheap for a server and an SQLite file, not for another database."""
+        """Seconds between two questions.
+
+        They are cheap for a server and an SQLite file, not for another database.
+        """
         return 5.0 if isinstance(self._reader, RestRegistry) or self.registry.startswith(SQLITE) else 300.0
 
     def version(self) -> str:
@@ -101,12 +105,13 @@ class RegisteredModel:
     def identity(self, version: str) -> str:
         """Return the name of a version's folder, which differs if the registry was made anew.
 
-        For a fixed number the registry is not asked again. If the registry does not respond, it is the folder of the
-        last download.
+        For a fixed number the registry is not asked again. If the registry does not respond, it is
+        the folder of the last download.
 
         Raises:
             InputError: If there is no such version.
-            RegistryError: If the registry does not respond and the version was not downloaded before.
+            RegistryError: If the registry does not respond and the version was not downloaded
+                before.
         """
         if self.number:
             return ""
@@ -121,11 +126,13 @@ class RegisteredModel:
     def fetch(self, version: str) -> Path:
         """Return the model folder of a version, `into`/NAME-VERSION-RUN with the first digits of its run's id.
 
-        A complete folder is not downloaded again. If the registry does not respond, it is the folder of the last download.
+        A complete folder is not downloaded again. If the registry does not respond, it is the
+        folder of the last download.
 
         Raises:
             InputError: If there is no such version, or its files are gone or damaged.
-            RegistryError: If the registry does not respond and the version was not downloaded before.
+            RegistryError: If the registry does not respond and the version was not downloaded
+                before.
         """
         self._check_number(version)
         try:
@@ -196,9 +203,13 @@ class RegisteredModel:
         return found
 
     def _folder(self, version: str, found: ModelVersion) -> Path:
-        """Return the folder of a version, directly in `into`. An incomplete folder there is replaced."""
-        # Quoted, so that no two names share a folder and no name leads out of `into`. With the run, or else a registry
-        # that was made anew at the same address would get a folder of the old one.
+        """Return the folder of a version, directly in `into`.
+
+        An incomplete folder there is replaced.
+        """
+        # Quoted, so that no two names share a folder and no name leads out of `into`. With the run,
+        # or else a registry that was made anew at the same address would get a folder of the old
+        # one.
         name, mark = quote(self.name, safe=" "), quote(found.mark, safe="")
         if len(name) > MAX_NAME:  # file systems allow 255 bytes
             name = f"{name[: MAX_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -239,7 +250,8 @@ def fetch_version(address: str, project: Path = Path()) -> Path:
 
     Args:
         address: models:/NAME@ALIAS or models:/NAME/VERSION.
-        project: Its settings name the registry, unless MLFLOW_TRACKING_URI does. Folders are kept in its `.tokensieve`.
+        project: Its settings name the registry, unless MLFLOW_TRACKING_URI does. Folders are kept
+            in its `.tokensieve`.
 
     Raises:
         InputError: If there is no such version, or its files are gone or damaged.
@@ -269,7 +281,10 @@ def is_complete(folder: Path) -> bool:
 
 
 def _move(fetched: Path, folder: Path, broken: Path) -> None:
-    """Rename `fetched` to `folder`. A complete folder that another process has put there meanwhile stays."""
+    """Rename `fetched` to `folder`.
+
+    A complete folder that another process has put there meanwhile stays.
+    """
     if not is_complete(folder):
         with contextlib.suppress(FileNotFoundError):
             folder.rename(broken)
@@ -281,7 +296,10 @@ def _move(fetched: Path, folder: Path, broken: Path) -> None:
 
 
 def _delete_unused(into: Path, used: Path) -> None:
-    """Delete the folders in `into` that nobody has used for `UNUSED` seconds. A server has its model in memory."""
+    """Delete the folders in `into` that nobody has used for `UNUSED` seconds.
+
+    A server has its model in memory.
+    """
     for folder in into.iterdir():
         with contextlib.suppress(OSError):
             if folder != used and folder.is_dir() and time.time() - folder.stat().st_mtime > UNUSED:

@@ -30,8 +30,9 @@ class Identity:
 def identity(layout: Layout, settings: Settings) -> Identity:
     """Return the id in data/project.json and the model's name. Nothing is written.
 
-    The name is `register.name`. If that is null, it is the name from the project's first run: the name of an earlier
-    registration, otherwise the folder's name. A copy of a project in the same registry has no id yet.
+    The name is `register.name`. If that is null, it is the name from the project's first run: the
+    name of an earlier registration, otherwise the folder's name. A copy of a project in the same
+    registry has no id yet.
     """
     if _original(layout, settings):
         return Identity("", settings.register.name or model_name(layout.root.resolve().name))
@@ -45,7 +46,10 @@ def identity(layout: Layout, settings: Settings) -> Identity:
 
 
 def given_identity(layout: Layout, settings: Settings) -> Identity:
-    """Return the project's identity. A new project, or a copy of one, gets its own in data/project.json."""
+    """Return the project's identity.
+
+    A new project, or a copy of one, gets its own in data/project.json.
+    """
     known, original = identity(layout, settings), _original(layout, settings)
     if not known.project:
         folder = model_name(layout.root.resolve().name)
@@ -78,7 +82,9 @@ def model_name(folder: str) -> str:
 
 
 def _original(layout: Layout, settings: Settings) -> Path | None:
-    """Return the folder that this project is a copy of. None if it is no copy, or has a registry of its own.
+    """Return the folder that this project is a copy of.
+
+    None if it is no copy, or has a registry of its own.
 
     A moved project is not a copy: its former folder does not exist any more.
     """

@@ -48,7 +48,10 @@ class ModelVersion:
 
 
 class RegistryReader(Protocol):
-    """A registry that is only read. Every method raises RegistryError if the registry does not respond."""
+    """A registry that is only read.
+
+    Every method raises RegistryError if the registry does not respond.
+    """
 
     @property
     def uri(self) -> str:
@@ -67,11 +70,17 @@ class RegistryReader(Protocol):
         """Return a version. None: there is no version of that number."""
 
     def experiment(self, name: str) -> str | None:
-        """Return the stage of an experiment, active or deleted. None: there is none of that name."""
+        """Return the stage of an experiment, active or deleted.
+
+        None: there is none of that name.
+        """
 
 
 class RegistryEditor(RegistryReader, Protocol):
-    """A registry whose aliases and tags can be changed. It also returns the metrics that runs have logged."""
+    """A registry whose aliases and tags can be changed.
+
+    It also returns the metrics that runs have logged.
+    """
 
     def tags(self, name: str) -> dict[str, str]:
         """Return the tags of a model. Empty if there is no such model."""
@@ -113,7 +122,9 @@ def tracking_uri(layout: Layout, settings: Settings) -> str:
 
 
 def check_database(uri: str) -> None:
-    """Check that an SQLite file exists. MLflow would create it, which takes seconds and hides a wrong path.
+    """Check that an SQLite file exists.
+
+    MLflow would create it, which takes seconds and hides a wrong path.
 
     Raises:
         InputError: If `uri` is an SQLite file that does not exist.
@@ -130,7 +141,10 @@ def exists(uri: str) -> bool:
 
 
 def local_path(location: str) -> Path | None:
-    """Return the path of a location on this machine, given as a path or a file: URI. None for any other location."""
+    """Return the path of a location on this machine, given as a path or a file: URI.
+
+    None for any other location.
+    """
     parts = urlsplit(location)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
@@ -138,7 +152,10 @@ def local_path(location: str) -> Path | None:
 
 
 def no_answer(uri: str, reason: object, remedy: str = REMEDY) -> RegistryError:
-    """Return the error to raise if the registry at `uri` does not respond. It has no password in its message."""
+    """Return the error to raise if the registry at `uri` does not respond.
+
+    It has no password in its message.
+    """
     first = excerpt(str(reason).strip().partition("\n")[0], 400)
     return RegistryError(without_password(f"MLflow at {uri} gives no answer: {first}; {remedy}"))
 
@@ -148,7 +165,8 @@ def well_formed(uri: str, what: str) -> Iterator[None]:
     """Run the block, and replace the errors of a malformed answer.
 
     Raises:
-        RegistryError: If the answer is malformed. The message has `what`, the name of the object asked for.
+        RegistryError: If the answer is malformed. The message has `what`, the name of the object
+            asked for.
     """
     try:
         yield

@@ -1,6 +1,7 @@
 """Every setting of a project: declared once, rendered into `params.yaml` and read back from it.
 
-Command-line flags, credentials (environment variables of each vendor) and paths (`project.py`) are not settings.
+Command-line flags, credentials (environment variables of each vendor) and paths (`project.py`) are
+not settings.
 """
 
 from tokensieve.settings.assignments import assigned, changed, tried

@@ -1,4 +1,7 @@
-"""Settings and values that had another name in an earlier version. They are accepted for one release."""
+"""Settings and values that had another name in an earlier version.
+
+They are accepted for one release.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,8 @@ NEW_NAMES = {
 
 NEW_VALUES = {"mask.score": {"tokens": "construct_fisher", "positions": "fisher"}}
 
-# `params.yaml` lists every setting, so an old default there was not a choice. The new default replaces it.
+# `params.yaml` lists every setting, so an old default there was not a choice. The new default
+# replaces it.
 OLD_DEFAULTS = {"export.agreement": 0.995, "export.loss": 0.003}
 
 

@@ -37,7 +37,10 @@ class Checkpoint:
             save_file(whole, temporary, metadata={"key": self.key, "facts": json.dumps(facts)})
 
     def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Set the state of `optimizer`, and return the tensors and metadata that `save` wrote. None if there is no checkpoint of `key`."""
+        """Set the state of `optimizer`, and return the tensors and metadata that `save` wrote.
+
+        None if there is no checkpoint of `key`.
+        """
         try:
             with safe_open(self.folder / FILE, "pt") as file:
                 metadata = file.metadata() or {}

@@ -14,7 +14,9 @@ log = logging.getLogger("tokensieve")
 
 
 def choose_device(wanted: str) -> str:
-    """Return cuda or cpu for the setting `finetune.device`. With auto, a GPU that does not work is not used, and the reason is logged.
+    """Return cuda or cpu for the setting `finetune.device`.
+
+    With auto, a GPU that does not work is not used, and the reason is logged.
 
     Raises:
         InputError: If cuda is wanted and no GPU computes.
@@ -39,7 +41,10 @@ def _left_out(fault: str) -> str:
 
 @cache
 def gpu_fault() -> str:
-    """Return why no GPU can be used, or "" if one computes correctly. A GPU that torch finds may still not work."""
+    """Return why no GPU can be used, or "" if one computes correctly.
+
+    A GPU that torch finds may still not work.
+    """
     if not (torch.version.cuda or torch.version.hip):
         return f"torch {torch.__version__} is built without CUDA"
     with warnings.catch_warnings(record=True) as caught:

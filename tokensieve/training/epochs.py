@@ -26,8 +26,9 @@ def count_epochs(settings: Finetune, texts: int) -> int:
 def batch_size(settings: Finetune, texts: int) -> Fraction:
     """Return the mean number of texts per step of a training on `texts` texts.
 
-    It is `finetune.batch_size`, or less if an epoch would have fewer than `finetune.min_steps_per_epoch` steps. Small data sets need
-    enough steps: after 16 steps, the head of a 35-text data set is only half trained.
+    It is `finetune.batch_size`, or less if an epoch would have fewer than
+    `finetune.min_steps_per_epoch` steps. Small data sets need enough steps: after 16 steps, the
+    head of a 35-text data set is only half trained.
     """
     steps = min(settings.min_steps_per_epoch, texts // MIN_BATCH_SIZE)
     return min(Fraction(settings.batch_size), Fraction(texts, max(1, steps)))

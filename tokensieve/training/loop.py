@@ -1,9 +1,10 @@
 """The training loop: epochs, early stopping, and resuming from a checkpoint.
 
-`train_masked` trains the masked weights and the head. Its loop, `train_parameters`, trains any set of parameters. Every epoch
-has a seed of its own, so a resumed training continues exactly as it would have. If several processes train together
-(`distributed.py`), each computes a share of every batch. Their result differs from that of one process only by the order of
-sums and by the random numbers of dropout.
+`train_masked` trains the masked weights and the head. Its loop, `train_parameters`, trains any set
+of parameters. Every epoch has a seed of its own, so a resumed training continues exactly as it
+would have. If several processes train together (`distributed.py`), each computes a share of every
+batch. Their result differs from that of one process only by the order of sums and by the random
+numbers of dropout.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def train_masked(
     schedule: Schedule | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train the masked weights and the head of `classifier` in place. Arguments and result: as `train_parameters`."""
+    """Train the masked weights and the head of `classifier` in place.
+
+    Arguments and result: as `train_parameters`.
+    """
     with sparse_layers(classifier.encoder, mask) as sparse:
 
         def write() -> None:
@@ -72,11 +76,13 @@ def train_parameters(
 ) -> History:
     """Train the parameters `trained` in place, and leave them as in the best epoch.
 
-    Parameters whose names begin with "head." have the head's learning rate. The best epoch has the lowest validation loss;
-    without validation it is the last one. `write` is called whenever trained values have changed.
+    Parameters whose names begin with "head." have the head's learning rate. The best epoch has the
+    lowest validation loss; without validation it is the last one. `write` is called whenever
+    trained values have changed.
 
     Raises:
-        InputError: If the processes find different checkpoints, or the disk has no room for cached states.
+        InputError: If the processes find different checkpoints, or the disk has no room for cached
+            states.
     """
     inputs, targets = training
     schedule = schedule or Schedule(inputs.layer)
@@ -186,7 +192,8 @@ def _data_parallel(
 
     if distributed.world_size() == 1:
         return compute
-    # The processes wait for the gradient of every parameter that is named. Layers below the batch's never get one.
+    # The processes wait for the gradient of every parameter that is named. Layers below the batch's
+    # never get one.
     logits = compute(inputs.batch([0])).sum()
     gradients = torch.autograd.grad(logits, list(trained.values()), allow_unused=True)
     pairs = zip(trained.values(), gradients, strict=True)
@@ -196,8 +203,9 @@ def _data_parallel(
 def _share_of_batch(indices: list[int], targets: Tensor, weights: Tensor | None) -> tuple[list[int], float]:
     """Return this process's share of a batch, and a factor on its mean loss.
 
-    With this factor, the mean over the processes is the mean loss of the batch. If there are fewer texts than processes, a
-    share may be any text with the factor 0, because all processes must take part in every step.
+    With this factor, the mean over the processes is the mean loss of the batch. If there are fewer
+    texts than processes, a share may be any text with the factor 0, because all processes must take
+    part in every step.
     """
     mine = list(distributed.shard(indices))
 
@@ -215,7 +223,10 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     write: Callable[[], None],
 ) -> tuple[History, dict[str, Tensor]]:
-    """Restore the training in the checkpoint. Return its history and its best values, both empty if there is none."""
+    """Restore the training in the checkpoint.
+
+    Return its history and its best values, both empty if there is none.
+    """
     history: History = []
     best: dict[str, Tensor] = {}
     if checkpoint and (saved := checkpoint.load(optimizer)):
@@ -265,7 +276,8 @@ def _trained_parameters(classifier: Classifier, sparse: dict[str, Any]) -> Itera
 def _optimizer(
     trained: Mapping[str, nn.Parameter], settings: Finetune, multilabel: bool
 ) -> torch.optim.Optimizer:
-    # A multi-label logit must cross a threshold, which needs larger steps than to exceed the other logits.
+    # A multi-label logit must cross a threshold, which needs larger steps than to exceed the other
+    # logits.
     head_rate = settings.multilabel_head_learning_rate if multilabel else settings.head_learning_rate
     head = [parameter for name, parameter in trained.items() if name.startswith("head.")]
     masked = [parameter for name, parameter in trained.items() if not name.startswith("head.")]

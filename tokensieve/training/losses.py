@@ -10,8 +10,9 @@ from torch.nn import functional as F
 def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean loss of logits float32 [texts, classes].
 
-    It is cross entropy for targets int64 [texts]. For multi-label targets float32 [texts, classes] of 0 and 1 it is binary
-    cross entropy, summed over the classes. `weights` [classes] weigh the texts of a class, or the texts that have a label.
+    It is cross entropy for targets int64 [texts]. For multi-label targets float32 [texts, classes]
+    of 0 and 1 it is binary cross entropy, summed over the classes. `weights` [classes] weigh the
+    texts of a class, or the texts that have a label.
     """
     if targets.dim() == 1:
         return F.cross_entropy(logits, targets, weights)
@@ -29,8 +30,9 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
 def class_weights(targets: Tensor, classes: int) -> Tensor:
     """Return loss weights float32 [classes] that balance the classes.
 
-    For one label per text, a weight is inverse to the class's frequency, and 1 on average over the texts. For multi-label
-    data it is the number of texts without the label divided by the number of texts with it.
+    For one label per text, a weight is inverse to the class's frequency, and 1 on average over the
+    texts. For multi-label data it is the number of texts without the label divided by the number of
+    texts with it.
     """
     if targets.dim() == 2:
         having = targets.sum(0).clamp(min=1.0)

@@ -1,9 +1,10 @@
 """The training schedule: which layers train in which epoch, and the learning rates over the steps.
 
-1. The head alone, on cached states. The gradients of an untrained head would only disturb the layers: LP-FT, linear probing
-   and then fine-tuning (Kumar et al. 2022, arXiv 2202.10054).
+1. The head alone, on cached states. The gradients of an untrained head would only disturb the
+   layers: LP-FT, linear probing and then fine-tuning (Kumar et al. 2022, arXiv 2202.10054).
 2. All layers that are not frozen, in the full-depth epochs.
-3. The top layers, on cached states. The learning rates are now too low for lower layers to learn much.
+3. The top layers, on cached states. The learning rates are now too low for lower layers to learn
+   much.
 """
 
 from __future__ import annotations
@@ -71,9 +72,12 @@ def plan_schedule(
     folder: Path | None = None,
     key: str = "",
 ) -> Schedule:
-    """Return the schedule of `epochs` epochs. With `every_epoch`, all layers that are not frozen train in each of them.
+    """Return the schedule of `epochs` epochs.
 
-    That is for multi-label data, and for tasks far from pre-training (`probe.is_far_from_pretraining`).
+    With `every_epoch`, all layers that are not frozen train in each of them.
+
+    That is for multi-label data, and for tasks far from pre-training
+    (`probe.is_far_from_pretraining`).
     """
     top = first_top_layer(classifier, settings)
     return Schedule(top, full_depth_epochs(settings, epochs, every_epoch), folder, key)

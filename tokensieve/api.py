@@ -55,8 +55,7 @@ class FittedClassifier:
     Attributes:
         labels: The names of the classes, sorted.
         history: One record per epoch: epoch, train_loss, validation_loss, validation_accuracy.
-        constructs: The words and phrases that say most about the labels, the most informative
-            first.
+        constructs: The words and phrases most informative about the labels, the best first.
     """
 
     labels: tuple[str, ...]
@@ -141,7 +140,7 @@ def fit(
             training texts is split off.
         settings: Sections of `params.yaml`, each a dict or one of the classes of
             `tokensieve.settings`. For example `base={"model": "..."}, finetune={"max_epochs": 5},
-            data={"seed": 1}`. What is not given has its default.
+            data={"seed": 1}`. The rest have their defaults.
 
     Raises:
         InputError: If a setting is unknown or not allowed, if texts and labels do not match, if

@@ -1,4 +1,4 @@
-"""How many cores this process may use: those it is pinned to, and no more than the CPU quota of its container."""
+"""Count the cores this process may use: its CPU affinity, up to the CPU quota of its container."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cores(root: Path = ROOT) -> int:
 
 
 def quota(root: Path = ROOT) -> float | None:
-    """Return the smallest CPU quota, in cores, of this process's control group and those above it; None without one."""
+    """Return the smallest CPU quota, in cores, of this process's control groups; None without one."""
     groups = root / "sys" / "fs" / "cgroup"
     found: list[float | None] = []
     for line in _text(root / "proc" / "self" / "cgroup").splitlines():
@@ -38,7 +38,7 @@ def quota(root: Path = ROOT) -> float | None:
 
 
 def _upwards(mount: Path, path: str) -> list[Path]:
-    """The folder of a group and of those above it.
+    """Return the folders of a control group and of those above it.
 
     Inside a container the mount may already be the group itself.
     """
@@ -47,7 +47,7 @@ def _upwards(mount: Path, path: str) -> list[Path]:
 
 
 def _share(folder: Path) -> float | None:
-    """The quota that stands in the folder of one group, in either version's form."""
+    """Return the quota in the folder of one control group, version 1 or 2."""
     given = _text(folder / "cpu.max").split() or [
         _text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")
     ]

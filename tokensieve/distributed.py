@@ -121,9 +121,7 @@ class _Computation(nn.Module):
 
 @contextmanager
 def worker() -> Iterator[None]:
-    """Context manager of a process that `launch` or torchrun has started.
-
-    It sets this process's own GPU.
+    """Run the block as a process that `launch` or torchrun has started, on its own GPU.
 
     An error is reported to the launcher and ends the process, with exit status 2 for an InputError.
     """

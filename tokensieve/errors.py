@@ -1,4 +1,4 @@
-"""The one error a person can mend: it names the file, row, key or value, what is allowed, and the remedy."""
+"""The error for bad input: it names the file, row, key or value, what is allowed, and the remedy."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,8 @@ class InputError(ValueError):
 
     Commands print its message as one line and end with exit status 2.
 
-    `detail` may quote users' texts: it is printed to the person who asked, and kept out of the
-    message, which gets logged.
+    `detail` may quote users' texts: it is printed to the user, and kept out of the message, which
+    gets logged.
     """
 
     def __init__(self, message: str, detail: str = "") -> None:

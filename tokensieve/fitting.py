@@ -66,7 +66,7 @@ def fit_classifier(
         InputError: If the base model or the device does not suit the settings.
     """
     targets = [encode_targets(part.labels, labels, train.multi_label) for part in (train, validation) if part]
-    with step("mine"):  # 1. words and phrases that tell the classes apart
+    with step("mine"):  # 1. words and phrases that distinguish the classes
         constructs = rank(train, settings) if needs_constructs(settings) else []
     with step("load"):  # 2. optionally as tokens of their own, in a new classifier
         new_tokens = choose_new_tokens(load_tokenizer(base), constructs, settings.vocabulary.new_tokens)

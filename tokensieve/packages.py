@@ -35,7 +35,7 @@ def pin() -> None:
 def module(name: str) -> ModuleType:
     """Return a module of our packages, imported by name.
 
-    The library uses it where it finds what the pipeline adds, because it never depends on the
+    The library uses it to find what the pipeline adds, because it never depends on the
     pipeline's code.
     """
     pin()

@@ -1,4 +1,4 @@
-"""Where everything of a project stands.
+"""The paths of a project.
 
 Nothing else in the code writes a path of the project down.
 """

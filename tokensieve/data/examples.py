@@ -79,7 +79,7 @@ def load_labels(path: Path, separator: str | None = None) -> tuple[list[tuple[st
     """Return the labels of saved examples, and whether they are multi-label. Memory: 8 bytes per
     text.
 
-    Earlier versions saved several labels as one string, joined by `separator`: the setting of that
+    Earlier versions saved multiple labels as one string, joined by `separator`: the setting of that
     name.
     """
     labels, multi_label = [], separator is not None

@@ -32,7 +32,11 @@ class RawData:
     errors: dict[str, InputError]
 
     def checked(self) -> dict[str, Examples]:
-        """Return the parts. Raises InputError: the first error, if there is one."""
+        """Return the parts.
+
+        Raises:
+            InputError: If there is an error in `errors`: the first one.
+        """
         for error in self.errors.values():
             raise error
         return self.parts
@@ -164,7 +168,8 @@ def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Exam
 def _names(value: object, separator: str | None, typed: bool) -> tuple[str, ...]:
     """Return the names in a cell of the label column, sorted.
 
-    Raises ValueError: If one is a fraction.
+    Raises:
+        ValueError: If one is a fraction.
     """
     if separator is not None and isinstance(value, str):
         value = value.split(separator)

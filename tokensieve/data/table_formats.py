@@ -1,4 +1,4 @@
-"""The file formats of tables: their endings, and the check that the wanted columns are there."""
+"""The file formats of tables: their endings, and the check for required columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDINGS = {
     ".ndjson.gz": ".jsonl",
 }
 
-# The columns that are wanted, each with the option that names another one: the flag, and what comes
+# The required columns, each with the option that names another one: the flag, and what comes
 # before the name.
 Wanted = Mapping[str, tuple[str, str]]
 
@@ -44,7 +44,8 @@ def ending_of(path: Path) -> str:
 def format_of(path: Path) -> str:
     """Return the format of a file by its name, one of `FORMATS`.
 
-    Raises InputError as `ending_of`.
+    Raises:
+        InputError: If the ending belongs to no known format.
     """
     return ENDINGS[ending_of(path)]
 

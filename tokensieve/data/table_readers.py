@@ -1,7 +1,7 @@
 """Read tables from CSV, TSV, JSON Lines, Parquet and Arrow files, a few rows at a time: a file may
 be larger than memory.
 
-Rows are numbered from 1; the header has no number. Every error names the file and, where there is
+Rows are numbered from 1; the header has no number. Every error names the file and, if there is
 one, the row.
 """
 

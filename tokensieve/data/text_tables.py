@@ -39,7 +39,11 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def read_lines_without_nul(path: Path) -> Iterator[str]:
-    """Yield the lines as `read_lines`. Raises InputError: If one has a NUL byte."""
+    """Yield the lines as `read_lines` does.
+
+    Raises:
+        InputError: If a line has a NUL byte.
+    """
     for number, line in enumerate(read_lines(path), 1):
         if "\0" in line:
             raise InputError(
@@ -76,8 +80,9 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
 def read_objects(
     path: Path, lines: Iterator[str], wanted: Wanted
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the number, the length and the values of each row of a JSON Lines file. Each has the
-    wanted columns, the first with a text or null.
+    """Yield the number, the length and the values of each row of a JSON Lines file.
+
+    Each row has the required columns, the first with a text or null.
     """
     row, text = 0, next(iter(wanted))
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""Test the behaviour of a trained model with cases that a person wrote (CheckList, Ribeiro et al. 2020, arXiv 2005.04118).
+"""Test the behaviour of a trained model with hand-written cases (CheckList, Ribeiro et al. 2020, arXiv 2005.04118).
 
 A cases file has up to three kinds of cases. `minimum_functionality` are plain sentences and their
 labels. `invariance` are texts whose label must stay if they are perturbed, for example by a typo.

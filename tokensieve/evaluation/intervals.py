@@ -21,7 +21,7 @@ def interval(hits: int, texts: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(samples: Sequence[float]) -> tuple[float, float]:
-    """Return the two-sided percentile interval of a measurement that was repeated on bootstrap samples."""
+    """Return the two-sided percentile interval of a measurement on bootstrap samples."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
     return float(low), float(high)
@@ -35,7 +35,7 @@ def lower_bound(hits: int, texts: int) -> float:
 def mcnemar_p_value(worse: int, better: int) -> float:
     """Return the one-sided p-value of the exact McNemar test.
 
-    It is the probability that two equally good models differ at least this much by chance.
+    It is the probability that two equally good models differ by at least this much.
 
     Args:
         worse: Texts on which the first model is worse than the second.

@@ -25,7 +25,7 @@ def mask_picture(selected: dict[str, tuple[Indices, int]], unit: str, path: Path
 
     Each line of the plot is a layer, and each column a module of the layer. A strip shows the
     module's rows from the first to the last. Its colour is the share of them that is trained, and
-    the number beside it that share of the whole weight.
+    the number next to it that share of the whole weight.
 
     Args:
         selected: The selected indices and the number of rows, by module name.

@@ -24,7 +24,7 @@ BLUE, ORANGE, GREY, PALE = "#2b6cb0", "#d9741f", "#6b7280", "#e5e7eb"
 ANNOTATED = 15  # a confusion matrix of at most so many classes shows the counts in its cells
 TICKED = 40  # a confusion matrix of at most so many classes names them on its axes
 WORST = 60  # labels that the plot of a multi-label model shows
-PAIRS = 25  # most confused pairs that are shown beside a matrix without names
+PAIRS = 25  # most confused pairs that are shown next to a matrix without names
 
 Bins = Sequence[tuple[float, float, int]]
 Float64s = NDArray[np.float64]
@@ -34,7 +34,7 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
     """Plot a confusion matrix, coloured by the share of the true class.
 
     Up to `TICKED` classes are named on the axes. With more, the most confused pairs are listed
-    beside the matrix.
+    next to the matrix.
 
     Args:
         matrix: Counts [true class][predicted class].
@@ -59,7 +59,7 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
         _pairs(beside, counts, labels)
-    # The square root makes a few wrong texts visible beside many correct ones.
+    # The square root makes a few wrong texts visible next to many correct ones.
     image = axes.imshow(
         shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=1.0), interpolation="nearest"
     )

@@ -1,4 +1,4 @@
-"""Export a classifier as an ONNX graph, and fuse its operators if ONNX Runtime knows the family.
+"""Export a classifier as an ONNX graph, and fuse its operators if ONNX Runtime supports the family.
 
 The number of texts and their length are dynamic, but all texts of a run have equal length: the
 graph has no mask as input (`session.py`). The TorchScript exporter is used with eager attention:

@@ -2,7 +2,7 @@
 
 Clients tokenize.
 
-The tokenizer and the manifest are beside the graph, so a client has the token ids, the temperature
+The tokenizer and the manifest are next to the graph, so a client has the token ids, the temperature
 and the threshold.
 """
 

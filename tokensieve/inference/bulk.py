@@ -1,6 +1,6 @@
-"""Predict a whole file: every row of a table with the prediction beside it.
+"""Predict every row of a table, and write the table with the predictions added.
 
-Chunks of rows are predicted at the same time, one per core, and kept as parts beside the output
+Chunks of rows are predicted at the same time, one per core, and kept as parts next to the output
 (`part_files.py`). When all are there, they are joined. So the same call continues a run that was
 killed. In memory are at most one chunk per core and two more, with at most `IN_MEMORY` characters
 together or a single row; and while a Parquet file is joined, the parts of one row group.
@@ -83,7 +83,7 @@ class FileSummary:
 def predict_file(
     folder: Path, source: Path, output: Path, text: str = "text", top: int | None = None, prefix: str = ""
 ) -> FileSummary:
-    """Write the table `source` with the predictions of a model beside its rows to `output`.
+    """Write the table `source` to `output`, with the predictions of a model added.
 
     The added columns are label, probability, uncertain and truncated. Of a multi-label model,
     labels and probabilities replace the first two. If several tasks share the model, each has these

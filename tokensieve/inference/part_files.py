@@ -1,4 +1,4 @@
-"""The folder beside an output that keeps the parts which are finished, so that a killed run continues.
+"""The folder of finished parts next to an output, from which a killed run continues.
 
 A key file names what the parts depend on. Parts of another key are deleted.
 """

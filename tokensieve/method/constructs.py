@@ -1,4 +1,4 @@
-"""Token constructs: the words and n-grams of the training texts that say most about the label (step 1 of the method).
+"""Token constructs: the words and n-grams most informative about the label (step 1 of the method).
 
 They are ranked by the mutual information, in nats, between a construct's presence in a text and the
 text's label. The idea is that of arXiv 2508.08635, the ranking is ours. For multi-label data, the

@@ -101,8 +101,8 @@ def magnitude_scores(classifier: Classifier, shape: str = "rows", cut: int = 0) 
 def random_scores(classifier: Classifier, seed: int, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
     """Return the baseline of random scores. Shapes: as `fisher_scores`.
 
-    A score is a uniform number times the number of weights, so rows of any length have the same
-    chance.
+    A score is a uniform number times the number of weights, so rows of any length are
+    equally likely.
     """
     generator = torch.Generator().manual_seed(seed)
     scores = {}

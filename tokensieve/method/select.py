@@ -1,4 +1,4 @@
-"""Score the weights of a classifier and select its mask, as the settings say (steps 3 and 4 of the method)."""
+"""Score the weights of a classifier and select its mask (steps 3 and 4 of the method)."""
 
 from __future__ import annotations
 

@@ -123,11 +123,10 @@ class _SparseProduct(torch.autograd.Function):
 def sparse_layers(
     encoder: PreTrainedModel, mask: Mask
 ) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
-    """Context manager in which only the masked part of `encoder` trains.
+    """Train only the masked part of `encoder` within the block.
 
-    Yields the sparse layers by module name.
-
-    On exit, the original modules are back, with the trained values in their weights.
+    Yields the sparse layers by module name. On exit, the original modules are back, with the
+    trained values in their weights.
     """
     encoder.requires_grad_(False)
     modules: dict[str, Any] = {name: encoder.get_submodule(name) for name in mask.indices}

@@ -149,7 +149,7 @@ def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 @contextmanager
 def _inject_states(encoder: PreTrainedModel, states: Tensor, cut: int) -> Iterator[None]:
-    """Context manager in which the embeddings and the first `cut` layers return `states` instead of computing.
+    """Let the embeddings and the first `cut` layers return `states` instead of computing.
 
     `forward` is replaced on the instances, so hooks and submodules stay as they are.
     """

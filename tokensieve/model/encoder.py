@@ -105,13 +105,13 @@ def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
 
 
 def choose_pooling(folder: Path, wanted: str = "auto") -> str:
-    """Return the pooling `wanted`.
+    """Return the pooling to use: `wanted`, unless it is auto.
 
     With auto: as the sentence-transformers files declare, else last for decoders and mean
     otherwise.
 
     Raises:
-        InputError: If the files declare an unsupported pooling, or several.
+        InputError: If the files declare an unsupported pooling, or more than one.
     """
     if wanted != "auto":
         return wanted
@@ -227,7 +227,7 @@ def weights_hash(folder: Path) -> str:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Context manager in which transformers neither warns about the unused pooler nor shows progress bars."""
+    """Silence transformers' progress bars and its warning about the unused pooler in the block."""
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -53,7 +53,7 @@ class _SameHost(HTTPRedirectHandler):
 class _DeadlineReader(io.RawIOBase):
     """The bytes of a socket until a deadline.
 
-    The timeout of a socket itself starts anew with each byte.
+    The timeout of a socket itself restarts with each byte.
     """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""The versions that were downloaded last, kept beside the model folders: a server starts from them while the registry is down."""
+"""The versions downloaded last, from which a server starts while the registry is down."""
 
 from __future__ import annotations
 

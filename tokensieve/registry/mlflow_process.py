@@ -1,4 +1,4 @@
-"""A registry in a database, which only MLflow's own client reads: a child process imports MLflow and asks it.
+"""A registry in a database, read by MLflow's own client in a child process.
 
 So this process stays small. A question takes the few seconds that importing MLflow takes. The
 answer from an SQLite file is kept until the file changes, in memory and on the disk.

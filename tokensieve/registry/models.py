@@ -1,6 +1,6 @@
 """A model of an MLflow registry: the version that an alias names now, and its model folder.
 
-A server asks often, so asking is cheap and needs no MLflow for a registry behind http(s). Nothing
+Servers poll often, so a lookup is cheap and needs no MLflow for a registry behind http(s). Nothing
 here changes a registry.
 """
 
@@ -51,7 +51,7 @@ class RegisteredModel:
     """
 
     def __init__(self, address: str, registry: str, into: Path) -> None:
-        """Name a version. The registry is not asked yet.
+        """Name a version. The registry is not contacted yet.
 
         Args:
             address: models:/NAME@ALIAS or models:/NAME/VERSION.
@@ -75,7 +75,7 @@ class RegisteredModel:
 
     @property
     def interval(self) -> float:
-        """Seconds between two questions.
+        """Seconds between two lookups.
 
         They are cheap for a server and an SQLite file, not for another database.
         """
@@ -103,10 +103,10 @@ class RegisteredModel:
         return version
 
     def identity(self, version: str) -> str:
-        """Return the name of a version's folder, which differs if the registry was made anew.
+        """Return the name of a version's folder, which differs if the registry was recreated.
 
-        For a fixed number the registry is not asked again. If the registry does not respond, it is
-        the folder of the last download.
+        For a fixed number the registry is not queried again. If the registry does not respond, it
+        is the folder of the last download.
 
         Raises:
             InputError: If there is no such version.
@@ -208,7 +208,7 @@ class RegisteredModel:
         An incomplete folder there is replaced.
         """
         # Quoted, so that no two names share a folder and no name leads out of `into`. With the run,
-        # or else a registry that was made anew at the same address would get a folder of the old
+        # or else a registry that was recreated at the same address would get a folder of the old
         # one.
         name, mark = quote(self.name, safe=" "), quote(found.mark, safe="")
         if len(name) > MAX_NAME:  # file systems allow 255 bytes
@@ -296,7 +296,7 @@ def _move(fetched: Path, folder: Path, broken: Path) -> None:
 
 
 def _delete_unused(into: Path, used: Path) -> None:
-    """Delete the folders in `into` that nobody has used for `UNUSED` seconds.
+    """Delete the folders in `into` that were not used for `UNUSED` seconds.
 
     A server has its model in memory.
     """

@@ -43,7 +43,7 @@ class ModelVersion:
 
     @property
     def mark(self) -> str:
-        """Eight characters that differ from those of the same name and number in a registry made anew."""
+        """Eight characters that differ from those of the same name and number in a recreated registry."""
         return self.run_id[:8] or hashlib.sha256(f"{self.location} {self.created}".encode()).hexdigest()[:8]
 
 

@@ -46,7 +46,7 @@ def check(certificate: Path, key: Path) -> None:
 
 
 def _refuse_password() -> str:
-    # Without this, OpenSSL would ask for a password on the terminal, and the server would hang.
+    # Without this, OpenSSL would prompt for a password on the terminal, and the server would hang.
     raise InputError(
         "the private key of --tls-key is encrypted; decrypt it first: openssl pkey -in KEY -out NEW"
     )

@@ -19,7 +19,7 @@ def choose_device(wanted: str) -> str:
     With auto, a GPU that does not work is not used, and the reason is logged.
 
     Raises:
-        InputError: If cuda is wanted and no GPU computes.
+        InputError: If cuda is requested and no GPU works.
     """
     if wanted == "cpu":
         return "cpu"

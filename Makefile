@@ -2,8 +2,8 @@
 # make docs: the documentation, as HTML in docs/_build.  Each sets up .venv itself.
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes that run the tests, for example make test WORKERS=2; 0: this one alone.
-WORKERS ?= 0
+# Processes that run the tests; 0: this one alone.
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test test-system week lint format docs serve size clean

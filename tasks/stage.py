@@ -40,7 +40,7 @@ def run_ingest(layout: Layout, settings: Settings, data: str | None, test: str |
         ingest(layout, settings, data, test)
         note_base(layout, settings)
         note_suite(layout, settings)
-    return keep_seconds(layout.seconds, "ingest", seconds())
+        return keep_seconds(layout.seconds, "ingest", seconds())
 
 
 def ask_registry(layout: Layout, settings: Settings, force: bool = False) -> float:
@@ -53,7 +53,7 @@ def ask_registry(layout: Layout, settings: Settings, force: bool = False) -> flo
     with _timed(layout, "registry") as seconds:
         registry_check.prepare_registry(layout, settings)
         registry_check.note_champion(layout, settings, force)
-    return keep_seconds(layout.seconds, "registry", seconds())
+        return keep_seconds(layout.seconds, "registry", seconds())
 
 
 def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None:

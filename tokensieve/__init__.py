@@ -8,11 +8,9 @@ when they are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from tokensieve.environment import prepare
 
+TYPE_CHECKING = False  # typing.TYPE_CHECKING, without the import of typing in every process
 if TYPE_CHECKING:
     from tokensieve.api import FittedClassifier, fit
     from tokensieve.inference.prediction import Prediction
@@ -36,6 +34,8 @@ prepare()
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module 'tokensieve' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -133,7 +133,7 @@ def test_no_stack_trace_is_shown(tmp_path: Path, prefect_server: None) -> None:
     assert [
         line
         for line in done.stderr.splitlines()
-        if line.startswith("tokensieve: train.csv, classes: 1 class")
+        if line.startswith("tokensieve: bad.csv, classes: 1 class")
     ]
     assert "Traceback" not in done.stderr
     assert "prefect" not in done.stderr

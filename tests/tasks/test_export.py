@@ -16,7 +16,7 @@ from tasks import export
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
 from tokensieve.evaluation.report import is_for_threshold
-from tokensieve.inference import session
+from tokensieve.inference import predictor, session
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
 from tokensieve.model.batches import tokenize
@@ -119,7 +119,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         return type("Wrong", (), {"run": lambda _, ids: -right.run(ids)})() if variant == "int8" else right
 
     def make() -> None:
-        monkeypatch.setattr(session, "load_engine", broken)
+        monkeypatch.setattr(predictor, "load_engine", broken)
         monkeypatch.setattr(export, "load_engine", broken)
 
     return make

@@ -131,9 +131,7 @@ def test_no_stack_trace_is_shown(tmp_path: Path, prefect_server: None) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert [
-        line
-        for line in done.stderr.splitlines()
-        if line.startswith("tokensieve: bad.csv, classes: 1 class")
+        line for line in done.stderr.splitlines() if line.startswith("tokensieve: bad.csv, classes: 1 class")
     ]
     assert "Traceback" not in done.stderr
     assert "prefect" not in done.stderr

@@ -85,7 +85,7 @@ def test_long_tickets_are_told_read_at_both_ends_and_served_as_trained(
         "100.0% of the texts (60 of 60) have more than 32 tokens" in warning
         for warning in summary["warnings"]
     )
-    assert any("7 rows without a label left out" in warning for warning in summary["warnings"])
+    assert any("7 rows without a label dropped" in warning for warning in summary["warnings"])
 
     # What stands at the end decides, and every way to ask gives the same answer.
     model = project / "artifacts" / "onnx"

@@ -23,11 +23,11 @@ from tests.system.conftest import BIN
 # A line of a run: a stage, an epoch, a setting, a progress bar in a unit of ours, the summary.
 OURS = re.compile(
     r"""(?x) \s* (
-    $ | (start|version|validate|split|vocabulary|mask|finetune|evaluate|export|register) \s+ (\.\.\.|unchanged|\d)
+    $ | (start|ingest|registry|validate|split|vocabulary|mask|finetune|evaluate|export|register) \s+ (\.\.\.|unchanged|\d)
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b
-    | [\w\ -]+ : .* [ /?\d] (text|step|turn|build|row|model|task) (/s)? [\],]
+    | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task) (/s)? [\],]
     | (try \s it|serve \s it|promote \s it|the \s data|the \s mask|confusions|the \s run|warning:|figure) \b
     )"""
 )
@@ -101,7 +101,8 @@ def test_a_run_into_a_pipe_is_never_silent_for_long(
     assert max(after - before for before, after in itertools.pairwise(times)) <= 30.0
     summary = " ".join("".join(lines).replace("│", " ").split())
     assert re.search(
-        r"start [\d.]+ \(imports and Prefect's server\), checks and bookkeeping [\d.]+; total [\d.]+", summary
+        r"start [\d.]+ \(imports and the Prefect server\), checks and bookkeeping [\d.]+; total [\d.]+",
+        summary,
     )
 
 

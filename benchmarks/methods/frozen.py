@@ -33,9 +33,9 @@ def frozen(job: Job) -> Outcome:
     targets = job.sample.targets(train).numpy()
     with job.clock.phase("train"):
         if validation and held_out is not None:
-            judged = job.sample.targets(validation).numpy()
+            held_out_targets = job.sample.targets(validation).numpy()
             heads = {c: _head(features, targets, c) for c in job.options["penalties"]}
-            tried = {c: _score(head, held_out, judged) for c, head in heads.items()}
+            tried = {c: _score(head, held_out, held_out_targets) for c, head in heads.items()}
             chosen = _best(tried)
             head = heads[chosen]
         else:
@@ -74,8 +74,8 @@ def _cross_validated(features: Floats, targets: NDArray[Any], job: Job) -> dict[
     folds = min(job.options["folds"], *([len(targets)] if multilabel else Counter(targets.tolist()).values()))
     if folds < 2:
         return {penalties[len(penalties) // 2]: 0.0}
-    deal = (KFold if multilabel else StratifiedKFold)(folds, shuffle=True, random_state=job.seed)
-    parts = list(deal.split(features, targets))
+    splitter = (KFold if multilabel else StratifiedKFold)(folds, shuffle=True, random_state=job.seed)
+    parts = list(splitter.split(features, targets))
 
     def mean(c: float) -> float:
         return float(

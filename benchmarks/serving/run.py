@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import markdown
 from benchmarks.plots import serving_picture
 from benchmarks.serving.servers import ROOT, ServerKind, require_wrk, running, server_kinds
 from benchmarks.timing import commit, machine
@@ -41,7 +42,6 @@ from tokensieve.inference.predictor import Predictor
 from tokensieve.project import Layout
 
 RESULTS = Path(__file__).parents[1] / "results" / "serving.json"
-MARKS = ("<!-- benchmarks.serving.run: begin -->\n", "<!-- benchmarks.serving.run: end -->")
 CLIENTS = (1, 8, 32)
 
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.readme:
             result = read_json(options.output)
-            _write_tables(options.readme, result)
+            markdown.write_between(options.readme, "benchmarks.serving.run", tables(result))
             _draw(result, options.output.with_suffix(".png"))
         else:
             _measure(options)
@@ -229,22 +229,11 @@ def tables(result: dict[str, Any]) -> str:
     cpu = result["machine"]["cpu"]
     lines += [
         "",
-        f"The predictor alone, a thread a core: {alone:.0f} texts/s. {result['workers']} cores of {cpu}.",
+        f"The predictor alone, one thread per core: {alone:.0f} texts/s. {result['workers']} cores of {cpu}.",
     ]
     for name, reason in result["skipped"].items():
         lines.append(f"Not measured: {name} ({reason.splitlines()[-1][:120]}).")
     return "\n".join(lines)
-
-
-def _write_tables(path: Path, result: dict[str, Any]) -> None:
-    text = path.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(MARKS[0])
-    _, end, tail = rest.partition(MARKS[1])
-    if not (begin and end):
-        raise InputError(
-            f"{path} lacks the lines {MARKS[0].strip()} and {MARKS[1]}; add them around the place for the tables"
-        )
-    path.write_text(head + begin + "\n" + tables(result) + "\n\n" + end + tail, encoding="utf-8")
 
 
 def _draw(result: dict[str, Any], path: Path) -> None:

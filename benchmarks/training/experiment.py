@@ -32,9 +32,13 @@ class Setup:
 
 @dataclass(frozen=True)
 class Cell:
-    """`shots` texts a class, None for all; `method` may name settings (`tokensieve@0.02`).
+    """One training of a method on a sample of a task.
 
-    With `held_out`, it is judged on training texts that were not drawn instead of the test set. With `rates`, a point of a grid of them.
+    Attributes:
+        method: Name of the method; it may name settings (`tokensieve@0.02`).
+        shots: Texts per class; None for all.
+        held_out: Test on training texts that are not in the sample, instead of the test set.
+        rates: Learning rates, for a point of a grid search.
     """
 
     task: str

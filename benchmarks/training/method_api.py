@@ -24,10 +24,15 @@ from tokensieve.training.loop import compute_logits
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained classifier: `predict` gives scores [texts, classes], of which the highest tells a text's label, or where texts have
-    several, all above 0 (a probability of 1/2) do.
+    """A trained classifier.
 
-    `trained` counts trained parameters; `history` has a record an epoch, `steps` the optimizer's steps, `notes` what the method chose.
+    Attributes:
+        predict: Return scores [texts, classes]. The highest one is the label of a text. In a multi-label task each
+            score above 0 (a probability of 1/2) is one of its labels.
+        trained: Number of trained parameters.
+        history: One record per epoch.
+        steps: Number of optimizer steps.
+        notes: What the method chose.
     """
 
     predict: Callable[[Sequence[str]], NDArray[Any]]
@@ -64,7 +69,7 @@ class Job:
             )
 
     def ready(self, classifier: Classifier) -> Classifier:
-        """The new classifier on the job's device; where texts have several labels, its head starts from how frequent each is."""
+        """Return the new classifier on the job's device. In a multi-label task its head starts from the labels' frequencies."""
         if self.sample.multi_label:
             classifier.init_head_bias_from_priors(self.sample.targets(self.sample.train))
         return classifier.to(self.device)

@@ -31,9 +31,9 @@ HELD_OUT = 2000  # texts at most
 
 @dataclass(frozen=True)
 class Sample:
-    """What a method trains on, and the texts it is judged by. `validation` is None in few-shot: epochs are fixed there.
+    """The texts that a method trains on, and those that it is tested on.
 
-    If `multi_label`, a text has any number of labels.
+    `validation` is None for a few-shot sample, because its number of epochs is fixed.
     """
 
     train: Examples
@@ -51,10 +51,10 @@ class Sample:
 
 
 def task_files(data: Path, task: str) -> dict[str, Path]:
-    """The files of a task: by part (train, test and, where given, validation), or those with folds by name.
+    """Return the files of a task by part (train, test, and validation if there is one), or those with folds by name.
 
     Raises:
-        InputError: no such folder, or a file missing.
+        InputError: If there is no such folder, or a file is missing.
     """
     folder = data / task
     if not folder.is_dir():
@@ -72,7 +72,7 @@ def task_files(data: Path, task: str) -> dict[str, Path]:
     for name in ("train", "test"):
         if name not in found:
             raise InputError(
-                f"task '{task}': {folder} holds no {name}.csv; a task is a folder with train.csv and test.csv, "
+                f"task '{task}': {folder} has no {name}.csv; a task is a folder with train.csv and test.csv, "
                 "or with CSV files that have a column 'fold'"
             )
     return {name: path for name, path in find_part_files(folder).items() if name != "oos"}
@@ -90,30 +90,31 @@ def several(data: Path, task: str) -> bool:
 
 
 def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = False) -> Sample:
-    """`shots` texts a class drawn with `seed`; None: all, of which a tenth (or the given file) is for early stopping.
+    """Return a sample of `shots` texts per class, drawn with `seed`.
 
-    Where texts have several labels, `shots` is the least of each. With `held_out`, the test set is not touched: judged by are up to
-    `HELD_OUT` training texts that were not drawn, or with all texts those for early stopping.
+    With None, it has all texts. A tenth of them, or the validation file, is for early stopping. In a multi-label task,
+    each label has at least `shots` texts. With `held_out`, the test set is not used. The test texts are then up to
+    `HELD_OUT` training texts that were not drawn, or those for early stopping if all texts are drawn.
 
     Raises:
-        InputError: what `task_files` and reading raise, or a test label that training lacks.
+        InputError: If `task_files` or a reader raises it, or if training lacks a label of the test set.
     """
     parts = _parts(data, task)
-    dealt, _ = deal(parts, Split(), seed, shots)
-    labels = names.class_names(dealt["train"].labels)
-    judged = (
-        dealt["test"]
+    parted, _ = deal(parts, Split(), seed, shots)
+    labels = names.class_names(parted["train"].labels)
+    test = (
+        parted["test"]
         if not held_out
-        else dealt["validation"]
+        else parted["validation"]
         if shots is None
-        else _undrawn(parts, dealt, seed)
+        else _undrawn(parts, parted, seed)
     )
-    if unknown := sorted(set(names.class_names(judged.labels)) - set(labels)):
+    if unknown := sorted(set(names.class_names(test.labels)) - set(labels)):
         raise InputError(
             f"task '{task}': label {excerpt(unknown[0])} of its test set does not occur in training; remove its rows"
         )
-    train = dealt["train"] if shots is None else _distinct(dealt["train"])
-    return Sample(train, None if shots else dealt["validation"], judged, labels)
+    train = parted["train"] if shots is None else _distinct(parted["train"])
+    return Sample(train, None if shots else parted["validation"], test, labels)
 
 
 def _parts(data: Path, task: str) -> dict[str, Examples]:
@@ -151,9 +152,9 @@ def _header(path: Path) -> list[str]:
         return next(csv.reader(file), [])
 
 
-def _undrawn(parts: dict[str, Examples], dealt: dict[str, Examples], seed: int) -> Examples:
+def _undrawn(parts: dict[str, Examples], parted: dict[str, Examples], seed: int) -> Examples:
     """Return texts of the training file that are neither in the sample nor in the test set, sampled with `seed`."""
-    taken = {normalize_text(text) for name in ("train", "test") for text in dealt[name].texts}
+    taken = {normalize_text(text) for name in ("train", "test") for text in parted[name].texts}
     left = _distinct(
         parts["train"].take(
             [i for i, text in enumerate(parts["train"].texts) if normalize_text(text) not in taken]

@@ -1,4 +1,4 @@
-"""Tasks for the tiny model: one of five classes, eight training texts a class and four for testing, and one of several labels a text."""
+"""Tasks for the tiny model: one with five classes of eight training and four test texts, and a multi-label one."""
 
 from __future__ import annotations
 

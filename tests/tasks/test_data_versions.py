@@ -9,25 +9,11 @@ import pytest
 
 from tasks.data_versions import data_hash, data_versions, restore_version
 from tasks.ingest import ingest
-from tasks.project import open_project
+from tests.tasks.conftest import CSV
 from tokensieve.errors import InputError
 from tokensieve.files import sha256
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
-
-CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source.csv"
-    path.write_text(CSV)
-    return path
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return open_project(tmp_path / "project")
 
 
 def test_the_same_data_has_the_same_hash_and_is_listed_once(layout: Layout, source: Path) -> None:

@@ -16,23 +16,10 @@ from tasks.data_versions import restore_version
 from tasks.dvc_repo import opened
 from tasks.ingest import ingest
 from tasks.project import open_project
+from tests.tasks.conftest import CSV
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
-
-CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source.csv"
-    path.write_text(CSV)
-    return path
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return open_project(tmp_path / "project")
 
 
 def is_current(layout: Layout, name: str) -> bool:

@@ -10,23 +10,8 @@ from dvc.exceptions import DvcException
 
 from tasks import dvc_repo
 from tasks.dvc_repo import opened
-from tasks.project import open_project
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
-
-CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source.csv"
-    path.write_text(CSV)
-    return path
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return open_project(tmp_path / "project")
 
 
 def test_another_process_that_holds_the_lock_is_waited_for(

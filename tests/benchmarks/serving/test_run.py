@@ -48,7 +48,10 @@ def test_the_readme_gets_the_tables_between_its_marks(
 ) -> None:
     readme, result = tmp_path / "README.md", tmp_path / "serving.json"
     result.write_text(json.dumps(RESULT), encoding="utf-8")
-    readme.write_text(f"before\n{run.MARKS[0]}old\n{run.MARKS[1]}\nafter\n", encoding="utf-8")
+    readme.write_text(
+        "before\n<!-- benchmarks.serving.run: begin -->\nold\n<!-- benchmarks.serving.run: end -->\nafter\n",
+        encoding="utf-8",
+    )
     for _ in range(2):
         assert run.main(["--readme", str(readme), "--output", str(result)]) == 0
     text = readme.read_text(encoding="utf-8")

@@ -104,7 +104,7 @@ def test_devices_and_shots_have_tables_of_their_own(tmp_path: Path) -> None:
     write(tmp_path, cells)
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
-    assert "## 10 texts a class\n" in text
+    assert "## 10 texts per class\n" in text
     below = text.partition("## All training texts, on a GPU\n")[2]
     # On a GPU wall seconds count.
     assert row(below, "tokensieve")[6] == "1"
@@ -174,7 +174,7 @@ def test_variants_are_compared_with_ours_on_test_sets_and_held_out_texts(tmp_pat
     tested, held_out = (
         (tmp_path / "finetune.md")
         .read_text(encoding="utf-8")
-        .split("held-out training texts: 5 texts a class")
+        .split("held-out training texts: 5 texts per class")
     )
     assert row(tested, "`tokensieve@schedule.all_layer_epochs=1`")[1:] == ["a", "2", "+0.00", "1.00", "4.00"]
     assert row(tested, "`end_to_end@finetune.max_epochs=8`")[3] == "-2.00"
@@ -257,7 +257,7 @@ def test_tables_go_between_the_marks_of_a_readme(tmp_path: Path, capsys: pytest.
     assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 0
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(
-        "before\n<!-- benchmarks.training.report: begin -->\n\n**10 texts a class**\n\n| method |"
+        "before\n<!-- benchmarks.training.report: begin -->\n\n**10 texts per class**\n\n| method |"
     )
     assert text.endswith("<!-- benchmarks.training.report: end -->\nafter\n")
     assert "old" not in text

@@ -68,12 +68,10 @@ def test_tasks_that_are_none_are_refused(tmp_path: Path, setup: Setup) -> None:
         task_files(setup.data, "tinny")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "texts.csv").write_text("text,label\nhello,a\n", encoding="utf-8")
-    with pytest.raises(
-        InputError, match=r"holds no train.csv; .* or with CSV files that have a column 'fold'"
-    ):
+    with pytest.raises(InputError, match=r"has no train.csv; .* or with CSV files that have a column 'fold'"):
         task_files(tmp_path, "other")
     (setup.data / "tiny" / "test.csv").unlink()
-    with pytest.raises(InputError, match=r"holds no test.csv"):
+    with pytest.raises(InputError, match=r"has no test.csv"):
         task_files(setup.data, "tiny")
 
 

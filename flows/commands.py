@@ -77,7 +77,7 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
             # Import while the server starts. Garbage collection would take a quarter of the time and free nothing.
             gc.disable()
             from flows.retrain import retrain
-            from tasks.download import hidden
+            from tasks.versioning.download import hidden
 
             gc.enable()
             stack.enter_context(connected(server))
@@ -97,7 +97,7 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
 def stage(options: argparse.Namespace, answer: Answer) -> None:
     """Run one stage if its inputs have changed. `dvc repro` calls this command."""
     from tasks import stage as stages
-    from tasks.upgrade import rename_settings
+    from tasks.projects.upgrade import rename_settings
     from tokensieve.settings import Settings
 
     function, layout = stages.function_of(options.name), existing_project(options)
@@ -113,8 +113,8 @@ def stage(options: argparse.Namespace, answer: Answer) -> None:
 
 def data_add(options: argparse.Namespace, answer: Answer) -> None:
     """Add data to the project as its present version, and print its hash."""
-    from tasks.data_versions import data_hash
     from tasks.stage import ask_registry, run_ingest
+    from tasks.versioning.data_versions import data_hash
     from tokensieve.settings import Settings
 
     _check_data(options)
@@ -128,7 +128,7 @@ def data_add(options: argparse.Namespace, answer: Answer) -> None:
 
 def data_list(options: argparse.Namespace, answer: Answer) -> None:
     """List the versions of the raw data, oldest first. The present one is marked with *."""
-    from tasks.data_versions import data_hash, data_versions
+    from tasks.versioning.data_versions import data_hash, data_versions
 
     layout = existing_project(options)
     present = data_hash(layout)
@@ -140,7 +140,7 @@ def data_list(options: argparse.Namespace, answer: Answer) -> None:
 
 def data_restore(options: argparse.Namespace, answer: Answer) -> None:
     """Restore an earlier version of the raw data."""
-    from tasks.data_versions import restore_version
+    from tasks.versioning.data_versions import restore_version
     from tokensieve.files import locked
 
     layout = existing_project(options)
@@ -151,7 +151,7 @@ def data_restore(options: argparse.Namespace, answer: Answer) -> None:
 def promote(options: argparse.Namespace, answer: Answer) -> None:
     """Make a registered version the champion: the challenger, or the one that --version names."""
     from flows.champion_text import promoted_text
-    from tasks import promote as promotions
+    from tasks.promotion import promote as promotions
     from tokensieve.settings import Settings
 
     layout = existing_project(options)
@@ -164,7 +164,7 @@ def promote(options: argparse.Namespace, answer: Answer) -> None:
 def rollback(options: argparse.Namespace, answer: Answer) -> None:
     """Make the previous champion that still exists the champion again."""
     from flows.champion_text import rolled_back_text
-    from tasks import promote as promotions
+    from tasks.promotion import promote as promotions
     from tokensieve.settings import Settings
 
     layout = existing_project(options)
@@ -198,7 +198,7 @@ def _locked_with_settings(options: argparse.Namespace, layout: Layout) -> Iterat
 
 def _opened_project(options: argparse.Namespace) -> Layout:
     """Return the project that the options name. Create it with default settings if it does not exist."""
-    from tasks.project import open_project
+    from tasks.projects.project import open_project
     from tokensieve.disk import check_writable
 
     layout = open_project(Path(options.project))
@@ -208,8 +208,8 @@ def _opened_project(options: argparse.Namespace) -> Layout:
 
 def _check_data(options: argparse.Namespace) -> None:
     """Raise InputError if a setting is wrong or local data cannot be read. Writes nothing."""
-    from tasks.data_versions import data_hash
     from tasks.ingest import count_rows, local_parts
+    from tasks.versioning.data_versions import data_hash
     from tokensieve.settings import assigned
 
     layout = Layout(Path(options.project).resolve())

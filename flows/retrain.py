@@ -16,9 +16,9 @@ from prefect.states import Completed
 from flows.prefect_runs import alone, log_to_page
 from flows.run_page import summary_markdown
 from flows.summary import summarize
-from tasks.dvc_pipeline import stage_names
-from tasks.project import open_project
+from tasks.projects.project import open_project
 from tasks.stage import ingest_task, registry_task, stage_task
+from tasks.versioning.dvc_pipeline import stage_names
 from tokensieve.project import Layout
 from tokensieve.registry.store import tracking_uri, without_password
 from tokensieve.settings import Settings, tried

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.champion_text import rolled_back_text
-from tasks import promote as promotions
+from tasks.promotion import promote as promotions
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.artifacts import MaskFacts, SplitSizes
-from tasks.registry_check import confirmed
+from tasks.tracking.registry_check import confirmed
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import Manifest

@@ -22,8 +22,8 @@ from safetensors.numpy import load_file
 from tqdm import tqdm
 
 from tasks.artifacts import FittedRule, ModelFacts
-from tasks.data_versions import data_hash
 from tasks.split import load_part
+from tasks.versioning.data_versions import data_hash
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.errors import InputError

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from tasks import provenance
 from tasks.artifacts import MaskFacts
 from tasks.mask import load_training_pair, untrained_classifier
+from tasks.tracking import provenance
 from tasks.vocabulary import base_folder
 from tokensieve import distributed
 from tokensieve.evaluation.plots import history_picture

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tasks.data_versions import add_version, data_hash, fetch_version
-from tasks.download import FetchError, fetch, public, revealed
-from tasks.dvc_repo import Repo, opened, root_cause, wait_for_lock, write
+from tasks.versioning.data_versions import add_version, data_hash, fetch_version
+from tasks.versioning.download import FetchError, fetch, public, revealed
+from tasks.versioning.dvc_repo import Repo, opened, root_cause, wait_for_lock, write
 from tokensieve.data.raw_data import find_part_files, read_raw_once
 from tokensieve.data.table_formats import ENDINGS, FORMATS, ending_of
 from tokensieve.disk import full_disk_error

@@ -13,13 +13,13 @@ import time
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tasks import provenance
 from tasks.artifacts import Registration
-from tasks.log_run import MODEL, log_run
-from tasks.mlflow_client import aliases_of, connect, find_model
-from tasks.promote import CHALLENGER, PROJECT
-from tasks.promotion_history import FINGERPRINT
-from tasks.registered_files import open_reader, served_manifest
+from tasks.promotion.history import FINGERPRINT
+from tasks.promotion.promote import CHALLENGER, PROJECT
+from tasks.tracking import provenance
+from tasks.tracking.log_run import MODEL, log_run
+from tasks.tracking.mlflow_client import aliases_of, connect, find_model
+from tasks.tracking.registered_files import open_reader, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.inference.manifest import NAME, Manifest

@@ -15,10 +15,11 @@ from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from tasks import dvc_pipeline, registry_check
-from tasks.dvc_repo import Repo, opened
-from tasks.external_inputs import note_base, note_suite
 from tasks.ingest import ingest
+from tasks.tracking import registry_check
+from tasks.versioning import dvc_pipeline
+from tasks.versioning.dvc_repo import Repo, opened
+from tasks.versioning.external_inputs import note_base, note_suite
 from tokensieve.disk import report_full_disk
 from tokensieve.errors import InputError
 from tokensieve.files import read_json_or_none, write_json

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from tasks.artifacts import Champion
-from tasks.data_versions import file_names
 from tasks.expectations import MAX_ROWS, Table, check_table, load_suite
 from tasks.validation_report import Context, checks_of, data_docs, error_detail, error_message
+from tasks.versioning.data_versions import file_names
 from tasks.vocabulary import base_folder
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names

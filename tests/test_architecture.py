@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 VENDORS = {
     "great_expectations": {"tasks/expectations.py"},
-    "mlflow": {"tasks/mlflow_client.py", "tasks/log_run.py", "tasks/register.py"},
-    "dvc": {"tasks/dvc_repo.py", "tasks/dvc_pipeline.py"},
+    "mlflow": {"tasks/tracking/mlflow_client.py", "tasks/tracking/log_run.py", "tasks/register.py"},
+    "dvc": {"tasks/versioning/dvc_repo.py", "tasks/versioning/dvc_pipeline.py"},
     "matplotlib": {"tokensieve/evaluation/mask_plot.py", "tokensieve/evaluation/plots.py"},
     "prometheus_client": {"tokensieve/server/prometheus.py"},
 }

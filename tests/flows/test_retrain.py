@@ -127,8 +127,8 @@ def test_a_run_that_was_interrupted_is_finished_with_the_same_result(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tasks import dvc_pipeline
-    from tasks.dvc_repo import Repo
+    from tasks.versioning import dvc_pipeline
+    from tasks.versioning.dvc_repo import Repo
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     expected = outcome(whole, "--data", str(data_file))
@@ -159,7 +159,7 @@ def test_an_earlier_version_of_the_data_comes_back_by_its_hash(
     data_file: Path,
     tmp_path: Path,
 ) -> None:
-    from tasks.data_versions import data_hash, restore_version
+    from tasks.versioning.data_versions import data_hash, restore_version
 
     project, layout = tmp_path / "project", Layout(tmp_path / "project")
     first = outcome(project, "--data", str(data_file))

@@ -50,8 +50,8 @@ def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Run all stages in this process, as the flow does. Returns where it stopped, or an empty string."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from tasks import stage
-    from tasks.dvc_pipeline import stage_names
-    from tasks.project import open_project
+    from tasks.projects.project import open_project
+    from tasks.versioning.dvc_pipeline import stage_names
     from tokensieve.disk import DiskFullError
     from tokensieve.settings import Settings, tried
 

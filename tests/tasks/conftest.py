@@ -22,7 +22,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A new project."""
-    from tasks.project import open_project
+    from tasks.projects.project import open_project
 
     return open_project(tmp_path / "project")
 
@@ -30,7 +30,7 @@ def layout(tmp_path: Path) -> Layout:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database without runs or models. Copy it, do not change it."""
-    from tasks.mlflow_client import connect
+    from tasks.tracking.mlflow_client import connect
 
     path = tmp_path_factory.mktemp("database") / "mlflow.db"
     connect(f"sqlite:///{path}")

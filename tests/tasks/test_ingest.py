@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data_versions import data_hash, data_versions
 from tasks.ingest import ingest
-from tasks.project import open_project
+from tasks.projects.project import open_project
+from tasks.versioning.data_versions import data_hash, data_versions
 from tests.tasks.conftest import CSV
 from tokensieve.errors import InputError
 from tokensieve.project import Layout

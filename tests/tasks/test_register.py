@@ -20,10 +20,11 @@ from mlflow import MlflowClient
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
-from tasks import log_run, mlflow_client, register
+from tasks import register
 from tasks.artifacts import Registration, SplitSizes
-from tasks.promote import PROJECT
-from tasks.promotion_history import FINGERPRINT
+from tasks.promotion.history import FINGERPRINT
+from tasks.promotion.promote import PROJECT
+from tasks.tracking import log_run, mlflow_client
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.mlflow_model import _load_pyfunc

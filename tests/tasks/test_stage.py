@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from prefect.states import Failed
 
-from tasks import registry_check, stage
+from tasks import stage
 from tasks.artifacts import Champion
-from tasks.download import FetchError
-from tasks.project import open_project
+from tasks.projects.project import open_project
+from tasks.tracking import registry_check
+from tasks.versioning.download import FetchError
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.settings import Settings

@@ -164,7 +164,7 @@ def _dvc(layout: Layout) -> Check:
     if not layout.at(".dvc").is_dir():
         return Check("DVC remote", True, f"{layout.root} is not a project")
     try:
-        name, address = packages.module("tasks.project").dvc_remote(layout)
+        name, address = packages.module("tasks.projects.project").dvc_remote(layout)
     except Exception as error:
         return Check("DVC remote", False, without_password(" ".join(str(error).split())), "see .dvc/config")
     if not address:

@@ -31,7 +31,7 @@ from tokensieve.registry.store import (
     without_password,
 )
 
-CHILD = "tasks.mlflow_child"
+CHILD = "tasks.tracking.mlflow_child"
 LOOKUP, DOWNLOAD = 120.0, 1800.0  # seconds
 # MLflow would send these to the host of an artifact, whichever host that is.
 CREDENTIALS = {

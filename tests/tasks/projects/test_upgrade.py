@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.upgrade import never_cached, rename_settings
+from tasks.projects.upgrade import never_cached, rename_settings
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
 
-TEMPLATE = Path(__file__).parents[2] / "dvc.yaml"
+TEMPLATE = Path(__file__).parents[3] / "dvc.yaml"
 
 
 def test_the_template_needs_nothing() -> None:

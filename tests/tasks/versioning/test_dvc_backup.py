@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.dvc_backup import restored_on_error
+from tasks.versioning.dvc_backup import restored_on_error
 from tokensieve.project import Layout
 
 LOCK = """schema: '2.0'
@@ -55,7 +55,7 @@ def test_what_a_killed_process_left_damaged_comes_back(layout: Layout, written: 
     program = f"""
 import os, signal
 from pathlib import Path
-from tasks.dvc_backup import restored_on_error
+from tasks.versioning.dvc_backup import restored_on_error
 from tokensieve.project import Layout
 layout = Layout(Path({str(layout.root)!r}))
 with restored_on_error(layout):

@@ -19,8 +19,8 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 import tokensieve
-from tasks import provenance
 from tasks.artifacts import SplitSizes, load_constructs
+from tasks.tracking import provenance
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import NAME, Manifest

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.artifacts import Champion
-from tasks.registry_check import confirmed, find_champion, is_registered, prepare_registry
+from tasks.tracking.registry_check import confirmed, find_champion, is_registered, prepare_registry
 from tokensieve.errors import InputError
 from tokensieve.files import write_json
 from tokensieve.project import Layout

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from dvc.exceptions import DvcException
 
-from tasks import dvc_repo
-from tasks.dvc_repo import opened
+from tasks.versioning import dvc_repo
+from tasks.versioning.dvc_repo import opened
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 

@@ -15,7 +15,7 @@ from tokensieve.registry.store import RegistryError
 
 def main() -> None:
     """Read a question from standard input and write the answer, or the error, as one line of JSON."""
-    from tasks import mlflow_client
+    from tasks.tracking import mlflow_client
 
     question = json.load(sys.stdin)
     answer: dict[str, Any]

@@ -46,7 +46,7 @@ def open_editor(uri: str) -> RegistryEditor | None:
         return None
     if uri.startswith(("http:", "https:")):
         return RestEditor(uri)
-    from tasks.mlflow_client import MlflowEditor
+    from tasks.tracking.mlflow_client import MlflowEditor
 
     return MlflowEditor(uri)
 
@@ -73,7 +73,7 @@ def served_manifest(registry: RegistryReader, found: ModelVersion) -> dict[str, 
                 "its files are handed out by the MLflow server of this database; set MLFLOW_TRACKING_URI to the server's address"
             )
         else:
-            from tasks import mlflow_client
+            from tasks.tracking import mlflow_client
 
             names = mlflow_client.list_artifacts(registry.uri, folder)
             address = f"{folder}/{manifest.NAME}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data_versions import data_hash, data_versions, restore_version
 from tasks.ingest import ingest
+from tasks.versioning.data_versions import data_hash, data_versions, restore_version
 from tests.tasks.conftest import CSV
 from tokensieve.errors import InputError
 from tokensieve.files import sha256

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tasks import dvc_pipeline
-from tasks.data_versions import restore_version
-from tasks.dvc_repo import opened
 from tasks.ingest import ingest
-from tasks.project import open_project
+from tasks.projects.project import open_project
+from tasks.versioning import dvc_pipeline
+from tasks.versioning.data_versions import restore_version
+from tasks.versioning.dvc_repo import opened
 from tests.tasks.conftest import CSV
 from tokensieve.errors import InputError
 from tokensieve.project import Layout

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tasks import moved_project
 from tasks.artifacts import Champion, Registration, write_if_changed
-from tasks.dvc_pipeline import is_unchanged
-from tasks.dvc_repo import opened
-from tasks.promote import CHALLENGER, CHAMPION
-from tasks.registered_files import open_reader, served_manifest
+from tasks.projects import moved_project
+from tasks.promotion.promote import CHALLENGER, CHAMPION
+from tasks.tracking.registered_files import open_reader, served_manifest
+from tasks.versioning.dvc_pipeline import is_unchanged
+from tasks.versioning.dvc_repo import opened
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import given_identity, identity

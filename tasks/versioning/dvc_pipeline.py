@@ -18,7 +18,7 @@ from dvc.repo.reproduce import plan_repro
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
-from tasks.dvc_repo import one_line, opened, wait_for_lock, write
+from tasks.versioning.dvc_repo import one_line, opened, wait_for_lock, write
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 

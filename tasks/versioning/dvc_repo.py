@@ -21,7 +21,7 @@ from dvc.ui import ui
 from dvc_data.hashfile import _progress
 from rich.console import Console
 
-from tasks.dvc_backup import restored_on_error
+from tasks.versioning.dvc_backup import restored_on_error
 from tokensieve.errors import InputError, causes
 from tokensieve.project import Layout
 from tokensieve.registry.store import without_password

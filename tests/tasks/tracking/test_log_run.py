@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks import log_run
+from tasks.tracking import log_run
 from tokensieve.files import write_json
 from tokensieve.project import Layout
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import dvc_pipeline
 from tasks.ingest import ingest
-from tasks.project import open_project
+from tasks.projects.project import open_project
+from tasks.versioning import dvc_pipeline
 from tokensieve.settings import Settings
 
 CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tasks import promote as promotions
-from tasks import promotion_history
-from tasks.mlflow_client import MlflowEditor
-from tasks.promote import promote, rollback
-from tasks.promotion_history import champions, history, rolled_back
+from tasks.promotion import history as promotion_history
+from tasks.promotion import promote as promotions
+from tasks.promotion.history import champions, history, rolled_back
+from tasks.promotion.promote import promote, rollback
+from tasks.tracking.mlflow_client import MlflowEditor
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import given_identity
@@ -350,7 +350,7 @@ def test_promotions_at_once_are_all_recorded(
 ) -> None:
     register(4)
     program = (
-        "import sys; from pathlib import Path; from tasks.promote import promote; from tokensieve.project import Layout\n"
+        "import sys; from pathlib import Path; from tasks.promotion.promote import promote; from tokensieve.project import Layout\n"
         "from tokensieve.settings import Settings; layout = Layout(Path(sys.argv[1])); sys.stdin.read()\n"
         "for _ in range(3): promote(layout, Settings(), sys.argv[2])\n"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from configobj import ConfigObj
 
-from tasks import git_files
-from tasks.dvc_repo import broken_git, git_of, opened
-from tasks.upgrade import never_cached, rename_settings
+from tasks.projects.upgrade import never_cached, rename_settings
+from tasks.versioning import git_files
+from tasks.versioning.dvc_repo import broken_git, git_of, opened
 from tokensieve.disk import report_full_disk
 from tokensieve.files import check_no_conflict_markers, write_text
 from tokensieve.project import Layout

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data_versions import data_hash, data_versions
 from tasks.ingest import ingest
-from tasks.project import open_project
+from tasks.projects.project import open_project
+from tasks.versioning.data_versions import data_hash, data_versions
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.settings import Settings

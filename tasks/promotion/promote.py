@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tasks import moved_project
-from tasks.promotion_history import champions, history, record_move, rolled_back, same_model_marks
-from tasks.registered_files import open_editor, served_manifest
+from tasks.projects import moved_project
+from tasks.promotion.history import champions, history, record_move, rolled_back, same_model_marks
+from tasks.tracking.registered_files import open_editor, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import Identity, identity

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasks.download import FetchError, fetch, hidden, public, revealed
+from tasks.versioning.download import FetchError, fetch, hidden, public, revealed
 from tokensieve.errors import InputError
 
 CSV = b"text,label\none,a\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.moved_project import follow
+from tasks.projects.moved_project import follow
 from tokensieve.project import Layout
 
 

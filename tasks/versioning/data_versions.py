@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import yaml
 
-from tasks.dvc_repo import Repo, opened, root_cause, wait_for_lock
+from tasks.versioning.dvc_repo import Repo, opened, root_cause, wait_for_lock
 from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import CONFLICT_MARKERS, atomic_folder, write_text

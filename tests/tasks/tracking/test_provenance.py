@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import tokensieve
-from tasks import provenance
+from tasks.tracking import provenance
 from tokensieve.export.build_variants import processor
 from tokensieve.project import Layout
 

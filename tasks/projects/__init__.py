@@ -1,0 +1,1 @@
+"""Make, open, move and upgrade a project folder."""

@@ -1,0 +1,1 @@
+"""Which version is the champion, and why."""

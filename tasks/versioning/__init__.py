@@ -1,0 +1,1 @@
+"""Data versions and the pipeline in DVC and git."""

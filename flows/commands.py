@@ -16,7 +16,6 @@ from typing import Any
 from tokensieve.cli.command import (
     DATA,
     PREDICT,
-    PROMOTE,
     RUN,
     START,
     Answer,
@@ -148,32 +147,6 @@ def data_restore(options: argparse.Namespace, answer: Answer) -> None:
         answer(f"{restore_version(layout, options.hash)} is restored; next: tokensieve run")
 
 
-def promote(options: argparse.Namespace, answer: Answer) -> None:
-    """Make a registered version the champion: the challenger, or the one that --version names."""
-    from flows.champion_text import promoted_text
-    from tasks.promotion import promote as promotions
-    from tokensieve.settings import Settings
-
-    layout = existing_project(options)
-    moved = promotions.promote(
-        layout, Settings.load(layout.params), options.version, options.reason, options.other_project
-    )
-    answer(json.dumps(moved, ensure_ascii=False) if options.json else promoted_text(moved, options.project))
-
-
-def rollback(options: argparse.Namespace, answer: Answer) -> None:
-    """Make the previous champion that still exists the champion again."""
-    from flows.champion_text import rolled_back_text
-    from tasks.promotion import promote as promotions
-    from tokensieve.settings import Settings
-
-    layout = existing_project(options)
-    moved = promotions.rollback(layout, Settings.load(layout.params))
-    answer(
-        json.dumps(moved, ensure_ascii=False) if options.json else rolled_back_text(moved, options.project)
-    )
-
-
 def export_shared(options: argparse.Namespace, answer: Answer) -> None:
     """Export the models of several projects into one folder whose shared layers are computed once."""
     from tasks import export_shared as sharing
@@ -265,20 +238,6 @@ def _data_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("hash", metavar="HASH", help="hash of the version, or the beginning of it")
 
 
-def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
-    add_project(parser)
-    add_json(parser)
-
-
-def _promote_arguments(parser: argparse.ArgumentParser) -> None:
-    _rollback_arguments(parser)
-    parser.add_argument("--version", metavar="N", help="registered version (default: the challenger)")
-    about = "why; required, with --version, to promote a version that was rolled back"
-    parser.add_argument("--reason", metavar="TEXT", help=about)
-    about = "promote the version even if another project registered it"
-    parser.add_argument("--other-project", action="store_true", help=about)
-
-
 def _export_shared_arguments(parser: argparse.ArgumentParser) -> None:
     about = "two or more projects, or their artifacts/model folders, trained from one base model"
     parser.add_argument("folders", nargs="+", metavar="DIR", help=about)
@@ -293,7 +252,5 @@ COMMANDS = (
     Command("data restore", DATA, data_restore, _data_restore_arguments, extra="pipeline"),
     Command("run", RUN, run, _run_arguments, extra="pipeline"),
     Command("stage", RUN, stage, _stage_arguments, extra="pipeline"),
-    Command("promote", PROMOTE, promote, _promote_arguments, extra="pipeline"),
-    Command("rollback", PROMOTE, rollback, _rollback_arguments, extra="pipeline"),
     Command("export-shared", PREDICT, export_shared, _export_shared_arguments, extra="pipeline"),
 )

@@ -37,11 +37,13 @@ class Parser(argparse.ArgumentParser):
 def all_commands() -> list[Command]:
     """Return all commands, in the order of the help."""
     pipeline: Sequence[Command] = packages.module("flows.commands").COMMANDS
+    models: Sequence[Command] = packages.module("flows.model_commands").COMMANDS
     found = [
         *predict.COMMANDS,
         *check.COMMANDS,
         *serve.COMMANDS,
         *pipeline,
+        *models,
         *export_triton.COMMANDS,
         *patch.COMMANDS,
         *doctor.COMMANDS,

@@ -17,7 +17,10 @@ WORDS = {
 def promoted_text(moved: dict[str, Any], project: str) -> str:
     """Return a promotion in words. `project` is the value of --project."""
     if moved["version"] == moved["replaced"]:
-        return f"Version {moved['version']} of '{moved['name']}' is already the champion{_figures(moved['figures'])}."
+        return (
+            f"Version {moved['version']} of '{moved['name']}' is already the "
+            f"champion{_figures(moved['figures'])}."
+        )
     first = (
         f"Version {moved['version']} of '{moved['name']}' is now the champion{_figures(moved['figures'])}."
     )

@@ -1,4 +1,7 @@
-"""The commands of the pipeline, for `tokensieve/cli/parser.py`. Each one imports what it needs when it runs."""
+"""The commands of the pipeline, for `tokensieve/cli/parser.py`.
+
+Each one imports what it needs when it runs.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,8 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     log.info("%-10s ...", "start")
     with prefect_server(layout.active) as server, contextlib.ExitStack() as stack:
         with log_while_running("start"):
-            # Import while the server starts. Garbage collection would take a quarter of the time and free nothing.
+            # Import while the server starts. Garbage collection would take a quarter of the time
+            # and free nothing.
             gc.disable()
             from flows.retrain import retrain
             from tasks.versioning.download import hidden
@@ -148,7 +152,7 @@ def data_restore(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def export_shared(options: argparse.Namespace, answer: Answer) -> None:
-    """Export the models of several projects into one folder whose shared layers are computed once."""
+    """Export the models of several projects into one folder with one copy of the shared layers."""
     from tasks import export_shared as sharing
 
     exported = sharing.export_shared([Path(folder) for folder in options.folders], Path(options.output))
@@ -170,7 +174,10 @@ def _locked_with_settings(options: argparse.Namespace, layout: Layout) -> Iterat
 
 
 def _opened_project(options: argparse.Namespace) -> Layout:
-    """Return the project that the options name. Create it with default settings if it does not exist."""
+    """Return the project that the options name.
+
+    Create it with default settings if it does not exist.
+    """
     from tasks.projects.project import open_project
     from tokensieve.disk import check_writable
 

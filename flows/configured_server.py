@@ -61,7 +61,10 @@ def _named(url: str) -> str:
     if os.environ.get("PREFECT_API_URL"):
         return f"PREFECT_API_URL is {shown}"
     if _profile():
-        return f"Prefect's profile '{_profile()}' ({PREFECT_PROFILES_PATH.value()}) sets PREFECT_API_URL to {shown}"
+        return (
+            f"Prefect's profile '{_profile()}' ({PREFECT_PROFILES_PATH.value()}) sets PREFECT_API_URL to "
+            f"{shown}"
+        )
     return f"Prefect's settings (prefect config view --show-sources) set PREFECT_API_URL to {shown}"
 
 

@@ -1,7 +1,8 @@
-"""One run of a project at a time, the log on a run's page in Prefect, and the end of runs whose process was killed.
+"""Prefect runs of a project: one at a time, with the log on their page; killed ones are closed.
 
-A file lock keeps the runs of a project apart, not a concurrency limit of Prefect. A killed process releases a file
-lock at once, but the lease of a limit only after minutes, and a server that restarts forgets its leases.
+A file lock keeps the runs of a project apart, not a concurrency limit of Prefect. A killed process
+releases a file lock at once, but the lease of a limit only after minutes, and a server that
+restarts forgets its leases.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class PageHandler(APILogHandler):
 
 
 class WithoutTraceback(logging.Filter):
-    """Log an InputError as its message alone: the message is complete, and the errors behind it may quote texts."""
+    """Log an InputError as its message alone.
+
+    The message is complete, and the traceback may quote texts.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -52,7 +56,10 @@ class WithoutTraceback(logging.Filter):
 
 
 def log_to_page() -> None:
-    """Send our log to the pages of this process's runs. PREFECT_LOGGING_EXTRA_LOGGERS need not be set."""
+    """Send our log to the pages of this process's runs.
+
+    PREFECT_LOGGING_EXTRA_LOGGERS need not be set.
+    """
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
     if not any(isinstance(handler, APILogHandler) for handler in log.handlers):
@@ -65,9 +72,10 @@ def log_to_page() -> None:
 
 @contextmanager
 def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bool]:
-    """Wait until no other run of the project is in such a block, and yield True. Mark killed runs as crashed.
+    """Wait until no other run of the project is in such a block, and yield True.
 
-    With `skip`, yield False at once if a run with the same `parameters` is waiting already: it will do the same work.
+    Mark killed runs as crashed. With `skip`, yield False at once if a run with the same
+    `parameters` is waiting already: it will do the same work.
     """
     own = _run_id()
     if own is None:
@@ -81,7 +89,8 @@ def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bo
         yield False
         return
     note, held = layout.active / f"{own}.json", FileLock(layout.active / f"{own}.lock")
-    # The lock is acquired before the note is written and released after it is deleted: a note without a lock is dead.
+    # The lock is acquired before the note is written and released after it is deleted: a note
+    # without a lock is dead.
     with held:
         try:
             write_json(note, parameters | {"waits": True})
@@ -94,7 +103,7 @@ def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bo
 
 
 def close_killed(folder: Path, own: str = "") -> None:
-    """Mark the runs with a note in `folder` whose process is dead as crashed, and delete the notes."""
+    """Mark runs whose process is dead as crashed, and delete their notes in `folder`."""
     dead = [note for note, alive in _notes(folder, own) if not alive]
     if dead:
         with get_client(sync_client=True) as client:

@@ -38,15 +38,16 @@ def retrain(
 ) -> dict[str, Any]:
     """Ingest `data`, run each stage of dvc.yaml that is stale, and return the summary.
 
-    One run of a project works at a time, and the others wait. A deployed run ends as Skipped if another one with the
-    same parameters is waiting already.
+    One run of a project works at a time, and the others wait. A deployed run ends as Skipped if
+    another one with the same parameters is waiting already.
 
     Args:
         project: The project's folder. It is made if it does not exist.
         data: A file, a folder or a URL. Without it, the project's present data are used.
         test: A file or a URL with the part test.
         force: Run every stage, also those that are current.
-        changes: Settings as section.key=value. They are written to params.yaml, and undone if the run fails.
+        changes: Settings as section.key=value. They are written to params.yaml, and undone if the
+            run fails.
     """
     log_to_page()
     layout = Layout(project.resolve())

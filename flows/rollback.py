@@ -15,7 +15,7 @@ from tokensieve.settings import Settings
 
 @flow
 def rollback(project: Path) -> dict[str, Any]:
-    """Make the last champion before the present one that still exists the champion of the project's model."""
+    """Make the previous champion that still exists the champion of the project's model."""
     layout = Layout(project)
     moved = promotions.rollback(layout, Settings.load(layout.params))
     get_run_logger().info("%s", rolled_back_text(moved, str(project)))

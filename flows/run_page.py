@@ -53,7 +53,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return `text` with the characters escaped that have a meaning in Markdown: labels and file names may have them."""
+    """Return `text` with Markdown's special characters escaped: labels may have them."""
     escaped = "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")
 

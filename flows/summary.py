@@ -1,4 +1,7 @@
-"""The summary of a run: read from what the stages wrote, so that it is the same whichever stages ran; and its table."""
+"""The summary of a run, and its table.
+
+It is read from the files of the stages, so it is the same whichever stages ran.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ MIN_RISE = 0.005  # rise of the calibration error from which the summary warns
 
 
 def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | None]) -> dict[str, Any]:
-    """Return the summary as one JSON object. `seconds` is the duration of each stage, None for skipped stages.
+    """Return the summary as one JSON object.
+
+    `seconds` is the duration of each stage, None for skipped stages.
 
     Raises:
         InputError: If the registry does not have the version that it names.
@@ -58,7 +63,7 @@ def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | Non
 
 
 def _numbers(report: dict[str, Any]) -> dict[str, Any]:
-    """Return a report's numbers (None if not measured) and intervals, without the tables per class."""
+    """Return the numbers (None if not measured) and intervals of a report, without class tables."""
     return {
         key: value
         for key, value in report.items()
@@ -81,20 +86,20 @@ def _is_worse(figures: dict[str, Any]) -> bool:
 
 
 def _calibration_warning(figures: dict[str, Any]) -> list[str]:
-    """Return a warning if temperature scaling made the calibration error on the test texts worse."""
+    """Return a warning if temperature scaling raised the calibration error on the test texts."""
     if not _is_worse(figures):
         return []
     before, after = figures["test_ece_before"], figures["test_ece"]
     texts = figures.get("calibration_texts")
     fitted = f" The temperature was fitted on {texts:,} texts." if texts is not None else ""
     return [
-        f"scaling by temperature {figures['temperature']:.2f} made the calibration error on the test texts worse, from "
-        f"{before:.4f} to {after:.4f}.{fitted} More validation texts make the fit more certain."
+        f"scaling by temperature {figures['temperature']:.2f} made the calibration error on the test texts "
+        f"worse, from {before:.4f} to {after:.4f}.{fitted} More validation texts make the fit more certain."
     ]
 
 
 def summary_text(result: dict[str, Any], layout: Layout) -> str:
-    """Return the summary as text: the figures, the exported builds, warnings, and the commands for the next steps."""
+    """Return the summary as text: figures, exported builds, warnings and the next commands."""
     from rich.console import Console
     from rich.table import Table
 
@@ -144,7 +149,8 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield (
             "confidence threshold",
             (
-                f"{result['threshold']:.3f}{_interval(result, 'threshold')}, fitted on {result['calibration_texts']:,} texts{crossed}{oos}"
+                f"{result['threshold']:.3f}{_interval(result, 'threshold')}, "
+                f"fitted on {result['calibration_texts']:,} texts{crossed}{oos}"
             ),
         )
     if result["oos_recall"] is not None:
@@ -214,12 +220,15 @@ def _interval(result: dict[str, Any], key: str) -> str:
 
 
 def _seconds(result: dict[str, Any]) -> str:
-    """Return the duration of each stage and, for a run from the command line, of the run as a whole."""
+    """Return the seconds of each stage and, for a run from the command line, of the whole run."""
     taken = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["seconds"].items()) or "none"
     if "total_seconds" not in result:
         return taken
     rest = result["outside_seconds"] - result["start_seconds"]
-    outside = f"start {result['start_seconds']:.1f} (imports and the Prefect server), checks and bookkeeping {rest:.1f}"
+    outside = (
+        f"start {result['start_seconds']:.1f} (imports and the Prefect server), "
+        f"checks and bookkeeping {rest:.1f}"
+    )
     return f"{taken}; {outside}; total {result['total_seconds']:.1f}"
 
 

@@ -1,7 +1,8 @@
 """A Prefect server for the duration of one command, if none is configured.
 
-Prefect's own temporary server has three drawbacks. It is in the command's process group, so Ctrl-C ends it and the
-client waits for it in vain. It survives a command that is killed. And it starts only after all imports.
+Prefect's own temporary server has three drawbacks. It is in the command's process group, so Ctrl-C
+ends it and the client waits for it in vain. It survives a command that is killed. And it starts
+only after all imports.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ SETTINGS = {
 
 
 class TemporaryServer:
-    """A Prefect server in a process and session of its own. It ends with this process, however this process ends.
+    """A Prefect server in a process and session of its own.
 
-    If this process is killed, the server first marks its run as crashed; see `prefect_runs.close_killed`.
+    It ends with this process, however this process ends. If this process is killed, the server
+    first marks its run as crashed; see `prefect_runs.close_killed`.
 
     Args:
         runs: The folder in which the project's runs keep their notes.
@@ -55,7 +57,8 @@ class TemporaryServer:
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             self._process = subprocess.Popen(
-                # By path and with -P: the working directory may contain a package `flows` of the user.
+                # By path and with -P: the working directory may contain a package `flows` of the
+                # user.
                 [
                     sys.executable,
                     "-P",
@@ -120,7 +123,10 @@ def _lines(log: str) -> list[str]:
 
 
 def _not_started(lines: list[str], status: int | None) -> InputError:
-    """Return the error for a server with these lines in its log. `status` is its exit status, None if it still runs."""
+    """Return the error for a server with these lines in its log.
+
+    `status` is its exit status, None if it still runs.
+    """
     from prefect.settings import PREFECT_HOME
 
     home: Path = PREFECT_HOME.value()
@@ -129,20 +135,22 @@ def _not_started(lines: list[str], status: int | None) -> InputError:
         (line for line in reversed(lines) if any(words in line for words in FULL_MESSAGES)), None
     ):
         return DiskFullError(
-            f"{start}: the disk of {home} is full ({full}); make room, or set PREFECT_HOME to a folder on another disk"
+            f"{start}: the disk of {home} is full ({full}); make room, "
+            "or set PREFECT_HOME to a folder on another disk"
         )
     reason = lines[-1] if lines else f"exit status {status}"
     return InputError(
-        f"{start} ({reason}); correct that, or start a server with prefect server start and set PREFECT_API_URL to its address"
+        f"{start} ({reason}); correct that, or start a server with prefect server start and set "
+        "PREFECT_API_URL to its address"
     )
 
 
 @contextlib.contextmanager
 def prefect_server(runs: Path) -> Iterator[TemporaryServer | None]:
-    """Start a temporary server unless Prefect is configured to use another one. Yield it while it is starting.
+    """Start a temporary server unless Prefect is configured to use another one.
 
-    `runs` is the folder in which the project's runs keep their notes. Pass what this yields to `connected` after the
-    imports.
+    Yield it while it is starting. `runs` is the folder in which the project's runs keep their
+    notes. Pass what this yields to `connected` after the imports.
     """
     if os.environ.get("PREFECT_API_URL") or ("prefect" in sys.modules and _configured()):
         yield None
@@ -157,7 +165,7 @@ def prefect_server(runs: Path) -> Iterator[TemporaryServer | None]:
 
 @contextlib.contextmanager
 def connected(server: TemporaryServer | None) -> Iterator[None]:
-    """Let Prefect use `server` within the block, unless a profile or a settings file names another one.
+    """Let Prefect use `server` within the block, unless a profile or settings file names another.
 
     Raises:
         InputError: If the server does not start, or if the configured one does not respond.
@@ -177,7 +185,8 @@ def connected(server: TemporaryServer | None) -> Iterator[None]:
         try:
             yield
         except Exception:
-            # Otherwise Prefect tries to send it when Python ends, for more than a minute, to a server that has ended.
+            # Otherwise Prefect tries to send it when Python ends, for more than a minute, to a
+            # server that has ended.
             _drain()
             raise
         _drain()
@@ -217,7 +226,10 @@ def _serve(listener: int, parent: int, url: str, runs: Path) -> None:
 
 
 def _migrate() -> None:
-    """Migrate the database, one process at a time: on SQLite, two at the same time fail on each other's tables."""
+    """Migrate the database, one process at a time.
+
+    On SQLite, two migrations at the same time fail on each other's tables.
+    """
     from prefect.server.database import provide_database_interface
     from prefect.settings import PREFECT_HOME
 

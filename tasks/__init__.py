@@ -1,1 +1,4 @@
-"""The stages of the pipeline, one file per stage, and what they need of DVC, MLflow and the project's folder."""
+"""The stages of the pipeline, one file per stage.
+
+The folders contain what the stages need of DVC, MLflow and the project's folder.
+"""

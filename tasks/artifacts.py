@@ -1,4 +1,7 @@
-"""Typed artifacts: what one stage writes and another part of the pipeline reads. The reports beside them are for people."""
+"""Typed artifacts: what one stage writes and another part of the pipeline reads.
+
+The reports beside them are for people.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,10 @@ class MaskFacts(Artifact):
 
 @dataclass(frozen=True)
 class ModelFacts(Artifact):
-    """Labels and input of the trained model. The other files of its folder have the format of Hugging Face."""
+    """Labels and input of the trained model.
+
+    The other files of its folder have the format of Hugging Face.
+    """
 
     NAME: ClassVar[str] = "classifier.json"
     labels: tuple[str, ...]
@@ -113,7 +119,7 @@ class FittedRule(Artifact):
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that is served, and what its data were: validation compares new data with them."""
+    """The version that is served, and its data: validation compares new data with them."""
 
     name: str
     version: str
@@ -121,7 +127,10 @@ class Champion:
     data_hash: str
 
     def save(self, path: Path) -> None:
-        """Write data/champion.json, unless it has this content already: DVC finds validation stale after a change."""
+        """Write data/champion.json, unless it has this content already.
+
+        DVC finds validation stale after a change.
+        """
         write_if_changed(path, asdict(self) | {"labels": list(self.labels)})
 
     @classmethod
@@ -154,6 +163,9 @@ def load_constructs(folder: Path) -> list[Construct]:
 
 
 def write_if_changed(path: Path, tree: dict[str, Any]) -> None:
-    """Write `tree` as JSON, unless the file has this content already. A file that a merge has damaged is replaced."""
+    """Write `tree` as JSON, unless the file has this content already.
+
+    A file that a merge has damaged is replaced.
+    """
     if read_json_or_none(path) != tree:
         write_json(path, tree)

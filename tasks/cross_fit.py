@@ -1,7 +1,9 @@
-"""Cross-fitting: logits of the training texts from models that were not trained on them, for a better calibration.
+"""Cross-fitting: logits of the training texts from models that were not trained on them.
 
-Refitting only the head would be cheap, but the encoder was trained on these texts too. Such logits are far too confident
-(`python -m benchmarks.training.calibration`). So each fold trains the masked weights again, with the same mask and settings.
+They are more data for the calibration. Refitting only the head would be cheap, but the encoder was
+trained on these texts too. Such logits are far too confident (`python -m
+benchmarks.training.calibration`). So each fold trains the masked weights again, with the same mask
+and settings.
 """
 
 from __future__ import annotations
@@ -45,10 +47,11 @@ def is_needed(layout: Layout, settings: Settings) -> bool:
 
 
 def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits [texts, classes] and targets of the training texts, each from a model that was not trained on it.
+    """Return cross-fitted logits [texts, classes] and targets of the training texts.
 
-    Models that stop after more or fewer epochs are more or less confident in general. So the logits of each model are scaled
-    to the spread that `validation_logits`, those of the final model, have on the validation texts.
+    The logits of each text are from a model that was not trained on it. Models that stop after more
+    or fewer epochs are more or less confident in general. So the logits of each model are scaled to
+    the spread that `validation_logits`, those of the final model, have on the validation texts.
     """
     train, validation = load_part(layout, "train"), load_part(layout, "validation")
     count = settings.evaluate.calibration_folds
@@ -88,7 +91,10 @@ def assign_folds(
 
 @contextmanager
 def _hidden_epochs() -> Iterator[None]:
-    """Keep the lines of each epoch out of the log, where they would look like a second training of the model."""
+    """Keep the lines of each epoch out of the log.
+
+    They would look like a second training of the model.
+    """
     level = log.level
     log.setLevel(logging.WARNING)
     try:
@@ -98,7 +104,7 @@ def _hidden_epochs() -> Iterator[None]:
 
 
 def _train_fold(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:
-    """Return a classifier that is trained on `part` as in the stage finetune, with the same mask."""
+    """Return a classifier trained on `part` as in the stage finetune, with the same mask."""
     classifier = untrained_classifier(layout, settings)
     first = first_trainable_layer(classifier, settings.schedule)
     training, validating = (

@@ -32,9 +32,10 @@ from tokensieve.training.loop import compute_logits, set_threads
 
 
 def evaluate(layout: Layout, settings: Settings) -> None:
-    """Fit temperature and thresholds on texts that were not trained on, and write report, plots and logits.
+    """Fit temperature and thresholds on texts outside training. Write report, plots and logits.
 
-    The report is of the test texts, and of the out-of-scope texts that did not help to choose the threshold.
+    The report is of the test texts, and of the out-of-scope texts that did not help to choose the
+    threshold.
     """
     set_threads(settings.finetune.threads)
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
@@ -69,7 +70,10 @@ def evaluate(layout: Layout, settings: Settings) -> None:
 def _calibration_texts(
     layout: Layout, settings: Settings, logits: Float64s, targets: Targets
 ) -> tuple[Float64s, Targets]:
-    """Return the logits and targets to calibrate on: of the validation texts and, if they are few, cross-fitted training texts."""
+    """Return the logits and targets to calibrate on.
+
+    They are of the validation texts and, if these are few, also of cross-fitted training texts.
+    """
     if not is_needed(layout, settings):
         return logits, targets
     more, more_targets = out_of_fold(layout, settings, torch.from_numpy(logits).float())
@@ -77,7 +81,10 @@ def _calibration_texts(
 
 
 def _draw(folder: Path, logits: Float64s, targets: Targets, labels: list[str], rule: DecisionRule) -> None:
-    """Draw the calibration of the test texts, and their confusion matrix or, for multi-label data, the F1 of each label."""
+    """Draw the calibration and the confusion matrix of the test texts.
+
+    For multi-label data, draw the F1 of each label instead of the confusion matrix.
+    """
     multilabel = bool(rule.thresholds)
     before, after = (
         metrics.reliability(logits, targets, temperature) for temperature in (1.0, rule.temperature)

@@ -1,6 +1,7 @@
-"""Expectations on the raw data, with Great Expectations: one suite per table of labelled texts, and the project's own suite.
+"""Expectations on the raw data, with Great Expectations.
 
-Null values, lengths, unique values and sets are expectations of Great Expectations. Checks that it does not have are
+There is one suite per table of labelled texts, and the project's own suite. Null values, lengths,
+unique values and sets are expectations of Great Expectations. Checks that it does not have are
 columns of numbers, which `tokensieve/data/quality.py` computes.
 """
 
@@ -35,7 +36,9 @@ COLUMNS = ("row", "text", "label")  # of a table, for the project's own suite
 
 @dataclass(frozen=True)
 class Table:
-    """Labelled texts that one suite checks: a part, or of multi-label data the labels of a part with one row per label.
+    """Labelled texts that one suite checks.
+
+    They are a part or, for multi-label data, the labels of a part with one row per label.
 
     Attributes:
         name: Different for each table. A part's table has the name of the part.
@@ -43,7 +46,8 @@ class Table:
         file: The name of the part's file.
         examples: The texts and labels. Empty if the file cannot be read.
         measures: Numbers per row of the checks that Great Expectations does not have.
-        known_labels: The labels that are not new: those of the champion for train, those of train for the other parts.
+        known_labels: The labels that are not new: those of the champion for train, those of train
+            for the other parts.
         champion_labels: The labels that must not vanish from train.
         unreadable: Why the file cannot be read. Empty if it can.
         dropped: Rows that were dropped because they have no label.
@@ -72,7 +76,10 @@ class Table:
         return self.part != "oos" and not self.unreadable and not (self.is_part and self.examples.multi_label)
 
     def frame(self) -> pd.DataFrame:
-        """Return the table for Great Expectations. Blank texts and missing labels are null. `row` counts from 0."""
+        """Return the table for Great Expectations.
+
+        Blank texts and missing labels are null. `row` counts from 0.
+        """
         if self.unreadable:
             return pd.DataFrame()
         texts = [None if is_blank(text) else _encodable(text) for text in self.examples.texts]
@@ -96,7 +103,8 @@ class Finding:
         stops: Whether the run stops if it is not met.
         met: Whether it is met.
         count: Rows or labels that do not meet it.
-        places: The first of these rows, as indices into the table. Of labels, the first row with each.
+        places: The first of these rows, as indices into the table. Of labels, the first row with
+            each.
         missing: Of a set of labels, the first that are missing.
         arguments: The arguments of the expectation, for the Data Docs.
         type: The name of the expectation in Great Expectations.
@@ -115,7 +123,7 @@ class Finding:
 def check_table(
     table: Table, limits: Validate, stops: Callable[[str], bool], own: Sequence[Mapping[str, Any]] = ()
 ) -> list[Finding]:
-    """Return the findings of the suite for `table`, and of the project's own suite if the table is a part.
+    """Return the findings of the suite for `table`. For a part, add those of the project's suite.
 
     `stops` returns whether a check stops the run if it fails. `own` is what `load_suite` returns.
 
@@ -143,7 +151,7 @@ def check_table(
 
 
 def load_suite(path: Path) -> list[dict[str, Any]]:
-    """Return the expectations of the project's own suite, a JSON file in the format of Great Expectations.
+    """Return the project's own expectations, from a JSON file in the format of Great Expectations.
 
     Raises:
         InputError: If the file is missing, or is not a suite.
@@ -158,7 +166,8 @@ def load_suite(path: Path) -> list[dict[str, Any]]:
     except (GreatExpectationsError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = excerpt(" ".join(str(list(causes(error))[-1]).split()), 300)
     raise InputError(
-        f'validate.suite is {excerpt(str(path), 200)}: {reason}; give a JSON file with a list "expectations" as Great '
+        f"validate.suite is {excerpt(str(path), 200)}: {reason}; "
+        'give a JSON file with a list "expectations" as Great '
         "Expectations writes it"
     )
 
@@ -220,7 +229,10 @@ def _label_expectations(
 
 
 def _own_suite(own: Sequence[Mapping[str, Any]], part: str) -> gx.ExpectationSuite:
-    """Return the project's own suite for a part, for oos without expectations on the column `label`."""
+    """Return the project's own suite for a part.
+
+    For oos, omit expectations on the column `label`.
+    """
     wanted = [dict(tree) for tree in own if part != "oos" or "label" not in tree.get("kwargs", {}).values()]
     return gx.ExpectationSuite(OWN, wanted)
 
@@ -240,7 +252,8 @@ def _finding(table: Table, result: ExpectationValidationResult, is_own: bool) ->
     places: Sequence[int] = [int(cells["row"]) for cells in found.get("partial_unexpected_index_list", [])]
     missing: Sequence[str] = ()
     if check == "duplicate" and count:
-        # Great Expectations counts the first row of each text too. The report is about the rows to remove.
+        # Great Expectations counts the first row of each text too. The report is about the rows to
+        # remove.
         places = [i for i, copies in enumerate(count_earlier_copies(table.examples.texts)) if copies]
         count = len(places)
     elif check == "unknown_label":
@@ -269,5 +282,5 @@ def _first_rows(table: Table, labels: set[str]) -> list[int]:
 
 
 def _encodable(text: str) -> str:
-    """Return `text` with a question mark for each lone surrogate, which a column of texts cannot contain."""
+    """Return `text` with a question mark for each lone surrogate: string columns allow none."""
     return text.encode("utf-8", "replace").decode()

@@ -1,11 +1,14 @@
-"""Stage export: the fastest variant of the ONNX graph whose predictions agree with PyTorch's, with tokenizer and manifest.
+"""Stage export: export the fastest ONNX variant whose predictions agree with PyTorch's.
 
-The variants are timed first. Then they are compared with PyTorch, the fastest first, on all texts that were not trained on,
-until one keeps the limits of the section `export`. Each is compared as it would be served. The choice uses the test texts only
-to see whether a variant is worse than PyTorch, not which is best. So it hardly biases the test figures of the chosen one.
+The exported folder also has the tokenizer and the manifest. The variants are timed first. Then they
+are compared with PyTorch, the fastest first, on all texts that were not trained on, until one keeps
+the limits of the section `export`. Each is compared as it would be served. The choice uses the test
+texts only to see whether a variant is worse than PyTorch, not which is best. So it hardly biases
+the test figures of the chosen one.
 
-The folder also has race.json with the results of all variants. Its times differ from run to run, and so does DVC's hash of the
-folder. The next stage is affected only if this one ran. The manifest, which identifies MLflow's runs, has no times.
+The folder also has race.json with the results of all variants. Its times differ from run to run,
+and so does DVC's hash of the folder. The next stage is affected only if this one ran. The manifest,
+which identifies MLflow's runs, has no times.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ PARITY = (
 
 @dataclass(frozen=True)
 class Untrained:
-    """All texts that were not trained on, by part: validation, test and, if there are any, oos (out of scope).
+    """All texts outside training, by part: validation, test and, if present, oos (out of scope).
 
     Attributes:
         texts: The texts of each part.
@@ -114,7 +117,8 @@ def export(layout: Layout, settings: Settings) -> None:
     """Write the model folder. Its manifest is written last and has the agreement with PyTorch.
 
     Raises:
-        InputError: If the fp32 graph differs from PyTorch, or no variant keeps the limits. The earlier folder stays.
+        InputError: If the fp32 graph differs from PyTorch, or no variant keeps the limits. The
+            earlier folder stays.
     """
     with atomic_folder(layout.onnx) as folder:
         manifest = _manifest(layout)
@@ -154,7 +158,10 @@ def _manifest(layout: Layout) -> Manifest:
 
 
 def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Write the graphs of the variants, always with fp32. Return their paths, and why the others are skipped."""
+    """Write the graphs of the variants, always with fp32.
+
+    Return their paths, and why the others are skipped.
+    """
     plain = folder / "plain.onnx"
     config = export_onnx(layout.model, plain)
     skipped = unavailable(config, settings.export.variants)
@@ -196,7 +203,8 @@ def _timed(
         # With `not` before it, NaN is refused as well.
         if name == "fp32" and not difference <= settings.export.max_logit_difference:
             raise InputError(
-                f"the fp32 ONNX export differs from PyTorch: the largest difference of a logit is {difference:.2g} on {len(ids)} texts, "
+                "the fp32 ONNX export differs from PyTorch: "
+                f"the largest difference of a logit is {difference:.2g} on {len(ids)} texts, "
                 f"the limit {settings.export.max_logit_difference:g} (export.max_logit_difference)"
             )
         size = round(builds[name].stat().st_size / 1e6, 1)
@@ -265,6 +273,6 @@ def _refused(settings: Settings, rows: Mapping[str, Mapping[str, Any]]) -> Input
         for key, text in rows[name]["measured"].items()
     ]
     return InputError(
-        f"none of export.variants ({', '.join(names)}) answers as PyTorch does: {'; '.join(reasons) or 'none can run here'}; "
-        "add fp32 to export.variants, or relax the limits named"
+        f"none of export.variants ({', '.join(names)}) answers as PyTorch does: "
+        f"{'; '.join(reasons) or 'none can run here'}; add fp32 to export.variants, or relax the limits named"
     )

@@ -1,4 +1,4 @@
-"""Export the models of several projects into one folder, in which the layers that they share are computed once."""
+"""Export the models of several projects into one folder with one copy of the shared layers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ log = logging.getLogger("tokensieve")
 def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     """Write a shared folder.
 
-    Its variant is the most exact of those that the projects chose, or a more exact one, so that every task keeps the limits of
-    its settings.
+    Its variant is the most exact of those that the projects chose, or a more exact one, so that
+    every task keeps the limits of its settings.
 
     Args:
         sources: Projects, or their artifacts/model folders.
@@ -41,8 +41,8 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
         The number of shared layers, the variant, and per task the agreement with PyTorch.
 
     Raises:
-        InputError: If a source is not an exported project, if two have the same name, if `output` exists, or if the models
-            share no layers.
+        InputError: If a source is not an exported project, if two have the same name, if `output`
+            exists, or if the models share no layers.
     """
     layouts = _projects(sources)
     if output.exists():
@@ -91,7 +91,10 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
 
 
 def _candidates(manifests: Mapping[str, Manifest]) -> list[str]:
-    """Return the most exact variant that the projects chose, and the more exact ones, down to fp32. All run on a CPU."""
+    """Return the most exact variant that the projects chose, and the more exact ones, down to fp32.
+
+    All run on a CPU.
+    """
     fastest = min(VARIANTS.index(manifest.variant) for manifest in manifests.values())
     return [variant for variant in VARIANTS[fastest::-1] if variant != "fp16"]
 
@@ -104,16 +107,19 @@ def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
         layout = Layout(found if Layout(found).params.exists() else found.parent.parent)
         if not (layout.params.exists() and layout.model.is_dir() and layout.onnx.is_dir()):
             raise InputError(
-                f"{source} is no exported project, nor the artifacts/model of one; make it with tokensieve run --project {source}"
+                f"{source} is no exported project, nor the artifacts/model of one; "
+                f"make it with tokensieve run --project {source}"
             )
         name = layout.root.name
         if not re.fullmatch(r"\w[\w.-]*", name) or suffix_name(name) == PREFIX:
             raise InputError(
-                f"{source}: a project named '{name}' cannot name a task; rename it with letters, digits and . _ - (not 'prefix')"
+                f"{source}: a project named '{name}' cannot name a task; rename it with letters, "
+                "digits and . _ - (not 'prefix')"
             )
         if name in layouts:
             raise InputError(
-                f"{source} and {layouts[name].root} are both named '{name}', and the folder's name is the task's; rename one"
+                f"{source} and {layouts[name].root} are both named '{name}', "
+                "and the folder's name is the task's; rename one"
             )
         layouts[name] = layout
     return layouts

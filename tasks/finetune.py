@@ -1,4 +1,4 @@
-"""Stage finetune: train the masked weights and the head, and write the model as a Hugging Face folder.
+"""Stage finetune: train the masked weights and the head, and write a Hugging Face folder.
 
 torchrun starts `python -m tasks.finetune PROJECT` as each of the processes that train together.
 """
@@ -38,7 +38,8 @@ def finetune(layout: Layout, settings: Settings) -> None:
     """Train in `finetune.processes` processes, and write the model, its history and its report.
 
     Raises:
-        InputError: If the device does not suit the settings, or the disk has no room for cached states.
+        InputError: If the device does not suit the settings, or the disk has no room for cached
+            states.
     """
     if settings.finetune.processes > 1:
         gpu = choose_device(settings.finetune.device) == "cuda"
@@ -48,7 +49,10 @@ def finetune(layout: Layout, settings: Settings) -> None:
 
 
 def _finetune(layout: Layout, settings: Settings) -> None:
-    """Train, continuing from a checkpoint of the same training if there is one. The first process writes the model."""
+    """Train, continuing from a checkpoint of the same training if there is one.
+
+    The first process writes the model.
+    """
     set_threads(settings.finetune.threads)
     classifier = untrained_classifier(layout, settings)
     mask = Mask.load(layout.mask / "mask.safetensors")

@@ -28,12 +28,14 @@ log = logging.getLogger("tokensieve")
 
 
 def ingest(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> str:
-    """Make `data` (a file, a folder or a URL) the project's raw data, as a version under DVC. Return its hash.
+    """Make `data` (a file, a folder or a URL) the project's raw data, as a version under DVC.
 
-    Without `data`, the version is what data/raw contains now, whether somebody edited it or not.
+    Return its hash. Without `data`, the version is what data/raw contains now, whether somebody
+    edited it or not.
 
     Raises:
-        InputError: If the data are missing or cannot be read. The present raw data then stay as they are.
+        InputError: If the data are missing or cannot be read. The present raw data then stay as
+            they are.
         FetchError: If the server of a URL is down.
     """
     with opened(layout) as repo:
@@ -72,7 +74,8 @@ def local_parts(data: str, test: str | None = None) -> dict[str, Path]:
         found = {"train": path}
     else:
         raise InputError(
-            f"--data {path} does not exist; give a {', '.join(FORMATS)} file, a folder with train and test files, or a URL"
+            f"--data {path} does not exist; give a {', '.join(FORMATS)} file, "
+            "a folder with train and test files, or a URL"
         )
     if test is not None:
         if not Path(test).is_file():
@@ -82,7 +85,9 @@ def local_parts(data: str, test: str | None = None) -> dict[str, Path]:
 
 
 def count_rows(layout: Layout, found: dict[str, Path], columns: Data) -> dict[str, int]:
-    """Return the number of rows of each part's file. The stages read the parsed files again, and do not parse the data.
+    """Return the number of rows of each part's file.
+
+    The stages read the parsed files again, and do not parse the data.
 
     Raises:
         InputError: If a file cannot be read.
@@ -94,14 +99,18 @@ def count_rows(layout: Layout, found: dict[str, Path], columns: Data) -> dict[st
 
 
 def _push(layout: Layout, repo: Repo) -> None:
-    """Put the present data on the remote. If that fails, log it and go on: the next run tries again."""
+    """Put the present data on the remote.
+
+    If that fails, log it and go on: the next run tries again.
+    """
     try:
         wait_for_lock(lambda: repo.push([str(layout.raw_pointer)]))
     except Exception as error:  # one of a remote's library: they share no narrower base
         if full_disk_error(error, layout.root):
             raise
         log.warning(
-            "data version %s was not pushed to the DVC remote '%s': %s; it is in this project alone until the next run or dvc push",
+            "data version %s was not pushed to the DVC remote '%s': %s; "
+            "it is in this project alone until the next run or dvc push",
             data_hash(layout),
             repo.config["core"].get("remote", "default"),
             root_cause(error),
@@ -109,7 +118,10 @@ def _push(layout: Layout, repo: Repo) -> None:
 
 
 def _file_name(path: Path, data: str, test: str | None) -> str:
-    """Return the name of a part's file as the user knows it: of a file from a URL, the last part of the address."""
+    """Return the name of a part's file as the user knows it.
+
+    For a file from a URL, it is the last part of the address.
+    """
     address = public(test or data)
     return address.rsplit("/", 1)[-1] if "://" in address and path.stem == "data" else path.name
 
@@ -124,7 +136,10 @@ def _local_files(layout: Layout, repo: Repo, data: str, test: str | None, column
 
 
 def _fetched(layout: Layout, repo: Repo, url: str, option: str, columns: Data) -> str:
-    """Return a local copy of `url`: for http(s) a file that is deleted after ingestion, else what DVC imports."""
+    """Return a local copy of `url`.
+
+    For http(s) it is a file that is deleted after ingestion, otherwise an import of DVC.
+    """
     url = revealed(url)
     for pointer in layout.at("data", "source").glob("*/*.dvc"):
         # Earlier versions wrote addresses with their passwords into pointers.
@@ -135,7 +150,8 @@ def _fetched(layout: Layout, repo: Repo, url: str, option: str, columns: Data) -
         return str(fetch(url, layout.fetched / option, f"--{option}", columns.format))
     if parts.password:
         raise InputError(
-            f"--{option} {public(url)}: its password would be written to a file; give it as {parts.scheme}'s own client reads it"
+            f"--{option} {public(url)}: its password would be written to a file; "
+            f"give it as {parts.scheme}'s own client reads it"
         )
     return _imported(layout, repo, url, option)
 

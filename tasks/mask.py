@@ -1,4 +1,4 @@
-"""Stage mask: score the weights at the tokens of the constructs, and select a mask under the budget."""
+"""Stage mask: score the weights at construct tokens, and select a mask under the budget."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def untrained_classifier(layout: Layout, settings: Settings) -> Classifier:
 
 
 def load_training_pair(layout: Layout, settings: Settings, classifier: Classifier, part: str) -> Pair:
-    """Return the inputs and targets of a part. The states of the frozen layers are cached on disk, also for later runs."""
+    """Return the inputs and targets of a part.
+
+    The states of the frozen layers are cached on disk, also for later runs.
+    """
     base, tokenizer = base_folder(layout, settings), layout.vocabulary / "tokenizer"
     inputs = tokenize_file(
         layout.split / f"{part}.jsonl",

@@ -1,6 +1,7 @@
 """Stage register: log a run of all stages in MLflow and register its model as the challenger.
 
-The alias `challenger` names the version that was registered last, `champion` the version to serve (`promote.py`).
+The alias `challenger` names the version that was registered last, `champion` the version to serve
+(`promote.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from tokensieve.registry.project_identity import Identity, given_identity
 from tokensieve.registry.store import ModelVersion, tracking_uri
 from tokensieve.settings import Settings
 
-# Milliseconds after which a run that is still RUNNING counts as killed. Until then, another process may be logging it.
+# Milliseconds after which a run that is still RUNNING counts as killed. Until then, another process
+# may be logging it.
 ABANDONED = 24 * 60 * 60 * 1000
 
 log = logging.getLogger("tokensieve")
@@ -40,7 +42,8 @@ def register(layout: Layout, settings: Settings) -> Registration:
     If the registry has a finished run of the same artifacts, nothing is logged again.
 
     Raises:
-        InputError: If an artifact is missing or damaged, the experiment is deleted, or the model's name is not allowed.
+        InputError: If an artifact is missing or damaged, the experiment is deleted, or the model's
+            name is not allowed.
     """
     own = given_identity(layout, settings)
     name = own.model
@@ -62,9 +65,10 @@ def register(layout: Layout, settings: Settings) -> Registration:
 
 
 def fingerprint(layout: Layout) -> str:
-    """Return the SHA-256 over the stages' artifacts. The exported files and the data are in it by their hashes.
+    """Return the SHA-256 over the stages' artifacts.
 
-    The validation report is not in it: the report depends on the champion, so each promotion would change the hash.
+    The exported files and the data are in it by their hashes. The validation report is not in it:
+    the report depends on the champion, so each promotion would change the hash.
 
     Raises:
         InputError: If an artifact is missing.
@@ -96,13 +100,17 @@ def _experiment(client: MlflowClient, layout: Layout, name: str) -> str:
         return str(client.create_experiment(name, artifact_location=local))
     if found.lifecycle_stage != "active":
         raise InputError(
-            f"experiment {excerpt(name)} is deleted; restore it (mlflow experiments restore) or set register.experiment"
+            f"experiment {excerpt(name)} is deleted; restore it (mlflow experiments restore) or set "
+            "register.experiment"
         )
     return str(found.experiment_id)
 
 
 def _finished_run(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Run | None:
-    """Return the project's finished run of these artifacts, if its model still has its files. Killed runs are closed."""
+    """Return the project's finished run of these artifacts, if its model still has its files.
+
+    Killed runs are closed.
+    """
     whole, abandoned = None, time.time() * 1000 - ABANDONED
     wanted = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in (FINGERPRINT, PROJECT))
     for run in client.search_runs([experiment], wanted):
@@ -114,7 +122,7 @@ def _finished_run(client: MlflowClient, experiment: str, tags: dict[str, str]) -
 
 
 def _is_whole(client: MlflowClient, run: Run) -> bool:
-    """Return whether the exported folder of a run has its manifest and the files that the manifest lists."""
+    """Return whether a run's exported folder has its manifest and all files that it lists."""
     registry = open_reader(client.tracking_uri)
     found = ModelVersion(run.info.run_id, f"{run.info.artifact_uri}/{MODEL}", 0)
     return registry is not None and served_manifest(registry, found) is not None
@@ -123,7 +131,10 @@ def _is_whole(client: MlflowClient, run: Run) -> bool:
 def _new_run(
     client: MlflowClient, experiment: str, tags: dict[str, str], layout: Layout, settings: Settings
 ) -> Run:
-    """Return a new run with everything logged. It is FINISHED at the very end: a killed run never counts as whole."""
+    """Return a new run with everything logged.
+
+    It is FINISHED at the very end: a killed run never counts as whole.
+    """
     name = given_identity(layout, settings).model
     run = client.create_run(experiment, tags=tags | provenance.of_project(layout.root), run_name=name)
     try:
@@ -154,7 +165,8 @@ def _warn_of_sharing(client: MlflowClient, own: Identity, challenger: str | None
     other = client.get_model_version(own.model, challenger).tags.get(PROJECT) if challenger else None
     if other and other != own.project:
         log.warning(
-            "model '%s' is shared with project %s: alias %s moves from its version to this one; set register.name to keep them apart",
+            "model '%s' is shared with project %s: alias %s moves from its version to this one; "
+            "set register.name to keep them apart",
             own.model,
             other,
             CHALLENGER,

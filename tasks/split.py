@@ -23,7 +23,8 @@ def split(layout: Layout, settings: Settings) -> None:
     """Write the parts as JSON Lines, the class names, the sizes and a report.
 
     Raises:
-        InputError: If the data cannot be read, or no model can be trained on them (`check_trainable`).
+        InputError: If the data cannot be read, or no model can be trained on them
+            (`check_trainable`).
     """
     _warn_if_the_split_changes(layout)
     files = find_part_files(layout.raw)
@@ -46,18 +47,19 @@ def split(layout: Layout, settings: Settings) -> None:
 
 
 def _warn_if_the_split_changes(layout: Layout) -> None:
-    """Warn once that texts move to other parts, if the last run was by a version that drew the parts at random."""
+    """Warn once that texts move to other parts, if an earlier version drew the parts at random."""
     path = layout.split / "report.json"
     drawn = {"validation", "test"} - find_part_files(layout.raw).keys()
     if drawn and path.exists() and read_json(path).get("dealt_by") != SPLIT_BY:
         log.warning(
-            "The split changes this time: from now on the part of a text follows from its hash and stays when the data change. "
-            "Earlier figures were measured on other test texts, some of which are training texts now."
+            "The split changes this time: from now on the part of a text follows from its hash and stays "
+            "when the data change. Earlier figures were measured on other test texts, "
+            "some of which are training texts now."
         )
 
 
 def load_labels(layout: Layout, name: str) -> tuple[list[tuple[str, ...]], bool]:
-    """Return the labels of a part, and whether they are multi-label, without its texts: 8 bytes per text."""
+    """Return the labels of a part (8 bytes per text), and whether they are multi-label."""
     return saved.load_labels(layout.split / f"{name}.jsonl", _separator(layout))
 
 
@@ -69,5 +71,5 @@ def load_part(layout: Layout, name: str) -> Examples:
 
 
 def _separator(layout: Layout) -> str | None:
-    """Return what joins the labels of a text in the files of split that an earlier version wrote."""
+    """Return the label separator in the files of split that an earlier version wrote."""
     return Settings.load(layout.params).data.label_separator if layout.params.exists() else None

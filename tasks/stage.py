@@ -1,4 +1,7 @@
-"""Run one stage, by command or in a flow: skip it if it is current, and record it in dvc.lock after it has run."""
+"""Run one stage, by command or in a flow.
+
+It is skipped if it is current, and recorded in dvc.lock after it has run.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ from tokensieve.progress import log_while_running
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
-# Stage NAME is function NAME of tasks/NAME.py. It is imported when it runs: a skipped stage costs no import.
+# Stage NAME is function NAME of tasks/NAME.py. It is imported when it runs: a skipped stage costs
+# no import.
 STAGES = ("validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register")
 REGISTER = "register"
 LONG = 10.0  # seconds; after a longer run, the log names its duration when the stage starts again
@@ -36,7 +40,10 @@ log = logging.getLogger("tokensieve")
 
 
 def run_ingest(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> float:
-    """Run `ingest` and note the other inputs. Return the seconds it took. Raises as `ingest` does."""
+    """Run `ingest` and note the other inputs.
+
+    Return the seconds it took. Raises as `ingest` does.
+    """
     with _timed(layout, "ingest") as seconds:
         ingest(layout, settings, data, test)
         note_base(layout, settings)
@@ -63,8 +70,8 @@ def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None
     A stage of the user's own runs as `dvc repro` runs it.
 
     Raises:
-        InputError: If an input is missing or changes while the stage runs, or if the disk is full. Nothing is
-            recorded then. Also as the stage itself raises it.
+        InputError: If an input is missing or changes while the stage runs, or if the disk is full.
+            Nothing is recorded then. Also as the stage itself raises it.
     """
     with _timed(layout, name) as seconds, opened(layout) as repo:
         run = _run_ours if dvc_pipeline.is_ours(layout, name) else dvc_pipeline.reproduce
@@ -109,14 +116,20 @@ def _must_register(layout: Layout, name: str) -> bool:
 
 @contextmanager
 def _timed(layout: Layout, name: str) -> Iterator[Callable[[], float]]:
-    """Log from time to time that step `name` is running. Yield a function that returns the seconds since its start."""
+    """Log from time to time that step `name` is running.
+
+    Yield a function that returns the seconds since its start.
+    """
     start = time.perf_counter()
     with log_while_running(name, last_seconds(layout.seconds).get(name)), report_full_disk(layout.root):
         yield lambda: time.perf_counter() - start
 
 
 def last_seconds(path: Path) -> dict[str, float]:
-    """Return how long each step took last time, in seconds. Empty if the file is missing or damaged."""
+    """Return how long each step took last time, in seconds.
+
+    Empty if the file is missing or damaged.
+    """
     try:
         return {str(name): float(seconds) for name, seconds in (read_json_or_none(path) or {}).items()}
     except (ValueError, AttributeError, TypeError):
@@ -134,7 +147,7 @@ LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryE
 
 
 def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Return whether another try may succeed: a server or a disk may come back, bad input stays bad."""
+    """Return whether a retry may succeed: a server or a disk may come back, bad input stays bad."""
     try:
         state.result()
     except LASTING:

@@ -23,19 +23,22 @@ from tokensieve.model.encoder_check import Base, check_base
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
-# With up to this share of broken texts, these are few faults of the data; with more, the file was read in a wrong encoding.
+# With up to this share of broken texts, these are few faults of the data; with more, the file was
+# read in a wrong encoding.
 FEW_BROKEN = 0.01
 
 
 def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     """Check the raw data, write report.json and the Data Docs, and return the report.
 
-    Some checks stop a run even if `validate.errors` does not name them: a file that cannot be read, a row without a
-    label (unless `data.unlabelled` drops it), and a label of validation or test that train does not have.
+    Some checks stop a run even if `validate.errors` does not name them: a file that cannot be read,
+    a row without a label (unless `data.unlabelled` drops it), and a label of validation or test
+    that train does not have.
 
     Raises:
-        InputError: If the base model does not suit the settings (`check_base`), if validate.suite is not a suite, or if
-            a check that stops the run failed. In the last case, report and Data Docs are written.
+        InputError: If the base model does not suit the settings (`check_base`), if validate.suite
+            is not a suite, or if a check that stops the run failed. In the last case, report and
+            Data Docs are written.
     """
     base = check_base(base_folder(layout, settings), settings)
     own = load_suite(layout.root / settings.validate.suite) if settings.validate.suite else []

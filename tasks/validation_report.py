@@ -1,4 +1,4 @@
-"""The report of the stage validate: its checks with their messages and first rows, and the Data Docs as one page."""
+"""The report of the stage validate: its checks with messages and first rows, and the Data Docs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ class Context:
 
 
 def checks_of(table: Table, findings: Sequence[Finding], context: Context) -> list[dict[str, Any]]:
-    """Return the report's entries for one table, in the order of `CHECKS`, the project's own expectations last."""
+    """Return the report's entries for one table, in the order of `CHECKS`.
+
+    The project's own expectations are last.
+    """
     checks = []
     for finding in findings:
         check: dict[str, Any] = {
@@ -89,9 +92,10 @@ def error_detail(errors: Sequence[Mapping[str, Any]], layout: Layout, rows: int)
 
 
 def data_docs(checks: Sequence[Mapping[str, Any]], tables: Mapping[str, Sequence[Finding]]) -> str:
-    """Return the Data Docs as an HTML page: the result of each check, then the expectations of each table.
+    """Return the Data Docs as an HTML page.
 
-    The page contains no text of the data and loads nothing. Labels and file names are escaped.
+    It shows the result of each check, then the expectations of each table. The page contains no
+    text of the data and loads nothing. Labels and file names are escaped.
     """
     rows = []
     for check in checks:
@@ -137,7 +141,10 @@ def _row(table: Table, i: int) -> dict[str, Any]:
 
 
 def _message(table: Table, check: Mapping[str, Any], context: Context) -> str:
-    """Return one line about a check. It names rows and labels but contains no text of the data: messages are logged."""
+    """Return one line about a check.
+
+    It names rows and labels but contains no text of the data: messages are logged.
+    """
     name, count, settings = check["name"], check["count"], context.settings
     start = f"{table.file}, {name}"
     if name == "columns":

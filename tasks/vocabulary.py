@@ -1,4 +1,4 @@
-"""Stage vocabulary: rank the constructs of the training texts, and extend the tokenizer if the settings ask for it."""
+"""Stage vocabulary: rank the constructs of the training texts, and extend the tokenizer if set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from tokensieve.settings import Settings
 
 
 def base_folder(layout: Layout, settings: Settings) -> Path:
-    """Return the folder of the base model. A relative path starts at the project, wherever the stage runs."""
+    """Return the folder of the base model.
+
+    A relative path starts at the project, wherever the stage runs.
+    """
     inside = layout.root / settings.base.model
     return find_base_model(str(inside) if inside.is_dir() else settings.base.model)
 

@@ -1,4 +1,7 @@
-"""Correct the addresses in a moved project's own registry: MLflow keeps absolute paths of files in mlflow.db."""
+"""Correct the addresses in a moved project's own registry.
+
+MLflow keeps absolute paths of files in mlflow.db.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ log = logging.getLogger("tokensieve")
 def follow(layout: Layout, uri: str) -> None:
     """Correct the addresses in the project's own registry if its folder was moved or copied.
 
-    A registry outside the project is not changed, nor are experiments whose runs are not in this project.
+    A registry outside the project is not changed, nor are experiments whose runs are not in this
+    project.
     """
     path = Path(uri.removeprefix(SQLITE))
     if not is_own_registry(layout, uri) or not path.is_file():
@@ -54,7 +58,7 @@ def follow(layout: Layout, uri: str) -> None:
 
 
 def _is_here(connection: sqlite3.Connection, experiment: int, layout: Layout) -> bool:
-    """Return whether the runs of an experiment have files in this project, or whether it has no runs yet."""
+    """Return whether an experiment's runs have files in this project, or it has no runs yet."""
     runs = connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (experiment,)).fetchall()
     return not runs or any((layout.runs / run).is_dir() for (run,) in runs)
 
@@ -64,6 +68,7 @@ def _change(connection: sqlite3.Connection, before: str, now: str) -> None:
         known = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
         if column in known:
             connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
                 (now, len(before) + 1, before, len(before) + 1, f"{before}/"),
             )

@@ -1,4 +1,4 @@
-"""Create and open a project folder: settings, pipeline, DVC with its remote, and git's ignore files."""
+"""Create and open a project folder: settings, pipeline, DVC and its remote, git's ignore files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ log = logging.getLogger("tokensieve")
 
 
 def open_project(root: Path) -> Layout:
-    """Return the project in folder `root`. Write the defaults of what it lacks: settings, pipeline, DVC and its remote.
+    """Return the project in folder `root`.
 
-    Inside a git repository that does not ignore the folder, DVC works with git, otherwise without.
+    Write the defaults of what it lacks: settings, pipeline, DVC and its remote. Inside a git
+    repository that does not ignore the folder, DVC works with git, otherwise without.
 
     Raises:
-        InputError: If git ignores a file that it must contain, if a file has the conflict marks of a merge, or if
-            the disk is full.
+        InputError: If git ignores a file that it must contain, if a file has the conflict marks of
+            a merge, or if the disk is full.
     """
     layout = Layout(root.resolve())
     with report_full_disk(layout.root):
@@ -61,14 +62,17 @@ def open_project(root: Path) -> Layout:
 
 
 def dvc_remote(layout: Layout) -> tuple[str, str]:
-    """Return the name and the address of the remote for data versions. Both are empty if there is none."""
+    """Return the name and the address of the remote for data versions.
+
+    Both are empty if there is none.
+    """
     with opened(layout) as repo:
         name = repo.config["core"].get("remote")
         return (str(name), str(repo.config["remote"][name]["url"])) if name else ("", "")
 
 
 def _configure_dvc(layout: Layout, without_git: bool) -> None:
-    """Write DVC's configuration, or add what it lacks: a remote, and whether the project is in git."""
+    """Write DVC's configuration, or add what is missing: a remote, and whether git is used."""
     path = layout.at(".dvc", "config")
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
         write_text(path, CONFIG)

@@ -1,4 +1,7 @@
-"""Changes to files of a project that an earlier version created. Everything else in the files is kept."""
+"""Changes to files of a project that an earlier version created.
+
+Everything else in the files is kept.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ log = logging.getLogger("tokensieve")
 def rename_settings(layout: Layout) -> None:
     """Give the settings in params.yaml and dvc.yaml their present names.
 
-    DVC looks up the names of dvc.yaml in params.yaml, so both files change together. After an interrupt between the two
-    writes, the next call completes the change.
+    DVC looks up the names of dvc.yaml in params.yaml, so both files change together. After an
+    interrupt between the two writes, the next call completes the change.
     """
     params, pipeline = (path.read_text(encoding="utf-8") for path in (layout.params, layout.pipeline))
     try:
@@ -46,7 +49,10 @@ def rename_settings(layout: Layout) -> None:
 
 
 def _renamed_params(text: str) -> str:
-    """Rename the keys and values of a params.yaml line by line. Settings of a new section follow the old section."""
+    """Rename the keys and values of a params.yaml line by line.
+
+    Settings of a new section follow the old section.
+    """
     blocks: dict[str, list[str]] = {"": []}
     moved: dict[str, str] = {}  # new section: the section that it follows
     section = ""
@@ -81,7 +87,7 @@ def _append(block: list[str], line: str) -> None:
 
 
 def _ordered(blocks: dict[str, list[str]], moved: dict[str, str]) -> Iterator[list[str]]:
-    """Yield the sections in their order, each new section after the one that its settings came from."""
+    """Yield the sections in order, each new one after the section that its settings came from."""
     for section, block in blocks.items():
         if section in moved:
             continue
@@ -113,7 +119,10 @@ def _names(stage: Any) -> list[str]:
 
 
 def _new_names(names: list[str], old: bool) -> list[str]:
-    """Return today's names of parameters. In an old pipeline the section `mask` contains today's `schedule`."""
+    """Return today's names of parameters.
+
+    In an old pipeline the section `mask` contains today's `schedule`.
+    """
     found = [NEW_NAMES.get(name, name) for name in names]
     if old and "mask" in found:
         found.insert(found.index("mask") + 1, "schedule")
@@ -121,7 +130,10 @@ def _new_names(names: list[str], old: bool) -> list[str]:
 
 
 def never_cached(pipeline: Path, stage: str) -> None:
-    """Mark `stage` in dvc.yaml as always changed. Otherwise `dvc repro` could restore its outputs from DVC's run cache."""
+    """Mark `stage` in dvc.yaml as always changed.
+
+    Otherwise `dvc repro` could restore its outputs from DVC's run cache.
+    """
     text = pipeline.read_text(encoding="utf-8")
     if yaml.safe_load(text)["stages"].get(stage, {}).get("always_changed"):
         return

@@ -1,6 +1,7 @@
 """The history of a registered model's champions. MLflow keeps no history of aliases.
 
-Each move is a tag of its own on the registered model, so the moves of several processes at the same time are all kept.
+Each move is a tag of its own on the registered model, so the moves of several processes at the same
+time are all kept.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ def rolled_back(moves: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _moves(key: str, text: str) -> list[dict[str, Any]]:
-    """Return the moves in the JSON list of a tag. Entries that are not moves are skipped, which is logged."""
+    """Return the moves in the JSON list of a tag.
+
+    Entries that are not moves are skipped, which is logged.
+    """
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -101,7 +105,10 @@ def record_move(
     moves: list[dict[str, Any]],
     reason: str | None = None,
 ) -> None:
-    """Record that `version` became the champion and `replaced` was it before. `action` is promote or rollback."""
+    """Record that `version` became the champion and `replaced` was it before.
+
+    `action` is promote or rollback.
+    """
     now = datetime.now(UTC)
     move: dict[str, Any] = {
         "at": now.isoformat(timespec="seconds"),
@@ -132,9 +139,10 @@ def _time(key: str) -> datetime | None:
 
 
 def same_model_marks(store: RegistryEditor, name: str, number: str, moves: list[dict[str, Any]]) -> list[str]:
-    """Return the run and the fingerprint of a version: other versions with one of them are the same model.
+    """Return the run and the fingerprint of a version.
 
-    For a deleted version they are read from the last move to it.
+    Other versions with one of them are the same model. For a deleted version they are read from the
+    last move to it.
     """
     found = store.version(name, number)
     if found is None:

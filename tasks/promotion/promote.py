@@ -36,13 +36,14 @@ def promote(
     """Make `version`, by default the challenger, the champion.
 
     Returns:
-        Name, version, the version that it replaced (None for the first champion), the figures of both, and whether both
-        have the same data.
+        Name, version, the version that it replaced (None for the first champion), the figures of
+        both, and whether both have the same data.
 
     Raises:
-        InputError: If the registry, the model, the version or its files do not exist; if the version, or another one
-            of the same run or artifacts, was rolled back and `version` and `reason` are not both given; or if
-            another project registered it, unless `other_project` is set.
+        InputError: If the registry, the model, the version or its files do not exist; if the
+            version, or another one of the same run or artifacts, was rolled back and `version` and
+            `reason` are not both given; or if another project registered it, unless `other_project`
+            is set.
     """
     own, store = identity(layout, settings), _opened(layout, settings)
     name, aliases = own.model, _aliases(store, own.model)
@@ -61,18 +62,20 @@ def promote(
     )
     if served_manifest(store, found) is None:
         raise InputError(
-            f"version {number} of model '{name}' has no manifest.json, or a file that it lists is missing; its files were moved"
+            f"version {number} of model '{name}' has no manifest.json, or a file that it lists is missing; "
+            "its files were moved"
         )
     replaced = aliases.get(CHAMPION)
     if number != replaced:
-        # First the alias: if the process is killed before the record, a rollback still finds the champion before it.
+        # First the alias: if the process is killed before the record, a rollback still finds the
+        # champion before it.
         store.set_alias(name, CHAMPION, number)
         record_move(store, name, "promote", number, replaced, moves, reason)
     return _moved(store, name, number, replaced)
 
 
 def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
-    """Make the last champion before the present one that still exists, with its files, the champion.
+    """Make the previous champion that still exists, with its files, the champion.
 
     Returns:
         As `promote`, with the earlier champions that do not exist any more in `skipped`.
@@ -92,8 +95,8 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
         if found is None or served_manifest(store, found) is None:
             skipped.append(number)
             continue
-        # First the record: if the process is killed before the alias moves, the next rollback goes to the same version.
-        # A deleted champion has no alias any more, but it is in the record.
+        # First the record: if the process is killed before the alias moves, the next rollback goes
+        # to the same version. A deleted champion has no alias any more, but it is in the record.
         record_move(
             store, name, "rollback", number, replaced or (before[-1] if before[-1] != number else None), moves
         )
@@ -101,7 +104,8 @@ def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
         return _moved(store, name, number, replaced) | {"skipped": skipped}
     gone = f" (deleted or without files: {', '.join(skipped)})" if skipped else ""
     raise InputError(
-        f"model '{name}' has no earlier champion{gone}; promote a version by its number: {_versions(store, name)}"
+        f"model '{name}' has no earlier champion{gone}; promote a version by its number: "
+        f"{_versions(store, name)}"
     )
 
 
@@ -135,7 +139,8 @@ def _challenger(store: RegistryEditor, name: str, aliases: dict[str, str]) -> st
     if CHALLENGER not in aliases:
         known = ", ".join(f"{alias} ({version})" for alias, version in sorted(aliases.items())) or "none"
         raise InputError(
-            f"model '{name}' has no alias '{CHALLENGER}'; aliases: {known}; versions: {_versions(store, name)}"
+            f"model '{name}' has no alias '{CHALLENGER}'; aliases: {known}; versions: "
+            f"{_versions(store, name)}"
         )
     return aliases[CHALLENGER]
 
@@ -144,7 +149,8 @@ def _number(store: RegistryEditor, name: str, version: str) -> str:
     """Return `version`.
 
     Raises:
-        InputError: If it is not written as the registry writes numbers: the history names versions so.
+        InputError: If it is not written as the registry writes numbers: the history names versions
+            so.
     """
     if not re.fullmatch(NUMBER, version):
         raise InputError(
@@ -159,7 +165,10 @@ def _versions(store: RegistryEditor, name: str) -> str:
 
 
 def _check_project(store: RegistryEditor, own: Identity, number: str, tags: dict[str, str]) -> None:
-    """Raise InputError if another project registered a version. A version without a project (earlier versions) passes."""
+    """Raise InputError if another project registered a version.
+
+    A version without a project (earlier versions) passes.
+    """
     other = tags.get(PROJECT)
     if other and other != own.project:
         ours = [
@@ -169,20 +178,22 @@ def _check_project(store: RegistryEditor, own: Identity, number: str, tags: dict
         ]
         newest = f"--version {max(map(int, ours))} is this project's newest; " if ours and own.project else ""
         raise InputError(
-            f"version {number} of model '{own.model}' was registered by project {excerpt(other)}, not by this one; {newest}"
-            "set register.name to keep the two apart, or use --other-project to promote it anyway"
+            f"version {number} of model '{own.model}' was registered by project {excerpt(other)}, "
+            f"not by this one; {newest}set register.name to keep the two apart, "
+            "or use --other-project to promote it anyway"
         )
 
 
 def _check_not_rolled_back(
     moves: list[dict[str, Any]], same: list[str], number: str, confirmed: bool
 ) -> None:
-    """Raise InputError if a version, or another one of the same model, was rolled back, unless `confirmed`."""
+    """Raise InputError if a version of the same model was rolled back, unless `confirmed`."""
     for other, move in rolled_back(moves).items():
         if not confirmed and {number, *same} & {other, *move.get("replaced_same", [])}:
             which = "was" if other == number else f"is the same model as version {other}, which was"
             raise InputError(
-                f"version {number} {which} rolled back at {move['at']}; to promote it again, give its number and a reason: "
+                f"version {number} {which} rolled back at {move['at']}; to promote it again, "
+                "give its number and a reason: "
                 f'--version {number} --reason "..."'
             )
 

@@ -45,7 +45,10 @@ def log_run(client: MlflowClient, run_id: str, layout: Layout, settings: Setting
 
 
 def parameters(settings: Settings) -> dict[str, str]:
-    """Return every setting as text by `section.key`, without `register.uri`: it may contain a password."""
+    """Return every setting as text by `section.key`.
+
+    `register.uri` is left out: it may contain a password.
+    """
     flat = {
         f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()
     }
@@ -54,7 +57,10 @@ def parameters(settings: Settings) -> dict[str, str]:
 
 
 def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
-    """Yield (name, value, step): the history with the epoch as step, then the numbers of the reports with step 0."""
+    """Yield (name, value, step) of each metric.
+
+    The steps of the training history are its epochs. Numbers of the reports have step 0.
+    """
     for line in (layout.model / "history.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         yield from ((key, float(value), row["epoch"]) for key, value in row.items() if key != "epoch")
@@ -73,7 +79,10 @@ def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
 
 
 def validation_without_texts(layout: Layout) -> dict[str, Any]:
-    """Return the validation report without the texts of the rows that failed. Row numbers and labels stay."""
+    """Return the validation report without the texts of the rows that failed.
+
+    Row numbers and labels stay.
+    """
     report: dict[str, Any] = read_json(layout.validation / "report.json")
     for check in report["checks"]:
         for row in check["rows"]:
@@ -98,7 +107,10 @@ def _log_dataset(client: MlflowClient, run_id: str, layout: Layout, data_hash: s
 
 
 def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
-    """Log the stages' files, but no texts of the data and no passwords: all readers of a run would see them."""
+    """Log the stages' files.
+
+    They have no texts of the data and no passwords: all readers of a run would see them.
+    """
     client.log_dict(run_id, validation_without_texts(layout), "validation/report.json")
     for folder in (layout.validation / "docs", layout.mask, layout.evaluation):
         client.log_artifacts(run_id, str(folder), folder.relative_to(layout.validation.parent).as_posix())
@@ -118,7 +130,10 @@ def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
 
 
 def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:
-    """Log the exported folder as an MLflow model with its code and without pickle. `inference/mlflow_model.py` loads it."""
+    """Log the exported folder as an MLflow model with its code and without pickle.
+
+    `inference/mlflow_model.py` loads it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         mlflow.pyfunc.save_model(
             str(Path(folder) / MODEL),
@@ -127,14 +142,18 @@ def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:
             code_paths=[str(Path(tokensieve.__file__).parent)],
             # Without them, MLflow would load the model in another process to find out.
             pip_requirements=[f"{name}=={installed(name)}" for name in RUNTIME],
-            # The argument `signature` would need an example, which MLflow cannot read back with pandas 3.
+            # The argument `signature` would need an example, which MLflow cannot read back with
+            # pandas 3.
             mlflow_model=Model(signature=_signature(Manifest.load(layout.onnx))),
         )
         client.log_artifacts(run_id, str(Path(folder) / MODEL), MODEL)
 
 
 def _signature(served: Manifest) -> ModelSignature:
-    """Return the types of the texts and of the predictions. Spark reads the type of a column from them."""
+    """Return the types of the texts and of the predictions.
+
+    Spark reads the type of a column from them.
+    """
     kinds = {"[string]": Array(DataType.string), "[double]": Array(DataType.double)}
     columns = MULTI_LABEL if served.thresholds else SINGLE_LABEL
     outputs: list[Any] = [ColSpec(kinds.get(kind, kind), name) for name, kind in columns.items()]

@@ -1,4 +1,7 @@
-"""The child process of `tokensieve.registry.mlflow_process`: it imports MLflow, answers one question and ends."""
+"""The child process of `tokensieve.registry.mlflow_process`.
+
+It imports MLflow, responds to one request and ends.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from tokensieve.registry.store import RegistryError
 
 
 def main() -> None:
-    """Read a question from standard input and write the answer, or the error, as one line of JSON."""
+    """Read a request from stdin and write the response, or the error, as one line of JSON."""
     from tasks.tracking import mlflow_client
 
     question = json.load(sys.stdin)

@@ -32,7 +32,8 @@ from tokensieve.registry.store import (
     without_password,
 )
 
-# No links on stdout, no progress bars in the logs of a scheduler, and of MLflow's own log only the warnings.
+# No links on stdout, no progress bars in the logs of a scheduler, and of MLflow's own log only the
+# warnings.
 ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -51,7 +52,8 @@ def connect(uri: str) -> MlflowClient:
     Raises:
         RegistryError: If the registry does not answer.
     """
-    # MLflow reads them at each call. What the user has set stays. By default it would try a server for four minutes.
+    # MLflow reads them at each call. What the user has set stays. By default it would try a server
+    # for four minutes.
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # MLflow has read this one already, when it was imported.
@@ -67,7 +69,10 @@ def connect(uri: str) -> MlflowClient:
 
 
 def _make_database(path: Path) -> None:
-    """Make MLflow's tables in a new SQLite file and rename it at the end: MLflow cannot finish half-made tables."""
+    """Create MLflow's tables in a new SQLite file, and rename the file at the end.
+
+    MLflow cannot complete tables that an interrupted process left.
+    """
     # In a folder with a new name: MLflow remembers a database by its address.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         beside = Path(folder) / path.name
@@ -89,7 +94,10 @@ def connect_existing(uri: str) -> MlflowClient:
 
 
 class MlflowEditor:
-    """A registry that only MLflow's own client reaches, for example PostgreSQL. It is a `registry.store.RegistryEditor`."""
+    """A registry that only MLflow's own client reaches, for example PostgreSQL.
+
+    It is a `registry.store.RegistryEditor`.
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri, self._client = uri, connect(uri)
@@ -159,7 +167,7 @@ class MlflowEditor:
 
 
 def describe(uri: str, name: str) -> dict[str, Any]:
-    """Return the names of all models, the stages of all experiments, and the aliases and versions of model `name`.
+    """Return all models, all experiments, and the aliases and versions of model `name`.
 
     The aliases are None if there is no such model.
 
@@ -187,7 +195,9 @@ def describe(uri: str, name: str) -> dict[str, Any]:
 
 
 def download(uri: str, location: str, into: Path) -> Path:
-    """Download the exported folder of the model at `location` into the folder `into`. Return its path.
+    """Download the exported folder of the model at `location` into the folder `into`.
+
+    Return its path.
 
     Raises:
         InputError: If its files are gone.
@@ -196,7 +206,8 @@ def download(uri: str, location: str, into: Path) -> Path:
     try:
         if manifest.NAME not in list_artifacts(uri, served):
             raise InputError(
-                f"{without_password(served)} has no {manifest.NAME}: it was moved, or is not a tokensieve model"
+                f"{without_password(served)} has no {manifest.NAME}: it was moved, "
+                "or is not a tokensieve model"
             )
         return Path(mlflow.artifacts.download_artifacts(served, dst_path=str(into), tracking_uri=uri))
     except (MlflowException, OSError) as error:

@@ -19,7 +19,7 @@ MAX_NAMED = 20  # changed files that the tags of a run name
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """Return the versions of Python, tokensieve and its numerical packages, and the processor and device of this process."""
+    """Return the versions of Python and the numerical packages, the processor and the device."""
     versions = {name: _version(name) for name in ("tokensieve", *PACKAGES)}
     commit = {"tokensieve_commit": code_commit()}
     return (
@@ -42,9 +42,10 @@ def trained_with(layout: Layout) -> dict[str, str]:
 
 
 def of_project(root: Path) -> dict[str, str]:
-    """Return tags of a run with the project's git commit and the files changed since then. Empty outside git.
+    """Return tags of a run with the project's git commit and the files changed since then.
 
-    A run writes dvc.lock and other files before they can be committed, so these are among the changed files.
+    Empty outside git. A run writes dvc.lock and other files before they can be committed, so these
+    are among the changed files.
     """
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if not commit:
@@ -65,7 +66,10 @@ def of_project(root: Path) -> dict[str, str]:
 
 
 def code_commit() -> str:
-    """Return the commit of tokensieve's own code, with -dirty if it was changed since then. Empty if unknown."""
+    """Return the commit of tokensieve's own code, with -dirty if it was changed since then.
+
+    Empty if unknown.
+    """
     folder = Path(tokensieve.__file__).parent
     # Otherwise a virtual environment inside another repository would get the commit of that one.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py"):

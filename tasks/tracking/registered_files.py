@@ -1,6 +1,7 @@
 """The registry of a project, and whether the files of a registered version are complete.
 
-Only the manifest of a version is downloaded. MLflow is imported only if nothing else can read the registry or the files.
+Only the manifest of a version is downloaded. MLflow is imported only if nothing else can read the
+registry or the files.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ from tokensieve.registry.store import (
 
 
 def open_reader(uri: str, cache: Path | None = None) -> RegistryReader | None:
-    """Return the registry at `uri` to read. None: it is an SQLite file that does not exist or is empty.
+    """Return the registry at `uri` to read.
 
-    Answers about a database are kept in the folder `cache`, until an SQLite file changes.
+    None: it is an SQLite file that does not exist or is empty. Answers about a database are kept in
+    the folder `cache`, until an SQLite file changes.
     """
     return None if _is_empty(uri) else models.open_reader(uri, cache)
 
 
 def open_editor(uri: str) -> RegistryEditor | None:
-    """Return the registry at `uri` to change. None: it is an SQLite file that does not exist or is empty.
+    """Return the registry at `uri` to change.
+
+    None: it is an SQLite file that does not exist or is empty.
 
     Raises:
         RegistryError: If a database does not respond.
@@ -52,7 +56,9 @@ def open_editor(uri: str) -> RegistryEditor | None:
 
 
 def served_manifest(registry: RegistryReader, found: ModelVersion) -> dict[str, Any] | None:
-    """Return the manifest of a version. None: the manifest, or a file that it lists, is missing or damaged.
+    """Return the manifest of a version.
+
+    None: the manifest, or a file that it lists, is missing or damaged.
 
     Raises:
         InputError: If only another MLflow server can read the files.
@@ -70,7 +76,8 @@ def served_manifest(registry: RegistryReader, found: ModelVersion) -> dict[str, 
             is_read = manifest.NAME in names and host.copy(f"{folder}/{manifest.NAME}", path)
         elif not isinstance(registry, RestRegistry) and urlsplit(found.location).scheme == PROXIED:
             raise InputError(
-                "its files are handed out by the MLflow server of this database; set MLFLOW_TRACKING_URI to the server's address"
+                "its files are handed out by the MLflow server of this database; "
+                "set MLFLOW_TRACKING_URI to the server's address"
             )
         else:
             from tasks.tracking import mlflow_client

@@ -1,4 +1,4 @@
-"""What the registry has of this project: its champion, and whether its last registration is complete.
+"""This project in the registry: its champion, and whether its last registration is complete.
 
 MLflow is not imported, unless only its own client reaches the registry.
 """
@@ -24,9 +24,10 @@ log = logging.getLogger("tokensieve")
 
 
 def prepare_registry(layout: Layout, settings: Settings) -> None:
-    """Make sure before the first stage that the last one can register: hours of training are between them.
+    """Check before the first stage that the last one can register.
 
-    The addresses in a moved project's own registry are corrected, and a new project gets its identity.
+    Hours of training may be between them. The addresses in a moved project's own registry are
+    corrected, and a new project gets its identity.
 
     Raises:
         InputError: If the experiment of the runs is deleted.
@@ -36,16 +37,17 @@ def prepare_registry(layout: Layout, settings: Settings) -> None:
     store = open_reader(tracking_uri(layout, settings), layout.served)
     if store and store.experiment(settings.register.experiment) == "deleted":
         raise InputError(
-            f"experiment {excerpt(settings.register.experiment)} is deleted; restore it (mlflow experiments restore) "
-            "or set register.experiment"
+            f"experiment {excerpt(settings.register.experiment)} is deleted; "
+            "restore it (mlflow experiments restore) or set register.experiment"
         )
     given_identity(layout, settings)
 
 
 def note_champion(layout: Layout, settings: Settings, force: bool = False) -> None:
-    """Write name, version, labels and data hash of the champion to data/champion.json: validation compares new data with them.
+    """Write name, version, labels and data hash of the champion to data/champion.json.
 
-    Data that were validated already are not compared again after a promotion, unless `force` is set.
+    Validation compares new data with them. Data that were validated already are not compared again
+    after a promotion, unless `force` is set.
 
     Raises:
         RegistryError: If the registry does not answer.
@@ -62,7 +64,9 @@ def note_champion(layout: Layout, settings: Settings, force: bool = False) -> No
 
 
 def find_champion(layout: Layout, settings: Settings) -> Champion | None:
-    """Return the champion of the project's model. None if there is none, or if it cannot be read, which is logged.
+    """Return the champion of the project's model.
+
+    None if there is none, or if it cannot be read, which is logged.
 
     Raises:
         RegistryError: If the registry does not answer.
@@ -74,8 +78,8 @@ def find_champion(layout: Layout, settings: Settings) -> Champion | None:
     fault, manifest = _read(store, name, version)
     if manifest is None:
         log.warning(
-            "the champion, version %s of model '%s', %s; this run goes on without a champion; promote or roll back to "
-            "another version",
+            "the champion, version %s of model '%s', %s; this run goes on without a champion; "
+            "promote or roll back to another version",
             version,
             name,
             fault,

@@ -1,4 +1,4 @@
-"""The versions of a project's raw data: the list of them, the present one, and how to restore another one."""
+"""The versions of a project's raw data: list them, find the present one, restore another one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class DataVersion:
         date: When it was added (UTC, ISO 8601).
         source: The path or the public address that it came from.
         rows: Rows per part.
-        names: The names of the users' files per part. data/raw has them as train.csv, test.csv and so on.
+        names: The names of the users' files per part. data/raw has them as train.csv, test.csv and
+            so on.
     """
 
     data_hash: str
@@ -87,11 +88,13 @@ def add_version(layout: Layout, source: str, rows: dict[str, int], names: dict[s
 
 
 def restore_version(layout: Layout, wanted: str) -> str:
-    """Restore the version of the raw data whose hash begins with `wanted`, from the cache or the remote. Return its hash.
+    """Restore the version of the raw data whose hash begins with `wanted`.
+
+    The files are from the cache or the remote. Return the whole hash.
 
     Raises:
-        InputError: If no version or more than one begins so, or neither cache nor remote has it. The data then
-            stay as they are.
+        InputError: If no version or more than one begins so, or neither cache nor remote has it.
+            The data then stay as they are.
     """
     known = [version.data_hash for version in data_versions(layout)]
     matching = [version for version in known if version.startswith(wanted)]
@@ -107,7 +110,9 @@ def restore_version(layout: Layout, wanted: str) -> str:
 
 
 def fetch_version(layout: Layout, repo: Repo, version: str) -> None:
-    """Replace the raw data by those with the hash `version`, as a whole: if this is cut off, the present data stay.
+    """Replace the raw data by those with the hash `version`.
+
+    If this is interrupted, the present data stay.
 
     Raises:
         InputError: If neither cache nor remote has it.
@@ -137,7 +142,8 @@ def _pointer(version: str) -> str:
 def _not_found(layout: Layout, version: str, error: Exception) -> InputError:
     known = ", ".join(known.data_hash for known in data_versions(layout)) or "none"
     return InputError(
-        f"data version {version} is neither in the project's cache nor on its remote ({root_cause(error)}); if another machine "
-        "has it, there: dvc remote add --default NAME URL, dvc push, and commit .dvc/config; then run the same command here "
-        f"again. Or give the data with --data PATH. Known: {known}"
+        f"data version {version} is neither in the project's cache nor on its remote ({root_cause(error)}); "
+        "if another machine has it, there: dvc remote add --default NAME URL, dvc push, "
+        "and commit .dvc/config; then run the same command here again. Or give the data with --data PATH. "
+        f"Known: {known}"
     )

@@ -1,4 +1,7 @@
-"""Download a file from an http(s) address and find its format. No address is written to a file: it may contain a password."""
+"""Download a file from an http(s) address and find its format.
+
+No address is written to a file: it may contain a password.
+"""
 
 from __future__ import annotations
 
@@ -43,18 +46,22 @@ _SECRETS: dict[str, str] = {}  # addresses with their secrets, by their public n
 
 
 class FetchError(InputError, ConnectionError):
-    """A URL whose server is down or overloaded. It may come back, so a scheduled run tries again."""
+    """A URL whose server is down or overloaded.
+
+    It may come back, so a scheduled run tries again.
+    """
 
 
 def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
-    """Download the file at an http(s) address into `folder` and return its path, which ends in its format.
+    """Download the file at an http(s) address into `folder`. Return its path, ending in its format.
 
-    The format is `form` (data.format). With "auto" it follows from the file name that the server sends, the address, its
-    query, or the content type, in this order.
+    The format is `form` (data.format). With "auto" it follows from the file name that the server
+    sends, the address, its query, or the content type, in this order.
 
     Raises:
         FetchError: If the server is down or overloaded.
-        InputError: If the address is not that of a file of a known format. Messages show it without password and query.
+        InputError: If the address is not that of a file of a known format. Messages show it without
+            password and query.
     """
     shown = f"{option} {public(url)}"
     with requests.Session() as session:
@@ -81,7 +88,10 @@ def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
 
 
 def hidden(address: str) -> str:
-    """Return a name for `address` without its secrets: Prefect stores the parameters of a flow. `revealed` returns the address."""
+    """Return a name for `address` without its secrets: Prefect stores the parameters of a flow.
+
+    `revealed` returns the address.
+    """
     shown = public(address)
     if shown == address:
         return address
@@ -91,7 +101,7 @@ def hidden(address: str) -> str:
 
 
 def revealed(address: str) -> str:
-    """Return the address that `hidden` gave this name, with environment variables inserted for ${NAME}.
+    """Return the address that `hidden` gave this name, with values for ${NAME} inserted.
 
     With them, the parameters of a deployed run need not contain a password: Prefect stores them.
 
@@ -124,7 +134,10 @@ def _refuse_failure(response: requests.Response, shown: str) -> None:
     if status >= 500 or status in TEMPORARY:
         raise FetchError(message)
     if status in DENIED:
-        message += "; give user and password in ~/.netrc or in the address (https://USER:PASSWORD@HOST/...), or a token in its query"
+        message += (
+            "; give user and password in ~/.netrc or in the address (https://USER:PASSWORD@HOST/...), "
+            "or a token in its query"
+        )
     raise InputError(message)
 
 
@@ -142,7 +155,8 @@ def _chunks(response: requests.Response, shown: str) -> Iterator[bytes]:
             and chunk.lstrip().startswith(b"<")
         ):
             raise InputError(
-                f"{shown} is a web page, not a file; give the address of the file itself, with the credentials that it requires"
+                f"{shown} is a web page, not a file; give the address of the file itself, "
+                "with the credentials that it requires"
             )
         first = False
         yield chunk
@@ -161,7 +175,8 @@ def _ending(response: requests.Response, url: str, form: str, shown: str) -> str
     if found is None:
         kinds = ", ".join(ending[1:] for ending in FORMATS)
         raise InputError(
-            f"{shown}: neither its name, nor the query, nor the server's type ({excerpt(_type(response) or 'none')}) shows the format; "
+            f"{shown}: neither its name, nor the query, "
+            f"nor the server's type ({excerpt(_type(response) or 'none')}) shows the format; "
             f"set data.format to one of {kinds}"
         )
     return found
@@ -192,7 +207,10 @@ def _reason(error: BaseException) -> str:
         if isinstance(found, socket.gaierror):
             return "the name of the host is not known"
         if isinstance(found, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({found.verify_message}); REQUESTS_CA_BUNDLE names a file with yours"
+            return (
+                f"its certificate is not trusted ({found.verify_message}); "
+                "REQUESTS_CA_BUNDLE names a file with yours"
+            )
         if isinstance(found, OSError) and found.strerror and not isinstance(found, requests.RequestException):
             return found.strerror[0].lower() + found.strerror[1:]
     if isinstance(error, requests.Timeout):

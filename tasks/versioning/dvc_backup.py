@@ -1,4 +1,7 @@
-"""Back up the small files that DVC changes in place: a full disk or a kill must not lose the earlier files."""
+"""Back up the small files that DVC changes in place.
+
+A full disk or a kill must not lose the earlier files.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ LIST = "files.json"  # which files existed; it is written last, so a backup with
 def restored_on_error(layout: Layout) -> Iterator[None]:
     """Restore the files that DVC changes in place if the block fails.
 
-    The copies are made before the block, so restoring them needs no space on the disk. If the process is killed
-    within the block, the next call restores the damaged files.
+    The copies are made before the block, so restoring them needs no space on the disk. If the
+    process is killed within the block, the next call restores the damaged files.
     """
     repair(layout)
     folder = layout.snapshot
@@ -46,7 +49,10 @@ def restored_on_error(layout: Layout) -> Iterator[None]:
 
 
 def repair(layout: Layout) -> None:
-    """Restore the files that a killed process left damaged. Delete DVC's list of readers and writers if it is damaged."""
+    """Restore the files that a killed process left damaged.
+
+    Delete DVC's list of readers and writers if it is damaged.
+    """
     folder = layout.snapshot
     if (folder / LIST).exists():
         _restore(layout, folder, only_damaged=True)
@@ -81,7 +87,10 @@ def _restore(layout: Layout, folder: Path, only_damaged: bool = False) -> None:
 
 
 def _is_damaged(path: Path) -> bool:
-    """Return whether dvc.lock or a pointer was cut off. A cut after which a stage only looks changed does no harm."""
+    """Return whether dvc.lock or a pointer was cut off.
+
+    A cut after which a stage only looks changed does no harm.
+    """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -101,7 +110,10 @@ def _is_damaged(path: Path) -> bool:
 
 
 def _has_entries(tree: Any, key: str, wanted: set[str]) -> bool:
-    """Return whether `tree[key]` is a list of mappings, each with the `wanted` keys. The list `deps` may be missing."""
+    """Return whether `tree[key]` is a list of mappings, each with the `wanted` keys.
+
+    The list `deps` may be missing.
+    """
     entries = tree.get(key, [] if key == "deps" else None) if isinstance(tree, dict) else None
     return isinstance(entries, list) and all(
         isinstance(entry, dict) and wanted <= entry.keys() for entry in entries

@@ -1,4 +1,4 @@
-"""The pipeline in dvc.yaml: the order of its stages, which are stale, and the record of a stage that has run.
+"""The pipeline in dvc.yaml: the order of its stages, which are stale, and the record of a run.
 
 A stage that runs in this process is recorded in dvc.lock as `dvc repro` would record it.
 So `tokensieve run` and `dvc repro` see each other's results.
@@ -33,14 +33,17 @@ def stage_names(layout: Layout) -> list[str]:
 
 
 def is_ours(layout: Layout, name: str) -> bool:
-    """Return whether stage `name` calls the function of that name. Other stages are the user's own."""
+    """Return whether stage `name` calls the function of that name.
+
+    Other stages are the user's own.
+    """
     tree = yaml.safe_load(layout.pipeline.read_text(encoding="utf-8"))
     stage = tree["stages"].get(name)
     return isinstance(stage, dict) and stage.get("cmd") == f"tokensieve stage {name}"
 
 
 def inputs(layout: Layout, repo: Repo, name: str) -> dict[str, Any]:
-    """Return what stage `name` reads: the hash of each file or folder, and the values of the settings.
+    """Return the inputs of stage `name`: hashes of files and folders, and values of settings.
 
     Raises:
         InputError: If a file that it reads is missing.
@@ -59,7 +62,7 @@ def inputs(layout: Layout, repo: Repo, name: str) -> dict[str, Any]:
 
 
 def is_unchanged(layout: Layout, repo: Repo, name: str) -> bool:
-    """Return whether stage `name` has run on its present inputs, and its outputs are those that it wrote."""
+    """Return whether stage `name` has run on its present inputs and its outputs are unchanged."""
     stage = _stage(layout, repo, name)
     # `dvc repro` always runs such a stage. For us, the caller asks the registry in addition.
     stage.always_changed = False
@@ -67,10 +70,11 @@ def is_unchanged(layout: Layout, repo: Repo, name: str) -> bool:
 
 
 def is_current(layout: Layout, repo: Repo, name: str) -> bool:
-    """Return whether stage `name` has nothing to do, after its outputs were restored from DVC's run cache if possible.
+    """Restore the outputs of stage `name` from DVC's run cache if possible.
 
-    Outputs that somebody changed in place are not restored: the stage writes them again. The outputs of a
-    stage without a cache are not restored either: a cache does not contain what a registry has.
+    Return whether the stage then has nothing to do. Outputs that somebody changed in place are not
+    restored: the stage writes them again. The outputs of a stage without a cache are not restored
+    either: a cache does not contain what a registry has.
     """
     stage = _stage(layout, repo, name)
     if not all(out.use_cache for out in stage.outs):
@@ -90,7 +94,7 @@ def is_current(layout: Layout, repo: Repo, name: str) -> bool:
 
 
 def record(layout: Layout, repo: Repo, name: str) -> None:
-    """Record in dvc.lock that stage `name` has run on its present inputs, and put its outputs into the cache."""
+    """Record in dvc.lock that stage `name` has run on its present inputs. Cache its outputs."""
     stage = _stage(layout, repo, name)
 
     def save() -> None:

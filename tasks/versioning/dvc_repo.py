@@ -1,4 +1,7 @@
-"""Open DVC on a project: without output or questions, with git or without, waiting for DVC's lock."""
+"""Open DVC on a project, inside git or outside, without output or prompts.
+
+Wait for DVC's lock.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def opened(layout: Layout) -> Iterator[Repo]:
 
 
 def write(layout: Layout, action: Callable[[], Any]) -> Any:
-    """Return the result of an `action` of DVC that writes files of the project, and wait for DVC's lock.
+    """Return the result of an `action` of DVC that writes files, and wait for DVC's lock.
 
     If it fails, the files that DVC changes in place are as they were before.
     """
@@ -72,7 +75,10 @@ def wait_for_lock(action: Callable[[], Any]) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message as one line. The password in the address of a remote is left out."""
+    """Return an error's message as one line.
+
+    The password in the address of a remote is left out.
+    """
     return without_password(" ".join(str(error).split())) or type(error).__name__
 
 
@@ -82,7 +88,10 @@ def root_cause(error: BaseException) -> str:
 
 
 def git_of(root: Path) -> SCM | None:
-    """Return the git repository that contains the project. None if there is none, or if it ignores the project."""
+    """Return the git repository that contains the project.
+
+    None if there is none, or if it ignores the project.
+    """
     with _without_output():
         if broken_git(root):
             return None
@@ -106,7 +115,10 @@ def broken_git(root: Path) -> Path | None:
 
 
 class _RunCache(StageCache):  # type: ignore[misc]
-    """DVC's run cache. DVC's own expects dvc.yaml in the working directory; this one reads the project's."""
+    """DVC's run cache.
+
+    DVC's own expects dvc.yaml in the working directory; this one reads the project's.
+    """
 
     def _create_stage(self, cache: dict[str, Any], wdir: str | None = None) -> PipelineStage:
         outs = [out["path"] for out in cache["outs"]]
@@ -118,7 +130,10 @@ class _RunCache(StageCache):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _without_output() -> Iterator[None]:
-    """Keep DVC from printing and from asking: on a terminal it would wait for an answer. Its errors are raised anyway."""
+    """Keep DVC from printing and from asking: on a terminal it would wait for an answer.
+
+    Its errors are raised anyway.
+    """
     loggers = {logger: logger.level for logger in map(logging.getLogger, ("dvc", "dvc_data", "dvc_objects"))}
     confirm, console, progress = prompt.confirm, ui.error_console, _progress.QueryingProgress
     for logger in loggers:

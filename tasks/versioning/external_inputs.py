@@ -1,4 +1,4 @@
-"""Inputs of the pipeline outside of data/raw: the base model and the project's own suite of expectations.
+"""Inputs outside data/raw: the base model and the project's own suite of expectations.
 
 Stages read files with their hashes, so that DVC notices a change.
 """
@@ -17,7 +17,8 @@ from tokensieve.settings import Settings
 def note_base(layout: Layout, settings: Settings) -> None:
     """Write data/base.json: other weights may be put into a folder without a new name.
 
-    Its keys: `model`, the setting, and `sha256` over all files of the folder (None for a model of the hub).
+    Its keys: `model`, the setting, and `sha256` over all files of the folder (None for a model of
+    the hub).
     """
     inside = layout.root / settings.base.model
     folder = inside if inside.is_dir() else Path(settings.base.model)

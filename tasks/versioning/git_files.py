@@ -1,4 +1,7 @@
-"""Write the ignore files of git and DVC. This is done at every run: a project may be put into git later."""
+"""Write the ignore files of git and DVC.
+
+This is done at every run: a project may be put into git later.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ MERGED = "/data/versions.jsonl merge=union"
 
 
 def write(layout: Layout, git: bool) -> None:
-    """Add the missing lines to the ignore files. Inside git, also let git merge the list of data versions line by line."""
+    """Add the missing lines to the ignore files.
+
+    Inside git, also let git merge the list of data versions line by line.
+    """
     for name, patterns in IGNORED.items():
         _add(layout.at(name), patterns)
     if git and _ignored(layout.root, ["data/versions.jsonl"]) == {}:
@@ -50,12 +56,16 @@ def refuse_ignored(layout: Layout) -> None:
         folders = [f"!/{parent.as_posix()}/" for parent in reversed(Path(path).parents) if parent != Path()]
         lines = " and ".join(repr(line) for line in [*folders, f"!/{path}"])
         raise InputError(
-            f"git ignores {path} ({source}), which it must not; add {lines} at the end of {layout.at('.gitignore')}"
+            f"git ignores {path} ({source}), which it must not; "
+            f"add {lines} at the end of {layout.at('.gitignore')}"
         )
 
 
 def _ignored(root: Path, paths: list[str]) -> dict[str, str]:
-    """Return the ignored `paths`, each with the file, line and pattern that ignores it. Empty if git is not installed."""
+    """Return the ignored `paths`, each with the file, line and pattern that ignores it.
+
+    Empty if git is not installed.
+    """
     command = ["git", "-C", str(root), "check-ignore", "--verbose", "--no-index", "-z", "--stdin"]
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The Python API: `fit` trains a classifier from lists of texts and labels, without a project folder.
+"""The Python API: `fit` trains a classifier from texts and labels, without a project folder.
 
 Example:
 
@@ -54,7 +54,8 @@ class FittedClassifier:
 
     Attributes:
         labels: The names of the classes, sorted.
-        history: One record per epoch: epoch, train_loss, validation_loss, validation_accuracy.
+        history: One record per epoch: epoch (from 1), train_loss, validation_loss and
+            validation_accuracy. The losses are in nats per text.
         constructs: The words and phrases most informative about the labels, the best first.
     """
 
@@ -80,10 +81,13 @@ class FittedClassifier:
         return predictions(self._logits(texts), self._manifest, truncated, top)
 
     def evaluate(self, texts: Sequence[str], labels: Labels) -> dict[str, Any]:
-        """Return accuracy, F1, calibration error and coverage on labelled texts: the entries of the evaluation report.
+        """Return accuracy, F1, calibration error and coverage on labelled texts.
+
+        They have the names and units of the evaluation report (`evaluation.report.report`).
 
         Raises:
-            InputError: If there are no texts, or a label that the classifier does not have.
+            InputError: If there are no texts, if there are not as many labels as texts, or if the
+                classifier does not have one of the labels.
         """
         examples = _examples(texts, labels, "evaluate")
         if unknown := sorted(set(class_names(examples.labels)) - set(self.labels)):
@@ -93,15 +97,19 @@ class FittedClassifier:
         return report({"test": self._logits(texts)}, targets, list(self.labels), self._manifest.rule)
 
     def save(self, folder: str | Path) -> None:
-        """Write the PyTorch model as a Hugging Face model folder, replacing `folder` if it exists."""
+        """Write the PyTorch model as a Hugging Face model folder.
+
+        It replaces `folder` if that exists.
+        """
         with atomic_folder(Path(folder)) as temporary:
             self._write(temporary)
 
     def export(self, folder: str | Path) -> None:
-        """Write the ONNX model that `Predictor.load` and `tokensieve serve --model` read, replacing `folder` if it exists.
+        """Write the ONNX model that `Predictor.load` and `tokensieve serve --model` read.
 
-        It computes in float32. Faster variants lose a little accuracy: the pipeline exports one
-        only after a comparison with PyTorch on texts that were not trained on.
+        It replaces `folder` if that exists. The model computes in float32. Faster variants lose a
+        little accuracy: the pipeline exports one only after a comparison with PyTorch on texts that
+        were not trained on.
         """
         with tempfile.TemporaryDirectory() as name, atomic_folder(Path(folder)) as temporary:
             model = Path(name)
@@ -132,11 +140,13 @@ def fit(
 ) -> FittedClassifier:
     """Train a classifier by token-driven sparse fine-tuning, and calibrate its probabilities.
 
+    The method is that of arXiv 2508.08635 (`fitting.fit_classifier`).
+
     Args:
         texts: The training texts.
         labels: The label of each text. For multi-label data, the labels of each text: a list or
             tuple of strings, which may be empty.
-        validation: Texts and labels for early stopping and calibration. None: a share of the
+        validation: Texts and labels for early stopping and calibration. If None, a share of the
             training texts is split off.
         settings: Sections of `params.yaml`, each a dict or one of the classes of
             `tokensieve.settings`. For example `base={"model": "..."}, finetune={"max_epochs": 5},
@@ -212,6 +222,7 @@ def _examples(texts: Sequence[str], labels: Labels, what: str) -> Examples:
         raise InputError(f"{what}: texts or labels are one string; use a list of strings")
     if len(texts) != len(labels) or not len(texts):
         raise InputError(
-            f"{what}: {len(texts)} texts and {len(labels)} labels; use one label, or one list of labels, per text"
+            f"{what}: {len(texts)} texts and {len(labels)} labels; use one label, or one list of labels, "
+            "per text"
         )
     return Examples.of(texts, labels)

@@ -6,25 +6,25 @@ import os
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
-# Where version 1 of control groups may be mounted.
+# The folders in which version 1 of control groups may be mounted.
 MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
 def cores(root: Path = ROOT) -> int:
-    """Return the cores this process may use, at least one.
+    """Return the number of cores that this process may use, at least one.
 
-    `root` is where /proc and /sys are read.
+    /proc and /sys are read below `root`.
     """
-    # macOS and Windows pin no process.
+    # macOS and Windows do not pin processes to cores.
     pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = quota(root)
-    # Rounded down: a thread too many is stopped for the rest of each period, and the others wait
-    # for it.
+    # Rounded down: with one thread too many, the system stops it for the rest of each period, and
+    # the other threads wait for it.
     return pinned if allowed is None else max(1, min(pinned, int(allowed)))
 
 
 def quota(root: Path = ROOT) -> float | None:
-    """Return the smallest CPU quota, in cores, of this process's control groups; None without one."""
+    """Return the smallest CPU quota, in cores, of this process's control groups; None if none."""
     groups = root / "sys" / "fs" / "cgroup"
     found: list[float | None] = []
     for line in _text(root / "proc" / "self" / "cgroup").splitlines():
@@ -47,7 +47,7 @@ def _upwards(mount: Path, path: str) -> list[Path]:
 
 
 def _share(folder: Path) -> float | None:
-    """Return the quota in the folder of one control group, version 1 or 2."""
+    """Return the quota, in cores, in the folder of one control group of version 1 or 2."""
     given = _text(folder / "cpu.max").split() or [
         _text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")
     ]

@@ -13,10 +13,11 @@ from tokensieve.errors import InputError, causes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
-# In the messages of libraries that raise no OSError: safetensors, onnx and SQLite under MLflow.
+# Messages of libraries that do not raise OSError: safetensors, onnx, and SQLite under MLflow.
 FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 REMEDY = (
-    "a run needs up to 6 times the size of the base model (0.5 GB with all-MiniLM-L6-v2) and keeps up to half of that; "
+    "a run needs up to 6 times the size of the base model (0.5 GB with all-MiniLM-L6-v2) and keeps up to "
+    "half of that; "
     "free some space and run the same command again, it continues where it stopped"
 )
 
@@ -38,7 +39,7 @@ class DiskFullError(InputError):
 
 @contextmanager
 def report_full_disk(folder: Path) -> Iterator[None]:
-    """Run the block, and replace the error of a full disk by one that is clear to a user.
+    """Run the block, and raise a clear error instead of a library's error about a full disk.
 
     Raises:
         DiskFullError: If a disk or a quota is full. The message names the file, or else `folder`,
@@ -69,11 +70,10 @@ def full_disk_error(error: BaseException, folder: Path) -> DiskFullError | None:
 
 
 def permission_error(error: BaseException, folder: Path) -> InputError | None:
-    """Return the error to raise if `error` comes from a file that this user may not open or create,
-    else None.
+    """Return the error to raise if this user may not open or create the file in `error`.
 
     If the file is in `folder`, the message names `folder` or its nearest parent that exists.
-    Otherwise it names the folder of the file.
+    Otherwise it names the folder of the file. If `error` has another cause, return None.
     """
     for link in causes(error):
         name = getattr(link, "filename2", None) or getattr(link, "filename", None)
@@ -89,8 +89,7 @@ def os_error_remedy(error: OSError) -> str:
 
 
 def check_writable(folder: Path, *inside: Path) -> None:
-    """Check that this user may write files in `folder` and in those of the folders `inside` it that
-    exist.
+    """Check that this user may write files in `folder` and in the folders `inside` that exist.
 
     Raises:
         InputError: If one of them is not writable.
@@ -121,5 +120,5 @@ def _free(path: Path) -> str:
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return `path`, which is absolute, or its nearest parent that exists."""
+    """Return the absolute path `path` if it exists, otherwise its nearest parent that exists."""
     return next((found for found in (path, *path.parents) if found.exists()), Path("/"))

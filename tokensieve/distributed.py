@@ -1,10 +1,9 @@
 """Training in several processes: ranks, shards, collectives, and the launcher.
 
-Without torch.distributed, one process is all.
-
-`launch` starts the processes, or torchrun on several machines. Each runs inside `worker` and
-computes its share of every batch. All processes must call the collectives (`sum_over_processes`,
-`broadcast_from_first`, `all_agree`) in the same order.
+`launch` starts the processes on one machine, torchrun on several machines. Each process runs inside
+`worker` and computes its share of every batch. All processes must call the collectives
+(`sum_over_processes`, `broadcast_from_first`, `all_agree`) in the same order. If torch.distributed
+is not in use, there is one process.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ from tokensieve import packages
 from tokensieve.errors import InputError
 
 INPUT_ERROR_STATUS = 2
-ERROR_FILE = (
-    "TORCHELASTIC_ERROR_FILE"  # the variable that names the file in which torchrun expects a process's error
-)
+# The variable that names the file in which torchrun expects the error of a process.
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 
 T = TypeVar("T")
 
@@ -63,7 +61,7 @@ def node_rank() -> int:
 
 
 def hide_progress() -> bool | None:
-    """Return tqdm's argument `disable`: only the first process shows progress, and only on a terminal."""
+    """Return tqdm's argument `disable`: only the first process shows a bar, only on a terminal."""
     return None if rank() == 0 else True
 
 
@@ -78,7 +76,10 @@ def shard(items: Iterable[T]) -> Iterator[T]:
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """Replace `values` by their sum over all processes, bit-identical in each, and return them."""
+    """Replace `values` by their sum over all processes, and return them.
+
+    The sums are the same to the bit in each process.
+    """
     if world_size() > 1:
         distributed.all_reduce(values)
     return values
@@ -100,7 +101,7 @@ def all_agree(holds: bool = True) -> bool:
 def data_parallel(
     compute: Callable[[Any], Tensor], parameters: Sequence[nn.Parameter]
 ) -> Callable[[Any], Tensor]:
-    """Return `compute` with a backward pass that averages the gradients of `parameters` over all processes.
+    """Return `compute` with gradients of `parameters` that are averaged over all processes.
 
     `compute` must use all of these parameters.
     """
@@ -108,7 +109,7 @@ def data_parallel(
 
 
 class _Computation(nn.Module):
-    """A computation with its trained parameters only: others need no synchronization."""
+    """A computation and its trained parameters. Other parameters need no synchronization."""
 
     def __init__(self, compute: Callable[[Any], Tensor], parameters: Sequence[nn.Parameter]) -> None:
         super().__init__()
@@ -139,18 +140,20 @@ def worker() -> Iterator[None]:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
         get_error_handler().record_exception(error)
-        # The others fail when this one ends. The delay lets the launcher see which failed first.
+        # The other processes fail when this one ends. The delay lets the launcher see which failed
+        # first.
         time.sleep(1)
         os._exit(INPUT_ERROR_STATUS if isinstance(error, InputError) else 1)
 
 
 def launch(processes: int, module: str, *arguments: str, gpu: bool = True) -> None:
-    """Run `python -m module arguments` in `processes` processes on this machine, like `torchrun --standalone`, and wait.
+    """Run `python -m module arguments` in `processes` processes on this machine, and wait for them.
 
-    With `gpu`, if the machine has GPUs, each process needs its own.
+    It does what `torchrun --standalone` does. With `gpu`, if the machine has GPUs, each process
+    needs its own GPU.
 
     Raises:
-        InputError: If there are more processes than GPUs, or if a process has raised it.
+        InputError: If there are more processes than GPUs, or if a process has raised InputError.
         RuntimeError: If a process has failed or was killed.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -208,7 +211,8 @@ def _cause(failures: dict[int, Any], processes: int) -> Exception:
         hint = ", perhaps because memory ran out" if -failure.exitcode == signal.SIGKILL else ""
         how = f"was killed by {failure.signal_name()}{hint}"
     error = RuntimeError(
-        f"training process {rank} of {processes} (the first is 0) {how}. The same command continues from the last epoch"
+        f"training process {rank} of {processes} (the first is 0) {how}. The same command continues from "
+        "the last epoch"
     )
     error.add_note(report.get("extraInfo", {}).get("py_callstack", ""))
     return error

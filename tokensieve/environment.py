@@ -1,10 +1,13 @@
-"""Environment variables for this process and all that it starts: no usage reports, and no proxy for this machine's own servers."""
+"""Environment variables of this process and of the processes that it starts.
+
+They switch off usage reports, and keep requests to servers on this machine away from a proxy.
+"""
 
 from __future__ import annotations
 
 import os
 
-# Set before the import of the library that reads them. A user's own value wins.
+# They are set before the libraries that read them are imported. A user's own value is kept.
 NO_REPORTS = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "true",
@@ -19,12 +22,12 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")  # httpx fails on [::1]
 
 
 def prepare() -> None:
-    """Switch usage reports off, and take this machine out of what goes through a proxy."""
+    """Switch off usage reports, and add this machine to the hosts reached without a proxy."""
     for name, value in NO_REPORTS.items():
         os.environ.setdefault(name, value)
     if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()):
         return
-    # Libraries differ in which of the two spellings they read, so both get all hosts.
+    # Some libraries read the one spelling, some the other, so both get all hosts.
     listed = [
         host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")
     ]

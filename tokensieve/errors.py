@@ -1,15 +1,13 @@
-"""The error for bad input: it names the file, row, key or value, what is allowed, and the remedy."""
+"""The error for invalid input. Its message names the file or key, the value, and the remedy."""
 
 from collections.abc import Iterator
 
 
 class InputError(ValueError):
-    """Bad input or a bad setting.
+    """Invalid input or an invalid setting.
 
-    Commands print its message as one line and end with exit status 2.
-
-    `detail` may quote users' texts: it is printed to the user, and kept out of the message, which
-    gets logged.
+    Commands print the message as one line and end with exit status 2. `detail` may quote the user's
+    texts. It is printed to the user but is not part of the message, because messages are logged.
     """
 
     def __init__(self, message: str, detail: str = "") -> None:
@@ -27,6 +25,9 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def excerpt(text: object, width: int = 60) -> str:
-    """`text` quoted for a message: one line, control characters escaped, at most `width` characters."""
+    """Return `text` in quotes for a message: one line of at most `width` characters.
+
+    Control characters are escaped.
+    """
     line = ascii(str(text)) if any(ord(c) < 32 or c == "\x7f" for c in str(text)[:width]) else repr(str(text))
     return line if len(line) <= width else f"{line[: width - 1]}…{line[0]}"

@@ -19,7 +19,7 @@ from typing import Any
 from tokensieve.errors import InputError
 from tokensieve.progress import log_while_running
 
-# How the lines begin that git writes between the two sides of a merge conflict.
+# The beginnings of the lines that git writes between the two sides of a merge conflict.
 CONFLICT_MARKERS = ("<<<<<<< ", "=======", ">>>>>>> ", "||||||| ")
 
 log = logging.getLogger("tokensieve")
@@ -27,9 +27,9 @@ log = logging.getLogger("tokensieve")
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder. It replaces `folder` if the block ends without an error.
+    """Yield an empty temporary folder, which replaces `folder` if the block ends without an error.
 
-    Its files get the mode that the umask allows.
+    The files in it get the mode that the umask allows.
     """
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -48,12 +48,11 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
-    """Yield the path of a temporary file for the block to write. It replaces `path` if the block
-    ends without an error.
+    """Yield the path of a temporary file, which replaces `path` if the block ends without an error.
 
-    The file gets the mode that the umask allows, whatever mode the block gives it. With `flush`,
-    its content is on the disk before the rename: without it, a power failure can leave an empty
-    file.
+    The file gets the mode that the umask allows, even if the block gives it another mode. With
+    `flush`, its content is on the disk before it is renamed. Without `flush`, a power failure can
+    leave an empty file.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -72,14 +71,13 @@ def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Run the block while no other process runs a block with the same `path`. Wait for the other
-    one, and log that.
+    """Run the block while no other process runs a block with the same `path`.
+
+    If another process does, log that and wait for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    from filelock import (  # not at the top: a server reads settings only, and has no filelock
-        FileLock,
-        Timeout,
-    )
+    # Not at the top: an installation for serving has no filelock, and needs no lock.
+    from filelock import FileLock, Timeout
 
     lock = FileLock(path)
     try:
@@ -101,7 +99,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, tree: Any) -> None:
-    """Write `tree` as indented JSON, atomically."""
+    """Write `tree` as indented JSON in UTF-8, atomically."""
     write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -138,11 +136,12 @@ def check_no_conflict_markers(path: Path, text: str) -> None:
     """Check that a merge left no conflict markers in `text`, the content of `path`.
 
     Raises:
-        InputError: If there are any. The message names the line and how to resolve the conflict.
+        InputError: If there are markers. The message has the line and how to resolve the conflict.
     """
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith(CONFLICT_MARKERS[:1]):
             raise InputError(
-                f"{path}, line {number}: unresolved merge conflict; keep one side, with git checkout --ours or --theirs "
+                f"{path}, line {number}: unresolved merge conflict; keep one side, with git checkout "
+                "--ours or --theirs "
                 f"{path.name} or by hand, and run the same command again"
             )

@@ -1,7 +1,7 @@
-"""Token-driven sparse fine-tuning as a whole, from labelled texts to a trained classifier (arXiv 2508.08635).
+"""The whole method: token-driven sparse fine-tuning, from labelled texts to a trained classifier.
 
-`fit_classifier` is the method. The stages vocabulary, mask and finetune call its parts, with files
-between them.
+The method is that of arXiv 2508.08635. `fit_classifier` runs its steps 1 to 5. The stages
+vocabulary, mask and finetune call the same parts, with files between them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,15 @@ Step = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Fitted:
-    """What `fit_classifier` returns: the classifier and its tokenizer, and how they came about.
+    """The result of `fit_classifier`.
 
-    `history` has one record per epoch. `constructs` is empty if no setting needs them.
+    Attributes:
+        classifier: The trained classifier.
+        tokenizer: Its tokenizer, with the new tokens if there are any.
+        constructs: The ranked constructs; empty if no setting needs them.
+        selection: The mask, and how far the task is from pre-training.
+        schedule: Which layers were trained in which epoch.
+        history: One record per epoch (`training.loop.History`).
     """
 
     classifier: Classifier
@@ -57,10 +63,17 @@ def fit_classifier(
     folder: Path,
     step: Step = lambda _: nullcontext(),
 ) -> Fitted:
-    """Train a classifier of `labels` by token-driven sparse fine-tuning of the base model in folder `base`.
+    """Train a classifier by token-driven sparse fine-tuning of a base model.
 
-    The best epoch by validation loss is kept; without `validation`, the last one. The tokenizer is
-    written into `folder`. Every step runs inside `step(name)`, for example to measure its time.
+    It keeps the epoch with the lowest validation loss, or without validation the last epoch.
+
+    Args:
+        train: The training texts.
+        validation: The texts for early stopping, if there are any.
+        labels: The names of the classes, in the order of the logits.
+        settings: The settings of the project.
+        base, folder: The folder of the base model, and the one to write the tokenizer to.
+        step: Every step runs inside `step(name)`, for example to measure its time.
 
     Raises:
         InputError: If the base model or the device does not suit the settings.
@@ -68,7 +81,7 @@ def fit_classifier(
     targets = [encode_targets(part.labels, labels, train.multi_label) for part in (train, validation) if part]
     with step("mine"):  # 1. words and phrases that distinguish the classes
         constructs = rank(train, settings) if needs_constructs(settings) else []
-    with step("load"):  # 2. optionally as tokens of their own, in a new classifier
+    with step("load"):  # 2. these words as new tokens, if wanted, and an untrained classifier
         new_tokens = choose_new_tokens(load_tokenizer(base), constructs, settings.vocabulary.new_tokens)
         tokenizer = extend_tokenizer(load_tokenizer(base), new_tokens, folder)
         classifier = new_classifier(base, folder, labels, targets[0], settings)
@@ -77,7 +90,7 @@ def fit_classifier(
     with step("cache"):  # the layers that never train are computed once
         first = first_trainable_layer(classifier, settings.schedule)
         parts = list(zip([cache_states(part, classifier, first) for part in inputs], targets, strict=True))
-    with step("score"):  # 3. the weights that react to these words, 4. the best rows within the budget
+    with step("score"):  # 3. a score per weight, at these words, 4. the best rows within the budget
         texts = [construct.text for construct in constructs]
         selection = select_weights(classifier, parts[0], train.texts, texts, folder, settings)
     with step("train"):  # 5. the head, then all layers that are not frozen, then the top layers
@@ -112,9 +125,17 @@ def new_classifier(
 ) -> Classifier:
     """Return the untrained classifier of `labels`, on the device that trains it.
 
-    `tokenizer` is the extended one's folder.
-
     For multi-label data, the head starts from the frequencies of the labels in `targets`.
+
+    Args:
+        base: The folder of the base model.
+        tokenizer: The folder of the extended tokenizer.
+        labels: The names of the classes, in the order of the logits.
+        targets: int64 [texts], or for multi-label data float32 [texts, classes] of 0 and 1.
+        settings: The pooling, the seed and the device are used.
+
+    Raises:
+        InputError: If the base model's pooling is not supported, or no GPU works and one is needed.
     """
     classifier = Classifier.new(base, tokenizer, settings.base.pooling, labels, settings.data.seed)
     classifier.encoder.requires_grad_(False)
@@ -139,7 +160,15 @@ def select_weights(
     tokenizer: Path,
     settings: Settings,
 ) -> MaskSelection:
-    """Score the weights on a sample of the training texts, at the tokens of the constructs, and select the mask (steps 3, 4).
+    """Score the weights at the tokens of the constructs, and select the mask (steps 3 and 4).
+
+    Args:
+        classifier: Untrained, with a frozen encoder.
+        training: The training texts and their targets.
+        texts: The same training texts as strings. A sample of them is scored.
+        constructs: The texts of the constructs.
+        tokenizer: The folder of the extended tokenizer.
+        settings: The sections base, data, mask, schedule and vocabulary are used.
 
     Raises:
         InputError: If the budget is too small for the unit of the mask.
@@ -174,9 +203,10 @@ def plan(
     folder: Path | None = None,
     key: str = "",
 ) -> Schedule:
-    """Return the schedule (step 5).
+    """Return the schedule of the training on `training` (step 5).
 
-    `folder` and `key`: where cached states are stored (`Schedule`).
+    All layers that are not frozen train in every epoch if `is_far`, or for multi-label data.
+    `folder` and `key` are those of `training.schedule.Schedule`.
     """
     inputs, targets = training
     epochs = count_epochs(settings.finetune, len(inputs))

@@ -1,8 +1,8 @@
-"""Import our packages `tasks` and `flows` by their location.
+"""Import our packages `tasks` and `flows` by their location, not by Python's path.
 
-A `tasks.py` or a folder `flows` of the user may precede them on Python's path.
-`python -P -m tokensieve.packages MODULE ARGUMENTS` runs a module as `python -m` does, with our
-packages.
+A user may have a file `tasks.py` or a folder `flows` of their own, which comes first on the path.
+`python -P -m tokensieve.packages MODULE ARGUMENTS` runs a module like `python -m`, and that module
+imports our packages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PACKAGES = ("tasks", "flows")
 
 
 def pin() -> None:
-    """Load our packages from the folder that contains this package. Later imports then get them."""
+    """Import our packages from the folder that contains `tokensieve`. Later imports get them."""
     for name in PACKAGES:
         file = ROOT / name / "__init__.py"
         loaded = sys.modules.get(name)
@@ -33,19 +33,19 @@ def pin() -> None:
 
 
 def module(name: str) -> ModuleType:
-    """Return a module of our packages, imported by name.
+    """Return the module `name` of our packages, imported if necessary.
 
-    The library uses it to find what the pipeline adds, because it never depends on the
-    pipeline's code.
+    The library has no import of the pipeline. The few functions that need the pipeline, such as the
+    command line, import it with this function when they are called.
     """
     pin()
     return import_module(name)
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs one of our modules in another process.
+    """Return the arguments that run one of our modules in another process.
 
-    It works with any working directory and PYTHONPATH.
+    They work in any working directory and with any PYTHONPATH.
     """
     return [sys.executable, "-P", "-m", "tokensieve.packages", module, *arguments]
 

@@ -1,6 +1,4 @@
-"""Log the progress of a long step, so that a run whose output goes to a file is never silent for
-long.
-"""
+"""Log the progress of a long step, so that a log file gets a line at least every 30 seconds."""
 
 from __future__ import annotations
 
@@ -10,15 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SILENCE_SECONDS = (
-    25.0  # without a line in the log; then one is written, so there is one at least every 30 seconds
-)
+SILENCE_SECONDS = 25.0  # after so long without a line in the log, one is written
 
 log = logging.getLogger("tokensieve")
 
 
 class _LastLine(logging.Filter):
-    """Remember when the last line was logged. Filter nothing."""
+    """Store the time of the last log line. All lines pass the filter."""
 
     time = 0.0
 
@@ -32,10 +28,10 @@ _last_line = _LastLine()
 
 @contextmanager
 def log_while_running(name: str, last: float | None = None) -> Iterator[None]:
-    """Run the block, the step `name`, and log its duration so far whenever nothing else was logged
-    for a while.
+    """Run the block, and log how long it has run if nothing else is logged for `SILENCE_SECONDS`.
 
-    `last` is the duration of the step in the last run, in seconds. It is logged too.
+    `name` is the name of the step. `last` is its duration in the last run, in seconds, and is
+    logged too.
     """
     log.addFilter(_last_line)
     finished = threading.Event()

@@ -1,7 +1,4 @@
-"""The paths of a project.
-
-Nothing else in the code writes a path of the project down.
-"""
+"""The paths of a project. No other file of the code contains such a path."""
 
 from __future__ import annotations
 
@@ -11,20 +8,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of one project folder. Asking for a path makes nothing."""
+    """The paths of one project folder. No file or folder is created here."""
 
     root: Path
 
     def at(self, *parts: str) -> Path:
         return self.root.joinpath(*parts)
 
-    # What a person edits or commits.
+    # Files that a user edits or commits.
     params = property(lambda self: self.at("params.yaml"))
     pipeline = property(lambda self: self.at("dvc.yaml"))
 
     lock = property(lambda self: self.at("dvc.lock"))
 
-    # What the version stage makes.
+    # The data of the project, and records about them.
     raw = property(lambda self: self.at("data", "raw"))
     raw_pointer = property(lambda self: self.at("data", "raw.dvc"))
     versions = property(lambda self: self.at("data", "versions.jsonl"))
@@ -33,7 +30,7 @@ class Layout:
     suite = property(lambda self: self.at("data", "suite.json"))
     project = property(lambda self: self.at("data", "project.json"))
 
-    # What the stages make; each folder is one stage's.
+    # The outputs of the stages, one folder per stage.
     validation = property(lambda self: self.at("artifacts", "validation"))
     split = property(lambda self: self.at("artifacts", "split"))
     vocabulary = property(lambda self: self.at("artifacts", "vocabulary"))
@@ -43,10 +40,10 @@ class Layout:
     onnx = property(lambda self: self.at("artifacts", "onnx"))
     registration = property(lambda self: self.at("artifacts", "registration"))
 
-    # Where MLflow's SQLite default keeps files.
+    # The artifacts of MLflow's runs, if the registry is the default SQLite file.
     runs = property(lambda self: self.at("mlartifacts"))
 
-    # What may be deleted at any time: it only saves work.
+    # Files that may be deleted while nothing runs: they only save work.
     checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
     fetched = property(lambda self: self.at(".tokensieve", "fetched"))

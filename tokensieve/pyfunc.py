@@ -1,4 +1,7 @@
-"""The former name of `tokensieve.inference.mlflow_model`, for models that were registered before version 0.2."""
+"""The former name of `tokensieve.inference.mlflow_model`.
+
+Models that were registered before version 0.2 name this module.
+"""
 
 from tokensieve.inference.mlflow_model import _load_pyfunc
 

@@ -1,8 +1,8 @@
-"""The truncation of a text with more tokens than the model reads, the same in training and in serving.
+"""Truncate texts with more tokens than the model reads, equally in training and in serving.
 
-With `head`, the tokenizer keeps the first tokens. With `head_tail`, half of the tokens that are
-kept come from the beginning and half from the end. Both halves have the special tokens of their
-end, so the result looks like a whole text. Equal halves need no tuning.
+With `head`, the first tokens are kept. With `head_tail`, half of the tokens that are kept come from
+the beginning and half from the end. Each half includes the special tokens at its end of the text,
+so the result looks like a whole text. The halves are equal so that there is nothing to tune.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Token = TypeVar("Token")
 
 
 def head_and_tail(tokens: Sequence[Token], most: int) -> list[Token]:
-    """Return the first and the last of `tokens`, at most `most` together.
+    """Return the first and the last of `tokens`, at most `most` in total.
 
-    If `most` is odd, the first half is longer by one.
+    If `most` is odd, the first half is longer by one token.
     """
     if len(tokens) <= most:
         return list(tokens)

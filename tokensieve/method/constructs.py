@@ -1,10 +1,10 @@
 """Token constructs: the words and n-grams most informative about the label (step 1 of the method).
 
 They are ranked by the mutual information, in nats, between a construct's presence in a text and the
-text's label. The idea is that of arXiv 2508.08635, the ranking is ours. For multi-label data, the
-information about the presence of each label is summed over the labels. This is how much the
-construct reduces the binary cross entropy, which is summed over the labels too. Treating each set
-of labels as a class would not work: most sets occur only once.
+text's label. The idea comes from arXiv 2508.08635; the ranking is our own. For multi-label data,
+the information about the presence of each label is summed over the labels. This is the amount by
+which the construct reduces the binary cross entropy, which is also a sum over the labels. Treating
+each set of labels as a class would not work: most sets occur only once.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Construct:
 
     Attributes:
         text: In lower case, with one space between words.
-        label: The label that the construct indicates most. Empty if it indicates none, which
-            multi-label data allow.
+        label: The label that the construct indicates most. It is empty if the construct indicates
+            no label, which is possible for multi-label data only.
         information: The mutual information with the labels, in nats.
-        weight: The part of `label` in it, in nats.
+        weight: The part of `information` that comes from `label`, in nats.
         texts: The number of training texts that contain the construct.
     """
 
@@ -45,7 +45,10 @@ class Construct:
 
 
 def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the n-grams of 1 to `longest` words in `text`, in lower case, with their first and one past their last character."""
+    """Yield the n-grams of 1 to `longest` words in `text`, in lower case.
+
+    With each n-gram comes the index of its first character and the index after its last character.
+    """
     words = [(match.group().lower(), match.start(), match.end()) for match in WORD.finditer(text)]
     for first in range(len(words)):
         for last in range(first, min(first + longest, len(words))):
@@ -60,12 +63,11 @@ def rank_constructs(
     least: int = 2,
     multi_label: bool = False,
 ) -> list[Construct]:
-    """Return the `most` most informative constructs of 1 to `longest` words that occur in at least `least` texts.
+    """Return the `most` most informative constructs, the best first.
 
-    If `multi_label`, a text may have any number of labels, otherwise it has one.
-
-    Ties are broken by the number of texts, then alphabetically. So the order of the texts does not
-    matter.
+    They have 1 to `longest` words and occur in at least `least` texts. If `multi_label`, a text may
+    have any number of labels, otherwise it has one. Ties are broken by the number of texts, then
+    alphabetically, so the order of the texts does not matter.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     holding: Counter[str] = Counter()
@@ -99,7 +101,7 @@ def rank_constructs(
 
 
 def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
-    """Return the `most` constructs with the highest weight for each label."""
+    """Return for each label the texts of the `most` constructs with the highest weight."""
     table: dict[str, list[str]] = defaultdict(list)
     for construct in sorted(constructs, key=lambda construct: -construct.weight):
         if construct.label and len(table[construct.label]) < most:
@@ -112,8 +114,12 @@ def tokens_in_constructs(
 ) -> list[bool]:
     """Return for each token of `text` whether it belongs to a construct.
 
-    `offsets` are the first and one past the last character of each token; special tokens have an
-    empty span.
+    Args:
+        text: The text.
+        offsets: The index of each token's first character, and the index after its last one. They
+            are equal for special tokens.
+        constructs: The texts of the constructs.
+        longest: The number of words of the longest construct.
     """
     covered = bytearray(len(text))
     for construct, start, end in ngrams(text, longest):
@@ -130,9 +136,10 @@ def construct_positions(
     max_length: int,
     truncation: str = HEAD,
 ) -> dict[int, list[bool]]:
-    """Return for each token of each text, as `tokenize` returns them, whether it belongs to one of `constructs`.
+    """Return for each token of each text whether it belongs to one of `constructs`.
 
-    Texts and results have the same keys. Constructs have 1 to `max_words` words.
+    The tokens are those that `model.batches.tokenize` returns. Texts and results have the same
+    keys. Constructs have 1 to `max_words` words.
     """
     known = frozenset(constructs)
     offsets = token_offsets(tokenizer, list(texts.values()), max_length, truncation)
@@ -143,18 +150,22 @@ def construct_positions(
 
 
 Measure = Callable[[Mapping[str, int], int], float]
-"""Returns the information of a construct, from its number of texts by label and in total."""
+"""A function that returns the information of a construct, in nats.
+
+Its arguments are the number of texts with the construct, by label and in total.
+"""
 
 
 def _single_label_information(of_label: Mapping[str, int], total: int) -> Measure:
-    """Return the measure for `total` texts with one label each, `of_label` texts per label."""
+    """Return the measure for `total` texts with one label each; `of_label` counts them by label."""
     entropy_terms = {label: _xlogx(n) for label, n in of_label.items()}
     all_terms = math.fsum(entropy_terms.values())
 
     def information(held: Mapping[str, int], n: int) -> float:
-        # I(X;Y) = (sum of n log n over the cells - over the rows - over the columns + total log
-        # total) / total. A cell counts the texts of a label with or without the construct. Labels
-        # that never occur with it cancel.
+        # The mutual information of two variables from their table of counts is the sum of n log n
+        # over the cells, minus the sums over the rows and over the columns, plus total log total,
+        # all divided by the total. A cell counts the texts of a label with or without the
+        # construct. Labels that never occur with the construct cancel.
         without = all_terms
         present = 0.0
         for label, k in held.items():
@@ -168,23 +179,27 @@ def _single_label_information(of_label: Mapping[str, int], total: int) -> Measur
 
 
 def _multilabel_information(of_label: Mapping[str, int], total: int) -> Measure:
-    """Return the measure for `total` multi-label texts: the information about each label's presence, summed."""
+    """Return the measure for `total` multi-label texts: a sum over the labels."""
 
     def pair(k: int, n: int, have: int) -> float:
-        """Return the information of one label: `k` of the construct's `n` texts have it, and `have` of all texts."""
+        """Return the information about one label.
+
+        Of the `n` texts with the construct, `k` have the label. Of all texts, `have` do.
+        """
         cells = _xlogx(k) + _xlogx(n - k) + _xlogx(have - k) + _xlogx(total - n - have + k)
         return (
             cells - _xlogx(n) - _xlogx(total - n) - _xlogx(have) - _xlogx(total - have) + _xlogx(total)
         ) / total
 
     def disjoint(n: int, have: int) -> float:
-        # If n + have > total, they must co-occur, so `information` subtracts this term again.
+        # If n + have > total, the two must co-occur. The value does not matter then, because
+        # `information` subtracts it again.
         return pair(0, n, have) if n + have <= total else 0.0
 
     @cache
     def all_disjoint(n: int) -> float:
-        # A label that never occurs with the construct is information too, equal for all constructs
-        # with n texts.
+        # A label that never occurs with the construct carries information too. It is the same for
+        # all constructs with n texts.
         return math.fsum(disjoint(n, have) for have in of_label.values())
 
     def information(held: Mapping[str, int], n: int) -> float:

@@ -1,9 +1,10 @@
-"""Fisher scores of rows, columns or entries of each linear layer: how sensitive the task is to each weight (step 3).
+"""Fisher scores: how much the loss depends on each row, column or entry of a linear layer (step 3).
 
-The score of a weight is the sum of its squared gradients, one gradient per example (empirical
-Fisher information). Only tokens that belong to a construct count. Rows and columns need no gradient
-of a weight: with activations X [T, in] and output gradients G [T, out] of one example, the row sums
-of (Gᵀ X)² are the column sums of G * ((X Xᵀ) G), and its column sums are those of X * ((G Gᵀ) X).
+The score of a weight is the sum of its squared gradients, one gradient per example: the empirical
+Fisher information (arXiv 2508.08635). Only tokens that belong to a construct count. Scores of rows
+and columns need no gradient of a weight. One example has activations X [T, in] and output gradients
+G [T, out], and the gradient Gᵀ X. The row sums of (Gᵀ X)² are the column sums of G * ((X Xᵀ) G),
+and its column sums are those of X * ((G Gᵀ) X).
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears
 
-# Tokens per batch, fewer than for predictions: gradients need the states of every layer. With 8,192
-# on a GPU, scoring took twice the memory of training all weights. On a CPU, products are equally
-# fast from 32 rows on, and small batches need less padding.
+# Tokens per batch. There are fewer than for predictions, because gradients need the states of every
+# layer. With 8,192 on a GPU, scoring took twice the memory of training all weights. On a CPU,
+# matrix products are equally fast from 32 rows on, and small batches need less padding.
 TOKENS_PER_SCORING_BATCH = {"cpu": 256, "cuda": 1024}
 
 Positions = Mapping[int, Sequence[bool]] | Sequence[Sequence[bool]]
-"""For the index of a text, whether each of its tokens counts."""
+"""Whether each token of a text counts, by the index of the text."""
 
 
 def fisher_scores(
@@ -39,19 +40,21 @@ def fisher_scores(
     texts: Sequence[int] | None = None,
     recorder: StateRecorder | None = None,
 ) -> dict[str, Tensor]:
-    """Return the scores of the linear layers from layer `cut` up, by module name: float32 [out], [in] or [out, in].
+    """Return the scores of the linear layers from layer `cut` up, by module name.
+
+    They are float32 [out] for rows, [in] for columns and [out, in] for entries.
 
     Args:
         classifier: Its encoder's weights do not require gradients.
-        inputs: The texts; their states may enter at `cut` or below.
+        inputs: The texts. If they are cached states, these enter layer `cut` or a lower one.
         targets: int64 [inputs] for cross entropy, or for multi-label data float32 [inputs, classes]
             of 0 and 1, for binary cross entropy summed over the classes.
-        shape: rows, columns or entries. Only entries need each text's weight gradient Gᵀ X [out,
-            in]. It is computed for one text and one layer at a time, so it takes the memory of one
-            weight.
-        positions: Whether each token of each scored text counts; None: all do.
+        shape: rows, columns or entries. Only entries need the weight gradient Gᵀ X [out, in] of
+            each text. It is computed for one text and one layer at a time, so it takes the memory
+            of one weight matrix.
+        positions: Whether each token of each scored text counts. If None, all tokens count.
         cut: The lowest layer that is scored.
-        texts: The indices of the texts that are scored; None: all.
+        texts: The indices of the texts that are scored. If None, all texts are.
         recorder: An entered recorder that records the states of these texts.
     """
     scored = range(len(inputs)) if texts is None else texts
@@ -88,9 +91,9 @@ def fisher_scores(
 
 
 def magnitude_scores(classifier: Classifier, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
-    """Return the baseline of weight magnitude: squared weights, summed over rows or columns.
+    """Return the scores of the baseline magnitude: squared weights, summed over rows or columns.
 
-    Shapes: as `fisher_scores`.
+    They have the shapes of those of `fisher_scores`.
     """
     return {
         name: _summed(linear.weight.detach().square(), shape).cpu()
@@ -99,10 +102,10 @@ def magnitude_scores(classifier: Classifier, shape: str = "rows", cut: int = 0) 
 
 
 def random_scores(classifier: Classifier, seed: int, shape: str = "rows", cut: int = 0) -> dict[str, Tensor]:
-    """Return the baseline of random scores. Shapes: as `fisher_scores`.
+    """Return the scores of the baseline random, with the shapes of those of `fisher_scores`.
 
-    A score is a uniform number times the number of weights, so rows of any length are
-    equally likely.
+    A score is a uniform random number times the number of weights in the unit, so that the length
+    of a row does not matter.
     """
     generator = torch.Generator().manual_seed(seed)
     scores = {}
@@ -129,14 +132,14 @@ def _counting_mask(positions: Positions | None, indices: Sequence[int], mask: Te
 
 
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the summed loss: then each row of the batch has the gradient of its own example."""
+    """Return the sum of the losses. With a sum, the gradient of each row is that of its example."""
     if targets.is_floating_point():
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
     return F.cross_entropy(logits, targets, reduction="sum")
 
 
 def _summed(weights: Tensor, shape: str) -> Tensor:
-    """Return the sums over rows or columns of a matrix; for entries, the matrix."""
+    """Return the sum of each row or each column of a matrix; for entries, the matrix itself."""
     return weights if shape == "entries" else weights.sum(1 if shape == "rows" else 0)
 
 

@@ -1,4 +1,7 @@
-"""The mask: which rows, columns or entries of the linear layers are trained, under a budget of weights (step 4)."""
+"""The mask: which rows, columns or entries of the linear layers are trained (step 4).
+
+A budget limits the number of weights.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-TOKENS = "input embeddings"  # the name of the tokens in a file. Module names contain no space
+# The name of the token ids in a mask file. It has a space, so it cannot be the name of a module.
+TOKENS = "input embeddings"
 
 
 @dataclass(frozen=True)
 class Mask:
-    """What is trained of the encoder.
+    """The part of the encoder that is trained.
 
     Attributes:
         shape: What is selected: rows, columns or entries.
@@ -50,22 +54,22 @@ class Mask:
 
 
 def unit_count(weight: Tensor, shape: str) -> int:
-    """Return the number of rows, columns or entries of a weight [out, in]: what a mask of `shape` selects from."""
+    """Return the number of rows, columns or entries of a weight [out, in], depending on `shape`."""
     return {"rows": weight.shape[0], "columns": weight.shape[1], "entries": weight.numel()}[shape]
 
 
 def select_rows(
     scores: Mapping[str, Tensor], sizes: Mapping[str, int], budget: int, shape: str = "rows"
 ) -> Mask:
-    """Return the rows (or columns) with the highest score per weight, up to `budget` weights in total.
+    """Select the rows (or columns) with the highest score per weight, within the budget.
 
-    The rows of all modules compete. A row that no longer fits is skipped in favour of a shorter
-    one. Ties are broken by module name and index, so the same scores give the same mask.
+    Rows of all modules compete. A row that no longer fits is skipped, and a shorter row may follow.
+    Ties are broken by module name and index, so the same scores give the same mask.
 
     Args:
         scores: By module name, float32 [rows or columns].
         sizes: The number of weights of one row (or column) of each module.
-        budget: The number of weights.
+        budget: The number of weights to select, at most.
         shape: rows or columns.
     """
     names = sorted(scores)
@@ -78,11 +82,14 @@ def select_rows(
 
 
 def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
-    """Return the `budget` (at least 1) single weights with the highest scores of all modules.
+    """Select the `budget` single weights with the highest scores of all modules.
 
-    `scores` are float32 [out, in] by module name. Ties are broken by module name and index. The
-    memory of one copy of the scores is needed: the lowest selected score is found by partition
-    instead of sorting.
+    Ties are broken by module name and index. This takes the memory of one copy of the scores,
+    because the lowest selected score is found by partition instead of sorting.
+
+    Args:
+        scores: By module name, float32 [out, in].
+        budget: The number of weights to select, at least 1.
     """
     names = sorted(scores)
     flat = np.concatenate([scores[name].numpy().ravel() for name in names])
@@ -101,10 +108,10 @@ def select_entries(scores: Mapping[str, Tensor], budget: int) -> Mask:
 
 
 def _fitting(weights: Tensor, budget: int) -> Tensor:
-    """Return the positions, int64, that fit if `weights` are taken in their order while `budget` lasts.
+    """Return the indices, int64, of the `weights` that fit into `budget` if taken in their order.
 
-    Each round takes all that fit in sequence. Anything larger than the remaining budget never fits
-    again, so there are at most as many rounds as distinct weights.
+    Each round takes all weights in sequence until one does not fit. A weight that is larger than
+    the remaining budget never fits again, so there are at most as many rounds as distinct weights.
     """
     taken, positions = [torch.empty(0, dtype=torch.int64)], torch.arange(len(weights))
     while len(positions := positions[weights[positions] <= budget]):
@@ -117,7 +124,7 @@ def _fitting(weights: Tensor, budget: int) -> Tensor:
 
 
 def _of_parts(shape: str, parts: Mapping[str, Tensor]) -> Mask:
-    """Return the mask of booleans by module name, without modules of which nothing is selected."""
+    """Return the mask from booleans by module name, without modules that have nothing selected."""
     return Mask(shape, {name: part.nonzero().flatten() for name, part in parts.items() if part.any()})
 
 

@@ -1,8 +1,8 @@
-"""Linear probes on the pooled states of an untrained encoder: how far the task is from pre-training.
+"""Linear probes on an encoder before training: how far the task is from pre-training.
 
 The upper layers of an encoder are specialized in its pre-training task. If the new task is far from
-it, they contain less of what the task needs than lower layers do, and training only them cannot
-restore it.
+that one, the states of upper layers have less information about it than the states of lower layers.
+Training only the upper layers cannot restore that information.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ SIGNIFICANT = 3.0  # standard errors
 class StateRecorder:
     """Context manager that records pooled hidden states during forward passes.
 
-    So the probes can reuse the scoring pass. `states`, float32 [layers + 1, texts, width], are the
-    pooled states that enter each of `layers` (ascending, none below the layer of the inputs), and
-    last those that enter the head.
+    The probes reuse the forward passes of the scoring in this way.
+
+    Attributes:
+        states: float32 [layers + 1, texts, width]. They are the pooled states that enter each of
+            `layers`, and last those that enter the head. `layers` are ascending, and none is below
+            the layer of the inputs.
     """
 
     def __init__(self, classifier: Classifier, layers: Sequence[int], texts: int) -> None:
@@ -53,14 +56,19 @@ class StateRecorder:
         self._caught.clear()
 
     def record(self, rows: Sequence[int], mask: Tensor) -> None:
-        """Record the states of the last forward pass, of attention mask [batch, length], as those of the texts `rows`."""
+        """Record the states of the last forward pass.
+
+        Args:
+            rows: The indices in `states` of the texts of the batch.
+            mask: The attention mask of the batch, int64 [batch, length].
+        """
         for i in range(len(self._layers)):
             self.states[i, rows] = self._classifier.pool(self._caught[i], mask).float().cpu()
         self.states[-1, rows] = self._caught[len(self._layers)].float().cpu()
 
     @torch.inference_mode()
     def run(self, inputs: Inputs, texts: Sequence[int]) -> None:
-        """Record the states of the inputs at the indices `texts`, by forward passes of its own."""
+        """Compute and record the states of the inputs at the indices `texts`."""
         self._classifier.eval()
         for rows in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_per_batch):
             batch = inputs.batch([texts[row] for row in rows])
@@ -68,11 +76,10 @@ class StateRecorder:
             self.record(rows, batch.attention_mask)
 
     def errors(self, targets: Tensor) -> dict[int, Tensor]:
-        """Return by layer whether a probe misclassifies each text, float64 [texts] of 0 and 1.
+        """Return which texts the probe of each layer misclassifies, float64 [texts] of 0 and 1.
 
-        The head is layer number `layers`.
-
-        `targets` are the texts' classes, int64 [texts].
+        The keys are the numbers of the layers. The number of the head is the number of layers.
+        `targets` are the classes of the texts, int64 [texts].
         """
         layers = [*self._layers, len(encoder_layers(self._classifier.encoder))]
         return {
@@ -88,11 +95,12 @@ class StateRecorder:
 
 
 def leave_one_out_errors(features: Tensor, targets: Tensor) -> Tensor:
-    """Return which texts a ridge regression on all other texts misclassifies, float64 [texts] of 0 and 1.
+    """Return which texts a ridge regression on all other texts misclassifies.
 
-    The penalty with the fewest errors is used. Leaving a text out needs no second regression: its
-    residual grows by the factor 1 / (1 - h), where h is its leverage (Allen 1974). scikit-learn's
-    RidgeClassifierCV makes the same errors, but takes 2 to 40 times as long.
+    The result is float64 [texts] of 0 and 1, for the penalty with the fewest errors. Leaving a text
+    out needs no second regression: its residual grows by the factor 1 / (1 - h) with its leverage h
+    (Allen 1974). RidgeClassifierCV of scikit-learn makes the same errors, but takes 2 to 40 times
+    as long.
 
     Args:
         features: float32 [texts, width].
@@ -100,7 +108,7 @@ def leave_one_out_errors(features: Tensor, targets: Tensor) -> Tensor:
     """
     wanted = F.one_hot(targets).double() * 2 - 1
     x = features.double() - features.double().mean(0)
-    # With fewer texts than features, it takes a fraction of the time of eigh.
+    # With fewer texts than features, svd takes a fraction of the time of eigh.
     left, singular, _ = torch.linalg.svd(x, full_matrices=False)
     turned, values = left * singular, singular.square()
     variance = (values.sum() / x.shape[1]).clamp(min=1e-12)
@@ -116,9 +124,10 @@ def leave_one_out_errors(features: Tensor, targets: Tensor) -> Tensor:
 
 
 def is_far_from_pretraining(errors: Mapping[int, Tensor], ratio: float) -> bool:
-    """Return whether the top layer's probe makes more than `ratio` times the errors of a lower one, and significantly more.
+    """Return whether the task is far from pre-training.
 
-    `errors` are those of `StateRecorder.errors`.
+    It is if the top layer's probe makes more than `ratio` times the errors of a lower layer's
+    probe, and if the difference is significant. `errors` are those of `StateRecorder.errors`.
     """
     *lower, top = (errors[layer] for layer in sorted(errors))
     return any(

@@ -23,23 +23,26 @@ from tokensieve.settings import Schedule
 
 
 def first_trainable_layer(classifier: Classifier, schedule: Schedule) -> int:
-    """Return the lowest layer that is ever trained, at most the last one.
+    """Return the number of the lowest layer that is ever trained.
 
-    The layers below are frozen.
+    The layers below it are frozen. At least the last layer is trained.
     """
     return _share(schedule.frozen_layers, classifier)
 
 
 def first_top_layer(classifier: Classifier, schedule: Schedule) -> int:
-    """Return the lowest layer that trains to the end.
+    """Return the number of the lowest layer that trains until the end.
 
-    Layers between the frozen ones and this one train in full-depth epochs only.
+    The layers between the frozen ones and this one train in the full-depth epochs only.
     """
     return max(_share(schedule.top_layers_from, classifier), first_trainable_layer(classifier, schedule))
 
 
 def scoring_sample(texts: int, settings: MaskSettings, seed: int) -> list[int]:
-    """Return the indices of the training texts that are scored and probed, sampled with `seed`: at most half, to stay cheap."""
+    """Return the indices of the training texts that are scored and probed.
+
+    They are at most half of the `texts` texts, so that scoring takes little time.
+    """
     return sorted(random.Random(seed).sample(range(texts), min(settings.examples, math.ceil(texts / 2))))
 
 
@@ -48,10 +51,10 @@ class MaskSelection:
     """The mask, and how far the task is from pre-training.
 
     Attributes:
-        mask: What is trained.
+        mask: The weights that are trained.
         probe_errors: `StateRecorder.errors` at the first trainable layer, the first top layer and
-            the head. Empty for multi-label data, because all layers that are not frozen train in
-            every epoch then.
+            the head. For multi-label data they are empty and not needed: all layers that are not
+            frozen train in every epoch.
         is_far: Whether the task is far from pre-training, by these errors.
     """
 
@@ -70,21 +73,22 @@ def select_mask(
     seed: int,
     added: Sequence[int] = (),
 ) -> MaskSelection:
-    """Return the mask under the budget, from the scores of a sample of the training texts, and the probes of the same texts.
+    """Select the mask under the budget, and probe how far the task is from pre-training.
 
-    Every layer that is not frozen gets the same share of the budget. Otherwise the upper layers
-    would take most of it, because their gradients are larger under an untrained head. Whole layers
-    are selected among the top layers, as all their rows.
+    Scores and probes use the same sample of the training texts. Every layer that is not frozen gets
+    the same share of the budget. Otherwise most of it would go to the upper layers, because their
+    gradients are larger while the head is untrained. If the unit is layers, the layers are selected
+    among the top layers, each with all its rows.
 
     Args:
         classifier: Untrained, with a frozen encoder.
         inputs: The training texts.
         targets: As in `fisher.fisher_scores`.
-        positions: Whether each token of each scored text belongs to a construct; used for the score
-            construct_fisher.
+        positions: Whether each token of each scored text belongs to a construct. Only the score
+            construct_fisher uses them.
         settings: The score, the unit and the budget.
         schedule: Which layers are frozen, and which are top layers.
-        seed: Selects the sample, and draws random scores.
+        seed: The seed of the sample and of random scores.
         added: Ids of new tokens, ascending. If no layer is frozen, their embeddings are trained
             too, outside the budget.
 
@@ -113,7 +117,7 @@ def select_mask(
     errors = {} if multilabel else recorder.errors(targets[sample])
     is_far = not multilabel and probe.is_far_from_pretraining(errors, schedule.far_task_ratio)
     mask = _mask(classifier, scores, settings.unit, int(settings.budget * total), lowest)
-    # Below a frozen layer, embeddings would have no gradient.
+    # Below a frozen layer, embeddings have no gradient.
     tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
     return MaskSelection(replace(mask, tokens=tokens), errors, is_far)
 
@@ -138,7 +142,7 @@ def _mask(classifier: Classifier, scores: Mapping[str, Tensor], shape: str, budg
 
 
 def count_masked_parameters(classifier: Classifier, mask: Mask) -> int:
-    """Return how many weights, biases and embedding values of the encoder `mask` trains."""
+    """Return the number of weights, biases and embedding values that `mask` trains."""
     linears = encoder_linears(classifier.encoder)
     embedding: Any = classifier.encoder.get_input_embeddings()
     count: int = len(mask.tokens) * embedding.weight.shape[1]
@@ -156,7 +160,10 @@ def _share(share: float, classifier: Classifier) -> int:
 
 
 def _whole_layers(classifier: Classifier, top: int, scores: Mapping[str, Tensor], budget: int) -> Mask:
-    """Return all rows of as many layers as fit, those from `top` up with the highest score per weight."""
+    """Return the mask of whole layers, from `top` up, with the highest score per weight.
+
+    It has as many layers as fit into `budget`, each with all its rows.
+    """
     layers = {f"{top + i:04}": layer for i, layer in enumerate(_linears_by_layer(classifier, top))}
     sums = {
         key: torch.stack([scores[name].double().sum() for name in layer]).sum(0, keepdim=True)
@@ -168,15 +175,19 @@ def _whole_layers(classifier: Classifier, top: int, scores: Mapping[str, Tensor]
 
 
 def _check_budget_of_layers(classifier: Classifier, cut: int, budget: float, total: int) -> None:
-    """Raise InputError if the budget is less than one layer.
+    """Check that the budget is at least one layer.
 
     Training a layer anyway would exceed the budget.
+
+    Raises:
+        InputError: If it is less.
     """
     smallest = min(_weights(layer) for layer in _linears_by_layer(classifier, cut))
     if int(budget * total) < smallest:
         least = math.ceil(smallest / total * 1e4) / 1e4
         raise InputError(
-            f"mask.budget is {budget:g}, less than the smallest layer ({least:g} of the encoder's linear weights), and mask.unit is "
+            f"mask.budget is {budget:g}, less than the smallest layer ({least:g} of the encoder's linear "
+            "weights), and mask.unit is "
             f"'layers'. Use mask.budget={least:g} or more, or mask.unit=rows, columns or entries"
         )
 

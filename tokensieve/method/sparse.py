@@ -1,9 +1,10 @@
-"""Sparse training in place: only selected rows, columns or entries of a linear layer are trained, as one compact tensor (step 5).
+"""Sparse training in place: only selected rows, columns or entries of linear layers train (step 5).
 
-The embeddings of selected tokens are trained in the same way. `sparse_layers` replaces the layers
-during training and restores them afterwards, so no module is added to the trained model. For rows
-and columns, the backward pass computes only the gradients of the selected ones. For entries it
-computes the whole gradient and gathers from it, which saves optimizer memory but no time.
+The trained values of a layer are one compact tensor. Embeddings of selected tokens are trained in
+the same way. `sparse_layers` replaces the layers during training and restores them afterwards, so
+the trained model has no additional module. For rows and columns, the backward pass computes only
+the gradients of the selected ones. For entries, it computes the whole gradient and gathers the
+selected ones from it, which saves memory of the optimizer but no time.
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ from tokensieve.method.mask import Mask
 
 
 class SparseLinear(nn.Module):
-    """A linear layer [in -> out] of which only the selected part is trained.
+    """A linear layer from `in` to `out` features of which only the selected part is trained.
 
-    `values` is this part: rows [k, in], with their biases `shifts` [k], columns [out, k] or entries
-    [k], at the indices of a `Mask`. The layer's own weight is a buffer with the current values, so
-    `write` must be called after each optimizer step.
+    The layer's own weight is a buffer with the current values, so `write` must be called after each
+    step of the optimizer.
+
+    Attributes:
+        weight: The whole weight, float32 [out, in].
+        bias: The whole bias, float32 [out], or None.
+        chosen: The indices of a `Mask`, int64 [k].
+        values: The trained part: rows [k, in], columns [out, k] or entries [k].
+        shifts: The trained biases [k] if rows are trained and there is a bias, otherwise None.
     """
 
     weight: Tensor
@@ -59,9 +66,15 @@ class SparseLinear(nn.Module):
 
 
 class SparseEmbedding(nn.Module):
-    """Embeddings [tokens, width] of which only `values`, the rows [k, width] of the tokens `chosen`, are trained.
+    """Embeddings [tokens, width] of which only the rows of selected tokens are trained.
 
-    `write` must be called after each optimizer step.
+    `write` must be called after each step of the optimizer.
+
+    Attributes:
+        weight: All embeddings, float32 [tokens, width].
+        chosen: The ids of the selected tokens, int64 [k].
+        row_of: The row of each token in `values`, int64 [tokens]; -1 if it is not selected.
+        values: The trained embeddings, float32 [k, width].
     """
 
     weight: Tensor
@@ -74,7 +87,7 @@ class SparseEmbedding(nn.Module):
         self.register_buffer("chosen", chosen.to(embedding.weight.device))
         row_of = torch.full((embedding.num_embeddings,), -1, device=embedding.weight.device)
         row_of[self.chosen] = torch.arange(len(chosen), device=embedding.weight.device)
-        self.register_buffer("row_of", row_of)  # the row of each token in `values`; -1: not selected
+        self.register_buffer("row_of", row_of)
         self.values = nn.Parameter(self.weight[self.chosen])
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -84,7 +97,7 @@ class SparseEmbedding(nn.Module):
 
     @torch.no_grad()
     def write(self) -> None:
-        """Copy the trained rows into the weight."""
+        """Copy the trained embeddings into the weight."""
         self.weight.index_copy_(0, self.chosen, self.values)
 
 
@@ -123,10 +136,10 @@ class _SparseProduct(torch.autograd.Function):
 def sparse_layers(
     encoder: PreTrainedModel, mask: Mask
 ) -> Iterator[dict[str, SparseLinear | SparseEmbedding]]:
-    """Train only the masked part of `encoder` within the block.
+    """Yield the sparse layers of `encoder` by module name, which replace its layers in the block.
 
-    Yields the sparse layers by module name. On exit, the original modules are back, with the
-    trained values in their weights.
+    At the end of the block, the original modules are back, with the trained values in their
+    weights.
     """
     encoder.requires_grad_(False)
     modules: dict[str, Any] = {name: encoder.get_submodule(name) for name in mask.indices}
@@ -148,5 +161,5 @@ def sparse_layers(
 
 
 def _lines(weight: Tensor, shape: str) -> tuple[Tensor, int]:
-    """Return a view of `weight`, and the dimension of it that the indices of a mask of `shape` refer to."""
+    """Return a view of `weight`, and the dimension of the indices of a mask of `shape`."""
     return (weight.view(-1) if shape == "entries" else weight), (1 if shape == "columns" else 0)

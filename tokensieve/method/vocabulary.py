@@ -1,20 +1,21 @@
-"""Adaptive tokenization: words that the tokenizer splits become single tokens (step 2 of the method).
+"""Adaptive tokenization: words that the tokenizer splits become single tokens (step 2).
 
-The tokenizer's own model is edited. So a text without a new token is tokenized as before, and a
-longer word that begins with one keeps its remaining pieces ("topup" + "##s"). How depends on the
-kind of tokenizer:
+The model of the tokenizer itself is edited. A text without a new token is therefore tokenized as
+before. A longer word that begins with a new token keeps its remaining pieces ("topup" + "##s"). The
+edit depends on the kind of tokenizer:
 
-- WordPiece takes the longest match: a word is one token once it is in the vocabulary.
-- BPE needs merges. They come after all others, so each applies to what the old ones leave. A word
-  of more than two pieces needs intermediate tokens. They count as new tokens and get embedding
-  rows.
-- Unigram takes the most likely pieces: a new token is as likely as its pieces together, plus a
-  small bonus.
+- WordPiece uses the longest match, so a word in the vocabulary is one token.
+- BPE needs merges. The new merges come after all others, so they apply to the result of the old
+  ones. A word of more than two pieces needs intermediate tokens. These count as new tokens and get
+  embedding rows.
+- Unigram uses the most likely pieces. A new token is as likely as its pieces together, plus a small
+  bonus.
 
-If the space is part of a word's token (byte-level BPE), a word gets two tokens: one within a text
-and one at its beginning. New embedding rows start as the mean of their pieces' rows
-(`model.encoder.add_embedding_rows`). Phrases do not become tokens, because most tokenizers split at
-spaces first. Constructs are in lower case, so capitalized words do not either.
+If the space is part of a word's token (byte-level BPE), a word gets two tokens: one for its place
+within a text and one for the beginning of a text. New embedding rows start as the mean of the rows
+of their pieces (`model.encoder.add_embedding_rows`). Phrases do not become tokens, because most
+tokenizers split at spaces first. Capitalized words do not either, because constructs are in lower
+case.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ from tokensieve.errors import InputError
 from tokensieve.method.constructs import Construct
 from tokensieve.model.encoder import PIECES, load_tokenizer
 
-# Small bonus, in nats, that makes a new token win against its own pieces and changes nothing else.
+# A small bonus in nats: a new token is more likely than its own pieces, and nothing else changes.
 BONUS = 1e-6
 
 Part = tuple[str, ...]
-"""A token as the old pieces that it replaces."""
+"""A new token, as the old pieces that it replaces."""
 
 
 class WordPiece:
-    """WordPiece. `prefix` marks the pieces inside a word."""
+    """A WordPiece tokenizer. Pieces inside a word begin with `prefix`."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -51,28 +52,32 @@ class WordPiece:
         return part[0] + "".join(piece.removeprefix(self.prefix) for piece in part[1:])
 
     def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
-        """Return the new tokens that make one token of `pieces`, which is the last of them.
+        """Return the new tokens that are needed to make one token of `pieces`, which is the last.
 
-        None is in `taken`.
-
-        The list is empty if there is no such chain.
+        None of them is in `taken`. The list is empty if there is no such chain.
         """
         return [pieces]
 
     def learn(self, part: Part) -> None:
-        """Let later chains build upon the new token `part`."""
+        """Record the new token `part`, so that later chains may contain it."""
 
     def write(
         self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
     ) -> None:
-        """Edit the `model` of a tokenizer.json: add the tokens `ids`, and produce those in `added` from their pieces."""
+        """Edit the `model` of a tokenizer.json in place.
+
+        Args:
+            model: The content of the key `model`.
+            ids: The id of each new token.
+            added: The ids of the pieces of each new token that is made of pieces.
+        """
         model["vocab"] |= ids
 
 
 class BPE(WordPiece):
-    """BPE, with the new merges in their order.
+    """A BPE tokenizer, with the new merges in their order.
 
-    Each merge makes a new token, so it changes no text without new tokens.
+    Each new merge makes a new token, so no merge changes a text without new tokens.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -80,14 +85,14 @@ class BPE(WordPiece):
         self.merges: dict[tuple[str, str], int] = {}
 
     def chain(self, pieces: Part, taken: Container[str]) -> list[Part]:
-        """Return the new tokens, as for WordPiece.
+        """Return the new tokens, as `WordPiece.chain` does.
 
-        Intermediate tokens are beginnings of the word that are not tokens yet.
+        Intermediate tokens are parts of the word that are not tokens yet.
         """
         parts = self._merged([(piece,) for piece in pieces], self.merges)
         found: dict[str, Part] = {}
         while len(parts) > 1:
-            # A merge into an existing token would change texts without new tokens.
+            # A merge that makes an existing token would change texts without new tokens.
             free = [
                 (a, b)
                 for a, b in pairwise(parts)
@@ -114,7 +119,7 @@ class BPE(WordPiece):
         model["merges"] += [list(pair) for pair in self.merges]
 
     def _merged(self, parts: list[Part], merges: Mapping[tuple[str, str], int]) -> list[Part]:
-        """Return `parts` after `merges`, which are applied by rank and then from the left, as `tokenizers` does."""
+        """Return `parts` after `merges`, applied by rank and then from the left."""
         while len(parts) > 1:
             ranks = [merges.get((self.name(a), self.name(b)), inf) for a, b in pairwise(parts)]
             if min(ranks) == inf:
@@ -125,13 +130,13 @@ class BPE(WordPiece):
 
 
 class Unigram(WordPiece):
-    """Unigram. Its model is a list of [token, log-probability]; the id of a token is its index."""
+    """A Unigram tokenizer. Its model is a list of [token, log-probability] in the order of ids."""
 
     def write(
         self, model: dict[str, Any], ids: Mapping[str, int], added: Mapping[str, Sequence[int]]
     ) -> None:
         vocab = model["vocab"]
-        # Unigram derives the score of unknown tokens from the lowest score, so never go below it.
+        # Unigram derives the score of unknown tokens from the lowest score. So no score gets lower.
         lowest = min(score for _, score in vocab)
         for token in sorted(ids, key=ids.__getitem__):
             pieces = added.get(token, ())
@@ -147,8 +152,8 @@ def choose_new_tokens(
 ) -> dict[str, list[int]]:
     """Return at most `most` new tokens, with the ids of the pieces that each replaces.
 
-    Chosen are those with the largest product of information and tokens saved in the training texts.
-    Forms at the beginning of a text come after all forms within a text.
+    They are those with the largest product of information and number of tokens saved in the
+    training texts. Forms at the beginning of a text rank after all forms within a text.
 
     Raises:
         InputError: If this kind of tokenizer cannot be extended.
@@ -163,7 +168,7 @@ def choose_new_tokens(
             pieces = backend.model.tokenize(form)
             part = tuple(piece.value for piece in pieces)
             name = kind.name(part) if part else ""
-            # Pieces may be bytes or unknown characters, which do not spell the word.
+            # Pieces may be bytes or unknown characters. They do not spell the word.
             spelled = (
                 len(part) > 1
                 and name == form + suffix
@@ -191,12 +196,10 @@ def choose_new_tokens(
 def extend_tokenizer(
     tokenizer: PreTrainedTokenizerFast, added: dict[str, list[int]], folder: Path
 ) -> PreTrainedTokenizerFast:
-    """Write the tokenizer with the new tokens into `folder`, and return it.
+    """Write the tokenizer with the new tokens `added` into `folder`, and return it.
 
-    `pieces.json` contains the pieces of each token.
-
-    The new ids follow the highest id without a gap. They may be rows that the model has for
-    padding.
+    A file `pieces.json` next to it has the ids of the pieces of each new token. The new ids follow
+    the highest id without a gap. They may be embedding rows that the model has as padding.
 
     Raises:
         InputError: If there are new tokens, and this kind of tokenizer cannot be extended.
@@ -207,14 +210,14 @@ def extend_tokenizer(
         tree = json.loads(path.read_text(encoding="utf-8"))
         vocabulary = tokenizer.get_vocab()
         listed = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
-        # Added tokens outside the model get ids from the model's size on when loaded, so they must
-        # be in it before it grows.
+        # When a tokenizer is loaded, added tokens outside its model get the ids after those of the
+        # model. They keep their ids only if they are in the model before it grows.
         outside = {token: index for token, index in vocabulary.items() if token not in listed}
         first = max(vocabulary.values()) + 1
         ids = outside | {token: first + i for i, token in enumerate(added)}
         _kind(tokenizer.backend_tokenizer, len(added)).write(tree["model"], ids, added)
         path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
-        # Vocabularies in other formats would now contradict it.
+        # Vocabularies in other formats do not have the new tokens.
         for name in ("vocab.txt", "vocab.json", "merges.txt"):
             (folder / name).unlink(missing_ok=True)
     (folder / PIECES).write_text(json.dumps(added, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -232,9 +235,10 @@ def _kind(backend: Tokenizer, wanted: int) -> WordPiece:
 
 
 def _forms(backend: Tokenizer, text: str) -> Iterator[str]:
-    """Yield what the tokenizer's model receives for the word `text` within a text and, if different, at its beginning.
+    """Yield the input of the tokenizer's model for the word `text`.
 
-    Nothing for a phrase, or for a word that the tokenizer splits before its model.
+    The first is for a word within a text, the second, if it differs, for the beginning of a text.
+    There is none for a phrase, or for a word that is split before it reaches the model.
     """
     before, within, alone = (_words(backend, whole) for whole in ("a", f"a {text}", text))
     # A tokenizer that does not split at spaces returns one word for both.

@@ -1,0 +1,60 @@
+"""A comparison of traffic with held-out texts, in words: for a terminal and for the page of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.monitoring.drift import DriftReport
+
+MEANINGS = {
+    "domain": "a classifier tells the texts apart (area under the ROC curve, above 0.5)",
+    "labels": "other labels are predicted (population stability index)",
+    "uncertain": "share of uncertain predictions",
+    "confidence": "confidence (probability of a higher one, from 0.5)",
+    "length": "length in tokens (difference of cumulative shares)",
+    "fragmented": "words that are unknown or of several tokens (probability of more, from 0.5)",
+}
+
+
+def drift_text(report: DriftReport) -> str:
+    """Return the report in words. No text of a user is in it."""
+    return "\n".join([verdict(report), *_details(report)])
+
+
+def verdict(report: DriftReport) -> str:
+    """Return the result in one or two sentences."""
+    model = f"'{report.model}'" + (f" version {report.version}" if report.version else "")
+    if report.found is None:
+        return f"{report.waiting:,} texts since the last window are too few to compare with the held-out texts of {model}."
+    compared = f"{report.found.texts:,} texts from {report.begin} to {report.end}"
+    if not report.differs:
+        return (
+            f"No drift: {compared} are like the {report.found.reference_texts:,} held-out texts of {model}."
+        )
+    causes = ", ".join(test.name for test in report.found.tests if test.differs)
+    if report.alarm:
+        return f"Drift: {compared} and the window before differ from the held-out texts of {model} ({causes}). Retrain with new labelled texts."
+    return f"{compared} differ from the held-out texts of {model} ({causes}). One window may differ by chance; the next one decides."
+
+
+def tests(report: DriftReport) -> Iterator[tuple[str, str, str, str]]:
+    """Yield for each test: whether it differs, its adjusted p-value, its effect and its meaning."""
+    for test in report.found.tests if report.found else ():
+        yield "differs" if test.differs else "", f"{test.p:.3g}", f"{test.effect:+.3f}", MEANINGS[test.name]
+
+
+def _details(report: DriftReport) -> Iterator[str]:
+    if report.found is None:
+        return
+    for differs, p, effect, meaning in tests(report):
+        yield f"  {differs:<8} p {p:<8} {effect:>7}  {meaning}"
+    now, before = report.found.expected_accuracy, report.found.reference_expected_accuracy
+    yield f"  mean confidence {now[0]:.1%} ({now[1]:.1%} to {now[2]:.1%}), of the held-out texts {before[0]:.1%}"
+    if report.differs:
+        yield "  words of the window: " + ", ".join(
+            f"{word} ({now:.0%}, {before:.0%})" for word, now, before in report.words[:10]
+        )
+        yield "  labels that moved: " + ", ".join(
+            f"{label} ({now:.0%}, {before:.0%})" for label, now, before in report.labels[:5]
+        )
+        yield "  in brackets: share of the window, share of the held-out texts"

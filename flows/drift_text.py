@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tasks.monitoring.drift import DriftReport
 
@@ -16,9 +16,9 @@ MEANINGS = {
 }
 
 
-def drift_text(report: DriftReport) -> str:
-    """Return the report in words. No text of a user is in it."""
-    return "\n".join([verdict(report), *_details(report)])
+def drift_text(report: DriftReport, words: bool) -> str:
+    """Return the report in words. With `words` it has words from the texts of users."""
+    return "\n".join([verdict(report), *_details(report, words)])
 
 
 def verdict(report: DriftReport) -> str:
@@ -32,9 +32,10 @@ def verdict(report: DriftReport) -> str:
             f"No drift: {compared} are like the {report.found.reference_texts:,} held-out texts of {model}."
         )
     causes = ", ".join(test.name for test in report.found.tests if test.differs)
+    differ = f"differ from the held-out texts of {model} ({causes})"
     if report.alarm:
-        return f"Drift: {compared} and the window before differ from the held-out texts of {model} ({causes}). Retrain with new labelled texts."
-    return f"{compared} differ from the held-out texts of {model} ({causes}). One window may differ by chance; the next one decides."
+        return f"Drift: {compared} and the window before {differ}. Retrain with new labelled texts."
+    return f"{compared} {differ}. One window may differ by chance; the next one decides."
 
 
 def tests(report: DriftReport) -> Iterator[tuple[str, str, str, str]]:
@@ -43,18 +44,19 @@ def tests(report: DriftReport) -> Iterator[tuple[str, str, str, str]]:
         yield "differs" if test.differs else "", f"{test.p:.3g}", f"{test.effect:+.3f}", MEANINGS[test.name]
 
 
-def _details(report: DriftReport) -> Iterator[str]:
+def _details(report: DriftReport, words: bool) -> Iterator[str]:
     if report.found is None:
         return
     for differs, p, effect, meaning in tests(report):
         yield f"  {differs:<8} p {p:<8} {effect:>7}  {meaning}"
     now, before = report.found.expected_accuracy, report.found.reference_expected_accuracy
-    yield f"  mean confidence {now[0]:.1%} ({now[1]:.1%} to {now[2]:.1%}), of the held-out texts {before[0]:.1%}"
+    yield f"  mean confidence {now[0]:.1%} ({now[1]:.1%} to {now[2]:.1%}); of the held-out texts {before[0]:.1%}"
     if report.differs:
-        yield "  words of the window: " + ", ".join(
-            f"{word} ({now:.0%}, {before:.0%})" for word, now, before in report.words[:10]
-        )
-        yield "  labels that moved: " + ", ".join(
-            f"{label} ({now:.0%}, {before:.0%})" for label, now, before in report.labels[:5]
-        )
+        yield f"  labels that moved: {_shares(report.labels[:5])}"
+        if words:
+            yield f"  words of the window: {_shares(report.words[:10])}"
         yield "  in brackets: share of the window, share of the held-out texts"
+
+
+def _shares(rows: Sequence[tuple[str, float, float]]) -> str:
+    return ", ".join(f"{name} ({now:.0%}, {before:.0%})" for name, now, before in rows)

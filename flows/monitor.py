@@ -31,6 +31,6 @@ def monitor(project: Path, log: Path, texts: int = 200) -> dict[str, Any]:
         raise InputError(f"{layout.root} is not a project (no params.yaml); set the parameter project")
     report = look_for_drift(layout, Settings.load(layout.params), log, texts)
     create_markdown_artifact(
-        key="drift", markdown=f"```\n{drift_text(report)}\n```\n", description=verdict(report)
+        key="drift", markdown=f"```\n{drift_text(report, words=False)}\n```\n", description=verdict(report)
     )
     return {"alarm": report.alarm, "differs": report.differs, "waiting": report.waiting}

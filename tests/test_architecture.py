@@ -36,6 +36,7 @@ LAYERS = (
     "training",
     "evaluation",
     "export",
+    "monitoring",
     "fitting",
     "tasks",
     "flows",

@@ -40,6 +40,9 @@ class Layout:
     onnx = property(lambda self: self.at("artifacts", "onnx"))
     registration = property(lambda self: self.at("artifacts", "registration"))
 
+    # The comparisons of traffic with held-out texts.
+    drift = property(lambda self: self.at("artifacts", "drift"))
+
     # The artifacts of MLflow's runs, if the registry is the default SQLite file.
     runs = property(lambda self: self.at("mlartifacts"))
 

@@ -182,9 +182,7 @@ def _labels(
 
 def _unlike(found: Drift, window: Window) -> tuple[str, ...]:
     order = np.argsort(-np.array(found.scores), kind="stable")
-    return tuple(dict.fromkeys(window.texts[found.rows[place]] for place in order[: 2 * MOST_TEXTS]))[
-        :MOST_TEXTS
-    ]
+    return tuple(dict.fromkeys(window.texts[found.rows[place]] for place in order))[:MOST_TEXTS]
 
 
 def _history(layout: Layout) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from tokensieve import __version__, packages
 from tokensieve.cli import check, completion, doctor, export_triton, patch, predict, serve
@@ -34,16 +33,18 @@ class Parser(argparse.ArgumentParser):
         return super()._get_formatter()
 
 
+# The modules of flows that have commands.
+PIPELINE = ("flows.commands", "flows.model_commands", "flows.monitor_commands")
+
+
 def all_commands() -> list[Command]:
     """Return all commands, in the order of the help."""
-    pipeline: Sequence[Command] = packages.module("flows.commands").COMMANDS
-    models: Sequence[Command] = packages.module("flows.model_commands").COMMANDS
+    pipeline = [command for name in PIPELINE for command in packages.module(name).COMMANDS]
     found = [
         *predict.COMMANDS,
         *check.COMMANDS,
         *serve.COMMANDS,
         *pipeline,
-        *models,
         *export_triton.COMMANDS,
         *patch.COMMANDS,
         *doctor.COMMANDS,

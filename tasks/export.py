@@ -103,14 +103,18 @@ class Untrained:
             rule,
         )
 
-    def report(self, found: Floats, labels: Sequence[str], rule: DecisionRule) -> dict[str, Any]:
-        """Return the test figures of a variant from its logits for all texts."""
+    def measured(self, predictor: Predictor, manifest: Manifest) -> tuple[Comparison, dict[str, Any]]:
+        """Return the comparison of a variant with PyTorch on all texts, and its test figures."""
+        logits = predictor.logits(self.all_texts())
         ends = np.cumsum([len(texts) for texts in self.texts.values()])[:-1]
-        by_part = dict(zip(self.texts, np.split(found, ends), strict=True))
+        by_part = dict(zip(self.texts, np.split(logits, ends), strict=True))
         judged = {"test": by_part["test"]}
         if "oos" in by_part:
             judged["oos"] = by_part["oos"][~is_for_threshold(self.texts["oos"])]
-        return report(judged, self.targets["test"], list(labels), rule)
+        figures = report(judged, self.targets["test"], list(manifest.labels), manifest.rule)
+        return self.compared(logits, manifest.rule), {
+            key: value for key, value in figures.items() if not isinstance(value, dict)
+        }
 
 
 def export(layout: Layout, settings: Settings) -> None:
@@ -238,30 +242,26 @@ def _serve_the_fastest(
         shutil.copyfile(builds[result.variant], folder / MODEL)
         tried = replace(manifest, variant=result.variant)
         tried.save(folder)
-        logits = Predictor.load(folder).logits(untrained.all_texts())
-        rule = manifest.rule
-        found = untrained.compared(logits, rule)
-        figures = {
-            key: value
-            for key, value in untrained.report(logits, manifest.labels, rule).items()
-            if not isinstance(value, dict)
-        }
-        broken = choose_variant.violations(result.variant, found, settings.export)
-        accuracy = figures["test_exact_match" if rule.thresholds else "test_accuracy"]
-        rows[result.variant] |= asdict(found) | {
+        comparison, figures = untrained.measured(Predictor.load(folder), manifest)
+        broken = choose_variant.violations(result.variant, comparison, settings.export)
+        accuracy = figures["test_exact_match" if manifest.thresholds else "test_accuracy"]
+        rows[result.variant] |= asdict(comparison) | {
             "accuracy": accuracy,
             "faults": list(broken),
             "measured": broken,
         }
         if not broken:
             served = figures
-            replace(tried, parity={key: value for key, value in asdict(found).items() if key in PARITY}).save(
-                folder
-            )
+            replace(tried, parity=parity(comparison)).save(folder)
             log.info("  %s is served: %.2f ms per text", result.variant, result.milliseconds)
     if not served:
         raise _refused(settings, rows)
     return [rows[name] for name in builds], served
+
+
+def parity(comparison: Comparison) -> dict[str, float]:
+    """Return the figures of a comparison with PyTorch that the manifest has."""
+    return {key: value for key, value in asdict(comparison).items() if key in PARITY}
 
 
 def _refused(settings: Settings, rows: Mapping[str, Mapping[str, Any]]) -> InputError:

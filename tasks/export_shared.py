@@ -6,14 +6,14 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import AutoConfig
 
-from tasks.export import PARITY, Untrained, sample_of
+from tasks.export import Untrained, parity, sample_of
 from tokensieve.errors import InputError
 from tokensieve.evaluation.report import Comparison
 from tokensieve.export import choose_variant
@@ -63,31 +63,15 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
         plain = plain_graphs(models, layers, Path(scratch))
         for variant in _candidates(manifests):
             build_shared(plain, config, variant, samples, folder)
-            save_manifest(
-                folder,
-                {name: replace(manifest, variant=variant) for name, manifest in manifests.items()},
-                layers,
-            )
+            tasks = {name: replace(manifest, variant=variant) for name, manifest in manifests.items()}
+            save_manifest(folder, tasks, layers)
             compared = _compared(layouts, SharedPredictor.load(folder))
-            if not any(
-                choose_variant.violations(variant, compared[name], Settings.load(layout.params).export)
-                for name, layout in layouts.items()
-            ):
+            if not _break_limits(layouts, variant, compared):
                 break
-        parity = {
-            name: {key: value for key, value in asdict(found).items() if key in PARITY}
-            for name, found in compared.items()
-        }
-        tasks = {
-            name: replace(manifest, variant=variant, parity=parity[name])
-            for name, manifest in manifests.items()
-        }
+        tasks = {name: replace(task, parity=parity(compared[name])) for name, task in tasks.items()}
         save_manifest(folder, tasks, layers)
-    return {
-        "layers": layers,
-        "variant": variant,
-        "tasks": {name: parity[name]["agreement"] for name in tasks},
-    }
+    agreement = {name: found.agreement for name, found in compared.items()}
+    return {"layers": layers, "variant": variant, "tasks": agreement}
 
 
 def _candidates(manifests: Mapping[str, Manifest]) -> list[str]:
@@ -123,6 +107,14 @@ def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
             )
         layouts[name] = layout
     return layouts
+
+
+def _break_limits(layouts: Mapping[str, Layout], variant: str, compared: Mapping[str, Comparison]) -> bool:
+    """Return whether a task exceeds the limits of its project's settings."""
+    return any(
+        choose_variant.violations(variant, compared[name], Settings.load(layout.params).export)
+        for name, layout in layouts.items()
+    )
 
 
 def _compared(layouts: Mapping[str, Layout], shared: SharedPredictor) -> dict[str, Comparison]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve.data.examples import Examples
@@ -33,7 +34,7 @@ from tokensieve.evaluation.decision_rule import fit_decision_rule
 from tokensieve.evaluation.report import report
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.files import atomic_folder
-from tokensieve.fitting import encode, fit_classifier
+from tokensieve.fitting import Fitted, encode, fit_classifier
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.prediction import Prediction, predictions
 from tokensieve.model.batches import token_counts
@@ -159,46 +160,58 @@ def fit(
     """
     chosen = _settings_of(settings)
     set_threads(chosen.finetune.threads)
-    parts = {"train": _examples(texts, labels, "fit"), "test": Examples()}
-    if validation is not None:
-        parts["validation"] = _examples(*validation, "validation")
-    parts, _ = split_examples(parts, chosen.split, chosen.data.seed, chosen.data.shots)
-    check_trainable(parts | {"test": parts["validation"]})
-    train, held_out = parts["train"], parts["validation"]
+    train, held_out = _train_and_validation(texts, labels, validation, chosen)
     names = class_names(train.labels)
     if len(names) < 2:
-        raise InputError(
-            f"fit: the only class is {excerpt(names[0]) if names else 'none'}; use at least two classes"
-        )
+        only = excerpt(names[0]) if names else "none"
+        raise InputError(f"fit: the only class is {only}; use at least two classes")
     base = find_base_model(chosen.base.model)
     check_base(base, chosen)
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit_classifier(train, held_out, names, chosen, base, Path(folder))
-    logits = compute_logits(
-        fitted.classifier, encode(fitted.tokenizer, held_out.texts, fitted.classifier, chosen)
-    )
-    targets = encode_targets(held_out.labels, names, train.multi_label).numpy()
-    no_texts = np.empty((0, len(names)))
-    rule = fit_decision_rule(logits.double().numpy(), targets, no_texts, chosen.evaluate).rule
-    manifest = Manifest(
-        labels=tuple(names),
-        **dataclasses.asdict(rule),
-        max_length=chosen.base.max_length,
-        data_hash="",
-        base=chosen.base.model,
-        parity={},
-        truncation=chosen.base.truncation,
-    )
-    words = [construct.text for construct in fitted.constructs]
+    targets = encode_targets(held_out.labels, names, train.multi_label)
     return FittedClassifier(
         tuple(names),
         fitted.history,
-        words,
+        [construct.text for construct in fitted.constructs],
         fitted.classifier.eval(),
         fitted.tokenizer,
-        manifest,
+        _calibrated(fitted, held_out.texts, targets, names, chosen),
         chosen,
         weights_hash(base),
+    )
+
+
+def _train_and_validation(
+    texts: Sequence[str],
+    labels: Labels,
+    validation: tuple[Sequence[str], Labels] | None,
+    settings: Settings,
+) -> tuple[Examples, Examples]:
+    """Return the examples to train on, and those for early stopping and calibration."""
+    parts = {"train": _examples(texts, labels, "fit"), "test": Examples()}
+    if validation is not None:
+        parts["validation"] = _examples(*validation, "validation")
+    parts, _ = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
+    check_trainable(parts | {"test": parts["validation"]})
+    return parts["train"], parts["validation"]
+
+
+def _calibrated(
+    fitted: Fitted, texts: Sequence[str], targets: Tensor, names: Sequence[str], settings: Settings
+) -> Manifest:
+    """Return the manifest with the decision rule that is fitted on these validation texts."""
+    logits = compute_logits(fitted.classifier, encode(fitted.tokenizer, texts, fitted.classifier, settings))
+    no_texts = np.empty((0, len(names)))
+    rule = fit_decision_rule(logits.double().numpy(), targets.numpy(), no_texts, settings.evaluate).rule
+    return Manifest(
+        labels=tuple(names),
+        **dataclasses.asdict(rule),
+        max_length=settings.base.max_length,
+        data_hash="",
+        base=settings.base.model,
+        parity={},
+        truncation=settings.base.truncation,
     )
 
 

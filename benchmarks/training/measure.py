@@ -15,7 +15,7 @@ from benchmarks.training import results
 from benchmarks.training.experiment import Cell, Setup, facts_of, key_of, settings_of
 from benchmarks.training.method_api import Job
 from benchmarks.training.scores import figures
-from benchmarks.training.tasks import draw
+from benchmarks.training.tasks import Sample, draw
 from tokensieve.errors import InputError
 from tokensieve.model.encoder import find_base_model
 from tokensieve.training.loop import set_threads
@@ -51,27 +51,34 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     peak = peak_mib()
     with clock.phase("test"):
         scores = outcome.predict(sample.test.texts)
-    spent = clock.rounded()
     facts = facts_of(cell, setup)
     return facts | {
         "key": key_of(facts),
         **figures(scores, sample.targets(sample.test).numpy()),
-        "wall_seconds": spent["total"]["wall"],
-        "cpu_seconds": spent["total"]["cpu"],
-        "phases": {name: seconds for name, seconds in spent.items() if name != "total"},
+        **_times(clock),
         "peak_mib": peak,
         "trained_parameters": outcome.trained,
         "steps": outcome.steps,
         "history": outcome.history,
         "notes": outcome.notes,
-        "texts": {
-            "train": len(sample.train),
-            "validation": len(sample.validation or ()),
-            "test": len(sample.test),
-            "classes": len(sample.labels),
-        },
+        "texts": _sizes(sample),
         "machine": machine(setup.device),
         "commit": commit(),
+    }
+
+
+def _times(clock: Clock) -> dict[str, Any]:
+    phases = clock.rounded()
+    total = phases.pop("total")
+    return {"wall_seconds": total["wall"], "cpu_seconds": total["cpu"], "phases": phases}
+
+
+def _sizes(sample: Sample) -> dict[str, int]:
+    return {
+        "train": len(sample.train),
+        "validation": len(sample.validation or ()),
+        "test": len(sample.test),
+        "classes": len(sample.labels),
     }
 
 

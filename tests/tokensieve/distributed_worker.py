@@ -26,7 +26,7 @@ from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_encoder, load_tokenizer
 from tokensieve.model.state_cache import tokenize_file
 from tokensieve.settings import Finetune
-from tokensieve.training import loop
+from tokensieve.training import steps
 from tokensieve.training.checkpoint import Checkpoint
 from tokensieve.training.loop import train_masked, train_parameters
 from tokensieve.training.schedule import Schedule
@@ -105,7 +105,7 @@ class Trainings:
     def resumed(self) -> tuple[Classifier, list[Any]]:
         """The training "frozen", interrupted after two epochs."""
         given = {"first": 0, "schedule": Schedule(2, range(1), folder=self.scratch / "resumed", key="key")}
-        checkpoint, batches, begun = Checkpoint(self.scratch / "checkpoint", "key"), loop.shuffled_batches, 0
+        checkpoint, batches, begun = Checkpoint(self.scratch / "checkpoint", "key"), steps.shuffled_batches, 0
 
         def interrupted(*arguments: Any) -> Any:
             nonlocal begun
@@ -114,11 +114,11 @@ class Trainings:
                 raise Interrupted
             return batches(*arguments)
 
-        loop.shuffled_batches = interrupted
+        steps.shuffled_batches = interrupted
         try:
             self.sparse(checkpoint=checkpoint, **given)
         except Interrupted:
-            loop.shuffled_batches = batches
+            steps.shuffled_batches = batches
         distributed.all_agree()
         return self.sparse(checkpoint=checkpoint, **given)
 

@@ -67,82 +67,84 @@ class Rule:
     unit: str = "row"
 
 
+def _none(holds: str, fails: str, remedy: str) -> Rule:
+    return Rule(None, 0, holds, fails, remedy)
+
+
+def _every_class(holds: str, fails: str, remedy: str) -> Rule:
+    return Rule(1, None, holds, fails, remedy, "class")
+
+
+# The rules that need no setting, by the check's name.
+_FIXED_RULES = {
+    "empty": _none("no empty text", "with an empty text", "fill them in or remove the rows"),
+    "unlabelled": _none(
+        "a label in every row",
+        "without a label",
+        "add the labels, or leave these rows out: --set data.unlabelled=drop",
+    ),
+    "control": _none(
+        "no control characters", "with control characters or lone surrogates", "remove these characters"
+    ),
+    "encoding": _none(
+        "no broken encoding",
+        "with broken encoding, as 'Ã©' for 'é'",
+        "write the file from its source again as UTF-8",
+    ),
+    "duplicate": _none("no text twice", "with the text of an earlier row", "remove the copies"),
+    "conflict": Rule(
+        None,
+        1,
+        "the same label for the same text",
+        "whose text has another label in another row",
+        "keep one of them",
+    ),
+    "leak": _none(
+        "no text of train",
+        "with a text that is also in train",
+        "the split removes it from train; to pass, remove it from one of them",
+    ),
+    "vanished_label": _every_class(
+        "every label of the champion",
+        "of the champion without an example",
+        "add some, unless the class is meant to disappear",
+    ),
+    "truncated": _none(
+        "no text truncated", "truncated", "raise base.max_length or set base.truncation=head_tail"
+    ),
+}
+_NEW_TO_CHAMPION = _every_class(
+    "no label new to the champion",
+    "new to the champion",
+    "correct the labels, unless the classes are intended",
+)
+_NOT_IN_TRAIN = _every_class(
+    "no label that is not in train",
+    "not in train",
+    "add examples to train, correct the labels or remove the rows",
+)
+
+
 def rules(limits: Validate, part: str) -> dict[str, Rule]:
     """Return the rule of every check that a part may have numbers for, by the check's name."""
     longest, least = limits.max_characters, limits.min_examples_per_class
-
-    def none(holds: str, fails: str, remedy: str) -> Rule:
-        return Rule(None, 0, holds, fails, remedy)
-
-    def every_class(holds: str, fails: str, remedy: str) -> Rule:
-        return Rule(1, None, holds, fails, remedy, "class")
-
-    unknown = (
-        (
-            "no label new to the champion",
-            "new to the champion",
-            "correct the labels, unless the classes are intended",
-        )
-        if part == "train"
-        else (
-            "no label that is not in train",
-            "not in train",
-            "add examples to train, correct the labels or remove the rows",
-        )
+    overlong = Rule(
+        None,
+        longest,
+        f"at most {longest:,} characters per text",
+        f"with more than {longest:,} characters",
+        "cut the texts, remove the rows or raise validate.max_characters",
     )
-    return {
-        "empty": none("no empty text", "with an empty text", "fill them in or remove the rows"),
-        "unlabelled": none(
-            "a label in every row",
-            "without a label",
-            "add the labels, or leave these rows out: --set data.unlabelled=drop",
-        ),
-        "overlong": Rule(
-            None,
-            longest,
-            f"at most {longest:,} characters per text",
-            f"with more than {longest:,} characters",
-            "cut the texts, remove the rows or raise validate.max_characters",
-        ),
-        "control": none(
-            "no control characters", "with control characters or lone surrogates", "remove these characters"
-        ),
-        "encoding": none(
-            "no broken encoding",
-            "with broken encoding, as 'Ã©' for 'é'",
-            "write the file from its source again as UTF-8",
-        ),
-        "class_size": Rule(
-            least,
-            None,
-            f"at least {least:,} examples per class",
-            f"with fewer than {least:,} examples",
-            "add examples, merge or remove the classes, or lower validate.min_examples_per_class (at least 2)",
-            "class",
-        ),
-        "duplicate": none("no text twice", "with the text of an earlier row", "remove the copies"),
-        "conflict": Rule(
-            None,
-            1,
-            "the same label for the same text",
-            "whose text has another label in another row",
-            "keep one of them",
-        ),
-        "leak": none(
-            "no text of train",
-            "with a text that is also in train",
-            "the split removes it from train; to pass, remove it from one of them",
-        ),
-        "unknown_label": every_class(*unknown),
-        "vanished_label": every_class(
-            "every label of the champion",
-            "of the champion without an example",
-            "add some, unless the class is meant to disappear",
-        ),
-        "truncated": none(
-            "no text truncated", "truncated", "raise base.max_length or set base.truncation=head_tail"
-        ),
-    }
+    class_size = Rule(
+        least,
+        None,
+        f"at least {least:,} examples per class",
+        f"with fewer than {least:,} examples",
+        "add examples, merge or remove the classes, or lower validate.min_examples_per_class (at least 2)",
+        "class",
+    )
+    unknown = _NEW_TO_CHAMPION if part == "train" else _NOT_IN_TRAIN
+    return _FIXED_RULES | {"overlong": overlong, "class_size": class_size, "unknown_label": unknown}
 
 
 def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Sequence[int | None]]:

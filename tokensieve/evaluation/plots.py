@@ -45,20 +45,7 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = len(labels)
     title = f"{np.trace(counts):,.0f} of {counts.sum():,.0f} correct, {size} classes"
-    if size <= TICKED:
-        side = 3.2 + (0.42 if size <= ANNOTATED else 0.24) * size
-        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-        axes = figure.subplots()
-        names = [_short(label, 24) for label in labels]
-        small = 9 if size <= ANNOTATED else 7
-        axes.set_xticks(range(size), names, rotation=90, fontsize=small, parse_math=False)
-        axes.set_yticks(range(size), names, fontsize=small, parse_math=False)
-    else:
-        figure = Figure(figsize=(14, 7.4), layout="constrained")
-        axes, beside = figure.subplots(1, 2, width_ratios=(1.15, 1))
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-        _pairs(beside, counts, labels)
+    figure, axes = _with_class_names(labels) if size <= TICKED else _with_pairs(counts, labels)
     # The square root makes a few wrong texts visible next to many correct ones.
     image = axes.imshow(
         shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=1.0), interpolation="nearest"
@@ -77,6 +64,29 @@ def confusion_picture(matrix: list[list[int]], labels: list[str], path: Path) ->
         ticks=[0, 0.05, 0.2, 0.4, 0.6, 0.8, 1],
     )
     save_figure(figure, path)
+
+
+def _with_class_names(labels: list[str]) -> tuple[Figure, Axes]:
+    """Return a figure for a confusion matrix with the names of the classes on the axes."""
+    size = len(labels)
+    side = 3.2 + (0.42 if size <= ANNOTATED else 0.24) * size
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    names = [_short(label, 24) for label in labels]
+    small = 9 if size <= ANNOTATED else 7
+    axes.set_xticks(range(size), names, rotation=90, fontsize=small, parse_math=False)
+    axes.set_yticks(range(size), names, fontsize=small, parse_math=False)
+    return figure, axes
+
+
+def _with_pairs(counts: Float64s, labels: list[str]) -> tuple[Figure, Axes]:
+    """Return a figure for a confusion matrix next to the most confused pairs."""
+    figure = Figure(figsize=(14, 7.4), layout="constrained")
+    axes, beside = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+    _pairs(beside, counts, labels)
+    return figure, axes
 
 
 def _annotate(axes: Axes, counts: Float64s, shares: Float64s) -> None:

@@ -5,18 +5,15 @@ It is written last, so a folder with a manifest is complete.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256, write_text
-from tokensieve.inference.external_data import external_files, external_names
+from tokensieve.inference.listed_files import are_hashes, check_files, read_files
 from tokensieve.settings import VARIANTS
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
@@ -29,22 +26,8 @@ TRUNCATING = 4
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
-# A manifest may come from anyone: all files that it names must be inside its folder.
-FILE = r"\w[\w.-]*(/\w[\w.-]*)*"
 LARGEST = 2**24  # bytes of a manifest
 MOST = 1e300  # of a number: much larger integers do not fit into a float
-
-
-def is_inside(name: Any) -> bool:
-    """Return whether `name` is a relative path of plain names, which cannot lead out of a folder."""
-    return isinstance(name, str) and re.fullmatch(FILE, name) is not None
-
-
-def are_hashes(files: Any) -> bool:
-    """Return whether `files` is an object with the SHA-256 of each file by its name."""
-    return isinstance(files, dict) and all(
-        is_inside(name) and isinstance(sha, str) for name, sha in files.items()
-    )
 
 
 def _number(value: Any) -> bool:
@@ -193,74 +176,6 @@ class Manifest:
             numbers = f"{len(values['thresholds'])} thresholds for {len(values['labels'])} labels"
             raise InputError(f"{path} has {numbers}; export the model again")
         return cls(**values | {name: tuple(values[name]) for name in ("labels", "thresholds")})
-
-
-def check_files(folder: Path, files: Mapping[str, str], listed: str) -> None:
-    """Check the files of `folder` by their hashes, and that no graph reads weights from another file.
-
-    Args:
-        folder: It has the files.
-        files: The SHA-256 of each file by its name.
-        listed: The name of the manifest in messages.
-
-    Raises:
-        InputError: If a file is missing, unreadable or changed, or if a graph reads weights from a
-            file without a hash.
-    """
-    for name, expected in files.items():
-        path = folder / name
-        with _readable(path, listed):
-            found = sha256(path)
-        _refuse_other(path, found, expected, listed)
-        _refuse_unlisted(name, path, external_files(path) if path.suffix == ".onnx" else (), files, listed)
-
-
-def read_files(folder: Path, files: Mapping[str, str], listed: str) -> dict[str, bytes]:
-    """Check files as `check_files` does, and return the content of each: a file may change after its check.
-
-    Raises:
-        InputError: If `check_files` would refuse a file.
-    """
-    found = {}
-    for name, expected in files.items():
-        path = folder / name
-        with _readable(path, listed):
-            content = path.read_bytes()
-        _refuse_other(path, hashlib.sha256(content).hexdigest(), expected, listed)
-        _refuse_unlisted(name, path, external_names(content) if path.suffix == ".onnx" else (), files, listed)
-        found[name] = content
-    return found
-
-
-@contextmanager
-def _readable(path: Path, listed: str) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise InputError(
-            f"{path} is missing, though {listed} lists it; copy the whole folder again"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); make it readable, or copy the whole folder again"
-        ) from None
-
-
-def _refuse_other(path: Path, found: str, expected: str, listed: str) -> None:
-    if found != expected:
-        raise InputError(
-            f"{path} is not the file that {listed} lists (its SHA-256 differs); copy the whole folder again"
-        )
-
-
-def _refuse_unlisted(
-    name: str, path: Path, others: Iterable[str], files: Mapping[str, str], listed: str
-) -> None:
-    for other in others:
-        if (Path(name).parent / other).as_posix() not in files:
-            raise InputError(
-                f"{path} reads weights from {excerpt(other)}, which {listed} does not list; export the model again"
-            )
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:

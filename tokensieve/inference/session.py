@@ -141,32 +141,7 @@ def create_session(
     """
     if cuda and (problem := cuda_problem()):
         raise InputError(f"{path} is for a GPU, but {problem}; or export another variant (export.variants)")
-    options = onnxruntime.SessionOptions()
-    # By default it is a thread per core of the machine, even if the container may use fewer.
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Idle threads spin by default: at 20 requests per second that took 49 ms of CPU per request for
-    # 6 ms of work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
-    try:
-        if files is None:
-            loaded = onnxruntime.InferenceSession(path, options, providers=providers)
-        else:
-            content = files[path.name]
-            others = {name: files[name] for name in external_names(content)}
-            options.add_external_initializers_from_files_in_memory(
-                [*others], [*others.values()], [*map(len, others.values())]
-            )
-            loaded = onnxruntime.InferenceSession(content, options, providers=providers)
-            # The session keeps the content for a fallback to other providers, which doubles the
-            # memory.
-            loaded._model_bytes = None
-    except Exception as error:  # ONNX Runtime's errors have no narrower base
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({reason}); install a newer one"
-        ) from None
+    loaded = _load(path, _session_options(threads), cuda, files)
     found = {item.name: item.type for item in loaded.get_inputs()}
     outputs = [item.name for item in loaded.get_outputs()]
     if found != dict(inputs) or output not in outputs:
@@ -174,6 +149,42 @@ def create_session(
             ", ".join(f"{name} {kind}" for name, kind in named.items()) for named in (found, inputs)
         )
         raise InputError(
-            f"{path} maps {shown} to {', '.join(outputs)}; it must map {wanted} to {output}: export the model again"
+            f"{path} maps {shown} to {', '.join(outputs)}; "
+            f"it must map {wanted} to {output}: export the model again"
         )
+    return loaded
+
+
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    # By default it is a thread per core of the machine, even if the container may use fewer.
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle threads spin by default: at 20 requests per second that took 49 ms of CPU per request for
+    # 6 ms of work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _load(
+    path: Path, options: onnxruntime.SessionOptions, cuda: bool, files: Files | None
+) -> onnxruntime.InferenceSession:
+    """Return a session of the graph in the file `path`, or in `files` if they are given."""
+    providers = [CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    try:
+        if files is None:
+            return onnxruntime.InferenceSession(path, options, providers=providers)
+        content = files[path.name]
+        others = {name: files[name] for name in external_names(content)}
+        options.add_external_initializers_from_files_in_memory(
+            [*others], [*others.values()], [*map(len, others.values())]
+        )
+        loaded = onnxruntime.InferenceSession(content, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors have no narrower base
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({reason}); install a newer one"
+        ) from None
+    # The session keeps the content for a fallback to other providers, which doubles the memory.
+    loaded._model_bytes = None
     return loaded

@@ -16,7 +16,8 @@ import numpy as np
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
-from tokensieve.inference.manifest import TOKENIZER, Manifest, are_hashes, read_files, read_tree, write_tree
+from tokensieve.inference.listed_files import are_hashes, read_files
+from tokensieve.inference.manifest import TOKENIZER, Manifest, read_tree, write_tree
 from tokensieve.inference.prediction import Prediction, predictions
 from tokensieve.inference.predictor import load_tokenizer, run_batches
 from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, load_engine

@@ -9,7 +9,9 @@ and its column sums are those of X * ((G Gᵀ) X).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -59,34 +61,22 @@ def fisher_scores(
     """
     scored = range(len(inputs)) if texts is None else texts
     linears = encoder_linears(classifier.encoder, cut)
-    tokens_per_batch = min(
-        inputs.tokens_per_batch, TOKENS_PER_SCORING_BATCH["cpu" if inputs.device.type == "cpu" else "cuda"]
-    )
     totals = {
         name: torch.zeros_like(_summed(linear.weight.detach(), shape)) for name, linear in linears.items()
     }
-    recorded: dict[str, tuple[Tensor, Tensor]] = {}
-    handles = [
-        linear.register_forward_hook(_recording_hook(recorded, name)) for name, linear in linears.items()
-    ]
     classifier.eval()
-    try:
-        with tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False, disable=None) as bar:
-            for rows in batches_by_length([inputs.lengths[i] for i in scored], tokens_per_batch):
-                indices = [scored[row] for row in rows]
-                batch = inputs.batch(indices)
-                counted = _counting_mask(positions, indices, batch.attention_mask)
-                loss = _loss(batch.logits(classifier), targets[indices].to(inputs.device))
-                if recorder:
-                    recorder.record(rows, batch.attention_mask)
-                gradients = torch.autograd.grad(loss, [output for _, output in recorded.values()])
-                for (name, (x, _)), g in zip(recorded.items(), gradients, strict=True):
-                    _add_squares(totals[name], x.detach(), g, counted, shape)
-                recorded.clear()
-                bar.update(len(indices))
-    finally:
-        for handle in handles:
-            handle.remove()
+    progress = tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False, disable=None)
+    with progress, _recorded(linears) as recorded:
+        for rows in batches_by_length([inputs.lengths[i] for i in scored], _tokens_per_batch(inputs)):
+            indices = [scored[row] for row in rows]
+            batch = inputs.batch(indices)
+            counted = _counting_mask(positions, indices, batch.attention_mask)
+            loss = _loss(batch.logits(classifier), targets[indices].to(inputs.device))
+            if recorder:
+                recorder.record(rows, batch.attention_mask)
+            _add_gradients(totals, recorded, loss, counted, shape)
+            recorded.clear()
+            progress.update(len(indices))
     return {name: total.cpu() for name, total in totals.items()}
 
 
@@ -115,12 +105,26 @@ def random_scores(classifier: Classifier, seed: int, shape: str = "rows", cut: i
     return scores
 
 
-def _recording_hook(recorded: dict[str, tuple[Tensor, Tensor]], name: str):  # type: ignore[no-untyped-def]
-    def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+@contextmanager
+def _recorded(linears: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Yield a dict that gets the input and the output of each layer in every forward pass."""
+    recorded: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def record(name: str, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         # Weights are frozen. Only outputs need gradients, from the lowest scored layer up.
         recorded[name] = (args[0], output if output.requires_grad else output.requires_grad_())
 
-    return hook
+    handles = [linear.register_forward_hook(partial(record, name)) for name, linear in linears.items()]
+    try:
+        yield recorded
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tokens_per_batch(inputs: Inputs) -> int:
+    device = "cpu" if inputs.device.type == "cpu" else "cuda"
+    return min(inputs.tokens_per_batch, TOKENS_PER_SCORING_BATCH[device])
 
 
 def _counting_mask(positions: Positions | None, indices: Sequence[int], mask: Tensor) -> Tensor:
@@ -141,6 +145,19 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
 def _summed(weights: Tensor, shape: str) -> Tensor:
     """Return the sum of each row or each column of a matrix; for entries, the matrix itself."""
     return weights if shape == "entries" else weights.sum(1 if shape == "rows" else 0)
+
+
+def _add_gradients(
+    totals: Mapping[str, Tensor],
+    recorded: Mapping[str, tuple[Tensor, Tensor]],
+    loss: Tensor,
+    counted: Tensor,
+    shape: str,
+) -> None:
+    """Add the squared gradients of `loss` to the totals of the recorded layers."""
+    gradients = torch.autograd.grad(loss, [output for _, output in recorded.values()])
+    for (name, (x, _)), g in zip(recorded.items(), gradients, strict=True):
+        _add_squares(totals[name], x.detach(), g, counted, shape)
 
 
 def _add_squares(total: Tensor, x: Tensor, g: Tensor, counted: Tensor, shape: str) -> None:

@@ -96,13 +96,38 @@ def select_mask(
         InputError: If the unit is layers, and the budget is less than one layer.
     """
     first, top = first_trainable_layer(classifier, schedule), first_top_layer(classifier, schedule)
-    lowest, shape = (top, "rows") if settings.unit == "layers" else (first, settings.unit)
-    total = sum(linear.weight.numel() for linear in encoder_linears(classifier.encoder).values())
+    lowest = top if settings.unit == "layers" else first
+    total = _weights(encoder_linears(classifier.encoder))
     if settings.unit == "layers":
         _check_budget_of_layers(classifier, top, settings.budget, total)
+    scores, errors = _score_and_probe(
+        classifier, inputs, targets, positions, settings, seed, lowest, sorted({first, top})
+    )
+    is_far = bool(errors) and probe.is_far_from_pretraining(errors, schedule.far_task_ratio)
+    mask = _mask(classifier, scores, settings.unit, int(settings.budget * total), lowest)
+    # Below a frozen layer, embeddings have no gradient.
+    tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
+    return MaskSelection(replace(mask, tokens=tokens), errors, is_far)
+
+
+def _score_and_probe(
+    classifier: Classifier,
+    inputs: Inputs,
+    targets: Tensor,
+    positions: fisher.Positions | None,
+    settings: MaskSettings,
+    seed: int,
+    lowest: int,
+    probed: list[int],
+) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
+    """Return the scores from layer `lowest` up, and the errors of the probes, in one pass.
+
+    The probes are at the layers `probed` and the head. There are none for multi-label data.
+    """
+    shape = "rows" if settings.unit == "layers" else settings.unit
     sample = scoring_sample(len(inputs), settings, seed)
     multilabel = targets.dim() == 2
-    with probe.StateRecorder(classifier, sorted({first, top}), len(sample)) as recorder:
+    with probe.StateRecorder(classifier, probed, len(sample)) as recorder:
         if settings.score in ("construct_fisher", "fisher"):
             counted = positions if settings.score == "construct_fisher" else None
             scores = fisher.fisher_scores(
@@ -114,12 +139,7 @@ def select_mask(
             scores = fisher.random_scores(classifier, seed, shape, lowest)
         if settings.score in ("magnitude", "random") and not multilabel:
             recorder.run(inputs, sample)
-    errors = {} if multilabel else recorder.errors(targets[sample])
-    is_far = not multilabel and probe.is_far_from_pretraining(errors, schedule.far_task_ratio)
-    mask = _mask(classifier, scores, settings.unit, int(settings.budget * total), lowest)
-    # Below a frozen layer, embeddings have no gradient.
-    tokens = torch.tensor(added if first == 0 else (), dtype=torch.int64)
-    return MaskSelection(replace(mask, tokens=tokens), errors, is_far)
+    return scores, {} if multilabel else recorder.errors(targets[sample])
 
 
 def _mask(classifier: Classifier, scores: Mapping[str, Tensor], shape: str, budget: int, first: int) -> Mask:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference import manifest
+from tokensieve.inference.listed_files import is_inside
 from tokensieve.registry.mlflow_process import MlflowProcess
 from tokensieve.registry.mlflow_rest import RestRegistry
 from tokensieve.registry.store import PROXIED, SERVED, ModelVersion, RegistryReader, local_path
@@ -88,7 +89,7 @@ def _listed_files(path: Path) -> list[str]:
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
     for name in names:
-        if not manifest.is_inside(name):
+        if not is_inside(name):
             raise InputError(
                 f"{manifest.NAME} in the registry lists {excerpt(name)}, which is no file of its folder; export the model again"
             )

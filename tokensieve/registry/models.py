@@ -7,15 +7,11 @@ here changes a registry.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
-import shutil
 import tempfile
-import time
 from pathlib import Path
-from urllib.parse import quote
 
 from tokensieve.disk import os_error_remedy
 from tokensieve.errors import InputError, excerpt
@@ -25,6 +21,7 @@ from tokensieve.registry.download import download
 from tokensieve.registry.last_known import KnownVersion, LastKnownVersions
 from tokensieve.registry.mlflow_process import MlflowProcess
 from tokensieve.registry.mlflow_rest import RestRegistry
+from tokensieve.registry.model_folders import delete_unused, folder_of, is_complete, move
 from tokensieve.registry.store import (
     NUMBER,
     SQLITE,
@@ -38,8 +35,6 @@ from tokensieve.registry.store import (
 from tokensieve.settings import Settings
 
 ADDRESS = rf"models:/([^/@]+)(?:@([^/@]+)|/({NUMBER}))"
-UNUSED = 7 * 24 * 3600.0  # seconds after which an unused folder is deleted; it is downloaded again on demand
-MAX_NAME = 120  # characters of a model's name in the name of a folder
 
 log = logging.getLogger("tokensieve")
 
@@ -119,7 +114,7 @@ class RegisteredModel:
         if known:  # another question would wait again
             return known.folder
         try:
-            return self._folder(version, self._find(version)).name
+            return folder_of(self.into, self.name, version, self._find(version).mark).name
         except RegistryError as error:
             return self._last_known(version, error).folder
 
@@ -202,27 +197,9 @@ class RegisteredModel:
             )
         return found
 
-    def _folder(self, version: str, found: ModelVersion) -> Path:
-        """Return the folder of a version, directly in `into`.
-
-        An incomplete folder there is replaced.
-        """
-        # Quoted, so that no two names share a folder and no name leads out of `into`. With the run,
-        # or else a registry that was recreated at the same address would get a folder of the old
-        # one.
-        name, mark = quote(self.name, safe=" "), quote(found.mark, safe="")
-        if len(name) > MAX_NAME:  # file systems allow 255 bytes
-            name = f"{name[: MAX_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        folder = self.into / f"{name}-{version}-{mark}"
-        if folder.parent != self.into or folder.name in ("", ".", ".."):
-            raise InputError(
-                f"{folder} is not inside {self.into}; check the model's name and the registry's address"
-            )
-        return folder
-
     def _fetch(self, version: str) -> Path:
         found = self._find(version)
-        folder = self._folder(version, found)
+        folder = folder_of(self.into, self.name, version, found.mark)
         try:
             if not is_complete(folder):
                 title = f"version {version} of model '{self.name}'"
@@ -230,7 +207,7 @@ class RegisteredModel:
                 with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as temporary:
                     fetched = download(self._reader, found, title, Path(temporary) / "fetched")
                     Manifest.load(fetched)
-                    _move(fetched, folder, Path(temporary) / "broken")
+                    move(fetched, folder, Path(temporary) / "broken")
         except InputError:
             raise
         except OSError as error:
@@ -241,7 +218,7 @@ class RegisteredModel:
         # They only keep the folder from being deleted. The disk may be read-only.
         with contextlib.suppress(OSError):
             os.utime(folder)
-            _delete_unused(self.into, folder)
+            delete_unused(self.into, folder)
         return folder
 
 
@@ -269,38 +246,3 @@ def open_reader(registry: str, cache: Path | None = None) -> RegistryReader:
     Answers of the child process are kept in the folder `cache`.
     """
     return RestRegistry(registry) if re.match(r"https?:", registry) else MlflowProcess(registry, cache)
-
-
-def is_complete(folder: Path) -> bool:
-    """Return whether a model folder has all its files, unchanged."""
-    try:
-        Manifest.load(folder)
-    except InputError:
-        return False
-    return True
-
-
-def _move(fetched: Path, folder: Path, broken: Path) -> None:
-    """Rename `fetched` to `folder`.
-
-    A complete folder that another process has put there meanwhile stays.
-    """
-    if not is_complete(folder):
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(broken)
-    try:
-        fetched.rename(folder)
-    except OSError:
-        if not is_complete(folder):
-            raise
-
-
-def _delete_unused(into: Path, used: Path) -> None:
-    """Delete the folders in `into` that were not used for `UNUSED` seconds.
-
-    A server has its model in memory.
-    """
-    for folder in into.iterdir():
-        with contextlib.suppress(OSError):
-            if folder != used and folder.is_dir() and time.time() - folder.stat().st_mtime > UNUSED:
-                shutil.rmtree(folder)

@@ -10,26 +10,25 @@ numbers of dropout.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from tokensieve import distributed
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.method.mask import Mask
 from tokensieve.method.sparse import sparse_layers
-from tokensieve.model.batches import Batch, Inputs, batches_by_length
+from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
 from tokensieve.settings import Finetune
 from tokensieve.training.checkpoint import Checkpoint
-from tokensieve.training.epochs import batch_size, count_epochs, shuffled_batches
-from tokensieve.training.losses import accuracy, class_weights, mean_loss
-from tokensieve.training.schedule import Pair, Schedule, learning_rate_factor
+from tokensieve.training.epochs import count_epochs
+from tokensieve.training.losses import accuracy, mean_loss
+from tokensieve.training.schedule import Pair, Schedule
+from tokensieve.training.steps import Steps, data_parallel
 
 log = logging.getLogger("tokensieve")
 
@@ -84,15 +83,9 @@ def train_parameters(
         InputError: If the processes find different checkpoints, or the disk has no room for cached
             states.
     """
-    inputs, targets = training
-    schedule = schedule or Schedule(inputs.layer)
-    weights = None
-    if settings.class_weights == "balanced":
-        weights = class_weights(targets, len(classifier.labels)).to(inputs.device)
-    epochs = count_epochs(settings, len(inputs))
-    optimizer = _optimizer(trained, settings, multilabel=targets.dim() == 2)
-    steps = _Steps(classifier, settings, optimizer, targets, weights, write)
-    history, best = _resume(checkpoint, trained, optimizer, write)
+    schedule, epochs = schedule or Schedule(training[0].layer), count_epochs(settings, len(training[0]))
+    steps = Steps.of(classifier, trained, training, settings, write)
+    history, best = _resume(checkpoint, trained, steps.optimizer, write)
     phase = ""
     for epoch in range(len(history), epochs):
         # Before the layers have trained, the head's stagnation does not count.
@@ -102,7 +95,7 @@ def train_parameters(
             phase = schedule.phase(epoch)
             inputs = schedule.inputs_of(classifier, training[0], "train", phase)
             validating = validation and schedule.inputs_of(classifier, validation[0], "validation", phase)
-            compute = _data_parallel(classifier, trained, inputs)
+            compute = data_parallel(classifier, trained, inputs)
         record = {"train_loss": steps.run_epoch(epoch, epochs, inputs, compute, seed)}
         if validation and validating:
             record |= _validate(classifier, validating, validation[1])
@@ -110,9 +103,7 @@ def train_parameters(
         _log_epoch(history[-1], epochs)
         if _best_epoch(history) == epoch:
             best = {name: parameter.detach().clone() for name, parameter in trained.items()}
-        if checkpoint and distributed.rank() == 0:
-            tensors = dict(trained) | {f"best.{name}": tensor for name, tensor in best.items()}
-            checkpoint.save(tensors, optimizer, {"history": history})
+        _save(checkpoint, trained, best, steps.optimizer, history)
     _restore(trained, best, write)
     classifier.eval()
     return history
@@ -134,87 +125,6 @@ def compute_logits(classifier: Classifier, inputs: Inputs) -> Tensor:
 def set_threads(threads: int) -> None:
     """Let torch compute on `threads` CPU threads. 0: all cores of this process, or its share of them if several train."""
     torch.set_num_threads(threads or max(1, cores() // distributed.local_world_size()))
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """The optimizer steps of all epochs. `weights` [classes] are the loss weights."""
-
-    classifier: Classifier
-    settings: Finetune
-    optimizer: torch.optim.Optimizer
-    targets: Tensor
-    weights: Tensor | None
-    write: Callable[[], None]
-
-    def run_epoch(
-        self, epoch: int, epochs: int, inputs: Inputs, compute: Callable[[Batch], Tensor], seed: int
-    ) -> float:
-        """Train one epoch and return its mean loss per text."""
-        # Each process has a dropout of its own. 1_009 is more than there are epochs.
-        torch.manual_seed(seed * 1_000_003 + epoch + distributed.rank() * 1_009)
-        self.classifier.train()
-        total = 0.0
-        size = batch_size(self.settings, len(inputs))
-        order = shuffled_batches(inputs.lengths, size, seed * 1_000_003 + epoch)
-        for step, indices in enumerate(_progress(order, f"epoch {epoch + 1} of {epochs}")):
-            self._set_learning_rates(epoch * len(order) + step, epochs * len(order))
-            total += self._step(inputs, indices, compute) * len(indices)
-        summed = distributed.sum_over_processes(torch.tensor(total, dtype=torch.float64))
-        return float(summed) / distributed.world_size() / len(inputs)
-
-    def _step(self, inputs: Inputs, indices: list[int], compute: Callable[[Batch], Tensor]) -> float:
-        """Update the parameters by one batch and return its loss."""
-        share, factor = _share_of_batch(indices, self.targets, self.weights)
-        device = inputs.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = compute(inputs.batch(share))
-        loss = mean_loss(logits.float(), self.targets[share].to(device), self.weights) * factor
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.write()
-        return loss.item()
-
-    def _set_learning_rates(self, step: int, steps: int) -> None:
-        factor = learning_rate_factor(step, steps, self.settings.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["highest_lr"] * factor
-
-
-def _data_parallel(
-    classifier: Classifier, trained: Mapping[str, nn.Parameter], inputs: Inputs
-) -> Callable[[Batch], Tensor]:
-    """Return a function from a batch to its logits, whose gradients are the mean over all processes."""
-
-    def compute(batch: Batch) -> Tensor:
-        return batch.logits(classifier)
-
-    if distributed.world_size() == 1:
-        return compute
-    # The processes wait for the gradient of every parameter that is named. Layers below the batch's
-    # never get one.
-    logits = compute(inputs.batch([0])).sum()
-    gradients = torch.autograd.grad(logits, list(trained.values()), allow_unused=True)
-    pairs = zip(trained.values(), gradients, strict=True)
-    return distributed.data_parallel(compute, [parameter for parameter, found in pairs if found is not None])
-
-
-def _share_of_batch(indices: list[int], targets: Tensor, weights: Tensor | None) -> tuple[list[int], float]:
-    """Return this process's share of a batch, and a factor on its mean loss.
-
-    With this factor, the mean over the processes is the mean loss of the batch. If there are fewer
-    texts than processes, a share may be any text with the factor 0, because all processes must take
-    part in every step.
-    """
-    mine = list(distributed.shard(indices))
-
-    def weight(texts: list[int]) -> float:
-        if weights is None or targets.dim() == 2:
-            return len(texts)
-        return float(weights.cpu()[targets[texts]].double().sum())
-
-    return mine or indices[:1], distributed.world_size() * weight(mine) / weight(indices)
 
 
 def _resume(
@@ -243,6 +153,19 @@ def _resume(
     return history, best
 
 
+def _save(
+    checkpoint: Checkpoint | None,
+    trained: Mapping[str, nn.Parameter],
+    best: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    history: History,
+) -> None:
+    """Write the state of the training to the checkpoint, if there is one."""
+    if checkpoint and distributed.rank() == 0:
+        tensors = dict(trained) | {f"best.{name}": tensor for name, tensor in best.items()}
+        checkpoint.save(tensors, optimizer, {"history": history})
+
+
 def _agreed(record: dict[str, float]) -> dict[str, float]:
     """Return the first process's record: machines may differ in the last bit, and all must stop at the same epoch."""
     return dict(zip(record, distributed.broadcast_from_first(list(record.values())), strict=True))
@@ -251,10 +174,6 @@ def _agreed(record: dict[str, float]) -> dict[str, float]:
 def _log_epoch(record: dict[str, Any], epochs: int) -> None:
     measures = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if name != "epoch"]
     log.info("  epoch %d of %d: %s", record["epoch"], epochs, ", ".join(measures))
-
-
-def _progress(order: list[list[int]], name: str) -> Iterable[list[int]]:
-    return tqdm(order, desc=name, unit="step", leave=False, disable=distributed.hide_progress())
 
 
 def _validate(classifier: Classifier, inputs: Inputs, targets: Tensor) -> dict[str, float]:
@@ -271,21 +190,6 @@ def _trained_parameters(classifier: Classifier, sparse: dict[str, Any]) -> Itera
             yield f"{name}.{kind}", parameter
     for kind, parameter in classifier.head.named_parameters():
         yield f"head.{kind}", parameter
-
-
-def _optimizer(
-    trained: Mapping[str, nn.Parameter], settings: Finetune, multilabel: bool
-) -> torch.optim.Optimizer:
-    # A multi-label logit must cross a threshold, which needs larger steps than to exceed the other
-    # logits.
-    head_rate = settings.multilabel_head_learning_rate if multilabel else settings.head_learning_rate
-    head = [parameter for name, parameter in trained.items() if name.startswith("head.")]
-    masked = [parameter for name, parameter in trained.items() if not name.startswith("head.")]
-    groups = [
-        {"params": parameters, "lr": rate, "highest_lr": rate}
-        for parameters, rate in ((masked, settings.learning_rate), (head, head_rate))
-    ]
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
 
 
 @torch.no_grad()

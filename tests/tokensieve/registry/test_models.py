@@ -25,7 +25,8 @@ from tokensieve.files import sha256
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
 from tokensieve.registry import download, http_deadline, mlflow_process
-from tokensieve.registry.models import UNUSED, RegisteredModel
+from tokensieve.registry.model_folders import UNUSED
+from tokensieve.registry.models import RegisteredModel
 from tokensieve.registry.store import RegistryError
 
 FILES = ["manifest.json", "model.onnx", "tokenizer.json"]

@@ -24,7 +24,7 @@ from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_linears, load_tokenizer
 from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Finetune
-from tokensieve.training import loop
+from tokensieve.training import steps
 from tokensieve.training.checkpoint import FILE, Checkpoint
 from tokensieve.training.epochs import batch_size, count_epochs, shuffled_batches
 from tokensieve.training.loop import compute_logits, set_threads, train_masked, train_parameters
@@ -107,13 +107,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run: Callable
 def test_each_epoch_and_each_seed_draw_anew(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[list[int]]] = []
     monkeypatch.setattr(
-        loop, "shuffled_batches", lambda *arguments: orders.append(shuffled_batches(*arguments)) or orders[-1]
+        steps,
+        "shuffled_batches",
+        lambda *arguments: orders.append(shuffled_batches(*arguments)) or orders[-1],
     )
     run(seed=0)
     run(seed=1)
     assert len({str(order) for order in orders}) == len(orders) == 6
     # Nothing is learned and all texts are one batch in one order, so only the dropout differs.
-    monkeypatch.setattr(loop, "shuffled_batches", lambda *_: [list(range(40))])
+    monkeypatch.setattr(steps, "shuffled_batches", lambda *_: [list(range(40))])
     still = Finetune(max_epochs=2, batch_size=64, learning_rate=0.0, head_learning_rate=0.0)
     losses = [record["train_loss"] for seed in (0, 1) for record in run(still, seed)[1]]
     assert len({round(loss, 4) for loss in losses}) == 4
@@ -274,7 +276,7 @@ def test_a_finished_training_is_not_done_again(
 ) -> None:
     checkpoint = Checkpoint(tmp_path, "key")
     whole = run(checkpoint=checkpoint)
-    monkeypatch.setattr(loop, "shuffled_batches", lambda *_: pytest.fail("an epoch was begun"))
+    monkeypatch.setattr(steps, "shuffled_batches", lambda *_: pytest.fail("an epoch was begun"))
     assert same(run(checkpoint=checkpoint), whole)
 
 

@@ -1,6 +1,6 @@
-"""The commands of the pipeline, for `tokensieve/cli/parser.py`.
+"""The commands of the pipeline and their arguments, which `tokensieve/cli/parser.py` collects.
 
-Each one imports what it needs when it runs.
+Each command imports what it needs when it runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The commands for registered models. Each one imports what it needs when it runs."""
+"""The commands for registered models and their arguments: promote and rollback.
+
+`tokensieve/cli/parser.py` collects them. Each command imports what it needs when it runs.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Expectations on the raw data, with Great Expectations.
+"""The checks of the raw data, as expectations of Great Expectations.
 
 There is one suite per table of labelled texts, and the project's own suite. Null values, lengths,
-unique values and sets are expectations of Great Expectations. Checks that it does not have are
-columns of numbers, which `tokensieve/data/quality.py` computes.
+duplicate texts and sets of labels are native expectations. For the other checks,
+`tokensieve/data/quality.py` computes columns of counts. It also has the rule of every check.
 """
 
 from __future__ import annotations

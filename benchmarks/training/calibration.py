@@ -34,7 +34,9 @@ from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names, encode_targets
 from tokensieve.data.raw_data import read_examples
 from tokensieve.data.split import split_examples
-from tokensieve.evaluation import calibration, metrics
+from tokensieve.evaluation import metrics
+from tokensieve.evaluation.temperature import cautious_temperature, fit_temperature
+from tokensieve.evaluation.thresholds import confidence_threshold
 from tokensieve.files import write_json
 from tokensieve.inference.decisions import softmax
 from tokensieve.model.batches import Inputs, tokenize
@@ -111,12 +113,12 @@ def measured(
     )
     fits = {
         "none": (1.0, checked, False),
-        "before": (metrics.fit_temperature(*checked), checked, False),
-        "validation": (calibration.temperature(*checked), checked, True),
+        "before": (fit_temperature(*checked), checked, False),
+        "validation": (cautious_temperature(*checked), checked, True),
         "head": (1.0, _joined(checked, (head, theirs.numpy())), True),
     }
     crossed = _joined(checked, (more.double().numpy(), theirs.numpy()))
-    fits["cross-fitted"] = (calibration.temperature(*crossed), crossed, True)
+    fits["cross-fitted"] = (cautious_temperature(*crossed), crossed, True)
     return {way: _worth(*fit, judged) for way, fit in fits.items()}
 
 
@@ -189,7 +191,7 @@ def _worth(temperature: float, fitted_on: Pair, averaged: bool, judged: Pair) ->
     kept = np.sort(confidences[right])
     # As it was: the sample quantile, which is one text.
     threshold = (
-        calibration.threshold(confidences, right, COVERAGE)
+        confidence_threshold(confidences, right, COVERAGE)
         if averaged
         else float(kept[int((1 - COVERAGE) * len(kept) + 1e-9)])
     )

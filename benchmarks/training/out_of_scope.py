@@ -23,8 +23,8 @@ from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
 from tokensieve.data.examples import Examples
-from tokensieve.evaluation import calibration
 from tokensieve.evaluation.metrics import Bools, Float64s
+from tokensieve.evaluation.thresholds import STEP, confidence_threshold
 from tokensieve.files import read_json
 from tokensieve.inference.decisions import softmax
 from tokensieve.model.encoder import MINILM, find_base_model, load_encoder, load_tokenizer
@@ -49,13 +49,13 @@ Rule = Callable[[Float64s, Bools, float, Float64s], float]
 
 def coverage_alone(confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s) -> float:
     """Return the threshold without a look at out-of-scope texts."""
-    return calibration.threshold(confidences, correct, coverage)
+    return confidence_threshold(confidences, correct, coverage)
 
 
 def highest_worth(confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s) -> float:
     """Return the threshold with the highest worth on these texts (Youden 1950); `coverage` is its lower limit."""
-    highest, kept = calibration.threshold(confidences, correct, coverage), confidences[correct]
-    candidates = np.append(out_of_scope[out_of_scope < highest] + calibration.STEP, highest)
+    highest, kept = confidence_threshold(confidences, correct, coverage), confidences[correct]
+    candidates = np.append(out_of_scope[out_of_scope < highest] + STEP, highest)
     worth = [(out_of_scope < value).mean() + (kept >= value).mean() for value in candidates]
     return float(candidates[int(np.argmax(worth))])
 
@@ -63,7 +63,7 @@ def highest_worth(confidences: Float64s, correct: Bools, coverage: float, out_of
 RULES: dict[str, Rule] = {
     "coverage alone": coverage_alone,
     "highest worth": highest_worth,
-    "one standard error": calibration.threshold,
+    "one standard error": confidence_threshold,
 }
 
 

@@ -1,9 +1,11 @@
-"""The quality of labelled texts: for each check one number per row, and the range that the number has to be in.
+"""Count faults of labelled texts, row by row, and the rule of each check: which counts are allowed.
 
-Texts are compared as `normalize_text` and `collapse_spaces` give them. Empty texts fail the check
-`empty`, missing labels the check `unlabelled`; both are left out of the comparisons. In multi-label
-data a text without a label is fine, and classes are counted per label. Nothing here changes the
-data, or finds out whether a label fits its text.
+`tasks/expectations.py` makes the checks: from these counts and, for empty, overlong, unlabelled and
+duplicate rows, from expectations that Great Expectations has. Texts are compared as
+`normalize_text` and `collapse_spaces` return them. Empty texts fail the check `empty`, missing
+labels the check `unlabelled`; both are left out of the comparisons. In multi-label data a text
+without a label is fine, and classes are counted per label. Nothing here changes the data, or finds
+out whether a label fits its text.
 """
 
 from __future__ import annotations

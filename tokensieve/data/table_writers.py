@@ -1,5 +1,6 @@
-"""Write the rows of a table with answers next to them, in CSV, TSV, JSON Lines, Parquet or Arrow.
+"""Write the output of bulk prediction: the rows of a table with the predictions next to them.
 
+The formats are CSV, TSV, JSON Lines, Parquet and Arrow. `inference/bulk.py` makes the predictions.
 The output is written in parts, one per chunk of rows, which are joined at the end. A part in CSV or
 TSV has no header. Rows that come from a Parquet or Arrow file stay Arrow record batches if the
 output is such a file as well.

@@ -1,4 +1,7 @@
-"""Fit the numbers that turn logits into labels and certainty: the temperature, and the thresholds of confidence and of labels."""
+"""Fit the decision rule: the temperature (`temperature.py`), then the thresholds (`thresholds.py`).
+
+`inference/decisions.py` turns logits into labels and certainty by this rule.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tokensieve.evaluation import calibration, metrics
-from tokensieve.evaluation.metrics import Float64s, Targets
+from tokensieve.evaluation.metrics import Bools, Float64s, Targets
 from tokensieve.evaluation.report import is_correct
+from tokensieve.evaluation.temperature import cautious_temperature
+from tokensieve.evaluation.thresholds import confidence_threshold, label_thresholds, threshold_interval
 from tokensieve.inference.decisions import DecisionRule, certainty, sigmoid, softmax
 from tokensieve.settings import Evaluate
 
@@ -33,7 +37,7 @@ def fit_decision_rule(
     """
     if targets.ndim == 2:
         return _fit_multilabel(logits, targets, settings)
-    temperature = calibration.temperature(logits, targets)
+    temperature = cautious_temperature(logits, targets)
     probabilities = softmax(logits, temperature)
     correct = is_correct(probabilities.argmax(1)[:, None], targets)
     oos_confidences = softmax(oos_logits, temperature).max(1)
@@ -47,9 +51,9 @@ def _fit_multilabel(logits: Float64s, targets: Targets, settings: Evaluate) -> R
 
     Out-of-scope texts are not used: they should get no label, whatever the confidence.
     """
-    temperature = calibration.temperature(logits, targets)
+    temperature = cautious_temperature(logits, targets)
     probabilities = sigmoid(logits, temperature)
-    thresholds = metrics.fit_thresholds(probabilities, np.asarray(targets, np.float64))
+    thresholds = label_thresholds(probabilities, np.asarray(targets, np.float64))
     confidences, correct = (
         certainty(probabilities, thresholds),
         is_correct(probabilities >= thresholds, targets),
@@ -62,17 +66,17 @@ def _fit_multilabel(logits: Float64s, targets: Targets, settings: Evaluate) -> R
 def _with_threshold(
     temperature: float,
     confidences: Float64s,
-    correct: metrics.Bools,
+    correct: Bools,
     oos_confidences: Float64s,
     settings: Evaluate,
     margin: float,
     thresholds: tuple[float, ...],
 ) -> RuleFit:
     fitted_on = (confidences, correct, settings.coverage, oos_confidences)
-    rule = DecisionRule(temperature, calibration.threshold(*fitted_on), margin, thresholds)
+    rule = DecisionRule(temperature, confidence_threshold(*fitted_on), margin, thresholds)
     entries = {
         "temperature": temperature,
-        "threshold_interval": calibration.threshold_interval(*fitted_on),
+        "threshold_interval": threshold_interval(*fitted_on),
         "calibration_texts": len(confidences),
         "calibration_oos_texts": len(oos_confidences),
     }

@@ -1,4 +1,4 @@
-"""Metrics of a classifier: F1 per class, loss and calibration; and the fit of the temperature and of the label thresholds.
+"""Metrics of a classifier: F1 per class, loss and calibration error.
 
 Targets are int64 [texts], the class of each text. For multi-label data they are float64 [texts,
 classes] of 0 and 1.
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from tokensieve.inference.decisions import Logits, sigmoid, softmax
@@ -20,7 +19,6 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Targets = Ints | Float64s
 
-MIN_TEXTS = 5  # a label with fewer texts gets the threshold that is best for all labels together
 BINS = 15  # of the reliability diagram
 
 
@@ -85,22 +83,6 @@ def losses(logits: Float64s, targets: Targets, temperature: float = 1.0) -> Floa
     return np.asarray(-np.log(np.maximum(likelihoods, 1e-300)))
 
 
-def fit_temperature(logits: Float64s, targets: Targets, prior: float = 1.0) -> float:
-    """Return the temperature between 0.05 and 20 with the lowest loss (Guo et al. 2017, arXiv 1706.04599).
-
-    A standard normal prior on the logarithm of the temperature counts as much as `prior` texts.
-    Without it, the fit would run to a bound if all predictions are correct. The loss has a single
-    minimum in the logarithm.
-    """
-
-    def cost(logarithm: float) -> float:
-        return loss(logits, targets, float(np.exp(logarithm))) + prior * logarithm**2 / (2 * len(targets))
-
-    bounds = (np.log(0.05), np.log(20.0))
-    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return round(float(np.exp(found.x)), 6)
-
-
 def reliability(logits: Logits, targets: Targets, temperature: float = 1.0, bins: int = BINS) -> list[Bin]:
     """Return the reliability diagram in `bins` equal intervals of confidence, without the empty ones."""
     confidences, correct = (values.ravel() for values in _confidences(logits, targets, temperature))
@@ -135,25 +117,6 @@ def calibration_error(diagram: list[Bin]) -> float:
     return sum(bin.texts * abs(bin.accuracy - bin.confidence) for bin in diagram) / total
 
 
-def fit_thresholds(probabilities: Float64s, targets: Float64s, min_texts: int = MIN_TEXTS) -> Float64s:
-    """Return for each label the probability from which it is given, float64 [classes]: the one with the best F1 on these texts.
-
-    A label of fewer than `min_texts` texts gets the threshold with the best micro F1 of all labels.
-
-    Args:
-        probabilities: [texts, classes].
-        targets: 0 and 1 [texts, classes].
-        min_texts: Texts from which a label has a threshold of its own.
-    """
-    shared = _best_threshold(probabilities.ravel(), targets.ravel())
-    return np.array(
-        [
-            _best_threshold(own, present) if present.sum() >= min_texts else shared
-            for own, present in zip(probabilities.T, targets.T, strict=True)
-        ]
-    )
-
-
 def _confidences(logits: Logits, targets: Targets, temperature: float) -> tuple[Float64s, Float64s]:
     """Return the confidences and whether they are correct (0 or 1): [texts, 1], for multi-label data [texts, classes]."""
     if targets.ndim == 2:
@@ -161,15 +124,3 @@ def _confidences(logits: Logits, targets: Targets, temperature: float) -> tuple[
     probabilities = softmax(logits, temperature)
     correct = probabilities.argmax(1) == targets
     return probabilities.max(1, keepdims=True), correct.astype(np.float64)[:, None]
-
-
-def _best_threshold(probabilities: Float64s, targets: Float64s) -> float:
-    """Return the threshold with the best F1: the middle between the lowest probability above it and the highest below it."""
-    if not targets.any():
-        return 0.5
-    order = np.argsort(-probabilities, kind="stable")
-    falling = np.append(probabilities[order], 0.0)
-    f1 = 2 * targets[order].cumsum() / (np.arange(1, len(order) + 1) + targets.sum())
-    # No threshold lies between equal probabilities.
-    last = int(np.where(falling[:-1] > falling[1:], f1, 0.0).argmax())
-    return float(np.clip((falling[last] + falling[last + 1]) / 2, 1e-6, 1 - 1e-6))

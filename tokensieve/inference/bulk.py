@@ -1,9 +1,10 @@
 """Predict every row of a table, and write the table with the predictions added.
 
-Chunks of rows are predicted at the same time, one per core, and kept as parts next to the output
-(`part_files.py`). When all are there, they are joined. So the same call continues a run that was
-killed. In memory are at most one chunk per core and two more, with at most `IN_MEMORY` characters
-together or a single row; and while a Parquet file is joined, the parts of one row group.
+`data/table_readers.py` reads the rows, and `data/table_writers.py` writes them. Chunks of rows are
+predicted at the same time, one per core, and kept as parts next to the output (`part_files.py`).
+When all are there, they are joined. So the same call continues a run that was killed. In memory are
+at most one chunk per core and two more, with at most `IN_MEMORY` characters together or a single
+row; and while a Parquet file is joined, the parts of one row group.
 """
 
 from __future__ import annotations

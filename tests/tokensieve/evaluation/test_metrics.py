@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import (
@@ -12,12 +10,11 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+from tests.tokensieve.evaluation.synthetic import drawn, several
 from tokensieve.evaluation.metrics import (
     Bin,
     calibration_error,
     class_report,
-    fit_temperature,
-    fit_thresholds,
     gaps,
     loss,
     macro_f1,
@@ -33,15 +30,6 @@ def predictions(texts: int = 200, classes: int = 4, seed: int = 0):  # type: ign
     targets = draw.integers(0, classes, texts)
     predicted = np.where(draw.random(texts) < 0.7, targets, draw.integers(0, classes, texts))
     return targets, predicted
-
-
-def drawn(texts: int, scale: float, seed: int = 0):  # type: ignore[no-untyped-def]
-    """Logits, and targets drawn from their softmax: `scale` times too sure, so `scale` is the right temperature."""
-    draw = default_rng(seed)
-    logits = draw.normal(size=(texts, 5)) * 2
-    chances = softmax(logits, axis=1)
-    targets = (chances.cumsum(1) > draw.random((texts, 1))).argmax(1)
-    return logits * scale, targets
 
 
 def test_figures_of_each_class() -> None:
@@ -93,39 +81,11 @@ def test_a_temperature_of_the_truth_is_calibrated_and_others_are_not() -> None:
     assert calibration_error(reliability(logits, targets, 1.0)) > 0.1
 
 
-@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
-def test_the_temperature_finds_a_known_scaling(scale: float) -> None:
-    logits, targets = drawn(20_000, scale)
-    found = fit_temperature(logits, targets)
-    assert found == pytest.approx(scale, rel=0.03)
-    around = [loss(logits, targets, found * factor) for factor in (0.99, 1.0, 1.01)]
-    assert around[1] == min(around)
-
-
-def test_the_temperature_does_not_run_away_where_all_answers_are_right_or_wrong() -> None:
-    sure = np.tile([[5.0, 0.0], [0.0, 5.0]], (50, 1))
-    right, wrong = np.tile([0, 1], 50), np.tile([1, 0], 50)
-    assert 0.3 < fit_temperature(sure, right) < 1
-    assert 1 < fit_temperature(sure, wrong) <= 20
-
-
 @pytest.mark.parametrize("labels", [1, 4])
 def test_the_gaps_of_texts_add_up_to_the_calibration_error(labels: int) -> None:
     logits, targets = several(200) if labels > 1 else drawn(200, 3.0)
     error = calibration_error(reliability(logits, targets, 1.5))
     assert np.abs(gaps(logits, targets, 1.5).sum(0)).sum() / targets.size == pytest.approx(error)
-
-
-def test_a_prior_worth_more_texts_keeps_the_temperature_closer_to_1() -> None:
-    logits, targets = drawn(30, 4.0)
-    assert 1 < fit_temperature(logits, targets, 20) < fit_temperature(logits, targets)
-
-
-def several(texts: int, scale: float = 1.0, seed: int = 0):  # type: ignore[no-untyped-def]
-    """Logits of four labels, and their presence drawn from the sigmoid: `scale` times too sure."""
-    draw = default_rng(seed)
-    logits = draw.normal(size=(texts, 4)) * 2 + np.array([0.0, -1.0, -2.0, -4.0])
-    return logits * scale, (expit(logits) > draw.random((texts, 4))).astype(np.float64)
 
 
 def test_loss_of_several_labels_equals_that_of_scikit_learn() -> None:
@@ -136,15 +96,6 @@ def test_loss_of_several_labels_equals_that_of_scikit_learn() -> None:
     assert loss(logits, targets, 2.5) == pytest.approx(sum(each))
     huge = np.array([[1e6, -1e6]], np.float32)
     assert np.isfinite(loss(huge, np.array([[0.0, 1.0]])))
-
-
-@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
-def test_one_temperature_calibrates_all_labels(scale: float) -> None:
-    logits, targets = several(20_000, scale)
-    assert fit_temperature(logits, targets) == pytest.approx(scale, rel=0.03)
-    diagram = reliability(logits, targets, scale)
-    assert calibration_error(diagram) < 0.005
-    assert sum(bin.texts for bin in diagram) == targets.size
 
 
 def test_figures_of_each_label_of_multilabel_data() -> None:
@@ -166,32 +117,3 @@ def test_nothing_present_and_nothing_predicted_scores_zero() -> None:
     none = np.zeros((3, 2))
     assert micro_f1(none, none > 0) == 0.0
     assert macro_f1(none, none > 0) == 0.0
-
-
-def best_f1(chances, targets) -> float:  # type: ignore[no-untyped-def]
-    cuts = [*np.unique(chances), 1.1]
-    return max(f1_score(targets, chances >= cut, zero_division=0) for cut in cuts)
-
-
-@given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 3))
-def test_no_other_threshold_has_a_better_f1(seed: int, texts: int, digits: int) -> None:
-    logits, targets = several(texts, seed=seed)
-    chances = expit(logits).round(digits).clip(0.01, 0.99)  # with ties
-    thresholds = fit_thresholds(chances, targets, min_texts=2)
-    assert ((thresholds > 0) & (thresholds < 1)).all()
-    for i, threshold in enumerate(thresholds):
-        if targets[:, i].sum() >= 2:
-            found = f1_score(targets[:, i], chances[:, i] >= threshold)
-            assert found == pytest.approx(best_f1(chances[:, i], targets[:, i]))
-
-
-def test_a_label_of_few_texts_gets_the_threshold_of_all() -> None:
-    logits, targets = several(200, seed=3)
-    targets[:, 3] = 0.0
-    targets[:4, 3] = 1.0
-    chances = expit(logits)
-    thresholds = fit_thresholds(chances, targets)
-    micro = f1_score(targets.ravel(), chances.ravel() >= thresholds[3])
-    assert micro == pytest.approx(best_f1(chances.ravel(), targets.ravel()))
-    assert len(set(thresholds)) == 4
-    assert fit_thresholds(chances, np.zeros_like(targets)).tolist() == [0.5] * 4

@@ -1,7 +1,8 @@
-"""Fit the temperature and the confidence threshold on texts that were not trained on.
+"""Fit the decision thresholds, on texts that were not trained on.
 
-Both fits are cautious, because a few dozen texts show little.
-`python -m benchmarks.training.calibration` measures them.
+`confidence_threshold` is the confidence below which a prediction is uncertain. `label_thresholds`
+are the probabilities from which each label of multi-label data is given. `inference/decisions.py`
+applies both. `python -m benchmarks.training.calibration` measures the fit of the first.
 """
 
 from __future__ import annotations
@@ -9,31 +10,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import beta
 
-from tokensieve.evaluation import intervals, metrics
-from tokensieve.evaluation.metrics import Bools, Float64s, Ints, Targets
+from tokensieve.evaluation import intervals
+from tokensieve.evaluation.metrics import Bools, Float64s, Ints
 
-PRIOR = 20  # number of texts that the prior of temperature 1 counts as much as
-FOLDS, REPEATS = 5, 2  # of the cross-validation of the temperature
-MAX_CHECKED = 2000  # texts on which a temperature is compared with none
+MIN_TEXTS = 5  # a label with fewer texts gets the threshold that is best for all labels together
 STEP = 1e-6  # thresholds are rounded down to a multiple, so that the text at the threshold is above it in float32 too
 
 
-def temperature(logits: Float64s, targets: Targets) -> float:
-    """Return the temperature with the lowest loss, or 1 if it does not surely lower the loss of other texts.
-
-    In a cross-validation, the mean gain must exceed one standard error. Without this check, one in
-    eight fits on 30 texts made the calibration worse.
-
-    Args:
-        logits: float64 [texts, classes].
-        targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
-    """
-    gains = _loss_gains(logits, targets)
-    is_better = len(gains) > 1 and gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains))
-    return metrics.fit_temperature(logits, targets, PRIOR) if is_better else 1.0
-
-
-def threshold(
+def confidence_threshold(
     confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s | None = None
 ) -> float:
     """Return the confidence below which a prediction is uncertain.
@@ -87,7 +71,7 @@ def lower_threshold(highest: float, correct: Float64s, out_of_scope: Float64s) -
 def threshold_interval(
     confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s | None = None
 ) -> list[float]:
-    """Return the 95% bootstrap interval of `threshold` over the texts that it is fitted on."""
+    """Return the 95% bootstrap interval of `confidence_threshold` over the texts that it is fitted on."""
     random = np.random.default_rng(0)
     samples = []
     for _ in range(intervals.DRAWS):
@@ -95,8 +79,27 @@ def threshold_interval(
         drawn = out_of_scope
         if out_of_scope is not None and len(out_of_scope):
             drawn = out_of_scope[random.integers(0, len(out_of_scope), len(out_of_scope))]
-        samples.append(threshold(confidences[rows], correct[rows], coverage, drawn))
+        samples.append(confidence_threshold(confidences[rows], correct[rows], coverage, drawn))
     return list(intervals.bootstrap_interval(samples))
+
+
+def label_thresholds(probabilities: Float64s, targets: Float64s, min_texts: int = MIN_TEXTS) -> Float64s:
+    """Return for each label the probability from which it is given, float64 [classes]: the one with the best F1 on these texts.
+
+    A label of fewer than `min_texts` texts gets the threshold with the best micro F1 of all labels.
+
+    Args:
+        probabilities: [texts, classes].
+        targets: 0 and 1 [texts, classes].
+        min_texts: Texts from which a label has a threshold of its own.
+    """
+    shared = _best_threshold(probabilities.ravel(), targets.ravel())
+    return np.array(
+        [
+            _best_threshold(own, present) if present.sum() >= min_texts else shared
+            for own, present in zip(probabilities.T, targets.T, strict=True)
+        ]
+    )
 
 
 def quantile(values: Float64s, share: float) -> float:
@@ -117,22 +120,6 @@ def quantile(values: Float64s, share: float) -> float:
     return float(np.diff(edges) @ values)
 
 
-def _loss_gains(logits: Float64s, targets: Targets) -> Float64s:
-    """Return by how much a temperature that is fitted on other texts lowers the loss of each text, float64 [texts]."""
-    random = np.random.default_rng(0)
-    rows = random.permutation(len(targets))[:MAX_CHECKED]
-    gains = np.zeros(len(rows))
-    for _ in range(REPEATS):
-        for held in np.array_split(random.permutation(len(rows)), FOLDS):
-            others, own = np.delete(rows, held), rows[held]
-            if len(own) and len(others):
-                fitted = metrics.fit_temperature(logits[others], targets[others], PRIOR)
-                gains[held] += metrics.losses(logits[own], targets[own]) - metrics.losses(
-                    logits[own], targets[own], fitted
-                )
-    return gains / REPEATS
-
-
 def _round_down(value: float) -> float:
     """Return the largest multiple of `STEP` that is not above `value`."""
     return float(np.floor(value / STEP) * STEP)
@@ -141,3 +128,15 @@ def _round_down(value: float) -> float:
 def _between(values: Float64s, lowest: Float64s, highest: float) -> Ints:
     """Return how many of the sorted `values` lie in [low, highest) for each low of `lowest`."""
     return np.searchsorted(values, highest) - np.searchsorted(values, lowest)
+
+
+def _best_threshold(probabilities: Float64s, targets: Float64s) -> float:
+    """Return the threshold with the best F1: the middle between the lowest probability above it and the highest below it."""
+    if not targets.any():
+        return 0.5
+    order = np.argsort(-probabilities, kind="stable")
+    falling = np.append(probabilities[order], 0.0)
+    f1 = 2 * targets[order].cumsum() / (np.arange(1, len(order) + 1) + targets.sum())
+    # No threshold lies between equal probabilities.
+    last = int(np.where(falling[:-1] > falling[1:], f1, 0.0).argmax())
+    return float(np.clip((falling[last] + falling[last + 1]) / 2, 1e-6, 1 - 1e-6))

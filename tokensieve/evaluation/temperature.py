@@ -1,0 +1,66 @@
+"""Fit the temperature that divides the logits, on texts that were not trained on.
+
+The fit is cautious, because a few dozen texts show little.
+`python -m benchmarks.training.calibration` measures it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from tokensieve.evaluation import metrics
+from tokensieve.evaluation.metrics import Float64s, Targets
+
+PRIOR = 20  # number of texts that the prior of temperature 1 counts as much as
+FOLDS, REPEATS = 5, 2  # of the cross-validation of the temperature
+MAX_CHECKED = 2000  # texts on which a temperature is compared with none
+
+
+def cautious_temperature(logits: Float64s, targets: Targets) -> float:
+    """Return the temperature with the lowest loss, or 1 if it does not surely lower the loss of other texts.
+
+    In a cross-validation, the mean gain must exceed one standard error. Without this check, one in
+    eight fits on 30 texts made the calibration worse.
+
+    Args:
+        logits: float64 [texts, classes].
+        targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
+    """
+    gains = _loss_gains(logits, targets)
+    is_better = len(gains) > 1 and gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains))
+    return fit_temperature(logits, targets, PRIOR) if is_better else 1.0
+
+
+def fit_temperature(logits: Float64s, targets: Targets, prior: float = 1.0) -> float:
+    """Return the temperature between 0.05 and 20 with the lowest loss (Guo et al. 2017, arXiv 1706.04599).
+
+    A standard normal prior on the logarithm of the temperature counts as much as `prior` texts.
+    Without it, the fit would run to a bound if all predictions are correct. The loss has a single
+    minimum in the logarithm.
+    """
+
+    def cost(logarithm: float) -> float:
+        return metrics.loss(logits, targets, float(np.exp(logarithm))) + prior * logarithm**2 / (
+            2 * len(targets)
+        )
+
+    bounds = (np.log(0.05), np.log(20.0))
+    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return round(float(np.exp(found.x)), 6)
+
+
+def _loss_gains(logits: Float64s, targets: Targets) -> Float64s:
+    """Return by how much a temperature that is fitted on other texts lowers the loss of each text, float64 [texts]."""
+    random = np.random.default_rng(0)
+    rows = random.permutation(len(targets))[:MAX_CHECKED]
+    gains = np.zeros(len(rows))
+    for _ in range(REPEATS):
+        for held in np.array_split(random.permutation(len(rows)), FOLDS):
+            others, own = np.delete(rows, held), rows[held]
+            if len(own) and len(others):
+                fitted = fit_temperature(logits[others], targets[others], PRIOR)
+                gains[held] += metrics.losses(logits[own], targets[own]) - metrics.losses(
+                    logits[own], targets[own], fitted
+                )
+    return gains / REPEATS

@@ -17,8 +17,7 @@ NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 REMEDY = (
     "a run needs up to 6 times the size of the base model (0.5 GB with all-MiniLM-L6-v2) and keeps up to "
-    "half of that; "
-    "free some space and run the same command again, it continues where it stopped"
+    "half of that; free some space and run the same command again, it continues where it stopped"
 )
 
 REMEDIES = {

@@ -141,7 +141,6 @@ def check_no_conflict_markers(path: Path, text: str) -> None:
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith(CONFLICT_MARKERS[:1]):
             raise InputError(
-                f"{path}, line {number}: unresolved merge conflict; keep one side, with git checkout "
-                "--ours or --theirs "
-                f"{path.name} or by hand, and run the same command again"
+                f"{path}, line {number}: unresolved merge conflict; keep one side, with git checkout --ours "
+                f"or --theirs {path.name} or by hand, and run the same command again"
             )

@@ -1,1 +1,1 @@
-"""Labelled texts: read, checked, split and written."""
+"""Read, check, split and write labelled texts."""

@@ -1,4 +1,4 @@
-"""Record batches of Parquet and Arrow files, and which of their column types are texts or labels."""
+"""Read record batches of Parquet and Arrow files, and check the types of their columns."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ def record_batches(
 ) -> tuple[Any, Iterator[Any]]:
     """Return the schema and the record batches of a Parquet or Arrow file.
 
-    Parquet batches have `rows` rows and the given columns (None: all). Arrow batches are as they
-    are in the file, which may be of the file or the stream format; both are mapped into memory.
+    Parquet batches have `rows` rows and the given columns, or all columns if `columns` is None.
+    Arrow batches are those of the file, with all columns. An Arrow file has the file format or the
+    stream format, and is mapped into memory.
+
+    Raises:
+        ArrowException, OSError: If the file is damaged or of another format, also while the batches
+            are read.
     """
     if format_of(path) == ".parquet":
         file = pyarrow.parquet.ParquetFile(path, buffer_size=2**20)
@@ -32,19 +37,26 @@ def record_batches(
 
 
 def _validated(batch: Any) -> Any:
-    """Return `batch`, or raise if it is damaged: a wrong offset in a mapped file would end the
-    process.
+    """Return `batch` if it is not damaged. A wrong offset in a mapped file would end the process.
+
+    Raises:
+        ArrowInvalid: If it is damaged.
     """
     batch.validate(full=True)
     return batch
 
 
 def is_text(kind: Any, pyarrow: Any) -> bool:
+    """Return whether a column of the Arrow type `kind` may have the texts."""
     kind = kind.value_type if isinstance(kind, pyarrow.DictionaryType) else kind
     return kind in (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view())
 
 
 def is_label(kind: Any, pyarrow: Any, inside: bool = False) -> bool:
+    """Return whether a column of the Arrow type `kind` may have labels, or lists of labels.
+
+    With `inside`, `kind` is the type of the items of a list.
+    """
     types = pyarrow.types
     if isinstance(kind, pyarrow.DictionaryType):
         return is_label(kind.value_type, pyarrow, inside)
@@ -55,6 +67,7 @@ def is_label(kind: Any, pyarrow: Any, inside: bool = False) -> bool:
 
 
 def damaged(path: Path, row: int, error: Exception) -> InputError:
+    """Return the error to raise if the file `path` cannot be read after row `row`."""
     kind, reason = format_of(path)[1:].capitalize(), str(error).splitlines()[0]
     return InputError(
         f"{path} is no {kind} file, or a damaged one, after row {row} ({reason}); write it again"

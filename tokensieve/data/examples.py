@@ -1,4 +1,4 @@
-"""Labelled texts in memory, and their file between stages: JSON Lines, one object per text."""
+"""Labelled texts in memory, and the file that stages exchange: JSON Lines, one object per text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from tokensieve.files import atomic_file
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts with their labels, and the row of the raw file that each one comes from (1 is the first
-    below the header).
+    """Texts with their labels.
 
-    `labels` has a tuple of names for each text. It is empty for a text without a label, such as one
-    out of scope. If `multi_label` is true, a text may have any number of labels, in sorted order;
-    otherwise it has at most one.
+    Attributes:
+        texts: The texts.
+        labels: The names of the labels of each text, in sorted order. The tuple is empty for a text
+            without a label, such as an out-of-scope text.
+        rows: The row of the raw file that each text comes from. Row 1 comes after the header.
+        multi_label: Whether a text may have any number of labels; otherwise it has at most one.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -29,8 +31,10 @@ class Examples:
 
     @classmethod
     def of(cls, texts: Iterable[str], labels: Iterable[str | Sequence[str]] | None = None) -> Examples:
-        """Return examples numbered from 1. Labels are one name per text, or a sequence of names;
-        None: there are none.
+        """Return examples with rows numbered from 1.
+
+        `labels` has one name per text, or for multi-label data a sequence of names per text. If it
+        is None, the texts have no labels.
         """
         texts = list(texts)
         given = [()] * len(texts) if labels is None else list(labels)
@@ -51,8 +55,10 @@ class Examples:
         )
 
     def save(self, path: Path) -> None:
-        """Write the examples as JSON Lines, atomically. A label is a string, a list if
-        `multi_label`, or missing.
+        """Write the examples as JSON Lines, atomically.
+
+        The label is a string, or a list of strings for multi-label data. A single-label text
+        without a label has no key `label`.
         """
         with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for row, text, names in zip(self.rows, self.texts, self.labels, strict=True):
@@ -65,7 +71,11 @@ class Examples:
 
     @classmethod
     def load(cls, path: Path, separator: str | None = None) -> Examples:
-        """Return the examples that `save` wrote. `separator`: as `load_labels`."""
+        """Return the examples that `save` wrote. `separator` is that of `load_labels`.
+
+        Raises:
+            InputError: If the file is damaged.
+        """
         rows, texts, labels, multi_label = [], [], [], separator is not None
         for row, names in _saved_rows(path, separator):
             rows.append(row["row"])
@@ -76,11 +86,13 @@ class Examples:
 
 
 def load_labels(path: Path, separator: str | None = None) -> tuple[list[tuple[str, ...]], bool]:
-    """Return the labels of saved examples, and whether they are multi-label. Memory: 8 bytes per
-    text.
+    """Return the labels of saved examples, and whether they are multi-label.
 
-    Earlier versions saved multiple labels as one string, joined by `separator`: the setting of that
-    name.
+    The texts are not kept, so this takes 8 bytes of memory per text. Earlier versions saved
+    multiple labels as one string, joined by `separator`, the setting `data.label_separator`.
+
+    Raises:
+        InputError: If the file is damaged.
     """
     labels, multi_label = [], separator is not None
     for row, names in _saved_rows(path, separator):

@@ -1,4 +1,4 @@
-"""The labels of texts as class names and as targets for training."""
+"""Convert the labels of texts to class names, and to targets for training."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 
 def class_names(labels: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return the distinct names in `labels`, sorted: the classes of a classifier, in the order of
-    its logits.
+    """Return the distinct names in `labels`, sorted.
+
+    They are the classes of a classifier, in the order of its logits.
     """
     return sorted({name for names in set(labels) for name in names})
 
@@ -19,8 +20,9 @@ def class_names(labels: Iterable[tuple[str, ...]]) -> list[str]:
 def encode_targets(labels: Sequence[tuple[str, ...]], classes: Sequence[str], multi_label: bool) -> Tensor:
     """Return the labels as the targets of a loss function.
 
-    Single-label: the index of each text's class in `classes`, int64 [texts]. Multi-label: 1 for
-    each label of a text and 0 for the other classes, float32 [texts, classes].
+    For single-label data, the target is the index of the text's class in `classes`: int64 [texts].
+    For multi-label data, it is 1 for each label of the text and 0 for the other classes: float32
+    [texts, classes].
 
     Raises:
         KeyError: If a label is not one of `classes`.

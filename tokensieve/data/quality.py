@@ -19,33 +19,33 @@ from tokensieve.data.examples import Examples
 from tokensieve.data.normalize import collapse_spaces, normalize_text
 from tokensieve.settings import Validate
 
-# Control characters except tab, line feed and carriage return; and lone surrogates, which neither
-# UTF-8 nor a tokenizer accepts.
+# Control characters except tab, line feed and carriage return, and lone surrogates. Neither UTF-8
+# nor a tokenizer accepts a lone surrogate.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
-# What a UTF-8 byte from 0x80 to 0xBF becomes when it is read as Latin-1 or Windows-1252.
+# The characters that UTF-8 bytes from 0x80 to 0xBF become if read as Latin-1 or Windows-1252.
 _TAIL = "\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 _CAPITALS = "A-ZÀ-ÞĀ-ỿ"
 _BROKEN = re.compile(
     "|".join(
         [
-            # Latin-1's own control characters (0x80 to 0x9F) are never meant: they are bytes of
+            # Latin-1's own control characters (0x80 to 0x9F) are never intended: they are bytes of
             # UTF-8 or Windows-1252.
             "[\ufffd\ud800-\udfff\x80-\x9f]",
-            # Ã and Â end words in capitals ("AMANHÃ…", "«ROMÂ»"), so before closing punctuation
-            # they may be real.
+            # Words in capitals may end in Ã or Â ("AMANHÃ…", "«ROMÂ»"). So before closing
+            # punctuation these letters may be correct.
             "Ã[€‚ƒ„†‡ˆ‰Š‹ŒŽ‘•˜š›œžŸ¡-º¼-¿]",
             "Â[¡-º¼-¿]",
             f"(?<![{_CAPITALS}])[ÃÂ][\xa0»]",
             f"(?<![{_CAPITALS}])[ÃÄÅ][…–—’“”™›](?=[a-z])",
-            # Polish and Czech letters. ², ± and · are left out: they follow the Å of a unit.
+            # Polish and Czech letters, without ², ± and ·, which may follow the unit Å.
             "[ÄÅ][‚ƒ„†‡ˆ‰Š‹ŒšœžŸ¡¢¤-ªµ¶¸º¼-¾]",
             # Quotes, dashes, the euro sign, arrows and other symbols; emoji; a byte order mark;
             # U+FFFD itself.
             f"â[€‚„†ˆ‰Œ˜œ][{_TAIL}]",
             "ðŸ",
             "ï»¿|ï¿½",
-            # Other scripts: one pair may be a letter and a sign, two on end are not.
+            # Other scripts: one pair may be a letter and a sign, but two pairs in sequence are not.
             f"(?:[Â-ß][{_TAIL}]){{2}}",
             f"(?:[à-ï][{_TAIL}]{{2}}){{2}}",
         ]
@@ -55,10 +55,14 @@ _BROKEN = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """The range of a check's numbers, None for no limit, and the words of its message.
+    """The allowed range of a check's numbers, and the words of its message.
 
-    `holds` describes a part whose rows are all in the range, `fails` the rows that are not. `unit`:
-    what is counted.
+    Attributes:
+        low, high: The lowest and the highest allowed number; None if there is no limit.
+        holds: Describes a part whose rows are all in the range.
+        fails: Describes the rows that are not.
+        remedy: What a user can do about them.
+        unit: What is counted: row or class.
     """
 
     low: int | None
@@ -128,7 +132,7 @@ _NOT_IN_TRAIN = _every_class(
 
 
 def rules(limits: Validate, part: str) -> dict[str, Rule]:
-    """Return the rule of every check that a part may have numbers for, by the check's name."""
+    """Return the rules for the part `part` by the name of the check."""
     longest, least = limits.max_characters, limits.min_examples_per_class
     overlong = Rule(
         None,
@@ -150,10 +154,10 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
 
 
 def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Sequence[int | None]]:
-    """Return numbers for the rows of one part: of each check that Great Expectations does not have.
+    """Return the numbers of the rows of one part, for the checks that Great Expectations lacks.
 
-    Leaks are counted in test only. Of multi-label data, `measure_classes` gives the numbers of the
-    check of classes.
+    The key is the name of the check. Leaks are counted in test only. For multi-label data, the
+    number of examples per class is missing: see `measure_classes`.
     """
     own, train = examples[part], examples.get("train")
     cells = ["\n".join((text, *names)) for text, names in zip(own.texts, own.labels, strict=True)]
@@ -169,11 +173,10 @@ def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Seque
 
 
 def measure_classes(part: str, labels: Sequence[tuple[str, ...]]) -> dict[str, Sequence[int | None]]:
-    """Return the number of examples of each class of train, on the first row with its label.
+    """Return the check `class_size` of train: the number of examples of each class.
 
-    None on the other rows.
-
-    `labels` has at most one name per row; see `one_row_per_label`.
+    The number is at the first row of the class; the other rows have None. `labels` has at most one
+    name per row: `one_row_per_label` makes such rows from multi-label data.
     """
     return {"class_size": class_sizes(labels)} if part == "train" else {}
 
@@ -194,12 +197,15 @@ def count_control_characters(text: str) -> int:
 
 
 def count_broken_sequences(text: str) -> int:
-    """Return the number of signs of a wrong encoding: U+FFFD, lone surrogates, UTF-8 read as Latin-1 or Windows-1252."""
+    """Return the number of signs of a wrong encoding in `text`.
+
+    Such signs are U+FFFD, lone surrogates, and UTF-8 that was read as Latin-1 or Windows-1252.
+    """
     return 0 if text.isascii() else len(_BROKEN.findall(text))
 
 
 def count_earlier_copies(texts: Sequence[str]) -> list[int]:
-    """Return for each row the number of earlier rows with the same text: 0 for the first of them."""
+    """Return for each row the number of earlier rows with the same text, 0 for the first row."""
     seen: Counter[str] = Counter()
     copies = []
     for key in map(collapse_spaces, texts):
@@ -211,9 +217,9 @@ def count_earlier_copies(texts: Sequence[str]) -> list[int]:
 def count_labels_of_text(
     texts: Sequence[str], labels: Sequence[tuple[str, ...]], multi_label: bool = False
 ) -> list[int]:
-    """Return for each row the number of different labels, or sets of labels, that all rows with its text have.
+    """Return for each row the number of different labels of all rows with the same text.
 
-    In multi-label data having no label is one of them.
+    For multi-label data, different sets of labels are counted. The empty set is one of them.
     """
     keys = [collapse_spaces(text) for text in texts]
     found: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
@@ -224,15 +230,15 @@ def count_labels_of_text(
 
 
 def count_copies_in(texts: Sequence[str], others: Sequence[str]) -> list[int]:
-    """Return for each text the number of `others` that are the same as the split compares them."""
+    """Return for each text the number of `others` that are copies of it (`normalize_text`)."""
     counts = Counter(map(normalize_text, others))
     return [counts[key] if key else 0 for key in map(normalize_text, texts)]
 
 
 def class_sizes(labels: Sequence[tuple[str, ...]]) -> list[int | None]:
-    """Return the number of rows with the row's label on the first row with it.
+    """Return for the first row of each label the number of rows with this label.
 
-    None on the other rows, and without a label.
+    The other rows, and rows without a label, have None.
     """
     counts = Counter(labels)
     return [counts[names] if first else None for names, first in zip(labels, _firsts(labels), strict=True)]

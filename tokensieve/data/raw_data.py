@@ -1,7 +1,7 @@
-"""The raw data of a project: a folder with a training file, and files for validation, test and
-out-of-scope texts if it has them.
+"""Read the raw data of a project, a folder with one file per part.
 
-Reading them all is one parse: its result is kept as JSON Lines files, which the stages read.
+There is a file of training texts, and there may be files of validation, test and out-of-scope
+texts. They are parsed once. The result is stored as JSON Lines files, which the stages read.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tokensieve.files import atomic_folder, read_json_or_none, sha256, write_jso
 from tokensieve.settings import Data
 
 PARTS = ("train", "validation", "test", "oos")  # oos: texts out of scope, which have no label
-KEY = "key.json"  # in the folder with the parsed files: what they were made of
-PARSER = 1  # to be raised when the same raw data would be parsed differently
+KEY = "key.json"  # in the folder with the parsed files: the raw data that they come from
+PARSER = 1  # to be raised if the same raw data are parsed differently from now on
 
 
 @dataclass(frozen=True)
 class RawData:
-    """The parts of the raw data by name, and by name the errors of those that cannot be read."""
+    """The parts of the raw data by name, and the errors of the parts that cannot be read."""
 
     parts: dict[str, Examples]
     errors: dict[str, InputError]
@@ -35,7 +35,7 @@ class RawData:
         """Return the parts.
 
         Raises:
-            InputError: If there is an error in `errors`: the first one.
+            InputError: If there is an error in `errors`. The first one is raised.
         """
         for error in self.errors.values():
             raise error
@@ -43,11 +43,11 @@ class RawData:
 
 
 def find_part_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a data folder by part: train, and validation, test and oos if they are
-    there.
+    """Return the files of a data folder by the name of the part (`PARTS`).
 
     Raises:
-        InputError: If there is no train file, or two files for one part.
+        InputError: If the folder does not exist, if it has no train file, or if it has two files
+            for one part.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; give a folder with a training file")
@@ -68,11 +68,11 @@ def find_part_files(folder: Path) -> dict[str, Path]:
 
 
 def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawData:
-    """Return the parts of the raw data. Parse them only if `folder` does not have them yet, and
-    keep them there.
+    """Return the parts of the raw data, parsed now or by an earlier call.
 
-    They are found again by the content of `files` and the settings of the columns. If a file cannot
-    be read, nothing is kept. `folder` may be deleted at any time.
+    The parsed files are stored in `folder`, unless a file cannot be read. They are found again if
+    the content of `files` and the settings of the columns are the same. `folder` may be deleted at
+    any time.
     """
     key = {
         "parser": PARSER,
@@ -93,8 +93,9 @@ def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawDat
 
 
 def read_raw(files: dict[str, Path], columns: Data) -> RawData:
-    """Parse the raw data, the files by part. If one part is multi-label, all are, except texts out
-    of scope.
+    """Parse the files of the raw data, given by part.
+
+    If one part is multi-label, all parts are, except the out-of-scope texts.
     """
     found = RawData({}, {})
     for part, path in files.items():
@@ -112,16 +113,18 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
 def read_examples(
     path: Path, text: str = "text", label: str | None = "label", separator: str | None = None
 ) -> Examples:
-    """Return the examples in a file of any of the formats, with texts and labels in the named
-    columns. `label` None: no labels.
+    """Return the examples in the table `path`, in any of the formats.
 
-    The file is multi-label if `separator` is given or the label column has lists. A label is a name
-    or a whole number, without white space around it. Text formats do not distinguish names from
-    numbers, so there a fraction such as 1.5 is an error, a sign of the wrong column. In Parquet and
-    Arrow a name may look like a number, and the float 3.0 is the label 3.
+    Texts and labels are in the columns `text` and `label`. If `label` is None, there are no labels.
+    The file is multi-label if `separator` is given or the label column has lists.
+
+    A label is a name or a whole number, without white space at its ends. Text formats do not
+    distinguish names from numbers. So a fraction such as 1.5 is an error there, because it shows
+    that the column is the wrong one. In Parquet and Arrow, a name may look like a number, and the
+    float 3.0 is the label 3.
 
     Raises:
-        InputError: As `read_rows`, or if a label is a fraction.
+        InputError: If `read_rows` raises it, or if a label is a fraction.
     """
     found = Examples()
     multi_label = separator is not None and label is not None
@@ -138,29 +141,29 @@ def read_examples(
                 parsed[key] = _names(value, separator, format_of(path) in TYPED)
             except ValueError as error:
                 raise InputError(
-                    f"{path}, row {number}: column {excerpt(label)} has the {error}; labels are names or whole "
-                    "numbers: name the right column with --set data.label_column=COLUMN"
+                    f"{path}, row {number}: column {excerpt(label)} has the {error}; labels are names or "
+                    "whole numbers: name the right column with --set data.label_column=COLUMN"
                 ) from None
         found.labels.append(parsed[key])
     return replace(found, multi_label=multi_label)
 
 
 def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Examples, int]:
-    """Return the examples that have a label, and how many rows have none and are dropped. `path`:
-    the file, for the error.
+    """Return the examples that have a label, and the number of rows without one that are dropped.
 
-    Nothing is dropped unless the setting is `data.unlabelled=drop`, nor from multi-label data,
+    Rows are dropped only if the setting is `data.unlabelled=drop`, and never from multi-label data,
     whose texts may have no label.
 
     Raises:
-        InputError: If no row is left.
+        InputError: If no row is left. The message names the file `path`.
     """
     if examples.multi_label or columns.unlabelled != "drop":
         return examples, 0
     kept = [i for i, names in enumerate(examples.labels) if names]
     if not kept:
         raise InputError(
-            f"{path}: no row has a label; is column {excerpt(columns.label_column)} (data.label_column) the one with the labels?"
+            f"{path}: no row has a label; is column {excerpt(columns.label_column)} (data.label_column) the "
+            "one with the labels?"
         )
     return examples.take(kept), len(examples) - len(kept)
 
@@ -178,7 +181,11 @@ def _names(value: object, separator: str | None, typed: bool) -> tuple[str, ...]
 
 
 def _name(cell: object, typed: bool) -> str:
-    """Return the name of one label, "" if there is none."""
+    """Return the name of the label in one cell, or "" if there is none.
+
+    Raises:
+        ValueError: If it is a fraction.
+    """
     if cell is None or (isinstance(cell, float | Decimal) and math.isnan(cell)):
         return ""
     if typed and isinstance(cell, float | Decimal) and math.isfinite(cell) and cell == int(cell):

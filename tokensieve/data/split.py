@@ -1,11 +1,11 @@
-"""Split examples into train, validation and test by a hash of each text, so that a text keeps its
-part when the data grow.
+"""Split examples into train, validation and test by a hash of each text.
 
 The part of a text depends on the normalized text, the seed and the shares, and on no other text. So
-each class gets its shares up to chance, copies of a text are in one part, and rows that are added
-or removed move no other text. Labels with few texts are the exception: if a label would have no
-text in a part, one of its texts moves there. It moves back when the label has another text in that
-part.
+copies of a text are in one part, and a text stays in its part if rows are added or removed. Each
+class gets its shares up to chance.
+
+Labels with few texts are an exception. If a label would have no text in a part, one of its texts
+moves there. It moves back once another text of the label is in that part.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Split
 
 SPLIT_PARTS = ("train", "validation", "test")
-# How many texts a label needs before one moves to the part: training comes first, then validation,
-# then test.
+# The number of texts that a label needs before one of them moves to a part. Train comes first, then
+# validation, then test.
 MIN_TEXTS_TO_MOVE = {"test": 3, "validation": 2}
 
 
 def split_examples(
     parts: Mapping[str, Examples], settings: Split, seed: int, shots: int | None = None
 ) -> tuple[dict[str, Examples], dict[str, int]]:
-    """Return the parts train, validation and test, and by part the number of rows that are dropped.
+    """Return the parts train, validation and test, and the number of dropped rows by part.
 
-    Given parts stay whole, and rows of train with a text of theirs are dropped. The other parts are
-    split from train; rows with the same normalized text stay together. With `shots`, train and
-    validation have at most that many texts per class, and the other texts are not used. In
-    multi-label data `shots` is the minimum for each label, and for texts without a label.
+    Parts that are given stay whole, and rows of train with one of their texts are dropped. The
+    other parts are split from train. Rows with the same normalized text stay together.
+
+    With `shots`, train and validation have at most that many texts per class, and the other texts
+    are not used. For multi-label data, `shots` is the minimum for each label and for texts without
+    a label.
     """
     kept = dict(parts)
     taken = {
@@ -51,7 +53,7 @@ def split_examples(
         name: 0.0 if name in parts else share
         for name, share in (("validation", settings.validation), ("test", settings.test))
     }
-    # Texts without a label are split like those of a class of their own.
+    # Texts without a label are split like the texts of one more class.
     labels = {text: class_names(train.labels[i] for i in rows) or [""] for text, rows in rows_of.items()}
     part_of = assign_parts(labels, shares, seed)
     for name in SPLIT_PARTS:
@@ -66,11 +68,15 @@ def split_examples(
 def assign_parts(
     labels: Mapping[str, Sequence[str]], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Return the part of each normalized text. `labels` has the labels of each text.
+    """Return the part of each normalized text.
 
-    `shares` has the share of test, and the share of validation in the rest. Every label has a text
-    in train. It also has one in validation and in test if it has `MIN_TEXTS_TO_MOVE` texts and one
-    of them can move.
+    Every label has a text in train. It also has one in validation and in test if it has
+    `MIN_TEXTS_TO_MOVE` texts and one of them can move.
+
+    Args:
+        labels: The labels of each text.
+        shares: The share of test, and the share of validation in the rest.
+        seed: The seed of the split.
     """
     draws = {text: _draws(text, seed) for text in labels}
     part_of = {text: _part(draws[text], shares) for text in labels}
@@ -109,11 +115,10 @@ def assign_parts(
 def few_shot_sample(
     texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int
 ) -> list[str]:
-    """Return at least `shots` of `texts` for each label, or all if there are fewer. The rarest
-    label chooses first.
+    """Return at least `shots` of `texts` for each label, or all of them if there are fewer.
 
-    The choice depends on the hash of each text: a new text may replace another one and changes
-    nothing else.
+    Texts are chosen for the rarest label first, by the hash of each text. So a new text may replace
+    one other text, and changes nothing else.
     """
     order = sorted(texts, key=lambda text: (_draws(text, seed)[2], text))
     texts_of: dict[str, list[str]] = defaultdict(list)
@@ -153,14 +158,15 @@ def check_trainable(parts: Mapping[str, Examples]) -> None:
         for label in class_names(parts[name].labels):
             if label not in trained:
                 raise InputError(
-                    f"class {excerpt(label)} of {name} has no text left in train: its training texts are also in a given "
-                    "part, or are all the same; add different texts of this class to train"
+                    f"class {excerpt(label)} of {name} has no text left in train: its training texts are "
+                    "also in a given part, or are all the same; add different texts of this class to train"
                 )
 
 
 def _draws(text: str, seed: int) -> tuple[float, float, float]:
-    """Return three numbers in [0, 1) from a hash of the text and the seed: for test, for
-    validation, for few-shot samples.
+    """Return three numbers in [0, 1) from a hash of the text and the seed.
+
+    They decide about test, validation and few-shot samples.
     """
     digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
     first, second, third = (int.from_bytes(digest[start : start + 8]) / 2**64 for start in (0, 8, 16))

@@ -11,7 +11,7 @@ from tokensieve.settings import FORMAT_NAMES
 
 FORMATS = tuple(f".{name}" for name in FORMAT_NAMES)
 TYPED = (".parquet", ".arrow")
-# What a file name may end in, and the format that it means.
+# The allowed endings of file names, and the format of each.
 ENDINGS = {
     **{ending: ending for ending in FORMATS},
     ".ndjson": ".jsonl",
@@ -19,17 +19,16 @@ ENDINGS = {
     ".ndjson.gz": ".jsonl",
 }
 
-# The required columns, each with the option that names another one: the flag, and what comes
-# before the name.
+# The required columns. Each has the option that names another column: the flag, and the text before
+# the name.
 Wanted = Mapping[str, tuple[str, str]]
 
 
 def ending_of(path: Path) -> str:
-    """Return the ending of a file name in lower case, with `.gz` if it has that: `.csv`,
-    `.jsonl.gz`.
+    """Return the ending of a file name in lower case, for example `.csv` or `.jsonl.gz`.
 
     Raises:
-        InputError: If it belongs to no known format.
+        InputError: If it is not the ending of a known format.
     """
     name = path.name.lower()
     found = next((ending for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending)), None)
@@ -45,13 +44,13 @@ def format_of(path: Path) -> str:
     """Return the format of a file by its name, one of `FORMATS`.
 
     Raises:
-        InputError: If the ending belongs to no known format.
+        InputError: If the ending is not that of a known format.
     """
     return ENDINGS[ending_of(path)]
 
 
 def import_pyarrow(path: Path) -> Any:
-    """Return the module pyarrow, which an installation for serving may lack.
+    """Return the module pyarrow, which may be missing in an installation for serving.
 
     Raises:
         InputError: If it is not installed. The message names `path`, the file that needs it.
@@ -67,6 +66,11 @@ def import_pyarrow(path: Path) -> Any:
 
 
 def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> None:
+    """Check that a table has each required column exactly once.
+
+    Raises:
+        InputError: If a column is missing or repeated. The message names `path`.
+    """
     for column, (flag, prefix) in wanted.items():
         if column not in header:
             shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"

@@ -1,8 +1,7 @@
-"""Read tables from CSV, TSV, JSON Lines, Parquet and Arrow files, a few rows at a time: a file may
-be larger than memory.
+"""Read tables from CSV, TSV, JSON Lines, Parquet and Arrow files.
 
-Rows are numbered from 1; the header has no number. Every error names the file and, if there is
-one, the row.
+A few rows are read at a time, so a file may be larger than memory. Rows are numbered from 1; the
+header has no number. Every error names the file and, if it concerns one row, the row.
 """
 
 from __future__ import annotations
@@ -18,18 +17,17 @@ from tokensieve.data.table_formats import FORMATS, Wanted, check_columns, format
 from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
 
-# A chunk has at most this many rows, and this many bytes or characters, unless a single row is
-# longer.
+# A chunk has at most so many rows, and so many bytes or characters, unless it is a single row.
 CHUNK_ROWS = 1024
 CHUNK_SIZE = 2**21
-# Rows of a Parquet file that are decoded together if all columns are read: their length is known
-# only afterwards.
+# The rows of a Parquet file that are decoded together if all columns are read. The length of a row
+# is known only after it is decoded.
 BATCH_ROWS = 64
 # The same if only the text and label columns are read.
 NARROW_BATCH_ROWS = 4096
 
-# JSON can express half of a surrogate pair (\ud800), UTF-8 cannot. The json module joins complete
-# pairs.
+# JSON can express half of a surrogate pair (\ud800), and UTF-8 cannot. The json module joins
+# complete pairs.
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -37,8 +35,10 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 class Chunk:
     """Consecutive rows of a table.
 
-    `texts`: the text of each row, None if it has none. `rows`: all columns, as one dict per row or
-    as Arrow record batches. `size`: the length of the rows in bytes or characters.
+    Attributes:
+        texts: The text of each row; None if the row has none.
+        rows: All columns, as one dict per row or as Arrow record batches.
+        size: The length of the rows in bytes or characters.
     """
 
     texts: list[str | None]
@@ -46,16 +46,16 @@ class Chunk:
     size: int = 0
 
 
-# The size of some rows, their texts, and the rows.
+# The size of some rows, their texts, and the rows themselves, as in `Chunk`.
 Piece = tuple[int, list[str | None], list[Any]]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the number of each row and its values in `columns`: the first is the text column, the
-    others are label columns.
+    """Yield the number of each row and its values in `columns`.
 
-    This is the reader for training data. It refuses what a model cannot learn from, such as NUL
-    bytes and lone surrogates.
+    The first of `columns` is the text column, the others are label columns. This is the reader for
+    training data. It refuses texts that a model cannot learn from, such as texts with NUL bytes or
+    lone surrogates.
 
     Raises:
         InputError: If the file is missing or empty, its format is unknown, a column is missing, or
@@ -81,11 +81,11 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[An
 
 
 def read_chunks(path: Path, text: str) -> tuple[Any, Iterator[Chunk]]:
-    """Return the columns of a table and an iterator over its rows in chunks, with the texts in
-    column `text`.
+    """Return the columns of a table, and an iterator over its rows in chunks.
 
-    The columns are a list of names, for a typed file an Arrow schema, and for JSON Lines an empty
-    list: each row has its own. The same file always gives the same chunks.
+    The texts are in column `text`. The columns are a list of names, or for a Parquet or Arrow file
+    an Arrow schema. For JSON Lines, the list is empty, because each row has its own columns. The
+    same file always gives the same chunks.
 
     Raises:
         InputError: If the file is missing, its format is unknown, column `text` is missing or not
@@ -129,12 +129,14 @@ def _strict_objects(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]
             for value in values:
                 if isinstance(value, dict | list):
                     raise InputError(
-                        f"{path}, row {number}: {excerpt(column)} is {excerpt(row[column])}; give a label, or a list of labels"
+                        f"{path}, row {number}: {excerpt(column)} is {excerpt(row[column])}; give a label, "
+                        "or a list of labels"
                     )
                 lone = LONE_SURROGATE.search(value) if isinstance(value, str) else None
                 if lone:
                     raise InputError(
-                        f"{path}, row {number}: {excerpt(column)} has {lone[0]!a}, half of a character; remove it"
+                        f"{path}, row {number}: {excerpt(column)} has {lone[0]!a}, half of a character; "
+                        "remove it"
                     )
         yield number, [row[column] for column in wanted]
 
@@ -151,8 +153,8 @@ def _typed_rows(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
                 allowed = "names, whole numbers, or lists of them" if place else "texts"
                 raise InputError(f"{path}: column {excerpt(column)} has type {kind}; give {allowed}")
         for batch in batches:
-            # An Arrow file may be a single batch. It is mapped into memory, the Python objects made
-            # of it are not.
+            # An Arrow file may be a single batch. The batch is mapped into memory, but the Python
+            # objects made of it are not.
             for start in range(0, batch.num_rows, NARROW_BATCH_ROWS):
                 part = batch.slice(start, NARROW_BATCH_ROWS)
                 for values in zip(*(part.column(column).to_pylist() for column in wanted), strict=True):

@@ -23,7 +23,7 @@ from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_py
 from tokensieve.data.table_readers import Chunk, read_chunks
 from tokensieve.errors import InputError, excerpt
 
-GROUP_ROWS = 65_536  # the least number of rows in a Parquet row group, unless they are large
+GROUP_ROWS = 65_536  # the minimum number of rows in a Parquet row group, unless they are large
 GROUP_BYTES = 2**27
 
 # The Arrow type of each kind of answer column.
@@ -42,11 +42,10 @@ ANSWER_TYPES: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class OutputTable:
-    """A table to be written.
+    """A table of `total` rows to write to the file `path`.
 
-    `names`: the columns of the input. `answers`: the columns of the answers, each with its kind, a
-    key of `ANSWER_TYPES`. `schema`: the Arrow schema of a Parquet or Arrow file, else None.
-    `total`: the number of rows.
+    It has the columns `names` of the input, and the columns `answers`, each with its kind, a key of
+    `ANSWER_TYPES`. `schema` is the Arrow schema of a Parquet or Arrow file, None for other formats.
     """
 
     path: Path
@@ -59,14 +58,14 @@ class OutputTable:
 def plan_output(
     source: Path, text: str, output: Path, answers: Mapping[str, str], advance: Callable[[int], object]
 ) -> OutputTable:
-    """Return the table to write at `output`, after reading all of `source`. `advance` is called
-    with each number of rows read.
+    """Return the table to write at `output`, after reading all of `source`.
 
-    So a row that cannot be read is found before any time is spent on the rows above it.
+    So a row that cannot be read is found before any row is predicted. `advance` is called with each
+    number of rows read.
 
     Raises:
-        InputError: As `read_chunks`; if a column of the input has the name of an answer; or if the
-            format of the output cannot hold a column of the input.
+        InputError: If `read_chunks` raises it, if a column of the input has the name of a column of
+            answers, or if the format of the output cannot contain a column of the input.
     """
     pyarrow = import_pyarrow(output) if format_of(output) in TYPED else None
     header, chunks = read_chunks(source, text)
@@ -96,8 +95,8 @@ def _check_names(names: Iterable[str], answers: Mapping[str, str], source: Path,
     for name in names:
         if name in answers:
             raise InputError(
-                f"{source} has a column {excerpt(name)}, the name of a column of answers; rename it, or add a prefix to the "
-                "answers with --answer-prefix PREFIX"
+                f"{source} has a column {excerpt(name)}, the name of a column of answers; rename it, or add "
+                "a prefix to the answers with --answer-prefix PREFIX"
             )
         if not name.isascii() and _utf8(name) != name and format_of(output) != ".jsonl":
             raise InputError(
@@ -119,11 +118,10 @@ def _output_schema(
 
 
 def encode_chunk(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: OutputTable) -> bytes:
-    """Return the content of the part with the rows of a chunk. `answers` has a value per row for
-    each column of answers.
+    """Return the part with the rows of a chunk, and the values of each column of `answers`.
 
     Raises:
-        InputError: If the format cannot hold a value.
+        InputError: If the format cannot contain a value.
     """
     kind = format_of(table.path)
     if kind in TYPED:
@@ -143,7 +141,10 @@ def encode_chunk(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: Outp
 
 
 def join_parts(parts: Iterable[Path], table: OutputTable, path: Path) -> None:
-    """Write all `parts`, in their order, as one file at `path`, which may have any name."""
+    """Write all `parts`, in their order, into one file at `path`.
+
+    The format is that of `table`, whatever the name of `path`.
+    """
     kind = format_of(table.path)
     if kind in TYPED:
         pyarrow = import_pyarrow(table.path)
@@ -161,7 +162,7 @@ def join_parts(parts: Iterable[Path], table: OutputTable, path: Path) -> None:
 
 
 def _tables(parts: Iterable[Path], kind: str, pyarrow: Any) -> Iterator[Any]:
-    """Yield the rows of the parts as Arrow tables, for Parquet in groups of `GROUP_ROWS`."""
+    """Yield the rows of the parts as Arrow tables, for Parquet at least `GROUP_ROWS` rows each."""
     group: list[Any] = []
     for path in parts:
         if kind == ".arrow":
@@ -180,8 +181,9 @@ def _tables(parts: Iterable[Path], kind: str, pyarrow: Any) -> Iterator[Any]:
 
 
 def _widened(schema: Any, chunk: Chunk, source: Path, first: int, pyarrow: Any) -> Any:
-    """Return `schema` with the types that the rows of the chunk need: integer until there is a
-    fraction, null until there is a value.
+    """Return `schema` with the types that the rows of the chunk need.
+
+    A column is of type null until it has a value, and of an integer type until it has a fraction.
     """
     try:
         return pyarrow.unify_schemas(
@@ -190,12 +192,13 @@ def _widened(schema: Any, chunk: Chunk, source: Path, first: int, pyarrow: Any) 
     except (pyarrow.ArrowException, OverflowError, UnicodeEncodeError) as error:
         rows = f"{first} to {first + len(chunk.texts) - 1}"
         raise InputError(
-            f"{source}, rows {rows}: values of several types in a column ({error}); write to .jsonl, which accepts all types"
+            f"{source}, rows {rows}: values of several types in a column ({error}); write to .jsonl, which "
+            "accepts all types"
         ) from None
 
 
 def _table(rows: list[dict[str, Any]], schema: Any, pyarrow: Any) -> Any:
-    # Without a schema, Arrow reads the columns from the first row only.
+    # Without a schema, Arrow takes the columns from the first row only.
     schema_or_names = {"schema": schema} if schema else {}
     rows = (
         [dict.fromkeys(name for row in rows for name in row) | rows[0], *rows[1:]]
@@ -239,7 +242,8 @@ def _check_plain(schema: Any, source: Path, output: Path) -> None:
     for field in schema:
         if re.search("binary|union|map", str(field.type)):
             raise InputError(
-                f"{source}: column {excerpt(field.name)} has type {field.type}, which {output} cannot contain; write to .parquet"
+                f"{source}: column {excerpt(field.name)} has type {field.type}, which {output} cannot "
+                "contain; write to .parquet"
             )
 
 
@@ -251,14 +255,14 @@ def _dicts(chunk: Chunk) -> list[dict[str, Any]]:
     columns = {}
     table = pyarrow.Table.from_batches(chunk.rows)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        # Nanoseconds as Python objects would need pandas.
+        # Without the cast, pyarrow needs pandas for nanoseconds.
         plain = pyarrow.int64() if pyarrow.types.is_duration(column.type) else pyarrow.string()
         columns[name] = (column.cast(plain) if pyarrow.types.is_temporal(column.type) else column).to_pylist()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    # JSON has no NaN. UTF-8 has no lone surrogates, which JSON can escape.
+    # JSON has no NaN. UTF-8 has no lone surrogates, but JSON can escape them.
     plain = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in record.items()

@@ -1,5 +1,6 @@
-"""Rows of CSV, TSV and JSON Lines files, decoded line by line. A file whose name ends in .gz is
-decompressed as it is read.
+"""Read the rows of CSV, TSV and JSON Lines files, line by line.
+
+A file whose name ends in .gz is decompressed as it is read.
 """
 
 from __future__ import annotations
@@ -18,21 +19,25 @@ from tokensieve.errors import InputError, excerpt
 # Messages of the csv module, and what they mean.
 CSV_ERRORS = {
     "unexpected end of data": "a quote is opened and never closed; double the quotes inside a quoted text",
-    "new-line character": "a carriage return without a line feed; end lines with LF or CRLF, and put quotes around a text "
-    "of several lines",
+    "new-line character": "a carriage return without a line feed; end lines with LF or CRLF, and put quotes "
+    "around a text of several lines",
 }
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the decoded lines of a text file with their line ends, without a byte order mark."""
+    """Yield the decoded lines of a text file with their line ends, without a byte order mark.
+
+    Raises:
+        InputError: If the file is not UTF-8, or not a complete gzip file.
+    """
     with gzip.open(path, "rb") if ending_of(path).endswith(".gz") else path.open("rb") as file:
         try:
             for number, line in enumerate(file, 1):
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
-                f"{path}, line {number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not UTF-8; "
-                "save the file as UTF-8 (it may be Latin-1: iconv -f latin1 -t utf-8)"
+                f"{path}, line {number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not "
+                "UTF-8; save the file as UTF-8 (it may be Latin-1: iconv -f latin1 -t utf-8)"
             ) from None
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{path} is not a gzip file, or damaged ({error}); write it again") from None
@@ -42,19 +47,22 @@ def read_lines_without_nul(path: Path) -> Iterator[str]:
     """Yield the lines as `read_lines` does.
 
     Raises:
-        InputError: If a line has a NUL byte.
+        InputError: If `read_lines` raises it, or if a line has a NUL byte.
     """
     for number, line in enumerate(read_lines(path), 1):
         if "\0" in line:
             raise InputError(
-                f"{path}, line {number}: a NUL byte at column {line.index(chr(0)) + 1}; remove it (tr -d '\\0')"
+                f"{path}, line {number}: a NUL byte at column {line.index(chr(0)) + 1}; remove it (tr -d "
+                "'\\0')"
             )
         yield line
 
 
 def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
-    """Yield the header and then the rows of a CSV or TSV file, all of the same length. Blank lines
-    are skipped.
+    """Yield the header and then the rows of a CSV or TSV file. Blank lines are skipped.
+
+    Raises:
+        InputError: If a row has another number of columns than the header, or wrong quotes.
     """
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(lines, delimiter="\t" if format_of(path) == ".tsv" else ",", strict=True)
@@ -65,8 +73,8 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
                 columns = columns or len(record)
                 if len(record) != columns:
                     raise InputError(
-                        f"{path}, row {row} (line {start + 1}) has {len(record)} columns, the header {columns}; "
-                        "put quotes around a text that contains the separator"
+                        f"{path}, row {row} (line {start + 1}) has {len(record)} columns, the header "
+                        f"{columns}; put quotes around a text that contains the separator"
                     )
                 yield record
                 row += 1
@@ -80,9 +88,12 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
 def read_objects(
     path: Path, lines: Iterator[str], wanted: Wanted
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the number, the length and the values of each row of a JSON Lines file.
+    """Yield the number, the length in characters and the values of each row of a JSON Lines file.
 
-    Each row has the required columns, the first with a text or null.
+    Each row has the required columns. The first of them has a text or null.
+
+    Raises:
+        InputError: If a line is not a JSON object, or a required column is missing.
     """
     row, text = 0, next(iter(wanted))
     for number, line in enumerate(lines, 1):
@@ -93,18 +104,18 @@ def read_objects(
             values = json.loads(line)
         except json.JSONDecodeError as error:
             raise InputError(
-                f"{path}, row {row} (line {number}): not JSON ({error.msg} at column {error.colno}); give one object per line"
+                f"{path}, row {row} (line {number}): not JSON ({error.msg} at column {error.colno}); give "
+                "one object per line"
             ) from None
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # a number of thousands of digits, thousands of brackets
+        except (ValueError, RecursionError) as error:  # thousands of digits, thousands of brackets
             raise InputError(
-                f"{path}, row {row} (line {number}): JSON that cannot be read ({error}); give one flat object per line"
+                f"{path}, row {row} (line {number}): JSON that cannot be read ({error}); give one flat "
+                "object per line"
             ) from None
         if not isinstance(values, dict):
             raise InputError(
-                f"{path}, row {row}: {excerpt(values)} is not an object; give one per line, with keys {', '.join(wanted)}"
+                f"{path}, row {row}: {excerpt(values)} is not an object; give one per line, with keys "
+                f"{', '.join(wanted)}"
             )
         if not wanted.keys() <= values.keys():
             check_columns(f"{path}, row {row}", list(values), wanted)

@@ -1,6 +1,4 @@
-"""How much truncation cuts off: the share of texts that are too long, the tokens that are not read,
-and the remedy.
-"""
+"""Measure how much of the texts is truncated, and describe the remedy."""
 
 from __future__ import annotations
 
@@ -12,21 +10,22 @@ from typing import Any
 from tokensieve.settings import Base
 from tokensieve.truncation import HEAD
 
-MAX_COUNTED_TEXTS = 20_000  # per part; of larger parts a sample is counted
+MAX_COUNTED_TEXTS = 20_000  # per part; in larger parts, the tokens of a sample are counted
 
 
 def sampling_step(texts: int) -> int:
-    """Return k if the tokens of every k-th of `texts` texts are counted, so that counting is fast
-    for large data too.
+    """Return the number k if the tokens of every k-th text are counted, of `texts` texts in all.
+
+    With it, counting takes little time for large data too.
     """
     return max(1, math.ceil(texts / MAX_COUNTED_TEXTS))
 
 
 def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
-    """Return how many texts have more than `most` tokens, and the median number and share of tokens
-    cut off from these.
+    """Return how many texts have more than `most` tokens, and how many tokens they lose.
 
-    `lengths`: the number of tokens of each whole text, special tokens included.
+    The medians are over the texts that are truncated. `lengths` has the number of tokens of each
+    whole text, with special tokens.
     """
     longer = [length for length in lengths if length > most]
     return {
@@ -42,8 +41,9 @@ def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
 
 
 def truncation_message(lengths: Sequence[int], settings: Base, positions: int | None) -> str:
-    """Return a line on the truncated texts, with the remedy. `positions`: the most tokens that the
-    model can read, if known.
+    """Return a message about the truncated texts, with the remedy.
+
+    `positions` is the maximum number of tokens that the base model can read; None if not known.
     """
     found, most = truncation_summary(lengths, settings.max_length), settings.max_length
     remedies = []
@@ -54,7 +54,8 @@ def truncation_message(lengths: Sequence[int], settings: Base, positions: int | 
     if settings.truncation == HEAD:
         remedies.append("read both ends with base.truncation=head_tail")
     return (
-        f"{found['share']:.1%} of the texts ({found['truncated']:,} of {found['texts']:,}) have more than {most} tokens "
-        f"(base.max_length); in half of these at least {found['median_tokens_unread']:,} tokens are not read "
-        f"({found['median_share_unread']:.0%} of the text): {', or '.join(remedies) or 'shorten the texts'}"
+        f"{found['share']:.1%} of the texts ({found['truncated']:,} of {found['texts']:,}) have more than "
+        f"{most} tokens (base.max_length); in half of these at least {found['median_tokens_unread']:,} "
+        f"tokens are not read ({found['median_share_unread']:.0%} of the text): "
+        f"{', or '.join(remedies) or 'shorten the texts'}"
     )

@@ -1,9 +1,9 @@
-"""Test the behaviour of a trained model with hand-written cases (CheckList, Ribeiro et al. 2020, arXiv 2005.04118).
+"""Test the behaviour of a trained model with hand-written cases.
 
-A cases file has up to three kinds of cases. `minimum_functionality` are plain sentences and their
-labels. `invariance` are texts whose label must stay if they are perturbed, for example by a typo.
-`direction` are sentences in which another phrase means another label. Needs no more than a model
-that predicts.
+The method is CheckList (Ribeiro et al. 2020, arXiv 2005.04118). A cases file has up to three kinds
+of cases. `minimum_functionality` are plain sentences and their labels. `invariance` are texts whose
+label must stay the same if the text is perturbed, for example by a typo. `direction` are sentences
+in which another phrase means another label.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tokensieve.errors import InputError, excerpt
 
 KINDS = ("minimum_functionality", "invariance", "direction")
 LISTED = 30  # labels that an error message lists
-SLOT = "{}"  # stands for the text in a perturbation, and for the phrase in a sentence
+SLOT = "{}"  # the place of the text in a perturbation, and of the phrase in a sentence
 
 Labels = tuple[str, ...]  # the labels of one text, sorted; a single-label model gives one
 Predict = Callable[[Sequence[str]], list[Labels]]
@@ -28,14 +28,14 @@ Predict = Callable[[Sequence[str]], list[Labels]]
 
 @dataclass(frozen=True)
 class Case:
-    """One text and what is expected of it.
+    """One text and the labels that are expected of it.
 
     Attributes:
         kind: One of `KINDS`.
         text: The text to predict.
-        labels: The labels it must get; None if they must be those of `original`.
-        original: The text before the perturbation.
-        change: The name of the perturbation.
+        labels: The expected labels. If None, the labels predicted for `original` are expected.
+        original: The text before the perturbation; empty for other kinds of cases.
+        change: The name of the perturbation; empty for other kinds of cases.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model predicted for a case, and what was expected."""
+    """The labels that a model predicted for a case, and those that were expected."""
 
     case: Case
     expected: Labels
@@ -61,18 +61,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of a file, and the share of each kind that must pass (1.0 if the file does not name it)."""
+    """The cases of a file.
+
+    `min_share` is the share of each kind that must pass, 0 to 1. It is 1 for kinds that are not in
+    it.
+    """
 
     cases: list[Case]
     min_share: dict[str, float] = field(default_factory=dict)
 
 
 def read_cases(path: Path) -> Cases:
-    """Read a cases file in YAML.
+    """Read a cases file in YAML, whose form docs/how-to/behaviour-tests.md describes.
 
     Raises:
-        InputError: If the file cannot be read, or a part of it is not as the documentation
-            describes.
+        InputError: If the file cannot be read, or a part of it has another form.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -86,7 +89,7 @@ def read_cases(path: Path) -> Cases:
 
 
 def run_cases(cases: Sequence[Case], predict: Predict) -> list[Outcome]:
-    """Return the outcome of each case. `predict` gets each text once."""
+    """Return the outcome of each case. `predict` is called once, with each distinct text."""
     texts = list(
         dict.fromkeys([*(case.text for case in cases), *(case.original for case in cases if case.original)])
     )
@@ -98,7 +101,7 @@ def run_cases(cases: Sequence[Case], predict: Predict) -> list[Outcome]:
 
 
 def check_labels(cases: Sequence[Case], known: Sequence[str]) -> None:
-    """Check that the cases name only labels of the model.
+    """Check that the cases expect only labels of the model.
 
     Raises:
         InputError: If a case has a label that is not in `known`.
@@ -108,12 +111,13 @@ def check_labels(cases: Sequence[Case], known: Sequence[str]) -> None:
             if label not in known:
                 raise InputError(
                     f"{case.kind}: label {excerpt(label)} of {excerpt(case.text)} is not one of the model's "
-                    f"{len(known)} labels: {', '.join(known[:LISTED])}{', ...' if len(known) > LISTED else ''}"
+                    f"{len(known)} labels: "
+                    f"{', '.join(known[:LISTED])}{', ...' if len(known) > LISTED else ''}"
                 )
 
 
 def without_punctuation(text: str) -> str:
-    """Return the text without full stops, commas, question and exclamation marks."""
+    """Return the text without the punctuation marks . , ; : ! ? at the ends of words."""
     return " ".join(re.sub(r"[.,;:!?]+(?=\s|$)", "", text).split())
 
 
@@ -123,7 +127,7 @@ def with_typo(text: str) -> str:
     if longest is None:
         return text
     letters = longest.group()
-    # The middle first; then the other pairs from the left, in case the two letters are the same.
+    # The pair in the middle comes first. If its letters are the same, another pair is swapped.
     places = [len(letters) // 2 - 1, *range(1, len(letters) - 1)]
     for place in places:
         if place >= 0 and letters[place] != letters[place + 1]:
@@ -141,7 +145,10 @@ PERTURBATIONS: Mapping[str, Callable[[str], str]] = {
 
 
 def perturbed(text: str, change: str) -> str:
-    """Return `text` after a change: a name in `PERTURBATIONS`, or a sentence with `{}` in the place of the text."""
+    """Return `text` after a perturbation.
+
+    `change` is a name in `PERTURBATIONS`, or a sentence with `{}` in the place of the text.
+    """
     return change.replace(SLOT, text) if SLOT in change else PERTURBATIONS[change](text)
 
 

@@ -31,8 +31,8 @@ def fit_decision_rule(
 
     Args:
         logits: float64 [texts, classes].
-        targets: int64 [texts], or for multi-label data [texts, classes] of 0 and 1.
-        oos_logits: Of texts out of scope, float64 [any number, classes].
+        targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
+        oos_logits: Logits of out-of-scope texts, float64 [out-of-scope texts, classes].
         settings: The coverage and the margin.
     """
     if targets.ndim == 2:
@@ -49,7 +49,7 @@ def fit_decision_rule(
 def _fit_multilabel(logits: Float64s, targets: Targets, settings: Evaluate) -> RuleFit:
     """Fit the rule for multi-label data.
 
-    Out-of-scope texts are not used: they should get no label, whatever the confidence.
+    Out-of-scope texts are not used, because they should get no label, whatever the confidence is.
     """
     temperature = cautious_temperature(logits, targets)
     probabilities = sigmoid(logits, temperature)

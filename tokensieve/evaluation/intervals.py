@@ -1,4 +1,4 @@
-"""Confidence bounds of a measured share, and the exact test of a difference between two models."""
+"""Confidence intervals of a measured share, and the exact test of two models on the same texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ DRAWS = 400  # bootstrap samples per interval
 
 
 def interval(hits: int, texts: int) -> tuple[float, float]:
-    """Return the two-sided Clopper-Pearson interval of the share `hits` / `texts`; (0, 1) without texts."""
+    """Return the two-sided Clopper-Pearson interval of the share `hits` / `texts`.
+
+    Without texts it is (0, 1).
+    """
     tail = (1 - LEVEL) / 2
     low = beta.ppf(tail, hits, texts - hits + 1) if hits else 0.0
     high = beta.ppf(1 - tail, hits + 1, texts - hits) if hits < texts else 1.0
@@ -21,14 +24,14 @@ def interval(hits: int, texts: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(samples: Sequence[float]) -> tuple[float, float]:
-    """Return the two-sided percentile interval of a measurement on bootstrap samples."""
+    """Return the two-sided percentile interval of a measurement from bootstrap `samples` of it."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def lower_bound(hits: int, texts: int) -> float:
-    """Return the one-sided lower Clopper-Pearson bound of the share `hits` / `texts`; 0 without texts."""
+    """Return the one-sided lower Clopper-Pearson bound of `hits` / `texts`; 0 without texts."""
     return float(beta.ppf(1 - LEVEL, hits, texts - hits + 1)) if hits else 0.0
 
 
@@ -38,12 +41,15 @@ def mcnemar_p_value(worse: int, better: int) -> float:
     It is the probability that two equally good models differ by at least this much.
 
     Args:
-        worse: Texts on which the first model is worse than the second.
-        better: Texts on which it is better.
+        worse: The number of texts on which the first model is worse than the second.
+        better: The number of texts on which it is better.
     """
     return float(binom.sf(worse - 1, worse + better, 0.5))
 
 
 def texts_needed(share: float) -> int:
-    """Return how many texts, all of them hits, have a `lower_bound` of at least `share`, which is below 1."""
+    """Return the number of texts that give a `lower_bound` of `share` or more if all are hits.
+
+    `share` is below 1.
+    """
     return math.ceil(math.log(1 - LEVEL) / math.log(share)) if share > 0 else 0

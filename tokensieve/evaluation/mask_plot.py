@@ -1,4 +1,4 @@
-"""The plot of the mask: which weights of each layer are trained."""
+"""Plot the mask: which weights of each layer are trained."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ Indices = NDArray[np.int64]
 def mask_picture(selected: dict[str, tuple[Indices, int]], unit: str, path: Path) -> None:
     """Plot which rows, columns or entries of each linear module are trained.
 
-    Each line of the plot is a layer, and each column a module of the layer. A strip shows the
-    module's rows from the first to the last. Its colour is the share of them that is trained, and
-    the number next to it that share of the whole weight.
+    Each line of the plot is a layer, and each column is a module of the layer. A strip shows the
+    rows of the module from the first to the last. Its colour shows which share of them is trained.
+    The number next to it is the share of the whole module.
 
     Args:
-        selected: The selected indices and the number of rows, by module name.
+        selected: The selected indices and the number of all rows, columns or entries, by module
+            name.
         unit: What is selected: rows, columns or entries.
         path: The PNG file.
     """
@@ -63,16 +64,17 @@ def mask_picture(selected: dict[str, tuple[Indices, int]], unit: str, path: Path
 
 
 def _layer_and_module(name: str) -> tuple[int, str]:
-    """Return the layer (-1 if there is none) and the name within it.
+    """Return the number of the layer, and the name of the module within it.
 
-    'encoder.layer.4.attention.self.query' gives (4, 'attention.self.query').
+    'encoder.layer.4.attention.self.query' gives (4, 'attention.self.query'). The number is -1 if
+    the module is in no layer.
     """
     match = re.search(r"(?:^|\.)(\d+)\.", name)
     return (int(match[1]), name[match.end() :]) if match else (-1, name)
 
 
 def _strip(indices: Indices, rows: int) -> Float64s:
-    """Return the share of the rows that is selected, float64 [STRIPES], from the first row to the last."""
+    """Return the share of the rows that is selected in each bin, float64 [STRIPES]."""
     chosen = np.zeros(rows)
     chosen[indices] = 1.0
     edges = np.linspace(0, rows, STRIPES + 1)
@@ -81,7 +83,7 @@ def _strip(indices: Indices, rows: int) -> Float64s:
 
 
 def _strips(axes: Axes, module: str, strips: Float64s, shares: list[str]) -> None:
-    # Half the range has the full colour, so that a single row is visible in a bin of many.
+    # From a share of one half on, the colour is full, so that single rows are visible.
     colours = ListedColormap([_mix(min(1.0, 2 * step / 63)) for step in range(64)])
     axes.imshow(strips, aspect="auto", interpolation="nearest", cmap=colours, vmin=0.0, vmax=1.0)
     for line in range(len(shares) + 1):

@@ -23,10 +23,10 @@ BINS = 15  # of the reliability diagram
 
 
 class Bin(NamedTuple):
-    """One bin of a reliability diagram: the mean confidence and the accuracy of its texts, and their number.
+    """One bin of a reliability diagram: the mean confidence, the accuracy and the number of texts.
 
-    For multi-label data it is the mean probability, the share of labels that are present, and the
-    number of text-label pairs.
+    For multi-label data they are the mean probability, the share of labels that are present, and
+    the number of text-label pairs.
     """
 
     confidence: float
@@ -35,11 +35,13 @@ class Bin(NamedTuple):
 
 
 def class_report(targets: Targets, predicted: NDArray[Any], labels: list[str]) -> dict[str, dict[str, Any]]:
-    """Return precision, recall, F1 and support of each label; 0 if a ratio has no denominator.
+    """Return precision, recall, F1 and support of each label.
+
+    A ratio whose denominator is 0 is 0.
 
     Args:
         targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
-        predicted: The same for the predictions.
+        predicted: The predictions, in the form of `targets`.
         labels: The names of the classes.
     """
     values = precision_recall_fscore_support(targets, predicted, labels=range(len(labels)), zero_division=0)
@@ -55,7 +57,10 @@ def class_report(targets: Targets, predicted: NDArray[Any], labels: list[str]) -
 
 
 def macro_f1(targets: Targets, predicted: NDArray[Any]) -> float:
-    """Return the mean F1 over the classes that occur among the targets or the predictions; 0 if there are none."""
+    """Return the mean F1 over the classes that occur in the targets or in the predictions.
+
+    It is 0 if no class does.
+    """
     if targets.ndim == 1:
         return float(f1_score(targets, predicted, average="macro", zero_division=0))
     occurring = np.flatnonzero((targets > 0).any(0) | (predicted > 0).any(0))
@@ -70,12 +75,15 @@ def micro_f1(targets: Float64s, predicted: NDArray[Any]) -> float:
 
 
 def loss(logits: Float64s, targets: Targets, temperature: float = 1.0) -> float:
-    """Return the mean negative log-likelihood per text, nats; for multi-label data the sum over the labels."""
+    """Return the mean negative log-likelihood per text, in nats (see `losses`)."""
     return float(losses(logits, targets, temperature).mean())
 
 
 def losses(logits: Float64s, targets: Targets, temperature: float = 1.0) -> Float64s:
-    """Return the negative log-likelihood of each text, nats [texts]; for multi-label data the sum over the labels."""
+    """Return the negative log-likelihood of each text, in nats, float64 [texts].
+
+    For multi-label data it is the sum over the labels.
+    """
     if targets.ndim == 2:
         scaled = logits / temperature
         return np.asarray((np.logaddexp(0.0, scaled) - targets * scaled).sum(1))
@@ -84,7 +92,7 @@ def losses(logits: Float64s, targets: Targets, temperature: float = 1.0) -> Floa
 
 
 def reliability(logits: Logits, targets: Targets, temperature: float = 1.0, bins: int = BINS) -> list[Bin]:
-    """Return the reliability diagram in `bins` equal intervals of confidence, without the empty ones."""
+    """Return the reliability diagram: its bins, of equal width, without those that are empty."""
     confidences, correct = (values.ravel() for values in _confidences(logits, targets, temperature))
     numbers = np.minimum((confidences * bins).astype(int), bins - 1)
     inside = [numbers == number for number in range(bins)]
@@ -96,9 +104,10 @@ def reliability(logits: Logits, targets: Targets, temperature: float = 1.0, bins
 
 
 def gaps(logits: Logits, targets: Targets, temperature: float = 1.0, bins: int = BINS) -> Float64s:
-    """Return what each text adds to the gap between accuracy and confidence of each bin, float64 [texts, bins].
+    """Return the part of each text in the gap between accuracy and confidence of each bin.
 
-    The calibration error is the sum of the absolute column sums, divided by the size of `targets`.
+    The result is float64 [texts, bins]. The calibration error is the sum of the absolute column
+    sums, divided by the size of `targets`.
     """
     confidences, correct = _confidences(logits, targets, temperature)
     numbers = np.minimum((confidences * bins).astype(int), bins - 1)
@@ -108,17 +117,21 @@ def gaps(logits: Logits, targets: Targets, temperature: float = 1.0, bins: int =
 
 
 def calibration_error(diagram: list[Bin]) -> float:
-    """Return the expected calibration error: the mean distance of accuracy and confidence, weighted by the bins' texts.
+    """Return the expected calibration error (Guo et al. 2017, arXiv 1706.04599), 0 to 1.
 
-    In multi-label data, most text-label pairs are clearly absent. The error is small then, and only
-    comparable with itself.
+    It is the mean absolute difference of accuracy and confidence over the bins, weighted by their
+    numbers of texts. For multi-label data the error is small, because most labels are clearly
+    absent from most texts. So it can only be compared with other multi-label errors.
     """
     total = sum(bin.texts for bin in diagram)
     return sum(bin.texts * abs(bin.accuracy - bin.confidence) for bin in diagram) / total
 
 
 def _confidences(logits: Logits, targets: Targets, temperature: float) -> tuple[Float64s, Float64s]:
-    """Return the confidences and whether they are correct (0 or 1): [texts, 1], for multi-label data [texts, classes]."""
+    """Return the confidences, and 1 for those of correct predictions, 0 for the others.
+
+    Both are [texts, 1], or for multi-label data [texts, classes].
+    """
     if targets.ndim == 2:
         return sigmoid(logits, temperature), np.asarray(targets, np.float64)
     probabilities = softmax(logits, temperature)

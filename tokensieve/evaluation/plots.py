@@ -1,9 +1,7 @@
-"""The plots of a run: the training history, the confusion matrix and the calibration.
+"""Plot the training history, the confusion matrix and the calibration of a run.
 
-`mask_plot.py` has the mask.
-
-The figures are made without pyplot, whose state is global. Equal input gives equal PNG
-bytes.
+The plot of the mask is in `mask_plot.py`. The figures are made without pyplot, because its state is
+global. The same input gives the same PNG bytes.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY, PALE = "#2b6cb0", "#d9741f", "#6b7280", "#e5e7eb"
-ANNOTATED = 15  # a confusion matrix of at most so many classes shows the counts in its cells
-TICKED = 40  # a confusion matrix of at most so many classes names them on its axes
-WORST = 60  # labels that the plot of a multi-label model shows
-PAIRS = 25  # most confused pairs that are shown next to a matrix without names
+ANNOTATED = 15  # a confusion matrix of at most so many classes has the counts in its cells
+TICKED = 40  # a confusion matrix of at most so many classes has their names on its axes
+WORST = 60  # labels in the plot of a multi-label model
+PAIRS = 25  # most confused pairs that are listed next to a matrix without names
 
 Bins = Sequence[tuple[float, float, int]]
 Float64s = NDArray[np.float64]
@@ -121,7 +119,9 @@ def _pairs(axes: Axes, counts: Float64s, labels: list[str]) -> None:
 
 
 def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
-    """Plot F1, precision, recall and the number of texts of each label; of many labels only the `WORST`.
+    """Plot F1, precision, recall and the number of texts of each label.
+
+    If there are more than `WORST` labels, only those with the lowest F1 are shown.
 
     Args:
         report: What `metrics.class_report` returns.
@@ -157,7 +157,9 @@ def labels_picture(report: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def calibration_picture(before: Bins, after: Bins, path: Path, multilabel: bool = False) -> None:
-    """Plot the reliability diagrams before and after temperature scaling, with the expected calibration errors.
+    """Plot the reliability diagrams before and after temperature scaling.
+
+    The titles have the expected calibration errors.
 
     Args:
         before: (mean confidence, accuracy, texts) of each bin without a temperature. For a
@@ -217,7 +219,7 @@ def _reliability(above: Axes, below: Axes, bins: Bins, colour: str, label: str, 
 
 
 def history_picture(history: list[dict[str, Any]], path: Path) -> None:
-    """Plot the losses and the validation accuracy per epoch, and mark the best epoch, whose weights are used."""
+    """Plot the losses and the validation accuracy per epoch, and mark the best epoch."""
     epochs = [row["epoch"] for row in history]
     best = min(history, key=lambda row: float(row["validation_loss"]))
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
@@ -266,6 +268,6 @@ def _short(label: str, width: int) -> str:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
     with warnings.catch_warnings():
-        # Characters that the font does not have are drawn as boxes.
+        # Characters that are missing in the font are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(path, format="png", dpi=130, metadata={"Software": None})

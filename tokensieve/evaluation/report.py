@@ -1,7 +1,7 @@
-"""The evaluation report of a model, and the comparison of an exported variant with PyTorch, both from logits.
+"""The evaluation report of a model, and the comparison of an exported variant with PyTorch.
 
-PyTorch's model and every exported variant are measured by the same functions, so that their figures
-can be compared.
+Both are computed from logits. The PyTorch model and every exported variant are measured by the same
+functions, so that their figures can be compared.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from tokensieve.evaluation import intervals, metrics
 from tokensieve.evaluation.metrics import Bools, Targets
 from tokensieve.inference.decisions import DecisionRule, Decisions, Logits, decide
 
-MIN_OUT_OF_SCOPE = 10  # fewer out-of-scope texts do not help to choose the threshold
+MIN_OUT_OF_SCOPE = 10  # with fewer out-of-scope texts, the threshold is chosen without them
 
 
 @dataclass(frozen=True)
 class Comparison:
     """How the predictions of an exported variant differ from those of PyTorch on the same texts.
 
-    Accuracy, coverage and calibration are those of the texts with labels. Each `_chance` is the
-    p-value of an exact McNemar test: the probability of such a difference between two models that
-    are equally good.
+    Accuracy, coverage and calibration are measured on the texts with labels. The p-values are those
+    of an exact McNemar test: the probability of such a difference between two equally good models.
 
     Attributes:
         texts: Number of texts.
@@ -39,7 +38,9 @@ class Comparison:
         confident_agreement: Share of the confident texts with the same labels.
         proven_agreement: The lower bound of `confident_agreement` at 95% confidence.
         accuracy_drop: PyTorch's accuracy minus that of the variant.
+        accuracy_drop_chance: The p-value of this drop.
         coverage_change: The variant's share of confident predictions minus that of PyTorch.
+        coverage_change_chance: The p-value of this change.
         calibration_rise: The variant's calibration error minus that of PyTorch.
     """
 
@@ -57,10 +58,10 @@ class Comparison:
 
 
 def is_correct(labels: NDArray[Any], targets: Targets) -> Bools:
-    """Return which texts have exactly their label or labels, bool [texts].
+    """Return which texts are predicted with exactly their label or labels, bool [texts].
 
     Args:
-        labels: As in `Decisions`.
+        labels: The predicted labels, in the form of `Decisions.labels`.
         targets: int64 [texts], or for multi-label data 0 and 1 [texts, classes].
     """
     return np.asarray((labels == targets.reshape(len(targets), -1)).all(1))
@@ -72,8 +73,8 @@ def compare(found: Logits, expected: Logits, targets: Targets, rule: DecisionRul
     Args:
         found: The variant's logits [texts, classes].
         expected: PyTorch's logits [texts, classes].
-        targets: Of the first texts; the others have no label.
-        rule: How both decide.
+        targets: The targets of the first texts. The other texts have no label.
+        rule: The decision rule of both.
     """
     difference = float(np.abs(found - expected).max())
     found = np.nan_to_num(found)
@@ -108,12 +109,12 @@ def report(
 ) -> dict[str, Any]:
     """Return the figures of a model on the test texts and the out-of-scope texts.
 
-    A multi-label prediction is correct if all its labels are.
+    A multi-label prediction is correct if it has exactly the labels of the text.
 
     Args:
-        logits: [texts, classes] of the part `test` and, if there are out-of-scope texts, of the
-            part `oos`.
-        targets: Of the test texts.
+        logits: The logits [texts, classes] of the part `test` and, if there are out-of-scope texts,
+            of the part `oos`.
+        targets: The targets of the test texts.
         labels: The names of the classes.
         rule: The fitted decision rule.
     """
@@ -136,7 +137,10 @@ def report(
 
 
 def ece_interval(logits: Logits, targets: Targets, temperature: float) -> list[float]:
-    """Return the 95% bootstrap interval of the expected calibration error over the texts."""
+    """Return the 95% bootstrap interval of the expected calibration error, resampling the texts.
+
+    The result is [low, high]. It includes the measured error.
+    """
     gaps = metrics.gaps(logits, targets, temperature)
     random = np.random.default_rng(0)
     counts = (
@@ -145,15 +149,17 @@ def ece_interval(logits: Logits, targets: Targets, temperature: float) -> list[f
     )
     samples = [float(np.abs(count @ gaps).sum() / targets.size) for count in counts]
     low, high = intervals.bootstrap_interval(samples)
-    # Resampling raises the error: on few texts, the measured value can lie below all samples.
+    # Resampling raises the error. On few texts, the measured error can be below that of all
+    # samples.
     measured = float(np.abs(gaps.sum(0)).sum() / targets.size)
     return [min(low, measured), max(high, measured)]
 
 
 def is_for_threshold(texts: Sequence[str]) -> Bools:
-    """Return which out-of-scope texts help to choose the threshold, bool [texts]; the others measure it.
+    """Return which out-of-scope texts are used to choose the threshold, bool [texts].
 
-    A third is chosen, by the hash of the text; none if that would be fewer than `MIN_OUT_OF_SCOPE`.
+    The others are used to measure it. A third is chosen, by the hash of the text, or none if there
+    would be fewer than `MIN_OUT_OF_SCOPE`.
     """
     if len(texts) < 3 * MIN_OUT_OF_SCOPE:
         return np.zeros(len(texts), dtype=bool)
@@ -201,6 +207,9 @@ def _report_multilabel(
 
 
 def _out_of_scope_recall(decisions: Decisions, rule: DecisionRule) -> float:
-    """Return the share of out-of-scope texts that are uncertain or, for a multi-label model, get no label."""
+    """Return the share of out-of-scope texts that are detected.
+
+    Detected are texts whose prediction is uncertain, or for a multi-label model has no label.
+    """
     detected = ~decisions.labels.any(1) if rule.thresholds else ~decisions.confident
     return float(detected.mean())

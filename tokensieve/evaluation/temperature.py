@@ -1,7 +1,7 @@
 """Fit the temperature that divides the logits, on texts that were not trained on.
 
-The fit is cautious, because a few dozen texts show little.
-`python -m benchmarks.training.calibration` measures it.
+The fit is cautious, because there may be only a few dozen texts.
+`python -m benchmarks.training.calibration` measures how good it is.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from scipy.optimize import minimize_scalar
 from tokensieve.evaluation import metrics
 from tokensieve.evaluation.metrics import Float64s, Targets
 
-PRIOR = 20  # number of texts that the prior of temperature 1 counts as much as
+PRIOR = 20  # weight of the prior of temperature 1, in texts
 FOLDS, REPEATS = 5, 2  # of the cross-validation of the temperature
-MAX_CHECKED = 2000  # texts on which a temperature is compared with none
+MAX_CHECKED = 2000  # texts on which a temperature is compared with temperature 1
 
 
 def cautious_temperature(logits: Float64s, targets: Targets) -> float:
-    """Return the temperature with the lowest loss, or 1 if it does not surely lower the loss of other texts.
+    """Return the temperature with the lowest loss, or 1 if the gain is not certain.
 
-    In a cross-validation, the mean gain must exceed one standard error. Without this check, one in
-    eight fits on 30 texts made the calibration worse.
+    The gain is the decrease of the loss on other texts, in a cross-validation. Its mean must exceed
+    one standard error. Without this check, one in eight fits on 30 texts made the calibration
+    worse.
 
     Args:
         logits: float64 [texts, classes].
@@ -33,11 +34,11 @@ def cautious_temperature(logits: Float64s, targets: Targets) -> float:
 
 
 def fit_temperature(logits: Float64s, targets: Targets, prior: float = 1.0) -> float:
-    """Return the temperature between 0.05 and 20 with the lowest loss (Guo et al. 2017, arXiv 1706.04599).
+    """Return the temperature between 0.05 and 20 with the lowest loss.
 
-    A standard normal prior on the logarithm of the temperature counts as much as `prior` texts.
-    Without it, the fit would run to a bound if all predictions are correct. The loss has a single
-    minimum in the logarithm.
+    The method is temperature scaling (Guo et al. 2017, arXiv 1706.04599). A standard normal prior
+    on the logarithm of the temperature counts as much as `prior` texts. Without it, the fit would
+    end at a bound if all predictions are correct. The loss has a single minimum in the logarithm.
     """
 
     def cost(logarithm: float) -> float:
@@ -51,7 +52,10 @@ def fit_temperature(logits: Float64s, targets: Targets, prior: float = 1.0) -> f
 
 
 def _loss_gains(logits: Float64s, targets: Targets) -> Float64s:
-    """Return by how much a temperature that is fitted on other texts lowers the loss of each text, float64 [texts]."""
+    """Return how much a temperature that is fitted on other texts lowers the loss of each text.
+
+    The result is float64, for at most `MAX_CHECKED` of the texts, in nats.
+    """
     random = np.random.default_rng(0)
     rows = random.permutation(len(targets))[:MAX_CHECKED]
     gains = np.zeros(len(rows))

@@ -1,7 +1,7 @@
 """Fit the decision thresholds, on texts that were not trained on.
 
 `confidence_threshold` is the confidence below which a prediction is uncertain. `label_thresholds`
-are the probabilities from which each label of multi-label data is given. `inference/decisions.py`
+are the probabilities above which each label of multi-label data is given. `inference/decisions.py`
 applies both. `python -m benchmarks.training.calibration` measures the fit of the first.
 """
 
@@ -14,7 +14,9 @@ from tokensieve.evaluation import intervals
 from tokensieve.evaluation.metrics import Bools, Float64s, Ints
 
 MIN_TEXTS = 5  # a label with fewer texts gets the threshold that is best for all labels together
-STEP = 1e-6  # thresholds are rounded down to a multiple, so that the text at the threshold is above it in float32 too
+# Thresholds are rounded down to a multiple of this. So the text that gives the threshold is not
+# below it, in float32 either.
+STEP = 1e-6
 
 
 def confidence_threshold(
@@ -22,8 +24,8 @@ def confidence_threshold(
 ) -> float:
     """Return the confidence below which a prediction is uncertain.
 
-    It is the highest threshold that keeps the share `coverage` of the correct predictions. Texts
-    that are out of scope can only lower it, as `lower_threshold` describes.
+    It is the highest threshold that keeps the share `coverage` of the correct predictions.
+    Out-of-scope texts can only lower it (`lower_threshold`).
 
     Args:
         confidences: Confidence of each text, float64 [texts].
@@ -42,20 +44,20 @@ def confidence_threshold(
 
 
 def lower_threshold(highest: float, correct: Float64s, out_of_scope: Float64s) -> float:
-    """Return a threshold below `highest` if it surely keeps more correct predictions than it accepts out-of-scope texts.
+    """Return a threshold below `highest` if that is certainly better, otherwise `highest`.
 
-    The worth of a lower threshold is the share of correct predictions that it keeps in addition,
-    minus the share of out-of-scope texts that it accepts in addition. Both are estimated on few
-    texts, so one standard error of the difference is subtracted, and one accepted and one rejected
-    text are added to those out of scope (Agresti and Coull 1998). The threshold with the highest
-    worth above 0 is returned. `benchmarks/training/out_of_scope.py` compares this rule with others.
+    The gain of a lower threshold is the share of correct predictions that it keeps in addition,
+    minus the share of out-of-scope texts that it accepts in addition. Both shares are estimated on
+    few texts. So one standard error of the difference is subtracted, and one accepted and one
+    rejected out-of-scope text are added (Agresti and Coull 1998). The threshold with the highest
+    gain above 0 is returned. `benchmarks/training/out_of_scope.py` compares this rule with others.
 
     Args:
         highest: The threshold without out-of-scope texts.
         correct: Confidences of the correct predictions, in ascending order, float64 [texts].
         out_of_scope: Confidences of the out-of-scope texts, in ascending order, float64 [texts].
     """
-    # Just above an out-of-scope text, so that this text is rejected.
+    # Each candidate is just above an out-of-scope text, so that this text is rejected.
     candidates = np.unique(np.floor(out_of_scope / STEP) * STEP + STEP)
     candidates = candidates[candidates < highest]
     if not len(candidates):
@@ -71,7 +73,9 @@ def lower_threshold(highest: float, correct: Float64s, out_of_scope: Float64s) -
 def threshold_interval(
     confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s | None = None
 ) -> list[float]:
-    """Return the 95% bootstrap interval of `confidence_threshold` over the texts that it is fitted on."""
+    """Return the 95% bootstrap interval of `confidence_threshold` over the texts that it is fitted
+    on.
+    """
     random = np.random.default_rng(0)
     samples = []
     for _ in range(intervals.DRAWS):
@@ -84,14 +88,15 @@ def threshold_interval(
 
 
 def label_thresholds(probabilities: Float64s, targets: Float64s, min_texts: int = MIN_TEXTS) -> Float64s:
-    """Return for each label the probability from which it is given, float64 [classes]: the one with the best F1 on these texts.
+    """Return the decision threshold of each label, float64 [classes]: the one with the best F1.
 
-    A label of fewer than `min_texts` texts gets the threshold with the best micro F1 of all labels.
+    A label with fewer than `min_texts` texts gets the threshold with the best micro F1 of all
+    labels.
 
     Args:
-        probabilities: [texts, classes].
+        probabilities: float64 [texts, classes].
         targets: 0 and 1 [texts, classes].
-        min_texts: Texts from which a label has a threshold of its own.
+        min_texts: The number of texts that a label needs for a threshold of its own.
     """
     shared = _best_threshold(probabilities.ravel(), targets.ravel())
     return np.array(
@@ -103,9 +108,10 @@ def label_thresholds(probabilities: Float64s, targets: Float64s, min_texts: int 
 
 
 def quantile(values: Float64s, share: float) -> float:
-    """Return the Harrell-Davis estimate of a quantile (1982): a weighted mean of all values.
+    """Return the Harrell-Davis estimate of a quantile (Harrell and Davis 1982).
 
-    The sample quantile of 30 texts is the value of one text. This estimate varies a fifth less.
+    It is a weighted mean of all values. The sample quantile of 30 texts is the value of one text;
+    this estimate varies a fifth less.
 
     Args:
         values: In ascending order, float64 [at least 1].
@@ -126,17 +132,20 @@ def _round_down(value: float) -> float:
 
 
 def _between(values: Float64s, lowest: Float64s, highest: float) -> Ints:
-    """Return how many of the sorted `values` lie in [low, highest) for each low of `lowest`."""
+    """Return the number of the sorted `values` in [low, highest), for each `low` in `lowest`."""
     return np.searchsorted(values, highest) - np.searchsorted(values, lowest)
 
 
 def _best_threshold(probabilities: Float64s, targets: Float64s) -> float:
-    """Return the threshold with the best F1: the middle between the lowest probability above it and the highest below it."""
+    """Return the threshold with the best F1.
+
+    It is in the middle between the lowest probability above it and the highest one below it.
+    """
     if not targets.any():
         return 0.5
     order = np.argsort(-probabilities, kind="stable")
     falling = np.append(probabilities[order], 0.0)
     f1 = 2 * targets[order].cumsum() / (np.arange(1, len(order) + 1) + targets.sum())
-    # No threshold lies between equal probabilities.
+    # There is no threshold between equal probabilities.
     last = int(np.where(falling[:-1] > falling[1:], f1, 0.0).argmax())
     return float(np.clip((falling[last] + falling[last + 1]) / 2, 1e-6, 1 - 1e-6))

@@ -1,1 +1,1 @@
-"""ONNX: the graph, its variants, the choice among them, and packages made of it."""
+"""Export a classifier to ONNX: its graph, variants of it, the choice among them, and packages."""

@@ -2,15 +2,16 @@
 
 `choose_variant.py` chooses the one to serve.
 
-    fp32    the graph as PyTorch exports it fused   attention, norms and activations are one
-    operator each fp16    fused, in half precision; for a GPU blocks  matrix products in int8, with
-    a scale per 64 inputs of a token and of an output int8    matrix products in int8, with a scale
-    per text and per output, after SmoothQuant (`smoothquant.py`); int8 embeddings mixed   as int8,
-    but products with fewer outputs than inputs (the second of each feed-forward layer) as in
-    blocks, as their
-            inputs have the outliers
+- fp32: the graph as PyTorch exports it.
+- fused: attention, norms and activations are one operator each.
+- fp16: fused, in half precision, for a GPU.
+- blocks: matrix products in int8, with one scale per 64 inputs, of each token and of each output.
+- mixed: like int8, but products with fewer outputs than inputs are computed as in blocks. They are
+  the second ones of the feed-forward layers, whose inputs have outliers.
+- int8: matrix products in int8 after SmoothQuant (`smoothquant.py`), with one scale per text and
+  one per output. The embeddings are int8 too.
 
-Families that ONNX Runtime does not fuse have no fused and no fp16.
+If ONNX Runtime cannot fuse a model family, it has no fused and no fp16.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from tokensieve.export.onnx_graph import DOMAIN, FUSED, allow_own_operators, fus
 from tokensieve.export.smoothquant import smooth
 from tokensieve.inference.session import cuda_problem
 
-SAMPLE = 64  # texts that calibrate the scales of int8
+SAMPLE = 64  # texts from which the scales of int8 are computed
 CPUINFO = Path("/proc/cpuinfo")
 BLOCK = 64  # MiniLM on one thread: 3.3 ms per text and 99.8% agreement; with 32, 3.6 ms and 99.9%
 
 
 def unavailable(config: PreTrainedConfig, names: Sequence[str]) -> dict[str, str]:
-    """Return the variants among `names` that cannot be built or run on this machine, each with the reason."""
+    """Return the variants among `names` that this machine cannot build or run, with the reasons."""
     reasons: dict[str, str] = {}
     if config.model_type not in FUSED:
         reasons |= dict.fromkeys(("fused", "fp16"), f"ONNX Runtime does not fuse {config.model_type}")
@@ -52,13 +53,13 @@ def build(
 ) -> None:
     """Write a variant of a graph.
 
-    The same graph and sample give the same bytes on the same machine.
+    On the same machine, the same graph and sample give the same bytes.
 
     Args:
-        plain: The graph as PyTorch exports it.
+        plain: The file of the graph as PyTorch exports it.
         config: The configuration of the encoder.
-        name: The variant.
-        sample: The input of the graph for each of some texts, to calibrate the scales of int8.
+        name: The name of the variant.
+        sample: The input of the graph for each of some texts, from which int8 scales are computed.
         path: The file to write.
     """
     if name == "fp32":
@@ -78,7 +79,8 @@ def build(
 
 def quantize(model: ModelProto, path: Path) -> None:
     """Write `model` to `path` with int8 products and embeddings."""
-    # Without it the quantizer warns that shapes were not inferred, which is not necessary here.
+    # Without this entry, the quantizer warns that shapes were not inferred. They are not needed
+    # here.
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     quantize_dynamic(
         model,
@@ -86,18 +88,16 @@ def quantize(model: ModelProto, path: Path) -> None:
         weight_type=QuantType.QInt8,
         per_channel=True,
         reduce_range=saturates_int8(),
-        # Fusion leaves values without a type, for which the quantizer would fail.
+        # After fusion, some values have no type, and the quantizer would fail.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
 
 
 def quantize_blocks(model: ModelProto, block: int = BLOCK, narrowing: bool = False) -> ModelProto:
-    """Change `model` so that its matrix products are in int8 with a scale per `block` inputs.
+    """Change the matrix products of `model` to int8 with one scale per `block` inputs. Return it.
 
-    Return it.
-
-    Products whose inputs are no multiple of `block` stay as they are; with `narrowing`, also those
-    with at least as many outputs as inputs.
+    Products stay as they are if their number of inputs is not a multiple of `block`. With
+    `narrowing`, those with at least as many outputs as inputs stay too.
     """
     weights = {item.name: item for item in model.graph.initializer}
     for node in model.graph.node:
@@ -118,8 +118,8 @@ def _block_product(
 ) -> NodeProto:
     """Return ONNX Runtime's MatMulNBits for a MatMul, and add its weights to `model`.
 
-    The weights are uint8 [outputs, blocks, block] around 128, the scales float32 [outputs *
-    blocks].
+    The weights are uint8 [outputs, blocks, block], where 128 is zero. The scales are float32
+    [outputs * blocks].
     """
     inputs, outputs = weight.shape
     parts = weight.T.reshape(outputs, inputs // block, block)
@@ -136,7 +136,10 @@ def _block_product(
 
 
 def saturates_int8(cpuinfo: Path = CPUINFO) -> bool:
-    """Return whether this processor adds pairs of int8 products in 16 bits, as x86 without VNNI: weights then need 7 bits."""
+    """Return whether this processor adds pairs of int8 products in 16 bits, which may overflow.
+
+    x86 processors without VNNI do. Weights may then have 7 bits only.
+    """
     return platform.machine().lower() in ("x86_64", "amd64") and "vnni" not in _cpuinfo(cpuinfo)
 
 
@@ -158,5 +161,5 @@ def _cpuinfo(path: Path) -> str:
 
 
 def _fastest_float(plain: Path, config: PreTrainedConfig, attention: bool = True) -> ModelProto:
-    """Return the fused graph, or the plain one if ONNX Runtime does not fuse the family."""
+    """Return the fused graph, or the plain graph if ONNX Runtime cannot fuse the model family."""
     return fuse(plain, config, attention) if config.model_type in FUSED else onnx.load(plain)

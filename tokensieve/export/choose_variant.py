@@ -1,6 +1,6 @@
-"""Choose the variant of a graph to serve, by its time per text and by how far its predictions agree with PyTorch's.
+"""Choose the variant of a graph to serve: the fastest one that agrees well enough with PyTorch.
 
-Times vary, so the same inputs may, rarely, give another choice. Variants within `SAME_SPEED` of
+Times vary, so the same inputs may give another choice, but rarely. Variants within `SAME_SPEED` of
 each other count as equally fast, and the most exact of them comes first.
 """
 
@@ -19,21 +19,21 @@ from tokensieve.evaluation.report import Comparison
 from tokensieve.inference.session import Engine
 from tokensieve.settings import Export
 
-NAME = "race.json"  # the results of all variants, in the folder of the exported model
+NAME = "race.json"  # the file with the results of all variants, in the exported folder
 ROUNDS = 5
 SAME_SPEED = 1.05  # ratio of times
-EXACT = ("fp32", "fused")  # these differ from PyTorch only in the order of sums
+EXACT = ("fp32", "fused")  # variants that differ from PyTorch only in the order of sums
 
 
 @dataclass(frozen=True)
 class VariantResult:
-    """What was measured of a variant.
+    """The measurements of a variant.
 
     Attributes:
         variant: Its name.
-        milliseconds: Per text, on one thread.
+        milliseconds: The time per text, on one thread.
         megabytes: The size of its graph.
-        largest_difference: Between its logits and PyTorch's, on the texts that were timed.
+        largest_difference: The largest difference between its logits and PyTorch's.
     """
 
     variant: str
@@ -43,14 +43,15 @@ class VariantResult:
 
 
 def violations(variant: str, found: Comparison, limits: Export) -> dict[str, str]:
-    """Return the limits that a variant violates, by the setting's name, with what was measured.
+    """Return the limits that a variant violates, by setting, each with the measured value.
 
-    fp32 and fused do the same operations as PyTorch, so only their logits are compared. Of the
-    other variants, the predictions must agree with PyTorch's if one of the two is confident. The
-    measured share must reach a limit, and its lower confidence bound a lower one.
+    The variants fp32 and fused do the same operations as PyTorch, so only their logits are
+    compared. The predictions of other variants must agree with PyTorch's if one of the two is
+    confident. There is a limit on the measured share of agreement, and another one on its lower
+    confidence bound.
     """
     if variant in EXACT:
-        # Written so that NaN, which compares to nothing, breaks it.
+        # Any comparison with NaN is false, so NaN violates the limit.
         kept = found.largest_difference <= limits.max_logit_difference
         return {} if kept else {"tolerance": f"logits differ by {found.largest_difference:.2g}"}
     needed = min(limits.min_proven_agreement, limits.min_confident_agreement)
@@ -87,9 +88,10 @@ def violations(variant: str, found: Comparison, limits: Export) -> dict[str, str
 def times(
     engines: Mapping[str, Engine], texts: Sequence[Sequence[int]], rounds: int = ROUNDS
 ) -> dict[str, float]:
-    """Return the milliseconds per text of each engine: the median over the texts of each text's fastest round.
+    """Return the milliseconds per text of each engine.
 
-    Each text, a list of token ids, is run alone. The engines take turns, so that other load on the
+    They are the median over the texts; of each text, the fastest of `rounds` rounds counts. Each
+    text, a list of token ids, is run alone. The engines take turns, so that other load on the
     machine affects all of them.
     """
     batches = [np.array([ids], dtype=np.int64) for ids in texts]
@@ -109,10 +111,7 @@ def times(
 
 
 def rank(results: Sequence[VariantResult]) -> list[VariantResult]:
-    """Return the results, the fastest first.
-
-    Of several that are equally fast, the most exact comes first.
-    """
+    """Return the results, the fastest first. Of equally fast ones, the most exact comes first."""
     left, order = sorted(results, key=lambda result: result.milliseconds), []
     while left:
         ties = [result for result in left if result.milliseconds <= left[0].milliseconds * SAME_SPEED]

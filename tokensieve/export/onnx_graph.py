@@ -1,8 +1,8 @@
 """Export a classifier as an ONNX graph, and fuse its operators if ONNX Runtime supports the family.
 
-The number of texts and their length are dynamic, but all texts of a run have equal length: the
-graph has no mask as input (`session.py`). The TorchScript exporter is used with eager attention:
-only then does ONNX Runtime's optimizer find the pattern of attention to fuse.
+The number of texts and their length are dynamic. But all texts of a run have equal length, because
+the graph has no attention mask as input (`session.py`). The TorchScript exporter is used with eager
+attention: only then does the optimizer of ONNX Runtime recognize attention and fuse it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tokensieve.inference.session import IDS, LOGITS
 from tokensieve.model.classifier import Classifier
 
 OPSET = 17
-DOMAIN = "com.microsoft"  # of the operators of ONNX Runtime itself
-# The families that onnxruntime.transformers fuses as BERT.
+DOMAIN = "com.microsoft"  # the domain of the operators of ONNX Runtime itself
+# The model families that onnxruntime.transformers fuses as BERT.
 FUSED = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "mpnet")
 
 Axes = Mapping[str, Mapping[int, str]]
 
 
 class _Graph(nn.Module):
-    """The classifier as a graph: token ids, int64 [batch, length], in; logits, float32 [batch, classes], out."""
+    """The classifier from token ids, int64 [batch, length], to logits, float32 [batch, classes]."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -42,9 +42,10 @@ class _Graph(nn.Module):
 
 
 def export_onnx(model: Path, path: Path) -> PreTrainedConfig:
-    """Write the ONNX graph of the classifier in folder `model` to `path`.
+    """Write the ONNX graph of the classifier in folder `model` to the file `path`.
 
-    Return the configuration of the encoder.
+    Returns:
+        The configuration of the encoder.
     """
     classifier = Classifier.load(model, attention="eager")
     axes = {IDS: {0: "batch", 1: "length"}, LOGITS: {0: "batch"}}
@@ -57,12 +58,12 @@ def write_graph(
 ) -> None:
     """Trace `graph` on `example` and write it to `path`.
 
-    `axes` has the dynamic axes of each input and output by its name. The names that are not in
-    `outputs` are the inputs.
+    `axes` has the dynamic axes of each input and output by name. The names that are not in
+    `outputs` are those of the inputs.
     """
     with torch.inference_mode(), warnings.catch_warnings():
-        # It warns of its deprecation, and of Python branches, which do not depend on the values of
-        # the inputs.
+        # The exporter warns that it is deprecated, and that there are Python branches. These do not
+        # depend on the values of the inputs.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph.eval(),
@@ -77,7 +78,10 @@ def write_graph(
 
 
 def fuse(plain: Path, config: PreTrainedConfig, attention: bool = True) -> ModelProto:
-    """Return the graph at `plain` with norms and activations, and with `attention` also attention, as one operator each."""
+    """Return the graph in the file `plain` with norms and activations as one operator each.
+
+    With `attention`, each attention is one operator too.
+    """
     logging.getLogger("onnxruntime.transformers").setLevel(logging.WARNING)
     options = FusionOptions("bert")
     options.enable_attention = attention
@@ -89,7 +93,7 @@ def fuse(plain: Path, config: PreTrainedConfig, attention: bool = True) -> Model
 
 
 def allow_own_operators(model: ModelProto) -> ModelProto:
-    """Allow the operators of ONNX Runtime itself in `model`. Return it."""
+    """Allow the operators of ONNX Runtime itself in `model`, and return it."""
     if all(item.domain != DOMAIN for item in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return model

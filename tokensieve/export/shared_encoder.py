@@ -1,7 +1,7 @@
-"""Split classifiers of the same base model into the frozen layers that they share and the rest of each.
+"""Split classifiers of one base model into the layers that they share, and the rest of each.
 
-Weights are compared bit by bit to find what is shared, so it does not matter how the models were
-trained.
+Shared layers are found by comparing the weights bit by bit, so it does not matter how the models
+were trained.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ SIZES = {0: "batch", 1: "length"}
 
 
 class _Prefix(nn.Module):
-    """Token ids, int64 [batch, length], in; the input of layer `cut`, float32 [batch, length, width], out."""
+    """The part below layer `cut`, from token ids to the states that enter it.
+
+    Token ids are int64 [batch, length], states float32 [batch, length, width].
+    """
 
     def __init__(self, classifier: Classifier, cut: int) -> None:
         super().__init__()
@@ -41,7 +44,7 @@ class _Prefix(nn.Module):
 
 
 class _Suffix(nn.Module):
-    """The output of `_Prefix` in; logits, float32 [batch, classes], out."""
+    """The part from layer `cut` up, from the states of `_Prefix` to logits [batch, classes]."""
 
     def __init__(self, classifier: Classifier, cut: int) -> None:
         super().__init__()
@@ -55,11 +58,13 @@ class _Suffix(nn.Module):
 
 
 def common_layers(models: Mapping[str, Path]) -> int:
-    """Return how many layers, from the bottom, the classifiers in these model folders share, and all that is below them.
+    """Return the number of layers, from the bottom, that the classifiers in these folders share.
+
+    The embeddings below the layers must be equal too.
 
     Raises:
-        InputError: If they share none. The message has the difference: the tokenizer, the length,
-            the shape or a weight. Also if there are fewer than two models.
+        InputError: If there are fewer than two models, or if they share no layer. The message names
+            the difference: the tokenizer, the length, the shape or a weight.
     """
     if len(models) < 2:
         raise InputError(f"one model ({', '.join(models)}) shares nothing; give two or more")
@@ -73,7 +78,8 @@ def common_layers(models: Mapping[str, Path]) -> int:
         reason = _unlike(folder, other)
         if reason:
             raise InputError(
-                f"{name} and {first} share no layers: {reason}; train both from the same base.model with the same settings"
+                f"{name} and {first} share no layers: {reason}; train both from the same base.model with the "
+                "same settings"
             )
         different = _different(mine, Classifier.load(other))
         outside = [tensor for tensor in different if not tensor.startswith(f"{prefix}.")]
@@ -87,13 +93,14 @@ def common_layers(models: Mapping[str, Path]) -> int:
         if not common:
             tensor = next(tensor for tensor in different if tensor.startswith(f"{prefix}.0."))
             raise InputError(
-                f"{name} and {first} share no layers: their {tensor} differs; train both with schedule.frozen_layers above 0"
+                f"{name} and {first} share no layers: their {tensor} differs; train both with "
+                "schedule.frozen_layers above 0"
             )
     return common
 
 
 def export_prefix(model: Path, cut: int, path: Path) -> None:
-    """Write the graph of all that is below layer `cut` of the classifier in folder `model` to `path`."""
+    """Write the graph of the part below layer `cut`, of the classifier in folder `model`."""
     example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
     write_graph(
         _Prefix(Classifier.load(model, "eager"), cut), (example,), path, [STATES], {IDS: SIZES, STATES: SIZES}
@@ -101,7 +108,7 @@ def export_prefix(model: Path, cut: int, path: Path) -> None:
 
 
 def export_suffix(model: Path, cut: int, path: Path) -> None:
-    """Write the graph of layer `cut` of the classifier in folder `model`, and all that is above it, to `path`."""
+    """Write the graph of the part from layer `cut` up, of the classifier in folder `model`."""
     classifier = Classifier.load(model, "eager")
     example = torch.randn(
         2, 5, classifier.encoder.config.hidden_size, generator=torch.Generator().manual_seed(0)
@@ -112,7 +119,8 @@ def export_suffix(model: Path, cut: int, path: Path) -> None:
 def plain_graphs(models: Mapping[str, Path], cut: int, folder: Path) -> dict[str, Path]:
     """Write the graphs as PyTorch exports them into `folder`.
 
-    Return their paths by the file names in a shared folder.
+    Returns:
+        Their paths, by their file names in a shared folder.
     """
     paths = {name: folder / name for name in (PREFIX, *map(suffix_name, models))}
     export_prefix(next(iter(models.values())), cut, paths[PREFIX])
@@ -130,10 +138,10 @@ def build_shared(
 ) -> None:
     """Write a variant of the graphs `plain` into `folder`.
 
-    `samples` has per task the token ids of some texts.
+    `samples` has the token ids of some texts per task. int8 scales are computed from them.
     """
     prefix = load_engine(plain[PREFIX], "fp32", 1, IDS, STATES)
-    # The same number of each task, so that the prefix reads as many texts as a suffix.
+    # The prefix gets as many texts as a suffix, with equal numbers of texts of each task.
     few = [ids for sample in samples.values() for ids in sample[: max(1, len(sample) // len(samples))]]
     build(plain[PREFIX], config, variant, few, folder / PREFIX)
     for name, sample in tqdm(samples.items(), desc=variant, unit="task", leave=False, disable=None):
@@ -142,7 +150,7 @@ def build_shared(
 
 
 def _unlike(model: Path, other: Path) -> str:
-    """Return why the weights of two models cannot be compared. Empty if they can."""
+    """Return why the weights of two models cannot be compared; empty if they can."""
     mine, theirs = (read_json(folder / "classifier.json") for folder in (model, other))
     if mine["max_length"] != theirs["max_length"]:
         return f"they read {theirs['max_length']} and {mine['max_length']} tokens (base.max_length)"

@@ -1,14 +1,15 @@
-"""SmoothQuant: scale weights and activations against each other before int8 (Xiao et al. 2022, arXiv 2211.10438).
+"""SmoothQuant: make activations and weights more even before int8 (Xiao et al. 2022).
 
-In the matrix products of a transformer, a few input channels are many times larger than the others,
-but int8 has one scale for all. To divide channel j by s_j and to multiply row j of the weight by
-s_j changes nothing in float, and makes both more even (equation 4):
+The source is arXiv 2211.10438. In the matrix products of a transformer, a few input channels are
+many times larger than the others, but int8 has one scale for all channels. Dividing channel j by
+s_j and multiplying row j of the weight by s_j changes nothing in float, and makes both more even
+(equation 4):
 
     s_j = max|x_j|^a / max|w_j|^(1-a)
 
 One exponent `a` for all products makes some of them worse. Here each product has the exponent with
-the least error on sample texts, or no scaling. On MiniLM and banking77, int8 then agrees with
-PyTorch on 99.5% of the validation texts instead of 98.7%, for 5% more time.
+the least error on sample texts, or no scaling. With MiniLM and banking77, int8 then agrees with
+PyTorch on 99.5% of the validation texts instead of 98.7%, in 5% more time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ EXPONENTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def smooth(model: ModelProto, sample: Sequence[npt.ArrayLike]) -> ModelProto:
-    """Return a copy of `model` in which inputs of products are divided and their weights multiplied.
+    """Return a copy of `model` with scaled inputs and weights of its matrix products.
 
     `sample` has the input of the graph for each of some texts.
     """
@@ -54,13 +55,13 @@ def smooth(model: ModelProto, sample: Sequence[npt.ArrayLike]) -> ModelProto:
 def best_scale(states: Sequence[Floats], weight: Floats) -> Floats | None:
     """Return the scale, float32 [inputs], with the least error of the product in int8.
 
-    None: no scale improves it.
+    If no scale reduces the error, return None.
 
     Args:
         states: The input of the product for each text, float32 [tokens, inputs].
         weight: float32 [inputs, outputs].
     """
-    # All texts in one product: on a busy machine, thousands of small products on all cores take
+    # All texts are in one product: on a busy machine, thousands of small products on all cores take
     # minutes.
     rows, lengths = np.concatenate(states), [len(x) for x in states]
     exact = rows @ weight
@@ -80,15 +81,15 @@ def best_scale(states: Sequence[Floats], weight: Floats) -> Floats | None:
 
 
 def _rounded_weight(weight: Floats) -> Floats:
-    """Return `weight` rounded to int8, with a step per output."""
+    """Return `weight` rounded to int8, with one step size per output, as float32."""
     step = np.maximum(np.abs(weight).max(0), 1e-12) / 127
     return np.round(weight / step) * step
 
 
 def _rounded(rows: Floats, lengths: Sequence[int]) -> Floats:
-    """Return `rows` rounded to uint8, with a step and a zero point per text.
+    """Return `rows` rounded to uint8, with one step size and one zero point per text, as float32.
 
-    The texts have `lengths` rows each.
+    `lengths` is the number of rows of each text.
     """
     starts = np.cumsum([0, *lengths[:-1]])
     low = np.minimum(np.minimum.reduceat(rows.min(1), starts), 0)
@@ -101,7 +102,7 @@ def _rounded(rows: Floats, lengths: Sequence[int]) -> Floats:
 def _states(
     model: ModelProto, names: Sequence[str], sample: Sequence[npt.ArrayLike]
 ) -> dict[str, list[Floats]]:
-    """Return for each name in `names` the values of the graph for each text of `sample`, float32 [tokens, width]."""
+    """Return the values `names` of the graph for each text of `sample`, float32 [tokens, width]."""
     shown = copy.deepcopy(model)
     shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -121,7 +122,7 @@ def _is_product(node: NodeProto, weights: dict[str, TensorProto]) -> bool:
 
 
 def _insert(model: ModelProto, divisions: dict[str, NodeProto]) -> None:
-    """Insert each division before its node, and remove the weights that no node reads any more."""
+    """Insert each division before its node, and remove the weights that are no longer used."""
     nodes = [
         step for node in model.graph.node for step in (divisions.get(node.name), node) if step is not None
     ]

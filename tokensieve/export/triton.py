@@ -1,9 +1,7 @@
-"""Write a Triton model repository from a model folder: the graph and its configuration.
+"""Write a Triton model repository from a model folder.
 
-Clients tokenize.
-
-The tokenizer and the manifest are next to the graph, so a client has the token ids, the temperature
-and the threshold.
+Triton runs the graph only, so clients must tokenize. The tokenizer and the manifest are next to the
+graph. From them a client has the token ids, the temperature and the threshold.
 """
 
 from __future__ import annotations
@@ -20,22 +18,27 @@ from tokensieve.truncation import HEAD
 
 NAME = r"[A-Za-z0-9][\w.-]*"
 LABELS = "labels.txt"
-BATCH = 32  # texts that Triton runs together, at most
+BATCH = 32  # maximum texts that Triton runs together
 DELAY = 1000  # microseconds that Triton waits for more texts
 
 
 def write_repository(served: Path, into: Path, name: str = "classifier", version: int = 1) -> Path:
-    """Write the model of a model folder as a version of `into`/`name`. Return `into`/`name`.
+    """Write the model of a model folder as a version of the model `into`/`name`.
 
-    The version is written atomically: a Triton that polls the repository never loads half of it.
+    The version is written atomically, so that a Triton that polls the repository never loads half
+    of it.
+
+    Returns:
+        The folder `into`/`name`.
 
     Raises:
-        InputError: If `Manifest.load` refuses the folder, if Triton does not allow the name, or if
-            the version exists.
+        InputError: If `Manifest.load` raises it, if Triton does not allow the name, or if the
+            version exists.
     """
     if not re.fullmatch(NAME, name):
         raise InputError(
-            f"Triton allows no model named {excerpt(name)}; allowed: letters, digits and . _ -, a letter or digit first"
+            f"Triton allows no model named {excerpt(name)}; allowed: letters, digits and . _ -, a letter or "
+            "digit first"
         )
     known = Manifest.load(served)
     model, folder = into / name, into / name / str(version)
@@ -47,7 +50,7 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
     for file in (*known.files, manifest.NAME):
         (beside / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(served / file, beside / file)
-    # One line per label: Triton numbers them by their lines.
+    # One line per label, because the number of a line is the number of its label.
     (model / LABELS).write_text(
         "".join(" ".join(label.split()) + "\n" for label in known.labels), encoding="utf-8"
     )
@@ -57,18 +60,19 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
 
 
 def config(name: str, served: Manifest) -> str:
-    """Return the text of a config.pbtxt: input_ids, int64 [batch, length], in; logits, float32 [batch, classes], out.
+    """Return the text of a config.pbtxt.
 
-    Triton joins only requests of equal length: others would need padding, for which the graph has
-    no mask. Variants whose predictions would depend on the other texts of a batch are run text by
-    text, as when they were chosen.
+    The input is input_ids, int64 [batch, length], the output is logits, float32 [batch, classes].
+    Triton joins only requests of equal length. Others would need padding, and the graph has no
+    mask for it. If the predictions of a variant depend on the other texts of a batch, Triton runs
+    one text at a time, as it was done when the variant was chosen.
     """
     one_by_one = served.variant in ONE_TEXT_PER_RUN
     batching = "" if one_by_one else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"
     on_gpu = served.variant == "fp16"
     parameters = {} if on_gpu else {"intra_op_thread_count": "1"}
     if served.truncation != HEAD:
-        # For clients, which tokenize: the truncation of the tokenizer itself keeps the head.
+        # For clients: the truncation of the tokenizer itself would keep the head.
         parameters |= {"truncation": served.truncation, "max_length": str(served.max_length)}
     shown = "".join(
         f'parameters {{\n  key: "{key}"\n  value: {{ string_value: "{value}" }}\n}}\n'

@@ -1,1 +1,1 @@
-"""Predictions of an exported model. Needs only numpy, onnxruntime and tokenizers."""
+"""Predict with an exported model. Only numpy, onnxruntime and tokenizers are needed."""

@@ -45,12 +45,12 @@ log = logging.getLogger("tokensieve")
 
 @dataclass
 class TaskCounts:
-    """The predictions of one task.
+    """Counts of the predictions of one task.
 
     Attributes:
-        uncertain: How many are uncertain.
-        truncated: How many are of truncated texts.
-        labels: How often each label was given.
+        uncertain: The number of uncertain predictions.
+        truncated: The number of predictions for truncated texts.
+        labels: The number of predictions with each label.
     """
 
     uncertain: int = 0
@@ -66,13 +66,13 @@ class TaskCounts:
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What was predicted of a file.
+    """A summary of the predictions for a file.
 
     Attributes:
-        rows: The rows of the file.
-        without_text: The rows that have no text.
-        tasks: Per task, the counts of the predictions for the other rows.
-        seconds: The time it took.
+        rows: The number of rows of the file.
+        without_text: The number of rows without a text.
+        tasks: The counts of the predictions for the other rows, by task.
+        seconds: The duration of the run.
     """
 
     rows: int
@@ -86,22 +86,22 @@ def predict_file(
 ) -> FileSummary:
     """Write the table `source` to `output`, with the predictions of a model added.
 
-    The added columns are label, probability, uncertain and truncated. Of a multi-label model,
-    labels and probabilities replace the first two. If several tasks share the model, each has these
-    columns, and their names begin with the task's name and _. A row without a text (null) has no
-    prediction; an empty text has one. An earlier `output` is replaced at the end.
+    The added columns are label, probability, uncertain and truncated. For a multi-label model,
+    labels and probabilities replace the first two. If several tasks share the model, each task has
+    these columns, and their names begin with the name of the task and _. A row without a text
+    (null) has no prediction; an empty text has one. An existing `output` is replaced at the end.
 
     Args:
         folder: A model folder.
         source: A table in one of the formats of the data.
-        output: Its name ends in the format to write.
+        output: The file to write. The ending of its name is the format.
         text: The column with the texts.
-        top: How many of the most likely labels a column `top` lists; None: there is no such column.
-        prefix: The names of the added columns begin with it.
+        top: The number of most likely labels in an added column `top`; None for no such column.
+        prefix: The beginning of the names of the added columns.
 
     Raises:
-        InputError: If `load` refuses the model or `table_writers.plan_output` the table, if a path
-            is not readable or writable, or if another run is writing `output`.
+        InputError: If `load` or `table_writers.plan_output` raises it, if a path is not readable or
+            writable, or if another run is writing `output`.
     """
     began = time.monotonic()
     _check(source, output, top)
@@ -130,9 +130,9 @@ def predict_file(
 
 @contextmanager
 def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, elsewhere a line in the log now and then.
+    """Show a progress bar on a terminal, and otherwise log a line every `LOG_SECONDS`.
 
-    Yield the function that counts finished items.
+    Yields the function to call with the number of items that were finished.
     """
     bar = tqdm(total=total, desc=what, unit=unit, miniters=1, leave=False, disable=None)
     began = logged = time.monotonic()
@@ -159,9 +159,10 @@ def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callab
 def _predict_chunks(
     model: Model, source: Path, text: str, top: int | None, form: OutputTable, folder: Path, prefix: str
 ) -> list[Path]:
-    """Predict the chunks whose parts are not there yet.
+    """Predict the chunks whose parts do not exist yet.
 
-    Return the parts of all chunks, in their order.
+    Returns:
+        The paths of the parts of all chunks, in their order.
     """
     paths, waiting, held = [], deque[tuple[Future[int], int]](), 0
     _, pieces = table_readers.read_chunks(source, text)
@@ -177,8 +178,8 @@ def _predict_chunks(
                     future, size = waiting.popleft()
                     advance(future.result())
                     held -= size
-                # ONNX Runtime and tokenizers release Python's lock: threads share one model and use
-                # all cores.
+                # ONNX Runtime and tokenizers release Python's lock, so threads use all cores and
+                # share one model.
                 waiting.append((pool.submit(_write, model, chunk, top, form, prefix, path), chunk.size))
                 held += chunk.size
             while waiting:
@@ -190,7 +191,7 @@ def _predict_chunks(
 
 
 def _sum_counts(paths: Sequence[Path], model: Model) -> tuple[int, dict[str, TaskCounts]]:
-    """Return how many rows have no text, and per task the counts of all parts."""
+    """Return the number of rows without a text, and the counts of all parts by task."""
     without, found = 0, {task: TaskCounts() for task in model.tasks}
     for path in paths:
         tree = json.loads(counts_path(path).read_text(encoding="utf-8"))
@@ -216,7 +217,7 @@ def _write(model: Model, chunk: Chunk, top: int | None, form: OutputTable, prefi
         "without_text": len(rows) - len(with_text),
         "tasks": {task: vars(count) for task, count in counts.items()},
     }
-    # The counts first: if a part exists, so do its counts.
+    # The counts are written first. So if a part exists, its counts exist too.
     write_part_file(counts_path(path), json.dumps(tree).encode())
     write_part_file(path, table_writers.encode_chunk(chunk, columns, form))
     return len(rows)
@@ -231,7 +232,7 @@ def _row(answer: Prediction, top: int | None) -> dict[str, Any]:
 
 
 def _columns(model: Model, top: int | None, prefix: str) -> dict[str, str]:
-    """Return the columns to add, each with its kind in `table_writers.KINDS`."""
+    """Return the columns to add, each with its kind in `table_writers.ANSWER_TYPES`."""
     found: dict[str, str] = {}
     for task, manifest in model.tasks.items():
         first = ["labels", "probabilities"] if manifest.thresholds else ["label", "probability"]
@@ -262,12 +263,13 @@ def _refuse_bars(manifest: Manifest, output: Path) -> None:
     for label in manifest.labels if manifest.thresholds else ():
         if "|" in label:
             raise InputError(
-                f"{output}: labels are joined with |, and label {excerpt(label)} has one; write to .jsonl or .parquet"
+                f"{output}: labels are joined with |, and label {excerpt(label)} has one; write to .jsonl or "
+                ".parquet"
             )
 
 
 def _key(model: Model, source: Path, text: str, top: int | None, prefix: str) -> dict[str, Any]:
-    """Return what the parts depend on. The manifests have the hashes of the model's files."""
+    """Return everything that the parts depend on. Manifests have the hashes of model files."""
     manifests = json.dumps({task: asdict(manifest) for task, manifest in model.tasks.items()}, sort_keys=True)
     made = {
         "version": __version__,

@@ -2,9 +2,9 @@
 
 A cut is between words: after a letter or digit, and before a space, a line break or a punctuation
 mark. The known normalizers and pre-tokenizers separate there, whatever follows. No token of the
-model or of the added vocabulary continues over the cut. So the tokens of the text before a cut are
-the first tokens of the whole text. For a tokenizer with any other part, for example an unknown
-regular expression, `find_cut_points` returns None.
+model and no added token extends over a cut. So the tokens of the text before a cut are the first
+tokens of the whole text. For a tokenizer with any other part, for example an unknown regular
+expression, `find_cut_points` returns None.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tokenizers
 
 MARKS = string.punctuation + "，。！？；：、"
 SPACE = "▁"  # SentencePiece's character for a space
-# Each changes a character, or a character with the combining marks after it.
+# Normalizers that change single characters, or a character with the combining marks after it.
 NORMALIZERS = (
     "BertNormalizer",
     "ByteLevel",
@@ -36,10 +36,11 @@ NORMALIZERS = (
     "Strip",
     "StripAccents",
 )
-WORDS = ("BertPreTokenizer", "Whitespace")  # separate at spaces and at punctuation
-LOCAL = ("Digits", "Punctuation", "UnicodeScripts")  # separate more, by a character and its neighbour
-# The expressions of GPT-2, Qwen2, Llama 3 and o200k: letters, or digits, in sequence end before a
-# space or a mark.
+WORDS = ("BertPreTokenizer", "Whitespace")  # these separate at spaces and at punctuation
+# These separate at more places, which depend on a character and its neighbour.
+LOCAL = ("Digits", "Punctuation", "UnicodeScripts")
+# The expressions of GPT-2, Qwen2, Llama 3 and o200k. In all of them, a sequence of letters or of
+# digits ends before a space or a mark.
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 EXPRESSIONS = (
@@ -49,10 +50,10 @@ EXPRESSIONS = (
         for number in (r"\p{N}", r"\p{N}{1,3}", r"\p{N}+")
     ),
 )
-RUNS = (" {2,}", r"\s+", " +")  # expressions for several spaces, which a normalizer may replace by one
+RUNS = (" {2,}", r"\s+", " +")  # expressions for several spaces, which become one space
 CATEGORIES = ("Lu", "Ll", "Lo", "Nd")
-# Letters that form one grapheme with a neighbour: Malayalam dot reph, and the vowels am of Thai and
-# Lao.
+# Letters that form one grapheme with a neighbour: the dot reph of Malayalam, and the vowels am of
+# Thai and Lao.
 JOINING = "\u0d4e\u0e33\u0eb3"
 SAMPLES = (
     "a b",
@@ -81,10 +82,7 @@ class CutPoints:
         return re.compile(rf"(?<=[^\W_])(?:{spaces}(?=[^\W_]){marks})")
 
     def after(self, text: str, start: int) -> int | None:
-        """Return the first position from `start` on at which `text` can be cut.
-
-        None: there is none.
-        """
+        """Return the first position from `start` on at which `text` can be cut; None if none."""
         for match in self._pattern.finditer(text, start):
             at = match.start()
             if _plain(text[at - 1]) and (text[at] in self.marks or _plain(text[at + 1])):
@@ -93,7 +91,7 @@ class CutPoints:
 
 
 def find_cut_points(tokenizer: tokenizers.Tokenizer) -> CutPoints | None:
-    """Return the cut points of a tokenizer. None: they are not known."""
+    """Return the cut points of a tokenizer; None if they are not known."""
     tree = json.loads(tokenizer.to_str())
     added = [token["content"] for token in tree["added_tokens"]]
     found = _separating(tree["pre_tokenizer"])
@@ -114,7 +112,10 @@ def find_cut_points(tokenizer: tokenizers.Tokenizer) -> CutPoints | None:
 
 
 def _plain(character: str) -> bool:
-    """Return whether a character is a letter or a digit that no normalizer joins with a neighbour or makes a space."""
+    """Return whether a character is a letter or a digit that stays as it is.
+
+    No normalizer joins it with a neighbour or replaces it by a space.
+    """
     if character.isascii():
         return character.isalnum()
     known = unicodedata.category(character) in CATEGORIES and character not in JOINING
@@ -143,14 +144,17 @@ def _local(normalizer: dict[str, Any]) -> bool:
 
 
 def _separating(pre_tokenizer: dict[str, Any] | None) -> str | None:
-    """Return where a pre-tokenizer separates: at "words" (spaces and punctuation), "spaces" or "nothing". None: unknown."""
+    """Return where a pre-tokenizer separates a text; None if that is not known.
+
+    It is "words" (at spaces and punctuation), "spaces" or "nothing".
+    """
     found = "nothing"
     for part in _members(pre_tokenizer, "pretokenizers"):
         kind = part["type"]
         if kind in WORDS or (kind == "ByteLevel" and part.get("use_regex", True)):
             found = "words"
         elif kind == "Split" and part["pattern"].get("Regex") in EXPRESSIONS:
-            # If matches are kept or removed, they do not grow.
+            # If matches are isolated or removed, they do not depend on the text around them.
             if (
                 part["behavior"] not in ("Isolated", "Removed")
                 or (part["behavior"] == "Removed") != part["invert"]
@@ -167,7 +171,10 @@ def _separating(pre_tokenizer: dict[str, Any] | None) -> str | None:
 
 
 def _closed(tree: dict[str, Any]) -> bool:
-    """Return whether no token has a space after another character, in a model that reads a text as one word."""
+    """Return whether no token has a space after another character.
+
+    This is for a model to which the whole text is one word.
+    """
     replaced = [part for part in _members(tree["normalizer"], "normalizers") if part["type"] == "Replace"]
     if not any(part["pattern"].get("String") == " " and part["content"] == SPACE for part in replaced):
         return False
@@ -177,7 +184,7 @@ def _closed(tree: dict[str, Any]) -> bool:
 
 
 def _keep_tokens(tokenizer: tokenizers.Tokenizer, cut_points: CutPoints) -> bool:
-    """Return whether the samples, cut at each cut point, begin with the same tokens as the whole."""
+    """Return whether the samples, cut at any cut point, keep the first tokens of the whole."""
     for sample in SAMPLES:
         whole = tokenizer.encode(sample, add_special_tokens=False)
         if whole.overflowing:

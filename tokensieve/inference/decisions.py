@@ -1,7 +1,7 @@
-"""From logits to labels and certainty: the decisions that prediction and evaluation share.
+"""Decide labels and certainty from logits, for predictions and for the evaluation.
 
 A single-label model gives the label with the highest softmax probability. A multi-label model gives
-each label whose sigmoid probability reaches the label's own threshold.
+each label whose sigmoid probability is at least the threshold of the label.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class DecisionRule:
 
     Attributes:
         temperature: The logits are divided by it (Guo et al. 2017, arXiv 1706.04599).
-        threshold: The confidence below which a prediction is uncertain.
-        margin: The lead of the most likely label over the second below which a prediction is
-            uncertain (single-label).
-        thresholds: The probability from which each label is given (multi-label); empty for a
+        threshold: A prediction is uncertain if its confidence is below this.
+        margin: A prediction is also uncertain if the probability of its label exceeds the second
+            one by less than this (single-label models only).
+        thresholds: A label is given if its probability is at least its threshold. Empty for a
             single-label model.
     """
 
@@ -39,8 +39,8 @@ class Decisions(NamedTuple):
     """The decisions on some texts.
 
     Attributes:
-        labels: Index of the label, int64 [texts, 1]; multi-label: whether each label is given, bool
-            [texts, classes].
+        labels: The index of the label, int64 [texts, 1]. For a multi-label model, whether each
+            label is given, bool [texts, classes].
         probabilities: float64 [texts, classes].
         confident: False for the texts whose prediction is uncertain, bool [texts].
     """
@@ -62,9 +62,9 @@ def decide(logits: Logits, rule: DecisionRule) -> Decisions:
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> Floats:
-    """Return the softmax of `logits` / `temperature`: the probability of each label of a single-label model.
+    """Return the softmax of `logits` / `temperature`, float64 [texts, classes].
 
-    Both are [texts, classes]; the result is float64.
+    It is the probability of each label of a single-label model. `logits` are [texts, classes].
     """
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(1, keepdims=True)
@@ -73,24 +73,27 @@ def softmax(logits: Logits, temperature: float = 1.0) -> Floats:
 
 
 def sigmoid(logits: Logits, temperature: float = 1.0) -> Floats:
-    """Return the sigmoid of `logits` / `temperature`: the probability of each label of a multi-label model.
+    """Return the sigmoid of `logits` / `temperature`, float64 [texts, classes].
 
-    Both are [texts, classes]; the result is float64.
+    It is the probability of each label of a multi-label model. `logits` are [texts, classes].
     """
     return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64) / temperature))
 
 
 def lead(probabilities: Floats) -> Floats:
-    """Return the difference between the two highest of `probabilities` [texts, classes] for each text, [texts]."""
+    """Return the difference between the two highest probabilities of each text, float64 [texts].
+
+    `probabilities` are [texts, classes].
+    """
     highest = np.partition(probabilities, -2, axis=1)
     return np.asarray(highest[:, -1] - highest[:, -2])
 
 
 def certainty(probabilities: Floats, thresholds: Floats) -> Floats:
-    """Return how certain the least certain label of each text is, 0.5 to 1, [texts] (multi-label).
+    """Return the certainty of a multi-label prediction for each text, 0.5 to 1, float64 [texts].
 
-    The odds of a label are divided by the odds of its threshold. So a probability at the threshold
-    has certainty 0.5.
+    It is the certainty of the least certain label. The odds of a label are divided by the odds of
+    its threshold. So a probability equal to the threshold has certainty 0.5.
 
     Args:
         probabilities: [texts, classes].

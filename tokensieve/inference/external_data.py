@@ -1,7 +1,7 @@
-"""The names of the files from which an ONNX graph reads weights, parsed from its protocol buffer without the onnx package.
+"""Find the files from which an ONNX graph reads weights, without the package onnx.
 
-ONNX Runtime opens such a file by its name in the graph. The hash of the graph does not cover its
-content.
+The names of these files are in the graph, a protocol buffer, which is parsed here. ONNX Runtime
+opens such a file by its name. The hash of the graph does not cover the content of the file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-# The messages of onnx.proto that may have a tensor inside, by the number of the field.
+# The messages of onnx.proto that may contain a tensor, by the number of their field.
 _GRAPH, _FUNCTION, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _ENTRY = (
     "graph",
     "function",
@@ -32,13 +32,13 @@ _FIELDS: dict[str, dict[int, str]] = {
 }
 _VARINT, _EIGHT, _BYTES, _START, _END, _FOUR = 0, 1, 2, 3, 4, 5
 Content = bytes | mmap.mmap
-MAX_DEPTH = 100  # levels: protocol buffers refuse more
+MAX_DEPTH = 100  # levels of nested messages: protocol buffers refuse more
 
 
 def external_files(path: Path) -> list[str]:
-    """Return the names of the files from which the graph at `path` reads weights, in order, each once.
+    """Return the names of the files from which the graph at `path` reads weights, each once.
 
-    A file that is not a graph has none. ONNX Runtime refuses it.
+    If the file at `path` is not a graph, there are none, and ONNX Runtime refuses it later.
     """
     if not path.stat().st_size:
         return []
@@ -66,9 +66,9 @@ def _locations(content: Content, at: int, end: int, kind: str, depth: int) -> It
 
 
 def _parts(content: Content, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field of bytes in a message.
+    """Yield the number, the start and the end of each field of type bytes in a message.
 
-    Stop at the first byte that begins no field.
+    The iteration ends at the first byte that does not begin a field.
     """
     while at < end:
         key, at = _varint(content, at, end)

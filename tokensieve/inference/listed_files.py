@@ -13,27 +13,27 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.inference.external_data import external_files, external_names
 
-# A manifest may come from anyone: all files that it names must be inside its folder.
+# A manifest may come from anyone, so all files that it names must be inside its folder.
 FILE = r"\w[\w.-]*(/\w[\w.-]*)*"
 
 
 def is_inside(name: Any) -> bool:
-    """Return whether `name` is a relative path of plain names, which cannot lead out of a folder."""
+    """Return whether `name` is a relative path of plain names, which stays inside its folder."""
     return isinstance(name, str) and re.fullmatch(FILE, name) is not None
 
 
 def are_hashes(files: Any) -> bool:
-    """Return whether `files` is an object with the SHA-256 of each file by its name."""
+    """Return whether `files` is a JSON object with the SHA-256 of each file by its name."""
     return isinstance(files, dict) and all(
         is_inside(name) and isinstance(sha, str) for name, sha in files.items()
     )
 
 
 def check_files(folder: Path, files: Mapping[str, str], listed: str) -> None:
-    """Check the files of `folder` by their hashes, and that no graph reads weights from another file.
+    """Check the hashes of the files in `folder`, and that each file with weights has a hash.
 
     Args:
-        folder: It has the files.
+        folder: The folder of the files.
         files: The SHA-256 of each file by its name.
         listed: The name of the manifest in messages.
 
@@ -50,10 +50,10 @@ def check_files(folder: Path, files: Mapping[str, str], listed: str) -> None:
 
 
 def read_files(folder: Path, files: Mapping[str, str], listed: str) -> dict[str, bytes]:
-    """Check files as `check_files` does, and return the content of each: a file may change after its check.
+    """Check files as `check_files` does, and return the bytes that were checked, by file name.
 
     Raises:
-        InputError: If `check_files` would refuse a file.
+        InputError: If `check_files` would raise it.
     """
     found = {}
     for name, expected in files.items():
@@ -93,5 +93,6 @@ def _refuse_unlisted(
     for other in others:
         if (Path(name).parent / other).as_posix() not in files:
             raise InputError(
-                f"{path} reads weights from {excerpt(other)}, which {listed} does not list; export the model again"
+                f"{path} reads weights from {excerpt(other)}, which {listed} does not list; export the model "
+                "again"
             )

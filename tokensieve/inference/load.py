@@ -1,4 +1,4 @@
-"""Load a model folder: of one task (`Predictor`), or of several tasks that share an encoder (`SharedPredictor`)."""
+"""Load a model folder: a `Predictor` for one task, or a `SharedPredictor` for several tasks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from tokensieve.inference.session import Floats
 from tokensieve.inference.shared_predictor import SharedPredictor
 from tokensieve.inference.token_ids import TokenIds
 
-PredictionsByTask = Mapping[str, list[Prediction]]  # per task, a prediction per text
+PredictionsByTask = Mapping[str, list[Prediction]]  # one prediction per text, by task
 
 
 class Model(Protocol):
-    """What `Predictor` and `SharedPredictor` have in common. Many threads may use it at once."""
+    """The methods that `Predictor` and `SharedPredictor` have in common.
+
+    Several threads may use a model at once.
+    """
 
     @property
     def tasks(self) -> Mapping[str, Manifest]:
@@ -29,7 +32,7 @@ class Model(Protocol):
         """The number of logits per text, of all tasks together."""
 
     def predict_by_task(self, texts: Sequence[str], top: int = 3) -> PredictionsByTask:
-        """Return per task a prediction per text, each with the `top` most likely labels.
+        """Return one prediction per text by task, each with the `top` most likely labels.
 
         Raises:
             InputError: If `top` is less than 1.
@@ -39,10 +42,10 @@ class Model(Protocol):
         """Return the token ids of each text, at least one per text."""
 
     def run(self, ids: Sequence[Sequence[int]]) -> Floats:
-        """Return the logits, float32 [texts, classes], of texts that all have the same number of tokens."""
+        """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens."""
 
     def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> PredictionsByTask:
-        """Return per task the predictions for texts with these `logits` [texts, classes].
+        """Return the predictions for texts with these `logits` [texts, classes], by task.
 
         Raises:
             InputError: If `top` is less than 1.
@@ -50,16 +53,19 @@ class Model(Protocol):
 
 
 def load(folder: Path, threads: int) -> Model:
-    """Load the model folder `folder`, to compute with `threads` threads.
+    """Load the model in `folder`, which computes with `threads` threads.
 
     Raises:
-        InputError: If `Predictor.load` or `SharedPredictor.load` refuses the folder.
+        InputError: If `Predictor.load` or `SharedPredictor.load` raises it.
     """
     kind = SharedPredictor if manifest_path(folder).name == shared_predictor.NAME else Predictor
     return kind.load(folder, threads)
 
 
 def manifest_path(folder: Path) -> Path:
-    """Return the path of the file that an export writes last and that has the hashes of the folder's other files."""
+    """Return the path of the manifest, which an export writes last.
+
+    It has the hashes of all other files of the folder.
+    """
     shared = folder / shared_predictor.NAME
     return shared if shared.exists() else folder / manifest.NAME

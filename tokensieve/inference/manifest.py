@@ -1,4 +1,4 @@
-"""The manifest of a model folder: what turns logits into labels, and the hashes of the folder's files.
+"""The manifest of a model folder: the labels, the decision rule, and the hashes of its files.
 
 It is written last, so a folder with a manifest is complete.
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from tokensieve.inference.decisions import DecisionRule
 
 FORMAT = 3
-# The format of a model that does not read the head of a long text: older versions refuse it.
+# The format for a model that does not read the head of a long text. Older versions refuse it.
 TRUNCATING = 4
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
 LARGEST = 2**24  # bytes of a manifest
-MOST = 1e300  # of a number: much larger integers do not fit into a float
+MOST = 1e300  # the largest number: much larger integers do not fit into a float
 
 
 def _number(value: Any) -> bool:
@@ -35,11 +35,12 @@ def _number(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    # JSON allows half a surrogate pair, but no response with it can be encoded.
+    # JSON allows half a surrogate pair, but a response with it cannot be encoded.
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-# To isinstance a bool is an int, and json accepts NaN: `_number` refuses both.
+# For each value, a check and a description of what is allowed. For isinstance, a bool is an int,
+# and json accepts NaN: `_number` refuses both.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "labels": (
         lambda v: isinstance(v, list) and len(v) >= 2 and all(_text(x) for x in v),
@@ -73,13 +74,13 @@ class Manifest:
     Attributes:
         labels: The labels, in the order of the logits.
         temperature, threshold, margin, thresholds: As in `decisions.DecisionRule`.
-        max_length: Tokens per text that the model reads.
+        max_length: The maximum number of tokens that the model reads of a text.
         data_hash: The hash of the data that the model was trained on.
         base: The name of the base model.
-        parity: How far the exported model agrees with PyTorch.
+        parity: Measurements of the agreement of the exported model with PyTorch.
         files: The SHA-256 of each file by its name. `save` sets it.
         variant: The variant of the graph; fp16 needs a GPU.
-        truncation: What is read of a text with more than `max_length` tokens (`truncation.py`).
+        truncation: The part that is read of a longer text (`truncation.py`).
     """
 
     labels: tuple[str, ...]
@@ -105,7 +106,7 @@ class Manifest:
     def save(self, folder: Path) -> None:
         """Write the manifest of `folder` atomically, with the hashes of its files.
 
-        These are the model, the tokenizer and the other files that `files` names.
+        These are the model, the tokenizer and the files in `files`.
         """
         names = sorted({MODEL, TOKENIZER, *self.files})
         version = FORMAT if self.truncation == HEAD else TRUNCATING
@@ -113,10 +114,7 @@ class Manifest:
         write_tree(folder / NAME, tree)
 
     def tree(self) -> dict[str, Any]:
-        """Return the values as a JSON object.
-
-        Truncation at the head is left out: it is the default.
-        """
+        """Return the values as a JSON object, without `truncation` if that is the default."""
         return {name: value for name, value in asdict(self).items() if (name, value) != ("truncation", HEAD)}
 
     @classmethod
@@ -124,8 +122,8 @@ class Manifest:
         """Load the manifest of a model folder and check the files that it lists.
 
         Raises:
-            InputError: If there is no manifest, if it has another format or a bad value, or if a
-                file that it lists is missing or changed.
+            InputError: If there is no manifest, if its format or a value is not allowed, or if
+                `check_files` raises it.
         """
         manifest = cls._read(folder)
         check_files(folder, manifest.files, NAME)
@@ -135,10 +133,10 @@ class Manifest:
     def load_with_files(cls, folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         """Return the manifest and the content of every file that it lists.
 
-        Each is read once, so the hashed bytes are used.
+        Each file is read once, so the bytes that are used are those that were checked.
 
         Raises:
-            InputError: If `load` would refuse the folder.
+            InputError: If `load` would raise it.
         """
         manifest = cls._read(folder)
         return manifest, read_files(folder, manifest.files, NAME)
@@ -155,7 +153,7 @@ class Manifest:
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any], path: Path) -> Manifest:
-        """Return the manifest in `tree`, the content of the file `path`.
+        """Return the manifest with the values in `tree`, which come from the file `path`.
 
         Raises:
             InputError: If a value is missing or not allowed.
@@ -169,7 +167,8 @@ class Manifest:
                 raise InputError(f"{path} lacks '{spec.name}'; export the model again")
             if not allowed(tree[spec.name]):
                 raise InputError(
-                    f"{path}: {spec.name} is {excerpt(tree[spec.name])}; it must be {wanted}: export the model again"
+                    f"{path}: {spec.name} is {excerpt(tree[spec.name])}; it must be {wanted}: export the "
+                    "model again"
                 )
             values[spec.name] = tree[spec.name]
         if len(values["thresholds"]) not in (0, len(values["labels"])):
@@ -184,11 +183,11 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
 
 
 def read_tree(path: Path, *versions: int) -> dict[str, Any]:
-    """Return the object in a manifest file.
+    """Return the JSON object in a manifest file.
 
     Raises:
-        InputError: If there is no such file, if it is not a JSON object, or if its format is none
-            of `versions`.
+        InputError: If there is no such file, if it is not a JSON object, or if its format is not
+            one of `versions`.
     """
     try:
         with path.open("rb") as file:
@@ -200,7 +199,8 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
         raise
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            f"{path.parent} has no {path.name}, which an export writes last; give the folder of a finished export"
+            f"{path.parent} has no {path.name}, which an export writes last; give the folder of a finished "
+            "export"
         ) from None
     except OSError as error:
         raise InputError(
@@ -213,6 +213,7 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
     if tree.get("format") not in versions:
         found, known = excerpt(tree.get("format")), " and ".join(map(str, versions))
         raise InputError(
-            f"{path} has format {found}, this version reads {known}; export again, or install the version that exported it"
+            f"{path} has format {found}, this version reads {known}; export again, or install the version "
+            "that exported it"
         )
     return tree

@@ -1,7 +1,4 @@
-"""A model folder as an MLflow pyfunc model: MLflow calls `_load_pyfunc`.
-
-MLflow itself is not imported.
-"""
+"""A model folder as an MLflow pyfunc model: MLflow calls `_load_pyfunc`, and is not imported."""
 
 from __future__ import annotations
 
@@ -14,8 +11,7 @@ from typing import Any
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.predictor import Predictor
 
-# The columns of the predictions and their MLflow types, of a single-label and of a multi-label
-# model.
+# The columns of the predictions with their MLflow types, for single-label and multi-label models.
 SINGLE_LABEL = {"label": "string", "probability": "double", "uncertain": "boolean", "truncated": "boolean"}
 MULTI_LABEL = {
     "labels": "[string]",
@@ -24,25 +20,26 @@ MULTI_LABEL = {
     "truncated": "boolean",
 }
 
-# The prediction for a row without a text. Not null: on the way from MLflow to Spark, null becomes
+# The prediction for a row without a text. It is not null, because MLflow passes null to Spark as
 # the label "nan".
 NO_LABEL = {"label": "", "probability": 0.0, "uncertain": True, "truncated": False}
 NO_LABELS: dict[str, Any] = {"labels": [], "probabilities": [], "uncertain": True, "truncated": False}
 
 
 class TextClassifier:
-    """A pyfunc model that predicts the column `text` of a table. Many threads may use it at once.
+    """A pyfunc model that predicts the column `text` of a table. Several threads may use it at
+    once.
 
-    It is not pickled: each process loads its own from the folder.
+    It is not pickled: each process loads the model from the folder.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
 
     def predict(self, table: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
-        """Return per row a dict with the keys of `SINGLE_LABEL` or `MULTI_LABEL`, which Spark converts to a struct.
+        """Return one dict per row, with the keys of `SINGLE_LABEL` or `MULTI_LABEL`.
 
-        A row without a text has no label and is uncertain.
+        Spark converts it to a struct. A row without a text has no label and is uncertain.
 
         Raises:
             InputError: If the column has a value that is not a text.
@@ -56,15 +53,15 @@ class TextClassifier:
 def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
-    # A missing text is None, NaN or pandas' NA: it depends on the column's type and the version of
-    # pandas.
+    # A missing text is None, NaN or the NA of pandas, depending on the type of the column and the
+    # version of pandas.
     if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
         return None
     raise InputError(f"column 'text' has {excerpt(value)}; give texts")
 
 
 def _load_pyfunc(path: str) -> TextClassifier:
-    # Spark starts a process per core and sets this variable; without it each process would use all
+    # Spark starts one process per core and sets this variable. Otherwise each process would use all
     # cores.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     return TextClassifier(Predictor.load(Path(path), int(threads) if threads.isdecimal() else None))

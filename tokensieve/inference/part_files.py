@@ -1,6 +1,6 @@
-"""The folder of finished parts next to an output, from which a killed run continues.
+"""The folder of finished parts next to an output. From it, a run that was killed continues.
 
-A key file names what the parts depend on. Parts of another key are deleted.
+A key file has everything that the parts depend on. If it has changed, the parts are deleted.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from tokensieve.files import atomic_file, read_json_or_none
 
 KEY, LOCK = "key.json", "lock"
 PART = rf"{re.escape(KEY)}|\d{{8,}}\.\w+|counts-\d{{8,}}\.json"
-NAMES = rf"{LOCK}|{PART}|\.({PART})\.new"  # of the files in the folder, and of files that are being written
+# The names of the files in the folder, and of files that are being written there.
+NAMES = rf"{LOCK}|{PART}|\.({PART})\.new"
 
 log = logging.getLogger("tokensieve")
 
 
 @contextmanager
 def part_folder(output: Path, key: dict[str, Any]) -> Iterator[Path]:
-    """Yield the folder with the parts of `output`, for this process alone.
+    """Yield the folder with the parts of `output`. No other process uses it during the block.
 
     It is deleted if the block ends without an error.
 
@@ -37,12 +38,13 @@ def part_folder(output: Path, key: dict[str, Any]) -> Iterator[Path]:
     """
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(exist_ok=True)
-    # Only files that a run has written are ever deleted, whatever the folder's name.
+    # Only files that a run has written are deleted, whatever the name of the folder is.
     if folder.is_symlink() or any(
         not re.fullmatch(NAMES, file.name) or not file.is_file() for file in folder.iterdir()
     ):
         raise InputError(
-            f"{folder} is needed for the parts of {output.name}, and holds other files; move it, or give another output"
+            f"{folder} is needed for the parts of {output.name}, and holds other files; move it, or give "
+            "another output"
         )
     lock = FileLock(folder / LOCK)
     try:
@@ -65,7 +67,7 @@ def part_folder(output: Path, key: dict[str, Any]) -> Iterator[Path]:
 
 
 def part_path(folder: Path, place: int, suffix: str) -> Path:
-    """Return the path of a part by its place, from 0."""
+    """Return the path of the part with the number `place`, from 0."""
     return folder / f"{place:08}{suffix}"
 
 
@@ -75,13 +77,13 @@ def counts_path(part: Path) -> Path:
 
 
 def write_part_file(path: Path, content: bytes) -> None:
-    """Write a file of the folder atomically. It is on the disk before it has its name."""
+    """Write a file of the folder atomically. Its content is on the disk before it gets its name."""
     with atomic_file(path, flush=True) as temporary:
         temporary.write_bytes(content)
 
 
 def _delete_parts(folder: Path) -> None:
-    """Delete the parts but not the key: a folder with parts has a key whenever the process is killed."""
+    """Delete the parts but not the key, so that a folder with parts always has a key."""
     for path in folder.iterdir():
         if path.name not in (KEY, LOCK):
             path.unlink()

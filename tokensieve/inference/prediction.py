@@ -1,4 +1,4 @@
-"""The prediction for one text, and the predictions for several texts from their logits."""
+"""The prediction for a text, and how predictions are made from logits."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ class Prediction:
     """The labels of one text and how certain they are.
 
     Attributes:
-        labels: The labels given, the most likely first. A single-label model gives one, a
-            multi-label model any number.
-        uncertain: The confidence is below the model's threshold or, with a single label, the lead
-            over the second most likely label is below the model's margin.
-        truncated: The text has more tokens than the model reads.
-        top: The most likely labels, whether they are given or not.
-        multi_label: The model may give any number of labels.
+        labels: The labels of the text with their probabilities, the most likely first. A
+            single-label model gives one label, a multi-label model any number.
+        uncertain: Whether the prediction is uncertain (`decisions.DecisionRule`).
+        truncated: Whether the text has more tokens than the model reads.
+        top: The most likely labels with their probabilities, whether they are given or not.
+        multi_label: Whether the model may give any number of labels.
     """
 
     labels: tuple[Candidate, ...]
@@ -73,9 +72,10 @@ def predictions(logits: Logits, manifest: Manifest, truncated: Sequence[bool], t
     """Return the prediction for each text from its logits [texts, classes], in their order.
 
     Args:
-        logits: Of the model that `manifest` describes.
+        logits: The logits of the model that `manifest` describes.
+        manifest: The labels and the decision rule.
         truncated: Whether each text has more tokens than the model reads.
-        top: How many of the most likely labels each prediction lists.
+        top: The number of most likely labels in each prediction.
 
     Raises:
         InputError: If `top` is less than 1.

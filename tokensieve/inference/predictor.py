@@ -1,6 +1,6 @@
-"""Predictions of a model folder: texts in, labels with calibrated probabilities out.
+"""Predict labels with calibrated probabilities, from a model folder.
 
-Needs only numpy, onnxruntime and tokenizers, so a process that only predicts starts within a
+Only numpy, onnxruntime and tokenizers are imported, so a process that only predicts starts within a
 second.
 """
 
@@ -20,13 +20,14 @@ from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.truncation import HEAD
 
-# Tokens per run of the graph. MiniLM on one thread, 512 questions of 4 to 62 tokens: 3.1 ms per
-# text from 256 tokens on, 3.5 at 64, 4.7 one by one. More tokens only need more memory.
+# Tokens per run of the graph. With MiniLM on one thread, 512 questions of 4 to 62 tokens take 3.1
+# ms per text from 256 tokens on, 3.5 ms with 64 tokens, and 4.7 ms one by one. More tokens only
+# need more memory.
 BATCH_TOKENS = 512
 
 
 class Predictor:
-    """A loaded model folder of one task. Many threads may use it at once."""
+    """A loaded model of one task. Several threads may use it at once."""
 
     def __init__(self, manifest: Manifest, tokenizer: tokenizers.Tokenizer, engine: Engine) -> None:
         self.manifest = manifest
@@ -35,18 +36,18 @@ class Predictor:
 
     @classmethod
     def load(cls, model: str | Path, threads: int | None = None) -> Predictor:
-        """Load a model folder, whose files are checked against its manifest.
+        """Load a model folder. Its files are checked against the manifest.
 
         Args:
-            model: An exported folder, or `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the
-                registry that the environment variable MLFLOW_TRACKING_URI names, else in that of
-                the project in the working directory.
-            threads: Threads that compute; None: one per usable core.
+            model: A model folder, or `models:/NAME@ALIAS` or `models:/NAME/VERSION` in a registry.
+                The registry is that of the environment variable MLFLOW_TRACKING_URI, or of the
+                project in the working directory.
+            threads: The number of threads that compute; None for one per usable core.
 
         Raises:
-            InputError: If the registry has no such version, if `Manifest.load` refuses the folder,
-                if the installed onnxruntime or tokenizers cannot read a file, or if the model has
-                other inputs, outputs or classes than its manifest.
+            InputError: If the registry has no such version, if `Manifest.load` raises it, if the
+                installed onnxruntime or tokenizers cannot read a file, or if the model has other
+                inputs, outputs or classes than its manifest.
             RegistryError: If the registry does not respond and the version was not downloaded
                 before.
         """
@@ -64,13 +65,14 @@ class Predictor:
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(
-                f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export the model again"
+                f"{folder / MODEL} has {classes} classes, its manifest {len(manifest.labels)} labels; export "
+                "the model again"
             )
         return predictor
 
     @property
     def tasks(self) -> dict[str, Manifest]:
-        """The manifest of the only task, which is named `SINGLE_TASK`."""
+        """The manifest, by the name of the only task, `SINGLE_TASK`."""
         return {SINGLE_TASK: self.manifest}
 
     @property
@@ -79,7 +81,9 @@ class Predictor:
         return len(self.manifest.labels)
 
     def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction]:
-        """Return a prediction per text, in the order of the texts, each with the `top` most likely labels.
+        """Return one prediction per text, in the order of the texts.
+
+        Each has the `top` most likely labels.
 
         Raises:
             InputError: If `top` is less than 1.
@@ -87,7 +91,7 @@ class Predictor:
         return self.predict_by_task(texts, top)[SINGLE_TASK]
 
     def predict_by_task(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction]]:
-        """Return what `predict` returns, under the name of the only task."""
+        """Return the result of `predict`, by the name of the only task."""
         tokens = self.tokenize(texts)
         logits = run_batches(self._engine.run, [text.ids for text in tokens], self.classes)
         return self.decide(logits, [text.truncated for text in tokens], top)
@@ -97,15 +101,17 @@ class Predictor:
         return run_batches(self._engine.run, [text.ids for text in self.tokenize(texts)], self.classes)
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the token ids of each text as the model reads them, at least one per text."""
+        """Return the token ids that the model reads of each text, at least one per text."""
         return self._tokenizer.tokenize(texts)
 
     def run(self, ids: Sequence[Sequence[int]]) -> Floats:
-        """Return the logits, float32 [texts, classes], of texts that all have the same number of tokens."""
+        """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens."""
         return self._engine.run(np.array(ids, dtype=np.int64))
 
     def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> dict[str, list[Prediction]]:
-        """Return the predictions for texts with these `logits` [texts, classes], under the name of the only task.
+        """Return the predictions for texts with these `logits` [texts, classes].
+
+        The key is the name of the only task.
 
         Raises:
             InputError: If `top` is less than 1.
@@ -114,7 +120,10 @@ class Predictor:
 
 
 def run_batches(run: Callable[[Ids], Floats], ids: Sequence[Sequence[int]], classes: int) -> Floats:
-    """Return the logits, float32 [texts, classes], of the token ids of each text; `run` gets texts of equal length."""
+    """Return the logits, float32 [texts, classes], of the token ids of each text.
+
+    `run` is called with texts of equal length, int64 [texts, length].
+    """
     logits = np.empty((len(ids), classes), dtype=np.float32)
     for group in batches([len(text) for text in ids], BATCH_TOKENS):
         logits[group] = run(np.array([ids[index] for index in group], dtype=np.int64))
@@ -122,10 +131,11 @@ def run_batches(run: Callable[[Ids], Floats], ids: Sequence[Sequence[int]], clas
 
 
 def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Yield indices of texts of equal length, at most `most` tokens per batch (one text may be longer).
+    """Yield batches of indices of texts of equal length, with at most `most` tokens per batch.
 
-    Nothing is padded: with padding, attention costs the longest text of a batch for each text.
-    Batches of equal length were within a tenth of the best batches with padding.
+    A single text may have more. Nothing is padded, because attention takes as long for a padded
+    text as for the longest one of its batch. The speed of batches of equal length was within a
+    tenth of that of the best batches with padding.
     """
     members: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
@@ -139,18 +149,19 @@ def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
 def load_tokenizer(
     path: Path, content: bytes, max_length: int, truncation: str = HEAD
 ) -> tokenizers.Tokenizer:
-    """Return the tokenizer in `content`, the content of the file `path`, without padding.
+    """Return the tokenizer in `content`, the content of the file `path`. It does not pad.
 
-    With the truncation `head` it keeps the first `max_length` tokens, otherwise all tokens.
+    With the truncation `head`, it keeps the first `max_length` tokens, otherwise all tokens.
 
     Raises:
-        InputError: If the installed tokenizers cannot read it.
+        InputError: If the installed version of tokenizers cannot read it.
     """
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # tokenizers raises nothing narrower
         raise InputError(
-            f"{path} cannot be read by tokenizers {tokenizers.__version__} ({error}); install the version it was exported with"
+            f"{path} cannot be read by tokenizers {tokenizers.__version__} ({error}); install the version it "
+            "was exported with"
         ) from None
     tokenizer.no_padding()
     if truncation == HEAD:

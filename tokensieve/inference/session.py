@@ -1,9 +1,9 @@
 """Run an ONNX graph with ONNX Runtime: token ids in, logits out.
 
-All texts of a run have equal length, so there is no padding and the graph has no mask as input. It
-makes the mask of ones itself, which takes 5 to 7% less time than an input. OpenVINO is not used: it
-computes MiniLM's graph in bfloat16 as fast as ONNX Runtime in float32, and an int8 graph five times
-slower.
+All texts of a run have equal length, so there is no padding, and the graph has no attention mask as
+input. It makes a mask of ones itself, which takes 5 to 7% less time. OpenVINO is not used: it
+computes the graph of MiniLM in bfloat16 as fast as ONNX Runtime in float32, and takes five times as
+long for an int8 graph.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float32]
 
 IDS, STATES, LOGITS = "input_ids", "states", "logits"
 # Variants that quantize the activations of a run with one scale. In a batch, the prediction for a
-# text would depend on the other texts: 98.6% then agree with PyTorch instead of 99.1%, for a fifth
-# less time.
+# text would depend on the other texts: 98.6% of the predictions would agree with PyTorch instead of
+# 99.1%, in a fifth less time.
 ONE_TEXT_PER_RUN = ("mixed", "int8")
 TYPES = {IDS: "tensor(int64)", STATES: "tensor(float)"}
 TOKEN_IDS = {IDS: TYPES[IDS]}
@@ -37,7 +37,7 @@ CUDA = "CUDAExecutionProvider"
 
 
 class Engine:
-    """A loaded graph. Many threads may use it at once."""
+    """A loaded graph. Several threads may use it at once."""
 
     def __init__(
         self,
@@ -46,20 +46,25 @@ class Engine:
         input: str = IDS,
         output: str = LOGITS,
     ) -> None:
-        """Run the graph of `session`.
+        """Make an engine from a session.
 
         Args:
-            session: It has the input and the output named here.
-            one_by_one: The texts of a batch are run one by one.
-            input: The name of the input, which differs if the graph is only a part of a classifier.
-            output: The name of the output.
+            session: A session of the graph.
+            one_by_one: Whether the texts of a batch are run one at a time.
+            input: The name of the graph's input. A part of a classifier may have states as input.
+            output: The name of the graph's output. A part of a classifier may have states as
+                output.
         """
         self._session = session
         self._one_by_one = one_by_one
         self._input, self._output = input, output
 
     def run(self, ids: Ids | Floats) -> Floats:
-        """Return the logits, float32 [texts, classes], of token ids, int64 [texts, length], without padding."""
+        """Return the logits, float32 [texts, classes], of token ids, int64 [texts, length].
+
+        There is no padding. If the graph is a part of a classifier, input or output are states,
+        float32 [texts, length, width].
+        """
         if self._one_by_one and len(ids) > 1:
             return np.concatenate([self.run(text[None]) for text in ids])
         found: Floats = self._session.run([self._output], {self._input: ids})[0]
@@ -69,19 +74,19 @@ class Engine:
 def load_engine(
     path: Path, variant: str, threads: int, input: str = IDS, output: str = LOGITS, files: Files | None = None
 ) -> Engine:
-    """Load the graph at `path`, of the variant `variant`: fp16 computes on the GPU, the others on the CPU.
+    """Load the graph at `path`. The variant fp16 computes on the GPU, all others on the CPU.
 
     The other arguments are those of `create_session` and `Engine`.
 
     Raises:
-        InputError: If `create_session` refuses the graph.
+        InputError: If `create_session` raises it.
     """
     loaded = create_session(path, threads, {input: TYPES[input]}, output, cuda=variant == "fp16", files=files)
     return Engine(loaded, variant in ONE_TEXT_PER_RUN, input, output)
 
 
-# An ONNX graph with y = x + x, to try a GPU with. To build it here would need the package onnx,
-# which serving does not have.
+# An ONNX graph that computes y = x + x, to test a GPU. It is not built here, because that needs the
+# package onnx, which is missing in an installation for serving.
 DOUBLE = (
     b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
@@ -90,9 +95,9 @@ DOUBLE = (
 
 @cache
 def cuda_problem() -> str:
-    """Return why ONNX Runtime cannot compute on a GPU; empty if a graph ran there.
+    """Return why ONNX Runtime cannot compute on a GPU; empty if it can.
 
-    Built with CUDA, it may still not work.
+    ONNX Runtime may be built with CUDA and still not work, so a small graph is run.
     """
     if CUDA not in onnxruntime.get_available_providers():
         return f"onnxruntime {onnxruntime.__version__} is built without CUDA; install onnxruntime-gpu"
@@ -109,7 +114,10 @@ def cuda_problem() -> str:
     finally:
         onnxruntime.set_default_logger_severity(2)
     if CUDA not in trial.get_providers():
-        return "onnxruntime has CUDA built in and finds no GPU that works: see nvidia-smi, and the CUDA and cuDNN versions it needs"
+        return (
+            "onnxruntime has CUDA built in and finds no GPU that works: see nvidia-smi, and the CUDA and "
+            "cuDNN versions it needs"
+        )
     return "" if is_right else "the GPU computes wrong numbers"
 
 
@@ -128,16 +136,16 @@ def create_session(
     pattern, input and output binding.
 
     Args:
-        path: The graph.
-        threads: Threads that compute.
+        path: The file of the graph.
+        threads: The number of threads that compute.
         inputs: The types of the inputs that the graph must have, by name.
         output: The name of an output that the graph must have.
-        cuda: Compute on the GPU.
-        files: The contents of the files in the folder, by name. Nothing is then read from the disk.
+        cuda: Whether to compute on the GPU.
+        files: The contents of the files in the folder, by name. With them, no file is read.
 
     Raises:
-        InputError: If ONNX Runtime cannot read the graph or lacks CUDA, or if the inputs or the
-            output differ.
+        InputError: If ONNX Runtime cannot read the graph, if it cannot use the GPU but must, or if
+            the graph has other inputs or no such output.
     """
     if cuda and (problem := cuda_problem()):
         raise InputError(f"{path} is for a GPU, but {problem}; or export another variant (export.variants)")
@@ -157,11 +165,11 @@ def create_session(
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    # By default it is a thread per core of the machine, even if the container may use fewer.
+    # The default is one thread per core of the machine, even if the container may use fewer.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Idle threads spin by default: at 20 requests per second that took 49 ms of CPU per request for
-    # 6 ms of work.
+    # By default, idle threads spin. At 20 requests per second, spinning took 49 ms of CPU time per
+    # request for 6 ms of work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

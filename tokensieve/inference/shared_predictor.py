@@ -1,8 +1,8 @@
-"""Predictions of several tasks for one text: their models share the lower layers, which are computed once.
+"""Predict several tasks for each text with models that share their lower layers.
 
-A shared folder has `prefix.onnx` (the shared layers), a suffix graph per task, the tokenizer, and
-shared.json with the manifest of each task, which is written last. Needs only numpy, onnxruntime and
-tokenizers.
+The shared layers are computed once per text. A shared folder has `prefix.onnx` (the shared layers),
+a suffix graph per task, the tokenizer, and `shared.json` with the manifest of each task, which is
+written last. Only numpy, onnxruntime and tokenizers are needed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.truncation import HEAD
 
 FORMAT = 1
-TRUNCATING = 2  # the format of models that do not read the head of a long text: older versions refuse it
+# The format for models that do not read the head of a long text. Older versions refuse it.
+TRUNCATING = 2
 NAME = "shared.json"
 PREFIX = "prefix.onnx"
 
 
 class SharedPredictor:
-    """A loaded shared folder. Many threads may use it at once."""
+    """A loaded shared folder. Several threads may use it at once."""
 
     def __init__(
         self,
@@ -49,16 +50,16 @@ class SharedPredictor:
 
     @classmethod
     def load(cls, folder: Path, threads: int | None = None) -> SharedPredictor:
-        """Load the shared folder `folder`, whose files are checked against its shared.json.
+        """Load a shared folder. Its files are checked against its shared.json.
 
         Args:
-            folder: An export of several tasks.
-            threads: Threads that compute; None: one per usable core.
+            folder: A model folder of several tasks.
+            threads: The number of threads that compute; None for one per usable core.
 
         Raises:
-            InputError: If there is no shared.json or it has a bad value, if a file is missing,
-                changed or unreadable, or if a model has another number of classes than its task has
-                labels.
+            InputError: If there is no shared.json, if one of its values is not allowed, if a file
+                is missing, changed or unreadable, or if the number of classes of a model differs
+                from the number of its labels.
         """
         path, threads = folder / NAME, threads or cores()
         tree = _read(path)
@@ -82,7 +83,9 @@ class SharedPredictor:
         return cls(manifests, bounded, prefix, suffixes)
 
     def predict_by_task(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction]]:
-        """Return per task a prediction per text, in the order of the texts, each with the `top` most likely labels.
+        """Return one prediction per text by task, in the order of the texts.
+
+        Each has the `top` most likely labels.
 
         Raises:
             InputError: If `top` is less than 1.
@@ -91,28 +94,26 @@ class SharedPredictor:
         return self.decide(self._logits(tokens), [text.truncated for text in tokens], top)
 
     def logits(self, texts: Sequence[str]) -> dict[str, Floats]:
-        """Return per task the logits, float32 [texts, classes], in the order of the texts."""
+        """Return the logits, float32 [texts, classes], by task, in the order of the texts."""
         logits = self._logits(self.tokenize(texts))
         return {name: logits[:, columns] for name, columns in self._columns.items()}
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the token ids of each text, at least one per text.
-
-        They are the same for all tasks.
-        """
+        """Return the token ids of each text, at least one per text. All tasks have the same ids."""
         return self._tokenizer.tokenize(texts)
 
     def run(self, ids: Sequence[Sequence[int]] | Ids) -> Floats:
-        """Return the logits of texts that all have the same number of tokens.
+        """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens.
 
-        They are float32 [texts, classes]: the columns of the first task, then those of the second,
-        and so on.
+        The columns of the first task come first, then those of the second task, and so on.
         """
         states = self._prefix.run(np.array(ids, dtype=np.int64))
         return np.concatenate([suffix.run(states) for suffix in self._suffixes.values()], axis=1)
 
     def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> dict[str, list[Prediction]]:
-        """Return per task the predictions for texts with these `logits`, whose columns are as `run` returns them.
+        """Return the predictions for texts with these `logits`, by task.
+
+        The logits have the form of those of `run`.
 
         Raises:
             InputError: If `top` is less than 1.
@@ -135,9 +136,9 @@ def save_manifest(folder: Path, tasks: Mapping[str, Manifest], layers: int) -> N
     """Write the shared.json of `folder` with the hashes of its files: the last step of an export.
 
     Args:
-        folder: It has all files of the export.
+        folder: The folder with all other files of the export.
         tasks: The manifest of each task.
-        layers: How many layers the tasks share.
+        layers: The number of layers that the tasks share.
     """
     files = {name: sha256(folder / name) for name in (PREFIX, TOKENIZER, *map(suffix_name, tasks))}
     version = FORMAT if all(task.truncation == HEAD for task in tasks.values()) else TRUNCATING
@@ -149,7 +150,7 @@ def _read(path: Path) -> dict[str, Any]:
     tree = read_tree(path, FORMAT, TRUNCATING)
     if not are_hashes(tree.get("files")) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
         raise InputError(f"{path} lacks its files or its tasks; export the models again")
-    # The name of a task becomes the name of a file, and only a file with a hash is loaded.
+    # The name of a task is the name of a file, and only files with a hash are loaded.
     missing = {PREFIX, TOKENIZER, *map(suffix_name, tree["tasks"])} - tree["files"].keys()
     if missing or not all(isinstance(task, dict) for task in tree["tasks"].values()):
         raise InputError(

@@ -1,6 +1,6 @@
-"""Token ids of texts as a model reads them.
+"""The token ids that a model reads of each text.
 
-The cost depends on what the model reads, not on the length of a text.
+The cost depends on the number of tokens that the model reads, not on the length of the text.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import tokenizers
 from tokensieve.inference.cut_points import CutPoints, find_cut_points
 from tokensieve.truncation import HEAD, head_and_tail
 
-CHARACTERS = 8  # characters tokenized at first per token that is read: English words have 4 to 5 per token
-GROWTH = 4  # factor for the next try if those were too few
+# At first, so many characters are tokenized per token that the model reads. English has 4 to 5
+# characters per token.
+CHARACTERS = 8
+GROWTH = 4  # the factor on the number of characters if there were too few
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class TokenIds:
 
     Attributes:
         ids: The ids that the model reads.
-        truncated: The text has more tokens than the model reads.
+        truncated: Whether the text has more tokens than the model reads.
     """
 
     ids: list[int]
@@ -32,26 +34,26 @@ class TokenIds:
 
 
 class BoundedTokenizer:
-    """A tokenizer that tokenizes only as much of a long text as the model reads.
+    """A tokenizer that tokenizes only the part of a long text that the model reads.
 
-    Many threads may use it at once.
+    Several threads may use it at once.
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, max_length: int, truncation: str) -> None:
-        """Use `tokenizer` as it is.
+        """Wrap a tokenizer.
 
         Args:
-            tokenizer: With the truncation `head` it must truncate to `max_length` tokens, otherwise
-                not at all.
-            max_length: Tokens per text that the model reads.
-            truncation: What is read of a longer text, `head` or `head_tail`.
+            tokenizer: With the truncation `head`, it must truncate to `max_length` tokens,
+                otherwise it must not truncate.
+            max_length: The maximum number of tokens that the model reads of a text.
+            truncation: The part that is read of a longer text, `head` or `head_tail`.
         """
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._truncation = truncation
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the token ids of each text: the same ids as if the whole text were tokenized.
+        """Return the token ids of each text, the same as if the whole text were tokenized.
 
         Raises:
             TypeError: If `texts` is a single string.
@@ -73,7 +75,7 @@ class BoundedTokenizer:
         return find_cut_points(self._tokenizer)
 
     def _start(self, text: str, size: int) -> str:
-        """Return about the first `size` characters, or the whole text."""
+        """Return about the first `size` characters, or the whole text if it cannot be cut."""
         if len(text) <= size or self._cut_points is None:
             return text
         at = self._cut_points.after(text, size)
@@ -82,7 +84,7 @@ class BoundedTokenizer:
     def _token_ids(self, text: str, part: str, encoding: tokenizers.Encoding, size: int) -> TokenIds | None:
         """Return the token ids of `text` from the encoding of its beginning, `part`.
 
-        None: that is too little.
+        If `part` is too short, return None.
         """
         ids = encoding.ids
         if self._truncation == HEAD:
@@ -97,10 +99,10 @@ class BoundedTokenizer:
     def _tail(self, text: str, size: int, count: int) -> list[int] | None:
         """Return the last `count` tokens of a text from about its last `size` characters.
 
-        None: they are too few.
+        If these have too few tokens, return None.
         """
         assert self._cut_points is not None
-        # Up to the second cut, the end alone may have other tokens than within the text.
+        # Before the second cut, the end of the text may have other tokens if it is tokenized alone.
         start = self._cut_points.after(text, len(text) - size)
         end = None if start is None else self._cut_points.after(text, start + 1)
         if start is None or end is None:
@@ -112,13 +114,13 @@ class BoundedTokenizer:
 
 
 def replace_surrogates(text: str) -> str:
-    """Return `text` without lone surrogates, which a tokenizer refuses and JSON allows.
+    """Return `text` with the replacement character instead of lone surrogates.
 
-    Two halves of a pair are joined. A lone half becomes the replacement character.
+    JSON allows lone surrogates, and a tokenizer refuses them. Two halves of a pair are joined.
     """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _at_least_one(tokens: TokenIds) -> TokenIds:
-    # Without special tokens, an empty text has no token. The graph needs one.
+    # If the tokenizer adds no special tokens, an empty text has no token. The graph needs one.
     return tokens if tokens.ids else TokenIds([0], tokens.truncated)

@@ -51,9 +51,8 @@ def fisher_scores(
         inputs: The texts. If they are cached states, these enter layer `cut` or a lower one.
         targets: int64 [inputs] for cross entropy, or for multi-label data float32 [inputs, classes]
             of 0 and 1, for binary cross entropy summed over the classes.
-        shape: rows, columns or entries. Only entries need the weight gradient Gᵀ X [out, in] of
-            each text. It is computed for one text and one layer at a time, so it takes the memory
-            of one weight matrix.
+        shape: rows, columns or entries. Only entries need the weight gradient Gᵀ X [out, in]. It is
+            computed for one text and one layer at a time, to save memory.
         positions: Whether each token of each scored text counts. If None, all tokens count.
         cut: The lowest layer that is scored.
         texts: The indices of the texts that are scored. If None, all texts are.

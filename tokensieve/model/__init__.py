@@ -1,1 +1,1 @@
-"""The classifier: a pretrained encoder with a linear head, its batches, and patches of its weights."""
+"""The classifier, a pretrained encoder with a linear head; its batches; patches of its weights."""

@@ -1,4 +1,4 @@
-"""Tokenized texts as padded batches: of token ids, or of cached hidden states (`state_cache.py`)."""
+"""Tokenized texts as padded batches of token ids, or of cached hidden states (`state_cache.py`)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tokensieve.inference.token_ids import replace_surrogates
 from tokensieve.model.classifier import Classifier
 from tokensieve.truncation import HEAD, head_and_tail
 
-# Tokens per batch if no gradients are needed. On a CPU, larger batches lose more time to memory
-# than larger products save.
+# Tokens per batch if no gradients are needed. Larger batches are slower on a CPU, because memory
+# access costs more time than larger matrix products save.
 TOKENS_PER_BATCH = {"cpu": 512, "cuda": 8192}
 TEXTS_PER_COUNT = 256  # texts whose tokens are counted at once
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded texts, and how to finish their forward pass.
+    """Padded texts: token ids, or cached hidden states from which the forward pass continues.
 
     Attributes:
-        ids: Token ids, int64 [batch, length], if `layer` is 0. Otherwise None.
+        ids: Token ids, int64 [batch, length], if `layer` is 0, otherwise None.
         states: Hidden states that enter `layer`, float32 [batch, length, width]. If `layer` is the
-            number of layers, the pooled states [batch, width], which enter the head. None if
+            number of layers, they are pooled states [batch, width], which enter the head. None if
             `layer` is 0.
         attention_mask: int64 [batch, length], 1 for a token and 0 for padding.
         layer: The layer from which the forward pass continues.
@@ -50,7 +50,10 @@ class Batch:
         return classifier.last_hidden_state_from(self.states, self.attention_mask, self.layer)
 
     def hidden_states_at(self, classifier: Classifier, layer: int) -> Tensor:
-        """Return the hidden states [batch, length, width] that enter `layer`, which is at least the batch's own."""
+        """Return the hidden states [batch, length, width] that enter `layer`.
+
+        `layer` is the batch's own layer or a higher one.
+        """
         if self.states is None:
             assert self.ids is not None
             return classifier.hidden_states_at(self.ids, self.attention_mask, layer)
@@ -65,7 +68,7 @@ class Batch:
         return classifier.pool(self.hidden_states(classifier), self.attention_mask)
 
     def logits(self, classifier: Classifier) -> Tensor:
-        """Return logits [batch, classes]."""
+        """Return the logits [batch, classes]."""
         return classifier.head(self.features(classifier))
 
 
@@ -75,13 +78,12 @@ class Inputs:
     Attributes:
         lengths: The number of tokens of each text.
         flat_ids: All token ids, text after text, int32 [tokens].
-        starts: Where each text starts in `flat_ids`, and the end, int64 [texts + 1].
-        layer: The layer that batches enter; 0: they contain token ids.
+        starts: The start of each text in `flat_ids`, and the end of the last, int64 [texts + 1].
+        layer: The layer that batches enter. For layer 0, batches contain token ids.
         states: The hidden states that enter `layer`, float32 [tokens, width]; None for layer 0.
-        pooled: Whether `states` has one row per text instead, which enters the head.
-        tokens_per_batch: The batch size that suits `batches_by_length` on this device.
-        keys: The names of the cache files that the texts are served from
-            (`state_cache.delete_other_states`).
+        pooled: Whether `states` has pooled states instead, float32 [texts, width], for the head.
+        tokens_per_batch: The number of tokens per batch that suits `device`.
+        keys: The names of the cache files of these inputs (`state_cache.delete_other_states`).
     """
 
     states: Tensor | None
@@ -94,7 +96,10 @@ class Inputs:
     def from_flat(
         cls, flat_ids: Tensor, lengths: list[int], key: str, device: torch.device | str = "cpu"
     ) -> Inputs:
-        """Return inputs that serve token ids int32 [tokens] of texts of `lengths`, from the cache file `key`."""
+        """Return inputs from token ids, int32 [tokens], of texts with `lengths` tokens.
+
+        `key` is the name of the cache file that the ids come from.
+        """
         inputs = cls.__new__(cls)
         inputs._set(flat_ids, lengths, (key,), device)
         return inputs
@@ -108,9 +113,10 @@ class Inputs:
         self.tokens_per_batch = TOKENS_PER_BATCH["cpu" if self.device.type == "cpu" else "cuda"]
 
     def with_states(self, states: Tensor, layer: int, pooled: bool, key: str = "") -> Inputs:
-        """Return the same texts, served from `states` that enter `layer`: float32 [tokens, width], or pooled [texts, width].
+        """Return the same texts with `states` that enter `layer`.
 
-        `key` names the cache file of the states, if there is one.
+        The states are float32 [tokens, width], or [texts, width] if `pooled`. `key` is the name of
+        their cache file, if there is one.
         """
         inputs = copy.copy(self)
         inputs.states, inputs.layer, inputs.pooled = states, layer, pooled
@@ -122,7 +128,7 @@ class Inputs:
 
     @property
     def tokens(self) -> int:
-        """The number of tokens of all texts."""
+        """The number of tokens of all texts together."""
         return int(self.starts[-1])
 
     def token_ids(self, index: int) -> Tensor:
@@ -152,9 +158,9 @@ class Inputs:
 def tokenize(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, truncation: str = HEAD
 ) -> list[list[int]]:
-    """Return the token ids of each text, special tokens included.
+    """Return the token ids of each text, with special tokens.
 
-    Of a text with more than `max_length` tokens, `truncation` decides what is kept.
+    A text with more than `max_length` tokens is truncated (`truncation.py`).
     """
     return _encode(tokenizer, texts, max_length, truncation)["input_ids"]
 
@@ -162,19 +168,23 @@ def tokenize(
 def token_offsets(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, truncation: str = HEAD
 ) -> list[list[tuple[int, int]]]:
-    """Return the first and one past the last character of each token that `tokenize` returns; (0, 0) for special tokens."""
+    """Return the place in its text of each token that `tokenize` returns.
+
+    It is the index of the first character, and the index after the last character. It is (0, 0) for
+    special tokens.
+    """
     return _encode(tokenizer, texts, max_length, truncation, return_offsets_mapping=True)["offset_mapping"]
 
 
 def token_counts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[int]:
-    """Return the number of tokens of each whole text, special tokens included.
+    """Return the number of tokens of each whole text, with special tokens.
 
-    The tokenizer truncates nothing afterwards.
+    This call switches off truncation and padding in `tokenizer`.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    # The tokenizer refuses lone surrogates, which another check reports.
+    # The tokenizer refuses lone surrogates. Another check reports them.
     clean = list(map(replace_surrogates, texts))
     chunks = (clean[start : start + TEXTS_PER_COUNT] for start in range(0, len(clean), TEXTS_PER_COUNT))
     return [len(encoding.ids) for chunk in chunks for encoding in backend.encode_batch_fast(chunk)]
@@ -183,7 +193,7 @@ def token_counts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> li
 def batches_by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
     """Yield the indices of texts in batches of similar length.
 
-    A batch has at most `tokens` tokens, padding included, but at least one text.
+    A batch has at most `tokens` tokens, with padding, but at least one text.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):

@@ -1,10 +1,9 @@
 """The classifier: an encoder, a pooling and a linear head.
 
-A forward pass can end at a layer, and continue from it.
-
-This needs no code per model family. To end a pass, a hook raises an exception with the states that
-enter a layer. To continue from states, the layers below return these states instead of computing.
-The family's own model still makes attention masks and positions as usual.
+A forward pass can end at a layer, and continue from there. This needs no code per model family. To
+end a pass, a hook stores the states that enter a layer and raises an exception. To continue from
+states, the layers below return these states instead of computing. The code of the model family
+makes attention masks and positions as usual.
 """
 
 from __future__ import annotations
@@ -32,7 +31,10 @@ LAYERS_RETURNING_TUPLES = ("MPNetLayer",)
 
 
 class Classifier(nn.Module):
-    """A network from token ids and attention mask, both int64 [batch, length], to logits [batch, classes]."""
+    """A network from token ids to logits, float32 [batch, classes].
+
+    Token ids and attention mask are int64 [batch, length].
+    """
 
     def __init__(self, encoder: PreTrainedModel, pooling: str, labels: list[str]) -> None:
         super().__init__()
@@ -49,7 +51,7 @@ class Classifier(nn.Module):
         if self.pooling == "cls":
             return states[:, 0]
         if self.pooling == "last":
-            # No Python numbers of texts or tokens: the exported graph must accept any.
+            # No Python numbers of texts or tokens, because the exported graph must accept any.
             last = mask.cumsum(1).argmax(1)
             return states.gather(1, last.view(-1, 1, 1).expand(-1, -1, states.shape[2])).squeeze(1)
         weights = mask.unsqueeze(-1).to(states.dtype)
@@ -57,21 +59,27 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def init_head_bias_from_priors(self, targets: Tensor) -> None:
-        """Set the head's bias to the log odds of each label (Lin et al. 2017, arXiv 1708.02002, section 3.3).
+        """Set the head's bias to the log odds of each label in `targets`.
 
-        `targets` are float32 [texts, classes] of 0 and 1. With even odds, the first steps push all
-        labels down, and Adam's second moments remember these gradients. Rare labels are then hardly
-        learned.
+        The source is Lin et al. 2017 (arXiv 1708.02002, section 3.3). `targets` are float32 [texts,
+        classes] of 0 and 1. With a bias of 0, the first steps push all labels down. These gradients
+        stay in Adam's second moments, and rare labels are hardly learned.
         """
         having = targets.sum(0) + 0.5
         self.head.bias.copy_((having / (len(targets) + 1 - having)).log())
 
     def hidden_states_at(self, ids: Tensor, mask: Tensor, cut: int) -> Tensor:
-        """Return the hidden states [batch, length, width] that enter layer `cut`, or leave the last one if there are `cut` layers."""
+        """Return the hidden states [batch, length, width] that enter layer `cut`.
+
+        If `cut` is the number of layers, they are the output of the last layer.
+        """
         return self._entering(cut, input_ids=ids, attention_mask=mask)
 
     def forward_layers(self, states: Tensor, mask: Tensor, start: int, cut: int) -> Tensor:
-        """Return the hidden states that enter layer `cut` from those that enter layer `start`, below it."""
+        """Return the states that enter layer `cut` from those that enter a lower layer, `start`.
+
+        Both are [batch, length, width].
+        """
         with _inject_states(self.encoder, states, start):
             return self._entering(cut, inputs_embeds=states, attention_mask=mask)
 
@@ -93,7 +101,9 @@ class Classifier(nn.Module):
         return caught[0]
 
     def last_hidden_state_from(self, states: Tensor, mask: Tensor, cut: int) -> Tensor:
-        """Return the hidden states after the last layer, and the final norm if there is one, from those that enter `cut`.
+        """Return the hidden states after the last layer from those that enter layer `cut`.
+
+        They are those after the final norm if the model has one.
 
         Raises:
             ValueError: If `cut` is 0.
@@ -104,7 +114,10 @@ class Classifier(nn.Module):
             return self.encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerFast, facts: dict[str, object]) -> None:
-        """Write a Hugging Face model folder with the head, and `classifier.json` with labels, pooling and `facts`."""
+        """Write a Hugging Face model folder, with the head in a file of its own.
+
+        `classifier.json` has the labels, the pooling and `facts`.
+        """
         with quiet_transformers():
             self.encoder.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -119,7 +132,18 @@ class Classifier(nn.Module):
 
     @classmethod
     def new(cls, folder: Path, tokenizer: Path, pooling: str, labels: list[str], seed: int) -> Classifier:
-        """Return an untrained classifier on the base model in `folder`, with embedding rows for the new tokens of `tokenizer`."""
+        """Return an untrained classifier, in evaluation mode.
+
+        Args:
+            folder: The folder of the base model.
+            tokenizer: The folder of the extended tokenizer. Its new tokens get embedding rows.
+            pooling: mean, cls, last or auto.
+            labels: The names of the classes, in the order of the logits.
+            seed: The seed of the head's weights.
+
+        Raises:
+            InputError: If the base model declares a pooling that is not supported.
+        """
         encoder = load_encoder(folder)
         add_embedding_rows(encoder, tokenizer)
         torch.manual_seed(seed)
@@ -127,7 +151,10 @@ class Classifier(nn.Module):
 
     @classmethod
     def load(cls, folder: Path, attention: str | None = None) -> Classifier:
-        """Return the classifier that `save` wrote, in evaluation mode."""
+        """Return the classifier that `save` wrote, in evaluation mode.
+
+        `attention` is the attention implementation of transformers; None is its default.
+        """
         tree = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
         classifier = cls(load_encoder(folder, attention), tree["pooling"], tree["labels"])
         classifier.head.load_state_dict(load_file(folder / "head.safetensors"))
@@ -149,14 +176,15 @@ def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 @contextmanager
 def _inject_states(encoder: PreTrainedModel, states: Tensor, cut: int) -> Iterator[None]:
-    """Let the embeddings and the first `cut` layers return `states` instead of computing.
+    """Replace the embeddings and the first `cut` layers in the block: they return `states`.
 
-    `forward` is replaced on the instances, so hooks and submodules stay as they are.
+    Only `forward` is replaced, on the instances, so hooks and submodules stay as they are.
     """
     layers = encoder_layers(encoder)
     output = (states,) if type(layers[0]).__name__ in LAYERS_RETURNING_TUPLES else states
     handed = dict.fromkeys(layers[:cut], output)
-    # Its norm and dropout would be applied again. Decoders have none.
+    # The norm and the dropout of the embeddings must not be applied again. Decoders have no such
+    # module.
     if isinstance(embeddings := getattr(encoder, "embeddings", None), nn.Module):
         handed[embeddings] = states
     for module, result in handed.items():

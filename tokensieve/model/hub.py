@@ -1,4 +1,4 @@
-"""Download a model from the Hugging Face hub, and explain why that failed."""
+"""Download a model from the Hugging Face hub, and find the reason if that fails."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 from tokensieve.disk import FULL, NOT_PERMITTED
 from tokensieve.errors import causes, excerpt
 
-# Only safetensors: nothing is unpickled. A repository without them is refused by
-# `encoder_check.py`.
+# Weights only as safetensors, so that nothing is unpickled. `encoder_check.py` refuses a repository
+# without them.
 PATTERNS = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
 UNREACHABLE = {"TransportError", "ConnectionError", "LocalEntryNotFoundError"}
 
 
 def download(model: str) -> Path:
-    """Return the folder of a model in the hub's cache, downloading it first if needed.
+    """Return the folder of a model in the hub's cache, downloaded if necessary.
 
-    Raises any error of the hub's client.
+    Raises:
+        Exception: Any error of the hub's client. `failure_reason` describes it.
     """
     from huggingface_hub import snapshot_download
 
@@ -36,7 +37,10 @@ def failure_reason(error: Exception) -> str:
     if isinstance(error, errors.HfHubHTTPError):
         return _refused(error)
     if "OfflineModeIsEnabled" in kinds:
-        return f"it is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids the download; unset it once"
+        return (
+            f"it is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids the download; "
+            "unset it once"
+        )
     if isinstance(error, errors.HFValidationError):
         return "this is neither a folder nor a name of the form owner/model"
     if kinds & UNREACHABLE:

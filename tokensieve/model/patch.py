@@ -1,9 +1,9 @@
 """The patch: a small exact difference between a base model and a fine-tuned classifier.
 
 Values are stored as the exclusive or (XOR) of old and new bits. Applied to the base, the patch
-gives the classifier; applied to the classifier, it gives the base. It is also smaller than the new
-values: weights change little, so sign, exponent and leading bits become 0 and compress well. Before
-the patch, new embedding rows and the head count as zeros.
+gives the classifier; applied to the classifier, it gives the base. The differences are also smaller
+than the new values once they are compressed: weights change little, so sign, exponent and leading
+bits become 0. New embedding rows and the head count as zeros in the base.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Change:
     """The changed part of one tensor.
 
     Attributes:
-        kind: rows, columns or entries at `indices`, or whole. A tensor without two dimensions
-            counts as a matrix of its first dimension and the rest.
+        kind: rows, columns or entries if the parts at `indices` have changed, or whole. Every
+            tensor counts as a matrix: of its first dimension, and of all others together.
         indices: int32, ascending.
-        bits: Old XOR new, as unsigned integers.
+        bits: Old XOR new bits, as unsigned integers.
         dtype: The data type of the tensor.
-        before: The shape in the base, None if the base has no such tensor.
+        before: The shape in the base; None if the base has no such tensor.
         after: The shape in the classifier, with at least as many rows.
     """
 
@@ -47,7 +47,7 @@ class Change:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """The numbers of changed and of all rows, columns or entries."""
+        """The number of changed rows, columns or entries, and the number of all of them."""
         rows, size = math.prod(self.after[:1]), math.prod(self.after)
         of = {"rows": rows, "columns": math.prod(self.after[1:])}.get(self.kind, size)
         return (of if self.kind == "whole" else len(self.indices)), of
@@ -60,9 +60,9 @@ class Patch:
     Attributes:
         classifier: The content of classifier.json.
         changes: The changed tensors by name.
-        files: The content of each changed file in the base and in the classifier; None if it is
-            missing there.
-        base_state, model_state: The `state_hash` of base and classifier.
+        files: The content of each changed file, in the base and in the classifier. It is None if
+            the file is missing there.
+        base_state, model_state: The `state_hash` of the base and of the classifier.
     """
 
     classifier: dict[str, Any]
@@ -73,16 +73,17 @@ class Patch:
 
 
 def find_changes(old: State, new: State) -> dict[str, Change]:
-    """Return the changed tensors by name, each in its smallest form.
+    """Return the changes of the tensors by name, each in its smallest form.
 
     Raises:
-        InputError: If a tensor is missing in `new`, or has another type or shape. More rows are
-            allowed.
+        InputError: If a tensor is missing in `new`, or has another type or another shape there.
+            Only more rows are allowed.
     """
     gone = sorted(old.keys() - new.keys())
     if gone:
         raise InputError(
-            f"tensor {gone[0]} of the base is not in the model; use a model that was fine-tuned from this base"
+            f"tensor {gone[0]} of the base is not in the model; use a model that was fine-tuned from this "
+            "base"
         )
     found = {name: _change(name, old.get(name), new[name]) for name in sorted(new)}
     return {name: change for name, change in found.items() if change}
@@ -97,8 +98,8 @@ def apply_patch(state: State, patch: Patch) -> State:
     found = state_hash(state)
     if found != patch.base_state:
         raise InputError(
-            f"this patch needs base {excerpt(patch.classifier['base'])} (weights {patch.base_state[:12]}), but got weights "
-            f"{found[:12]}. Pass the right base with --base"
+            f"this patch needs base {excerpt(patch.classifier['base'])} (weights {patch.base_state[:12]}), "
+            f"but got weights {found[:12]}. Pass the right base with --base"
         )
     return _xor(state, patch, back=False)
 
@@ -112,14 +113,15 @@ def revert_patch(state: State, patch: Patch) -> State:
     found = state_hash(state)
     if found != patch.model_state:
         raise InputError(
-            f"this patch turns base {excerpt(patch.classifier['base'])} into weights {patch.model_state[:12]}, but the model has "
-            f"{found[:12]}. Use the model that the patch was applied to or extracted from"
+            f"this patch turns base {excerpt(patch.classifier['base'])} into weights "
+            f"{patch.model_state[:12]}, but the model has {found[:12]}. Use the model that the patch was "
+            "applied to or extracted from"
         )
     return _xor(state, patch, back=True)
 
 
 def state_hash(state: State) -> str:
-    """Return the SHA-256 over names, types, shapes and values."""
+    """Return the SHA-256 over the names, types, shapes and values of the arrays."""
     total = hashlib.sha256()
     for name in sorted(state):
         total.update(f"{name} {state[name].dtype} {state[name].shape}\n".encode())
@@ -128,14 +130,15 @@ def state_hash(state: State) -> str:
 
 
 def _change(name: str, old: Array | None, new: Array) -> Change | None:
-    """Return the smallest description of the change from `old` to `new`; None if they are equal."""
+    """Return the smallest form of the change from `old` to `new`; None if they are equal."""
     before = None if old is None else old.shape
     if old is not None and (
         (old.dtype, old.shape[1:], old.ndim) != (new.dtype, new.shape[1:], new.ndim)
         or old.shape[:1] > new.shape[:1]
     ):
         raise InputError(
-            f"tensor {name} is {new.dtype} {new.shape}, and {old.dtype} {before} in the base; a patch can only add rows"
+            f"tensor {name} is {new.dtype} {new.shape}, and {old.dtype} {before} in the base; a patch can "
+            "only add rows"
         )
     bits = _matrix(old, new.shape, new.dtype) ^ _matrix(new, new.shape, new.dtype)
     changed = bits != 0
@@ -163,7 +166,7 @@ def _change(name: str, old: Array | None, new: Array) -> Change | None:
 
 
 def _xor(state: State, patch: Patch, back: bool) -> State:
-    """Return `state` with the changes applied, checked by its hash.
+    """Return `state` with the changes applied, or reverted if `back`. Its hash is checked.
 
     Unchanged arrays are shared, not copied.
     """
@@ -178,7 +181,8 @@ def _xor(state: State, patch: Patch, back: bool) -> State:
                 result[name] = bits.ravel()[: math.prod(shape)].view(change.dtype).reshape(shape)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"the patch does not fit the weights that it is for ({type(error).__name__}: {error}). Extract it again"
+            f"the patch does not fit the weights that it is for ({type(error).__name__}: {error}). Extract "
+            "it again"
         ) from None
     if state_hash(result) != (patch.base_state if back else patch.model_state):
         raise InputError("the patch gives other weights than recorded. Extract it again")
@@ -186,7 +190,10 @@ def _xor(state: State, patch: Patch, back: bool) -> State:
 
 
 def _matrix(array: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return the bits of `array` as unsigned integers: a matrix of the first dimension of `shape` and the rest, padded with 0."""
+    """Return the bits of `array` as a matrix of unsigned integers, padded with zeros to `shape`.
+
+    The matrix has the first dimension of `shape`, and all others together.
+    """
     bits = np.zeros((math.prod(shape[:1]), math.prod(shape[1:])), f"u{dtype.itemsize}")
     if array is not None:
         bits.ravel()[: array.size] = np.ascontiguousarray(array).reshape(-1).view(bits.dtype)

@@ -1,4 +1,4 @@
-"""Patch files: safetensors with the changes, the files, and a checksum over all of it."""
+"""Read and write patch files: safetensors with the changes, the files and a checksum over both."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tokensieve.model.patch import Array, Change, Patch, State, state_hash
 from tokensieve.truncation import HEAD
 
 FORMAT = 2
-FORMAT_WITH_TRUNCATION = 3  # of a classifier that reads another part of a long text than its head
+FORMAT_WITH_TRUNCATION = 3  # for classifiers that do not read the head of a long text
 
 
 def write_patch(patch: Patch, path: Path) -> None:
-    """Write the patch as safetensors, atomically. Equal patches give equal bytes.
+    """Write the patch as safetensors, atomically. The same patch gives the same bytes.
 
     Raises:
         InputError: If `path` is a folder.
@@ -37,14 +37,14 @@ def write_patch(patch: Patch, path: Path) -> None:
         [name, *(None if text is None else len(text) for text in pair)]
         for name, pair in sorted(patch.files.items())
     ]
-    # Differences of indices, mostly below 256. For single entries, plain indices would need more
-    # space than the values.
+    # Differences of successive indices are mostly below 256. For single entries, the indices
+    # themselves would need more space than the values.
     steps = {
         name: np.diff(change.indices, prepend=0).astype(np.uint32) for name, change in patch.changes.items()
     }
     tensors: dict[str, Array] = {f"{name}.indices": _compress(gaps) for name, gaps in steps.items()}
     tensors |= {f"{name}.values": _compress(change.bits) for name, change in patch.changes.items()}
-    # One stream, because the two versions of a file have most of their text in common.
+    # All files are one stream, because the two versions of a file have most text in common.
     texts = b"".join(text or b"" for _, pair in sorted(patch.files.items()) for text in pair)
     tensors["files"] = np.frombuffer(lzma.compress(texts), np.uint8)
     default = patch.classifier.get("truncation", HEAD) == HEAD
@@ -53,7 +53,7 @@ def write_patch(patch: Patch, path: Path) -> None:
     tree |= {"base_state": patch.base_state, "model_state": patch.model_state}
     tree["sha256"] = _checksum(tree, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One metadata entry, because safetensors does not order them.
+    # One metadata entry, because safetensors does not keep the order of several.
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, metadata={"patch": json.dumps(tree, ensure_ascii=False)})
 
@@ -62,15 +62,14 @@ def read_patch(path: Path) -> Patch:
     """Return the patch that `write_patch` wrote.
 
     Raises:
-        InputError: If there is no such file, or it is not a patch, has another format, or is
-            damaged.
+        InputError: If the file does not exist, is not a patch, has another format, or is damaged.
     """
     tree, tensors = _read(path)
     try:
         return _patch_of(tree, tensors, path)
     except InputError:
         raise
-    # A file can have a correct checksum and any content.
+    # A file with a correct checksum can still have any content.
     except (
         AttributeError,
         ArithmeticError,
@@ -89,11 +88,13 @@ def _patch_of(tree: dict[str, Any], tensors: dict[str, Array], path: Path) -> Pa
     if tree.get("format") not in (FORMAT, FORMAT_WITH_TRUNCATION):
         found = excerpt(tree.get("format"))
         raise InputError(
-            f"{path} has patch format {found}; this version reads {FORMAT} and {FORMAT_WITH_TRUNCATION}. Extract it again"
+            f"{path} has patch format {found}; this version reads {FORMAT} and {FORMAT_WITH_TRUNCATION}. "
+            "Extract it again"
         )
     if tree.get("sha256") != _checksum(tree, tensors):
         raise InputError(
-            f"{path} is damaged: its content has another SHA-256 than recorded. Copy it again, or extract it again"
+            f"{path} is damaged: its content has another SHA-256 than recorded. Copy it again, or extract it "
+            "again"
         )
     if not isinstance(tree["classifier"]["base"], str) or not all(
         isinstance(tree[name], str) for name in ("base_state", "model_state")
@@ -115,7 +116,10 @@ def _patch_of(tree: dict[str, Any], tensors: dict[str, Array], path: Path) -> Pa
 
 
 def _compress(bits: Array) -> npt.NDArray[np.uint8]:
-    """Return the bits, compressed by byte position: bytes that became 0 are then adjacent."""
+    """Return the bits, sorted by byte position and compressed.
+
+    Sorting makes the bytes that became 0 adjacent.
+    """
     return np.frombuffer(zlib.compress(bits.view(np.uint8).reshape(-1, bits.itemsize).T.tobytes()), np.uint8)
 
 
@@ -134,7 +138,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         raise InputError(f"{path} does not exist; use a file that `tokensieve patch extract` wrote") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} is not a complete patch ({type(error).__name__}); use a file that `tokensieve patch extract` wrote"
+            f"{path} is not a complete patch ({type(error).__name__}); use a file that `tokensieve patch "
+            "extract` wrote"
         ) from None
 
 

@@ -1,9 +1,9 @@
 """Patches of model folders: extract a patch, apply it to a base model, remove it from a classifier.
 
-Here a base is what a classifier starts from: the encoder as `load_encoder` reads it (float32,
-without pooler or language modelling head), its tokenizer and its declared pooling, as transformers
-writes them. Removing a patch gives this base, without other parts of the published files. So a
-patch can be applied to a base that another patch was removed from.
+Here a base is the part of a base model that a classifier uses: the encoder as `load_encoder` reads
+it (float32, without pooler or language modelling head), the tokenizer and the declared pooling, in
+the files that transformers writes. Removing a patch gives this base, without other parts of the
+published files. A patch can be applied to a base that another patch was removed from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tokensieve.model.patch import Patch, State, apply_patch, find_changes, reve
 WEIGHTS, HEAD, FACTS = "model.safetensors", "head.safetensors", "classifier.json"
 KEYS = ("labels", "pooling", "max_length", "base", "base_hash")
 POOLING = "1_Pooling/config.json"
-# The files of a model besides its weights. A patch can write no other file.
+# The files of a model other than its weights. A patch cannot write any other file.
 FILES = (
     *(
         "config.json",
@@ -38,7 +38,7 @@ FILES = (
 
 
 def extract(base: Path, model: Path) -> Patch:
-    """Return the patch from the base in folder `base` to the classifier that `Classifier.save` wrote into `model`.
+    """Return the patch from the base in folder `base` to the classifier in folder `model`.
 
     Raises:
         InputError: If `model` is not a classifier, or was fine-tuned from another base.
@@ -48,8 +48,9 @@ def extract(base: Path, model: Path) -> Patch:
     found = weights_hash(base)
     if found != classifier["base_hash"]:
         raise InputError(
-            f"{model} was fine-tuned from {excerpt(classifier['base'])} with weights {classifier['base_hash'][:12]}, "
-            f"but {base} has weights {found[:12]}. Pass the folder of the right base with --base"
+            f"{model} was fine-tuned from {excerpt(classifier['base'])} with weights "
+            f"{classifier['base_hash'][:12]}, but {base} has weights {found[:12]}. Pass the folder of the "
+            "right base with --base"
         )
     with TemporaryDirectory() as name:
         _write_base(base, Path(name))
@@ -62,7 +63,9 @@ def extract(base: Path, model: Path) -> Patch:
 
 
 def apply(patch: Patch, base: Path, output: Path) -> None:
-    """Write the classifier into folder `output`, as `Classifier.save` does, from the patch and the base in folder `base`.
+    """Apply the patch to the base in folder `base`, and write the classifier into folder `output`.
+
+    The result has the files that `Classifier.save` writes.
 
     Raises:
         InputError: If the patch is for another base, or `output` already exists.
@@ -76,10 +79,10 @@ def apply(patch: Patch, base: Path, output: Path) -> None:
 
 
 def remove(patch: Patch, model: Path, output: Path) -> None:
-    """Write the base into folder `output` from the patch and the classifier in folder `model`.
+    """Remove the patch from the classifier in folder `model`, and write the base into `output`.
 
     Raises:
-        InputError: If the patch gives another classifier, or `output` already exists.
+        InputError: If the patch is for another classifier, or `output` already exists.
     """
     _refuse_existing(output)
     with atomic_folder(output) as folder:
@@ -97,23 +100,25 @@ def read_metadata(model: Path) -> dict[str, Any]:
     missing = [key for key in KEYS if key not in classifier] + [HEAD] * (not (model / HEAD).exists())
     if missing:
         raise InputError(
-            f"{model} is not a fine-tuned model: {missing[0]} is missing from {FACTS} or the folder. Use artifacts/model"
+            f"{model} is not a fine-tuned model: {missing[0]} is missing from {FACTS} or the folder. Use "
+            "artifacts/model"
         )
     return classifier
 
 
 def read_state(folder: Path) -> State:
-    """Return the arrays of the encoder and, if there is one, of the head of a model folder.
+    """Return the arrays of the encoder in a model folder, and of the head if there is one.
 
     Raises:
-        InputError: If there are none.
+        InputError: If the encoder is missing or damaged.
     """
     try:
         state = {f"encoder.{name}": array for name, array in load_file(folder / WEIGHTS).items()}
         head = load_file(folder / HEAD) if (folder / HEAD).exists() else {}
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{folder} does not contain a complete {WEIGHTS} ({error}). Use a model folder, for example artifacts/model"
+            f"{folder} does not contain a complete {WEIGHTS} ({error}). Use a model folder, for example "
+            "artifacts/model"
         ) from None
     return state | {f"head.{name}": array for name, array in head.items()}
 
@@ -129,7 +134,7 @@ def _write_base(base: Path, folder: Path) -> None:
 def _write_state(state: State, folder: Path) -> None:
     """Write the weight files of a model folder.
 
-    The arrays may be mapped from the same files, so each is replaced by renaming.
+    The arrays may be mapped from the same files. So the new files are renamed to the old names.
     """
     for prefix, file in (("encoder.", WEIGHTS), ("head.", HEAD)):
         arrays = {
@@ -149,7 +154,8 @@ def _write_files(texts: Mapping[str, bytes | None], folder: Path) -> None:
     foreign = sorted(texts.keys() - set(FILES))
     if foreign:
         raise InputError(
-            f"the patch would write file {excerpt(foreign[0])}, which is not part of a model. Extract it again"
+            f"the patch would write file {excerpt(foreign[0])}, which is not part of a model. Extract it "
+            "again"
         )
     for name, text in texts.items():
         if text is None:
@@ -160,6 +166,6 @@ def _write_files(texts: Mapping[str, bytes | None], folder: Path) -> None:
 
 
 def _refuse_existing(output: Path) -> None:
-    """Raise InputError if `output` exists: it would be replaced with all its content."""
+    """Raise InputError if `output` exists, because it would be replaced with all its content."""
     if output.exists():
         raise InputError(f"{output} already exists; pass a new folder with --output")

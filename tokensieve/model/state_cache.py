@@ -1,7 +1,8 @@
-"""Token ids and hidden states that are computed once: in memory, or in files that the system pages in and out.
+"""Token ids and hidden states that are computed once, in memory or in memory-mapped files.
 
 Layers that do not train always give the same states (step 5 of the method). Ids and states are
-stored without padding, text after text. If they are in files, memory holds 16 bytes per text.
+stored without padding, text after text. If they are in files, the process needs 16 bytes of memory
+per text.
 """
 
 from __future__ import annotations
@@ -43,12 +44,10 @@ def tokenize_file(
     device: torch.device | str = "cpu",
     truncation: str = HEAD,
 ) -> Inputs:
-    """Return the texts in column `text` of a data file, tokenized as by `tokenize`.
-
-    A missing text is "".
+    """Return the texts in column `text` of a data file, tokenized by `tokenize`.
 
     The file is read and tokenized in chunks. The ids are stored in `folder`, where a later call
-    finds them.
+    finds them. A missing text counts as an empty one.
 
     Raises:
         InputError: If the file cannot be read.
@@ -72,14 +71,13 @@ def tokenize_file(
 def cache_states(
     inputs: Inputs, classifier: Classifier, layer: int, folder: Path | None = None, key: str = ""
 ) -> Inputs:
-    """Return the same texts, served from the hidden states that enter `layer`, which are computed now.
+    """Compute the hidden states that enter `layer`, and return the same texts with these states.
 
-    If `layer` is the number of layers, the states are pooled: one vector per text, which enters the
-    head.
+    If `layer` is the number of layers, the states are pooled: one vector per text, for the head.
 
     With `folder`, the states are stored there in a file named `key`, and found again by a later
     call. So `key` must depend on everything that the states depend on. The processes of a machine
-    share the file, and each computes a part of it. Without `folder`, each process holds all states
+    share the file, and each computes a part of it. Without `folder`, each process has all states
     in memory.
 
     Raises:
@@ -107,7 +105,7 @@ def _cache_on_disk(
 ) -> Inputs:
     path, marker, size = folder / f"{key}.f32", folder / f"{key}.json", shape[0] * shape[1] * FLOAT32
     folder.mkdir(parents=True, exist_ok=True)
-    # Checked before the file is mapped: mapping creates or extends it.
+    # This is checked before the file is mapped, because mapping creates or extends it.
     complete = marker.exists() and _file_size(path) == size
     if not complete:
         _check_free_disk(path, size, f"the states of {len(inputs):,} texts below layer {layer}")
@@ -124,7 +122,11 @@ def _cache_on_disk(
 
 
 def states_key(inputs: Inputs, layer: int, *origins: str) -> str:
-    """Return the name of the cache file of `cache_states`: a hash of token ids, layer and what else the states come from."""
+    """Return the name of a cache file for `cache_states`.
+
+    It is a hash of the token ids, the layer and `origins`, everything else that the states depend
+    on.
+    """
     digest = hashlib.sha256(json.dumps([layer, *origins]).encode())
     digest.update(np.array(inputs.lengths, np.int32).data)
     digest.update(inputs.flat_ids.numpy().data)
@@ -132,7 +134,10 @@ def states_key(inputs: Inputs, layer: int, *origins: str) -> str:
 
 
 def delete_other_states(folder: Path, keys: Collection[str]) -> None:
-    """Delete the cache files in `folder` with other keys than `keys`: those of other data or another base model."""
+    """Delete the cache files in `folder` whose names are not in `keys`.
+
+    They belong to other data or to another base model.
+    """
     for path in folder.glob("*.*"):
         if path.stem not in keys:
             path.unlink()
@@ -140,7 +145,7 @@ def delete_other_states(folder: Path, keys: Collection[str]) -> None:
 
 @torch.inference_mode()
 def _compute_states(inputs: Inputs, cached: Inputs, classifier: Classifier, batches: list[list[int]]) -> None:
-    """Fill the states of `cached` for the texts in `batches`, and wait until all processes have done so."""
+    """Fill the states of `cached` for the texts in `batches`, and wait for all processes."""
     states = cached.states
     assert states is not None
     with tqdm(
@@ -162,7 +167,7 @@ def _compute_states(inputs: Inputs, cached: Inputs, classifier: Classifier, batc
 
 
 def _copy_rows(inputs: Inputs, indices: list[int], hidden: Tensor, states: Tensor) -> None:
-    """Copy padded states [batch, length, width] of the texts `indices` into `states` [tokens, width]."""
+    """Copy the padded states `hidden` [batch, length, width] into `states` [tokens, width]."""
     for row, index in enumerate(indices):
         states[inputs.starts[index] : inputs.starts[index + 1]] = hidden[row, : inputs.lengths[index]]
 
@@ -180,9 +185,9 @@ def _hash(*origins: str) -> str:
 
 
 def _machine_key(key: str) -> str:
-    """Return `key` for the files of this machine.
+    """Return the name of this machine's own file for `key`.
 
-    On a shared disk, writes of other machines become visible late.
+    Machines do not share files, because on a shared disk their writes become visible late.
     """
     return f"{key}-{distributed.node_rank()}" if distributed.node_rank() else key
 
@@ -190,9 +195,9 @@ def _machine_key(key: str) -> str:
 def _write_token_ids(
     texts: Iterable[str], encode: Callable[[list[str]], list[list[int]]], path: Path, lengths: Path
 ) -> None:
-    """Write token ids, then the number of tokens per text, both int32.
+    """Write the token ids, and then the number of tokens per text, both int32.
 
-    If `lengths` exists, both files are complete.
+    If the file `lengths` exists, both files are complete.
     """
     texts = iter(texts)
     with (
@@ -211,7 +216,10 @@ def _write_token_ids(
 
 
 def _reserve_disk(path: Path, size: int) -> None:
-    """Allocate the blocks of a file that is mapped later: writing to a map on a full disk kills the process."""
+    """Allocate the blocks of a file before it is mapped.
+
+    On a full disk, a write to a mapped file would end the process.
+    """
     if not size or not hasattr(os, "posix_fallocate"):
         return
     with path.open("ab") as file:

@@ -81,9 +81,9 @@ def mean_discrepancy(reference: Floats, window: Floats, seed: int) -> Difference
 def label_shift(reference: Ints, window: Ints, classes: int, seed: int) -> Difference:
     """Return the shift of the labels' distribution: p of the chi-square statistic by permutation.
 
-    Its usual approximation does not hold for many labels with few texts. The effect is the population
-    stability index: the sum over labels of (w - r) ln(w / r), of shares with half a text added.
-    `reference` and `window` are indices of labels, int64 [texts].
+    Its usual approximation does not hold for many labels with few texts. The effect is the
+    population stability index: the sum over labels of (w - r) ln(w / r), of shares with half a text
+    added. `reference` and `window` are indices of labels, int64 [texts].
     """
     together = np.concatenate([reference, window])
     kept = np.bincount(together, minlength=classes).astype(np.float64)
@@ -122,7 +122,9 @@ def rank_difference(reference: Floats, window: Floats) -> Difference:
 
 
 def distribution_difference(reference: Floats, window: Floats) -> Difference:
-    """Return the largest difference of two cumulative distributions; p by Kolmogorov and Smirnov's test."""
+    """Return the largest difference of two cumulative distributions; p by Kolmogorov and Smirnov's
+    test.
+    """
     found = stats.ks_2samp(reference, window)
     return Difference(float(found.pvalue), float(found.statistic))
 
@@ -151,7 +153,9 @@ def _ridge(states: Floats) -> tuple[Floats, Floats]:
 
 
 def _permutations(reference: int, window: int, seed: int) -> Floats:
-    """Return whether each text belongs to the window as the first column, and permutations as the others."""
+    """Return whether each text belongs to the window as the first column, and permutations as the
+    others.
+    """
     generator = np.random.default_rng(seed)
     sample = np.repeat([0.0, 1.0], [reference, window])
     others = generator.permuted(np.tile(sample, (PERMUTATIONS, 1)), axis=1)
@@ -170,6 +174,8 @@ def _areas(scores: Floats, sample: Floats) -> Floats:
 
 
 def _p(statistics: Floats) -> float:
-    """Return the p-value of the first statistic among those of the permutations, large ones being rare."""
+    """Return the p-value of the first statistic among those of the permutations, large ones being
+    rare.
+    """
     # Equal values may differ by rounding.
     return float((statistics >= statistics[0] - 1e-9 * abs(statistics[0])).mean())

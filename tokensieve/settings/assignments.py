@@ -21,12 +21,13 @@ log = logging.getLogger("tokensieve")
 
 
 def assigned(path: Path, assignments: list[str]) -> Settings:
-    """Return the settings of a `params.yaml` after assignments. Writes nothing.
+    """Return the settings of a `params.yaml` after `assignments`. The file is not written.
 
-    If the file does not exist, the defaults are changed.
+    If the file does not exist, the assignments apply to the defaults.
 
     Raises:
-        InputError: If an assignment has another form, or a setting or value is not allowed.
+        InputError: If an assignment is not of the form section.key=value, or if a setting or a
+            value is not allowed.
     """
     before = Settings.of(parse(path) if path.exists() else {}, path.name)
     changes: dict[str, Any] = {}
@@ -49,12 +50,13 @@ def assigned(path: Path, assignments: list[str]) -> Settings:
 
 
 def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:
-    """Write assignments into a `params.yaml`, and return the old and new value of each changed setting.
+    """Write assignments into a `params.yaml`, and return the settings that they change.
 
-    Comments in the file become those of `render`. If nothing changes, the file is not written.
+    The result has the old and the new value of each of them, by section.key. Comments in the file
+    become those of `render`. If no setting changes, the file is not written.
 
     Raises:
-        InputError: As `assigned`, or if the file does not exist. Nothing is written then.
+        InputError: If `assigned` raises it, or if the file does not exist. Nothing is written then.
     """
     before, after = Settings.load(path), assigned(path, assignments)
     differing = {
@@ -70,12 +72,12 @@ def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:
 
 @contextmanager
 def tried(path: Path, assignments: list[str]) -> Iterator[None]:
-    """Write assignments into a `params.yaml` for a block, and restore the file if the block fails.
+    """Write assignments into a `params.yaml`, run the block, and restore the file if it fails.
 
-    After an interrupt they stay, because the same command then continues.
+    After an interrupt the assignments stay, because the same command then continues.
 
     Raises:
-        InputError: As `changed`, or as the block.
+        InputError: If `changed` raises it, or the block does.
     """
     before = path.read_text(encoding="utf-8") if assignments and path.exists() else ""
     differing = changed(path, assignments) if assignments else {}
@@ -85,7 +87,7 @@ def tried(path: Path, assignments: list[str]) -> Iterator[None]:
     try:
         yield
     except Exception:
-        # A change that somebody made in the meantime is kept.
+        # If somebody has changed the file in the meantime, that change is kept.
         if differing and path.read_text(encoding="utf-8") == after:
             _restore(path, before, differing)
         raise

@@ -1,4 +1,4 @@
-"""How a setting is declared, and how its value is checked."""
+"""Declare settings, and check their values."""
 
 from __future__ import annotations
 
@@ -33,9 +33,14 @@ def setting(
     among: tuple[str, ...] = (),
     pattern: tuple[str, str] | None = None,
 ) -> Any:
-    """Declare a setting: a dataclass field with its comment in `params.yaml` and its allowed values.
+    """Declare a setting: a field of a dataclass.
 
-    `pattern` is a regular expression, and its description for people.
+    Args:
+        default: The default value.
+        about: The comment in `params.yaml`.
+        low, high: The lowest and the highest allowed number.
+        among: The allowed texts.
+        pattern: A regular expression for the allowed texts, and its description for users.
     """
     return field(
         default=default,
@@ -45,7 +50,7 @@ def setting(
 
 @dataclass(frozen=True)
 class Section:
-    """Base class of the sections. Types and ranges are checked on construction."""
+    """The base class of the sections. Types and ranges are checked when a section is made."""
 
     def __post_init__(self) -> None:
         types_by_name = value_types(type(self))
@@ -56,7 +61,7 @@ class Section:
 
 
 def value_types(section: type[Section]) -> dict[str, tuple[Any, ...]]:
-    """Return the types that each setting of a section allows."""
+    """Return the allowed types of each setting of a section, by its name."""
     hints = typing.get_type_hints(section)
     return {
         name: typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
@@ -65,7 +70,7 @@ def value_types(section: type[Section]) -> dict[str, tuple[Any, ...]]:
 
 
 def allowed_text(limits: Mapping[str, Any]) -> str:
-    """Return the allowed values of a setting in words, empty if its type is the only limit."""
+    """Return a description of the allowed values; empty if the type is the only limit."""
     low, high = limits["low"], limits["high"]
     if limits["pattern"]:
         return str(limits["pattern"][1])

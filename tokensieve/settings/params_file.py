@@ -1,4 +1,4 @@
-"""All settings together, read from `params.yaml` and rendered into it."""
+"""All settings of a project, read from `params.yaml` and rendered into it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tokensieve.settings.renamed import log_renamed, renamed
 
 @dataclass(frozen=True)
 class Settings:
-    """All sections. `Settings.load` reads `params.yaml`; absent settings have their defaults."""
+    """All sections. `Settings.load` reads `params.yaml`; missing settings have their defaults."""
 
     base: section.Base = field(default_factory=section.Base)
     data: section.Data = field(default_factory=section.Data)
@@ -36,7 +36,9 @@ class Settings:
 
     @classmethod
     def of(cls, tree: Mapping[str, Any], source: str = "settings") -> Settings:
-        """Return the settings of nested mappings. `source` names their origin in messages.
+        """Return the settings from values by section and key.
+
+        `source` is the name of their origin in messages. Missing settings have their defaults.
 
         Raises:
             InputError: If a section or key is unknown, or a value has the wrong type or range.
@@ -71,7 +73,7 @@ class Settings:
         """Return the settings of a `params.yaml`.
 
         Raises:
-            InputError: If the file is absent or not valid YAML, or as `of`.
+            InputError: If the file is missing or not valid YAML, or if `of` raises it.
         """
         return cls.of(parse(path), path.name)
 
@@ -85,7 +87,7 @@ def parse(path: Path) -> dict[str, Any]:
     """Return the sections and values of a `params.yaml`, unchecked.
 
     Raises:
-        InputError: If the file is absent or not valid YAML.
+        InputError: If the file is missing or not valid YAML.
     """
     text = ""
     try:
@@ -104,7 +106,10 @@ def parse(path: Path) -> dict[str, Any]:
 
 
 def render(settings: Settings | None = None) -> str:
-    """Return the text of a `params.yaml`: every setting with its meaning and allowed values."""
+    """Return the text of a `params.yaml`: every setting with a comment and its allowed values.
+
+    If `settings` is None, the values are the defaults.
+    """
     lines = []
     for name, kind in sections().items():
         lines.append(f"{name}:")
@@ -120,7 +125,8 @@ def render(settings: Settings | None = None) -> str:
 
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
-        # YAML quotes a text only if it would read something else. Always on one line.
+        # YAML quotes a text only if it would otherwise be read as another value. The width keeps
+        # the text on one line.
         style = None if value.isprintable() else '"'
         return yaml.safe_dump([value], default_style=style, allow_unicode=True, width=2**31)[2:-1]
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"

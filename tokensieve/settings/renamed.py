@@ -1,7 +1,4 @@
-"""Settings and values that had another name in an earlier version.
-
-They are accepted for one release.
-"""
+"""Accept settings and values that had another name in an earlier version, for one release."""
 
 from __future__ import annotations
 
@@ -43,13 +40,15 @@ NEW_NAMES = {
 
 NEW_VALUES = {"mask.score": {"tokens": "construct_fisher", "positions": "fisher"}}
 
-# `params.yaml` lists every setting, so an old default there was not a choice. The new default
-# replaces it.
+# Every setting is in `params.yaml`, so an old default in it was not chosen by the user. The new
+# default replaces it.
 OLD_DEFAULTS = {"export.agreement": 0.995, "export.loss": 0.003}
 
 
 def renamed(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the settings under their present names, and the new name or value of each old one.
+
+    `source` is the name of their origin in messages.
 
     Raises:
         InputError: If a setting is present under its old and its new name.
@@ -81,7 +80,7 @@ def renamed(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], dict[
 
 
 def log_renamed(source: str, found: Mapping[str, str]) -> None:
-    """Warn about old names in one line, once per process and source."""
+    """Log a warning about old names, in one line, once per process."""
     if found:
         pairs = [f"{old} is now {new}" for old, new in found.items()]
         more = f", and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""

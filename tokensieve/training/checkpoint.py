@@ -1,4 +1,4 @@
-"""A checkpoint of a training: one safetensors file, written atomically, with the key of the training that it belongs to."""
+"""A checkpoint of a training: one safetensors file with tensors, optimizer state and metadata."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint in `folder` of the training `key`, a hash of everything that decides its course."""
+    """The checkpoint of one training.
+
+    Attributes:
+        folder: The folder of the file.
+        key: A hash of everything that the training depends on. Checkpoints with other keys are not
+            used.
+    """
 
     folder: Path
     key: str
@@ -39,7 +45,7 @@ class Checkpoint:
     def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Set the state of `optimizer`, and return the tensors and metadata that `save` wrote.
 
-        None if there is no checkpoint of `key`.
+        If there is no checkpoint of this training, change nothing and return None.
         """
         try:
             with safe_open(self.folder / FILE, "pt") as file:
@@ -57,5 +63,5 @@ class Checkpoint:
         return whole, json.loads(metadata["facts"])
 
     def clear(self) -> None:
-        """Delete the checkpoint, after the result of the training is stored."""
+        """Delete the checkpoint. Call it after the result of the training is stored."""
         (self.folder / FILE).unlink(missing_ok=True)

@@ -16,7 +16,8 @@ log = logging.getLogger("tokensieve")
 def choose_device(wanted: str) -> str:
     """Return cuda or cpu for the setting `finetune.device`.
 
-    With auto, a GPU that does not work is not used, and the reason is logged.
+    With auto, it is cuda if a GPU works. If torch is built for GPUs and none works, the reason is
+    logged.
 
     Raises:
         InputError: If cuda is requested and no GPU works.
@@ -33,7 +34,7 @@ def choose_device(wanted: str) -> str:
 
 @cache
 def _left_out(fault: str) -> str:
-    """Return cpu, and log once why no GPU is used if torch is built for GPUs."""
+    """Return cpu. If torch is built for GPUs, log once why none is used."""
     if torch.version.cuda or torch.version.hip:
         log.warning("Training on the CPU: %s. Set finetune.device=cpu if this is intended.", fault)
     return "cpu"
@@ -41,9 +42,9 @@ def _left_out(fault: str) -> str:
 
 @cache
 def gpu_fault() -> str:
-    """Return why no GPU can be used, or "" if one computes correctly.
+    """Return why no GPU can be used; empty if one computes correctly.
 
-    A GPU that torch finds may still not work.
+    A GPU that torch finds may still not work, so a small product is computed on it.
     """
     if not (torch.version.cuda or torch.version.hip):
         return f"torch {torch.__version__} is built without CUDA"

@@ -1,4 +1,4 @@
-"""How many epochs a training has, how many texts a step has, and which texts go into which step."""
+"""The number of epochs of a training, the number of texts per step, and the texts of each step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from tokensieve.settings import Finetune
 
 # Texts are sorted by length within this many batches, so that a batch needs little padding.
 BATCHES_SORTED_TOGETHER = 50
-# Texts per step, at least. Smaller batches cost more and do not help.
+# The minimum number of texts per step. Smaller batches cost more and do not help.
 MIN_BATCH_SIZE = 8
 
 
 def count_epochs(settings: Finetune, texts: int) -> int:
-    """Return the number of passes over `texts` texts that the limits on epochs and on steps allow, at least one."""
+    """Return the number of epochs over `texts` texts, at least one.
+
+    It is the largest number within `finetune.max_epochs`. No epoch starts after
+    `finetune.max_steps` steps.
+    """
     steps_per_epoch = math.ceil(texts / batch_size(settings, texts))
     return max(1, min(settings.max_epochs, math.ceil(settings.max_steps / steps_per_epoch)))
 
@@ -26,18 +30,18 @@ def count_epochs(settings: Finetune, texts: int) -> int:
 def batch_size(settings: Finetune, texts: int) -> Fraction:
     """Return the mean number of texts per step of a training on `texts` texts.
 
-    It is `finetune.batch_size`, or less if an epoch would have fewer than
+    It is `finetune.batch_size`, or less if an epoch would otherwise have fewer than
     `finetune.min_steps_per_epoch` steps. Small data sets need enough steps: after 16 steps, the
-    head of a 35-text data set is only half trained.
+    head of a data set of 35 texts is only half trained.
     """
     steps = min(settings.min_steps_per_epoch, texts // MIN_BATCH_SIZE)
     return min(Fraction(settings.batch_size), Fraction(texts, max(1, steps)))
 
 
 def shuffled_batches(lengths: Sequence[int], size: Fraction | int, seed: int) -> list[list[int]]:
-    """Return all indices in shuffled batches of texts of similar length, on average `size` per batch.
+    """Return all indices in shuffled batches of texts of similar length.
 
-    Only the last batch of an epoch may be smaller.
+    A batch has `size` texts on average. Only one batch of an epoch may be smaller.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(lengths), generator=generator).tolist()

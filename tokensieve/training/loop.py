@@ -1,10 +1,10 @@
 """The training loop: epochs, early stopping, and resuming from a checkpoint.
 
-`train_masked` trains the masked weights and the head. Its loop, `train_parameters`, trains any set
-of parameters. Every epoch has a seed of its own, so a resumed training continues exactly as it
-would have. If several processes train together (`distributed.py`), each computes a share of every
-batch. Their result differs from that of one process only by the order of sums and by the random
-numbers of dropout.
+`train_masked` trains the masked weights and the head. It calls the loop `train_parameters`, which
+trains any set of parameters. Every epoch has a seed of its own, so a resumed training gives the
+result of an uninterrupted one. If several processes train together (`distributed.py`), each
+computes a share of every batch. Their result differs from that of one process only by the order of
+sums and by the random numbers of dropout.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ from tokensieve.training.steps import Steps, data_parallel
 log = logging.getLogger("tokensieve")
 
 History = list[dict[str, Any]]
-"""One record per epoch: epoch (from 1), train_loss, and with validation texts validation_loss and validation_accuracy."""
+"""One record per epoch: epoch (from 1), train_loss, validation_loss and validation_accuracy.
+
+The last two are missing if there are no validation texts. Losses are in nats per text.
+"""
 
 
 def train_masked(
@@ -48,7 +51,7 @@ def train_masked(
 ) -> History:
     """Train the masked weights and the head of `classifier` in place.
 
-    Arguments and result: as `train_parameters`.
+    The other arguments, the result and the errors are those of `train_parameters`.
     """
     with sparse_layers(classifier.encoder, mask) as sparse:
 
@@ -73,11 +76,11 @@ def train_parameters(
     checkpoint: Checkpoint | None = None,
     write: Callable[[], None] = lambda: None,
 ) -> History:
-    """Train the parameters `trained` in place, and leave them as in the best epoch.
+    """Train the parameters `trained` in place, and keep their values of the best epoch.
 
-    Parameters whose names begin with "head." have the head's learning rate. The best epoch has the
-    lowest validation loss; without validation it is the last one. `write` is called whenever
-    trained values have changed.
+    The best epoch has the lowest validation loss; without validation it is the last one. Parameters
+    whose names begin with "head." have the head's learning rate. The training continues from
+    `checkpoint` if that has one. `write` is called whenever trained values have changed.
 
     Raises:
         InputError: If the processes find different checkpoints, or the disk has no room for cached
@@ -111,9 +114,9 @@ def train_parameters(
 
 @torch.inference_mode()
 def compute_logits(classifier: Classifier, inputs: Inputs) -> Tensor:
-    """Return logits float32 [texts, classes] on the CPU, computed in evaluation mode.
+    """Return the logits, float32 [texts, classes], on the CPU, computed in evaluation mode.
 
-    Each of several processes computes a share and gets all of them.
+    If there are several processes, each computes a share of them and gets all of them.
     """
     classifier.eval()
     logits = torch.zeros(len(inputs), len(classifier.labels))
@@ -123,7 +126,10 @@ def compute_logits(classifier: Classifier, inputs: Inputs) -> Tensor:
 
 
 def set_threads(threads: int) -> None:
-    """Let torch compute on `threads` CPU threads. 0: all cores of this process, or its share of them if several train."""
+    """Let torch compute on `threads` CPU threads.
+
+    With 0, it uses all cores of this process, shared equally by the processes of this machine.
+    """
     torch.set_num_threads(threads or max(1, cores() // distributed.local_world_size()))
 
 
@@ -133,9 +139,9 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     write: Callable[[], None],
 ) -> tuple[History, dict[str, Tensor]]:
-    """Restore the training in the checkpoint.
+    """Restore the training in the checkpoint, and return its history and its best values.
 
-    Return its history and its best values, both empty if there is none.
+    Both are empty if there is no checkpoint.
     """
     history: History = []
     best: dict[str, Tensor] = {}
@@ -148,7 +154,8 @@ def _resume(
         _restore(trained, {name: tensors[name] for name in trained}, write)
     if distributed.broadcast_from_first([len(history)]) != [len(history)]:
         raise InputError(
-            "the training processes find different checkpoints. Put the project on a disk that all machines share"
+            "the training processes find different checkpoints. Put the project on a disk that all machines "
+            "share"
         )
     return history, best
 
@@ -167,7 +174,10 @@ def _save(
 
 
 def _agreed(record: dict[str, float]) -> dict[str, float]:
-    """Return the first process's record: machines may differ in the last bit, and all must stop at the same epoch."""
+    """Return the record of the first process.
+
+    All processes must stop at the same epoch, but machines may differ in the last bit of a loss.
+    """
     return dict(zip(record, distributed.broadcast_from_first(list(record.values())), strict=True))
 
 

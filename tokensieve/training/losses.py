@@ -1,4 +1,4 @@
-"""Loss and accuracy of logits, for one label per text and for multi-label data."""
+"""The loss and the accuracy of logits, for single-label and for multi-label data."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from torch.nn import functional as F
 
 
 def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean loss of logits float32 [texts, classes].
+    """Return the mean loss per text, in nats.
 
-    It is cross entropy for targets int64 [texts]. For multi-label targets float32 [texts, classes]
-    of 0 and 1 it is binary cross entropy, summed over the classes. `weights` [classes] weigh the
-    texts of a class, or the texts that have a label.
+    It is cross entropy, or for multi-label data binary cross entropy, summed over the classes.
+
+    Args:
+        logits: float32 [texts, classes].
+        targets: int64 [texts], or for multi-label data float32 [texts, classes] of 0 and 1.
+        weights: The weight of the texts of each class, or of the texts with each label, [classes].
     """
     if targets.dim() == 1:
         return F.cross_entropy(logits, targets, weights)
@@ -21,18 +24,21 @@ def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) ->
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
-    """Return the share of texts whose label is correct; for multi-label data, with all labels correct at probability 1/2."""
+    """Return the share of texts whose label is correct.
+
+    For multi-label data, it is the share of texts with exactly the labels of probability above 1/2.
+    """
     if targets.dim() == 1:
         return (logits.argmax(1) == targets).float().mean().item()
     return ((logits > 0) == (targets > 0)).all(1).float().mean().item()
 
 
 def class_weights(targets: Tensor, classes: int) -> Tensor:
-    """Return loss weights float32 [classes] that balance the classes.
+    """Return loss weights, float32 [classes], that balance the classes.
 
-    For one label per text, a weight is inverse to the class's frequency, and 1 on average over the
-    texts. For multi-label data it is the number of texts without the label divided by the number of
-    texts with it.
+    For single-label data, a weight is inverse to the frequency of the class, and the mean over the
+    texts is 1. For multi-label data, it is the number of texts without the label divided by the
+    number of texts with it.
     """
     if targets.dim() == 2:
         having = targets.sum(0).clamp(min=1.0)

@@ -87,15 +87,15 @@ class Steps:
 def data_parallel(
     classifier: Classifier, trained: Mapping[str, nn.Parameter], inputs: Inputs
 ) -> Callable[[Batch], Tensor]:
-    """Return a function from a batch to its logits, whose gradients are the mean over all processes."""
+    """Return a function from a batch to its logits, with gradients averaged over all processes."""
 
     def compute(batch: Batch) -> Tensor:
         return batch.logits(classifier)
 
     if distributed.world_size() == 1:
         return compute
-    # The processes wait for the gradient of every parameter that is named. Layers below the batch's
-    # never get one.
+    # The processes wait for the gradient of each parameter in the list. Parameters of layers below
+    # the batch's layer never get a gradient, so they must not be in it.
     logits = compute(inputs.batch([0])).sum()
     gradients = torch.autograd.grad(logits, list(trained.values()), allow_unused=True)
     pairs = zip(trained.values(), gradients, strict=True)
@@ -105,9 +105,9 @@ def data_parallel(
 def _share_of_batch(indices: list[int], targets: Tensor, weights: Tensor | None) -> tuple[list[int], float]:
     """Return this process's share of a batch, and a factor on its mean loss.
 
-    With this factor, the mean over the processes is the mean loss of the batch. If there are fewer
-    texts than processes, a share may be any text with the factor 0, because all processes must take
-    part in every step.
+    With this factor, the mean over the processes is the mean loss of the batch. All processes must
+    compute in every step. So if there are fewer texts than processes, the share of some processes
+    is any text with the factor 0.
     """
     mine = list(distributed.shard(indices))
 
@@ -126,8 +126,8 @@ def _progress(order: list[list[int]], name: str) -> Iterable[list[int]]:
 def _optimizer(
     trained: Mapping[str, nn.Parameter], settings: Finetune, multilabel: bool
 ) -> torch.optim.Optimizer:
-    # A multi-label logit must cross a threshold, which needs larger steps than to exceed the other
-    # logits.
+    # For multi-label data, a logit must cross a threshold. This needs larger steps than to exceed
+    # the other logits of the text.
     head_rate = settings.multilabel_head_learning_rate if multilabel else settings.head_learning_rate
     head = [parameter for name, parameter in trained.items() if name.startswith("head.")]
     masked = [parameter for name, parameter in trained.items() if not name.startswith("head.")]

@@ -213,7 +213,9 @@ def _drain() -> None:
 
 def _serve(listener: int, parent: int, url: str, runs: Path) -> None:
     """Serve Prefect's API on the socket `listener` until the process `parent` ends."""
-    threading.Thread(target=_end_with, args=[parent, url, runs], daemon=True).start()
+    from flows.parent_process import call_when_ended
+
+    call_when_ended(parent, lambda: _end(url, runs))
     gc.disable()  # garbage collection takes a quarter of the time of the imports
     import uvicorn
     from prefect.server.api.server import create_app
@@ -239,9 +241,7 @@ def _migrate() -> None:
         asyncio.run(provide_database_interface().create_db())
 
 
-def _end_with(parent: int, url: str, runs: Path) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
+def _end(url: str, runs: Path) -> None:
     # No process waits for this one any more.
     threading.Timer(CLOSE_SECONDS, os._exit, args=[1]).start()
     try:

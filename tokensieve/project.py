@@ -43,6 +43,9 @@ class Layout:
     # The comparisons of traffic with held-out texts.
     drift = property(lambda self: self.at("artifacts", "drift"))
 
+    # The runs and schedules of `tokensieve up`.
+    prefect = property(lambda self: self.at("prefect.db"))
+
     # The artifacts of MLflow's runs, if the registry is the default SQLite file.
     runs = property(lambda self: self.at("mlartifacts"))
 
@@ -56,4 +59,5 @@ class Layout:
     active = property(lambda self: self.at(".tokensieve", "runs"))
     served = property(lambda self: self.at(".tokensieve", "served"))
     place = property(lambda self: self.at(".tokensieve", "place.json"))
+    up = property(lambda self: self.at(".tokensieve", "up"))
     parsed = property(lambda self: self.at(".tokensieve", "parsed"))

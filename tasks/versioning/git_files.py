@@ -24,6 +24,7 @@ IGNORED = {
         "/mlflow.db",
         "/.mlflow.db.*/",
         "/mlflow.db-journal",
+        "/prefect.db*",
         "/store/",
     ),
     ".dvc/.gitignore": ("/config.local", "/tmp", "/cache"),

@@ -1,0 +1,1 @@
+"""`tokensieve up`: all servers of a project on one machine."""

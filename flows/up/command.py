@@ -1,0 +1,123 @@
+"""The command `tokensieve up`: all servers of a project on this machine, until a signal ends them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tokensieve.cli.command import RUN, Answer, Command, add_project
+from tokensieve.errors import InputError, excerpt
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FAILED = 1  # exit status
+
+log = logging.getLogger("tokensieve")
+
+
+def up(options: argparse.Namespace, answer: Answer) -> int:
+    """Start Prefect, MLflow, a worker with the schedules, and the inference server, until Ctrl-C.
+
+    A service that ends is started again. The exit status is 1 if it ends six times in a row.
+
+    Raises:
+        InputError: If an option or the environment is wrong, a port is taken, or a service does not
+            start.
+    """
+    from filelock import FileLock, Timeout
+
+    from flows.up import plan, supervisor
+    from tasks.projects.project import open_project
+
+    _refuse(options)
+    layout = open_project(Path(options.project))
+    Path(layout.up).mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(Path(layout.up) / "lock", timeout=0))
+        except Timeout:
+            raise InputError(f"tokensieve up runs already for {layout.root}; end it first") from None
+        planned = plan.make(layout, options)
+        stop = stack.enter_context(_signals())
+        running = supervisor.Supervisor(
+            stop, lambda service: log.info("%-9s %s", service.name, service.address)
+        )
+        stack.callback(running.end)
+        try:
+            running.start(planned.servers)
+            running.run(planned.deploy)
+            running.start([planned.worker])
+            answer(plan.table(planned))
+            running.watch([planned.server])
+        except supervisor.StoppedError:
+            log.info("ending all services; again to end them at once")
+        except supervisor.ServiceFailedError as error:
+            log.error("tokensieve: %s", error)
+            return FAILED
+    return 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Yield an event that is set at each signal of SIGNALS."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    """Raise InputError if an option or a variable of the environment is wrong."""
+    if os.environ.get("PREFECT_API_URL"):
+        raise InputError(
+            "PREFECT_API_URL names a Prefect server, and tokensieve up starts one of its own; unset it, or deploy "
+            "deploy/prefect.yaml on that server (how-to guide: Retrain on a schedule)"
+        )
+    if options.test and not options.data:
+        raise InputError("--test needs --data; use both")
+    for name in ("data", "test"):
+        address = getattr(options, name)
+        if address and "://" in address:
+            if urlsplit(address).password and "${" not in address:
+                raise InputError(
+                    f"--{name} has a password, which Prefect would keep; write ${{NAME}} for it, "
+                    "and set the environment variable NAME"
+                )
+        elif address:
+            path = Path(address).resolve()
+            if not path.exists():
+                raise InputError(
+                    f"--{name} {excerpt(address)} does not exist; give a file, a folder or a URL"
+                )
+            setattr(options, name, str(path))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_project(parser, created=True)
+    about = "what scheduled runs read: file, folder or URL (default: the project's present data)"
+    parser.add_argument("--data", metavar="PATH", help=about)
+    parser.add_argument("--test", metavar="PATH", help="file or URL of the test set")
+    about = "PostgreSQL server for Prefect and MLflow, postgresql://USER@HOST:PORT, without a password"
+    parser.add_argument("--postgres", metavar="URL", help=f"{about} (default: SQLite files of the project)")
+    about = "address that the inference server listens on; the others listen on 127.0.0.1"
+    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help=f"{about} (default: 127.0.0.1)")
+    for name, of, default in (
+        ("--port", "the inference server", 8000),
+        ("--prefect-port", "Prefect's server", 4200),
+        ("--mlflow-port", "MLflow's server", 5000),
+    ):
+        parser.add_argument(
+            name, type=int, default=default, metavar="PORT", help=f"port of {of} (default: {default})"
+        )
+
+
+COMMANDS = (Command("up", RUN, up, _add_arguments, extra="pipeline", handles_signals=True),)

@@ -1,0 +1,93 @@
+"""The deployments of a project: the template, with the project and its data filled in."""
+
+from __future__ import annotations
+
+import copy
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokensieve.errors import InputError
+from tokensieve.files import write_text
+from tokensieve.project import Layout
+
+POOL = "tokensieve"
+NAME = "prefect.yaml"
+AUTOMATIONS = "automations.yaml"
+
+
+def template(layout: Layout) -> Path:
+    """Return the project's own prefect.yaml, or else the one of this package."""
+    own: Path = layout.root / NAME
+    # The repository of this package is a project, too.
+    return own if own.exists() else packed(NAME)
+
+
+def packed(name: str) -> Path:
+    """Return a file of deploy/, which an installed package has here."""
+    found = Path(str(files("flows.up") / name))
+    return found if found.exists() else found.parents[2] / "deploy" / name
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the content of a prefect.yaml.
+
+    Raises:
+        InputError: If it is not YAML, or has no deployments.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}); correct it") from None
+    deployments = tree.get("deployments") if isinstance(tree, dict) else None
+    if not isinstance(deployments, list) or not all(isinstance(found, dict) for found in deployments):
+        raise InputError(f"{path} has no list 'deployments'; see the example in the documentation")
+    return dict(tree)
+
+
+def filled(tree: dict[str, Any], project: Path, data: str | None, test: str | None) -> dict[str, Any]:
+    """Return the deployments with the project, its data and the names of its events filled in.
+
+    Args:
+        tree: The content of a prefect.yaml.
+        project: The project's folder, absolute.
+        data: The address for the parameter `data`. None: the template's address is removed.
+        test: The same for the parameter `test`.
+    """
+    tree = copy.deepcopy(tree)
+    for deployment in tree["deployments"]:
+        parameters = deployment.setdefault("parameters", {})
+        if "project" in parameters:
+            parameters["project"] = str(project)
+        if "data" in parameters:
+            parameters["data"] = data
+            if test is not None:
+                parameters["test"] = test
+        for trigger in deployment.get("triggers", []):
+            trigger["match"] = {"prefect.resource.id": resource(project)}
+    return tree
+
+
+def resource(project: Path) -> str:
+    """Return the id of a project in events."""
+    return f"tokensieve.project.{project}"
+
+
+def write(layout: Layout, data: str | None, test: str | None, folder: Path) -> list[str]:
+    """Write the project's deployments to prefect.yaml in `folder`. Return a line on each, for users."""
+    tree = filled(read(template(layout)), layout.root, data, test)
+    write_text(folder / NAME, yaml.safe_dump(tree, sort_keys=False))
+    return [_described(deployment) for deployment in tree["deployments"]]
+
+
+def _described(deployment: dict[str, Any]) -> str:
+    schedules = [
+        f"{found['cron']} {found.get('timezone', 'UTC')}"
+        if "cron" in found
+        else f"every {found['interval']} s"
+        for found in deployment.get("schedules", [])
+        if "cron" in found or "interval" in found
+    ]
+    return f"{deployment['name']} ({', '.join(schedules)})" if schedules else str(deployment["name"])

@@ -1,0 +1,111 @@
+"""What `tokensieve up` starts, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.up import deployments, services
+from flows.up.ports import check_free
+from flows.up.postgres import VARIABLE, make_databases, server_address
+from flows.up.service import Service
+from tasks.projects import moved_project
+from tokensieve import packages
+from tokensieve.project import Layout
+from tokensieve.registry.models import open_reader
+from tokensieve.registry.store import tracking_uri, without_password
+from tokensieve.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is started.
+
+    Attributes:
+        servers: Prefect, and MLflow unless another one is used.
+        deploy: The program that makes the deployments.
+        server: The inference server.
+        described: A line on each deployment.
+        outside: Where MLflow is, if it is not started here.
+    """
+
+    layout: Layout
+    servers: list[Service]
+    deploy: Service
+    worker: Service
+    server: Service
+    described: list[str]
+    outside: str
+
+
+def make(layout: Layout, options: argparse.Namespace) -> Plan:
+    """Check the ports and the databases, write the deployments, and return what is to be started.
+
+    MLFLOW_TRACKING_URI of this process and its children is then the address of MLflow's server.
+
+    Raises:
+        InputError: If a port is taken, or a database or the registry does not respond.
+    """
+    settings = Settings.load(layout.params)
+    postgres = server_address(options.postgres)
+    os.environ.pop(VARIABLE, None)
+    store = tracking_uri(layout, settings)
+    outside = store if store.startswith("http") else ""
+    registry = outside or f"http://{services.LOOPBACK}:{options.mlflow_port}"
+    at = services.Addresses(options.host, options.port, options.prefect_port, registry, options.mlflow_port)
+    ports = {
+        "--prefect-port": (services.LOOPBACK, at.prefect_port),
+        "--mlflow-port": (services.LOOPBACK, at.mlflow_port),
+        "--port": (at.host, at.port),
+    }
+    if outside:
+        del ports["--mlflow-port"]
+        open_reader(outside).models()
+    check_free(ports)
+    databases = make_databases(postgres) if postgres else None
+    moved_project.follow(layout, store)
+    os.environ["MLFLOW_TRACKING_URI"] = registry
+    described = deployments.write(layout, options.data, options.test, layout.up)
+    servers = [services.prefect(layout, at, databases)]
+    if not outside:
+        servers.append(services.mlflow(layout, at, databases.mlflow if databases else store))
+    for service in servers:
+        service.log.unlink(missing_ok=True)
+    return Plan(
+        layout,
+        servers,
+        _deploy(layout, at),
+        services.worker(layout, at),
+        services.server(layout, at),
+        described,
+        without_password(outside),
+    )
+
+
+def table(plan: Plan) -> str:
+    """Return the addresses, the schedules and the next step, a line each."""
+    rows = [(service.name, service.address) for service in [*plan.servers, plan.worker]]
+    if plan.outside:
+        rows.insert(1, (services.MLFLOW, f"{plan.outside} (it ran before)"))
+    waits = "" if plan.server.needed() else f", after the first: tokensieve promote{_project(plan.layout)}"
+    rows += [(services.SERVER, plan.server.address + waits)]
+    rows += [("runs" if not place else "", line) for place, line in enumerate(plan.described)]
+    rows += [("logs", str(plan.layout.up))]
+    return "\n".join(f"{name:<9} {value}" for name, value in rows)
+
+
+def _project(layout: Layout) -> str:
+    return "" if layout.root == Path.cwd() else f" --project {shlex.quote(str(layout.root))}"
+
+
+def _deploy(layout: Layout, at: services.Addresses) -> Service:
+    return Service(
+        "the deployment",
+        tuple(packages.command("flows.up.deploy", str(Path(layout.up) / deployments.NAME))),
+        Path(layout.up) / "deploy.log",
+        lambda began: True,
+        environment={"PREFECT_API_URL": at.api},
+    )

@@ -1,0 +1,166 @@
+"""The services of a project: Prefect's server, MLflow's server, a worker and the inference server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from flows.up.deployments import POOL
+from flows.up.local_http import answers, post
+from flows.up.postgres import Databases
+from flows.up.service import Service
+from tokensieve import packages
+from tokensieve.errors import InputError
+from tokensieve.project import Layout
+from tokensieve.registry.models import open_reader
+from tokensieve.registry.project_identity import identity
+from tokensieve.settings import Settings
+
+LOOPBACK = "127.0.0.1"
+PREFECT, MLFLOW, WORKER, SERVER = "Prefect", "MLflow", "worker", "server"
+# `quiet_libraries` silences Prefect in this process; a service has a log of its own.
+LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the services listen. Prefect and MLflow have no passwords: they listen on this machine only.
+
+    Attributes:
+        host: The address that the inference server listens on.
+        registry: The address of MLflow.
+    """
+
+    host: str
+    port: int
+    prefect_port: int
+    registry: str
+    mlflow_port: int
+
+    @property
+    def api(self) -> str:
+        """Prefect's API."""
+        return f"http://{LOOPBACK}:{self.prefect_port}/api"
+
+    @property
+    def server(self) -> str:
+        """The inference server, as this machine reaches it."""
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def prefect(layout: Layout, at: Addresses, databases: Databases | None) -> Service:
+    """Return Prefect's server. Its SQLite file is the project's, unless there is another database."""
+    database = databases.prefect if databases else f"sqlite+aiosqlite:///{layout.prefect}"
+    return Service(
+        PREFECT,
+        (
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            LOOPBACK,
+            "--port",
+            str(at.prefect_port),
+        ),
+        _log(layout, PREFECT),
+        lambda began: answers(f"{at.api}/health"),
+        f"http://{LOOPBACK}:{at.prefect_port}",
+        LOGGED | {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database, "PREFECT_API_URL": at.api},
+    )
+
+
+def mlflow(layout: Layout, at: Addresses, store: str) -> Service:
+    """Return MLflow's server on the database `store`.
+
+    It does not send files: runs, servers and commands of this machine read and write them in the
+    project, whether they ask this server or the SQLite file.
+    """
+    options = ("--host", LOOPBACK, "--port", str(at.mlflow_port), "--workers", "1", "--no-serve-artifacts")
+    files = ("--default-artifact-root", layout.runs.resolve().as_uri())
+    quiet = ("--uvicorn-opts", "--no-access-log")
+    return Service(
+        MLFLOW,
+        tuple(packages.command("flows.up.mlflow_server", *options, *files, *quiet)),
+        _log(layout, MLFLOW),
+        lambda began: answers(f"{at.registry}/health"),
+        at.registry,
+        {"MLFLOW_BACKEND_STORE_URI": store},
+    )
+
+
+def worker(layout: Layout, at: Addresses) -> Service:
+    """Return the worker that starts the runs."""
+    name = f"{socket.gethostname()}-{os.getpid()}"
+
+    def works(began: float) -> bool:
+        found = post(f"{at.api}/work_pools/{POOL}/workers/filter", {})
+        beats = [known["last_heartbeat_time"] for known in found or () if known["name"] == name]
+        return any(beat and datetime.fromisoformat(beat).timestamp() >= began for beat in beats)
+
+    return Service(
+        WORKER,
+        (
+            sys.executable,
+            "-m",
+            "prefect",
+            "worker",
+            "start",
+            "--pool",
+            POOL,
+            "--type",
+            "process",
+            "--name",
+            name,
+        ),
+        _log(layout, WORKER),
+        works,
+        f"work pool {POOL}",
+        LOGGED | {"PREFECT_API_URL": at.api},
+    )
+
+
+def server(layout: Layout, at: Addresses) -> Service:
+    """Return the inference server. It can start when the project's model has a champion."""
+    model = f"models:/{identity(layout, Settings.load(layout.params)).model}@champion"
+    options = ("--host", at.host, "--port", str(at.port), "--project", str(layout.root))
+    reader = Champion(layout, at.registry)
+    return Service(
+        SERVER,
+        (sys.executable, "-P", "-m", "tokensieve", "serve", "--model", model, *options),
+        _log(layout, SERVER),
+        lambda began: answers(f"{at.server}/ready"),
+        at.server,
+        needed=reader.exists,
+    )
+
+
+class Champion:
+    """Whether the project's model has a champion. Asked at most once per `INTERVAL`."""
+
+    INTERVAL = 3.0  # seconds
+
+    def __init__(self, layout: Layout, registry: str) -> None:
+        self._layout, self._reader, self._next = layout, open_reader(registry), 0.0
+
+    def exists(self) -> bool:
+        """Return whether there is one. False if the registry does not respond or was asked just now."""
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self.INTERVAL
+        try:
+            name = identity(self._layout, Settings.load(self._layout.params)).model
+            return "champion" in (self._reader.aliases(name) or {})
+        except InputError:
+            return False
+
+
+def _log(layout: Layout, name: str) -> Path:
+    return Path(layout.up) / f"{name.lower()}.log"

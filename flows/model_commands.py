@@ -14,6 +14,7 @@ from tokensieve.cli.command import PROMOTE, Answer, Command, add_json, add_proje
 def promote(options: argparse.Namespace, answer: Answer) -> None:
     """Make a registered version the champion: the challenger, or the one that --version names."""
     from flows.champion_text import promoted_text
+    from flows.notifications import promoted
     from tasks.promotion import promote as promotions
     from tokensieve.settings import Settings
 
@@ -21,17 +22,20 @@ def promote(options: argparse.Namespace, answer: Answer) -> None:
     moved = promotions.promote(
         layout, Settings.load(layout.params), options.version, options.reason, options.other_project
     )
+    promoted(layout, moved, "promote", options.reason)
     answer(json.dumps(moved, ensure_ascii=False) if options.json else promoted_text(moved, options.project))
 
 
 def rollback(options: argparse.Namespace, answer: Answer) -> None:
     """Make the previous champion that still exists the champion again."""
     from flows.champion_text import rolled_back_text
+    from flows.notifications import promoted
     from tasks.promotion import promote as promotions
     from tokensieve.settings import Settings
 
     layout = existing_project(options)
     moved = promotions.rollback(layout, Settings.load(layout.params))
+    promoted(layout, moved, "rollback")
     answer(
         json.dumps(moved, ensure_ascii=False) if options.json else rolled_back_text(moved, options.project)
     )

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.champion_text import promoted_text
+from flows.notifications import promoted
 from tasks.promotion import promote as promotions
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -27,5 +28,6 @@ def promote(
     """
     layout = Layout(project)
     moved = promotions.promote(layout, Settings.load(layout.params), version, reason, other_project)
+    promoted(layout, moved, "promote", reason)
     get_run_logger().info("%s", promoted_text(moved, str(project)))
     return moved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
+from flows.failure import reported
 from flows.prefect_runs import alone, log_to_page
 from flows.run_page import summary_markdown
 from flows.summary import summarize
@@ -22,6 +24,8 @@ from tasks.versioning.dvc_pipeline import stage_names
 from tokensieve.project import Layout
 from tokensieve.registry.store import tracking_uri, without_password
 from tokensieve.settings import Settings, tried
+
+log = logging.getLogger("tokensieve")
 
 SKIPPED: State[Any] = Completed(
     name="Skipped", message="Another run of this project with the same parameters is waiting already."
@@ -61,15 +65,19 @@ def retrain(
         open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
-            seconds: dict[str, float | None] = {
-                "ingest": ingest_task(layout, settings, data, test),
-                "registry": registry_task(layout, settings, force),
-            }
-            for name in stage_names(layout):
-                seconds[name] = stage_task(layout, name, force)
-            result = summarize(layout, settings, seconds)
+            names, seconds = stage_names(layout), dict[str, float | None]()
+            with reported(layout, ("ingest", "registry", *names), seconds):
+                seconds["ingest"] = ingest_task(layout, settings, data, test)
+                seconds["registry"] = registry_task(layout, settings, force)
+                for name in names:
+                    seconds[name] = stage_task(layout, name, force)
+                result = summarize(layout, settings, seconds)
         page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
         create_markdown_artifact(
             key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}"
         )
+    if all(seconds[name] is None for name in names):
+        message = f"Nothing new: version {result['model_version']} of {result['model_name']} is current."
+        log.info("%s", message)
+        return Completed(message=message, data=result)  # type: ignore[return-value]
     return result

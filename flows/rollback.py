@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.champion_text import rolled_back_text
+from flows.notifications import promoted
 from tasks.promotion import promote as promotions
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -18,5 +19,6 @@ def rollback(project: Path) -> dict[str, Any]:
     """Make the previous champion that still exists the champion of the project's model."""
     layout = Layout(project)
     moved = promotions.rollback(layout, Settings.load(layout.params))
+    promoted(layout, moved, "rollback")
     get_run_logger().info("%s", rolled_back_text(moved, str(project)))
     return moved

@@ -16,13 +16,13 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
     `registry` is the address of MLflow. If it is a server, the page links to the model version.
     """
     name, version = result["model_name"], result["model_version"]
-    parts = [f"# {_inline(name)} version {version}", _table(("figure", "value"), figures(result))]
+    parts = [f"# {inline(name)} version {version}", _table(("figure", "value"), figures(result))]
     if result["warnings"]:
-        parts += ["## Warnings", "\n".join(f"- {_inline(warning)}" for warning in result["warnings"])]
+        parts += ["## Warnings", "\n".join(f"- {inline(warning)}" for warning in result["warnings"])]
     parts += [
         "## Exported builds",
         _table(BUILDS, builds(result)),
-        "\n".join(f"- {_inline(note)}" for note in notes(result)),
+        "\n".join(f"- {inline(note)}" for note in notes(result)),
         "## Artifacts",
         _places(result, layout, registry),
     ]
@@ -48,11 +48,11 @@ def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_inline(cell) for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([inline(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Return `text` with Markdown's special characters escaped: labels may have them."""
     escaped = "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")

@@ -146,7 +146,7 @@ def keep_seconds(path: Path, name: str, seconds: float) -> float:
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
-def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """Return whether a retry may succeed: a server or a disk may come back, bad input stays bad."""
     try:
         state.result()
@@ -162,7 +162,7 @@ def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool
 
 
 _retried: Any = partial(
-    task, retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_is_transient, persist_result=False
+    task, retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=is_transient, persist_result=False
 )
 ingest_task = _retried(run_ingest, name="ingest")
 registry_task = _retried(ask_registry, name="registry")

@@ -60,4 +60,6 @@ class Layout:
     served = property(lambda self: self.at(".tokensieve", "served"))
     place = property(lambda self: self.at(".tokensieve", "place.json"))
     up = property(lambda self: self.at(".tokensieve", "up"))
+    addresses = property(lambda self: self.at(".tokensieve", "up", "addresses.json"))
+    watched = property(lambda self: self.at(".tokensieve", "watched.json"))
     parsed = property(lambda self: self.at(".tokensieve", "parsed"))

@@ -34,6 +34,7 @@ def up(options: argparse.Namespace, answer: Answer) -> int:
 
     from flows.up import plan, supervisor
     from tasks.projects.project import open_project
+    from tokensieve.files import write_json
 
     _refuse(options)
     layout = open_project(Path(options.project))
@@ -45,12 +46,13 @@ def up(options: argparse.Namespace, answer: Answer) -> int:
             raise InputError(f"tokensieve up runs already for {layout.root}; end it first") from None
         planned = plan.make(layout, options)
         stop = stack.enter_context(_signals())
-        running = supervisor.Supervisor(
-            stop, lambda service: log.info("%-9s %s", service.name, service.address)
-        )
+        running = supervisor.Supervisor(stop, lambda service: log.info("%s is ready", service.name))
         stack.callback(running.end)
         try:
             running.start(planned.servers)
+            # Other commands of the project find the servers by it.
+            write_json(layout.addresses, planned.addresses)
+            stack.callback(layout.addresses.unlink, missing_ok=True)
             running.run(planned.deploy)
             running.start([planned.worker])
             answer(plan.table(planned))

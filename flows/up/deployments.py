@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from flows.events import resource
 from tokensieve.errors import InputError
 from tokensieve.files import write_text
 from tokensieve.project import Layout
@@ -16,6 +17,7 @@ from tokensieve.project import Layout
 POOL = "tokensieve"
 NAME = "prefect.yaml"
 AUTOMATIONS = "automations.yaml"
+WATCH = "watch"  # the deployment that looks at the data
 
 
 def template(layout: Layout) -> Path:
@@ -48,7 +50,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def filled(tree: dict[str, Any], project: Path, data: str | None, test: str | None) -> dict[str, Any]:
-    """Return the deployments with the project, its data and the names of its events filled in.
+    """Return the deployments with the project, its data and its events filled in.
+
+    Without data, nothing is watched.
 
     Args:
         tree: The content of a prefect.yaml.
@@ -63,16 +67,13 @@ def filled(tree: dict[str, Any], project: Path, data: str | None, test: str | No
             parameters["project"] = str(project)
         if "data" in parameters:
             parameters["data"] = data
-            if test is not None:
+            if test is not None and deployment.get("name") != WATCH:
                 parameters["test"] = test
+        if deployment.get("name") == WATCH and data is None:
+            deployment["schedules"] = []
         for trigger in deployment.get("triggers", []):
             trigger["match"] = {"prefect.resource.id": resource(project)}
     return tree
-
-
-def resource(project: Path) -> str:
-    """Return the id of a project in events."""
-    return f"tokensieve.project.{project}"
 
 
 def write(layout: Layout, data: str | None, test: str | None, folder: Path) -> list[str]:

@@ -25,9 +25,12 @@ SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36
 
 
 def main(parent: int, command: list[str]) -> int:
-    """Run `command` until it ends, `parent` ends or SIGTERM arrives. Return its exit status.
+    """Run `command` until it ends, `parent` ends or SIGTERM arrives.
 
     A second SIGTERM ends it at once.
+
+    Returns:
+        Its exit status, or 128 plus the number of the signal that ended it, as shells do.
     """
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
@@ -42,7 +45,8 @@ def main(parent: int, command: list[str]) -> int:
     while child.poll() is None and len(signals) < 2 and time.monotonic() < end:
         time.sleep(INTERVAL)
     _end_rest(0.0 if len(signals) > 1 else REST)
-    return child.wait()
+    status = child.wait()
+    return status if status >= 0 else 128 - status
 
 
 def _end_rest(seconds: float) -> None:

@@ -30,6 +30,9 @@ class Plan:
         server: The inference server.
         described: A line on each deployment.
         outside: Where MLflow is, if it is not started here.
+        addresses: The addresses of Prefect's API and of MLflow, for other commands of the project.
+        shared: Whether a command finds the registry without MLFLOW_TRACKING_URI, because it is the
+            project's SQLite file.
     """
 
     layout: Layout
@@ -39,6 +42,8 @@ class Plan:
     server: Service
     described: list[str]
     outside: str
+    addresses: dict[str, str]
+    shared: bool
 
 
 def make(layout: Layout, options: argparse.Namespace) -> Plan:
@@ -82,6 +87,8 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
         services.server(layout, at),
         described,
         without_password(outside),
+        {"prefect_api": at.api, "mlflow": without_password(registry)},
+        not databases,
     )
 
 
@@ -93,6 +100,8 @@ def table(plan: Plan) -> str:
     waits = "" if plan.server.needed() else f", after the first: tokensieve promote{_project(plan.layout)}"
     rows += [(services.SERVER, plan.server.address + waits)]
     rows += [("runs" if not place else "", line) for place, line in enumerate(plan.described)]
+    if not plan.shared:
+        rows += [("commands", f"export MLFLOW_TRACKING_URI={plan.addresses['mlflow']}")]
     rows += [("logs", str(plan.layout.up))]
     return "\n".join(f"{name:<9} {value}" for name, value in rows)
 

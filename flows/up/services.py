@@ -92,7 +92,8 @@ def mlflow(layout: Layout, at: Addresses, store: str) -> Service:
         _log(layout, MLFLOW),
         lambda began: answers(f"{at.registry}/health"),
         at.registry,
-        {"MLFLOW_BACKEND_STORE_URI": store},
+        # Its job runner has eight processes of 240 MB, for jobs that no run or command submits.
+        {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
 
 

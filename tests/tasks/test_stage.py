@@ -116,7 +116,7 @@ class RestException(MlflowException):
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
     state = Failed(message="failed", data=error)
-    assert stage._is_transient(stage.stage_task, None, state) is again  # type: ignore[arg-type]
+    assert stage.is_transient(stage.stage_task, None, state) is again  # type: ignore[arg-type]
 
 
 def test_other_weights_in_the_folder_of_the_base_model_are_noticed(layout: Layout) -> None:

@@ -1,0 +1,64 @@
+"""The hash of the content at an address: a file, a folder, a URL or the folder of a DVC remote."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tasks.versioning.download import fetch, public, revealed
+from tokensieve.errors import InputError
+from tokensieve.files import sha256
+from tokensieve.registry.store import without_password
+
+
+def content_hash(address: str) -> str:
+    """Return the hash of the content at `address`.
+
+    A file behind http(s) is downloaded for it. Of other URLs, such as s3, the hashes that the store
+    itself keeps of each file are used. Times and permissions do not matter.
+
+    Raises:
+        InputError: If nothing is there, or if it cannot be read.
+        FetchError: If the server of a URL is down.
+    """
+    address = revealed(address)
+    if "://" not in address:
+        return _of_folder(Path(address))
+    if urlsplit(address).scheme in ("http", "https"):
+        with tempfile.TemporaryDirectory() as folder:
+            # The format does not matter here, and need not be known.
+            return sha256(fetch(address, Path(folder), "--data", "csv"))
+    return _of_store(address)
+
+
+def _of_folder(path: Path) -> str:
+    if path.is_file():
+        return sha256(path)
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist; give a file, a folder or a URL")
+    files = sorted(found for found in path.rglob("*") if found.is_file())
+    return _joined((found.relative_to(path).as_posix(), sha256(found)) for found in files)
+
+
+def _of_store(address: str) -> str:
+    import fsspec
+
+    try:
+        system, path = fsspec.url_to_fs(address)
+        found = _joined((name, str(system.checksum(name))) for name in sorted(system.find(path)))
+    except Exception as error:  # one of a store's library: they share no narrower base
+        reason = without_password(str(error).partition("\n")[0]) or type(error).__name__
+        raise InputError(
+            f"{public(address)} cannot be read ({reason}); check the address and the credentials"
+        ) from None
+    if found == _joined(()):
+        raise InputError(f"{public(address)} does not exist, or is empty; give a file or a folder")
+    return found
+
+
+def _joined(files: Iterable[tuple[str, str]]) -> str:
+    """Return one hash for the names and hashes of files."""
+    return hashlib.sha256("".join(f"{name}\0{content}\n" for name, content in files).encode()).hexdigest()

@@ -1,0 +1,25 @@
+"""A failed run: the stage, the reason and the remedy."""
+
+from __future__ import annotations
+
+from flows.failure import Failure, failure_of, page
+from tokensieve.errors import InputError
+
+
+def test_the_remedy_is_the_end_of_the_message() -> None:
+    failure = failure_of(InputError("data.csv, row 3: no label; allowed: a text; add one"), "validate")
+    assert failure == Failure("validate", "data.csv, row 3: no label; allowed: a text", "add one")
+    assert page(failure) == (
+        "# Failed in stage validate\n\n**Reason:** data.csv, row 3: no label; allowed: a text\n\n**Remedy:** add one\n"
+    )
+
+
+def test_a_message_without_a_remedy_is_the_reason() -> None:
+    failure = failure_of(InputError("no data"), "ingest")
+    assert failure == Failure("ingest", "no data", "")
+    assert "**Remedy:** See the log of the run." in page(failure)
+
+
+def test_the_message_of_an_unexpected_error_may_quote_texts_and_is_left_out() -> None:
+    failure = failure_of(ValueError("could not convert 'my secret text'"), "mask")
+    assert failure == Failure("mask", "ValueError", "")

@@ -1,0 +1,82 @@
+"""The guard ends a command with all its descendants, however it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tokensieve import packages
+
+# Starts a process in a session of its own that ignores SIGTERM, writes its id, and waits.
+PARENT = """
+import pathlib, subprocess, sys, time
+child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(120)"
+started = subprocess.Popen([sys.executable, "-c", child], start_new_session=True, stdout=subprocess.PIPE)
+started.stdout.readline()
+pathlib.Path(sys.argv[1]).write_text(str(started.pid))
+time.sleep(float(sys.argv[2]))
+sys.exit(7)
+"""
+# Starts a guard as `tokensieve up` does, and waits.
+STARTER = """
+import os, subprocess, sys, time
+subprocess.Popen([*sys.argv[1:6], str(os.getpid()), *sys.argv[6:]], start_new_session=True)
+time.sleep(120)
+"""
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Path:
+    return tmp_path / "pid"
+
+
+def _wait(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _child(note: Path) -> psutil.Process:
+    _wait(lambda: note.exists() and note.read_text())
+    return psutil.Process(int(note.read_text()))
+
+
+def _guarded(note: Path, seconds: float) -> list[str]:
+    return [sys.executable, "-c", PARENT, str(note), str(seconds)]
+
+
+@pytest.fixture(params=["SIGTERM", "end"])
+def guard(request: pytest.FixtureRequest, note: Path) -> tuple[subprocess.Popen[bytes], str]:
+    seconds = 0.5 if request.param == "end" else 120
+    command = packages.command("flows.up.guard", str(os.getpid()), *_guarded(note, seconds))
+    return subprocess.Popen(command, start_new_session=True), request.param
+
+
+def test_nothing_is_left_after_sigterm_or_the_commands_end(
+    guard: tuple[subprocess.Popen[bytes], str], note: Path
+) -> None:
+    process, way = guard
+    child = _child(note)
+    if way == "SIGTERM":
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == (7 if way == "end" else 128 + signal.SIGTERM)
+    assert not child.is_running()
+
+
+def test_nothing_is_left_after_the_parent_was_killed(note: Path) -> None:
+    command = packages.command("flows.up.guard")
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, *command, *_guarded(note, 120)])
+    child = _child(note)
+    (guard,) = psutil.Process(starter.pid).children()
+    starter.kill()
+    starter.wait()
+    _wait(lambda: not child.is_running() and not guard.is_running())

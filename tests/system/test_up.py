@@ -1,0 +1,169 @@
+"""`tokensieve up`: all servers start, work together, and end, however the command ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows.up.local_http import answers as is_up
+from flows.up.local_http import post
+from tests.system.conftest import BIN, Process, Start, free_port, wait_for
+
+READY, RUN = 240.0, 240.0  # seconds on a busy machine
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass
+class Up:
+    """A running `tokensieve up`."""
+
+    process: Process
+    project: Path
+    ports: dict[str, int]
+
+    def address(self, option: str) -> str:
+        """Return the address of a service by the option of its port."""
+        return f"http://127.0.0.1:{self.ports[option]}"
+
+    def api(self, path: str, body: Any) -> Any:
+        """Return the response of Prefect's API to a POST."""
+        return post(f"{self.address('--prefect-port')}/api{path}", body)
+
+    def runs(self, *states: str) -> list[dict[str, Any]]:
+        """Return the runs in these states."""
+        return list(self.api("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": states}}}}) or [])
+
+    def begin(self, name: str) -> None:
+        """Begin a run of a deployment."""
+        (found,) = self.api("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})
+        body: dict[str, Any] = {"state": {"type": "SCHEDULED"}}
+        assert post_created(
+            f"{self.address('--prefect-port')}/api/deployments/{found['id']}/create_flow_run", body
+        )
+
+    def descendants(self) -> list[psutil.Process]:
+        """Return all processes that it has started."""
+        return psutil.Process(self.process.popen.pid).children(recursive=True)
+
+    def logs(self) -> str:
+        """Return all that it and its services have printed."""
+        folder = self.project / ".tokensieve" / "up"
+        return self.process.text() + "".join(path.read_text("utf-8") for path in folder.glob("*.log"))
+
+
+def post_created(url: str, body: Any) -> bool:
+    """Return whether a POST succeeds."""
+    import httpx
+
+    return httpx.post(url, json=body, timeout=30, trust_env=False).is_success
+
+
+@pytest.fixture
+def up(
+    start: Start, tokensieve: Run, small: list[str], data_file: Path, tmp_path: Path
+) -> Iterator[Callable[..., Up]]:
+    """Start `tokensieve up` for a new project, and wait until it has printed the addresses."""
+    left: list[psutil.Process] = []
+
+    def begin(*arguments: str) -> Up:
+        project = tmp_path / "project"
+        if not project.exists():
+            assert tokensieve("init", str(project), *small).returncode == 0
+        ports = {option: free_port() for option in ("--port", "--prefect-port", "--mlflow-port")}
+        options = [str(word) for pair in ports.items() for word in pair]
+        command = ["up", "--project", str(project), "--data", str(data_file), *options, *arguments]
+        process = start("up", str(BIN / "tokensieve"), *command)
+        wait_for(
+            lambda: "\nlogs " in process.text() or process.popen.poll() is not None, READY, "the addresses"
+        )
+        assert process.popen.poll() is None, process.text()
+        running = Up(process, project, ports)
+        left.extend(running.descendants())
+        return running
+
+    yield begin
+    for process in left:
+        if process.is_running():
+            process.kill()
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that are running."""
+    return [
+        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.mark.timeout(900)
+def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
+    up: Callable[..., Up], tokensieve: Run, data_file: Path
+) -> None:
+    running = up()
+    text = running.process.text()
+    for option in ("--port", "--prefect-port", "--mlflow-port"):
+        assert running.address(option) in text
+    assert "nightly (0 3 * * * UTC)" in text
+    assert not is_up(f"{running.address('--port')}/ready")
+
+    running.begin("nightly")
+    wait_for(lambda: running.runs("COMPLETED"), RUN, "a run")
+    # A command in another shell uses the SQLite file, and finds what the run has registered on the server.
+    promoted = tokensieve("promote", "--project", str(running.project))
+    assert promoted.returncode == 0, promoted.stderr
+    wait_for(lambda: is_up(f"{running.address('--port')}/ready"), READY, "the inference server")
+    answer = post(f"{running.address('--port')}/predict", {"text": "where is my parcel"})
+    assert answer["version"] == "1"
+
+    second = tokensieve("up", "--project", str(running.project))
+    assert (second.returncode, "runs already" in second.stderr) == (2, True), second.stderr
+
+    (worker,) = (
+        found
+        for found in running.descendants()
+        if found.cmdline()[1:5] == ["-m", "prefect", "worker", "start"]
+    )
+    worker.kill()
+    wait_for(lambda: "worker starts again in 1 s" in running.process.text(), 30, "the end of the worker")
+    wait_for(lambda: running.process.text().count("worker is ready") == 2, READY, "the worker")
+
+    processes = running.descendants()
+    assert running.process.stop(signal.SIGINT, 60) == 0
+    assert alive(processes) == []
+    assert "Traceback" not in running.process.text()
+
+
+@pytest.mark.timeout(900)
+def test_a_killed_up_leaves_no_process_and_the_next_one_goes_on(
+    up: Callable[..., Up], postgres: Callable[[str], str], environment: dict[str, str]
+) -> None:
+    server = postgres("unused").rpartition("/")[0].replace("tokensieve@", "tokensieve:hidden-password@")
+    environment["TOKENSIEVE_POSTGRES"] = server
+    running = up()
+    commands = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    assert "hidden-password" not in commands + running.logs()
+    assert not (running.project / "mlflow.db").exists()
+    assert not (running.project / "prefect.db").exists()
+
+    running.begin("nightly")
+    notes = running.project / ".tokensieve" / "runs"
+    wait_for(lambda: list(notes.glob("*.json")), RUN, "a run")
+    processes = running.descendants()
+    assert len(processes) > 6
+    os.kill(running.process.popen.pid, signal.SIGKILL)
+    wait_for(lambda: alive(processes) == [], 30, "the end of all processes")
+
+    again = up()
+    again.begin("nightly")
+    wait_for(lambda: again.runs("COMPLETED"), RUN, "a run")
+    processes = again.descendants()
+    assert again.process.stop(signal.SIGTERM, 60) == 0
+    assert alive(processes) == []
+    assert "hidden-password" not in again.logs()

@@ -49,20 +49,20 @@ class DataChanged:
 
 @dataclass(frozen=True)
 class DriftFound:
-    """The texts that the model is asked about differ from those that it was trained on.
+    """The texts that the model is asked about differ from the held-out texts, twice in a row.
 
     Attributes:
-        measure: The name of the statistic.
-        value: Its value.
-        limit: The value that it must not exceed.
-        texts: The number of texts that it was computed from.
+        model: The name of the registered model.
+        version: Its version.
+        texts: The number of texts that were compared.
+        signs: The names of the tests in which they differ.
     """
 
     name: ClassVar[str] = "tokensieve.drift.found"
-    measure: str
-    value: float
-    limit: float
+    model: str
+    version: str
     texts: int
+    signs: tuple[str, ...]
 
 
 @dataclass(frozen=True)

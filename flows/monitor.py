@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.drift_text import drift_text, verdict
+from flows.events import DriftFound, emit
 from flows.prefect_runs import log_to_page
 from tasks.monitoring.drift import look_for_drift
 from tokensieve.errors import InputError
@@ -33,4 +34,7 @@ def monitor(project: Path, log: Path, texts: int = 200) -> dict[str, Any]:
     create_markdown_artifact(
         key="drift", markdown=f"```\n{drift_text(report, words=False)}\n```\n", description=verdict(report)
     )
+    if report.alarm and report.found:
+        signs = tuple(test.name for test in report.found.tests if test.differs)
+        emit(layout, DriftFound(report.model, report.version, report.found.texts, signs))
     return {"alarm": report.alarm, "differs": report.differs, "waiting": report.waiting}

@@ -12,10 +12,12 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.up.deployments import AUTOMATIONS, POOL, packed
+from flows.up.deployments import AUTOMATIONS, NOTIFICATIONS, POOL, packed
 from tokensieve import packages
+
+VARIABLE = "TOKENSIEVE_NOTIFICATION_BLOCK"
 
 
 def main(file: Path) -> int:
@@ -23,21 +25,38 @@ def main(file: Path) -> int:
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        _automate(client)
+        _automate(client, packed(AUTOMATIONS).read_text(encoding="utf-8"))
+        if block := os.environ.get(VARIABLE):
+            found = _block(client, block)
+            text = packed(NOTIFICATIONS).read_text(encoding="utf-8")
+            _automate(client, text.replace("block_document_id: BLOCK", f"block_document_id: {found}"))
     command = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
     done = subprocess.run([sys.executable, "-m", "prefect", *command], cwd=packages.ROOT, check=False)
     return done.returncode
 
 
-def _automate(client: SyncPrefectClient) -> None:
+def _automate(client: SyncPrefectClient, text: str) -> None:
     """Make the automations again: those of an earlier version of the package may differ."""
-    known = yaml.safe_load(packed(AUTOMATIONS).read_text(encoding="utf-8"))["automations"]
-    for automation in map(AutomationCore.model_validate, known):
+    for automation in map(AutomationCore.model_validate, yaml.safe_load(text)["automations"]):
         for found in client.read_automations_by_name(automation.name):
             client.delete_automation(found.id)
         client.create_automation(automation)
 
 
+def _block(client: SyncPrefectClient, block: str) -> str:
+    """Return the id of a notification block, given as TYPE/NAME.
+
+    Raises:
+        SystemExit: If there is none of that name.
+    """
+    kind, _, name = block.partition("/")
+    try:
+        return str(client.read_block_document_by_name(name, kind).id)
+    except ObjectNotFound:
+        sys.exit(
+            f"{VARIABLE} is {block}, and Prefect has no such block; make it on its page, or unset {VARIABLE}"
+        )
+
+
 if __name__ == "__main__":
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     sys.exit(main(Path(sys.argv[1])))

@@ -16,7 +16,7 @@ from tokensieve.project import Layout
 
 POOL = "tokensieve"
 NAME = "prefect.yaml"
-AUTOMATIONS = "automations.yaml"
+AUTOMATIONS, NOTIFICATIONS = "automations.yaml", "notifications.yaml"
 WATCH = "watch"  # the deployment that looks at the data
 
 

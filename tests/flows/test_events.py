@@ -84,7 +84,7 @@ def test_an_event_reaches_prefects_server(
     [
         PROMOTED,
         DataChanged("data.csv", "abc", None),
-        DriftFound("population stability index", 0.3, 0.2, 500),
+        DriftFound("intents", "3", 500, ("labels", "domain")),
         ModelRefused("intents", "4", "macro F1 is significantly worse"),
         RunFailed("validate", "one class", "retrain a"),
     ],

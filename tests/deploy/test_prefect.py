@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import uuid
 from pathlib import Path
 
+import prefect
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-DEPLOYMENTS = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+COLLECTIONS = Path(prefect.__file__).parent / "server/api/collections_data/views"
+FILES = ("prefect.yaml", "prefect-docker.yaml", "prefect-kubernetes.yaml")
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def _deployments(file: str) -> list[dict]:  # type: ignore[type-arg]
+    tree = yaml.safe_load((ROOT / "deploy" / file).read_text(encoding="utf-8"))
+    return list(tree["deployments"])
+
+
+DEPLOYMENTS = _deployments("prefect.yaml")
+EVERY = [deployment for file in FILES for deployment in _deployments(file)]
+
+
+@pytest.mark.parametrize("deployment", EVERY, ids=lambda deployment: deployment["name"])
 def test_deployments_call_flows_with_valid_parameters(deployment: dict) -> None:  # type: ignore[type-arg]
     path, name = deployment["entrypoint"].split(":")
     assert (ROOT / path).exists()
@@ -25,6 +38,42 @@ def test_deployments_call_flows_with_valid_parameters(deployment: dict) -> None:
 def test_no_deployment_has_a_concurrency_limit() -> None:
     # Its lease outlives a killed run by up to five minutes. The project's lock does not (flows/prefect_runs.py).
     assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_containers_are_set_up_with_variables_that_the_pool_has_one_run_at_a_time(kind: str) -> None:
+    pools = json.loads((COLLECTIONS / "aggregate-worker-metadata.json").read_text(encoding="utf-8"))
+    template = pools[f"prefect-{kind}"][kind]["default_base_job_configuration"]
+    if kind == "kubernetes":
+        # Prefect's own, with a volume for the project.
+        default, template = (
+            template,
+            json.loads((ROOT / "deploy/work-pool-kubernetes.json").read_text("utf-8")),
+        )
+        pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+        assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == "{{ claim }}"
+        known = template["variables"]["properties"]
+        assert {key: value for key, value in known.items() if key != "claim"} == default["variables"][
+            "properties"
+        ]
+        del pod["volumes"], pod["containers"][0]["volumeMounts"]
+        assert template["job_configuration"] == default["job_configuration"]
+    for deployment in _deployments(f"prefect-{kind}.yaml"):
+        assert set(deployment["work_pool"]["job_variables"]) <= set(template["variables"]["properties"])
+        assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_notifications_are_automations_for_events_that_exist() -> None:
+    from prefect.events.schemas.automations import AutomationCore
+
+    from flows.events import ModelPromoted, ModelRefused, RunFailed
+    from flows.retrain import retrain
+
+    text = (ROOT / "deploy" / "notifications.yaml").read_text(encoding="utf-8")
+    tree = yaml.safe_load(text.replace("block_document_id: BLOCK", f"block_document_id: {uuid.uuid4()}"))
+    told, crashed = (AutomationCore.model_validate(automation) for automation in tree["automations"])
+    assert told.trigger.expect == {ModelPromoted.name, ModelRefused.name, RunFailed.name}
+    assert crashed.trigger.match_related["prefect.resource.name"] == retrain.name
 
 
 def test_automations_wait_longer_than_a_heartbeat() -> None:

@@ -13,9 +13,15 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.events import DriftFound, ModelPromoted, emit
+from flows.up import deployments
 from flows.up.local_http import answers as is_up
 from flows.up.local_http import post
 from tests.system.conftest import BIN, Process, Start, free_port, wait_for
+from tests.system.webhook import listening
+from tokensieve import packages
+from tokensieve.files import write_json
+from tokensieve.project import Layout
 
 READY, RUN = 240.0, 240.0  # seconds on a busy machine
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,6 +46,11 @@ class Up:
     def runs(self, *states: str) -> list[dict[str, Any]]:
         """Return the runs in these states."""
         return list(self.api("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": states}}}}) or [])
+
+    def retrainings(self, *states: str) -> list[dict[str, Any]]:
+        """Return the runs of retrain in these states, oldest first."""
+        found = [run for run in self.runs(*states) if run["name"].startswith("retrain")]
+        return sorted(found, key=lambda run: str(run["start_time"]))
 
     def begin(self, name: str) -> None:
         """Begin a run of a deployment."""
@@ -167,3 +178,83 @@ def test_a_killed_up_leaves_no_process_and_the_next_one_goes_on(
     assert again.process.stop(signal.SIGTERM, 60) == 0
     assert alive(processes) == []
     assert "hidden-password" not in again.logs()
+
+
+@pytest.mark.timeout(900)
+def test_events_start_retrainings_and_people_are_notified(
+    up: Callable[..., Up], environment: dict[str, str], data_file: Path
+) -> None:
+    with listening() as webhook:
+        environment["TOKENSIEVE_WEBHOOK"] = webhook.url
+        running = up()
+        # The first look at the data emits the event.
+        running.begin("watch")
+        wait_for(lambda: running.retrainings("COMPLETED"), RUN, "a retraining after the event")
+        (first,) = running.retrainings("COMPLETED")
+        assert first["created_by"]["type"] == "AUTOMATION"
+
+        running.begin("promote")
+        wait_for(lambda: webhook.of("tokensieve.model.promoted"), RUN, "the notification")
+        (promoted,) = webhook.of("tokensieve.model.promoted")
+        assert (promoted["version"], promoted["action"], promoted["replaced"]) == ("1", "promote", None)
+        assert promoted["text"] == "project: version 1 of project is now the champion"
+
+        # Nothing new: the run ends within seconds.
+        assert emit(
+            Layout(running.project),
+            DriftFound("project", "1", 200, ("labels",)),
+        )
+        wait_for(lambda: len(running.retrainings("COMPLETED")) == 2, RUN, "a run after drift")
+        last = running.retrainings("COMPLETED")[-1]
+        assert last["state"]["message"] == "Nothing new: version 1 of project is current."
+        assert last["total_run_time"] < 30
+
+        with data_file.open("a", encoding="utf-8") as file:
+            file.write("a text of its own kind,lonely\n")
+        running.begin("watch")
+        wait_for(lambda: webhook.of("tokensieve.run.failed"), RUN, "the notification")
+        (failed,) = webhook.of("tokensieve.run.failed")
+        assert failed["stage"] == "validate"
+        assert "lonely" in failed["reason"]
+        assert "a text of its own kind" not in str(webhook.bodies)
+        (run,) = running.retrainings("FAILED")
+        (page,) = running.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+        assert page["data"].startswith("# Failed in stage validate\n\n**Reason:** ")
+        assert "**Remedy:** " in page["data"]
+        assert "hidden-path" not in running.logs()
+
+
+MAKE_BLOCK = """
+import sys
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+block = CustomWebhookNotificationBlock(name="people", url=sys.argv[1], json_data={"subject": "{{subject}}", "body": "{{body}}"})
+block.save("people")
+"""
+
+
+@pytest.mark.timeout(300)
+def test_prefects_notification_block_gets_the_events(
+    start_prefect: Callable[..., Process], environment: dict[str, str], tmp_path: Path
+) -> None:
+    start_prefect()
+    with listening() as webhook:
+        environment["TOKENSIEVE_NOTIFICATION_BLOCK"] = "custom-webhook/people"
+        layout = Layout(tmp_path / "project")
+        (tmp_path / "up").mkdir()
+        deployments.write(layout, None, None, tmp_path / "up")
+        for command in (
+            [str(BIN / "python"), "-c", MAKE_BLOCK, webhook.url],
+            packages.command("flows.up.deploy", str(tmp_path / "up" / "prefect.yaml")),
+            # A second time, nothing is there twice.
+            packages.command("flows.up.deploy", str(tmp_path / "up" / "prefect.yaml")),
+        ):
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        layout.addresses.parent.mkdir(parents=True)
+        write_json(layout.addresses, {"prefect_api": environment["PREFECT_API_URL"]})
+        assert emit(layout, ModelPromoted("intents", "2", "1", "promote", "better"))
+        wait_for(lambda: webhook.bodies, 60, "the notification")
+        (sent,) = webhook.bodies
+        assert sent["subject"] == "project: tokensieve.model.promoted"
+        assert "version: 2\n" in sent["body"]

@@ -73,7 +73,7 @@ def test_notifications_are_automations_for_events_that_exist() -> None:
     tree = yaml.safe_load(text.replace("block_document_id: BLOCK", f"block_document_id: {uuid.uuid4()}"))
     told, crashed = (AutomationCore.model_validate(automation) for automation in tree["automations"])
     assert told.trigger.expect == {ModelPromoted.name, ModelRefused.name, RunFailed.name}
-    assert crashed.trigger.match_related["prefect.resource.name"] == retrain.name
+    assert crashed.trigger.match_related["prefect.resource.name"] == [retrain.name]
 
 
 def test_automations_wait_longer_than_a_heartbeat() -> None:

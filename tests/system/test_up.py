@@ -218,7 +218,8 @@ def test_events_start_retrainings_and_people_are_notified(
         assert "lonely" in failed["reason"]
         assert "a text of its own kind" not in str(webhook.bodies)
         (run,) = running.retrainings("FAILED")
-        (page,) = running.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+        made = running.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+        (page,) = (found for found in made if found["key"] == "run-failed")
         assert page["data"].startswith("# Failed in stage validate\n\n**Reason:** ")
         assert "**Remedy:** " in page["data"]
         assert "hidden-path" not in running.logs()

@@ -42,6 +42,7 @@ def test_without_data_nothing_is_watched_and_runs_use_the_projects_data() -> Non
 
 def test_a_projects_own_file_is_used(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
+    (tmp_path / "up").mkdir()
     assert template(layout) == packed("prefect.yaml")
     own = {
         "deployments": [{"name": "weekly", "schedules": [{"cron": "0 4 * * 1", "timezone": "Europe/Berlin"}]}]

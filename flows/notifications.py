@@ -68,5 +68,6 @@ def text(layout: Layout, event: Event) -> str:
     if isinstance(event, ModelRefused):
         return f"{name}: version {event.version} of {event.model} is refused: {event.reason}"
     if isinstance(event, RunFailed):
-        return f"{name}: {event.run} failed in stage {event.stage}: {event.reason}"
+        stage = f" in stage {event.stage}" if event.stage else ""
+        return f"{name}: {event.run} failed{stage}: {event.reason}"
     return f"{name}: {event.name}"

@@ -23,6 +23,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed
 
+from flows.events import RunFailed
+from flows.notifications import announce
 from tokensieve.errors import InputError
 from tokensieve.files import locked, read_json, write_json
 from tokensieve.project import Layout
@@ -152,6 +154,8 @@ def _close(client: SyncPrefectClient, note: Path) -> None:
         if run.state is None or not run.state.is_final():
             log.warning("run %s of this project was killed; it is marked as crashed", run.name)
             client.set_flow_run_state(run.id, Crashed(message=KILLED))
+            if run.deployment_id:
+                announce(Layout(note.parents[2]), RunFailed("", KILLED, run.name))
             for task in client.read_task_runs(
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
             ):

@@ -161,10 +161,7 @@ def fit(
     chosen = _settings_of(settings)
     set_threads(chosen.finetune.threads)
     train, held_out = _train_and_validation(texts, labels, validation, chosen)
-    names = class_names(train.labels)
-    if len(names) < 2:
-        only = excerpt(names[0]) if names else "none"
-        raise InputError(f"fit: the only class is {only}; use at least two classes")
+    names = _at_least_two_classes(train)
     base = find_base_model(chosen.base.model)
     check_base(base, chosen)
     with tempfile.TemporaryDirectory() as folder:
@@ -195,6 +192,14 @@ def _train_and_validation(
     parts, _ = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
     check_trainable(parts | {"test": parts["validation"]})
     return parts["train"], parts["validation"]
+
+
+def _at_least_two_classes(train: Examples) -> list[str]:
+    names = class_names(train.labels)
+    if len(names) < 2:
+        only = excerpt(names[0]) if names else "none"
+        raise InputError(f"fit: the only class is {only}; use at least two classes")
+    return names
 
 
 def _calibrated(

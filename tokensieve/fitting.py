@@ -68,8 +68,7 @@ def fit_classifier(
     It keeps the epoch with the lowest validation loss, or without validation the last epoch.
 
     Args:
-        train: The training texts.
-        validation: The texts for early stopping, if there are any.
+        train, validation: The training texts, and those for early stopping, if there are any.
         labels: The names of the classes, in the order of the logits.
         settings: The settings of the project.
         base, folder: The folder of the base model, and the one to write the tokenizer to.

@@ -74,7 +74,6 @@ def fisher_scores(
             if recorder:
                 recorder.record(rows, batch.attention_mask)
             _add_gradients(totals, recorded, loss, counted, shape)
-            recorded.clear()
             progress.update(len(indices))
     return {name: total.cpu() for name, total in totals.items()}
 
@@ -148,15 +147,19 @@ def _summed(weights: Tensor, shape: str) -> Tensor:
 
 def _add_gradients(
     totals: Mapping[str, Tensor],
-    recorded: Mapping[str, tuple[Tensor, Tensor]],
+    recorded: dict[str, tuple[Tensor, Tensor]],
     loss: Tensor,
     counted: Tensor,
     shape: str,
 ) -> None:
-    """Add the squared gradients of `loss` to the totals of the recorded layers."""
+    """Add the squared gradients of `loss` to the totals of the recorded layers.
+
+    Clear `recorded`.
+    """
     gradients = torch.autograd.grad(loss, [output for _, output in recorded.values()])
     for (name, (x, _)), g in zip(recorded.items(), gradients, strict=True):
         _add_squares(totals[name], x.detach(), g, counted, shape)
+    recorded.clear()
 
 
 def _add_squares(total: Tensor, x: Tensor, g: Tensor, counted: Tensor, shape: str) -> None:

@@ -1,4 +1,7 @@
-"""Settings of Sphinx. Build the documentation with `make docs`; it opens as `docs/_build/index.html`."""
+"""Settings of Sphinx.
+
+Build the documentation with `make docs`; it opens as `docs/_build/index.html`.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Draw the two charts of the README as SVG, from the generated tables of docs/explanation/evidence.md.
+"""Draw the two charts of the README as SVG, from the generated tables of
+docs/explanation/evidence.md.
 
     python docs/pictures.py
 
-The colours follow the reader's light or dark mode. A test checks that the stored charts are current.
+The colours follow the reader's light or dark mode. A test checks that the stored charts are
+current.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ BACK = '<rect class="back" width="100%" height="100%" rx="6"/>'
 
 
 def tables() -> dict[str, list[dict[str, str]]]:
-    """Return the tables of the evidence page: the rows by column, under the line before the table or its first heading."""
+    """Return the tables of the evidence page: the rows by column, under the line before the table
+    or its first heading.
+    """
     found: dict[str, list[dict[str, str]]] = {}
     title, columns = "", []
     for line in EVIDENCE.read_text(encoding="utf-8").splitlines():
@@ -89,7 +93,9 @@ def cost_chart(rows: list[dict[str, str]]) -> str:
 
 
 def throughput_chart(rows: list[dict[str, str]]) -> str:
-    """Return a chart of servers: a bar for the texts per second at 32 clients, with the p99 latency beside it."""
+    """Return a chart of servers: a bar for the texts per second at 32 clients, with the p99 latency
+    beside it.
+    """
     column = next(name for name in rows[0] if name.startswith("texts/s") and name.endswith("at 32"))
     found = {row["over HTTP"]: [float(part) for part in row[column].split(", ")] for row in rows}
     left, right, top, step = 96, WIDTH - 150, 36, 40
@@ -116,7 +122,10 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
 def _svg(parts: list[str], title: str) -> str:
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{title}</title>\n{STYLE}\n{BACK}\n{body}\n</svg>\n'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{title}</title>\n{STYLE}\n'
+        f"{BACK}\n{body}\n</svg>\n"
+    )
 
 
 def charts() -> Mapping[str, str]:

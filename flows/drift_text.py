@@ -1,4 +1,4 @@
-"""A comparison of traffic with held-out texts, in words: for a terminal and for the page of a run."""
+"""A comparison of traffic with held-out texts, in words, for a terminal or a run's page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def verdict(report: DriftReport) -> str:
     """Return the result in one or two sentences."""
     model = f"'{report.model}'" + (f" version {report.version}" if report.version else "")
     if report.found is None:
-        return f"{report.waiting:,} texts since the last window are too few to compare with the held-out texts of {model}."
+        return (
+            f"{report.waiting:,} texts since the last window are too few to compare with the held-out texts "
+            f"of {model}."
+        )
     compared = f"{report.found.texts:,} texts from {report.begin} to {report.end}"
     if not report.differs:
         return (
@@ -50,7 +53,8 @@ def _details(report: DriftReport, words: bool) -> Iterator[str]:
     for differs, p, effect, meaning in tests(report):
         yield f"  {differs:<8} p {p:<8} {effect:>7}  {meaning}"
     now, before = report.found.expected_accuracy, report.found.reference_expected_accuracy
-    yield f"  mean confidence {now[0]:.1%} ({now[1]:.1%} to {now[2]:.1%}); of the held-out texts {before[0]:.1%}"
+    interval = f"{now[1]:.1%} to {now[2]:.1%}"
+    yield f"  mean confidence {now[0]:.1%} ({interval}); of the held-out texts {before[0]:.1%}"
     if report.differs:
         yield f"  labels that moved: {_shares(report.labels[:5])}"
         if words:

@@ -1,4 +1,4 @@
-"""Monitor: compare the traffic since the last look with the texts that the champion was tested on."""
+"""Monitor: compare the traffic since the last run with the champion's held-out texts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tokensieve.settings import Settings
 
 @flow(name="monitor", flow_run_name="monitor {project}", persist_result=False)
 def monitor(project: Path, log: Path, texts: int = 200) -> dict[str, Any]:
-    """Look for drift in the server's log of texts, and emit an event if two windows in a row differ.
+    """Look for drift in the server's log of texts. Emit an event if two windows in a row differ.
 
     Args:
         project: The project's folder.

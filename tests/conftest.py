@@ -1,4 +1,8 @@
-"""What the tests of the library share: a small data set, and tiny models of every family with random weights. Nothing is fetched."""
+"""What the tests of the library share: a small data set, and tiny models of every family with
+random weights.
+
+Nothing is fetched.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +102,9 @@ TEXTS = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Torch, where a test imports it, computes on one thread: what a test before it has set does not last."""
+    """Torch, where a test imports it, computes on one thread: what a test before it has set does
+    not last.
+    """
     torch = sys.modules.get("torch")
     if torch:
         torch.set_num_threads(1)
@@ -119,7 +125,9 @@ def tiny_texts() -> tuple[list[str], list[str]]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_family: Callable[[str], Path]) -> Path:
-    """The folder of a BERT of four layers, 32 wide, whose WordPiece vocabulary splits "topup" and "refund"."""
+    """The folder of a BERT of four layers, 32 wide, whose WordPiece vocabulary splits "topup" and
+    "refund".
+    """
     return tiny_family("bert")
 
 
@@ -127,7 +135,9 @@ def tiny_model(tiny_family: Callable[[str], Path]) -> Path:
 def tiny_family(
     tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[list[str], list[str]]
 ) -> Callable[[str], Path]:
-    """Makes the folder of a tiny model of one of FAMILIES, once a session; tests that change it copy it."""
+    """Makes the folder of a tiny model of one of FAMILIES, once a session; tests that change it
+    copy it.
+    """
     root = tmp_path_factory.mktemp("families")
 
     def folder_of(family: str) -> Path:
@@ -141,7 +151,11 @@ def tiny_family(
 
 @pytest.fixture(scope="session")
 def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A served folder of three labels that reads twelve tokens: the mean of word vectors, times a matrix. Made without torch."""
+    """A served folder of three labels that reads twelve tokens: the mean of word vectors, times a
+    matrix.
+
+    Made without torch.
+    """
     import numpy as np
     import onnx
     import tokenizers
@@ -181,7 +195,10 @@ def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def moved_old_project(tmp_path: Path) -> Path:
-    """The project folder in tests/fixtures/old_project.tar.xz. Its registry has the absolute paths of the folder it was made in."""
+    """The project folder in tests/fixtures/old_project.tar.xz.
+
+    Its registry has the absolute paths of the folder it was made in.
+    """
     with tarfile.open(Path(__file__).parent / "fixtures" / "old_project.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path / "shop"
@@ -255,7 +272,8 @@ def _write(family: str, folder: Path, texts: list[str]) -> None:
     kind = AutoModelForCausalLM if family in ("qwen2", "llama") else AutoModel
     model = kind.from_config(AutoConfig.for_model(family, **sizes, **own))
     with torch.no_grad():
-        # The usual start makes all texts nearly equal at this width: a wrong position or mask would not show, nor would learning.
+        # The usual start makes all texts nearly equal at this width: a wrong position or mask would
+        # not show, nor would learning.
         for name, parameter in model.named_parameters():
             norm = "norm" in name.lower() and name.endswith("weight")
             parameter.normal_(

@@ -25,7 +25,8 @@ VENDORS = {
 }
 
 
-# Each folder imports from folders further left only. Modules of tokensieve/ itself are "root", but fitting and the API.
+# Each folder imports from folders further left only. Modules of tokensieve/ itself are "root", but
+# fitting and the API.
 LAYERS = (
     "root",
     "settings",
@@ -54,7 +55,9 @@ HEAVY = {"torch", "transformers", "pandas", "mlflow", "prefect", "dvc", "great_e
 
 
 def imported(path: Path, lazily: bool = True) -> set[str]:
-    """Return the full names of all modules that a file imports, with `lazily` also those within functions."""
+    """Return the full names of all modules that a file imports, with `lazily` also those within
+    functions.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
     for node in ast.walk(tree) if lazily else tree.body:
@@ -113,7 +116,10 @@ def test_prediction_and_serving_import_nothing_heavy(folder: str) -> None:
         for name, path in paths.items()
     }
     assert {name: found for name, found in heavy.items() if found} == {}
-    program = f"import sys, {', '.join(name.removesuffix('.__init__') for name in names)}; print(*sorted(sys.modules))"
+    program = (
+        f"import sys, {', '.join(name.removesuffix('.__init__') for name in names)}; "
+        "print(*sorted(sys.modules))"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout

@@ -1,4 +1,6 @@
-"""A registry that commit 9f0881d made: its models load, and champions are promoted and rolled back, with the code of today."""
+"""A registry that commit 9f0881d made: its models load, and champions are promoted and rolled back,
+with the code of today.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 TEXTS = ("where is my parcel", "block my card", "topup failed")
-# The label, the probability and whether it is uncertain: what version 1 and 2 answered to TEXTS at that commit.
+# The label, the probability and whether it is uncertain: what version 1 and 2 answered to TEXTS at
+# that commit.
 ANSWERS = {
     "1": [("topup", 0.542192, False), ("refund", 0.818498, False), ("topup", 0.518794, False)],
     "2": [("topup", 0.522512, False), ("refund", 0.451164, False), ("topup", 0.329018, True)],

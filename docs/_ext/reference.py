@@ -1,7 +1,8 @@
-"""Write the generated parts of the documentation from the code: settings, commands, HTTP interface and metrics.
+"""Write the generated parts of the documentation from the code: settings, commands, HTTP interface
+and metrics.
 
-A page contains the line `<!-- generated: NAME -->`. Sphinx replaces it with the Markdown that the function
-of that name in `PARTS` returns. Nothing generated is stored, so it cannot be out of date.
+A page contains the line `<!-- generated: NAME -->`. Sphinx replaces it with the Markdown that the
+function of that name in `PARTS` returns. Nothing generated is stored, so it cannot be out of date.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
 
 
 def settings() -> str:
-    """Return one table per section of `params.yaml`: key, default, what it does and which values it allows."""
+    """Return one table per section of `params.yaml`: key, default, what it does and which values it
+    allows.
+    """
     from tokensieve.settings import render, sections
 
     lines: list[str] = []
@@ -40,7 +43,9 @@ def commands() -> str:
 
 
 def all_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield each command that has options of its own, by its full name, in the order of the help."""
+    """Yield each command that has options of its own, by its full name, in the order of the
+    help.
+    """
     from tokensieve.cli import main
 
     yield from _leaves("tokensieve", main.build_parser())
@@ -84,7 +89,9 @@ def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 
 def http() -> str:
-    """Return one section per path of the server: what it does, its request body and its responses."""
+    """Return one section per path of the server: what it does, its request body and its
+    responses.
+    """
     description = openapi()
     lines: list[str] = []
     for path, methods in description["paths"].items():
@@ -153,7 +160,9 @@ def _names(response: dict[str, Any]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Return `text` on one line, with the characters escaped that would end a table's cell or open markup."""
+    """Return `text` on one line, with the characters escaped that would end a table's cell or open
+    markup.
+    """
     return re.sub(r"([|<*_\[\]])", r"\\\1", " ".join(text.split()))
 
 
@@ -170,7 +179,9 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def fill(_: Sphinx, __: str, source: list[str]) -> None:
-    """Replace each `<!-- generated: NAME -->` of a page, which Sphinx passes as a list of one text."""
+    """Replace each `<!-- generated: NAME -->` of a page, which Sphinx passes as a list of one
+    text.
+    """
     source[0] = MARK.sub(lambda found: PARTS[found[1]](), source[0])
 
 

@@ -1,4 +1,4 @@
-"""Compare the traffic since the last look with the texts that the champion was tested on, and keep the result."""
+"""Compare the traffic since the last run with the champion's held-out texts. Keep the result."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ class DriftReport:
         alarm: Whether this window and the one before it differ.
         differs: Whether this window differs.
         found: The tests, the numbers of texts and the expected accuracy (`Drift`).
-        words: Words and phrases that tell the window from the reference: text, share of the window's
-            texts, share of the reference's.
-        labels: The labels whose share moved most: label, share of the window, share of the reference.
+        words: Words and phrases that tell the window from the reference: text, share of the
+            window's texts, share of the reference's.
+        labels: The labels whose share moved most: label, share of the window, share of the
+            reference.
         unlike: Texts of the window that are least like the reference.
     """
 
@@ -74,8 +75,8 @@ def look_for_drift(layout: Layout, settings: Settings, log: Path, texts: int) ->
         texts: The least number of texts to compare.
 
     Raises:
-        InputError: If there is no model, if the log cannot be read, or if there are too few held-out
-            texts.
+        InputError: If there is no model, if the log cannot be read, or if there are too few
+            held-out texts.
         RegistryError: If the registry does not respond and the champion was not downloaded before.
     """
     history = _history(layout)
@@ -86,8 +87,8 @@ def look_for_drift(layout: Layout, settings: Settings, log: Path, texts: int) ->
     reference = [text for part in HELD_OUT for text in load_part(layout, part).texts]
     if len(reference) < LEAST_TEXTS:
         raise InputError(
-            f"the project has {len(reference)} held-out texts (validation and test); at least {LEAST_TEXTS} are needed: "
-            "add data, or run tokensieve run first"
+            f"the project has {len(reference)} held-out texts (validation and test); "
+            f"at least {LEAST_TEXTS} are needed: add data, or run tokensieve run first"
         )
     known, seen = observe(folder, reference), observe(folder, window.texts)
     found = find_drift(known, seen, settings.data.seed)
@@ -109,7 +110,7 @@ def look_for_drift(layout: Layout, settings: Settings, log: Path, texts: int) ->
 
 
 def gauges(report: DriftReport) -> str:
-    """Return the report in Prometheus' text format, for the textfile collector of its node exporter."""
+    """Return the report in Prometheus' text format, for the node exporter's textfile collector."""
     lines = [
         "# HELP tokensieve_drift_alarm Whether the last two windows of traffic differ from held-out texts.",
         "# TYPE tokensieve_drift_alarm gauge",
@@ -152,7 +153,7 @@ def _model(layout: Layout, settings: Settings) -> tuple[str, str, Path]:
 
 
 def _words(reference: Sequence[str], window: Sequence[str]) -> tuple[tuple[str, float, float], ...]:
-    """Return the constructs most informative about whether a text is of the window, with their shares."""
+    """Return the constructs that distinguish the window best from the reference, with shares."""
     texts = [*reference, *window]
     samples = [("reference",)] * len(reference) + [("window",)] * len(window)
     found = [
@@ -192,7 +193,10 @@ def _history(layout: Layout) -> list[dict[str, Any]]:
 
 
 def _keep(layout: Layout, report: DriftReport) -> None:
-    """Write the report, the gauges, and last the window's end: a failure before it repeats the comparison."""
+    """Write the report, the gauges, and last the end of the window.
+
+    If the process dies before the end is written, the comparison is repeated.
+    """
     layout.drift.mkdir(parents=True, exist_ok=True)
     tree = asdict(report)
     if report.found:

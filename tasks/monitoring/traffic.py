@@ -62,5 +62,6 @@ def _read(path: Path, number: int, line: str) -> tuple[str, str, str | None]:
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise InputError(
-        f"{path}, line {number}: not a line of a prediction log; name the file of tokensieve serve --log-texts"
+        f"{path}, line {number}: not a line of a prediction log; "
+        "name the file of tokensieve serve --log-texts"
     )

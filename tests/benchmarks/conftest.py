@@ -1,4 +1,6 @@
-"""Tasks for the tiny model: one with five classes of eight training and four test texts, and a multi-label one."""
+"""Tasks for the tiny model: one with five classes of eight training and four test texts, and a
+multi-label one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def setup(
     tests = [i for i in range(len(rows)) if i % 12 >= 8]
     trained = [row for i, row in enumerate(rows) if i not in tests]
     write_task(tmp_path / "data" / "tiny", {"train.csv": trained, "test.csv": [rows[i] for i in tests]})
-    # Three of the twelve texts of a class stand in the last of four folds. What asks has a second label; refunds have none of their own.
+    # Three of the twelve texts of a class stand in the last of four folds. What asks has a second
+    # label; refunds have none of their own.
     folded = [
         (
             str(i % 4),

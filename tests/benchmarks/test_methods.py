@@ -1,4 +1,7 @@
-"""Every method on the tiny task. The model is random, so what is asked is that it learns, not how well."""
+"""Every method on the tiny task.
+
+The model is random, so what is asked is that it learns, not how well.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,8 @@ def test_a_cell_of_every_method_with_several_labels_a_text(
     record = measure(Cell("several", 7, 0, method), setup)
     losses = [entry["train_loss"] for entry in record["history"]]
     if method in RATES:
-        # The head starts from the labels' frequencies, so that there is little to gain in twenty steps.
+        # The head starts from the labels' frequencies, so that there is little to gain in twenty
+        # steps.
         assert losses[-1] < losses[0]
     assert record["texts"]["classes"] == 5
     if method == "tokensieve":

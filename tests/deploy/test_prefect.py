@@ -1,4 +1,6 @@
-"""Check that entry points, parameters, flows and states in prefect.yaml and automations.yaml exist."""
+"""Check that entry points, parameters, flows and states in prefect.yaml and automations.yaml
+exist.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def test_deployments_call_flows_with_valid_parameters(deployment: dict) -> None:
 
 
 def test_no_deployment_has_a_concurrency_limit() -> None:
-    # Its lease outlives a killed run by up to five minutes. The project's lock does not (flows/prefect_runs.py).
+    # Its lease outlives a killed run by up to five minutes. The project's lock does not
+    # (flows/prefect_runs.py).
     assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
 
 

@@ -15,7 +15,8 @@ from tests.docs.pages import ROOT
 
 CLASSES = ("customs_hold", "track_shipment", "incoterm_question", "free_time_extension")
 TEXTS_PER_CLASS = 25
-# They leave out what takes most of the time with few texts: refits for the calibration, and variants that are refused.
+# They leave out what takes most of the time with few texts: refits for the calibration, and
+# variants that are refused.
 QUICK = ("evaluate.calibration_folds=0", "export.variants=[fp32]")
 
 
@@ -30,7 +31,9 @@ def newcomer(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
-    """Write `data/freight` with four classes of 25 texts into the test's folder, and return its path."""
+    """Write `data/freight` with four classes of 25 texts into the test's folder, and return its
+    path.
+    """
     folder = tmp_path / "data" / "freight"
     folder.mkdir(parents=True)
     for part in ("train", "test"):

@@ -40,7 +40,9 @@ def _prose(page: Path) -> str:
 
 
 def _anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub and MyST make them, and those that are generated."""
+    """Return the anchors of a page's headings, as GitHub and MyST make them, and those that are
+    generated.
+    """
     text = _prose(page)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     if "<!-- generated: settings -->" in text:
@@ -59,7 +61,10 @@ class Blocks:
         self._background: list[subprocess.Popen[bytes]] = []
 
     def console(self, example: Example) -> str | None:
-        """Run each line after `$ `. It must succeed, and print something if the page shows something."""
+        """Run each line after `$ `.
+
+        It must succeed, and print something if the page shows something.
+        """
         commands = re.split(r"^\$ ", str(example.parsed), flags=re.MULTILINE)[1:]
         for entry in commands:
             command, _, shown = entry.partition("\n")
@@ -110,7 +115,10 @@ class Blocks:
 
 
 def _differs(shown: str, printed: str) -> str:
-    """Return the first shown line that has no like in what was printed. Labels, numbers and `...` may differ."""
+    """Return the first shown line that has no like in what was printed.
+
+    Labels, numbers and `...` may differ.
+    """
 
     def like(line: str) -> str:
         for label in CLASSES:

@@ -39,7 +39,10 @@ def test_a_wheel_in_an_empty_environment_trains_on_the_sample_and_predicts(
 
 
 def _environment(folder: Path, wheel: Path) -> Path:
-    """Make an environment with the wheel and the packages of this one, but not this checkout. Return its Python."""
+    """Make an environment with the wheel and the packages of this one, but not this checkout.
+
+    Return its Python.
+    """
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     install = ["install", "--quiet", "--no-index", "--no-deps", "--ignore-installed", str(wheel)]

@@ -29,8 +29,9 @@ def data_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
 
 @pytest.fixture
 def several_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
-    """The tiny texts with the label of their class, `please` and `question` beside it where they stand in the text, and texts
-    without a label."""
+    """The tiny texts with the label of their class, `please` and `question` beside it where they
+    stand in the text, and texts without a label.
+    """
     path = tmp_path / "several.csv"
     marks = {"please": "please", "question": "?"}
     rows = [
@@ -46,7 +47,9 @@ def several_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Pat
 
 @pytest.fixture
 def tiny_run(tiny_model: Path, prefect_server: None) -> Callable[..., int]:
-    """Calls `tokensieve run` on a project with settings that take a moment; returns the exit status."""
+    """Calls `tokensieve run` on a project with settings that take a moment; returns the exit
+    status.
+    """
     from tokensieve.cli.main import main
 
     def run(project: Path, *arguments: str) -> int:

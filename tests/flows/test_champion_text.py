@@ -89,8 +89,8 @@ def test_a_version_that_is_not_written_as_a_number_is_refused(
     assert main(["promote", "--project", str(project), "--version", version]) == 2
     error = capfd.readouterr().err
     assert (
-        f"version is '{version}'; allowed: digits 0 to 9, at most ten, the first not 0; versions of model 'tickets': 1, 2"
-        in error
+        f"version is '{version}'; allowed: digits 0 to 9, at most ten, the first not 0; "
+        "versions of model 'tickets': 1, 2" in error
     )
     assert error.count("\n") == 1
 
@@ -99,7 +99,8 @@ def test_they_import_neither_prefect_nor_what_training_needs(project: Path) -> N
     """A registry in an SQLite file needs MLflow; one at an http address does not."""
     program = (
         "import sys; from tokensieve.cli.main import main\n"
-        f"status = main(['promote', '--project', {str(project)!r}]); print(*sys.modules, file=sys.stderr); sys.exit(status)"
+        f"status = main(['promote', '--project', {str(project)!r}]); print(*sys.modules, file=sys.stderr); "
+        "sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"prefect", "dvc", "torch", "transformers"} & set(done.stderr.split())

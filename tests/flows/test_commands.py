@@ -1,4 +1,6 @@
-"""The commands of the pipeline: an input error is one line and exit status 2, and nothing is lost."""
+"""The commands of the pipeline: an input error is one line and exit status 2, and nothing is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def _rows(rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label
 PROGRAM = "import sys; from tokensieve.cli.main import main; sys.exit(main(sys.argv[1:]))"
 GOOD = b"text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
 
-# Refused by reading the file, before Prefect is started: what is in the file, and what the message must name.
+# Refused by reading the file, before Prefect is started: what is in the file, and what the message
+# must name.
 UNREADABLE = {
     "missing": (lambda path: None, ["bad.csv", "does not exist"]),
     "empty": (_bytes(b""), ["bad.csv", "is empty"]),
@@ -187,7 +190,8 @@ def test_predict_starts_fast_for_it_imports_neither_torch_nor_the_orchestration(
     assert tiny_run(tmp_path / "project", "--data", str(data_file)) == 0
     program = (
         "import sys; from tokensieve.cli.main import main; status = main(sys.argv[1:]); "
-        "print(sorted({'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas'} & set(sys.modules)), file=sys.stderr)"
+        "print(sorted({'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas'} & set(sys.modules)), "
+        "file=sys.stderr)"
     )
     start = time.perf_counter()
     done = subprocess.run(

@@ -1,4 +1,6 @@
-"""Which runs of a project are alive, and what reaches a run's page; with real servers: tests/system/test_schedule.py."""
+"""Which runs of a project are alive, and what reaches a run's page; with real servers:
+tests/system/test_schedule.py.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ from tokensieve.settings import Settings, render
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project with two registered versions. The flows' functions are called without Prefect's engine: no server starts."""
+    """A project with two registered versions.
+
+    The flows' functions are called without Prefect's engine: no server starts.
+    """
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "params.yaml").write_text(
         render(Settings.of({"register": {"name": "classifier"}})), encoding="utf-8"

@@ -1,4 +1,6 @@
-"""The retraining flow as a whole: Prefect, DVC, Great Expectations, torch, MLflow and ONNX Runtime, on tiny data."""
+"""The retraining flow as a whole: Prefect, DVC, Great Expectations, torch, MLflow and ONNX Runtime,
+on tiny data.
+"""
 
 from __future__ import annotations
 
@@ -299,7 +301,8 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
         "calibration.png",
     }
 
-    # It answers as it was measured: the share of test texts with just the right labels is found again.
+    # It answers as it was measured: the share of test texts with just the right labels is found
+    # again.
     rows = [json.loads(line) for line in (layout.split / "test.jsonl").read_text().splitlines()]
     answers = Predictor.load(layout.onnx, threads=1).predict([row["text"] for row in rows])
     right = [

@@ -71,8 +71,9 @@ def test_the_figures_are_of_the_served_build(layout: Layout) -> None:
 def test_worse_calibration_is_a_warning_that_says_on_how_few_texts_it_was_fitted(layout: Layout) -> None:
     warning = summarized(layout, {"served": SERVED})["warnings"][-1]
     assert warning == (
-        "scaling by temperature 0.70 made the calibration error on the test texts worse, from 0.0500 to 0.1000. "
-        "The temperature was fitted on 32 texts. More validation texts make the fit more certain."
+        "scaling by temperature 0.70 made the calibration error on the test texts worse, "
+        "from 0.0500 to 0.1000. The temperature was fitted on 32 texts. "
+        "More validation texts make the fit more certain."
     )
     assert summarized(layout, {"served": SERVED | {"test_ece": 0.054}})["warnings"] == ["leaks"]
 

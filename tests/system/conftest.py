@@ -1,6 +1,8 @@
-"""Real servers for the system tests: Prefect, MLflow and PostgreSQL, each with its log, on free ports of this machine.
+"""Real servers for the system tests: Prefect, MLflow and PostgreSQL, each with its log, on free
+ports of this machine.
 
-Every test in this folder gets the marker `system`: `make test` leaves them out, `make test-system` runs them.
+Every test in this folder gets the marker `system`: `make test` leaves them out, `make test-system`
+runs them.
 """
 
 from __future__ import annotations
@@ -81,7 +83,10 @@ class Process:
         self.popen.wait(30)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 60.0) -> int:
-        """Send a signal to the program and return its exit status. Whatever is left of its group is killed."""
+        """Send a signal to the program and return its exit status.
+
+        Whatever is left of its group is killed.
+        """
         if self.popen.poll() is None:
             self.popen.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -95,7 +100,9 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Environment variables of a user with an empty home: nothing of this machine's MLflow, Prefect or DVC settings."""
+    """Environment variables of a user with an empty home: nothing of this machine's MLflow, Prefect
+    or DVC settings.
+    """
     home = tmp_path / "home"
     home.mkdir()
     kept = {
@@ -149,7 +156,10 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
 
 @pytest.fixture
 def start_prefect(start: Start, environment: dict[str, str]) -> Callable[..., Process]:
-    """Start Prefect's server and set PREFECT_API_URL in `environment`. Give `database` for PostgreSQL, `port` to start one again."""
+    """Start Prefect's server and set PREFECT_API_URL in `environment`.
+
+    Give `database` for PostgreSQL, `port` to start one again.
+    """
 
     def begin(database: str = "", port: int = 0) -> Process:
         port = port or free_port()
@@ -172,7 +182,8 @@ def start_prefect(start: Start, environment: dict[str, str]) -> Callable[..., Pr
 
 @pytest.fixture
 def start_mlflow(start: Start, environment: dict[str, str], tmp_path: Path) -> Callable[..., Process]:
-    """Start MLflow's server on `database` (default: SQLite) and return it; its address is `url` less /health.
+    """Start MLflow's server on `database` (default: SQLite) and return it; its address is `url`
+    less /health.
 
     Set environment["MLFLOW_TRACKING_URI"] yourself if the programs of the test are to use it.
     """
@@ -198,7 +209,9 @@ def start_mlflow(start: Start, environment: dict[str, str], tmp_path: Path) -> C
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL cluster; call it with a name to make a database and get its address, postgresql://tokensieve@127.0.0.1:PORT/NAME."""
+    """A PostgreSQL cluster; call it with a name to make a database and get its address,
+    postgresql://tokensieve@127.0.0.1:PORT/NAME.
+    """
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
@@ -246,7 +259,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 def tokensieve(
     environment: dict[str, str], tmp_path: Path
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command as a user does, in a process of its own; output and errors are captured apart."""
+    """Run a command as a user does, in a process of its own; output and errors are captured
+    apart.
+    """
 
     def run(
         *arguments: str, cwd: Path | None = None, timeout: float = 600, **variables: str

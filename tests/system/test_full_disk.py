@@ -1,4 +1,6 @@
-"""A project on a small real file system that fills up at several moments: one line, nothing lost, the same command goes on."""
+"""A project on a small real file system that fills up at several moments: one line, nothing lost,
+the same command goes on.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ def fill(disk: Path) -> Iterator[Callable[[int], None]]:
 
 @pytest.fixture
 def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
-    """Run all stages in this process, as the flow does. Returns where it stopped, or an empty string."""
+    """Run all stages in this process, as the flow does.
+
+    Returns where it stopped, or an empty string.
+    """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from tasks import stage
     from tasks.projects.project import open_project
@@ -68,7 +73,8 @@ def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
         except DiskFullError as error:
             message = str(error)
             assert re.match(
-                rf"{root}\S*: the disk is full \([\d.,]+ MB are free\); .* free some space and run the same command again",
+                rf"{root}\S*: the disk is full \([\d.,]+ MB are free\); "
+                r".* free some space and run the same command again",
                 message,
             )
             assert "\n" not in message

@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM, on a terminal, in a pipe and from a supervisor: a sentence, the right exit status, no process left behind."""
+"""Ctrl-C and SIGTERM, on a terminal, in a pipe and from a supervisor: a sentence, the right exit
+status, no process left behind.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,11 @@ Interrupted = Callable[..., Ended]
 
 @pytest.fixture
 def interrupted(environment: dict[str, str], tmp_path: Path) -> Interrupted:
-    """Run a command until it has printed `marker`, then send it the signals; with `terminal`, as its foreground process there.
+    """Run a command until it has printed `marker`, then send it the signals; with `terminal`, as
+    its foreground process there.
 
-    On a terminal SIGINT is typed, so that all processes of the group get it; else a signal goes to the command's process alone.
+    On a terminal SIGINT is typed, so that all processes of the group get it; else a signal goes to
+    the command's process alone.
     """
 
     def run(
@@ -63,7 +67,8 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Interrupted:
             env=environment | variables,
             cwd=tmp_path,
             start_new_session=True,
-            # Makes the terminal that of the new session, so that Ctrl-C reaches the whole foreground group.
+            # Makes the terminal that of the new session, so that Ctrl-C reaches the whole
+            # foreground group.
             preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if terminal else None,  # noqa: PLW1509
         )
         os.close(inside)

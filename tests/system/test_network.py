@@ -1,4 +1,6 @@
-"""No command tries to leave the machine: no library reports its use, looks for updates, or asks a name server."""
+"""No command tries to leave the machine: no library reports its use, looks for updates, or asks a
+name server.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ ADDRESS = re.compile(r'sa_family=AF_INET6?, .*?(?:inet_addr\("|inet_pton\(AF_INE
 
 
 def left(trace: Path) -> list[str]:
-    """Return the traced calls that name an address of another machine, a name server's among them."""
+    """Return the traced calls that name an address of another machine, a name server's among
+    them.
+    """
     lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
     return [
         line
@@ -78,7 +82,8 @@ def test_no_command_leaves_the_machine(
     mlflow = start_mlflow()
     environment["MLFLOW_TRACKING_URI"] = mlflow.url.removesuffix("/health")
     traced("run", *here, "--data", str(data_file), *small)
-    model = f"models:/{json.loads((project / 'artifacts' / 'registration' / 'registration.json').read_text())['name']}@champion"
+    registration = project / "artifacts" / "registration" / "registration.json"
+    model = f"models:/{json.loads(registration.read_text())['name']}@champion"
     traced("promote", *here)
     assert "the champion" in traced("predict", *here, "my card is lost")
     traced("predict", *here, "--model", model, "--input", "in.csv", "--output", "out.csv")

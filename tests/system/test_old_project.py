@@ -17,7 +17,9 @@ from tests.system.conftest import BIN, Start, free_port
 
 @pytest.mark.timeout(600)
 def test_old_project_runs_on(tokensieve: Callable[..., Any], moved_old_project: Path) -> None:
-    """A run with unchanged data, and a run of every stage, give the same weights; the champion stays."""
+    """A run with unchanged data, and a run of every stage, give the same weights; the champion
+    stays.
+    """
     files = [
         moved_old_project / "artifacts" / name
         for name in ("mask/mask.safetensors", "model/model.safetensors")
@@ -31,7 +33,8 @@ def test_old_project_runs_on(tokensieve: Callable[..., Any], moved_old_project: 
         for path, tensors in zip(files, before, strict=True):
             after = load_file(path)
             assert after.keys() == tensors.keys()
-            # Another processor may round differently; other settings would change the weights much more.
+            # Another processor may round differently; other settings would change the weights much
+            # more.
             assert all(after[key] == pytest.approx(tensors[key], abs=1e-3) for key in tensors)
 
     answers = tokensieve(

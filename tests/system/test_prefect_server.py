@@ -1,4 +1,6 @@
-"""The server that the command line uses: a configured one that does not answer, and temporary ones of two first runs at once."""
+"""The server that the command line uses: a configured one that does not answer, and temporary ones
+of two first runs at once.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,8 @@ def test_a_configured_server_that_does_not_answer_is_named(
     profiles.write_text(f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "{dead}"\n', encoding="utf-8")
     line = refusal()
     assert (
-        f"Prefect's profile 'work' ({profiles}) sets PREFECT_API_URL to '{dead}', but no Prefect server responds there"
-        in line
+        f"Prefect's profile 'work' ({profiles}) sets PREFECT_API_URL to '{dead}', "
+        "but no Prefect server responds there" in line
     )
     assert "prefect profile use ephemeral" in line
 

@@ -1,4 +1,6 @@
-"""Promotions and rollbacks on real MLflow servers, on SQLite and PostgreSQL: from the command line, several at once, timed."""
+"""Promotions and rollbacks on real MLflow servers, on SQLite and PostgreSQL: from the command line,
+several at once, timed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ import pytest
 
 BIN = Path(sys.executable).parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
-# Versions of a model, with their files on the server and figures in their runs. MLflow's client is what any other program would use.
+# Versions of a model, with their files on the server and figures in their runs. MLflow's client is
+# what any other program would use.
 MAKE = """
 import sys
 from mlflow import MlflowClient
@@ -28,7 +31,8 @@ for i in range(count):
     client.log_metric(run.info.run_id, "test_accuracy", 0.5 + i / 100)
     client.log_artifacts(run.info.run_id, folder, "model/data/onnx")
     source = run.info.artifact_uri + "/model"
-    made = client.create_model_version(name, source, run.info.run_id, {"tokensieve.project": project} if project else None)
+    tags = {"tokensieve.project": project} if project else None
+    made = client.create_model_version(name, source, run.info.run_id, tags)
     client.set_registered_model_alias(name, "challenger", made.version)
 """
 SHOW = """
@@ -114,7 +118,8 @@ def test_champions_move_at_once_and_back(
     }
     assert sorted(move["version"] for move in moves.values()) == list("1234")
 
-    # A sentence with both figures and the way back, and JSON. Seconds: the best, as the machine may be busy.
+    # A sentence with both figures and the way back, and JSON. Seconds: the best, as the machine may
+    # be busy.
     for version in "1234":
         done = tokensieve("promote", "--project", str(project), "--version", version)
         assert done.returncode == 0, done.stderr

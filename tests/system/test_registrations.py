@@ -1,4 +1,7 @@
-"""A retrain names what the registry has, whatever happened to the registry since. On a real MLflow server and the plain store."""
+"""A retrain names what the registry has, whatever happened to the registry since.
+
+On a real MLflow server and the plain store.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ import pytest
 BIN = Path(sys.executable).parent
 STAGES = ["validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
-# What MLflow's own client sees of version `number` of model `name`: its run, its files, its aliases.
+# What MLflow's own client sees of version `number` of model `name`: its run, its files, its
+# aliases.
 SEE = """
 import json, sys
 import mlflow.artifacts
@@ -27,7 +31,8 @@ run = client.get_run(found.run_id)
 files = mlflow.artifacts.list_artifacts(client.get_model_version_download_uri(name, number) + "/data/onnx")
 count = len(client.search_model_versions(f"name = '{name}'"))
 print(json.dumps({
-    "files": sorted(file.path.rpartition("/")[2] for file in files), "aliases": sorted(found.aliases), "versions": count,
+    "files": sorted(file.path.rpartition("/")[2] for file in files),
+    "aliases": sorted(found.aliases), "versions": count,
     "tags": {**run.data.tags, **found.tags}, "params": run.data.params, "uri": run.info.artifact_uri,
 }))
 """
@@ -37,7 +42,9 @@ print(json.dumps({
 def retrain(
     tokensieve: Command, data_file: Path, small: list[str], tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
-    """Run `tokensieve run` on a project in the folder tickets and return its summary, with what it wrote to stderr."""
+    """Run `tokensieve run` on a project in the folder tickets and return its summary, with what it
+    wrote to stderr.
+    """
 
     def run(*settings: str) -> dict[str, Any]:
         done = tokensieve(

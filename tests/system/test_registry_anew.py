@@ -1,4 +1,6 @@
-"""A registry that is lost and made anew: its version 1 is another model than the one that a server answers with."""
+"""A registry that is lost and made anew: its version 1 is another model than the one that a server
+answers with.
+"""
 
 from __future__ import annotations
 

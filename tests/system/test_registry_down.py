@@ -1,4 +1,6 @@
-"""A server, and a prediction, start while MLflow is down: from the model that was fetched and checked before."""
+"""A server, and a prediction, start while MLflow is down: from the model that was fetched and
+checked before.
+"""
 
 from __future__ import annotations
 

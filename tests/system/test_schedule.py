@@ -1,4 +1,6 @@
-"""The deployments of deploy/prefect.yaml on real servers: scheduled runs complete, and no server or worker logs an error."""
+"""The deployments of deploy/prefect.yaml on real servers: scheduled runs complete, and no server or
+worker logs an error.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from tests.system.conftest import BIN, Process, Start, wait_for
 
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 300.0  # what a run may take on a busy machine, from its schedule to its end
-LOCKS = 3  # on SQLite, Prefect's server gives up a write while another one is under way, and tries again at its next round
+# On SQLite, Prefect's server gives up a write while another one is under way, and tries again at
+# its next round.
+LOCKS = 3
 # Each loop of the server comes round within a test.
 LOOPS = {
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "5",
@@ -99,7 +103,9 @@ def deploy(
     data_file: Path,
     tokensieve: Callable[..., subprocess.CompletedProcess[str]],
 ) -> Callable[..., Deployed]:
-    """Deploy `nightly` of deploy/prefect.yaml for a new project, on a schedule of `seconds` (0: none), and start a worker."""
+    """Deploy `nightly` of deploy/prefect.yaml for a new project, on a schedule of `seconds` (0:
+    none), and start a worker.
+    """
 
     def begin(seconds: int) -> Deployed:
         project = tmp_path / "project"
@@ -194,7 +200,9 @@ def test_two_scheduled_runs_complete_the_second_on_changed_data(
 
 
 def check_page(deployed: Deployed, run: dict[str, Any], mlflow: str) -> None:
-    """Check what the page of a run that went well shows: our lines, the progress of training, the summary."""
+    """Check what the page of a run that went well shows: our lines, the progress of training, the
+    summary.
+    """
     log = deployed.log_of(run)
     for line in ("validate   ...", "epoch 1 of 2", "epoch 2 of 2", "register"):
         assert log.count(line) >= 1, log
@@ -211,7 +219,9 @@ def check_page(deployed: Deployed, run: dict[str, Any], mlflow: str) -> None:
 
 
 def check_page_of_failure(deployed: Deployed, run: dict[str, Any]) -> None:
-    """Check that the page of a run that failed shows the reason and the remedy, and no text of the data."""
+    """Check that the page of a run that failed shows the reason and the remedy, and no text of the
+    data.
+    """
     # Prefect's client sends log lines a few seconds later than states.
     wait_for(lambda: "lonely" in deployed.log_of(run), 60, "the reason on the run's page")
     log = deployed.log_of(run)
@@ -297,7 +307,9 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
 
 
 def server_errors(prefect: Process, locks: int) -> list[str]:
-    """Return what Prefect's server logged as errors, less up to `locks` of SQLite's "database is locked"."""
+    """Return what Prefect's server logged as errors, less up to `locks` of SQLite's "database is
+    locked".
+    """
     records = re.split(r"(?m)^(?=\d\d:\d\d:\d\d\.\d+ \| )", prefect.text())
     errors = [record for record in records if re.search(r"\b(ERROR|CRITICAL)\b|(?m:^Traceback )", record)]
     locked = [error for error in errors if "database is locked" in error]

@@ -1,4 +1,6 @@
-"""The summary's figures are those of the model that is served, on few texts and with the settings of an earlier version."""
+"""The summary's figures are those of the model that is served, on few texts and with the settings
+of an earlier version.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The servers that the pipeline relies on start in their pinned versions, on SQLite and on PostgreSQL, without an error in their logs."""
+"""The servers that the pipeline relies on start in their pinned versions, on SQLite and on
+PostgreSQL, without an error in their logs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""--set on the command line: it waits for a run under way, and what turns out wrong is taken back."""
+"""--set on the command line: it waits for a run under way, and what turns out wrong is taken
+back.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ from tests.system.conftest import BIN
 # A line of a run: a stage, an epoch, a setting, a progress bar in a unit of ours, the summary.
 OURS = re.compile(
     r"""(?x) \s* (
-    $ | (start|ingest|registry|validate|split|vocabulary|mask|finetune|evaluate|export|register) \s+ (\.\.\.|unchanged|\d)
+    $ | (start|ingest|registry|validate|split|vocabulary|mask|finetune|evaluate|export|register)
+        \s+ (\.\.\.|unchanged|\d)
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b
@@ -37,7 +38,8 @@ OURS = re.compile(
 def test_a_run_prints_our_lines_alone(
     environment: dict[str, str], small: list[str], data_file: Path, tmp_path: Path
 ) -> None:
-    # As a user has it, behind a proxy that does not answer, and without any of the variables that switch reports off.
+    # As a user has it, behind a proxy that does not answer, and without any of the variables that
+    # switch reports off.
     reports = ("DO_NOT_TRACK", "PREFECT_SERVER_ANALYTICS_ENABLED")
     variables = {key: value for key, value in environment.items() if key not in reports} | {
         "TERM": "xterm-256color"

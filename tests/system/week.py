@@ -1,7 +1,9 @@
-"""A week of operation in a few minutes: two projects, one MLflow on PostgreSQL, one Prefect server, schedules, and what goes wrong.
+"""A week of operation in a few minutes: two projects, one MLflow on PostgreSQL, one Prefect server,
+schedules, and what goes wrong.
 
-`make week` runs it and prints a table of trial and outcome. It is no test of `make test-system`, since it takes too long. A day is one
-interval of the schedules. Every trial states what a person who looks at the servers in the morning must find.
+`make week` runs it and prints a table of trial and outcome. It is no test of `make test-system`,
+since it takes too long. A day is one interval of the schedules. Every trial states what a person
+who looks at the servers in the morning must find.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Week:
         return _json(f"{self.environment['PREFECT_API_URL']}{path}", body)
 
     def runs(self, project: str) -> list[dict[str, Any]]:
-        """Return the scheduled runs of a project's deployment that are not in the future, oldest first."""
+        """Return the scheduled runs of a project's deployment that are not in the future, oldest
+        first.
+        """
         deployment = self.prefect(f"/deployments/name/retrain/{project}")["id"]
         found = self.prefect(
             "/flow_runs/filter",
@@ -70,8 +74,8 @@ class Week:
 
     def versions(self, model: str) -> dict[int, str]:
         """Return the status of every version of a registered model, by number."""
-        address = f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/model-versions/search?filter=name%3D%27{model}%27"
-        found = _json(address).get("model_versions", [])
+        search = f"api/2.0/mlflow/model-versions/search?filter=name%3D%27{model}%27"
+        found = _json(f"{self.environment['MLFLOW_TRACKING_URI']}/{search}").get("model_versions", [])
         return {
             int(version["version"]): version["status"]
             for version in sorted(found, key=lambda version: int(version["version"]))
@@ -137,7 +141,9 @@ def week(tmp_path: Path, environment: dict[str, str], tokensieve: Run) -> Iterat
 
 
 def deploy(week: Week, projects: Mapping[str, Path], data: Mapping[str, Path]) -> None:
-    """Deploy the project's own deploy/prefect.yaml: a nightly retraining per project, with a day of `DAY` seconds."""
+    """Deploy the project's own deploy/prefect.yaml: a nightly retraining per project, with a day of
+    `DAY` seconds.
+    """
     tree = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text(encoding="utf-8"))
     nightly = next(deployment for deployment in tree["deployments"] if deployment["name"] == "nightly")
     tree["deployments"] = [
@@ -380,7 +386,9 @@ def _worker(start: Any) -> Any:
 
 
 def _write(path: Path, tiny_texts: tuple[list[str], list[str]], day: int) -> None:
-    """Write the texts and `day` more of each class, as a nightly export does: beside, then renamed."""
+    """Write the texts and `day` more of each class, as a nightly export does: beside, then
+    renamed.
+    """
     rows = list(zip(*tiny_texts, strict=True))
     rows += [(f"{text} {number}", label) for number in range(day) for text, label in rows[::12]]
     beside = path.with_suffix(".new")
@@ -390,7 +398,9 @@ def _write(path: Path, tiny_texts: tuple[list[str], list[str]], day: int) -> Non
 
 
 def _kill_in_a_run(week: Week, worker: Any) -> str:
-    """Kill the worker and all that it started in the middle of a run of tickets that has work; return the run's id."""
+    """Kill the worker and all that it started in the middle of a run of tickets that has work;
+    return the run's id.
+    """
     known = {run["id"] for run in week.runs("tickets")}
 
     def at_work() -> list[str]:

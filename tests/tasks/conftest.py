@@ -1,4 +1,6 @@
-"""A project with a small file of data, and an empty registry, which is made once because MLflow takes seconds to make one."""
+"""A project with a small file of data, and an empty registry, which is made once because MLflow
+takes seconds to make one.
+"""
 
 from __future__ import annotations
 

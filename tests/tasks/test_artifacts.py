@@ -1,4 +1,6 @@
-"""Typed artifacts are read as they were written, and a file of another version is refused with the remedy."""
+"""Typed artifacts are read as they were written, and a file of another version is refused with the
+remedy.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ def layout(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Layout:
-    """A project that is ready to be exported: what the classifier answers is taken for the truth."""
+    """A project that is ready to be exported: what the classifier answers is taken for the
+    truth.
+    """
     layout = Layout(tmp_path)
     monkeypatch.setattr(export, "data_hash", lambda _: "abc")
     for folder in (layout.split, layout.evaluation):
@@ -143,7 +145,9 @@ def test_a_build_that_breaks_a_limit_is_not_served_however_fast(
 def test_on_few_texts_no_build_but_an_exact_one_is_served(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The int8 build was served at 96.84% of 285 texts, since 32 validation texts had shown no difference."""
+    """The int8 build was served at 96.84% of 285 texts, since 32 validation texts had shown no
+    difference.
+    """
     fast(monkeypatch, "int8", "mixed")
     export.export(layout, with_export(max_calibration_rise=1.0))
     rows = {row["variant"]: row for row in read(layout)["variants"]}
@@ -159,7 +163,9 @@ def test_on_few_texts_no_build_but_an_exact_one_is_served(
 def test_what_a_user_cannot_see_is_no_fault(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[], None]
 ) -> None:
-    """Flips among answers that are flagged as uncertain anyway do not keep a build from being served; all are counted."""
+    """Flips among answers that are flagged as uncertain anyway do not keep a build from being
+    served; all are counted.
+    """
     wrong()
     write(layout.evaluation / "decision_rule.json", {"temperature": 1.5, "threshold": 1.0})
     fast(monkeypatch, "int8")
@@ -209,7 +215,10 @@ def test_without_a_build_that_is_close_enough_the_earlier_folder_stays(
     export.export(layout, with_export(variants=["fused"]))
     before = {path.name: path.read_bytes() for path in layout.onnx.iterdir()}
     wrong()
-    refused = r"none of export\.variants \(int8\) answers as PyTorch does: int8: .* \(export\.min_confident_agreement\).*add fp32"
+    refused = (
+        r"none of export\.variants \(int8\) answers as PyTorch does: int8: "
+        r".* \(export\.min_confident_agreement\).*add fp32"
+    )
     with pytest.raises(InputError, match=refused):
         export.export(layout, with_export(variants=["int8"]))
     assert {path.name: path.read_bytes() for path in layout.onnx.iterdir()} == before
@@ -218,7 +227,10 @@ def test_without_a_build_that_is_close_enough_the_earlier_folder_stays(
 def test_a_plain_graph_that_is_not_torchs_is_refused(layout: Layout) -> None:
     with pytest.raises(
         InputError,
-        match=r"the fp32 ONNX export differs from PyTorch: .* on 20 texts, the limit 0 \(export\.max_logit_difference\)",
+        match=(
+            r"the fp32 ONNX export differs from PyTorch: .* on 20 texts, "
+            r"the limit 0 \(export\.max_logit_difference\)"
+        ),
     ):
         export.export(layout, with_export(max_logit_difference=0.0))
     assert not layout.onnx.exists()

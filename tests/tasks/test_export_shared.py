@@ -46,7 +46,9 @@ def project(
     tiny_texts: tuple[list[str], list[str]],
     tmp_path: Path,
 ) -> Callable[..., Layout]:
-    """Makes an exported project whose classifier differs from the base from layer `cut` up, and in its head."""
+    """Makes an exported project whose classifier differs from the base from layer `cut` up, and in
+    its head.
+    """
 
     def make(
         name: str, cut: int, labels: int = 5, variant: str = "fused", family: str = "bert", **facts: Any
@@ -166,7 +168,8 @@ def test_where_int8_is_too_far_from_torch_a_more_exact_variant_takes_its_place(
         (
             0,
             {},
-            r"parcels and cards share no layers: their encoder\.layer\.0\..* differs; train both with schedule\.frozen_layers above 0",
+            r"parcels and cards share no layers: their encoder\.layer\.0\..* differs; "
+            r"train both with schedule\.frozen_layers above 0",
         ),
         (2, {"max_length": 16}, r"share no layers: they read 16 and 32 tokens \(base\.max_length\)"),
         (

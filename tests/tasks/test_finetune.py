@@ -1,4 +1,6 @@
-"""The finetune stage on a tiny project: the same model from one process and from two, and mistakes told as they are."""
+"""The finetune stage on a tiny project: the same model from one process and from two, and mistakes
+told as they are.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from tokensieve.settings import Settings, changed, render
 
 @pytest.fixture
 def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: Path) -> Layout:
-    """A project that is ready to be fine-tuned, without dropout, whose random numbers differ between processes."""
+    """A project that is ready to be fine-tuned, without dropout, whose random numbers differ
+    between processes.
+    """
     layout = Layout(tmp_path / "project")
     layout.split.mkdir(parents=True)
     shutil.copytree(tiny_model, layout.root / "base")

@@ -110,7 +110,9 @@ def write(path: Path, tree: Any) -> None:
 
 
 def serve(layout: Layout, temperature: float = 1.0) -> None:
-    """A served folder whose logits are the token ids' sum and its negative; another temperature makes another model."""
+    """A served folder whose logits are the token ids' sum and its negative; another temperature
+    makes another model.
+    """
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "lost": 2}, unk_token="[UNK]"))
     tokenizer.save(str(layout.onnx / "tokenizer.json"))
     nodes = [

@@ -1,4 +1,6 @@
-"""One stage: what changes under it is not recorded as if it had run, and only what may pass is tried again."""
+"""One stage: what changes under it is not recorded as if it had run, and only what may pass is
+tried again.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ PUBLIC = Path(__file__).parents[2].parent / "shared" / "data"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[..., Layout]:
-    """Writes the parts given as rows of text and label (out of scope: texts), and the champion's labels."""
+    """Writes the parts given as rows of text and label (out of scope: texts), and the champion's
+    labels.
+    """
 
     def write(train: Rows = GOOD, champion: list[str] | None = None, **parts: Any) -> Layout:
         layout = Layout(tmp_path)
@@ -191,9 +193,9 @@ def test_truncated_texts_are_told_with_what_is_lost_and_what_to_do(
     base = {"model": str(tiny_model), "max_length": 32}
     report = validate(layout, Settings.of({"base": base}))
     assert failed(report)["truncated", "train"]["message"] == (
-        "train.jsonl, truncated: 42.9% of the texts (3 of 7) have more than 32 tokens (base.max_length); in half of these at least 171 "
-        "tokens are not read (84% of the text): raise base.max_length (at most 64 for this model), or read both ends with "
-        "base.truncation=head_tail"
+        "train.jsonl, truncated: 42.9% of the texts (3 of 7) have more than 32 tokens (base.max_length); "
+        "in half of these at least 171 tokens are not read (84% of the text): "
+        "raise base.max_length (at most 64 for this model), or read both ends with base.truncation=head_tail"
     )
     assert report["truncated"] == {
         "texts": 7,
@@ -237,7 +239,8 @@ def test_the_error_names_file_check_rows_limit_and_remedy(project: Callable[...,
     assert str(raised.value).splitlines() == [
         "2 checks of the data failed (validate.errors names the checks that stop a run):",
         "train.jsonl, empty: 1 row with an empty text (6); fill them in or remove the rows",
-        "train.jsonl, overlong: 1 row with more than 16 characters (5); cut the texts, remove the rows or raise validate.max_characters",
+        "train.jsonl, overlong: 1 row with more than 16 characters (5); cut the texts, "
+        "remove the rows or raise validate.max_characters",
     ]
     # Texts stay out of the message, which schedulers log.
     assert raised.value.detail.splitlines() == [

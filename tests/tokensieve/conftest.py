@@ -1,4 +1,7 @@
-"""A tiny served folder: mean of word vectors, one matrix, four labels. `Served.logits` computes the same in numpy."""
+"""A tiny served folder: mean of word vectors, one matrix, four labels.
+
+`Served.logits` computes the same in numpy.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ THRESHOLDS = (0.9, 0.9, 0.96, 0.9935)  # of a model that gives any number of lab
 
 @dataclass(frozen=True)
 class Served:
-    """A served folder and what its graph was made of. Tests that change files `write` a folder of their own."""
+    """A served folder and what its graph was made of.
+
+    Tests that change files `write` a folder of their own.
+    """
 
     folder: Path
     embedding: npt.NDArray[np.float32]
@@ -61,7 +67,9 @@ class Served:
         )
 
     def write(self, folder: Path, special: bool = True, inputs: int = TensorProto.INT64) -> Path:
-        """The same model in another folder, without special tokens or with inputs of another type if so asked."""
+        """The same model in another folder, without special tokens or with inputs of another type
+        if so asked.
+        """
         folder.mkdir(exist_ok=True)
         tiny_tokenizer(special).save(str(folder / "tokenizer.json"))
         onnx.save(tiny_graph(self.embedding, self.weight, self.bias, inputs), folder / "model.onnx")
@@ -75,7 +83,9 @@ class Served:
         return folder
 
     def write_shared(self, folder: Path) -> Path:
-        """A folder of two tasks: "intent", the same model, and "topics", its opposite, which gives any number of labels."""
+        """A folder of two tasks: "intent", the same model, and "topics", its opposite, which gives
+        any number of labels.
+        """
         folder.mkdir(exist_ok=True)
         tiny_tokenizer().save(str(folder / TOKENIZER))
         onnx.save(prefix_graph(self.embedding), folder / PREFIX)
@@ -108,7 +118,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 
 def tiny_tokenizer(special: bool = True) -> tokenizers.Tokenizer:
-    """WordPiece with whole words, and letters for the rest; with `special` it puts [CLS] and [SEP] around a text."""
+    """WordPiece with whole words, and letters for the rest; with `special` it puts [CLS] and [SEP]
+    around a text.
+    """
     letters = string.ascii_lowercase + string.digits
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
     vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
@@ -129,7 +141,9 @@ def tiny_graph(
     bias: npt.NDArray[np.float32],
     inputs: int = TensorProto.INT64,
 ) -> onnx.ModelProto:
-    """input_ids [batch, length] -> logits [batch, classes]: the mean of the rows, times `weight`."""
+    """input_ids [batch, length] -> logits [batch, classes]: the mean of the rows, times
+    `weight`.
+    """
     ids = helper.make_tensor_value_info("input_ids", inputs, ["batch", "length"])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias)])
     constants = {"embedding": embedding, "weight": weight, "bias": bias}

@@ -1,8 +1,11 @@
-"""Small trainings that must come out the same in one process and in several; a program that torchrun starts.
+"""Small trainings that must come out the same in one process and in several; a program that
+torchrun starts.
 
-    torchrun --standalone --nproc-per-node 2 tests/tokensieve/distributed_worker.py MODEL DATA OUTPUT
+    torchrun --standalone --nproc-per-node 2 tests/tokensieve/distributed_worker.py MODEL DATA
+    OUTPUT
 
-Each process writes `OUTPUT/RANK.safetensors`: the weights of each training, and their histories as metadata.
+Each process writes `OUTPUT/RANK.safetensors`: the weights of each training, and their histories as
+metadata.
 """
 
 from __future__ import annotations
@@ -81,7 +84,9 @@ class Trainings:
         return classifier, train_masked(classifier, Mask("rows", chosen), *pairs, settings, 0, **rest)
 
     def dense(self) -> tuple[Classifier, list[Any]]:
-        """All weights, of which those of the embeddings and lower layers get no gradient once they are frozen."""
+        """All weights, of which those of the embeddings and lower layers get no gradient once they
+        are frozen.
+        """
         classifier = self.classifier()
         return classifier, train_parameters(
             classifier,

@@ -51,8 +51,8 @@ def test_a_file_that_may_not_be_written_is_named_with_the_folder(number: int, tm
         OSError(number, os.strerror(number), str(tmp_path / ".tokensieve" / "lock")), tmp_path
     )
     assert (
-        f"{tmp_path}/.tokensieve/lock cannot be opened or created ({os.strerror(number).lower()}); make {tmp_path} writable"
-        in str(inside)
+        f"{tmp_path}/.tokensieve/lock cannot be opened or created ({os.strerror(number).lower()}); "
+        f"make {tmp_path} writable" in str(inside)
     )
     outside = permission_error(OSError(number, os.strerror(number), "/elsewhere/home/file"), tmp_path)
     assert "make /elsewhere/home writable" in str(outside)

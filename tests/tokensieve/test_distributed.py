@@ -1,4 +1,6 @@
-"""Two processes on one machine: what they train is what one trains, and what goes wrong in one is told clearly."""
+"""Two processes on one machine: what they train is what one trains, and what goes wrong in one is
+told clearly.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +163,8 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "killed",
             RuntimeError,
-            r"training process 1 of 2 .* was killed by SIGKILL, perhaps because memory ran out\. The same command",
+            r"training process 1 of 2 .* was killed by SIGKILL, perhaps because memory ran out\. "
+            r"The same command",
         ),
     ],
 )
@@ -185,9 +188,13 @@ def test_processes_end_without_an_error(members: None, capfd: pytest.CaptureFixt
 def test_processes_end_with_the_one_that_launched_them(
     members: None, tmp_path: Path, death: signal.Signals
 ) -> None:
-    # As from a terminal, also where the tests were started in the background, with interrupts ignored.
+    # As from a terminal, also where the tests were started in the background, with interrupts
+    # ignored.
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program += f"from tokensieve import distributed; distributed.launch(2, 'member_of_two', 'stay', {str(tmp_path / 'pid')!r})"
+    program += (
+        "from tokensieve import distributed; distributed.launch(2, 'member_of_two', 'stay', "
+        f"{str(tmp_path / 'pid')!r})"
+    )
     launcher = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     started = [tmp_path / f"pid{rank}" for rank in range(2)]
     _wait_until(lambda: all(path.exists() and path.read_text() for path in started))

@@ -18,7 +18,8 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without proxies, which is restored as a whole afterwards."""
     for name in PROXIES:
-        # Set first: what is only deleted when it is there is not restored when the code under test sets it.
+        # Set first: what is only deleted when it is there is not restored when the code under test
+        # sets it.
         monkeypatch.setenv(name, "")
         monkeypatch.setenv(name.upper(), "")
         monkeypatch.delenv(name)

@@ -35,7 +35,10 @@ def test_the_command_line_is_ours(shadows: Path) -> None:
 
 
 def test_the_processes_that_we_start_are_ours(shadows: Path) -> None:
-    program = "import sys; from tokensieve import packages; packages.pin(); import tasks, flows; print(tasks.__file__, flows.__file__)"
+    program = (
+        "import sys; from tokensieve import packages; packages.pin(); import tasks, flows; "
+        "print(tasks.__file__, flows.__file__)"
+    )
     for command in ([sys.executable, "-c", program], packages.command("tasks.finetune", "no project")):
         done = subprocess.run(
             command,

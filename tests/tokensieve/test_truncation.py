@@ -1,4 +1,6 @@
-"""Truncation by head and by head and tail: what is kept, the same for training and serving, and refused by what does not know of it."""
+"""Truncation by head and by head and tail: what is kept, the same for training and serving, and
+refused by what does not know of it.
+"""
 
 from __future__ import annotations
 

@@ -251,7 +251,8 @@ def test_tables_go_between_the_marks_of_a_readme(tmp_path: Path, capsys: pytest.
     write(tmp_path, [canned(method, "a", seed) for method in MEANS for seed in (0, 1)])
     readme = tmp_path / "README.md"
     readme.write_text(
-        "before\n<!-- benchmarks.training.report: begin -->\nold\n<!-- benchmarks.training.report: end -->\nafter\n",
+        "before\n<!-- benchmarks.training.report: begin -->\nold\n<!-- benchmarks.training.report: end -->\n"
+        "after\n",
         encoding="utf-8",
     )
     assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 0

@@ -157,9 +157,10 @@ def test_a_cell_in_its_own_process_imports_no_orchestration(setup: Setup, tmp_pa
     assert run.returncode == 0, run.stderr
     assert list(results.read(tmp_path / "out" / "2-cpu.jsonl")) == ["tiny/2-tokensieve-0"]
     program = (
-        "import sys, json, benchmarks.training.measure, benchmarks.methods.masked, benchmarks.methods.dense, benchmarks.methods.adapters\n"
-        "print(json.dumps([name for name in ('prefect', 'mlflow', 'dvc', 'great_expectations', 'matplotlib')"
-        " if name in sys.modules]))"
+        "import sys, json, benchmarks.training.measure, benchmarks.methods.masked, benchmarks.methods.dense, "
+        "benchmarks.methods.adapters\n"
+        "print(json.dumps([name for name in ('prefect', 'mlflow', 'dvc', 'great_expectations', "
+        "'matplotlib') if name in sys.modules]))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True

@@ -140,7 +140,9 @@ def test_shots_with_given_parts_take_from_train_alone() -> None:
 
 
 def sets(seed: int, texts: int = 600) -> Examples:
-    """Texts with labels of very different frequency, each by itself, and one that stands beside another only."""
+    """Texts with labels of very different frequency, each by itself, and one that stands beside
+    another only.
+    """
     draw = random.Random(seed)
     rates = {"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.05, "e": 0.03}
     own = [[label for label, rate in rates.items() if draw.random() < rate] for _ in range(texts)]

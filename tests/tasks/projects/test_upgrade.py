@@ -69,7 +69,8 @@ def test_parameters_of_a_users_own_stage_are_renamed(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.params.write_text("mask: # mine\n  score: 'tokens'\n  open: 0.5", encoding="utf-8")
     layout.pipeline.write_text(
-        "stages:\n  own:\n    cmd: wc -l data\n    params:\n      - mask.open # mine\n      - mask\n    deps:\n      - data.text\n",
+        "stages:\n  own:\n    cmd: wc -l data\n    params:\n      - mask.open # mine\n      - mask\n"
+        "    deps:\n      - data.text\n",
         encoding="utf-8",
     )
     rename_settings(layout)

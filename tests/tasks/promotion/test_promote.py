@@ -47,7 +47,9 @@ def client(layout: Layout) -> MlflowClient:
 
 @pytest.fixture
 def register(layout: Layout, client: MlflowClient) -> Callable[..., None]:
-    """Register versions of the model 'tickets', each with files of its own; the last is the challenger."""
+    """Register versions of the model 'tickets', each with files of its own; the last is the
+    challenger.
+    """
 
     def versions(count: int, tags: dict[str, str] | None = None, **metrics: float) -> None:
         if not client.search_registered_models():
@@ -155,7 +157,9 @@ def test_the_same_model_under_another_number_needs_a_reason_as_well(
     for version in (None, "3"):
         with pytest.raises(
             InputError,
-            match=r"version 3 is the same model as version 2, which was rolled back at .*: --version 3 --reason",
+            match=(
+                r"version 3 is the same model as version 2, which was rolled back at .*: --version 3 --reason"
+            ),
         ):
             promote(layout, SETTINGS, version)
     assert aliases(client)["champion"] == "1"
@@ -289,7 +293,10 @@ def test_a_version_of_another_project_is_refused_unless_told(
     register(1)  # of before projects were recorded
     with pytest.raises(
         InputError,
-        match="version 2 of model 'tickets' was registered by project 'mails-0000abcd', not by this one; --version 1 is",
+        match=(
+            "version 2 of model 'tickets' was registered by project 'mails-0000abcd', not by this one; "
+            "--version 1 is"
+        ),
     ):
         promote(layout, SETTINGS, "2")
     assert promote(layout, SETTINGS, "1")["version"] == "1"
@@ -350,7 +357,8 @@ def test_promotions_at_once_are_all_recorded(
 ) -> None:
     register(4)
     program = (
-        "import sys; from pathlib import Path; from tasks.promotion.promote import promote; from tokensieve.project import Layout\n"
+        "import sys; from pathlib import Path; from tasks.promotion.promote import promote; "
+        "from tokensieve.project import Layout\n"
         "from tokensieve.settings import Settings; layout = Layout(Path(sys.argv[1])); sys.stdin.read()\n"
         "for _ in range(3): promote(layout, Settings(), sys.argv[2])\n"
     )
@@ -439,7 +447,8 @@ def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.Log
     with caplog.at_level(logging.WARNING, "tokensieve"):
         assert history({promotion_history.EARLIER: text}) == []
     assert caplog.messages == [
-        "tag tokensieve.promotions of the registered model is not a history of promotions; unreadable entries are skipped"
+        "tag tokensieve.promotions of the registered model is not a history of promotions; "
+        "unreadable entries are skipped"
     ]
 
 

@@ -1,4 +1,6 @@
-"""What a project has in an SQLite registry that MLflow made, as it is and after what may happen to it."""
+"""What a project has in an SQLite registry that MLflow made, as it is and after what may happen to
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Files from a real HTTP server: formats, reasons of failures, and what must not be written down."""
+"""Files from a real HTTP server: formats, reasons of failures, and what must not be written
+down.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ def test_script_completes_commands_and_options(shell: str, capfd: pytest.Capture
 
 def test_bash_completes_a_group_of_commands(capfd: pytest.CaptureFixture[str]) -> None:
     main(["completion", "bash"])
-    program = f"{capfd.readouterr().out}\nCOMP_WORDS=(tokensieve data re) COMP_CWORD=2\n_shtab_tokensieve\necho ${{COMPREPLY[@]}}"
+    program = (
+        f"{capfd.readouterr().out}\nCOMP_WORDS=(tokensieve data re) COMP_CWORD=2\n_shtab_tokensieve\n"
+        f"echo ${{COMPREPLY[@]}}"
+    )
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["restore"], done.stderr
 

@@ -53,7 +53,8 @@ def test_servers_that_do_not_answer_are_wrong_and_no_secret_is_shown(
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql://ann:s3cret@host/db")
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect" / "profiles.toml").write_text(
-        f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://127.0.0.1:{port}/api"\nPREFECT_API_KEY = "s3cret"\n'
+        f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://127.0.0.1:{port}/api"\n'
+        'PREFECT_API_KEY = "s3cret"\n'
     )
 
     assert main(["doctor", "--project", str(tmp_path), "--json"]) == 1
@@ -127,7 +128,10 @@ def test_doctor_needs_no_extra(tmp_path: Path) -> None:
     """Without torch, Prefect, MLflow and DVC, as a serving image has it."""
     program = """
 import importlib.metadata as metadata, importlib.util as util, sys
-hidden = {"torch", "transformers", "prefect", "sqlalchemy", "mlflow", "dvc", "great_expectations", "great-expectations"}
+hidden = {
+    "torch", "transformers", "prefect", "sqlalchemy", "mlflow", "dvc", "great_expectations",
+    "great-expectations",
+}
 class Hidden:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in hidden: raise ModuleNotFoundError(name)

@@ -26,7 +26,9 @@ HEAVY = {
 
 
 def imported(program: str) -> set[str]:
-    """Return the modules that a program imports, in addition to those that Python has at its start."""
+    """Return the modules that a program imports, in addition to those that Python has at its
+    start.
+    """
     before = subprocess.run(
         [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
     )

@@ -146,8 +146,8 @@ def test_a_file_is_not_replaced_unless_asked_and_the_end_is_summed_up(
     done = tokensieve(*arguments, "--overwrite", cwd=tmp_path)
     assert done.returncode == 2
     assert (
-        b"has a column 'label', the name of a column of answers; rename it, or add a prefix to the answers with --answer-prefix"
-        in done.stderr
+        b"has a column 'label', the name of a column of answers; rename it, "
+        b"or add a prefix to the answers with --answer-prefix" in done.stderr
     )
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "precious"
     done = tokensieve(*arguments, "--overwrite", "--answer-prefix", "predicted_", cwd=tmp_path)

@@ -25,7 +25,8 @@ from tokensieve.cli.renamed import with_new_names
         (
             "serve --queue 5 --batch=7 --interval 1 --queue 6",
             "serve --max-queue 5 --max-batch-tokens=7 --poll-interval 1 --max-queue 6",
-            "--queue is now --max-queue, --batch is now --max-batch-tokens, --interval is now --poll-interval",
+            "--queue is now --max-queue, --batch is now --max-batch-tokens, "
+            "--interval is now --poll-interval",
         ),
     ],
 )

@@ -12,7 +12,9 @@ from tokensieve.server import app
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """A folder that is no finished export: whatever is refused before it is read does not depend on it."""
+    """A folder that is no finished export: whatever is refused before it is read does not depend on
+    it.
+    """
     folder = tmp_path / "onnx"
     folder.mkdir()
     return folder
@@ -124,7 +126,10 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.setattr(app, "serve", lambda *arguments: seen.extend(arguments))
     monkeypatch.setenv("TOKENSIEVE_API_KEY", "sesame")
-    options = "--workers 3 --threads 2 --max-texts 5 --max-queue 7 --timeout 1.5 --poll-interval 9 --max-batch-tokens 64"
+    options = (
+        "--workers 3 --threads 2 --max-texts 5 --max-queue 7 --timeout 1.5 --poll-interval 9 "
+        "--max-batch-tokens 64"
+    )
     options += " --keep-alive 90 --grace 3 --max-held 9 --root-path /x --cors-origin https://a.b"
     assert (
         main(["serve", "--model", str(served), *options.split(), "--log-texts", str(served / "texts.jsonl")])

@@ -39,5 +39,8 @@ def test_a_single_label_text_needs_exactly_one_label(labels: tuple[str, ...]) ->
 
 
 def test_labels_quality_and_split_import_no_torch() -> None:
-    program = "import sys, tokensieve.data.labels, tokensieve.data.quality, tokensieve.data.split; sys.exit('torch' in sys.modules)"
+    program = (
+        "import sys, tokensieve.data.labels, tokensieve.data.quality, tokensieve.data.split; "
+        "sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -220,7 +220,8 @@ def test_parquet_labels_go_by_their_type(
         (
             [[["a"]]],
             pyarrow.list_(pyarrow.list_(pyarrow.string())),
-            "column 'label' has type list<element: list<element: string>>; give names, whole numbers, or lists",
+            "column 'label' has type list<element: list<element: string>>; give names, whole numbers, "
+            "or lists",
         ),
         (
             [{"a": 1}],
@@ -276,7 +277,8 @@ def test_absent_values_are_empty(tmp_path: Path, suffix: str) -> None:
         ),
         (
             b"utterance,label\nx,y\n",
-            "has no column 'text'; it has 'utterance', 'label': name the right one with --set data.text_column=COLUMN",
+            "has no column 'text'; it has 'utterance', 'label': "
+            "name the right one with --set data.text_column=COLUMN",
         ),
         (b"text;label\nx;y\n", "has no column 'text'; it has 'text;label'"),
         (

@@ -105,7 +105,9 @@ def test_the_seed_alone_decides_and_the_order_of_the_rows_does_not() -> None:
 def test_more_rows_move_no_text_of_a_class_that_has_its_own_in_each_part(
     before: dict[str, int], more: dict[str, int], seed: int
 ) -> None:
-    """The promise: only a class that lacks a text in some part by hash alone lends one, and takes it back."""
+    """The promise: only a class that lacks a text in some part by hash alone lends one, and takes
+    it back.
+    """
     grown = {label: before.get(label, 0) + more.get(label, 0) for label in before | more}
     first, second = places(numbered(before), seed), places(numbered(grown), seed)
     for label in before:
@@ -142,7 +144,9 @@ def test_a_given_test_file_leaves_validation_as_it_is() -> None:
 
 
 def alone(text: str, seed: int) -> str:
-    """The part that a text's hash gives it, without any other text: three stand-ins keep its label from lending it."""
+    """The part that a text's hash gives it, without any other text: three stand-ins keep its label
+    from lending it.
+    """
     for name in range(10_000):
         labels = {text: ["x"], **{f"{name} {i}": ["x"] for i in range(60)}}
         found = assign_parts(labels, SHARES, seed)
@@ -230,7 +234,9 @@ def test_an_empty_label_is_no_class_that_could_be_trained() -> None:
 
 
 def sets(seed: int, texts: int = 600) -> Examples:
-    """Texts with labels of very different frequency, each by itself, and one that stands beside another only."""
+    """Texts with labels of very different frequency, each by itself, and one that stands beside
+    another only.
+    """
     draw = random.Random(seed)
     rates = {"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.05, "e": 0.03}
     own = [[label for label, rate in rates.items() if draw.random() < rate] for _ in range(texts)]

@@ -8,7 +8,9 @@ from scipy.special import expit, softmax
 
 
 def drawn(texts: int, scale: float, seed: int = 0, classes: int = 5, spread: float = 2.0):  # type: ignore[no-untyped-def]
-    """Logits, and targets drawn from their softmax: `scale` times too sure, so `scale` is the right temperature."""
+    """Logits, and targets drawn from their softmax: `scale` times too sure, so `scale` is the right
+    temperature.
+    """
     draw = default_rng(seed)
     logits = draw.normal(size=(texts, classes)) * spread
     chances = softmax(logits, axis=1)

@@ -1,4 +1,6 @@
-"""The decision rule: what is fitted on few texts, with texts out of scope, and for multi-label data."""
+"""The decision rule: what is fitted on few texts, with texts out of scope, and for multi-label
+data.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def test_a_flip_counts_if_either_of_the_two_is_confident() -> None:
         ]
     )
     outcome = compare(found, expected, np.zeros(6, np.int64), RULE)
-    # Same; torch confident in another label; neither confident; the build confident in another label; same; the same but less sure.
+    # Same; torch confident in another label; neither confident; the build confident in another
+    # label; same; the same but less sure.
     assert (outcome.texts, outcome.agreement) == (6, 0.5)
     assert (outcome.confident_texts, outcome.confident_agreement) == (4, 0.5)
     assert outcome.accuracy_drop == pytest.approx(3 / 6)

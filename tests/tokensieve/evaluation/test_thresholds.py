@@ -71,7 +71,9 @@ def test_out_of_scope_texts_do_not_lower_the_threshold_if_it_lies_among_them() -
 def test_out_of_scope_texts_help_or_change_nothing_on_average(
     coverage: float, texts: int, overlap: float
 ) -> None:
-    """The worth on new texts: the share of correct predictions kept, minus the share of out-of-scope texts accepted."""
+    """The worth on new texts: the share of correct predictions kept, minus the share of
+    out-of-scope texts accepted.
+    """
     gains = []
     inside, outside = default_rng(1).beta(9, 2, 20_000), default_rng(2).beta(overlap, 10, 20_000)
     for seed in range(100):

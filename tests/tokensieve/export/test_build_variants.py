@@ -39,7 +39,8 @@ def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
-# Inputs of 64 fill a block, those of 32 do not: in blocks are the second products of each feed-forward alone.
+# Inputs of 64 fill a block, those of 32 do not: in blocks are the second products of each
+# feed-forward alone.
 @pytest.mark.parametrize(
     ("name", "own", "most"),
     [

@@ -21,7 +21,9 @@ SHAPES = ((1, 2), (1, 5), (1, 60), (3, 3), (2, 7), (9, 40))
 def exported(
     tiny_classifier: Callable[..., Classifier], tiny_family: Callable[[str], Path], tmp_path: Path
 ) -> Callable[..., tuple[Classifier, Path]]:
-    """Saves and exports an untrained classifier, fused if so asked; gives it as loaded, and the graph's path."""
+    """Saves and exports an untrained classifier, fused if so asked; gives it as loaded, and the
+    graph's path.
+    """
 
     def make(family: str = "bert", pooling: str = "mean", is_fused: bool = False) -> tuple[Classifier, Path]:
         tiny_classifier(family, pooling).save(tmp_path / "model", load_tokenizer(tiny_family(family)), {})

@@ -306,7 +306,8 @@ def test_no_rows_make_no_rows(ending: str, served: Any, tmp_path: Path) -> None:
         (
             "in.csv",
             b"text,label\na,b\n",
-            r"has a column 'label', the name of a column of answers; rename it, or add a prefix .* --answer-prefix",
+            r"has a column 'label', the name of a column of answers; rename it, "
+            r"or add a prefix .* --answer-prefix",
         ),
         ("in.jsonl", b'{"text": "a"}\n{"text": "a", "truncated": 1}\n', r"has a column 'truncated'"),
         ("in.csv", b"text,a\nx,1\ny\n", r"row 2 \(line 3\) has 1 columns, the header 2"),
@@ -540,9 +541,11 @@ def test_memory_does_not_grow_with_the_texts(served: Any, tmp_path: Path) -> Non
         tmp_path / "in.csv", [{"text": "my card is lost " * 750_000}] * 3
     )  # twelve million characters each
     program = (
-        "import sys; from pathlib import Path; from tokensieve.inference.bulk import predict_file; predict_file(*map(Path, sys.argv[1:]))\n"
+        "import sys; from pathlib import Path; from tokensieve.inference.bulk import predict_file; "
+        "predict_file(*map(Path, sys.argv[1:]))\n"
         # Not ru_maxrss, which a new process takes over from the one that starts it.
-        "print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) // 1024)"
+        "print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) "
+        "// 1024)"
     )
     arguments = [str(served.folder), str(path), str(tmp_path / "out.csv")]
     done = subprocess.run(

@@ -273,7 +273,10 @@ def test_a_graph_with_other_inputs_is_refused(tmp_path: Path, served: Any) -> No
 
 def test_predicting_imports_no_training_or_orchestration() -> None:
     heavy = ("torch", "transformers", "mlflow", "prefect", "pandas", "starlette", "onnx")
-    code = f"import sys, tokensieve.inference.predictor; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        "import sys, tokensieve.inference.predictor; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     root = Path(tokensieve.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=60

@@ -28,7 +28,8 @@ CORPUS = [
     "カードを失くしました。 我的卡丢了，请帮忙！ 请帮忙 카드를 잃어버렸어요 कार्ड खो गया है",
     "line one\nline two\r\n\ttabbed  two spaces   three",
 ]
-# Pieces that are hard at a cut: runs of spaces, marks that combine, letters that join, surrogates, added tokens.
+# Pieces that are hard at a cut: runs of spaces, marks that combine, letters that join, surrogates,
+# added tokens.
 SPACES = (" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028", "▁", " ▁", "▁▁", "Ġ")
 MARKS = (
     ".",
@@ -173,7 +174,9 @@ def regex(place: int) -> object:
 
 
 def llama() -> Tokenizer:
-    """A model that reads a text as one word, in which no token holds a space but at its beginning."""
+    """A model that reads a text as one word, in which no token holds a space but at its
+    beginning.
+    """
     made = trained("BPE", None, pre_tokenizers.Metaspace())
     tree = json.loads(made.to_str())
     tree["pre_tokenizer"] = None

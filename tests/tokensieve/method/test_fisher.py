@@ -33,7 +33,8 @@ def positions_of(ids: list[list[int]]) -> list[list[bool]]:
 def by_autograd(
     classifier: Classifier, ids: list[list[int]], targets: Tensor, positions: list[list[bool]] | None
 ) -> dict[str, Tensor]:
-    """The plain reference: the squared gradients of each linear weight, a text at a time, summed over the texts.
+    """The plain reference: the squared gradients of each linear weight, a text at a time, summed
+    over the texts.
 
     A position that does not count goes through a copy of the weight that takes no gradient.
     """

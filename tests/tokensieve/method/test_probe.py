@@ -1,4 +1,6 @@
-"""Probes of layers: against regressions made one by one, and what they say of tasks near and far."""
+"""Probes of layers: against regressions made one by one, and what they say of tasks near and
+far.
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ SCORES = ("construct_fisher", "fisher", "magnitude", "random")
 def chosen(
     tiny_model: Path, tiny_classifier: Callable[..., Classifier]
 ) -> Callable[..., tuple[Classifier, Mask]]:
-    """A classifier and the mask that settings choose for it, of four layers without a cut unless they say so."""
+    """A classifier and the mask that settings choose for it, of four layers without a cut unless
+    they say so.
+    """
 
     def chosen(seed: int = 0, added: Sequence[int] = (), **settings: Any) -> tuple[Classifier, Mask]:
         classifier = tiny_classifier()

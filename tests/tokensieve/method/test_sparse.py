@@ -21,7 +21,9 @@ FAMILIES = ("bert", "mpnet", "modernbert", "qwen2")
 
 
 def mask_of(classifier: Classifier, shape: str, cut: int = 2) -> Mask:
-    """A third of the rows, columns or entries of all linears from layer `cut` up; for "layers" all rows."""
+    """A third of the rows, columns or entries of all linears from layer `cut` up; for "layers" all
+    rows.
+    """
     draw = torch.Generator().manual_seed(0)
     linears = encoder_linears(classifier.encoder, cut)
     if shape == "layers":
@@ -70,7 +72,9 @@ def trained_sparsely(classifier: Classifier, mask: Mask, steps: int) -> list[flo
 
 
 def trained_densely(classifier: Classifier, mask: Mask, steps: int) -> list[float]:
-    """The plain reference: whole weights and biases are trained, and what is not selected is put back after each step."""
+    """The plain reference: whole weights and biases are trained, and what is not selected is put
+    back after each step.
+    """
     classifier.encoder.requires_grad_(False)
     free: list[tuple[nn.Parameter, Tensor, Tensor]] = []
     for name, chosen in mask.indices.items():
@@ -104,7 +108,8 @@ def trained_densely(classifier: Classifier, mask: Mask, steps: int) -> list[floa
 def test_sparse_training_is_dense_training_of_the_selected_weights(
     tiny_classifier: Callable[..., Classifier], shape: str, family: str
 ) -> None:
-    # In double precision: the gradient of a key's bias is zero but for rounding, and AdamW makes whole steps of that.
+    # In double precision: the gradient of a key's bias is zero but for rounding, and AdamW makes
+    # whole steps of that.
     sparse, dense = tiny_classifier(family).double(), tiny_classifier(family).double()
     start, mask = weights_of(sparse), mask_of(sparse, shape)
     losses = trained_sparsely(sparse, mask, 6)

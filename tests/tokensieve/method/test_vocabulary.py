@@ -44,7 +44,9 @@ def held(token: str, tokenizer: Any, text: str) -> bool:
 
 
 def spelled(tokenizer: Any, text: str) -> str:
-    """The text in the spelling of the vocabulary, without the places where the tokenizer splits it first."""
+    """The text in the spelling of the vocabulary, without the places where the tokenizer splits it
+    first.
+    """
     backend = tokenizer.backend_tokenizer
     normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
     return (
@@ -103,7 +105,9 @@ def qwen(texts: list[str]) -> Any:
 
 
 def modern(texts: list[str]) -> Any:
-    """A byte-level tokenizer that is loaded from its file alone, as ModernBERT's and Llama 3's; this one prefixes a space."""
+    """A byte-level tokenizer that is loaded from its file alone, as ModernBERT's and Llama 3's;
+    this one prefixes a space.
+    """
     tokenizer = Tokenizer(models.BPE(**byte_pairs(texts)))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -442,7 +446,10 @@ def test_a_tokenizer_of_whole_words_is_refused_by_name(tmp_path: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel({"card": 0, "?": 1}, unk_token="?"))
     )
-    message = r"is 5, but .* tokenizer is WordLevel; kinds that can be extended: WordPiece, BPE, Unigram\. Set vocabulary\.new_tokens=0"
+    message = (
+        r"is 5, but .* tokenizer is WordLevel; kinds that can be extended: WordPiece, BPE, Unigram\. "
+        r"Set vocabulary\.new_tokens=0"
+    )
     with pytest.raises(InputError, match=message):
         choose_new_tokens(tokenizer, [construct("topup")], 5)
     with pytest.raises(InputError, match=message.replace("5", "1")):

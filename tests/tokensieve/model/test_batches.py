@@ -308,7 +308,10 @@ def test_a_disk_without_room_for_the_states_is_refused(
     usage = shutil.disk_usage(tmp_path)._replace(free=3_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     inputs = Inputs([[2, 5, 3]] * 8)
-    message = r"key\.f32: the states of 8 texts below layer 2 need 0\.0 GB, and 0\.0 GB are free\. Free some space, or compute"
+    message = (
+        r"key\.f32: the states of 8 texts below layer 2 need 0\.0 GB, and 0\.0 GB are free\. "
+        r"Free some space, or compute"
+    )
     with pytest.raises(InputError, match=message):
         cache_states(inputs, tiny_classifier(), 2, tmp_path, "key")
     assert list(tmp_path.iterdir()) == []

@@ -60,8 +60,8 @@ def test_every_family_can_read_as_many_tokens_as_it_has_positions(
 def test_weights_that_are_pickled_or_missing(copied: Path) -> None:
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
     assert (
-        "has no .safetensors file, and a pytorch_model.bin, which can hold code, is not read; convert it once: python -c"
-        in refusal(copied)
+        "has no .safetensors file, and a pytorch_model.bin, which can hold code, is not read; "
+        "convert it once: python -c" in refusal(copied)
     )
 
 
@@ -205,8 +205,8 @@ def test_a_model_too_large_for_an_onnx_file(copied: Path) -> None:
     edit(copied / "config.json", vocab_size=20_000_000)
     message = refusal(copied)
     assert (
-        "its ONNX graph would take 2.6 GB, and an ONNX file holds at most 2.1 GB: choose a model of at most 520 million"
-        in message
+        "its ONNX graph would take 2.6 GB, and an ONNX file holds at most 2.1 GB: "
+        "choose a model of at most 520 million" in message
     )
 
 

@@ -26,7 +26,9 @@ except Exception as error:
 
 
 def message(tmp_path: Path, **variables: str) -> str:
-    """What a process of its own says of a model that only the hub can have: the client reads its variables once."""
+    """What a process of its own says of a model that only the hub can have: the client reads its
+    variables once.
+    """
     kept = {
         key: value
         for key, value in os.environ.items()
@@ -77,8 +79,8 @@ def endpoint() -> Iterator[str]:
 def test_offline_with_an_empty_cache(tmp_path: Path) -> None:
     told = message(tmp_path, HF_HUB_OFFLINE="1")
     assert (
-        f"it is not in the cache {tmp_path / 'hf' / 'hub'}, and HF_HUB_OFFLINE forbids the download; unset it once"
-        in told
+        f"it is not in the cache {tmp_path / 'hf' / 'hub'}, and HF_HUB_OFFLINE forbids the download; "
+        "unset it once" in told
     )
 
 

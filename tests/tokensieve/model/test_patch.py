@@ -1,4 +1,6 @@
-"""The patch on arrays and as a file: exact in both directions, small, and refused wherever it does not belong."""
+"""The patch on arrays and as a file: exact in both directions, small, and refused wherever it does
+not belong.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def bits(state: State) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 @st.composite
 def states(draw: st.DrawFn) -> tuple[State, State]:
-    """A base's state and one fine-tuned from it: tensors with any bits changed, grown by rows, new, or left alone."""
+    """A base's state and one fine-tuned from it: tensors with any bits changed, grown by rows, new,
+    or left alone.
+    """
     old: dict[str, Array] = {}
     new: dict[str, Array] = {}
     for name in draw(

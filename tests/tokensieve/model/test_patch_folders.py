@@ -1,4 +1,6 @@
-"""Patches of model folders: the classifier from base and patch, the base from classifier and patch, file by file."""
+"""Patches of model folders: the classifier from base and patch, the base from classifier and patch,
+file by file.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ LABELS = ["address", "größe", "topup"]
 
 
 def tuned(base: Path, folder: Path, new_tokens: int = 0, seed: int = 0) -> Path:
-    """A classifier on `base` as the finetune stage writes it: rows of two linear layers moved, a new head, perhaps new tokens."""
+    """A classifier on `base` as the finetune stage writes it: rows of two linear layers moved, a
+    new head, perhaps new tokens.
+    """
     tokenizer = load_tokenizer(base)
     words = [Construct("topup", "topup", 1.0, 1.0, 2), Construct("refund", "refund", 0.5, 1.0, 2)]
     extended = extend_tokenizer(

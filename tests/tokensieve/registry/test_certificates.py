@@ -28,7 +28,9 @@ NAMES = ("SERVER_CERT_PATH", "INSECURE_TLS", "CLIENT_CERT_PATH", "USERNAME", "PA
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an authority (ca.pem), and a server's and a client's certificate with its key that it signed."""
+    """A folder with an authority (ca.pem), and a server's and a client's certificate with its key
+    that it signed.
+    """
     folder = tmp_path_factory.mktemp("certificates")
     own = ec.generate_private_key(ec.SECP256R1())
     authority = signed("authority", own.public_key(), "authority", own)
@@ -64,7 +66,10 @@ def signed(name: str, public: Any, issuer: str, key: Any) -> bytes:
 def served(
     certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., tuple[str, list[str]]]]:
-    """Start a registry behind TLS; returns its address, and the credentials that it is sent. With `asking`, for a client's certificate."""
+    """Start a registry behind TLS; returns its address, and the credentials that it is sent.
+
+    With `asking`, for a client's certificate.
+    """
     for name in (
         *(f"MLFLOW_TRACKING_{name}" for name in NAMES),
         "REQUESTS_CA_BUNDLE",
@@ -172,7 +177,9 @@ def test_a_client_shows_its_certificate(
     monkeypatch.setenv("MLFLOW_TRACKING_CLIENT_CERT_PATH", str(certificates / "ca.pem"))
     with pytest.raises(
         InputError,
-        match=r"MLFLOW_TRACKING_CLIENT_CERT_PATH is .*ca\.pem', which cannot be read \(it is not PEM, or has no",
+        match=(
+            r"MLFLOW_TRACKING_CLIENT_CERT_PATH is .*ca\.pem', which cannot be read \(it is not PEM, or has no"
+        ),
     ):
         version(address, tmp_path)
 

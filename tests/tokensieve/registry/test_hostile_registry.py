@@ -61,7 +61,9 @@ def respond(request: Any, body: bytes, status: int = 200, length: int | None = N
 
 
 def model(whole: Path, version: str = "1", location: str = "mlflow-artifacts:/m", **fields: Any) -> Answer:
-    """Answer as MLflow does whose model m has one version, the champion, with the files of folder `whole`."""
+    """Answer as MLflow does whose model m has one version, the champion, with the files of folder
+    `whole`.
+    """
 
     def answer(request: Any) -> None:
         if "/registered-models/get?" in request.path:

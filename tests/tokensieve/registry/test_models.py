@@ -1,4 +1,6 @@
-"""Following a registry, against MLflow itself: one server and one SQLite file a module, each test with models of its own."""
+"""Following a registry, against MLflow itself: one server and one SQLite file a module, each test
+with models of its own.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Model:
         self.runs: list[str] = []
 
     def add(self, temperature: float = 1.0, **changed: bytes) -> str:
-        """Register one more version; `changed` holds other bytes for files that the manifest has hashed already."""
+        """Register one more version; `changed` holds other bytes for files that the manifest has
+        hashed already.
+        """
         run = self.client.create_run(self.experiment)
         source = self.folder / f"source-{len(self.runs)}"
         served(source / "data" / "onnx", temperature, changed)
@@ -73,7 +77,9 @@ def served(folder: Path, temperature: float, changed: dict[str, bytes]) -> None:
 
 
 def shown(folder: Path) -> list[str]:
-    """Return the names in a folder without those of hidden files, which keep answers of the registry."""
+    """Return the names in a folder without those of hidden files, which keep answers of the
+    registry.
+    """
     return sorted(
         path.name for path in folder.iterdir() if not path.name.startswith((".known-", ".registry-"))
     )
@@ -180,8 +186,8 @@ def test_a_registry_is_followed_without_mlflow(model: Model) -> None:
 
     program = (
         "import sys; from pathlib import Path; from tokensieve.registry.models import RegisteredModel\n"
-        f"found = RegisteredModel('models:/{model.name}@champion', {model.uri!r}, Path({str(model.folder / 'other')!r}))\n"
-        "found.fetch(found.version()); print(*sorted(sys.modules))"
+        f"found = RegisteredModel('models:/{model.name}@champion', {model.uri!r}, "
+        f"Path({str(model.folder / 'other')!r}))\nfound.fetch(found.version()); print(*sorted(sys.modules))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -446,7 +452,8 @@ def test_a_server_that_never_answers_is_not_waited_for(tmp_path: Path, answering
         (
             200,
             b"{}",
-            "gives no answer: 'ValueError: registered-models/get answers with no object that holds registered_model",
+            "gives no answer: 'ValueError: registered-models/get answers with no object that holds "
+            "registered_model",
         ),
         (404, b"<html>Not Found", "gives no answer: '404 Not Found'"),
         (500, b"{}", "gives no answer: '500 Internal Server Error'"),

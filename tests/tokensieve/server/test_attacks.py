@@ -27,7 +27,9 @@ ROOM = 48  # MiB by which an attack may increase the memory of the process
 
 
 def slow(folder: Path, squares: int = 6, side: int = 1024) -> Path:
-    """Slow down the model of a folder to some tenths of a second per run, by large matrix products."""
+    """Slow down the model of a folder to some tenths of a second per run, by large matrix
+    products.
+    """
     model = onnx.load(folder / "model.onnx")
     shape = helper.make_tensor("side", TensorProto.INT64, [2], [side, side])
     nodes = [
@@ -73,7 +75,10 @@ def secured(served: Any, tmp_path_factory: pytest.TempPathFactory, server_class:
 
 
 def pour(one: socket.socket, first: bytes, piece: bytes, most: int = MANY) -> bytes:
-    """Send `first`, then `piece` repeatedly until the server closes the connection. Return its response."""
+    """Send `first`, then `piece` repeatedly until the server closes the connection.
+
+    Return its response.
+    """
     sent = 0
     with contextlib.suppress(OSError):
         one.sendall(first)
@@ -197,7 +202,10 @@ def test_a_body_of_wrong_values_takes_little_memory(
 
 
 def test_memory_is_bounded_for_clients_within_all_limits(served: Any, start: Callable[..., Any]) -> None:
-    """Each of 16 clients sends a megabyte of text, 500,000 tokens. The model reads only a few of them."""
+    """Each of 16 clients sends a megabyte of text, 500,000 tokens.
+
+    The model reads only a few of them.
+    """
     server = start(served.folder, "--timeout", "60")
     text = "a b c d e f g h i j " * 1000
     body = json.dumps({"texts": ["\N{GRINNING FACE} " + text[:-10]] + [text] * 50})
@@ -255,7 +263,10 @@ def test_offer_of_http_2_is_ignored(served: Any, start: Callable[..., Any], chun
     body = b'{"text":"I lost my card"}'
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
     sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
-    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+        b"Upgrade: h2c\r\n"
+    )
     expected = server.predict({"text": "I lost my card"})
     with server.raw() as one, one.makefile("rb") as answers:
         for _ in range(3):  # the connection stays open
@@ -273,7 +284,10 @@ def test_offer_of_http_2_is_ignored(served: Any, start: Callable[..., Any], chun
 
 
 def test_offer_of_websocket_is_an_ordinary_request_and_not_logged(secured: Any) -> None:
-    offer = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
+    offer = (
+        b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAA\r\n"
+    )
     for path, key, expected in (
         (b"/predict", b"", 401),
         (b"/predict", b"Authorization: Bearer sesame\r\n", 405),
@@ -309,7 +323,10 @@ def test_two_authorization_headers_are_refused_and_scheme_ignores_case(secured: 
 
 
 def test_shutdown_does_not_wait_for_slow_clients(slowly: Path, start: Callable[..., Any]) -> None:
-    """A computation in progress is finished. Incomplete bodies and unread responses are given up."""
+    """A computation in progress is finished.
+
+    Incomplete bodies and unread responses are given up.
+    """
     server = start(slowly, "--workers", "1")
     with contextlib.ExitStack() as stack:
         unread = stack.enter_context(server.raw())
@@ -466,7 +483,10 @@ def test_port_in_use_is_an_input_error(served: Any, start: Callable[..., Any]) -
 
 
 def test_low_limit_on_open_files_lowers_the_connection_limit(served: Any, start: Callable[..., Any]) -> None:
-    """With too few open files for --max-connections, fewer connections are accepted. Hot reload still works."""
+    """With too few open files for --max-connections, fewer connections are accepted.
+
+    Hot reload still works.
+    """
     server = start(served.folder, "--poll-interval", "0.05", limit="ulimit -n 160")
     assert "at most 32 connections: the limit on open files is 160" in server.log_text()
     with contextlib.ExitStack() as stack:

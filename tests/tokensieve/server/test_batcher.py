@@ -283,7 +283,9 @@ def test_two_workers_compute_at_the_same_time(batcher: Callable[..., Batcher]) -
 
 
 def threads_of(batcher: Batcher, requests: list[tuple[str, int]], pause: float = 0.0) -> list[bool]:
-    """Return for each request, a client and the tokens of its text, whether it ran on the event loop."""
+    """Return for each request, a client and the tokens of its text, whether it ran on the event
+    loop.
+    """
 
     async def ask() -> list[bool]:
         here = []

@@ -1,4 +1,6 @@
-"""Compare HTTP answers with those recorded in golden_answers.json: status, headers and JSON body."""
+"""Compare HTTP answers with those recorded in golden_answers.json: status, headers and JSON
+body.
+"""
 
 from __future__ import annotations
 

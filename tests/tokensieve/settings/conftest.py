@@ -17,5 +17,7 @@ def params(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_earlier_warnings() -> None:
-    """Old names are reported once per process; each test is a process of its own in this respect."""
+    """Old names are reported once per process; each test is a process of its own in this
+    respect.
+    """
     _warn_once.cache_clear()

@@ -24,7 +24,8 @@ PARAMS = Path(__file__).parents[3] / "params.yaml"
         ({"zzz": {}}, "unknown section 'zzz'. Sections: "),
         (
             {"finetune": {"epoch": 3}},
-            "unknown setting 'finetune.epoch'. Did you mean 'max_epochs'? Settings of finetune: max_epochs, max_steps",
+            "unknown setting 'finetune.epoch'. Did you mean 'max_epochs'? Settings of finetune: max_epochs, "
+            "max_steps",
         ),
         ({"finetune": {7: 3}}, "unknown setting 'finetune.7'. Settings of"),
         ({"finetune": 3}, "section 'finetune' is '3'; use keys and values"),
@@ -103,7 +104,10 @@ def test_a_section_made_in_code_is_checked_too() -> None:
 def test_a_model_name_that_the_registry_refuses_is_refused(name: str) -> None:
     with pytest.raises(
         InputError,
-        match=r"register\.name is .* \(allowed: letters, digits, spaces and \. _ -, starting with a letter or digit\)$",
+        match=(
+            r"register\.name is .* \(allowed: letters, digits, spaces and \. _ -, "
+            r"starting with a letter or digit\)$"
+        ),
     ):
         Settings.of({"register": {"name": name}})
 

@@ -63,7 +63,8 @@ def test_a_torch_for_gpus_on_a_machine_without_one_is_told_once(
 def test_a_gpu_that_is_found_and_does_not_compute_is_left_out_with_its_reason(
     cuda_torch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # This torch has no CUDA: the first computation fails, as it does on a GPU that torch was not built for.
+    # This torch has no CUDA: the first computation fails, as it does on a GPU that torch was not
+    # built for.
     if torch.cuda.is_available():
         pytest.skip("there is a GPU that works")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -190,7 +190,8 @@ def test_frozen_layers_give_the_losses_of_layers_that_no_longer_train(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached = run(first=0, dropout=False, schedule=Schedule(2, range(1)))
-    # The same without cached states: all is computed, and only the gradients of the lower layers are dropped.
+    # The same without cached states: all is computed, and only the gradients of the lower layers
+    # are dropped.
     step = torch.optim.AdamW.step
     steps = 0
 

@@ -34,11 +34,8 @@ def rolled_back_text(moved: dict[str, Any], project: str) -> str:
     first = (
         f"Version {moved['version']} of '{moved['name']}' is the champion again{_figures(moved['figures'])}."
     )
-    skipped = (
-        f" Skipped, because deleted or without files: {', '.join(moved['skipped'])}."
-        if moved["skipped"]
-        else ""
-    )
+    reasons = [f"{number} ({why})" for number, why in moved["skipped_why"].items()]
+    skipped = f" Skipped: {', '.join(reasons)}." if reasons else ""
     if not moved["replaced"]:
         return first + skipped
     again = f'tokensieve promote --version {moved["replaced"]} --reason "..."{_project(project)}'

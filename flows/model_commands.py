@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from tokensieve.cli.command import PROMOTE, Answer, Command, add_json, add_project, existing_project
+from tokensieve.cli.command import PROMOTE, RUN, Answer, Command, add_json, add_project, existing_project
 
 
 def promote(options: argparse.Namespace, answer: Answer) -> None:
@@ -34,20 +34,68 @@ def rollback(options: argparse.Namespace, answer: Answer) -> None:
     from tokensieve.settings import Settings
 
     layout = existing_project(options)
-    moved = promotions.rollback(layout, Settings.load(layout.params))
-    promoted(layout, moved, "rollback")
+    moved = promotions.rollback(layout, Settings.load(layout.params), options.reason)
+    promoted(layout, moved, "rollback", options.reason)
     answer(
         json.dumps(moved, ensure_ascii=False) if options.json else rolled_back_text(moved, options.project)
     )
 
 
-def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
+def history(options: argparse.Namespace, answer: Answer) -> int:
+    """Show who promoted or rolled back which version, when and why, and whether the record is intact.
+
+    The exit status is 1 if an entry was changed or is missing.
+    """
+    from flows.record_text import record_text
+    from tasks.promotion.shown_record import project_record, record_tree
+    from tokensieve.settings import Settings
+
+    layout = existing_project(options)
+    tree = record_tree(project_record(layout, Settings.load(layout.params)))
+    answer(json.dumps(tree, ensure_ascii=False) if options.json else record_text(tree))
+    return 0 if tree["intact"] else 1
+
+
+def models(options: argparse.Namespace, answer: Answer) -> None:
+    """List every registered model with its versions, aliases, scores, data and date."""
+    from dataclasses import asdict
+
+    from flows.status_text import models_text
+    from tasks.promotion.models import all_models
+    from tasks.promotion.registry_lookups import open_registry
+    from tokensieve.settings import Settings
+
+    layout = existing_project(options)
+    found = all_models(open_registry(layout, Settings.load(layout.params)))
+    tree = {name: [asdict(facts) for facts in versions] for name, versions in found.items()}
+    answer(json.dumps(tree, ensure_ascii=False) if options.json else models_text(found))
+
+
+def status(options: argparse.Namespace, answer: Answer) -> None:
+    """Show the project's data, its last run, its challenger and champion, what is stale, and what to do next."""
+    from dataclasses import asdict
+
+    from flows.status_text import status_text
+    from tasks.projects.status import project_status
+    from tokensieve.settings import Settings
+
+    layout = existing_project(options)
+    found = project_status(layout, Settings.load(layout.params), options.project)
+    answer(json.dumps(asdict(found), ensure_ascii=False) if options.json else status_text(found))
+
+
+def _project_and_json(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     add_json(parser)
 
 
+def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    _project_and_json(parser)
+    parser.add_argument("--reason", metavar="TEXT", help="why; it is kept in the record")
+
+
 def _promote_arguments(parser: argparse.ArgumentParser) -> None:
-    _rollback_arguments(parser)
+    _project_and_json(parser)
     parser.add_argument("--version", metavar="N", help="registered version (default: the challenger)")
     about = "why; required, with --version, to promote a version that was rolled back"
     parser.add_argument("--reason", metavar="TEXT", help=about)
@@ -58,4 +106,7 @@ def _promote_arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command("promote", PROMOTE, promote, _promote_arguments, extra="pipeline"),
     Command("rollback", PROMOTE, rollback, _rollback_arguments, extra="pipeline"),
+    Command("models", PROMOTE, models, _project_and_json, extra="pipeline"),
+    Command("status", RUN, status, _project_and_json, extra="pipeline"),
+    Command("history", PROMOTE, history, _project_and_json, extra="pipeline"),
 )

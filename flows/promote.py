@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
 
 from flows.champion_text import promoted_text
 from flows.notifications import promoted
@@ -27,7 +28,8 @@ def promote(
         other_project: Promote the version even if another project registered it.
     """
     layout = Layout(project)
-    moved = promotions.promote(layout, Settings.load(layout.params), version, reason, other_project)
+    settings = Settings.load(layout.params)
+    moved = promotions.promote(layout, settings, version, reason, other_project, flow_run.id)
     promoted(layout, moved, "promote", reason)
     get_run_logger().info("%s", promoted_text(moved, str(project)))
     return moved

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tasks.artifacts import Registration
-from tasks.promotion.history import FINGERPRINT
-from tasks.promotion.promote import CHALLENGER, PROJECT
+from tasks.promotion.checks import FINGERPRINT, PROJECT
+from tasks.promotion.promote import CHALLENGER, LOCK
 from tasks.tracking import provenance
 from tasks.tracking.log_run import MODEL, log_run
 from tasks.tracking.mlflow_client import aliases_of, connect, find_model
@@ -26,7 +26,7 @@ from tokensieve.files import sha256
 from tokensieve.inference.manifest import NAME, Manifest
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import Identity, given_identity
-from tokensieve.registry.store import ModelVersion, tracking_uri
+from tokensieve.registry.store import ModelVersion, tracking_uri, without_password
 from tokensieve.settings import Settings
 
 # Milliseconds after which a run that is still RUNNING counts as killed. Until then, another process
@@ -131,12 +131,14 @@ def _is_whole(client: MlflowClient, run: Run) -> bool:
 def _new_run(
     client: MlflowClient, experiment: str, tags: dict[str, str], layout: Layout, settings: Settings
 ) -> Run:
-    """Return a new run with everything logged.
+    """Return a new run with everything logged, and the hash of dvc.lock as it is logged.
 
     It is FINISHED at the very end: a killed run never counts as whole.
     """
     name = given_identity(layout, settings).model
-    run = client.create_run(experiment, tags=tags | provenance.of_project(layout.root), run_name=name)
+    lock = without_password(layout.lock.read_text(encoding="utf-8")) if layout.lock.exists() else ""
+    origin = provenance.of_project(layout.root) | {LOCK: hashlib.sha256(lock.encode()).hexdigest()}
+    run = client.create_run(experiment, tags=tags | origin, run_name=name)
     try:
         log_run(client, run.info.run_id, layout, settings, tags["data_hash"])
     except BaseException:

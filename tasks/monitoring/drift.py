@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks.monitoring.traffic import Window, read_window
-from tasks.promotion.promote import CHAMPION
+from tasks.promotion.move_champion import CHAMPION
 from tasks.split import load_part
 from tasks.tracking.registered_files import open_reader
 from tokensieve.errors import InputError

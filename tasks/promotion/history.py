@@ -1,75 +1,100 @@
-"""The history of a registered model's champions. MLflow keeps no history of aliases.
-
-Each move is a tag of its own on the registered model, so the moves of several processes at the same
-time are all kept.
-"""
+"""The champions of a model, in order, from the entries of its record and from what earlier versions recorded."""
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tokensieve.registry.store import RegistryEditor
-
-FINGERPRINT = (
-    "tokensieve.fingerprint"  # tag of a run and a version: the hash of the artifacts (`register.fingerprint`)
-)
-MOVE = "tokensieve.promotion."  # tags of a registered model, one per move; the key ends in the time
-TIME = "%Y%m%dT%H%M%S.%fZ"
-EARLIER = "tokensieve.promotions"  # tag of a registered model: moves by versions before 0.2, a JSON list
-MAX_REASON = 1000  # characters
+PROMOTE, ROLLBACK = "promote", "rollback"
+MOVE = "tokensieve.promotion."  # tags of a registered model by versions before the record, one per move
+EARLIER = "tokensieve.promotions"  # tag of a registered model by versions before 0.2: a JSON list of moves
 
 log = logging.getLogger("tokensieve")
 
 
-def history(tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the moves that the tags of a model record, oldest first."""
-    found = _moves(EARLIER, tags.get(EARLIER, "[]"))
-    for key in sorted(tags):
-        if key.startswith(MOVE):
-            found += _moves(key, f"[{tags[key]}]")
-    return found
+@dataclass(frozen=True)
+class Entry:
+    """One promotion or rollback.
+
+    Attributes:
+        number: Its place in the record, from 1. 0: an earlier version recorded it as a tag.
+        previous: The SHA-256 of the entry before it.
+        model: The name of the registered model.
+        at: When it began, UTC.
+        action: promote or rollback.
+        from_version: The champion before. None: there was none.
+        to_version: The champion after.
+        reason: Why, as a person gave it.
+        user, host, flow_run: Who: the user, the machine, and the id of the Prefect run.
+        gate: The report of the gate as JSON. None: there was none.
+        forced: Whether it was done although the gate refused it.
+        data_hash, git_commit, lock_hash: Data, commit and dvc.lock that `to_version` was made from.
+        same, from_same: The run and the fingerprint of both versions. Another version with one of
+            them is the same model.
+    """
+
+    number: int
+    previous: str
+    model: str
+    at: str
+    action: str
+    from_version: str | None
+    to_version: str
+    reason: str | None = None
+    user: str | None = None
+    host: str | None = None
+    flow_run: str | None = None
+    gate: dict[str, Any] | None = None
+    forced: bool = False
+    data_hash: str | None = None
+    git_commit: str | None = None
+    lock_hash: str | None = None
+    same: tuple[str, ...] = ()
+    from_same: tuple[str, ...] = ()
 
 
-def champions(moves: list[dict[str, Any]]) -> list[str]:
+def champions(moves: Sequence[Entry]) -> list[str]:
     """Return the champions in order, the present one last, without those that were rolled back."""
     stack: list[str] = []
     for move in moves:
-        if move["action"] == "rollback":
-            while stack and stack[-1] != move["version"]:
+        if move.action == ROLLBACK:
+            while stack and stack[-1] != move.to_version:
                 stack.pop()
         # Another program may have moved the alias, without a record.
-        elif move["replaced"] and stack[-1:] != [move["replaced"]]:
-            stack.append(move["replaced"])
-        if stack[-1:] != [move["version"]]:
-            stack.append(move["version"])
+        elif move.from_version and stack[-1:] != [move.from_version]:
+            stack.append(move.from_version)
+        if stack[-1:] != [move.to_version]:
+            stack.append(move.to_version)
     return stack
 
 
-def rolled_back(moves: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def rolled_back(moves: Sequence[Entry]) -> dict[str, Entry]:
     """Return the versions that were rolled back and not promoted again, each with its rollback."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Entry] = {}
     for move in moves:
-        if move["action"] == "rollback" and move["replaced"]:
-            found[move["replaced"]] = move
-        good = {move["version"], *move.get("same", [])}
+        if move.action == ROLLBACK and move.from_version:
+            found[move.from_version] = move
+        good = {move.to_version, *move.same}
         found = {
-            number: rollback
-            for number, rollback in found.items()
-            if not good & {number, *rollback.get("replaced_same", [])}
+            number: rollback for number, rollback in found.items() if not good & {number, *rollback.from_same}
         }
     return found
 
 
-def _moves(key: str, text: str) -> list[dict[str, Any]]:
-    """Return the moves in the JSON list of a tag.
+def earlier_moves(name: str, tags: Mapping[str, str]) -> list[Entry]:
+    """Return the moves that versions before the record wrote as tags of model `name`, oldest first."""
+    found = _moves(name, EARLIER, tags.get(EARLIER, "[]"))
+    for key in sorted(tags):
+        if key.startswith(MOVE):
+            found += _moves(name, key, f"[{tags[key]}]")
+    return found
 
-    Entries that are not moves are skipped, which is logged.
-    """
+
+def _moves(name: str, key: str, text: str) -> list[Entry]:
+    """Return the moves in the JSON list of a tag. Entries that are not moves are skipped, which is logged."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -80,7 +105,21 @@ def _moves(key: str, text: str) -> list[dict[str, Any]]:
             "tag %s of the registered model is not a history of promotions; unreadable entries are skipped",
             key,
         )
-    return moves
+    return [
+        Entry(
+            number=0,
+            previous="",
+            model=name,
+            at=move["at"],
+            action=move["action"],
+            from_version=move["replaced"],
+            to_version=move["version"],
+            reason=move.get("reason"),
+            same=tuple(move.get("same", [])),
+            from_same=tuple(move.get("replaced_same", [])),
+        )
+        for move in moves
+    ]
 
 
 def _is_move(move: Any) -> bool:
@@ -94,58 +133,3 @@ def _is_move(move: Any) -> bool:
         and isinstance(move["replaced"], str | None)
         and all(isinstance(marks, list) and all(isinstance(mark, str) for mark in marks) for marks in same)
     )
-
-
-def record_move(
-    store: RegistryEditor,
-    name: str,
-    action: str,
-    version: str,
-    replaced: str | None,
-    moves: list[dict[str, Any]],
-    reason: str | None = None,
-) -> None:
-    """Record that `version` became the champion and `replaced` was it before.
-
-    `action` is promote or rollback.
-    """
-    now = datetime.now(UTC)
-    move: dict[str, Any] = {
-        "at": now.isoformat(timespec="seconds"),
-        "action": action,
-        "version": version,
-        "replaced": replaced,
-    }
-    move |= {
-        "same": same_model_marks(store, name, version, moves),
-        "replaced_same": same_model_marks(store, name, replaced, moves) if replaced else [],
-    }
-    # Later than all known moves: the clock of another machine may be ahead.
-    times = [time + timedelta(microseconds=1) for key in store.tags(name) if (time := _time(key))]
-    key = f"{MOVE}{max([now, *times]):{TIME}}-{secrets.token_hex(3)}"
-    store.set_tag(name, key, json.dumps(move | ({"reason": reason[:MAX_REASON]} if reason else {})))
-
-
-def _time(key: str) -> datetime | None:
-    """Return the time in the key of a move's tag. None if it is another key."""
-    try:
-        return (
-            datetime.strptime(key.removeprefix(MOVE).partition("-")[0], TIME).replace(tzinfo=UTC)
-            if key.startswith(MOVE)
-            else None
-        )
-    except ValueError:
-        return None
-
-
-def same_model_marks(store: RegistryEditor, name: str, number: str, moves: list[dict[str, Any]]) -> list[str]:
-    """Return the run and the fingerprint of a version.
-
-    Other versions with one of them are the same model. For a deleted version they are read from the
-    last move to it.
-    """
-    found = store.version(name, number)
-    if found is None:
-        return next((move.get("same", []) for move in reversed(moves) if move["version"] == number), [])
-    marks = {"run": found.run_id, "fingerprint": store.version_tags(name, number).get(FINGERPRINT)}
-    return [f"{kind} {mark}" for kind, mark in marks.items() if mark]

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import re
+import getpass
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from tasks.projects import moved_project
-from tasks.promotion.history import champions, history, record_move, rolled_back, same_model_marks
-from tasks.tracking.registered_files import open_editor, served_manifest
-from tokensieve.errors import InputError, excerpt
+from tasks.promotion.answering_version import why_not_answering
+from tasks.promotion.checks import check_not_rolled_back, check_project, same_model
+from tasks.promotion.history import PROMOTE, ROLLBACK, Entry, champions
+from tasks.promotion.move_champion import CHAMPION, move_champion, settled_record
+from tasks.promotion.registry_lookups import (
+    existing_aliases,
+    existing_version,
+    known_versions,
+    open_registry,
+)
+from tasks.tracking.registered_files import served_manifest
+from tokensieve.errors import InputError
 from tokensieve.project import Layout
-from tokensieve.registry.project_identity import Identity, identity
-from tokensieve.registry.store import NUMBER, RegistryEditor, check_database, tracking_uri
+from tokensieve.registry.project_identity import identity
+from tokensieve.registry.runs import Run
+from tokensieve.registry.store import RegistryEditor
 from tokensieve.settings import Settings
 
-CHAMPION, CHALLENGER = "champion", "challenger"
-PROJECT = "tokensieve.project"  # tag of a run and a version: the id of its project
+CHALLENGER = "challenger"
+LOCK = "tokensieve.lock_hash"  # tag of a run: the SHA-256 of dvc.lock
+COMMIT = "mlflow.source.git.commit"  # tag of a run: MLflow's own name
+MAX_REASON = 1000  # characters
 # Metrics of a run that a promotion shows.
 FIGURES = (
     "test_accuracy",
@@ -26,12 +42,30 @@ FIGURES = (
 )
 
 
+@dataclass(frozen=True)
+class Cause:
+    """Why a champion moves.
+
+    Attributes:
+        reason: As a person gave it.
+        flow_run: The id of the Prefect run.
+        gate: The report of the gate as JSON. None: there was none.
+        forced: Whether it is done although the gate refused it.
+    """
+
+    reason: str | None = None
+    flow_run: str | None = None
+    gate: dict[str, Any] | None = None
+    forced: bool = False
+
+
 def promote(
     layout: Layout,
     settings: Settings,
     version: str | None = None,
     reason: str | None = None,
     other_project: bool = False,
+    flow_run: str | None = None,
 ) -> dict[str, Any]:
     """Make `version`, by default the challenger, the champion.
 
@@ -42,24 +76,20 @@ def promote(
     Raises:
         InputError: If the registry, the model, the version or its files do not exist; if the
             version, or another one of the same run or artifacts, was rolled back and `version` and
-            `reason` are not both given; or if another project registered it, unless `other_project`
-            is set.
+            `reason` are not both given; if another project registered it, unless `other_project`
+            is set; or if another process moves the champion at the same time, and was faster.
     """
-    own, store = identity(layout, settings), _opened(layout, settings)
-    name, aliases = own.model, _aliases(store, own.model)
-    number = _challenger(store, name, aliases) if version is None else _number(store, name, version)
-    found = store.version(name, number) if re.fullmatch(NUMBER, number) else None
-    if found is None:
-        raise InputError(
-            f"model '{name}' has no version {excerpt(number)}; versions: {_versions(store, name)}"
-        )
-    tags = store.version_tags(name, number)
+    own, store = identity(layout, settings), open_registry(layout, settings)
+    name = own.model
+    existing_aliases(store, name)
+    record = settled_record(store, name, _location(layout, store))
+    aliases = existing_aliases(store, name)
+    number = _challenger(store, name, aliases) if version is None else version
+    found = existing_version(store, name, number)
     if not other_project:
-        _check_project(store, own, number, tags)
-    moves = history(store.tags(name))
-    _check_not_rolled_back(
-        moves, same_model_marks(store, name, number, moves), number, bool(version and reason)
-    )
+        check_project(store, own, number, store.version_tags(name, number))
+    same = same_model(store, name, number, record.moves)
+    check_not_rolled_back(record.moves, same, number, bool(version and reason))
     if served_manifest(store, found) is None:
         raise InputError(
             f"version {number} of model '{name}' has no manifest.json, or a file that it lists is missing; "
@@ -67,72 +97,101 @@ def promote(
         )
     replaced = aliases.get(CHAMPION)
     if number != replaced:
-        # First the alias: if the process is killed before the record, a rollback still finds the
-        # champion before it.
-        store.set_alias(name, CHAMPION, number)
-        record_move(store, name, "promote", number, replaced, moves, reason)
+        cause = Cause(reason, flow_run)
+        move_champion(store, record, _entry(store, record.moves, name, PROMOTE, replaced, number, cause))
     return _moved(store, name, number, replaced)
 
 
-def rollback(layout: Layout, settings: Settings) -> dict[str, Any]:
-    """Make the previous champion that still exists, with its files, the champion.
+def rollback(
+    layout: Layout, settings: Settings, reason: str | None = None, flow_run: str | None = None
+) -> dict[str, Any]:
+    """Make the previous champion that still exists, loads and answers a text, the champion.
 
     Returns:
-        As `promote`, with the earlier champions that do not exist any more in `skipped`.
+        As `promote`, with the earlier champions that were passed over in `skipped`, and why in
+        `skipped_why`.
 
     Raises:
-        InputError: If the registry or the model does not exist, or if no earlier champion is left.
+        InputError: If the registry or the model does not exist, if no earlier champion is left, or
+            if another process moves the champion at the same time, and was faster.
     """
-    own, store = identity(layout, settings), _opened(layout, settings)
-    name, skipped = own.model, list[str]()
-    replaced = _aliases(store, name).get(CHAMPION)
-    moves = history(store.tags(name))
-    before = champions(moves)
+    own, store = identity(layout, settings), open_registry(layout, settings)
+    name, skipped = own.model, dict[str, str]()
+    existing_aliases(store, name)
+    record = settled_record(store, name, _location(layout, store))
+    replaced = existing_aliases(store, name).get(CHAMPION)
+    before = champions(record.moves)
     for number in reversed(before):
         if number == replaced or number in skipped:
             continue
-        found = store.version(name, number)
-        if found is None or served_manifest(store, found) is None:
-            skipped.append(number)
+        if fault := why_not_answering(layout, store, name, number):
+            skipped[number] = fault
             continue
-        # First the record: if the process is killed before the alias moves, the next rollback goes
-        # to the same version. A deleted champion has no alias any more, but it is in the record.
-        record_move(
-            store, name, "rollback", number, replaced or (before[-1] if before[-1] != number else None), moves
-        )
-        store.set_alias(name, CHAMPION, number)
-        return _moved(store, name, number, replaced) | {"skipped": skipped}
-    gone = f" (deleted or without files: {', '.join(skipped)})" if skipped else ""
+        # A deleted champion has no alias any more, but it is in the record.
+        last = replaced or (before[-1] if before[-1] != number else None)
+        cause = Cause(reason, flow_run)
+        move_champion(store, record, _entry(store, record.moves, name, ROLLBACK, last, number, cause))
+        return _moved(store, name, number, replaced) | {"skipped": list(skipped), "skipped_why": skipped}
+    gone = f" ({'; '.join(f'{number}: {fault}' for number, fault in skipped.items())})" if skipped else ""
     raise InputError(
         f"model '{name}' has no earlier champion{gone}; promote a version by its number: "
-        f"{_versions(store, name)}"
+        f"{known_versions(store, name)}"
     )
 
 
-def _opened(layout: Layout, settings: Settings) -> RegistryEditor:
-    """Return the project's registry.
+def _location(layout: Layout, store: RegistryEditor) -> str | None:
+    """Return the address of the files of a new experiment.
 
-    Raises:
-        InputError: If there is none.
+    With a database, the files are in the project. A server knows where its files belong.
     """
-    uri = tracking_uri(layout, settings)
-    moved_project.follow(layout, uri)
-    check_database(uri)
-    store = open_editor(uri)
-    if store is None:
-        raise InputError(
-            f"{uri} is empty; register a model first, or set register.uri or MLFLOW_TRACKING_URI"
-        )
-    return store
+    return None if store.uri.startswith("http") else layout.runs.resolve().as_uri()
 
 
-def _aliases(store: RegistryEditor, name: str) -> dict[str, str]:
-    aliases = store.aliases(name)
-    if aliases is None:
-        raise InputError(
-            f"no model {excerpt(name)} in the registry; models: {', '.join(store.models()) or 'none'}"
-        )
-    return aliases
+def _entry(
+    store: RegistryEditor,
+    moves: Sequence[Entry],
+    name: str,
+    action: str,
+    replaced: str | None,
+    number: str,
+    cause: Cause,
+) -> Entry:
+    """Return the entry of a move that begins now."""
+    found = store.version(name, number)
+    run = store.run(found.run_id) if found and found.run_id else None
+    tags = run.tags if run else {}
+    return Entry(
+        number=0,
+        previous="",
+        model=name,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        action=action,
+        from_version=replaced,
+        to_version=number,
+        reason=_encodable(cause.reason or "")[:MAX_REASON] or None,
+        user=_user(),
+        host=socket.gethostname(),
+        flow_run=cause.flow_run,
+        gate=cause.gate,
+        forced=cause.forced,
+        data_hash=store.version_tags(name, number).get("data_hash"),
+        git_commit=tags.get(COMMIT),
+        lock_hash=tags.get(LOCK),
+        same=tuple(same_model(store, name, number, moves)),
+        from_same=tuple(same_model(store, name, replaced, moves) if replaced else ()),
+    )
+
+
+def _encodable(text: str) -> str:
+    """Return `text` with ? for bytes of the command line that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _user() -> str:
+    try:
+        return _encodable(getpass.getuser())
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid {os.getuid()}"
 
 
 def _challenger(store: RegistryEditor, name: str, aliases: dict[str, str]) -> str:
@@ -140,62 +199,9 @@ def _challenger(store: RegistryEditor, name: str, aliases: dict[str, str]) -> st
         known = ", ".join(f"{alias} ({version})" for alias, version in sorted(aliases.items())) or "none"
         raise InputError(
             f"model '{name}' has no alias '{CHALLENGER}'; aliases: {known}; versions: "
-            f"{_versions(store, name)}"
+            f"{known_versions(store, name)}"
         )
     return aliases[CHALLENGER]
-
-
-def _number(store: RegistryEditor, name: str, version: str) -> str:
-    """Return `version`.
-
-    Raises:
-        InputError: If it is not written as the registry writes numbers: the history names versions
-            so.
-    """
-    if not re.fullmatch(NUMBER, version):
-        raise InputError(
-            f"version is {excerpt(version)}; allowed: digits 0 to 9, at most ten, the first not 0; "
-            f"versions of model '{name}': {_versions(store, name)}"
-        )
-    return version
-
-
-def _versions(store: RegistryEditor, name: str) -> str:
-    return ", ".join(map(str, sorted(map(int, store.versions(name))))) or "none"
-
-
-def _check_project(store: RegistryEditor, own: Identity, number: str, tags: dict[str, str]) -> None:
-    """Raise InputError if another project registered a version.
-
-    A version without a project (earlier versions) passes.
-    """
-    other = tags.get(PROJECT)
-    if other and other != own.project:
-        ours = [
-            known
-            for known in store.versions(own.model)
-            if store.version_tags(own.model, known).get(PROJECT) == own.project
-        ]
-        newest = f"--version {max(map(int, ours))} is this project's newest; " if ours and own.project else ""
-        raise InputError(
-            f"version {number} of model '{own.model}' was registered by project {excerpt(other)}, "
-            f"not by this one; {newest}set register.name to keep the two apart, "
-            "or use --other-project to promote it anyway"
-        )
-
-
-def _check_not_rolled_back(
-    moves: list[dict[str, Any]], same: list[str], number: str, confirmed: bool
-) -> None:
-    """Raise InputError if a version of the same model was rolled back, unless `confirmed`."""
-    for other, move in rolled_back(moves).items():
-        if not confirmed and {number, *same} & {other, *move.get("replaced_same", [])}:
-            which = "was" if other == number else f"is the same model as version {other}, which was"
-            raise InputError(
-                f"version {number} {which} rolled back at {move['at']}; to promote it again, "
-                "give its number and a reason: "
-                f'--version {number} --reason "..."'
-            )
 
 
 def _moved(store: RegistryEditor, name: str, version: str, replaced: str | None) -> dict[str, Any]:
@@ -211,10 +217,15 @@ def _moved(store: RegistryEditor, name: str, version: str, replaced: str | None)
         "replaced_figures": _figures(store, name, replaced),
         "same_data": hashes[0] == hashes[1] if all(hashes) else None,
         "skipped": [],
+        "skipped_why": {},
     }
+
+
+def figures_of(run: Run | None) -> dict[str, float]:
+    """Return the metrics of a run that a promotion shows, as far as it has them. Empty without a run."""
+    return {key: run.metrics[key] for key in FIGURES if key in run.metrics} if run else {}
 
 
 def _figures(store: RegistryEditor, name: str, version: str | None) -> dict[str, float]:
     found = store.version(name, version) if version else None
-    metrics = store.metrics(found.run_id) if found and found.run_id else {}
-    return {key: metrics[key] for key in FIGURES if key in metrics}
+    return figures_of(store.run(found.run_id)) if found else {}

@@ -15,7 +15,7 @@ from typing import Any
 
 import mlflow.artifacts
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import ViewType
+from mlflow.entities import Run, ViewType
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.utils.logging_utils import get_mlflow_log_level
 
@@ -25,7 +25,6 @@ from tokensieve.inference import manifest
 from tokensieve.registry.store import (
     SERVED,
     SQLITE,
-    ModelVersion,
     check_database,
     exists,
     no_answer,
@@ -40,6 +39,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+RUNS_PER_REQUEST = 1000
 LOCK_SECONDS = 30.0  # for which a change waits for the changes of other processes
 RACE_SECONDS = (
     2.0  # for which a refused change is tried again: of several processes that create an alias, one succeeds
@@ -93,77 +93,59 @@ def connect_existing(uri: str) -> MlflowClient:
     return connect(uri)
 
 
-class MlflowEditor:
-    """A registry that only MLflow's own client reaches, for example PostgreSQL.
+def changed(uri: str, change: Callable[[], Any]) -> Any:
+    """Make a change and return its result. While other processes change the same database, try again.
 
-    It is a `registry.store.RegistryEditor`.
+    Raises:
+        InputError: If the file of the database is not writable, or its disk is full.
+        RegistryError: If the change fails for another reason.
+    """
+    began, file = time.monotonic(), Path(uri.removeprefix(SQLITE))
+    while True:
+        try:
+            return change()
+        except MlflowException as error:
+            if full := full_disk_error(error, file):
+                raise full from None
+            if "readonly database" in str(error):
+                raise InputError(
+                    f"{file} cannot be written ({error}); make it and its folder writable for this user"
+                ) from None
+            wait = LOCK_SECONDS if "locked" in str(error) else RACE_SECONDS
+            if time.monotonic() - began > wait:
+                raise no_answer(uri, error) from None
+        time.sleep(0.2)
+
+
+def refused(uri: str, change: Callable[[], Any]) -> bool:
+    """Make a change, and return whether MLflow finds it wrong.
+
+    Raises:
+        InputError, RegistryError: As `changed` does, if the change fails for another reason.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.uri, self._client = uri, connect(uri)
+    def attempt() -> bool:
+        try:
+            change()
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            return True
+        return False
 
-    def models(self) -> list[str]:
-        return [model.name for model in self._client.search_registered_models()]
+    return bool(changed(uri, attempt))
 
-    def aliases(self, name: str) -> dict[str, str] | None:
-        model = find_model(self._client, name)
-        return aliases_of(model) if model else None
 
-    def versions(self, name: str) -> list[str]:
-        return [str(found.version) for found in self._client.search_model_versions(f"name = '{name}'")]
-
-    def version(self, name: str, number: str) -> ModelVersion | None:
-        found = self._found(name, number)
-        location = self._client.get_model_version_download_uri(name, number) if found else ""
-        return ModelVersion(found.run_id or "", location, found.creation_timestamp) if found else None
-
-    def tags(self, name: str) -> dict[str, str]:
-        model = find_model(self._client, name)
-        return dict(model.tags) if model else {}
-
-    def version_tags(self, name: str, number: str) -> dict[str, str]:
-        found = self._found(name, number)
-        return dict(found.tags) if found else {}
-
-    def metrics(self, run: str) -> dict[str, float]:
-        found = none_if_missing(lambda: self._client.get_run(run))
-        return dict(found.data.metrics) if found else {}
-
-    def experiment(self, name: str) -> str | None:
-        found = self._client.get_experiment_by_name(name)
-        return str(found.lifecycle_stage) if found else None
-
-    def set_alias(self, name: str, alias: str, number: str) -> None:
-        self._change(lambda: self._client.set_registered_model_alias(name, alias, number))
-
-    def set_tag(self, name: str, key: str, value: str) -> None:
-        self._change(lambda: self._client.set_registered_model_tag(name, key, value))
-
-    def _change(self, change: Callable[[], None]) -> None:
-        """Make a change. While other processes change the same database, try again.
-
-        Raises:
-            InputError: If the file of the database is not writable, or its disk is full.
-            RegistryError: If the change fails for another reason.
-        """
-        began, file = time.monotonic(), Path(self.uri.removeprefix(SQLITE))
-        while True:
-            try:
-                return change()
-            except MlflowException as error:
-                if full := full_disk_error(error, file):
-                    raise full from None
-                if "readonly database" in str(error):
-                    raise InputError(
-                        f"{file} cannot be written ({error}); make it and its folder writable for this user"
-                    ) from None
-                wait = LOCK_SECONDS if "locked" in str(error) else RACE_SECONDS
-                if time.monotonic() - began > wait:
-                    raise no_answer(self.uri, error) from None
-            time.sleep(0.2)
-
-    def _found(self, name: str, number: str) -> Any:
-        return none_if_missing(lambda: self._client.get_model_version(name, number))
+def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
+    """Return all runs of an experiment, also the deleted ones."""
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], "", ViewType.ALL, RUNS_PER_REQUEST, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def describe(uri: str, name: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def open_editor(uri: str) -> RegistryEditor | None:
         return None
     if uri.startswith(("http:", "https:")):
         return RestEditor(uri)
-    from tasks.tracking.mlflow_client import MlflowEditor
+    from tasks.tracking.mlflow_editor import MlflowEditor
 
     return MlflowEditor(uri)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from tasks.artifacts import Champion, Registration, write_if_changed
 from tasks.projects import moved_project
-from tasks.promotion.promote import CHALLENGER, CHAMPION
+from tasks.promotion.move_champion import CHAMPION
+from tasks.promotion.promote import CHALLENGER
 from tasks.tracking.registered_files import open_reader, served_manifest
 from tasks.versioning.dvc_pipeline import is_unchanged
 from tasks.versioning.dvc_repo import opened

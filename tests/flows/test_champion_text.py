@@ -21,6 +21,7 @@ MOVED = {
     "replaced_figures": {"test_accuracy": 0.75},
     "same_data": True,
     "skipped": [],
+    "skipped_why": {},
 }
 
 
@@ -36,20 +37,20 @@ def test_a_promotion_is_told_with_both_figures_and_the_way_back() -> None:
 
 
 def test_a_rollback_is_told_with_what_it_passed_over() -> None:
-    text = rolled_back_text(MOVED | {"version": "1", "replaced": "3", "skipped": ["2"]}, ".")
+    text = rolled_back_text(
+        MOVED | {"version": "1", "replaced": "3", "skipped": ["2"], "skipped_why": {"2": "deleted"}}, "."
+    )
     assert text.startswith("Version 1 of 'tickets' is the champion again")
-    assert "Skipped, because deleted or without files: 2." in text
+    assert "Skipped: 2 (deleted)." in text
     assert text.endswith('To undo, with a reason: tokensieve promote --version 3 --reason "..."')
     assert rolled_back_text(MOVED | {"replaced": None}, ".").endswith("macro F1 0.5000).")
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, served_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in a folder named tickets with two registered versions."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    served = tmp_path / "tickets" / "model" / "data" / "onnx"
-    served.mkdir(parents=True)
-    (served / "manifest.json").write_text("{}", encoding="utf-8")
+    shutil.copytree(served_folder, tmp_path / "tickets" / "model" / "data" / "onnx")
     (tmp_path / "tickets" / "params.yaml").write_text(render(), encoding="utf-8")
     uri = f"sqlite:///{tmp_path}/tickets/mlflow.db"
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tokensieve.settings import Settings, render
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, served_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with two registered versions.
 
     The flows' functions are called without Prefect's engine: no server starts.
@@ -23,9 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "params.yaml").write_text(
         render(Settings.of({"register": {"name": "classifier"}})), encoding="utf-8"
     )
-    served = tmp_path / "model" / "data" / "onnx"
-    served.mkdir(parents=True)
-    (served / "manifest.json").write_text("{}", encoding="utf-8")
+    shutil.copytree(served_folder, tmp_path / "model" / "data" / "onnx")
     registry(tmp_path).create_registered_model("classifier")
     for _ in range(2):
         registry(tmp_path).create_model_version("classifier", (tmp_path / "model").as_uri())
@@ -73,4 +72,4 @@ def test_parameters_are_read_as_the_command_line_gives_them() -> None:
         "reason": None,
         "other_project": False,
     }
-    assert rollback.validate_parameters({"project": "."}) == {"project": Path()}
+    assert rollback.validate_parameters({"project": "."}) == {"project": Path(), "reason": None}

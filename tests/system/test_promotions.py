@@ -67,15 +67,11 @@ def python(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def make(python: Callable[..., str], tmp_path: Path) -> Callable[..., None]:
+def make(python: Callable[..., str], served_folder: Path) -> Callable[..., None]:
     """Register `count` versions of model `name`, of `project` or of none."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(b"graph")
-    (folder / "manifest.json").write_text('{"files": {"model.onnx": "hash"}}', encoding="utf-8")
 
     def versions(count: int, name: str = "tickets", project: str = "") -> None:
-        python(MAKE, name, project, str(count), str(folder))
+        python(MAKE, name, project, str(count), str(served_folder))
 
     return versions
 
@@ -104,19 +100,26 @@ def test_champions_move_at_once_and_back(
         environment["MLFLOW_TRACKING_URI"] = server.url.removesuffix("/health")
     make(4)
 
-    # Four at once: none is lost from the record.
+    # Four at once: one or more succeed one after the other, the others are told. None is lost from the record.
     command = [str(BIN / "tokensieve"), "promote", "--project", str(project), "--version"]
     started = [
-        subprocess.Popen([*command, version], env=environment, stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            [*command, version], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         for version in "1234"
     ]
-    assert [process.wait(120) for process in started] == [0, 0, 0, 0]
-    moves = {
-        key: json.loads(value)
-        for key, value in state(python)["tags"].items()
-        if key.startswith("tokensieve.promotion.")
-    }
-    assert sorted(move["version"] for move in moves.values()) == list("1234")
+    errors = {}
+    for version, process in zip("1234", started, strict=True):
+        told = process.communicate(timeout=120)[1].decode()
+        if process.returncode:
+            assert process.returncode == 2
+            assert f"version {version} was not made the champion: at the same time, " in told, told
+            errors[version] = told
+    history = json.loads(tokensieve("history", "--project", str(project), "--json").stdout)
+    assert history["intact"]
+    assert sorted(entry["to"] for entry in history["entries"]) == sorted(set("1234") - errors.keys())
+    assert {entry["outcome"] for entry in history["entries"]} == {"done"}
+    assert state(python)["aliases"]["champion"] == history["entries"][-1]["to"]
 
     # A sentence with both figures and the way back, and JSON. Seconds: the best, as the machine may
     # be busy.
@@ -127,7 +130,7 @@ def test_champions_move_at_once_and_back(
         r"Version 4 of 'tickets' (is now|already is) the champion \(test accuracy 0\.5300\)\.(.|\n)*",
         done.stdout,
     ), done.stdout
-    assert state(python)["aliases"] == {"challenger": "4", "champion": "4"}
+    assert state(python)["aliases"] == {"challenger": "4", "champion": "4", "previous": "3"}
     seconds = []
     for _ in range(2):
         begin = time.monotonic()

@@ -22,9 +22,9 @@ from safetensors.numpy import save_file
 
 from tasks import register
 from tasks.artifacts import Registration, SplitSizes
-from tasks.promotion.history import FINGERPRINT
-from tasks.promotion.promote import PROJECT
+from tasks.promotion.checks import FINGERPRINT, PROJECT
 from tasks.tracking import log_run, mlflow_client
+from tasks.tracking.mlflow_editor import MlflowEditor
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.mlflow_model import _load_pyfunc
@@ -431,7 +431,7 @@ def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(
 def test_the_child_process_reads_what_mlflows_client_has_written(layout: Layout, tmp_path: Path) -> None:
     registration = register.register(layout, SETTINGS)
     uri = tracking_uri(layout, SETTINGS)
-    editor, reader = mlflow_client.MlflowEditor(uri), MlflowProcess(uri, tmp_path / "cache")
+    editor, reader = MlflowEditor(uri), MlflowProcess(uri, tmp_path / "cache")
     editor.set_tag("classifier", "one", "1")
     editor.set_alias("classifier", "champion", "1")
     assert editor.models() == reader.models() == ["classifier"]
@@ -444,8 +444,9 @@ def test_the_child_process_reads_what_mlflows_client_has_written(layout: Layout,
         assert editor.experiment(experiment) == reader.experiment(experiment)
     assert editor.tags("classifier") == {"one": "1"}
     assert editor.aliases("classifier") == {"challenger": "1", "champion": "1"}
-    assert editor.metrics(registration.run_id)["test_accuracy"] == 0.75
-    assert editor.metrics("0" * 32) == {}
+    run = editor.run(registration.run_id)
+    assert run and run.metrics["test_accuracy"] == 0.75
+    assert editor.run("0" * 32) is None
     found = editor.version("classifier", "1")
     assert found
     assert mlflow_client.list_artifacts(uri, f"{found.location}/data/onnx") == {

@@ -154,8 +154,10 @@ class RestRegistry:
             return tree
 
     @contextmanager
-    def _answer(self, path: str, deadline: float, body: bytes | None = None) -> Iterator[HTTPResponse | None]:
-        """Yield the response to a GET request, or with `body` to a POST request, which arrives before `deadline`.
+    def _answer(
+        self, path: str, deadline: float, body: bytes | None = None, method: str = "GET"
+    ) -> Iterator[HTTPResponse | None]:
+        """Yield the response to a request, which arrives before `deadline`.
 
         It is None if MLflow has no such object.
 
@@ -165,7 +167,7 @@ class RestRegistry:
         """
         address, headers = (plain_address(self.uri), {}) if self.anonymous else split_credentials(self.uri)
         try:
-            response = open_url(Request(address + path, body, headers | JSON), deadline)
+            response = open_url(Request(address + path, body, headers | JSON, method=method), deadline)
         except HTTPError as error:
             with error:
                 if not self._absent(error, path):

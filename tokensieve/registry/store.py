@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
+from tokensieve.registry.runs import RunEditor
 from tokensieve.settings import Settings
 
 SQLITE = "sqlite:///"
@@ -76,11 +77,8 @@ class RegistryReader(Protocol):
         """
 
 
-class RegistryEditor(RegistryReader, Protocol):
-    """A registry whose aliases and tags can be changed.
-
-    It also returns the metrics that runs have logged.
-    """
+class RegistryEditor(RegistryReader, RunEditor, Protocol):
+    """A registry whose aliases, tags and runs can be changed."""
 
     def tags(self, name: str) -> dict[str, str]:
         """Return the tags of a model. Empty if there is no such model."""
@@ -88,11 +86,11 @@ class RegistryEditor(RegistryReader, Protocol):
     def version_tags(self, name: str, number: str) -> dict[str, str]:
         """Return the tags of a version. Empty if there is no such version."""
 
-    def metrics(self, run: str) -> dict[str, float]:
-        """Return the last value of each metric of a run. Empty if there is no such run."""
-
     def set_alias(self, name: str, alias: str, number: str) -> None:
         """Let an alias of a model name an existing version."""
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Delete an alias of a model."""
 
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of an existing model."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,16 +19,22 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.promotion import history as promotion_history
+from tasks.promotion import move_champion
 from tasks.promotion import promote as promotions
-from tasks.promotion.history import champions, history, rolled_back
+from tasks.promotion import record as promotion_record
+from tasks.promotion.checks import FINGERPRINT, PROJECT
+from tasks.promotion.history import Entry, champions, earlier_moves, rolled_back
 from tasks.promotion.promote import promote, rollback
-from tasks.tracking.mlflow_client import MlflowEditor
+from tasks.promotion.record import Record, read_record
+from tasks.tracking.mlflow_editor import MlflowEditor
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import given_identity
 from tokensieve.settings import Settings, render
 
 SETTINGS = Settings()
+# A move as versions before the record wrote it.
+MOVE = {"at": "2026-01-01T00:00:00+00:00", "action": "promote", "version": "1", "replaced": None}
 
 
 @pytest.fixture
@@ -46,7 +55,7 @@ def client(layout: Layout) -> MlflowClient:
 
 
 @pytest.fixture
-def register(layout: Layout, client: MlflowClient) -> Callable[..., None]:
+def register(layout: Layout, client: MlflowClient, served_folder: Path) -> Callable[..., None]:
     """Register versions of the model 'tickets', each with files of its own; the last is the
     challenger.
     """
@@ -60,11 +69,7 @@ def register(layout: Layout, client: MlflowClient) -> Callable[..., None]:
                 client.log_metric(run.info.run_id, key, value)
             number = str(len(client.search_model_versions("name = 'tickets'")) + 1)
             folder = model_folder(layout, number)
-            (folder / "data" / "onnx").mkdir(parents=True)
-            (folder / "data" / "onnx" / "model.onnx").write_bytes(b"graph")
-            (folder / "data" / "onnx" / "manifest.json").write_text(
-                '{"files": {"model.onnx": "hash"}}', encoding="utf-8"
-            )
+            shutil.copytree(served_folder, folder / "data" / "onnx")
             made = client.create_model_version("tickets", folder.as_uri(), run.info.run_id, tags)
             client.set_registered_model_alias("tickets", "challenger", str(made.version))
 
@@ -79,10 +84,14 @@ def aliases(client: MlflowClient) -> dict[str, str]:
     return {alias: str(version) for alias, version in client.get_registered_model("tickets").aliases.items()}
 
 
+def recorded(client: MlflowClient) -> Record:
+    return read_record(MlflowEditor(client.tracking_uri), "tickets")
+
+
 def moves(client: MlflowClient) -> list[tuple[str, str]]:
-    return [
-        (move["action"], move["version"]) for move in history(client.get_registered_model("tickets").tags)
-    ]
+    record = recorded(client)
+    assert record.fault == ""
+    return [(move.action, move.to_version) for move in record.moves]
 
 
 def test_promotions_can_be_rolled_back_one_by_one(
@@ -101,7 +110,7 @@ def test_promotions_can_be_rolled_back_one_by_one(
     assert promote(layout, SETTINGS)["replaced"] == "3"  # once more changes nothing
     moved = rollback(layout, SETTINGS)
     assert (moved["version"], moved["replaced"]) == ("2", "3")
-    assert aliases(client) == {"challenger": "3", "champion": "2"}
+    assert aliases(client) == {"challenger": "3", "champion": "2", "previous": "1"}
     assert rollback(layout, SETTINGS)["version"] == "1"
     with pytest.raises(InputError, match="no earlier champion"):
         rollback(layout, SETTINGS)
@@ -126,7 +135,7 @@ def test_a_version_that_was_rolled_back_needs_its_number_and_a_reason(
             promote(layout, SETTINGS, version, reason)
     assert aliases(client)["champion"] == "1"
     assert promote(layout, SETTINGS, "2", "it was not the model")["version"] == "2"
-    assert history(client.get_registered_model("tickets").tags)[-1]["reason"] == "it was not the model"
+    assert recorded(client).moves[-1].reason == "it was not the model"
     # It is as good as any other now.
     promote(layout, SETTINGS, "1")
     assert promote(layout, SETTINGS)["version"] == "2"
@@ -137,8 +146,8 @@ def test_a_version_that_was_rolled_back_needs_its_number_and_a_reason(
 def test_the_same_model_under_another_number_needs_a_reason_as_well(
     layout: Layout, client: MlflowClient, register: Callable[..., None], kind: str, first: str
 ) -> None:
-    register(1, {promotion_history.FINGERPRINT: "a"})
-    register(1, {promotion_history.FINGERPRINT: "b"} if kind == "fingerprint" else None)
+    register(1, {FINGERPRINT: "a"})
+    register(1, {FINGERPRINT: "b"} if kind == "fingerprint" else None)
     run = client.get_model_version("tickets", "2").run_id
     promote(layout, SETTINGS, "1")
     promote(layout, SETTINGS)
@@ -150,9 +159,7 @@ def test_the_same_model_under_another_number_needs_a_reason_as_well(
     if kind == "run":
         client.create_model_version("tickets", model_folder(layout, "2").as_uri(), run)
     else:
-        client.create_model_version(
-            "tickets", model_folder(layout, "2").as_uri(), None, {promotion_history.FINGERPRINT: "b"}
-        )
+        client.create_model_version("tickets", model_folder(layout, "2").as_uri(), None, {FINGERPRINT: "b"})
     client.set_registered_model_alias("tickets", "challenger", "3")
     for version in (None, "3"):
         with pytest.raises(
@@ -171,12 +178,12 @@ def test_the_same_model_under_another_number_needs_a_reason_as_well(
 def test_a_model_of_another_run_is_promoted_without_a_reason(
     layout: Layout, register: Callable[..., None]
 ) -> None:
-    register(1, {promotion_history.FINGERPRINT: "a"})
-    register(1, {promotion_history.FINGERPRINT: "b"})
+    register(1, {FINGERPRINT: "a"})
+    register(1, {FINGERPRINT: "b"})
     promote(layout, SETTINGS, "1")
     promote(layout, SETTINGS)
     rollback(layout, SETTINGS)
-    register(1, {promotion_history.FINGERPRINT: "c"})
+    register(1, {FINGERPRINT: "c"})
     assert promote(layout, SETTINGS)["version"] == "3"
 
 
@@ -191,7 +198,7 @@ def test_moves_keep_their_order_if_clocks_disagree(
     register(3)
     promote(layout, SETTINGS, "1")
     with monkeypatch.context() as patch:
-        patch.setattr(promotion_history, "datetime", Ahead)
+        patch.setattr(promotions, "datetime", Ahead)
         promote(layout, SETTINGS, "3")
     assert rollback(layout, SETTINGS)["version"] == "1"
     assert moves(client) == [("promote", "1"), ("promote", "3"), ("rollback", "1")]
@@ -202,7 +209,7 @@ def test_moves_keep_their_order_if_clocks_disagree(
     promote(layout, SETTINGS, "2")
     assert moves(client)[-1] == ("promote", "2")
     # The time that a person reads is this machine's.
-    at = [datetime.fromisoformat(move["at"]) for move in history(client.get_registered_model("tickets").tags)]
+    at = [datetime.fromisoformat(move.at) for move in recorded(client).moves]
     assert at[1] > at[3] > datetime.now(UTC) - timedelta(minutes=5)
 
 
@@ -238,32 +245,200 @@ def test_a_rollback_names_the_champions_that_are_gone(
     promote(layout, SETTINGS, "1")
     promote(layout, SETTINGS, "2")
     client.delete_model_version("tickets", "1")
-    with pytest.raises(
-        InputError, match=r"model 'tickets' has no earlier champion \(deleted or without files: 1\)"
-    ):
+    with pytest.raises(InputError, match=r"model 'tickets' has no earlier champion \(1: deleted\)"):
         rollback(layout, SETTINGS)
 
 
-def test_a_move_cut_off_in_the_middle_never_makes_a_rollback_go_forward(
-    layout: Layout, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+CHANGES = ("create_experiment", "rename_experiment", "create_run", "write_once", "set_alias", "end_run")
+
+
+class CutOffError(Exception):
+    pass
+
+
+def cut_off(patch: pytest.MonkeyPatch, at: int, after_it: bool) -> None:
+    """Let the registry fail at its change number `at`, counted from 0, and at all later ones; before or after it."""
+    counted = iter(range(1000))
+
+    def failing(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*arguments: Any) -> Any:
+            number = next(counted)
+            if number > at or (number == at and not after_it):
+                raise CutOffError
+            result = change(*arguments)
+            if number == at:
+                raise CutOffError
+            return result
+
+        return changed
+
+    for name in CHANGES:
+        patch.setattr(MlflowEditor, name, failing(getattr(MlflowEditor, name)))
+
+
+@pytest.mark.parametrize("after_it", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(6))
+def test_a_move_cut_off_at_any_step_is_completed_or_abandoned_by_the_next_one(
+    layout: Layout,
+    client: MlflowClient,
+    register: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    after_it: bool,
 ) -> None:
     register(3)
     for version in "123":
         promote(layout, SETTINGS, version)
-
-    def cut_off(*_: Any) -> None:
-        raise ConnectionError
-
-    for step in ("set_alias", "set_tag"):
-        with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-            patch.setattr(MlflowEditor, step, cut_off)
+    monkeypatch.setattr(move_champion, "PATIENCE", 0.0)
+    with monkeypatch.context() as patch:
+        cut_off(patch, step, after_it)
+        with pytest.raises(CutOffError):
             rollback(layout, SETTINGS)
-    assert rollback(layout, SETTINGS)["version"] == "2"
-    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(MlflowEditor, "set_tag", cut_off)
-        promote(layout, SETTINGS, "3", "again")
+    # Changes: the entry's run, its place in the chain, champion, previous, done, end of the run.
+    is_moved = (step, after_it) >= (2, True)
+    assert aliases(client)["champion"] == ("2" if is_moved else "3")
     moved = rollback(layout, SETTINGS)
-    assert (moved["version"], moved["replaced"]) == ("2", "3")
+    assert (moved["version"], moved["replaced"]) == (("1", "2") if is_moved else ("2", "3"))
+    record = recorded(client)
+    is_linked = (step, after_it) >= (1, True)
+    assert [known.outcome for known in record.entries] == [
+        "done",
+        "done",
+        "done",
+        *(["done" if is_moved else "abandoned"] if is_linked else []),
+        "done",
+    ]
+    assert record.fault == ""
+    assert aliases(client).get("previous") == (None if is_moved else "1")
+    if not is_moved:
+        assert rollback(layout, SETTINGS)["version"] == "1"
+
+
+@pytest.mark.parametrize("after_it", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(7))
+def test_a_first_promotion_cut_off_leaves_no_half_made_record(
+    layout: Layout,
+    client: MlflowClient,
+    register: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    after_it: bool,
+) -> None:
+    register(2)
+    monkeypatch.setattr(move_champion, "PATIENCE", 0.0)
+    with monkeypatch.context() as patch:
+        cut_off(patch, step, after_it)
+        with pytest.raises(CutOffError):
+            promote(layout, SETTINGS, "1")
+    assert promote(layout, SETTINGS, "2")["version"] == "2"
+    assert [move.to_version for move in recorded(client).moves][-1] == "2"
+    assert recorded(client).fault == ""
+
+
+def test_a_changed_entry_and_a_lost_one_break_the_chain(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(3)
+    promote(layout, SETTINGS, "1", "the first")
+    promote(layout, SETTINGS, "2", "\u4f60\u597d \ud83d\ude00 " + "x" * 1000)
+    promote(layout, SETTINGS, "3")
+    whole = recorded(client)
+    assert whole.fault == ""
+    assert [known.entry.number for known in whole.entries] == [1, 2, 3]
+    assert [known.entry.previous for known in whole.entries[1:]] == [
+        known.hash for known in whole.entries[:2]
+    ]
+    second = whole.entries[1]
+    assert second.entry.reason and len(second.entry.reason) == 1000
+    text = client.get_run(second.run).data.tags["tokensieve.entry.00"]
+    client.set_tag(second.run, "tokensieve.entry.00", text.replace('"to":"2"', '"to":"1"'))
+    assert recorded(client).fault == f"entry 2 was changed after it was written (run {second.run})"
+    # The last entry, too: the one before it has its hash.
+    client.set_tag(second.run, "tokensieve.entry.00", text)
+    client.set_tag(whole.entries[2].run, "tokensieve.entry.00", "{}")
+    assert "entry 3 was changed" in recorded(client).fault
+    # A deleted run is in MLflow's trash: it is still read, but nothing is appended to it.
+    client.set_tag(
+        whole.entries[2].run, "tokensieve.entry.00", promotion_record.document(whole.entries[2].entry)
+    )
+    client.delete_run(whole.entries[2].run)
+    assert recorded(client) == replace(whole, end=recorded(client).end)
+    with pytest.raises(InputError, match=r"has a deleted run; restore it: mlflow runs restore --run-id"):
+        rollback(layout, SETTINGS)
+    assert aliases(client)["champion"] == "3"
+    client.restore_run(whole.entries[2].run)
+    client.delete_experiment(whole.experiment)
+    with pytest.raises(
+        InputError, match=r"is deleted; restore it: mlflow experiments restore --experiment-id"
+    ):
+        promote(layout, SETTINGS, "1")
+
+
+def test_a_record_that_lost_a_run_can_be_begun_anew(
+    layout: Layout, client: MlflowClient, register: Callable[..., None]
+) -> None:
+    register(2)
+    promote(layout, SETTINGS, "1")
+    (entry,) = recorded(client).entries
+    with closing(sqlite3.connect(layout.at("mlflow.db"))) as database, database:  # as mlflow gc does
+        for table in ("tags", "params", "runs"):
+            database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", [entry.run])
+    assert recorded(client).fault == f"entry 1 is missing: run {entry.run} is gone"
+    with pytest.raises(InputError, match=r"cannot be continued: entry 1 is missing.*; rename the experiment"):
+        promote(layout, SETTINGS, "2")
+    client.rename_experiment(recorded(client).experiment, "an old record")
+    assert promote(layout, SETTINGS, "2")["replaced"] == "1"
+    assert rollback(layout, SETTINGS)["version"] == "1"
+
+
+def test_a_process_that_was_paused_does_not_undo_what_came_after(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(4)
+    promote(layout, SETTINGS, "1")
+    monkeypatch.setattr(move_champion, "PATIENCE", 0.0)
+    set_alias, paused = MlflowEditor.set_alias, []
+
+    def late(*arguments: Any) -> None:
+        if not paused:
+            paused.append(True)
+            promote(layout, SETTINGS, "3")  # another process finds the entry unfinished and goes on
+        set_alias(*arguments)
+
+    monkeypatch.setattr(MlflowEditor, "set_alias", late)
+    with pytest.raises(
+        InputError, match="the promote of version 2 took so long that another process marked it"
+    ):
+        promote(layout, SETTINGS, "2")
+    assert aliases(client)["champion"] == "3"
+    record = recorded(client)
+    assert [(known.entry.to_version, known.outcome) for known in record.entries] == [
+        ("1", "done"),
+        ("2", "abandoned"),
+        ("3", "done"),
+    ]
+
+
+def test_a_paused_process_puts_back_the_champion_of_before(
+    layout: Layout, client: MlflowClient, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(2)
+    promote(layout, SETTINGS, "1")
+    set_alias, paused = MlflowEditor.set_alias, []
+
+    def late(*arguments: Any) -> None:
+        if not paused:
+            paused.append(True)
+            store = MlflowEditor(client.tracking_uri)
+            record = read_record(store, "tickets")
+            assert record.unfinished
+            move_champion.recover(store, record, record.unfinished)
+        set_alias(*arguments)
+
+    monkeypatch.setattr(MlflowEditor, "set_alias", late)
+    with pytest.raises(InputError, match="repeat the command"):
+        promote(layout, SETTINGS, "2")
+    assert aliases(client)["champion"] == "1"
 
 
 def test_both_versions_figures_are_returned(
@@ -288,8 +463,8 @@ def test_a_version_of_another_project_is_refused_unless_told(
     layout: Layout, client: MlflowClient, register: Callable[..., None]
 ) -> None:
     own = given_identity(layout, SETTINGS)
-    register(1, {promotions.PROJECT: own.project})
-    register(1, {promotions.PROJECT: "mails-0000abcd"})
+    register(1, {PROJECT: own.project})
+    register(1, {PROJECT: "mails-0000abcd"})
     register(1)  # of before projects were recorded
     with pytest.raises(
         InputError,
@@ -352,34 +527,43 @@ def test_a_number_is_written_as_the_registry_writes_it(
     assert moves(client) == []
 
 
-def test_promotions_at_once_are_all_recorded(
+def test_of_promotions_at_once_those_that_succeed_are_recorded_and_the_others_are_told(
     layout: Layout, client: MlflowClient, register: Callable[..., None]
 ) -> None:
     register(4)
     program = (
-        "import sys; from pathlib import Path; from tasks.promotion.promote import promote; "
-        "from tokensieve.project import Layout\n"
+        "import sys; from pathlib import Path; from tasks.promotion.promote import promote\n"
+        "from tokensieve.errors import InputError; from tokensieve.project import Layout\n"
         "from tokensieve.settings import Settings; layout = Layout(Path(sys.argv[1])); sys.stdin.read()\n"
-        "for _ in range(3): promote(layout, Settings(), sys.argv[2])\n"
+        "for _ in range(3):\n"
+        "    try: moved = promote(layout, Settings(), sys.argv[2]); print(moved['version'] != moved['replaced'])\n"
+        "    except InputError as error: print(error)\n"
     )
     started = [
         subprocess.Popen(
             [sys.executable, "-c", program, str(layout.root), version],
             stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for version in "1234"
     ]
     for process in started:
         assert process.stdin
         process.stdin.close()  # they begin together
+    lines = []
     for process in started:
         with process:
-            assert process.stderr
-            errors = process.stderr.read().decode()
-        assert process.returncode == 0, errors
-    assert {version for _, version in moves(client)} == set("1234")
-    assert aliases(client)["champion"] in "1234"
+            assert process.stdout
+            lines += process.stdout.read().splitlines()
+        assert process.returncode == 0
+    assert len(lines) == 12
+    record = recorded(client)
+    assert record.fault == ""
+    assert [entry.outcome for entry in record.entries] == ["done"] * lines.count("True")
+    told = [line for line in lines if line not in ("True", "False")]
+    assert all("was not made the champion: at the same time, " in line for line in told), told
+    assert aliases(client)["champion"] == record.moves[-1].to_version
 
 
 def test_the_history_of_before_is_read(
@@ -397,10 +581,10 @@ def test_the_history_of_before_is_read(
     assert [rollback(layout, SETTINGS)["version"] for _ in range(2)] == ["2", "1"]
 
 
-def after(*found: tuple[str, str, str | None]) -> list[dict[str, Any]]:
+def after(*found: tuple[str, str, str | None]) -> list[Entry]:
     return [
-        {"at": f"2026-01-01T00:00:{at:02}+00:00", "action": action, "version": version, "replaced": replaced}
-        for at, (action, version, replaced) in enumerate(found)
+        Entry(0, "", "tickets", f"2026-01-01T00:00:{at:02}+00:00", action, before, version)
+        for at, (action, version, before) in enumerate(found)
     ]
 
 
@@ -429,14 +613,14 @@ def test_a_version_is_marked_as_rolled_back_until_it_is_promoted_again() -> None
 
 
 def test_a_broken_record_is_passed_over() -> None:
-    whole = json.dumps(after(("promote", "1", None))[0])
+    whole = json.dumps(MOVE)
     tags = {
         promotion_history.EARLIER: "not JSON",
         f"{promotion_history.MOVE}2": whole,
         f"{promotion_history.MOVE}1": '{"action": "promote"}',
         "other": "x",
     }
-    assert [move["version"] for move in history(tags)] == ["1"]
+    assert [move.to_version for move in earlier_moves("tickets", tags)] == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -445,7 +629,7 @@ def test_a_broken_record_is_passed_over() -> None:
 )
 def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "tokensieve"):
-        assert history({promotion_history.EARLIER: text}) == []
+        assert earlier_moves("tickets", {promotion_history.EARLIER: text}) == []
     assert caplog.messages == [
         "tag tokensieve.promotions of the registered model is not a history of promotions; "
         "unreadable entries are skipped"
@@ -456,10 +640,8 @@ def test_an_unreadable_history_of_before_is_logged(text: str, caplog: pytest.Log
     "change", [{"version": ["1"]}, {"replaced": 1}, {"at": None}, {"same": "run"}, {"replaced_same": [[]]}]
 )
 def test_a_move_of_other_types_is_passed_over(change: dict[str, Any]) -> None:
-    whole = after(("promote", "1", None))[0]
-    assert history(
-        {
-            f"{promotion_history.MOVE}1": json.dumps(whole | change),
-            f"{promotion_history.MOVE}2": json.dumps(whole),
-        }
-    ) == [whole]
+    tags = {
+        f"{promotion_history.MOVE}1": json.dumps(MOVE | change),
+        f"{promotion_history.MOVE}2": json.dumps(MOVE),
+    }
+    assert earlier_moves("tickets", tags) == after(("promote", "1", None))

@@ -1,0 +1,73 @@
+"""The state of a project, and all registered models, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flows.champion_text import WORDS
+from flows.record_text import table_text
+
+if TYPE_CHECKING:
+    from tasks.projects.status import Status
+    from tasks.promotion.models import VersionFacts
+
+COLUMNS = ("model", "version", "aliases", "scores on its test texts", "data", "registered (UTC)")
+HASH = 12  # characters of a data hash in a table
+
+
+def models_text(models: Mapping[str, Sequence[VersionFacts]]) -> str:
+    """Return all registered models with their versions, newest first, as a table."""
+    if not models:
+        return "No model is registered."
+    rows = [row for name, versions in models.items() for row in _rows(name, versions)]
+    return table_text(COLUMNS, rows, "Registered models")
+
+
+def status_text(status: Status) -> str:
+    """Return the state of a project as a table, what is wrong, and the next commands."""
+    lines = [table_text(("", ""), list(_state(status)), f"Project {status.folder}")]
+    if status.fault:
+        lines.append(f"warning: {status.fault}")
+    lines += [f"next: {sentence}" for sentence in status.advice]
+    return "\n".join(lines)
+
+
+def _rows(name: str, versions: Sequence[VersionFacts]) -> Iterator[tuple[str, ...]]:
+    if not versions:
+        yield name, "none", "", "", "", ""
+    for facts in versions:
+        yield (
+            name,
+            facts.version,
+            ", ".join(facts.aliases),
+            _scores(facts),
+            facts.data_hash[:HASH],
+            _when(facts.date),
+        )
+
+
+def _state(status: Status) -> Iterator[tuple[str, str]]:
+    if status.data:
+        rows = ", ".join(f"{name} {count:,}" for name, count in status.data.rows.items())
+        added = f", added {_when(status.data.date)}" if status.data.date else ""
+        yield "data", f"{status.data.data_hash[:HASH]}  {rows}{added}"
+    else:
+        yield "data", "none yet"
+    last = f"version {status.registered}, {_when(status.registered_at)}" if status.registered else "none yet"
+    yield "last run registered", last
+    yield "model", f"{status.model} in {status.registry}"
+    for alias in ("challenger", "champion", "previous"):
+        facts = status.versions.get(alias)
+        scores = f"  {_scores(facts)}  data {facts.data_hash[:HASH] or 'unknown'}" if facts else ""
+        yield alias, f"version {facts.version}{scores}" if facts else "none"
+    yield "stale stages", ", ".join(status.stale) or "none"
+
+
+def _scores(facts: VersionFacts) -> str:
+    return ", ".join(f"{WORDS[key]} {value:.4f}" for key, value in facts.figures.items() if key in WORDS)
+
+
+def _when(time: str) -> str:
+    """Return a time without its offset, to the minute."""
+    return time.replace("T", " ")[:16]

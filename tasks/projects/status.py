@@ -1,0 +1,137 @@
+"""The state of a project: its data, its last registration, its champion, what is stale, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tasks.artifacts import Registration
+from tasks.promotion.models import VersionFacts, version_facts
+from tasks.promotion.move_champion import CHAMPION, PREVIOUS
+from tasks.promotion.promote import CHALLENGER
+from tasks.promotion.record import Record
+from tasks.promotion.registry_lookups import open_registry
+from tasks.promotion.shown_record import recovered_record
+from tasks.versioning.data_versions import DataVersion, data_hash, data_versions
+from tasks.versioning.dvc_pipeline import is_unchanged, stage_names
+from tasks.versioning.dvc_repo import opened
+from tokensieve.errors import InputError
+from tokensieve.project import Layout
+from tokensieve.registry.project_identity import identity
+from tokensieve.registry.store import RegistryEditor, tracking_uri, without_password
+from tokensieve.settings import Settings
+
+ALIASES = (CHALLENGER, CHAMPION, PREVIOUS)
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a project.
+
+    Attributes:
+        folder: The project's folder.
+        model: The name of its registered model.
+        registry: The registry's address, without a password.
+        data: The present version of the raw data. None: there are no data.
+        registered: The version that the last run registered. Empty: none was.
+        registered_at: When (UTC, ISO 8601).
+        versions: The version of each alias that exists.
+        stale: The stages whose inputs have changed since they ran, and those after them.
+        fault: What is wrong with the registry or the record. Empty: nothing.
+        advice: What to do next, as sentences with a command.
+    """
+
+    folder: str
+    model: str
+    registry: str
+    data: DataVersion | None
+    registered: str
+    registered_at: str
+    versions: dict[str, VersionFacts]
+    stale: tuple[str, ...]
+    fault: str
+    advice: tuple[str, ...]
+
+
+def project_status(layout: Layout, settings: Settings, project: str) -> Status:
+    """Return the state of a project. `project` is the value of --project.
+
+    A registry that is missing or does not respond is named in `fault`: the rest is still of use.
+    """
+    data = _present_data(layout)
+    stale = _stale_stages(layout) if data else ()
+    registered, registered_at = _last_registration(layout)
+    name = identity(layout, settings).model
+    versions: dict[str, VersionFacts] = {}
+    fault = ""
+    try:
+        store = open_registry(layout, settings)
+        versions, record = _aliased(store, name)
+        fault = record.fault if record else ""
+    except InputError as error:
+        fault = str(error) if registered else ""
+    return Status(
+        str(layout.root),
+        name,
+        without_password(tracking_uri(layout, settings)),
+        data,
+        registered,
+        registered_at,
+        versions,
+        stale,
+        fault,
+        tuple(_advice(data, stale, versions, project)),
+    )
+
+
+def _present_data(layout: Layout) -> DataVersion | None:
+    try:
+        present = data_hash(layout)
+    except InputError:
+        return None
+    known = (version for version in data_versions(layout) if version.data_hash == present)
+    return next(known, DataVersion(present, "", "", {}))
+
+
+def _stale_stages(layout: Layout) -> tuple[str, ...]:
+    with opened(layout) as repo:
+        names = stage_names(layout)
+        first = next((i for i, name in enumerate(names) if not is_unchanged(layout, repo, name)), len(names))
+    return tuple(names[first:])
+
+
+def _last_registration(layout: Layout) -> tuple[str, str]:
+    """Return the version that the last run registered, and when. Both are empty if none was."""
+    try:
+        registration = Registration.load(layout.registration)
+    except InputError:
+        return "", ""
+    at = datetime.fromtimestamp((layout.registration / Registration.NAME).stat().st_mtime, UTC)
+    return registration.version, at.isoformat(timespec="seconds")
+
+
+def _aliased(store: RegistryEditor, name: str) -> tuple[dict[str, VersionFacts], Record | None]:
+    aliases = store.aliases(name)
+    if aliases is None:
+        return {}, None
+    found = {
+        alias: version_facts(store, name, aliases[alias], aliases) for alias in ALIASES if alias in aliases
+    }
+    return {alias: facts for alias, facts in found.items() if facts}, recovered_record(store, name)
+
+
+def _advice(
+    data: DataVersion | None, stale: tuple[str, ...], versions: dict[str, VersionFacts], project: str
+) -> Iterator[str]:
+    where = "" if project == "." else f" --project {shlex.quote(project)}"
+    challenger, champion = versions.get(CHALLENGER), versions.get(CHAMPION)
+    if data is None:
+        yield f"add data and train: tokensieve run{where} --data PATH"
+    elif stale:
+        yield f"train on what has changed: tokensieve run{where}"
+    elif challenger and (champion is None or int(challenger.version) > int(champion.version)):
+        yield f"make version {challenger.version} the champion: tokensieve promote{where}"
+    elif champion:
+        yield f"serve the champion: tokensieve serve --model models:/{champion.model}@{CHAMPION}"

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from tasks.artifacts import FittedRule, ModelFacts
 from tasks.split import load_part
 from tasks.versioning.data_versions import data_hash
+from tokensieve.data import text_hashes
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.errors import InputError
@@ -130,6 +131,7 @@ def export(layout: Layout, settings: Settings) -> None:
         untrained = Untrained.load(layout, manifest.labels)
         results = _timed(layout, settings, manifest, builds, untrained)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
+        text_hashes.save_hashes(folder / text_hashes.NAME, _texts_fitted_on(layout))
         rows, served = _serve_the_fastest(
             settings, manifest, builds, choose_variant.rank(results), untrained, folder
         )
@@ -158,7 +160,15 @@ def _manifest(layout: Layout) -> Manifest:
         parity={},
         thresholds=rule.thresholds,
         truncation=model.truncation,
+        files={text_hashes.NAME: ""},
     )
+
+
+def _texts_fitted_on(layout: Layout) -> list[str]:
+    """Return the texts that training, early stopping or the decision rule used: no later test may have them."""
+    oos = load_part(layout, "oos").texts
+    for_threshold = [text for text, used in zip(oos, is_for_threshold(oos), strict=True) if used]
+    return [*load_part(layout, "train").texts, *load_part(layout, "validation").texts, *for_threshold]
 
 
 def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -15,6 +15,13 @@ class InputError(ValueError):
         self.detail = detail
 
 
+class Refused(InputError):  # noqa: N818
+    """A rule refuses what was asked for, though the input is right, for example the gate a challenger.
+
+    Commands print its message and its detail, and end with exit status 1.
+    """
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error, then the one that it was raised from or during, and so on."""
     seen: set[int] = set()

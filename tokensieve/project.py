@@ -18,6 +18,7 @@ class Layout:
     # Files that a user edits or commits.
     params = property(lambda self: self.at("params.yaml"))
     pipeline = property(lambda self: self.at("dvc.yaml"))
+    cases = property(lambda self: self.at("cases.yaml"))
 
     lock = property(lambda self: self.at("dvc.lock"))
 
@@ -45,6 +46,9 @@ class Layout:
 
     # The runs and schedules of `tokensieve up`.
     prefect = property(lambda self: self.at("prefect.db"))
+
+    # The report of the gate on the last challenger.
+    gate = property(lambda self: self.at("artifacts", "gate.json"))
 
     # The artifacts of MLflow's runs, if the registry is the default SQLite file.
     runs = property(lambda self: self.at("mlartifacts"))

@@ -69,6 +69,7 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(
         "tokenizer.json",
         "manifest.json",
         "race.json",
+        "trained_texts.npy",
     }
 
     second = outcome(project, "--data", str(data_file))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from tasks import export
 from tokensieve.data.examples import Examples
+from tokensieve.data.text_hashes import hash_texts, load_hashes
 from tokensieve.errors import InputError
 from tokensieve.evaluation.report import is_for_threshold
 from tokensieve.inference import predictor, session
@@ -91,7 +92,12 @@ def test_the_fastest_build_that_answers_as_torch_is_served(
         "tokenizer.json",
         "race.json",
         "manifest.json",
+        "trained_texts.npy",
     }
+    hashes = load_hashes(layout.onnx / "trained_texts.npy")
+    parts = [Examples.load(layout.split / f"{name}.jsonl").texts for name in ("train", "validation")]
+    assert hashes is not None
+    assert set(hashes.tolist()) == set(hash_texts([text for part in parts for text in part]).tolist())
     manifest, race = Manifest.load(layout.onnx), read(layout)
     assert (manifest.variant, manifest.temperature, manifest.data_hash, manifest.max_length) == (
         "fused",

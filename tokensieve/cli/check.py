@@ -33,7 +33,7 @@ def check(options: argparse.Namespace, answer: Answer) -> int:
         InputError: If the cases file or the model cannot be read, or the model has several tasks.
     """
     from tokensieve.cpus import cores
-    from tokensieve.evaluation.behaviour import check_labels, read_cases, run_cases
+    from tokensieve.evaluation.behaviour import check_labels, failed_kinds, read_cases, run_cases
     from tokensieve.inference.load import load
     from tokensieve.inference.prediction import SINGLE_TASK
 
@@ -57,6 +57,8 @@ def check(options: argparse.Namespace, answer: Answer) -> int:
 
 def report(cases: Cases, outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Yield a line per failure, and the table of the kinds."""
+    from tokensieve.evaluation.behaviour import failed_kinds, kind_counts
+
     for outcome in outcomes:
         if not outcome.passed:
             case = outcome.case
@@ -66,28 +68,10 @@ def report(cases: Cases, outcomes: Sequence[Outcome]) -> Iterator[str]:
             )
             yield f"failed  {case.kind}: {case.text!r}{change}: expected {expected}, predicted {predicted}"
     yield f"{'kind':22} {'cases':>5} {'passed':>6} {'share':>7} {'wanted':>7}"
-    for kind, (passed, count) in _counts(outcomes).items():
+    for kind, (passed, count) in kind_counts(outcomes).items():
         yield f"{kind:22} {count:5,} {passed:6,} {passed / count:7.1%} {cases.min_share.get(kind, 1.0):7.1%}"
     if failed := failed_kinds(cases, outcomes):
         yield f"too few cases passed: {', '.join(failed)}"
-
-
-def failed_kinds(cases: Cases, outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the kinds of cases of which a smaller share passed than `cases.min_share` demands."""
-    return [
-        kind
-        for kind, (passed, count) in _counts(outcomes).items()
-        if passed / count < cases.min_share.get(kind, 1.0)
-    ]
-
-
-def _counts(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
-    """Return how many cases of each kind passed, and how many there are."""
-    counts: dict[str, tuple[int, int]] = {}
-    for outcome in outcomes:
-        passed, count = counts.get(outcome.case.kind, (0, 0))
-        counts[outcome.case.kind] = passed + outcome.passed, count + 1
-    return counts
 
 
 COMMANDS = (Command("check", PREDICT, check, _add_arguments),)

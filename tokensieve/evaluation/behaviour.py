@@ -100,6 +100,24 @@ def run_cases(cases: Sequence[Case], predict: Predict) -> list[Outcome]:
     ]
 
 
+def failed_kinds(cases: Cases, outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the kinds of cases of which a smaller share passed than `cases.min_share` demands."""
+    return [
+        kind
+        for kind, (passed, count) in kind_counts(outcomes).items()
+        if passed / count < cases.min_share.get(kind, 1.0)
+    ]
+
+
+def kind_counts(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
+    """Return how many cases of each kind passed, and how many there are."""
+    counts: dict[str, tuple[int, int]] = {}
+    for outcome in outcomes:
+        passed, count = counts.get(outcome.case.kind, (0, 0))
+        counts[outcome.case.kind] = passed + outcome.passed, count + 1
+    return counts
+
+
 def check_labels(cases: Sequence[Case], known: Sequence[str]) -> None:
     """Check that the cases expect only labels of the model.
 

@@ -33,6 +33,7 @@ class Settings:
     evaluate: section.Evaluate = field(default_factory=section.Evaluate)
     export: section.Export = field(default_factory=section.Export)
     register: section.Register = field(default_factory=section.Register)
+    gate: section.Gate = field(default_factory=section.Gate)
 
     @classmethod
     def of(cls, tree: Mapping[str, Any], source: str = "settings") -> Settings:

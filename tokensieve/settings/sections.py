@@ -284,3 +284,41 @@ class Register(Section):
     name: str | None = setting(
         None, "name of the registered model; null uses the folder's name at the first run", pattern=NAME
     )
+
+
+@dataclass(frozen=True)
+class Gate(Section):
+    """What a challenger must satisfy before it replaces the champion. Both are tested on the same texts."""
+
+    mode: str = setting(
+        "enforce",
+        "enforce refuses a challenger that breaks a rule, dry_run only reports it, off measures nothing",
+        among=("enforce", "dry_run", "off"),
+    )
+    margin: float = setting(
+        0.01, "accuracy, F1 or share of a class that the challenger may lose for sure", low=0.0, high=0.5
+    )
+    min_gain: float = setting(
+        0.0, "gain in accuracy (multi-label: exact match) that a promotion needs", low=0.0, high=1.0
+    )
+    max_calibration_rise: float = setting(
+        0.03, "maximum rise of the calibration error, unless it is due to chance", low=0.0, high=1.0
+    )
+    max_oos_recall_fall: float = setting(
+        0.1, "maximum fall of the out-of-scope recall, unless it is due to chance", low=0.0, high=1.0
+    )
+    max_confident_fall: float = setting(
+        0.1, "maximum fall of the share of confident answers, unless it is due to chance", low=0.0, high=1.0
+    )
+    max_latency_ratio: float = setting(
+        1.5, "maximum latency, as a multiple of the champion's in the same measurement", low=1.0
+    )
+    max_size_ratio: float = setting(
+        2.0, "maximum size of the model, as a multiple of the champion's", low=1.0
+    )
+
+    def __post_init__(self) -> None:
+        mode: object = self.mode
+        if mode is False:  # YAML 1.1 reads off as false
+            object.__setattr__(self, "mode", "off")
+        super().__post_init__()

@@ -46,7 +46,7 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     """
     layouts = _projects(sources)
     if output.exists():
-        raise InputError(f"--output {output} exists; give a new folder, or remove it")
+        raise InputError(f"--output {output} exists; use a new folder, or remove it")
     manifests = {name: Manifest.load(layout.onnx) for name, layout in layouts.items()}
     models = {name: layout.model for name, layout in layouts.items()}
     layers = common_layers(models)
@@ -91,7 +91,7 @@ def _projects(sources: Sequence[Path]) -> dict[str, Layout]:
         layout = Layout(found if Layout(found).params.exists() else found.parent.parent)
         if not (layout.params.exists() and layout.model.is_dir() and layout.onnx.is_dir()):
             raise InputError(
-                f"{source} is no exported project, nor the artifacts/model of one; "
+                f"{source} is not an exported project, nor its artifacts/model folder; "
                 f"make it with tokensieve run --project {source}"
             )
         name = layout.root.name

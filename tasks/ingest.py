@@ -74,12 +74,12 @@ def local_parts(data: str, test: str | None = None) -> dict[str, Path]:
         found = {"train": path}
     else:
         raise InputError(
-            f"--data {path} does not exist; give a {', '.join(FORMATS)} file, "
+            f"--data {path} does not exist; use a {', '.join(FORMATS)} file, "
             "a folder with train and test files, or a URL"
         )
     if test is not None:
         if not Path(test).is_file():
-            raise InputError(f"--test {test} is not a file; give a {', '.join(FORMATS)} file")
+            raise InputError(f"--test {test} is not a file; use a {', '.join(FORMATS)} file")
         found["test"] = Path(test)
     return found
 
@@ -151,7 +151,7 @@ def _fetched(layout: Layout, repo: Repo, url: str, option: str, columns: Data) -
     if parts.password:
         raise InputError(
             f"--{option} {public(url)}: its password would be written to a file; "
-            f"give it as {parts.scheme}'s own client reads it"
+            f"pass it as {parts.scheme}'s own client reads it"
         )
     return _imported(layout, repo, url, option)
 

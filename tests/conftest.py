@@ -6,6 +6,7 @@ Nothing is fetched.
 
 from __future__ import annotations
 
+import csv
 import os
 import sqlite3
 import sys
@@ -121,6 +122,15 @@ def tiny_texts() -> tuple[list[str], list[str]]:
     """Sixty texts and their labels, five classes of twelve."""
     pairs = [(line.strip(), label) for label, lines in TEXTS.items() for line in lines.strip().splitlines()]
     return [text for text, _ in pairs], [label for _, label in pairs]
+
+
+@pytest.fixture
+def data_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
+    """The tiny texts as a CSV file."""
+    path = tmp_path / "texts.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *zip(*tiny_texts, strict=True)])
+    return path
 
 
 @pytest.fixture(scope="session")

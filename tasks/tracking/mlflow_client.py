@@ -75,11 +75,11 @@ def _make_database(path: Path) -> None:
     """
     # In a folder with a new name: MLflow remembers a database by its address.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        beside = Path(folder) / path.name
-        MlflowClient(tracking_uri=f"{SQLITE}{beside}", registry_uri=f"{SQLITE}{beside}").search_experiments(
-            max_results=1
-        )
-        beside.replace(path)
+        temporary = Path(folder) / path.name
+        MlflowClient(
+            tracking_uri=f"{SQLITE}{temporary}", registry_uri=f"{SQLITE}{temporary}"
+        ).search_experiments(max_results=1)
+        temporary.replace(path)
 
 
 def connect_existing(uri: str) -> MlflowClient:

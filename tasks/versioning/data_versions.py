@@ -42,7 +42,7 @@ def data_hash(layout: Layout) -> str:
         InputError: If the project has no data yet.
     """
     if not layout.raw_pointer.exists():
-        raise InputError(f"{layout.root} has no data yet; give some with --data PATH")
+        raise InputError(f"{layout.root} has no data yet; add some with --data PATH")
     return str(yaml.safe_load(layout.raw_pointer.read_text(encoding="utf-8"))["outs"][0]["md5"])
 
 
@@ -144,6 +144,6 @@ def _not_found(layout: Layout, version: str, error: Exception) -> InputError:
     return InputError(
         f"data version {version} is neither in the project's cache nor on its remote ({root_cause(error)}); "
         "if another machine has it, there: dvc remote add --default NAME URL, dvc push, "
-        "and commit .dvc/config; then run the same command here again. Or give the data with --data PATH. "
+        "and commit .dvc/config; then run the same command here again. Or add the data with --data PATH. "
         f"Known: {known}"
     )

@@ -74,7 +74,7 @@ def fetch(url: str, folder: Path, option: str, form: str = "auto") -> Path:
                 _refuse_failure(response, shown)
                 file = folder / f"data{_ending(response, url, form, shown)}"
                 folder.mkdir(parents=True, exist_ok=True)
-                with atomic_file(file) as beside, beside.open("wb") as output:
+                with atomic_file(file) as temporary, temporary.open("wb") as output:
                     for chunk in _chunks(response, shown):
                         output.write(chunk)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -135,7 +135,7 @@ def _refuse_failure(response: requests.Response, shown: str) -> None:
         raise FetchError(message)
     if status in DENIED:
         message += (
-            "; give user and password in ~/.netrc or in the address (https://USER:PASSWORD@HOST/...), "
+            "; put user and password in ~/.netrc or in the address (https://USER:PASSWORD@HOST/...), "
             "or a token in its query"
         )
     raise InputError(message)
@@ -155,7 +155,7 @@ def _chunks(response: requests.Response, shown: str) -> Iterator[bytes]:
             and chunk.lstrip().startswith(b"<")
         ):
             raise InputError(
-                f"{shown} is a web page, not a file; give the address of the file itself, "
+                f"{shown} is a web page, not a file; use the address of the file itself, "
                 "with the credentials that it requires"
             )
         first = False

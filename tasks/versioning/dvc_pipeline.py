@@ -52,7 +52,7 @@ def inputs(layout: Layout, repo: Repo, name: str) -> dict[str, Any]:
     for dependency in stage.deps:
         if not dependency.exists:
             remedy = (
-                "give data with --data PATH"
+                "add data with --data PATH"
                 if str(dependency) == "data/raw"
                 else "run the stages before it (tokensieve run)"
             )

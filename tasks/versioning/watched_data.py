@@ -38,7 +38,7 @@ def _of_folder(path: Path) -> str:
     if path.is_file():
         return sha256(path)
     if not path.is_dir():
-        raise InputError(f"{path} does not exist; give a file, a folder or a URL")
+        raise InputError(f"{path} does not exist; use a file, a folder or a URL")
     files = sorted(found for found in path.rglob("*") if found.is_file())
     return _joined((found.relative_to(path).as_posix(), sha256(found)) for found in files)
 
@@ -55,7 +55,7 @@ def _of_store(address: str) -> str:
             f"{public(address)} cannot be read ({reason}); check the address and the credentials"
         ) from None
     if found == _joined(()):
-        raise InputError(f"{public(address)} does not exist, or is empty; give a file or a folder")
+        raise InputError(f"{public(address)} does not exist, or is empty; use a file or a folder")
     return found
 
 

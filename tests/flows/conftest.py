@@ -19,15 +19,6 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.fixture
-def data_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
-    """The tiny texts as a CSV file."""
-    path = tmp_path / "texts.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *zip(*tiny_texts, strict=True)])
-    return path
-
-
-@pytest.fixture
 def several_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
     """The tiny texts with the label of their class, `please` and `question` beside it where they
     stand in the text, and texts without a label.

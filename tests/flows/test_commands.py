@@ -231,7 +231,7 @@ def test_a_folder_that_is_no_project_shares_nothing(
         ]
     )
     assert status == 2
-    assert "is no exported project, nor the artifacts/model of one" in capfd.readouterr().err
+    assert "is not an exported project, nor its artifacts/model folder" in capfd.readouterr().err
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ runs them.
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import pwd
 import re
@@ -284,15 +283,6 @@ def tokensieve(
 def small(tiny_model: Path) -> list[str]:
     """Arguments of `tokensieve run` that make a run on the tiny model take a moment."""
     return ["--set", *SMALL, f"base.model={tiny_model}"]
-
-
-@pytest.fixture
-def data_file(tmp_path: Path, tiny_texts: tuple[list[str], list[str]]) -> Path:
-    """The tiny texts as a CSV file."""
-    path = tmp_path / "texts.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *zip(*tiny_texts, strict=True)])
-    return path
 
 
 def answers(url: str) -> bool:

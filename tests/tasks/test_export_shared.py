@@ -214,9 +214,9 @@ def test_sources_are_two_projects_of_different_names(project: Callable[..., Layo
         export_shared([cards.root], tmp_path / "shared")
     with pytest.raises(InputError, match=r"are both named 'cards'"):
         export_shared([cards.root, cards.model], tmp_path / "shared")
-    with pytest.raises(InputError, match=r"nowhere is no exported project"):
+    with pytest.raises(InputError, match=r"nowhere is not an exported project"):
         export_shared([cards.root, tmp_path / "nowhere"], tmp_path / "shared")
-    with pytest.raises(InputError, match=r"exists; give a new folder"):
+    with pytest.raises(InputError, match=r"exists; use a new folder"):
         export_shared([cards.root, project("parcels", 2).root], cards.root)
 
 

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tasks.ingest import ingest
 from tasks.projects.project import open_project
 from tasks.versioning import dvc_pipeline
 from tokensieve.settings import Settings
-
-CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source.csv"
-    path.write_text(CSV)
-    return path
 
 
 def test_a_project_is_made_with_the_defaults_and_kept_as_it_is(tmp_path: Path) -> None:

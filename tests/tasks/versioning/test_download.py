@@ -93,8 +93,8 @@ def test_a_setting_names_a_format_that_nothing_tells(server: str, tmp_path: Path
     ("path", "words", "passing"),
     [
         ("/none.csv", "the server responded with 404 Not Found", False),
-        ("/denied.csv", "the server responded with 403 Forbidden; give user and password", False),
-        ("/private.csv", "the server responded with 401 Unauthorized; give user and password", False),
+        ("/denied.csv", "the server responded with 403 Forbidden; put user and password", False),
+        ("/private.csv", "the server responded with 401 Unauthorized; put user and password", False),
         ("/busy.csv", "the server responded with 503 Service Unavailable", True),
         ("/login.csv", "is a web page, not a file", False),
         ("/short.csv", "the connection before the file was complete", True),

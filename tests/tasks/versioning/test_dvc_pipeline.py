@@ -90,7 +90,7 @@ def _pretend(layout: Layout, name: str, result: str) -> None:
 
 def test_a_stage_names_what_it_needs(layout: Layout) -> None:
     with pytest.raises(
-        InputError, match="stage validate needs data/raw, which is missing; give data with --data PATH"
+        InputError, match="stage validate needs data/raw, which is missing; add data with --data PATH"
     ):
         inputs(layout, "validate")
     with pytest.raises(

@@ -18,13 +18,6 @@ from tokensieve.settings import Settings
 CSV = "text,label\none,a\ntwo,a\nthree,b\nfour,b\n"
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source.csv"
-    path.write_text(CSV)
-    return path
-
-
 def git(folder: Path, *arguments: str) -> str:
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
     return subprocess.check_output(

@@ -116,7 +116,7 @@ def stage(options: argparse.Namespace, answer: Answer) -> None:
 
 def data_add(options: argparse.Namespace, answer: Answer) -> None:
     """Add data to the project as its present version, and print its hash."""
-    from tasks.stage import ask_registry, run_ingest
+    from tasks.stage import check_registry, run_ingest
     from tasks.versioning.data_versions import data_hash
     from tokensieve.settings import Settings
 
@@ -125,7 +125,7 @@ def data_add(options: argparse.Namespace, answer: Answer) -> None:
     with _locked_with_settings(options, layout):
         settings = Settings.load(layout.params)
         run_ingest(layout, settings, options.data, options.test)
-        ask_registry(layout, settings)
+        check_registry(layout, settings)
     answer(data_hash(layout))
 
 

@@ -51,12 +51,12 @@ def run_ingest(layout: Layout, settings: Settings, data: str | None, test: str |
         return keep_seconds(layout.seconds, "ingest", seconds())
 
 
-def ask_registry(layout: Layout, settings: Settings, force: bool = False) -> float:
-    """Make sure that a model can be registered, and note the champion. Return the seconds it took.
+def check_registry(layout: Layout, settings: Settings, force: bool = False) -> float:
+    """Check that a model can be registered, and note the champion. Return the seconds it took.
 
     Raises:
         InputError: If the experiment of the runs is deleted.
-        RegistryError: If the registry does not answer.
+        RegistryError: If the registry does not respond.
     """
     with _timed(layout, "registry") as seconds:
         registry_check.prepare_registry(layout, settings)
@@ -165,5 +165,5 @@ _retried: Any = partial(
     task, retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=is_transient, persist_result=False
 )
 ingest_task = _retried(run_ingest, name="ingest")
-registry_task = _retried(ask_registry, name="registry")
+registry_task = _retried(check_registry, name="registry")
 stage_task = _retried(run_if_stale, name="stage", task_run_name="{name}")

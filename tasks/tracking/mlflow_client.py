@@ -50,7 +50,7 @@ def connect(uri: str) -> MlflowClient:
     """Return MLflow's client of the registry at `uri`. An SQLite file that does not exist is made.
 
     Raises:
-        RegistryError: If the registry does not answer.
+        RegistryError: If the registry does not respond.
     """
     # MLflow reads them at each call. What the user has set stays. By default it would try a server
     # for four minutes.
@@ -87,7 +87,7 @@ def connect_existing(uri: str) -> MlflowClient:
 
     Raises:
         InputError: If there is no registry.
-        RegistryError: If it does not answer.
+        RegistryError: If it does not respond.
     """
     check_database(uri)
     return connect(uri)

@@ -32,7 +32,7 @@ def prepare_registry(layout: Layout, settings: Settings) -> None:
 
     Raises:
         InputError: If the experiment of the runs is deleted.
-        RegistryError: If the registry does not answer.
+        RegistryError: If the registry does not respond.
     """
     moved_project.follow(layout, tracking_uri(layout, settings))
     store = open_reader(tracking_uri(layout, settings), layout.served)
@@ -51,7 +51,7 @@ def note_champion(layout: Layout, settings: Settings, force: bool = False) -> No
     after a promotion, unless `force` is set.
 
     Raises:
-        RegistryError: If the registry does not answer.
+        RegistryError: If the registry does not respond.
     """
     found = find_champion(layout, settings)
     if not force and layout.champion.exists():
@@ -70,7 +70,7 @@ def find_champion(layout: Layout, settings: Settings) -> Champion | None:
     None if there is none, or if it cannot be read, which is logged.
 
     Raises:
-        RegistryError: If the registry does not answer.
+        RegistryError: If the registry does not respond.
     """
     name, store = identity(layout, settings).model, open_reader(tracking_uri(layout, settings), layout.served)
     version = ((store and store.aliases(name)) or {}).get(CHAMPION)
@@ -93,7 +93,7 @@ def is_registered(layout: Layout, settings: Settings) -> bool:
     """Return whether the registry has what registration.json names. If not, log what is missing.
 
     Raises:
-        RegistryError: If the registry does not answer.
+        RegistryError: If the registry does not respond.
     """
     fault = _fault(layout, settings)
     if fault:

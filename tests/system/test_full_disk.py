@@ -67,7 +67,7 @@ def play(tiny_model: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
             at = "ingest"
             with tried(layout.params, [*SMALL, f"base.model={tiny_model}"]):
                 stage.run_ingest(layout, Settings.load(layout.params), str(data_file))
-                stage.ask_registry(layout, Settings.load(layout.params))
+                stage.check_registry(layout, Settings.load(layout.params))
                 for at in stage_names(layout):
                     stage.run_if_stale(layout, at)
         except DiskFullError as error:

@@ -23,7 +23,7 @@ from tokensieve.settings import Settings
 
 def take_in(layout: Layout, settings: Settings, data: str | None, force: bool = False) -> None:
     stage.run_ingest(layout, settings, data)
-    stage.ask_registry(layout, settings, force)
+    stage.check_registry(layout, settings, force)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def as_sent(layout: Layout, event: Event) -> dict[str, Any]:
 
 
 def api_address(layout: Layout) -> str | None:
-    """Return the address of Prefect's API: PREFECT_API_URL, or that of a running `tokensieve up`."""
+    """Return the address of Prefect's API: PREFECT_API_URL, or of a running `tokensieve up`."""
     given = os.environ.get("PREFECT_API_URL")
     if given:
         return given

@@ -49,7 +49,10 @@ def reported(layout: Layout, steps: Sequence[str], done: Collection[str]) -> Ite
 
 
 def failure_of(error: Exception, stage: str) -> Failure:
-    """Return why `stage` failed. The message of an unexpected error may quote texts, and is left out."""
+    """Return why `stage` failed.
+
+    The message of an unexpected error may quote texts, and is left out.
+    """
     if not isinstance(error, InputError):
         return Failure(stage, type(error).__name__, "")
     # An InputError has the remedy at the end of its message.

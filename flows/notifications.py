@@ -1,4 +1,4 @@
-"""Notify people of a promotion, a refusal or a failed run: by a webhook, and by an event for Prefect.
+"""Notify people of a promotion, a refusal or a failed run: by a webhook and an event for Prefect.
 
 Prefect's notification blocks (Slack, Teams, e-mail) listen to the same events; see
 deploy/notifications.yaml.
@@ -23,7 +23,10 @@ log = logging.getLogger("tokensieve")
 
 
 def announce(layout: Layout, event: ModelPromoted | ModelRefused | RunFailed) -> None:
-    """Send an event to Prefect's server and to the webhook. Takes at most `SECONDS` and raises nothing."""
+    """Send an event to Prefect's server and to the webhook.
+
+    Takes at most `SECONDS` and raises nothing.
+    """
     threads = [
         threading.Thread(target=send, args=[layout, event], name=send.__name__, daemon=True)
         for send in (emit, call_webhook)

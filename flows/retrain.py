@@ -72,12 +72,17 @@ def retrain(
                 for name in names:
                     seconds[name] = stage_task(layout, name, force)
                 result = summarize(layout, settings, seconds)
-        page = summary_markdown(result, layout, without_password(tracking_uri(layout, settings)))
-        create_markdown_artifact(
-            key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}"
-        )
+        _write_page(result, layout, without_password(tracking_uri(layout, settings)))
     if all(seconds[name] is None for name in names):
         message = f"Nothing new: version {result['model_version']} of {result['model_name']} is current."
         log.info("%s", message)
         return Completed(message=message, data=result)  # type: ignore[return-value]
     return result
+
+
+def _write_page(result: dict[str, Any], layout: Layout, registry: str) -> None:
+    """Show the summary on the page of the run in Prefect. `registry` is the address of MLflow."""
+    page = summary_markdown(result, layout, registry)
+    create_markdown_artifact(
+        key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}"
+    )

@@ -1,4 +1,4 @@
-"""The command `tokensieve up`: all servers of a project on this machine, until a signal ends them."""
+"""The command `tokensieve up`: all servers of a project on this machine, until a signal."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _refuse(options: argparse.Namespace) -> None:
     """Raise InputError if an option or a variable of the environment is wrong."""
     if os.environ.get("PREFECT_API_URL"):
         raise InputError(
-            "PREFECT_API_URL names a Prefect server, and tokensieve up starts one of its own; unset it, or deploy "
-            "deploy/prefect.yaml on that server (how-to guide: Retrain on a schedule)"
+            "PREFECT_API_URL names a Prefect server, and tokensieve up starts one of its own; unset it, "
+            "or deploy deploy/prefect.yaml on that server (how-to guide: Retrain on a schedule)"
         )
     if options.test and not options.data:
         raise InputError("--test needs --data; use both")

@@ -77,7 +77,10 @@ def filled(tree: dict[str, Any], project: Path, data: str | None, test: str | No
 
 
 def write(layout: Layout, data: str | None, test: str | None, folder: Path) -> list[str]:
-    """Write the project's deployments to prefect.yaml in `folder`. Return a line on each, for users."""
+    """Write the project's deployments to prefect.yaml in `folder`.
+
+    Return a line on each, for users.
+    """
     tree = filled(read(template(layout)), layout.root, data, test)
     write_text(folder / NAME, yaml.safe_dump(tree, sort_keys=False))
     return [_described(deployment) for deployment in tree["deployments"]]

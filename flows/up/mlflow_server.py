@@ -9,7 +9,7 @@ from tokensieve.registry.store import exists
 
 
 def main() -> None:
-    """Make an SQLite database that does not exist, and become MLflow's server with the arguments."""
+    """Create the SQLite database if it is missing, and become MLflow's server."""
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     if not exists(uri):
         # MLflow cannot finish half-made tables; here, they are made under another name and renamed.

@@ -26,8 +26,8 @@ def server_address(option: str | None) -> str | None:
     """Return the address of the PostgreSQL server: --postgres, or else TOKENSIEVE_POSTGRES.
 
     Raises:
-        InputError: If it is no address of a PostgreSQL server, or if the option has a password, which
-            every user of the machine could read.
+        InputError: If it is no address of a PostgreSQL server, or if the option has a password,
+            which every user of the machine could read.
     """
     address = option or os.environ.get(VARIABLE)
     if not address:

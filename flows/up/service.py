@@ -86,7 +86,7 @@ class Process:
             self._popen.wait()
 
     def reason(self) -> str:
-        """Return why it does not run: its exit status, the last lines of its log, and the log's path."""
+        """Return why it does not run: its exit status, and path and last lines of its log."""
         status = "it did not respond" if self.status is None else f"exit status {self.status}"
         lines = last_lines(self.service.log)
         shown = f"; the last lines of {self.service.log}:\n{lines}" if lines else f"; log: {self.service.log}"

@@ -1,4 +1,4 @@
-"""The services of a project: Prefect's server, MLflow's server, a worker and the inference server."""
+"""The services of a project: the servers of Prefect and MLflow, a worker, the inference server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", "PYTHONUNBUFFERED": 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the services listen. Prefect and MLflow have no passwords: they listen on this machine only.
+    """Where the services listen.
+
+    Prefect and MLflow have no passwords: they listen on this machine only.
 
     Attributes:
         host: The address that the inference server listens on.
@@ -55,7 +57,10 @@ class Addresses:
 
 
 def prefect(layout: Layout, at: Addresses, databases: Databases | None) -> Service:
-    """Return Prefect's server. Its SQLite file is the project's, unless there is another database."""
+    """Return Prefect's server.
+
+    Its SQLite file is the project's, unless there is another database.
+    """
     database = databases.prefect if databases else f"sqlite+aiosqlite:///{layout.prefect}"
     return Service(
         PREFECT,
@@ -152,7 +157,10 @@ class Champion:
         self._layout, self._reader, self._next = layout, open_reader(registry), 0.0
 
     def exists(self) -> bool:
-        """Return whether there is one. False if the registry does not respond or was asked just now."""
+        """Return whether there is one.
+
+        False if the registry does not respond or was asked just now.
+        """
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + self.INTERVAL

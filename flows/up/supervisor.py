@@ -85,7 +85,9 @@ class Supervisor:
             raise InputError(f"{service.name} failed: {known.process.reason()}")
 
     def watch(self, later: Sequence[Service]) -> None:
-        """Keep the services running until a signal arrives. Start those of `later` when they are needed.
+        """Keep the services running until a signal arrives.
+
+        Start those of `later` when they are needed.
 
         Raises:
             StoppedError: If a signal arrives.

@@ -10,7 +10,8 @@ def test_the_remedy_is_the_end_of_the_message() -> None:
     failure = failure_of(InputError("data.csv, row 3: no label; allowed: a text; add one"), "validate")
     assert failure == Failure("validate", "data.csv, row 3: no label; allowed: a text", "add one")
     assert page(failure) == (
-        "# Failed in stage validate\n\n**Reason:** data.csv, row 3: no label; allowed: a text\n\n**Remedy:** add one\n"
+        "# Failed in stage validate\n\n**Reason:** data.csv, row 3: no label; allowed: a text\n\n"
+        "**Remedy:** add one\n"
     )
 
 

@@ -126,7 +126,8 @@ def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
 
     running.begin("nightly")
     wait_for(lambda: running.runs("COMPLETED"), RUN, "a run")
-    # A command in another shell uses the SQLite file, and finds what the run has registered on the server.
+    # A command in another shell uses the SQLite file, and finds what the run has registered on the
+    # server.
     promoted = tokensieve("promote", "--project", str(running.project))
     assert promoted.returncode == 0, promoted.stderr
     wait_for(lambda: is_up(f"{running.address('--port')}/ready"), READY, "the inference server")
@@ -229,7 +230,8 @@ MAKE_BLOCK = """
 import sys
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
-block = CustomWebhookNotificationBlock(name="people", url=sys.argv[1], json_data={"subject": "{{subject}}", "body": "{{body}}"})
+message = {"subject": "{{subject}}", "body": "{{body}}"}
+block = CustomWebhookNotificationBlock(name="people", url=sys.argv[1], json_data=message)
 block.save("people")
 """
 

@@ -49,7 +49,7 @@ class Pair:
         return self.targets.ndim == 2
 
     def correct(self) -> tuple[Bools, Bools]:
-        """Return which texts the champion and the challenger get exactly right, each bool [texts]."""
+        """Return which texts champion and challenger get exactly right, each bool [texts]."""
         rows = self.targets.reshape(len(self.targets), -1)
         return (
             (self.champion.reshape(rows.shape) == rows).all(1),
@@ -110,7 +110,9 @@ class ClassFall(NamedTuple):
 
 
 def differences(pair: Pair, seed: int = 0) -> dict[str, Difference]:
-    """Return the differences in accuracy and macro F1; multi-label: in exact match, micro and macro F1.
+    """Return the differences in accuracy and macro F1.
+
+    For multi-label data, those in exact match, micro and macro F1.
 
     The intervals are percentile intervals of the paired bootstrap (Efron and Tibshirani 1993,
     chapter 13): texts are drawn with replacement, with the answers of both models. Intervals of few
@@ -207,9 +209,9 @@ class _Patterns(NamedTuple):
         return cls(parts[0], parts[1], parts[2], counts[0], counts[1], pair.multi_label)
 
     def weights(self) -> Float64s:
-        """Return the weight of each pattern in the bootstrap, with two added texts, float64 [patterns].
+        """Return the weight of each pattern in the bootstrap, float64 [patterns].
 
-        One added text favours each model, as Agresti and Min (2005) propose for the difference of
+        Two texts are added. One favours each model, as Agresti and Min (2005) propose for the difference of
         two shares. They are spread over the texts with different answers and their swapped copies.
         Without them, four answers lost and none won would count as significant.
         """
@@ -219,7 +221,10 @@ class _Patterns(NamedTuple):
         return np.asarray(self.counts + added, np.float64)
 
     def figures(self, counts: Float64s) -> dict[str, tuple[Float64s, Float64s]]:
-        """Return each figure of champion and challenger, [draws], from the texts per pattern [draws, patterns]."""
+        """Return each figure of champion and challenger, [draws].
+
+        They are computed from the texts per pattern, [draws, patterns].
+        """
         actual, total = counts @ self.targets, counts.sum(1)
         found: dict[str, list[Float64s]] = {}
         for answers in (self.champion, self.challenger):
@@ -247,14 +252,17 @@ def _f1(right: Float64s, actual: Float64s, given: Float64s) -> Float64s:
 
 
 def _draws(weights: Float64s, seed: int) -> Iterator[Float64s]:
-    """Yield bootstrap samples as texts per pattern, float64 [draws, patterns], `DRAWS` samples in all."""
+    """Yield `DRAWS` bootstrap samples in blocks: texts per pattern, float64 [draws, patterns]."""
     random, total = np.random.default_rng(seed), float(weights.sum())
     for _ in range(DRAWS // CHUNK):
         yield random.multinomial(round(total), weights / total, CHUNK).astype(np.float64)
 
 
 def _class_falls(pair: Pair) -> Iterator[ClassFall]:
-    """Yield each label that a text has, or a model gives it in multi-label data, with what is lost and won."""
+    """Yield each label that a text has, with the texts lost and won.
+
+    In multi-label data, also yield the labels that a model gives.
+    """
     if pair.multi_label:
         inside = pair.targets.astype(bool) | (pair.champion > 0) | (pair.challenger > 0)
         was_right, is_right = pair.champion == pair.targets, pair.challenger == pair.targets

@@ -18,7 +18,9 @@ from tokensieve import packages
 # Starts a process in a session of its own that ignores SIGTERM, writes its id, and waits.
 PARENT = """
 import pathlib, subprocess, sys, time
-child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(120)"
+child = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(120)"
+)
 started = subprocess.Popen([sys.executable, "-c", child], start_new_session=True, stdout=subprocess.PIPE)
 started.stdout.readline()
 pathlib.Path(sys.argv[1]).write_text(str(started.pid))

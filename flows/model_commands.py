@@ -42,7 +42,8 @@ def rollback(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def history(options: argparse.Namespace, answer: Answer) -> int:
-    """Show who promoted or rolled back which version, when and why, and whether the record is intact.
+    """Show who promoted or rolled back which version, when and why, and whether the record is
+    intact.
 
     The exit status is 1 if an entry was changed or is missing.
     """
@@ -72,7 +73,9 @@ def models(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def status(options: argparse.Namespace, answer: Answer) -> None:
-    """Show the project's data, its last run, its challenger and champion, what is stale, and what to do next."""
+    """Show the project's data, its last run, its challenger and champion, what is stale, and
+    what to do next.
+    """
     from dataclasses import asdict
 
     from flows.status_text import status_text

@@ -10,7 +10,10 @@ COLUMNS = ("", "when (UTC)", "who", "what", "version", "gate", "why", "state")
 
 
 def record_text(tree: dict[str, Any]) -> str:
-    """Return a record, as `tasks.promotion.shown_record.record_tree` gives it, as a table, the newest entry first."""
+    """Return a record as a table, the newest entry first.
+
+    The record is what `tasks.promotion.shown_record.record_tree` returns.
+    """
     if not tree["entries"]:
         return f"No version of '{tree['model']}' was promoted yet."
     rows = [tuple(_cells(entry)) for entry in reversed(tree["entries"])]

@@ -1,4 +1,4 @@
-"""The state of a project: its data, its last registration, its champion, what is stale, and what to do next."""
+"""The state of a project: data, last registration, champion, what is stale, what to do next."""
 
 from __future__ import annotations
 

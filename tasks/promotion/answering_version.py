@@ -13,7 +13,9 @@ TEXT = "Does this version answer?"
 
 
 def why_not_answering(layout: Layout, store: RegistryEditor, name: str, number: str) -> str:
-    """Return why a version does not answer. Empty: its files were fetched and checked, and it answered a text.
+    """Return why a version does not answer.
+
+    Empty: its files were fetched and checked, and it answered a text.
 
     Raises:
         RegistryError: If the registry, or the host of the files, does not respond.
@@ -34,7 +36,9 @@ def why_not_answering(layout: Layout, store: RegistryEditor, name: str, number: 
 
 
 def model_folder(layout: Layout, store: RegistryEditor, name: str, number: str, found: ModelVersion) -> Path:
-    """Return the model folder of a version. If it is not on this machine, it is downloaded to the project's cache.
+    """Return the model folder of a version.
+
+    If it is not on this machine, it is downloaded to the project's cache.
 
     Raises:
         InputError: If the files are gone or damaged.

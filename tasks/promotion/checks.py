@@ -14,7 +14,9 @@ FINGERPRINT = "tokensieve.fingerprint"  # tag of a run and a version: the hash o
 
 
 def check_project(store: RegistryEditor, own: Identity, number: str, tags: dict[str, str]) -> None:
-    """Check that this project registered a version. One without a project (earlier versions) passes.
+    """Check that this project registered a version.
+
+    One without a project (earlier versions) passes.
 
     Raises:
         InputError: If another project registered it.
@@ -28,9 +30,9 @@ def check_project(store: RegistryEditor, own: Identity, number: str, tags: dict[
         ]
         newest = f"--version {max(map(int, ours))} is this project's newest; " if ours and own.project else ""
         raise InputError(
-            f"version {number} of model '{own.model}' was registered by project {excerpt(other)}, not by "
-            f"this one; {newest}set register.name to keep the two apart, or use --other-project to promote it "
-            "anyway"
+            f"version {number} of model '{own.model}' was registered by project {excerpt(other)}, "
+            f"not by this one; {newest}set register.name to keep the two apart, "
+            "or use --other-project to promote it anyway"
         )
 
 

@@ -1,4 +1,7 @@
-"""The champions of a model, in order, from the entries of its record and from what earlier versions recorded."""
+"""The champions of a model, in order.
+
+They are read from the entries of its record and from what earlier versions recorded.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,7 @@ def rolled_back(moves: Sequence[Entry]) -> dict[str, Entry]:
 
 
 def earlier_moves(name: str, tags: Mapping[str, str]) -> list[Entry]:
-    """Return the moves that versions before the record wrote as tags of model `name`, oldest first."""
+    """Return the moves that earlier versions wrote as tags of model `name`, oldest first."""
     found = _moves(name, EARLIER, tags.get(EARLIER, "[]"))
     for key in sorted(tags):
         if key.startswith(MOVE):
@@ -94,7 +97,10 @@ def earlier_moves(name: str, tags: Mapping[str, str]) -> list[Entry]:
 
 
 def _moves(name: str, key: str, text: str) -> list[Entry]:
-    """Return the moves in the JSON list of a tag. Entries that are not moves are skipped, which is logged."""
+    """Return the moves in the JSON list of a tag.
+
+    Entries that are not moves are skipped, which is logged.
+    """
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -34,7 +34,10 @@ class VersionFacts:
 
 
 def all_models(store: RegistryEditor) -> dict[str, list[VersionFacts]]:
-    """Return the versions of each registered model, newest first. A model without versions has an empty list."""
+    """Return the versions of each registered model, newest first.
+
+    A model without versions has an empty list.
+    """
     return {name: versions_of(store, name) for name in sorted(store.models())}
 
 

@@ -34,10 +34,10 @@ log = logging.getLogger("tokensieve")
 
 
 def settled_record(store: RegistryEditor, name: str, location: str | None = None) -> Record:
-    """Return the record of a model whose last entry has an outcome. Create it with `location` if there is none.
+    """Return the record of a model whose last entry has an outcome.
 
-    An unfinished entry is waited for. Then its process counts as killed, and the entry is completed
-    or abandoned.
+    Create it with `location` if there is none. An unfinished entry is waited for. Then its process
+    counts as killed, and the entry is completed or abandoned.
     """
     end = time.monotonic() + PATIENCE
     while True:
@@ -62,14 +62,15 @@ def is_old(recorded: Recorded) -> bool:
 
 
 def recover(store: RegistryEditor, record: Record, cut_off: Recorded) -> None:
-    """Give the entry of a killed process its outcome: done if the alias was moved, abandoned if not."""
+    """Write the outcome of a killed process's entry: done if the alias was moved, else abandoned."""
     entry = cut_off.entry
     is_moved = _champion(store, record.name) == entry.to_version
     if is_moved:
         _point_previous(store, record.name, [*record.moves, entry])
     if close(store, cut_off, DONE if is_moved else ABANDONED):
         log.warning(
-            "entry %d of the record, the %s of version %s by %s on %s, was cut off %s the champion was moved; it is %s",
+            "entry %d of the record, the %s of version %s by %s on %s, "
+            "was cut off %s the champion was moved; it is %s",
             entry.number,
             entry.action,
             entry.to_version,
@@ -85,7 +86,8 @@ def move_champion(store: RegistryEditor, record: Record, entry: Entry) -> None:
 
     Raises:
         InputError: If another process promotes or rolls back at the same time, and was faster.
-        RegistryError: If the registry does not respond, or another program moves the alias at the same time.
+        RegistryError: If the registry does not respond, or another program moves the alias at the
+            same time.
     """
     name = record.name
     recorded = append(store, record, entry)
@@ -103,8 +105,8 @@ def move_champion(store: RegistryEditor, record: Record, entry: Entry) -> None:
     _align(store, name, recorded)
     if not is_done:
         raise InputError(
-            f"the {entry.action} of version {entry.to_version} took so long that another process marked it as "
-            "abandoned; repeat the command"
+            f"the {entry.action} of version {entry.to_version} took so long that another process marked it "
+            "as abandoned; repeat the command"
         )
 
 
@@ -129,7 +131,10 @@ def _align(store: RegistryEditor, name: str, own: Recorded) -> None:
 
 
 def _wanted(record: Record) -> str | None:
-    """Return the champion at the end of the record: of the last entry that is done, or from before those abandoned since."""
+    """Return the champion at the end of the record.
+
+    It is that of the last entry that is done, or that before the entries abandoned since.
+    """
     wanted = None
     for known in reversed(record.entries):
         if known.outcome == DONE:
@@ -139,7 +144,10 @@ def _wanted(record: Record) -> str | None:
 
 
 def _point_previous(store: RegistryEditor, name: str, moves: list[Entry]) -> None:
-    """Let the alias previous name the champion before, to which a rollback would go. Without one, delete the alias."""
+    """Let the alias previous name the champion before, to which a rollback would go.
+
+    Without one, delete the alias.
+    """
     present, known = store.aliases(name) or {}, set(store.versions(name))
     before = [
         number for number in champions(moves)[:-1] if number in known and number != moves[-1].to_version

@@ -222,7 +222,10 @@ def _moved(store: RegistryEditor, name: str, version: str, replaced: str | None)
 
 
 def figures_of(run: Run | None) -> dict[str, float]:
-    """Return the metrics of a run that a promotion shows, as far as it has them. Empty without a run."""
+    """Return the metrics of a run that a promotion shows, as far as it has them.
+
+    Empty without a run.
+    """
     return {key: run.metrics[key] for key in FIGURES if key in run.metrics} if run else {}
 
 

@@ -49,7 +49,8 @@ class Recorded:
 
 @dataclass(frozen=True)
 class End:
-    """What the next entry is appended to: the last run of the record, and the number and hash of its entry.
+    """What the next entry is appended to: the last run of the record, and the number and hash of
+    its entry.
 
     Before the first entry, the number is 0 and the hash `ZERO`.
     """
@@ -65,7 +66,8 @@ class Record:
 
     Attributes:
         experiment: The id of its experiment. Empty: nothing is recorded yet.
-        end: What the next entry is appended to. None: nothing is recorded yet, or its last run is gone.
+        end: What the next entry is appended to. None: nothing is recorded yet, or its last run is
+            gone.
         entries: Oldest first.
         earlier: What versions before the record wrote as tags.
         fault: What is wrong with the chain. Empty: it is intact.
@@ -106,8 +108,9 @@ def read_record(store: RegistryEditor, name: str) -> Record:
         return Record(name, "", None, (), earlier)
     if found.deleted:
         raise InputError(
-            f"experiment '{experiment_name(name)}' in {without_password(store.uri)}, the record of promotions, is "
-            f"deleted; restore it: mlflow experiments restore --experiment-id {found.id}"
+            f"experiment '{experiment_name(name)}' in {without_password(store.uri)}, "
+            "the record of promotions, is deleted; restore it: "
+            f"mlflow experiments restore --experiment-id {found.id}"
         )
     runs = {run.id: run for run in store.runs(found.id)}
     entries, end, faults = _follow(store, name, runs)
@@ -115,7 +118,10 @@ def read_record(store: RegistryEditor, name: str) -> Record:
 
 
 def create_record(store: RegistryEditor, name: str, location: str | None) -> None:
-    """Create the experiment of the record of model `name`. `location` is the address of its files."""
+    """Create the experiment of the record of model `name`.
+
+    `location` is the address of its files.
+    """
     wanted = experiment_name(name)
     made = store.create_experiment(f"{wanted} ({secrets.token_hex(8)})", location)
     root = store.create_run(made, "0000 begin", {ROOT: name})
@@ -135,8 +141,9 @@ def append(store: RegistryEditor, record: Record, entry: Entry) -> Recorded | No
     where = f"experiment '{experiment_name(record.name)}', the record of promotions"
     if record.end is None:
         raise InputError(
-            f"{where}, cannot be continued: {record.fault or 'it was deleted meanwhile'}; rename the experiment to begin "
-            f"a new record: mlflow experiments rename --experiment-id {record.experiment} --new-name NAME"
+            f"{where}, cannot be continued: {record.fault or 'it was deleted meanwhile'}; "
+            "rename the experiment to begin a new record: "
+            f"mlflow experiments rename --experiment-id {record.experiment} --new-name NAME"
         )
     if record.end.run.deleted:
         raise InputError(
@@ -162,7 +169,10 @@ def append(store: RegistryEditor, record: Record, entry: Entry) -> Recorded | No
 
 
 def close(store: RegistryEditor, recorded: Recorded, outcome: str) -> bool:
-    """Write the outcome of an entry. Return False if another process has written the other outcome."""
+    """Write the outcome of an entry.
+
+    Return False if another process has written the other outcome.
+    """
     is_written = store.write_once(recorded.run, OUTCOME, outcome)
     if is_written:
         store.end_run(recorded.run, "FINISHED" if outcome == DONE else "KILLED")

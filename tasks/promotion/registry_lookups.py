@@ -1,4 +1,7 @@
-"""The registry of a project, opened, and its model, aliases and versions, or an error with those that exist."""
+"""Open the registry of a project, and look up its model, aliases and versions.
+
+The error for a missing one lists those that exist.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ from tokensieve.settings import Settings
 
 
 def project_record(layout: Layout, settings: Settings) -> Record:
-    """Return the record of the project's model. An entry that was cut off more than a minute ago gets its outcome.
+    """Return the record of the project's model.
+
+    An entry that was cut off more than a minute ago gets its outcome.
 
     Raises:
         InputError: If there is no registry, neither a model nor a record of it, or if the record's
@@ -26,7 +28,9 @@ def project_record(layout: Layout, settings: Settings) -> Record:
 
 
 def recovered_record(store: RegistryEditor, name: str) -> Record:
-    """Return the record of a model. An entry that was cut off more than a minute ago gets its outcome.
+    """Return the record of a model.
+
+    An entry that was cut off more than a minute ago gets its outcome.
 
     Raises:
         InputError: As `project_record` does.
@@ -41,7 +45,8 @@ def recovered_record(store: RegistryEditor, name: str) -> Record:
 
 
 def record_tree(record: Record) -> dict[str, Any]:
-    """Return a record as JSON: the model's name, whether the chain is intact, and all entries, oldest first.
+    """Return a record as JSON: the model's name, whether the chain is intact, and all entries,
+    oldest first.
 
     The entries of versions before the record have number 0 and neither hash nor run.
     """

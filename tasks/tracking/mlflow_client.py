@@ -94,7 +94,9 @@ def connect_existing(uri: str) -> MlflowClient:
 
 
 def changed(uri: str, change: Callable[[], Any]) -> Any:
-    """Make a change and return its result. While other processes change the same database, try again.
+    """Make a change and return its result.
+
+    While other processes change the same database, try again.
 
     Raises:
         InputError: If the file of the database is not writable, or its disk is full.

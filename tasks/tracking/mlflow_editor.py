@@ -1,4 +1,7 @@
-"""A registry that only MLflow's own client reaches, for example PostgreSQL. It is a `registry.store.RegistryEditor`."""
+"""A registry that only MLflow's own client reaches, for example PostgreSQL.
+
+It is a `registry.store.RegistryEditor`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The record of promotions: killed with kill -9 at every step, and written by several processes at once. On real MLflow servers."""
+"""The record of promotions: killed with kill -9 at every step, and written by several processes at
+once.
+
+On real MLflow servers.
+"""
 
 from __future__ import annotations
 
@@ -129,8 +133,8 @@ def test_kill_9_at_any_step_loses_nothing(
     def aliases() -> dict[str, str]:
         return dict(json.loads(python(SHOW).stdout.splitlines()[-1]))
 
-    # The first is cut off while the record is made. Then the six changes of a move: the entry's run, its
-    # place in the chain, champion, previous, done, end of the run.
+    # The first is cut off while the record is made. Then the six changes of a move: the entry's
+    # run, its place in the chain, champion, previous, done, end of the run.
     steps = [(3, "before"), *((step, "after") for step in range(5))]
     if ALL:
         steps = [(3, "before"), *((step, when) for step in range(6) for when in ("before", "after"))]
@@ -148,7 +152,8 @@ def test_kill_9_at_any_step_loses_nothing(
         assert after["intact"]
         assert (added[-1]["to"], added[-1]["outcome"]) == ("3", "done")
         assert aliases()["champion"] == "3"
-        # The entry of the killed process, if it was in the chain, has the outcome that the alias shows.
+        # The entry of the killed process, if it was in the chain, has the outcome that the alias
+        # shows.
         for entry in added[:-1]:
             assert entry["outcome"] == ("done" if added[-1]["from"] == entry["to"] else "abandoned")
             assert "was cut off" in done.stderr

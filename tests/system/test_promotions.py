@@ -100,7 +100,8 @@ def test_champions_move_at_once_and_back(
         environment["MLFLOW_TRACKING_URI"] = server.url.removesuffix("/health")
     make(4)
 
-    # Four at once: one or more succeed one after the other, the others are told. None is lost from the record.
+    # Four at once: one or more succeed one after the other, the others are told. None is lost from
+    # the record.
     command = [str(BIN / "tokensieve"), "promote", "--project", str(project), "--version"]
     started = [
         subprocess.Popen(

@@ -211,9 +211,9 @@ class _Patterns(NamedTuple):
     def weights(self) -> Float64s:
         """Return the weight of each pattern in the bootstrap, float64 [patterns].
 
-        Two texts are added. One favours each model, as Agresti and Min (2005) propose for the difference of
-        two shares. They are spread over the texts with different answers and their swapped copies.
-        Without them, four answers lost and none won would count as significant.
+        Two texts are added. One favours each model, as Agresti and Min (2005) propose for the
+        difference of two shares. They are spread over the texts with different answers and their
+        swapped copies. Without them, four answers lost and none won would count as significant.
         """
         differ = (self.champion != self.challenger).sum(axis=1) > 0
         texts = int(self.counts[differ].sum())

@@ -257,7 +257,9 @@ class CutOffError(Exception):
 
 
 def cut_off(patch: pytest.MonkeyPatch, at: int, after_it: bool) -> None:
-    """Let the registry fail at its change number `at`, counted from 0, and at all later ones; before or after it."""
+    """Let the registry fail at its change number `at`, counted from 0, and at all later ones;
+    before or after it.
+    """
     counted = iter(range(1000))
 
     def failing(change: Callable[..., Any]) -> Callable[..., Any]:
@@ -536,7 +538,9 @@ def test_of_promotions_at_once_those_that_succeed_are_recorded_and_the_others_ar
         "from tokensieve.errors import InputError; from tokensieve.project import Layout\n"
         "from tokensieve.settings import Settings; layout = Layout(Path(sys.argv[1])); sys.stdin.read()\n"
         "for _ in range(3):\n"
-        "    try: moved = promote(layout, Settings(), sys.argv[2]); print(moved['version'] != moved['replaced'])\n"
+        "    try:\n"
+        "        moved = promote(layout, Settings(), sys.argv[2])\n"
+        "        print(moved['version'] != moved['replaced'])\n"
         "    except InputError as error: print(error)\n"
     )
     started = [

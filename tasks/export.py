@@ -165,7 +165,10 @@ def _manifest(layout: Layout) -> Manifest:
 
 
 def _texts_fitted_on(layout: Layout) -> list[str]:
-    """Return the texts that training, early stopping or the decision rule used: no later test may have them."""
+    """Return the texts that training, early stopping or the decision rule used.
+
+    No later test may have them.
+    """
     oos = load_part(layout, "oos").texts
     for_threshold = [text for text, used in zip(oos, is_for_threshold(oos), strict=True) if used]
     return [*load_part(layout, "train").texts, *load_part(layout, "validation").texts, *for_threshold]

@@ -16,7 +16,7 @@ class InputError(ValueError):
 
 
 class Refused(InputError):  # noqa: N818
-    """A rule refuses what was asked for, though the input is right, for example the gate a challenger.
+    """A rule refuses a valid request, for example the gate a challenger.
 
     Commands print its message and its detail, and end with exit status 1.
     """

@@ -15,7 +15,10 @@ WIDEST = 60  # characters of a column in the text table; longer cells are wrappe
 
 @dataclass(frozen=True)
 class Row:
-    """One rule: what was measured, the limit and the verdict. `refuses`: it is a reason to refuse."""
+    """One rule: what was measured, the limit and the verdict.
+
+    `refuses`: it is a reason to refuse.
+    """
 
     rule: str
     value: str

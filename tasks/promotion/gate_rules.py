@@ -1,4 +1,4 @@
-"""The rules of the gate: rows of the report from what champion and challenger do on the same texts."""
+"""The rules of the gate: each compares champion and challenger in one row of the report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WITHIN, OVER = "within the limit", "over the limit"
 
 
 def compared_texts(locked: LockedTest, test: Examples) -> Row:
-    """Return the row on the texts: how many both models are tested on, and how many are left out and why."""
+    """Return the row on the texts: how many are tested, and how many are left out and why."""
     texts = [f"{len(test):,} test texts"]
     texts += [f"{len(locked.oos):,} out of scope"] if len(locked.oos) else []
     left_out = {
@@ -121,7 +121,10 @@ def certainty(
 
 
 def _share(rule: str, before: Bools, after: Bools, limit: float) -> Row:
-    """Return the row on a share of the same texts. A fall over the limit may be chance (exact McNemar)."""
+    """Return the row on a share of the same texts.
+
+    A fall over the limit may be chance (exact McNemar).
+    """
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())
     is_over = (lost - won) / len(before) > limit and mcnemar_p_value(lost, won) < CHANCE
     value = f"{before.mean():.1%} to {after.mean():.1%}"
@@ -148,7 +151,7 @@ def changed_labels(champion: Manifest, challenger: Manifest) -> Row:
 
 
 def behaviour(path: Path, challenger: Predictor) -> Row:
-    """Return the row on the behaviour tests in the cases file `path`, as `tokensieve check --cases`."""
+    """Return the row on the behaviour tests in `path`, as in `tokensieve check --cases`."""
     limit = f"min_share of {path.name}"
     try:
         cases = read_cases(path)

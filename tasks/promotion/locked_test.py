@@ -1,4 +1,6 @@
-"""The texts on which champion and challenger are compared: those of the present test part that neither was trained on.
+"""The texts on which champion and challenger are compared.
+
+They are those of the present test part that neither was trained on.
 
 A text's part follows from its hash, so most test texts of today were test texts when the champion
 was trained. Settings, seeds and test files change, though, so each version keeps the hashes of the
@@ -31,8 +33,8 @@ class LockedTest:
         test: Those with labels.
         oos: Those out of scope.
         trained: Texts of both parts that are left out, because a version was trained on them.
-        unknown: The versions that keep no hashes, because an earlier version of this package exported
-            them. They may have been trained on some of the texts.
+        unknown: The versions that keep no hashes, because an earlier version of this package
+            exported them. They may have been trained on some of the texts.
     """
 
     test: Examples
@@ -65,7 +67,10 @@ def locked_test(layout: Layout, folders: Mapping[str, Path]) -> LockedTest:
 
 
 def test_part_hash(layout: Layout) -> str:
-    """Return the SHA-256 of the present test part and the texts out of scope. Empty: there is no test part here."""
+    """Return the SHA-256 of the present test part and the texts out of scope.
+
+    Empty: there is no test part here.
+    """
     files = [layout.split / f"{name}.jsonl" for name in PARTS]
     if not files[0].exists():
         return ""

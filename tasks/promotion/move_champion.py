@@ -62,7 +62,7 @@ def is_old(recorded: Recorded) -> bool:
 
 
 def recover(store: RegistryEditor, record: Record, cut_off: Recorded) -> None:
-    """Write the outcome of a killed process's entry: done if the alias was moved, else abandoned."""
+    """Write the outcome of a killed process: done if the alias was moved, else abandoned."""
     entry = cut_off.entry
     is_moved = _champion(store, record.name) == entry.to_version
     if is_moved:

@@ -48,12 +48,12 @@ class ScoredVersion:
 
     @property
     def detected(self) -> Bools:
-        """Which texts out of scope are uncertain or, for a multi-label model, get no label, bool [texts]."""
+        """Which texts out of scope are uncertain (multi-label: get no label), bool [texts]."""
         found = decide(self.oos_logits, self.manifest.rule)
         return np.logical_not(found.labels.any(1) if self.manifest.thresholds else found.confident)
 
     def answers(self, labels: Sequence[str]) -> Answers:
-        """Return the labels it gives to the test texts, as numbers in `labels`: as `comparison.Pair`."""
+        """Return its predictions for the test texts, encoded as in `comparison.Pair`."""
         places, found = [labels.index(label) for label in self.manifest.labels], self.decisions.labels
         if not self.manifest.thresholds:
             return np.array([places[label] for label in found[:, 0]], np.int64)
@@ -62,7 +62,7 @@ class ScoredVersion:
         return given
 
     def gaps(self, test: Examples) -> Float64s:
-        """Return what each test text adds to the calibration error, float64 [texts, bins], as `metrics.gaps`.
+        """Return the `metrics.gaps` of the test texts, float64 [texts, bins].
 
         For multi-label data, it is the mean over the labels.
         """
@@ -126,7 +126,10 @@ def score(folders: Sequence[Path], locked: LockedTest, threads: int) -> tuple[Ex
 
 
 def latencies(predictors: Sequence[Predictor], texts: Sequence[str]) -> list[float]:
-    """Return the milliseconds per text of each model: the mean over the texts of the fastest of `ROUNDS` runs."""
+    """Return the milliseconds per text of each model.
+
+    It is the mean over the texts, each with the fastest of `ROUNDS` runs.
+    """
     taken = np.empty((ROUNDS, len(predictors), len(texts)))
     for repetition in range(ROUNDS):
         for place, text in enumerate(texts):

@@ -21,9 +21,10 @@ Hashes = NDArray[np.uint64]
 
 
 def hash_texts(texts: Iterable[str]) -> Hashes:
-    """Return a hash of each text, uint64 [texts], in their order. Copies of a text have the same hash.
+    """Return a hash of each text, uint64 [texts], in their order.
 
-    Of a million texts, two share a hash by chance with a probability of 3e-8.
+    Copies of a text have the same hash. Of a million texts, two share a hash by chance with a
+    probability of 3e-8.
     """
     digests = (
         hashlib.sha256(normalize_text(text).encode("utf-8", "surrogatepass")).digest() for text in texts

@@ -117,7 +117,8 @@ class RestRuns(RestRegistry):
             text = response.read(ANSWER + 1) if response else b""
         if address and not address.endswith(API + endpoint):
             raise InputError(
-                f"MLflow redirects to {without_password(address)}; set register.uri or MLFLOW_TRACKING_URI to that server"
+                f"MLflow redirects to {without_password(address)}; "
+                "set register.uri or MLFLOW_TRACKING_URI to that server"
             )
         if not address:
             named = excerpt(fields.get("name") or fields.get("run_id") or fields.get("experiment_id"))

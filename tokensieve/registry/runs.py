@@ -1,4 +1,4 @@
-"""Runs in MLflow that a record is written with: what they consist of, and how they are read and changed."""
+"""The runs in MLflow that make up a record, and how they are read and changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ class RunEditor(Protocol):
         """
 
     def rename_experiment(self, experiment: str, name: str) -> bool:
-        """Rename an experiment. Return False if another one has the name: of several processes, one succeeds."""
+        """Rename an experiment.
+
+        Return False if another one has the name: of several processes, one succeeds.
+        """
 
     def delete_experiment(self, experiment: str) -> None:
         """Put an experiment into MLflow's trash."""

@@ -288,7 +288,7 @@ class Register(Section):
 
 @dataclass(frozen=True)
 class Gate(Section):
-    """What a challenger must satisfy before it replaces the champion. Both are tested on the same texts."""
+    """What a challenger must satisfy to replace the champion, measured on the same texts."""
 
     mode: str = setting(
         "enforce",

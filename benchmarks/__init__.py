@@ -1,1 +1,4 @@
-"""What the README's claims are measured with. Needs torch, transformers, peft, scikit-learn and `tokensieve`, no orchestration."""
+"""Measure what README and documentation claim.
+
+The benchmarks need the library and the packages of the extra `bench`, but no pipeline.
+"""

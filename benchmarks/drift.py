@@ -1,12 +1,13 @@
-"""Measure how often `find_drift` finds a difference: without one (false alarms), and with known ones.
+"""Measure how often `find_drift` finds a difference: without one (false alarms), and with known
+ones.
 
     python -m benchmarks.drift --data DIR
 
-DIR has the task folders clinc150 and banking77. A model is trained on 10 texts per class of clinc150
-without five classes, and exported. The reference is drawn from clinc150's validation texts, the
-windows from its test texts. Into a window are mixed out-of-scope queries of clinc150, texts of
-banking77, or texts of a class that the model has not seen. Draws that are in the results already are
-not drawn again. The table is printed at the end.
+DIR has the task folders clinc150 and banking77. A model is trained on 10 texts per class of
+clinc150 without five classes, and exported. The reference is drawn from clinc150's validation
+texts, the windows from its test texts. Into a window are mixed out-of-scope queries of clinc150,
+texts of banking77, or texts of a class that the model has not seen. Draws that are in the results
+already are not drawn again. The table is printed at the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Markdown: tables, and parts of a page that a benchmark writes."""
+"""Write Markdown: tables, and a part of a page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_between(path: Path, name: str, content: str) -> None:
-    """Write `content` into a page, between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
+    """Write `content` into a page, between the lines `<!-- NAME: begin -->` and `<!-- NAME: end
+    -->`.
+
+    `name` is NAME in these lines.
 
     Raises:
-        InputError: If a line is missing.
+        InputError: If one of the lines is missing.
     """
     first, last = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     head, begin, rest = path.read_text(encoding="utf-8").partition(first)

@@ -1,4 +1,4 @@
-"""Pictures of the benchmarks. The only module here that imports matplotlib."""
+"""Draw the pictures of the benchmarks. No other module of the benchmarks imports matplotlib."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ OURS = "tokensieve"
 
 
 def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
-    """A point a method: (cost relative to end_to_end, mean score over tasks). Names stand in a column beside, so that none overlap."""
+    """Plot the mean score over tasks against the cost relative to end_to_end, one point per method.
+
+    The names are in a column next to the plot, so that they do not overlap.
+    """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     order = sorted(points, key=lambda method: points[method][1])
@@ -49,8 +52,14 @@ def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
 def serving_picture(
     milliseconds: Mapping[str, float], rates: Mapping[str, Mapping[int, float]], alone: float, path: Path
 ) -> None:
-    """Left a bar a way to answer in process, its milliseconds a text; right a line a server, its answers a second by clients, below
-    those of the predictor `alone`."""
+    """Plot the speed of predictions, in one process on the left and over HTTP on the right.
+
+    Args:
+        milliseconds: The milliseconds per text of each method: one bar each.
+        rates: The texts per second of each server, by number of clients: one line each.
+        alone: The texts per second of the predictor without a server.
+        path: The PNG file.
+    """
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     bars, lines = figure.subplots(1, 2, width_ratios=(3, 2))
     names = list(milliseconds)[::-1]
@@ -61,7 +70,7 @@ def serving_picture(
     )
     bars.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8, color=INK)
     bars.margins(x=0.1)
-    bars.set_xlabel("ms a text (p50), one thread, in process")
+    bars.set_xlabel("ms per text (p50), one thread, in process")
     rivals = iter(COLOURS[1:])
     for name, found in rates.items():
         lines.plot(
@@ -77,7 +86,7 @@ def serving_picture(
     lines.set_xticks(clients, [str(count) for count in clients])
     lines.set_ylim(bottom=0)
     lines.set_xlabel("clients at the same time")
-    lines.set_ylabel("texts a second")
+    lines.set_ylabel("texts per second")
     lines.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     for axes in (bars, lines):
         _plain(axes)
@@ -90,12 +99,15 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _heights(values: Sequence[float], gap: float = 0.05) -> list[float]:
-    """Heights of labels for ascending `values`, as shares of the axes: where the values stand, but `gap` apart."""
+    """Return the heights of labels for ascending `values`, as shares of the axes.
+
+    A label is at the height of its value, but at least `gap` from the others.
+    """
     low, high = _limits(values)
     heights = [(value - low) / (high - low) for value in values]
     for i in range(1, len(heights)):
         heights[i] = max(heights[i], heights[i - 1] + gap)
-    # What was pushed over the top is pushed back down.
+    # Labels that are now above the top move down again.
     limit = 1.0
     for i in reversed(range(len(heights))):
         heights[i] = min(heights[i], limit)
@@ -104,7 +116,10 @@ def _heights(values: Sequence[float], gap: float = 0.05) -> list[float]:
 
 
 def spread_picture(found: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Scores by method and task: a panel a task, a dot a seed, a bar the mean."""
+    """Plot the scores by method and task.
+
+    There is one panel per task and one dot per seed. A bar is the mean.
+    """
     tasks = sorted({task for by_task in found.values() for task in by_task})
     methods = list(found)
     figure = Figure(figsize=(1.4 + 3.1 * len(tasks), 1.3 + 0.32 * len(methods)), layout="constrained")
@@ -123,12 +138,12 @@ def spread_picture(found: Mapping[str, Mapping[str, Sequence[float]]], path: Pat
         _plain(axes)
     grid[0].set_yticks(range(len(methods)), methods, fontsize=9)
     grid[0].invert_yaxis()
-    figure.supxlabel("test score; a dot a seed, a bar the mean", fontsize=9, color=GREY)
+    figure.supxlabel("test score; one dot per seed, bar: mean", fontsize=9, color=GREY)
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 
 def budget_picture(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
-    """A line a method through (budget, mean score, its standard deviation over seeds)."""
+    """Plot one line per method, through (budget, mean score, its standard deviation over seeds)."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for colour, (method, points) in zip(COLOURS, curves.items(), strict=False):
@@ -155,7 +170,10 @@ def budget_picture(curves: Mapping[str, Sequence[tuple[float, float, float]]], p
 
 
 def shares_picture(shares: Mapping[str, float], path: Path) -> None:
-    """The share of rows that is selected of each linear, by module name: a line a layer, a column a linear of the layer."""
+    """Plot the share of rows that is selected of each linear module, by module name.
+
+    There is one line per layer, and one column per module of a layer.
+    """
     places = {name: re.fullmatch(r".*?\.?(\d+)\.(.+)", name) for name in shares}
     layers = sorted({int(place[1]) for place in places.values() if place}, reverse=True)
     modules = list(dict.fromkeys(place[2] for place in places.values() if place))

@@ -1,4 +1,4 @@
-"""Wall and CPU seconds by phase, and what they were measured on."""
+"""Measure wall and CPU seconds by phase, and describe the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ import torch
 
 
 class Clock:
-    """Seconds by phase; a phase may be entered several times. CPU seconds are those of all threads of the process."""
+    """A clock that sums seconds by phase.
+
+    A phase may be entered several times. CPU seconds are those of all threads of the process.
+    """
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -45,7 +48,7 @@ class Clock:
 
 
 def peak_mib() -> dict[str, float]:
-    """The most memory this process has held so far, in MiB: resident, and on the GPU where there is one."""
+    """Return the peak memory of this process in MiB: resident, and on the GPU if there is one."""
     peak = {"resident": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
     if torch.cuda.is_available():
         peak["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
@@ -53,7 +56,7 @@ def peak_mib() -> dict[str, float]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Processor, threads and torch: what two costs must share to be compared."""
+    """Return the processor, threads and versions. Costs are compared only if they are the same."""
     return {
         "cpu": _cpu(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
@@ -64,7 +67,9 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of this code, with `+` when files differ from it; None outside a repository."""
+    """Return the commit of this code, with `+` if files differ from it; None if not in a
+    repository.
+    """
     try:
         head, changed = (
             _git("rev-parse", "--short=12", "HEAD"),

@@ -1,7 +1,7 @@
-"""The table of methods, which imports none of them. Each is a function from a job to an outcome.
+"""The table of methods. A method is a function from a job to an outcome, and is not imported here.
 
-`reads` are the settings that a method's result depends on, and `options` are its own constants. Both are part of a cell's
-record and key, so a change makes exactly these cells run again.
+`reads` are the settings that a method's result depends on, and `options` are its own constants.
+Both are part of a cell's record and key. So after a change, exactly these cells run again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from benchmarks.training.method_api import Job, Outcome
 
-# Named one by one: a setting that only tokensieve reads must not change the hash of its rivals' cells.
+# The settings are listed one by one, so that a setting that only tokensieve reads does not change
+# the hash of its rivals' cells.
 BASE = ("base.model", "base.pooling", "base.max_length")
 OPTIMIZER = ("learning_rate", "head_learning_rate", "multilabel_head_learning_rate", "weight_decay", "warmup")
 DENSE = (
@@ -42,7 +43,7 @@ MASKED = (
 
 @dataclass(frozen=True)
 class Method:
-    """The module in `benchmarks.methods` with the method's function, and what its result depends on."""
+    """A method: the module in `benchmarks.methods` with its function, its settings and options."""
 
     module: str
     reads: tuple[str, ...]
@@ -70,8 +71,8 @@ METHODS = {
 def method_of(name: str) -> tuple[str, dict[str, str]]:
     """Return the method and the changed settings of a name.
 
-    Examples: `lora`, `tokensieve@schedule.all_layer_epochs=0+mask.unit=columns`, `tokensieve@0.02`. A value without a
-    key is the budget of the mask.
+    Examples are `lora`, `tokensieve@schedule.all_layer_epochs=0+mask.unit=columns` and
+    `tokensieve@0.02`. A value without a key is the budget of the mask.
 
     Raises:
         InputError: If the method is unknown, or does not read a setting.
@@ -104,7 +105,8 @@ def function_of(method: str) -> Callable[[Job], Outcome]:
         module = import_module(f"benchmarks.methods.{METHODS[method].module}")
     except ModuleNotFoundError as error:
         raise InputError(
-            f"method '{method}': the package {error.name} is not installed; pip install 'tokensieve[bench]' does"
+            f"method '{method}': the package {error.name} is not installed; pip install 'tokensieve[bench]' "
+            "does"
         ) from None
     function: Callable[[Job], Outcome] = getattr(module, method)
     return function

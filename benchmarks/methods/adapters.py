@@ -1,4 +1,7 @@
-"""Adapters of the peft library. If possible they are merged after training, so the test runs the plain model."""
+"""Adapters of the library peft.
+
+If possible, they are merged after training, so that the plain model is tested.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def lora(job: Job) -> Outcome:
 
 
 def shira(job: Job) -> Outcome:
-    """Train random entries of all linear layers, as many as LoRA of that rank has (Bhardwaj et al. 2024)."""
+    """Train as many random entries of the linear layers as LoRA has (Bhardwaj et al. 2024)."""
     rank, seed = job.options["rank"], job.seed
     # peft builds a sparse tensor in each step. Without a decision on checking it, torch warns.
     torch.sparse.check_sparse_tensor_invariants.disable()

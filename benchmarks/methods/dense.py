@@ -20,7 +20,9 @@ def end_to_end(job: Job) -> Outcome:
 
 
 def last_k(job: Job) -> Outcome:
-    """Train the top layers (`schedule.top_layers_from`) as a whole. The states below them are cached."""
+    """Train the top layers (`schedule.top_layers_from`) as a whole. The states below them are
+    cached.
+    """
     classifier = job.classifier()
     layers = encoder_layers(classifier.encoder)
     cut = _cut(job, classifier)
@@ -28,7 +30,10 @@ def last_k(job: Job) -> Outcome:
 
 
 def best_k(job: Job) -> Outcome:
-    """Train as many layers as `last_k`, those with the highest Fisher scores. The states below the lowest one are cached."""
+    """Train as many layers as `last_k`, those with the highest Fisher scores.
+
+    The states below the lowest one are cached.
+    """
     classifier = job.classifier()
     layers = len(encoder_layers(classifier.encoder))
     classifier.encoder.requires_grad_(False)

@@ -1,4 +1,7 @@
-"""The frozen encoder with a linear head: the features are computed once, the logistic regression is solved to convergence."""
+"""The frozen encoder with a linear head.
+
+The features are computed once, and the logistic regression is solved until it converges.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ ITERATIONS = 2000
 
 
 def frozen(job: Job) -> Outcome:
-    """Fit the head with the penalty that is best on validation texts or, without them, in cross-validation."""
+    """Fit the head with the best penalty.
+
+    It is the best one on the validation texts, or in a cross-validation if there are none.
+    """
     classifier = job.classifier()
     train, validation = job.sample.train, job.sample.validation
     with job.clock.phase("cache"):
@@ -68,7 +74,10 @@ def _score(head: Any, features: Floats, targets: NDArray[Any]) -> float:
 
 
 def _cross_validated(features: Floats, targets: NDArray[Any], job: Job) -> dict[float, float]:
-    """Return the mean score by penalty. If a class has a single text, there are no folds, and the middle penalty is used."""
+    """Return the mean score by penalty.
+
+    If a class has a single text, there are no folds, and only the middle penalty is returned.
+    """
     penalties = job.options["penalties"]
     multilabel = targets.ndim == 2
     folds = min(job.options["folds"], *([len(targets)] if multilabel else Counter(targets.tolist()).values()))

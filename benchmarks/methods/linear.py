@@ -1,4 +1,4 @@
-"""Linear classifiers of scikit-learn. For multi-label data, one classifier per label against the rest."""
+"""Linear classifiers of scikit-learn. Multi-label data need one classifier per label."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from sklearn.multiclass import OneVsRestClassifier
 
 
 def fitted(machine: Any, features: Any, targets: NDArray[Any]) -> Any:
-    """Return `machine` fitted to targets int64 [texts], or one copy per column of multi-label targets [texts, classes]."""
+    """Return `machine` fitted to targets, int64 [texts].
+
+    For multi-label targets [texts, classes], one copy of it is fitted per class.
+    """
     with warnings.catch_warnings():
-        # A rare label may be missing in a fold of a cross-validation. Then nothing is fitted for it, and it is never predicted.
+        # A rare label may be missing in a fold of a cross-validation. Then no classifier is fitted
+        # for it, and it is never predicted.
         warnings.filterwarnings("ignore", "Label .* is present in all training examples", UserWarning)
         return (machine if targets.ndim == 1 else OneVsRestClassifier(machine)).fit(features, targets)
 
 
 def decisions(fit: Any, features: Any) -> NDArray[Any]:
-    """Return scores [texts, classes], above 0 for predicted labels. For two classes, scikit-learn itself returns one column."""
+    """Return scores [texts, classes], above 0 for predicted labels.
+
+    For two classes, scikit-learn itself returns one column only.
+    """
     scores = fit.decision_function(features)
     return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 

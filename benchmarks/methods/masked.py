@@ -1,4 +1,7 @@
-"""Masks on the model's own rows: tokensieve, and its rivals at the same budget. The library trains all of them."""
+"""Masks on the model's own rows: tokensieve, and its rivals with the same budget.
+
+The library trains all of them.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ def _masked(job: Job, score: str) -> Outcome:
 
 
 def _notes(fitted: Fitted, settings: Settings) -> dict[str, Any]:
-    """Return what the method chose."""
+    """Return the choices of the method: layers, epochs, and the share of rows per module."""
     mask, full_depth = fitted.selection.mask, fitted.schedule.all_layers
     first = first_trainable_layer(fitted.classifier, settings.schedule)
     linears = encoder_linears(fitted.classifier.encoder, first)

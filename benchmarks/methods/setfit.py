@@ -1,7 +1,8 @@
-"""SetFit (Tunstall et al. 2022), by its own library: the encoder is tuned on pairs of texts, and a linear head on its vectors.
+"""SetFit (Tunstall et al. 2022), with its own library.
 
-Everything that the options do not name has the library's default: cosine loss, AdamW, 10% warm-up and linear decay, logistic
-regression.
+The encoder is trained on pairs of texts, and then a linear head on its vectors. Everything that is
+not in the options has the library's default: cosine loss, AdamW, 10% warm-up and linear decay, and
+logistic regression.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from tokensieve.model.encoder import quiet_transformers
 
 
 def setfit(job: Job) -> Outcome:
-    """Train one pass over pairs: for each text, `num_iterations` pairs with a text of its class and as many with another class.
+    """Train one pass over pairs of texts.
 
-    Without this limit the library makes all pairs: 403,200 for 64 classes of 10 texts. In multi-label data, texts that share a
-    label are similar. Validation texts are not used, because a single pass has no early stopping.
+    Each text is in `num_iterations` pairs with texts of its class, and in as many with texts of
+    other classes. Without this limit the library makes all pairs: 403,200 for 64 classes of 10
+    texts. For multi-label data, texts that share a label are similar. Validation texts are not
+    used, because a single pass has no early stopping.
     """
     library.logging.set_verbosity_error()
     datasets.disable_progress_bars()
@@ -52,7 +55,10 @@ def setfit(job: Job) -> Outcome:
 
 
 def _model(job: Job, multilabel: bool) -> SetFitModel:
-    """Return the model of `SetFitModel.from_pretrained`, without reading a pickled head or weights other than safetensors."""
+    """Return the model that `SetFitModel.from_pretrained` makes, but read only safetensors.
+
+    No pickled head is read.
+    """
     with job.clock.phase("load"), quiet_transformers():
         body = SentenceTransformer(
             str(job.folder), device=job.device, local_files_only=True, model_kwargs={"use_safetensors": True}
@@ -69,7 +75,8 @@ def _trainer(job: Job, model: SetFitModel, training: Dataset, scratch: str) -> T
     arguments = TrainingArguments(
         scratch,
         batch_size=batch,
-        # As many as the pairs need. If it is set, the library keeps no unused pairs in memory.
+        # As many steps as the pairs need. If this is set, the library keeps no unused pairs in
+        # memory.
         max_steps=math.ceil(_pairs(job) / batch),
         num_iterations=job.options["num_iterations"],
         body_learning_rate=job.options["learning_rate"],

@@ -1,4 +1,4 @@
-"""TF-IDF of words and letter sequences with a linear support vector machine, without a language model."""
+"""TF-IDF of words and letter sequences, with a linear support vector machine. No language model."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.run --project DIR --texts FILE --rivals FOLDER
 
-The project must have been run (`tokensieve run`). FILE has the columns text and label, for example
-../shared/data/banking77/test.csv. A rival is measured if FOLDER contains its environment:
+The project must have been run (`tokensieve run`). FILE is a CSV file with the columns text and
+label. A rival is measured if FOLDER contains its environment:
 
     python -m venv FOLDER/bentoml     and in it: pip install bentoml onnxruntime tokenizers pyyaml
     python -m venv FOLDER/litserve    and in it: pip install litserve onnxruntime tokenizers pyyaml
@@ -223,7 +223,8 @@ def tables(result: dict[str, Any]) -> str:
         ]
         cells += [f"{row['share']:.0%}"]
         lines.append(
-            f"| {name} | {row['start_seconds']:.1f} | {row['memory_mib']:.0f} | {row['added']:.2f} | {' | '.join(cells)} |"
+            f"| {name} | {row['start_seconds']:.1f} | {row['memory_mib']:.0f} | {row['added']:.2f} | "
+            f"{' | '.join(cells)} |"
         )
     alone = result["predictor"]["texts_per_second"]
     cpu = result["machine"]["cpu"]

@@ -227,9 +227,11 @@ request = function()
   return wrk.format("POST", "PATH", {["Content-Type"] = "application/json"}, bodies[i])
 end
 done = function(summary, latency, requests)
-  local wrong = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout
-  io.write(string.format("RESULT %f %f %f %f %d\\n", latency:percentile(50) / 1000, latency:percentile(95) / 1000,
-    latency:percentile(99) / 1000, summary.requests / (summary.duration / 1e6), wrong))
+  local errors = summary.errors
+  local wrong = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+  io.write(string.format("RESULT %f %f %f %f %d\\n",
+    latency:percentile(50) / 1000, latency:percentile(95) / 1000, latency:percentile(99) / 1000,
+    summary.requests / (summary.duration / 1e6), wrong))
 end
 """
 

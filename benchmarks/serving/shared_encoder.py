@@ -50,7 +50,8 @@ def main() -> int:
         groups[name] = measure({Path(folder).name: Layout(Path(folder)) for folder in folders})
         for variant, row in groups[name]["variants"].items():
             print(
-                f"{name} {variant}: {row['separate']:.2f} ms separate, {row['shared']:.2f} ms shared, ratio {row['ratio']:.3f}"
+                f"{name} {variant}: {row['separate']:.2f} ms separate, {row['shared']:.2f} ms shared, ratio "
+                f"{row['ratio']:.3f}"
             )
     write_json(
         RESULTS, {"machine": machine, "commit": commit(), "texts": TEXTS, "rounds": ROUNDS, "groups": groups}

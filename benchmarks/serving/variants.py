@@ -54,7 +54,8 @@ def compare(layout: Layout) -> None:
     )
     confident = decide(load_file(layout.evaluation / "logits.safetensors")["test"], rule).confident
     print(
-        f"PyTorch is confident of {confident.mean():.1%} of {len(confident):,} test texts; {build_variants.processor()}",
+        f"PyTorch is confident of {confident.mean():.1%} of {len(confident):,} test texts; "
+        f"{build_variants.processor()}",
         file=sys.stderr,
     )
     test, start = untrained.targets["test"], len(untrained.texts.get("validation", ()))

@@ -1,1 +1,1 @@
-"""Training: the method and its rivals on labelled texts."""
+"""Compare the method with its rivals on labelled texts."""

@@ -1,10 +1,16 @@
-"""What the fit of temperature and threshold is worth on few texts: as it was, and as it is, with and without cross-fitting.
+"""Measure ways to fit temperature and confidence threshold on few texts.
 
-    python -m benchmarks.training.calibration --data DIR --task banking77 --classes 13 --texts 25 --seeds 5
+    python -m benchmarks.training.calibration --data DIR --task banking77 --classes 13 --texts 25
 
-Each seed draws classes and texts, splits and trains as `tokensieve run` does, in a project of its own, and fits in several ways. All
-other texts of these classes measure the fits: calibration error, and the share of right answers that the threshold keeps, which is to
-be 0.95. `head` fits the head alone anew on the trained encoder's vectors: far too sure, since the encoder has seen the texts.
+For each seed, classes and texts are drawn, and a project of its own is split and trained like with
+`tokensieve run`. Temperature and threshold are fitted in several ways. They are measured on all
+other texts of these classes, by the calibration error and by the share of the correct predictions
+that the threshold keeps. The share should be 0.95.
+
+The ways are: without temperature (`none`); on validation texts, without checks (`before`) and as
+the library does (`validation`); on validation and training texts, with logits of the training texts
+from cross-fitting (`cross-fitted`); or with logits of a head that is fitted without them (`head`).
+The last one is far too confident, because the encoder was trained on these texts.
 """
 
 from __future__ import annotations
@@ -84,7 +90,7 @@ def main() -> int:
 def measured(
     data: Path, task: str, classes: int, texts: int, seed: int, folder: Path
 ) -> dict[str, dict[str, float]]:
-    """Train once, fit in every way, and measure each on the texts that were not drawn."""
+    """Train once, fit in every way, and return the figures of each on the texts not drawn."""
     settings = Settings()
     settings = replace(
         settings, data=replace(settings.data, seed=seed), finetune=replace(settings.finetune, threads=1)
@@ -123,9 +129,13 @@ def measured(
 
 
 def table(found: Mapping[str, list[dict[str, float]]]) -> str:
-    """Return the mean over the seeds, the range of the threshold, and the mean distance to the wanted share, as Markdown."""
+    """Return a Markdown table with one row per way.
+
+    It has the mean over the seeds, the range of the threshold, and the mean distance to `COVERAGE`.
+    """
     lines = [
-        "| fit | threshold, lowest to highest | temperature | calibration error (worst) | right answers kept | off by |",
+        "| fit | threshold, lowest to highest | temperature | calibration error (worst) | correct kept | off "
+        "by |",
         "|---" * 6 + "|",
     ]
     for way, rows in found.items():
@@ -133,8 +143,9 @@ def table(found: Mapping[str, list[dict[str, float]]]) -> str:
         means = {key: statistics.mean(values) for key, values in of.items()}
         off = statistics.mean(abs(value - COVERAGE) for value in of["kept"])
         lines.append(
-            f"| {way} | {min(of['threshold']):.3f} to {max(of['threshold']):.3f} | {means['temperature']:.2f} | "
-            f"{means['ece']:.4f} ({max(of['ece']):.4f}) | {means['kept']:.1%} | {off:.1%} |"
+            f"| {way} | {min(of['threshold']):.3f} to {max(of['threshold']):.3f} | "
+            f"{means['temperature']:.2f} | {means['ece']:.4f} ({max(of['ece']):.4f}) | {means['kept']:.1%} | "
+            f"{off:.1%} |"
         )
     return "\n".join(lines)
 
@@ -142,7 +153,7 @@ def table(found: Mapping[str, list[dict[str, float]]]) -> str:
 def _project(
     data: Path, task: str, classes: int, texts: int, seed: int, settings: Settings, layout: Layout
 ) -> Examples:
-    """Write the split of a drawn project; returns the texts of its classes that were not drawn."""
+    """Write the split of a drawn project. Return the texts of its classes that were not drawn."""
     parts = {
         name: read_examples(path)
         for name, path in task_files(data, task).items()
@@ -185,11 +196,14 @@ def _joined(first: Pair, second: Pair) -> Pair:
 
 
 def _worth(temperature: float, fitted_on: Pair, averaged: bool, judged: Pair) -> dict[str, Any]:
-    """Fit the threshold with a temperature and measure both on the texts `judged`."""
+    """Fit the threshold after a temperature, and return the figures of both on the texts `judged`.
+
+    With `averaged`, the threshold is the one of the library, otherwise a sample quantile.
+    """
     chances, others = (softmax(pair[0], temperature) for pair in (fitted_on, judged))
     confidences, right = chances.max(1), chances.argmax(1) == fitted_on[1]
     kept = np.sort(confidences[right])
-    # As it was: the sample quantile, which is one text.
+    # The sample quantile is the confidence of one text.
     threshold = (
         confidence_threshold(confidences, right, COVERAGE)
         if averaged

@@ -1,4 +1,7 @@
-"""A cell of the benchmark, one method on one sample of a task: its settings, hash and file. Imports nothing heavy."""
+"""A cell of the benchmark, one method on one sample of a task: its settings, its hash and its file.
+
+No heavy package is imported.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Setup:
-    """The folder of the tasks and how cells are computed. `base` is a folder or a Hugging Face model id."""
+    """The folder of the tasks, and how cells are computed.
+
+    `base` is a folder or a Hugging Face model id.
+    """
 
     data: Path
     base: str
@@ -35,10 +41,13 @@ class Cell:
     """One training of a method on a sample of a task.
 
     Attributes:
-        method: Name of the method; it may name settings (`tokensieve@0.02`).
-        shots: Texts per class; None for all.
-        held_out: Test on training texts that are not in the sample, instead of the test set.
-        rates: Learning rates, for a point of a grid search.
+        task: The name of the task.
+        shots: The number of texts per class; None for all.
+        seed: The seed of the sample and of the training.
+        method: The name of the method, perhaps with settings (`tokensieve@0.02`).
+        rates: The learning rates, for a point of a grid search.
+        held_out: Whether to test on training texts that are not in the sample, instead of the test
+            set.
     """
 
     task: str
@@ -50,12 +59,12 @@ class Cell:
 
     @property
     def size(self) -> str:
-        """Return the number of shots as names of files and tables show it."""
+        """The number of shots, in the form used in names of files and in tables."""
         return "full" if self.shots is None else str(self.shots)
 
     @property
     def name(self) -> str:
-        """Return the name of the cell in a file of results."""
+        """The name of the cell in a file of results."""
         grid = f"-{self.rates.body:g}-{self.rates.head:g}" if self.rates else ""
         return f"{self.task}/{self.size}-{self.method}-{self.seed}{grid}"
 
@@ -65,14 +74,20 @@ class Cell:
 
     def __str__(self) -> str:
         grid = f" at {self.rates.body:g} and {self.rates.head:g}" if self.rates else ""
-        return f"{self.task} {self.size} seed {self.seed} {self.method}{grid}{', held out' if self.held_out else ''}"
+        return (
+            f"{self.task} {self.size} seed {self.seed} "
+            f"{self.method}{grid}{', held out' if self.held_out else ''}"
+        )
 
 
 def settings_of(cell: Cell, setup: Setup) -> Settings:
-    """The library's defaults with the method's learning rates, its name's settings, the cell's seed and the setup's threads.
+    """Return the settings of a cell.
+
+    They are the library's defaults, with the learning rates of the method, the settings in its
+    name, the cell's seed and the threads of the setup.
 
     Raises:
-        InputError: a value that the settings refuse.
+        InputError: If a value is not allowed.
     """
     method, changes = method_of(cell.method)
     plain = Settings()
@@ -94,10 +109,13 @@ def settings_of(cell: Cell, setup: Setup) -> Settings:
 
 
 def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
-    """Return what determines the cell's result, as JSON: method, sample, the settings it reads, and the device."""
+    """Return everything that determines the cell's result, as a JSON object.
+
+    This is the method, the sample, the settings that the method reads, and the device.
+    """
     method = METHODS[method_of(cell.method)[0]]
     tree = asdict(settings_of(cell, setup))
-    # A folder is named by its last part: results hold no machine's paths.
+    # Of a folder only the last part of the path is kept: results contain no paths of a machine.
     tree["base"]["model"] = Path(setup.base).resolve().name if Path(setup.base).is_dir() else setup.base
     unread = (
         "finetune.head_learning_rate"
@@ -121,7 +139,7 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
         "settings": read | method.options,
         "held_out": cell.held_out and HELD_OUT,
     }
-    # Through JSON, so that it equals what is read back: tuples become lists.
+    # Converted to JSON and back, so that it equals what is read from a file: tuples become lists.
     tree = json.loads(json.dumps(facts | {"threads": setup.threads, "device": setup.device}))
     return dict(tree)
 
@@ -132,7 +150,7 @@ def key_of(facts: dict[str, Any]) -> str:
 
 
 def score(record: dict[str, Any]) -> float:
-    """Return the score that methods are compared by: accuracy, or micro F1 for multi-label tasks."""
+    """Return the score for comparing methods: accuracy, or micro F1 for multi-label tasks."""
     return float(record.get("score", record["accuracy"]))
 
 

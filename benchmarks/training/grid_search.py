@@ -1,4 +1,7 @@
-"""A small grid of learning rates for one method, evaluated on held-out training texts. The test set is not used."""
+"""A small grid of learning rates for one method, evaluated on held-out training texts.
+
+The test set is not used.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Run a cell in its own process, so that its peak memory and CPU time are measured alone and a crash ends no other cell."""
+"""Run a cell in a process of its own.
+
+So its peak memory and CPU time are measured alone, and a crash ends no other cell.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from tokensieve.errors import InputError
 
 
 def apart(cell: Cell, setup: Setup, path: Path) -> bool:
-    """Compute the cell and append its result to `path`. Return False if it failed; the reason is on stderr."""
-    os.environ["OMP_NUM_THREADS"] = str(
-        setup.threads
-    )  # read by numpy's and scikit-learn's libraries when they are loaded
+    """Compute the cell and append its result to `path`.
+
+    Return whether it succeeded. If not, the reason is on standard error.
+    """
+    # numpy and scikit-learn read it when they are loaded.
+    os.environ["OMP_NUM_THREADS"] = str(setup.threads)
     context = multiprocessing.get_context("forkserver")
     # The server imports torch once and computes nothing; each cell is forked from it.
     context.set_forkserver_preload(["benchmarks.training.measure"])

@@ -1,4 +1,4 @@
-"""The learning rates of all methods that have any, the same for all tasks."""
+"""The learning rates of the methods. They are the same for all tasks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from tokensieve.settings import Finetune
 
 
 class Rates(NamedTuple):
-    """Learning rates of the encoder (or adapters), of the head, and of the head for multi-label tasks."""
+    """The learning rates of the encoder (or adapters) and of the head.
+
+    `multilabel` is that of the head for multi-label tasks.
+    """
 
     body: float
     head: float
     multilabel: float = Finetune().multilabel_head_learning_rate
 
 
-# What the library ships with.
+# The defaults of the library.
 SHIPPED = Rates(Finetune().learning_rate, Finetune().head_learning_rate)
 
-# The best pair of each method's grid (results/grid, hwu64 with 10 shots); those that differ from tokensieve in scores alone have its.
+# The best pair of each method's grid (results/grid, hwu64 with 10 shots). Methods that differ from
+# tokensieve only in the scores of weights have its rates.
 RATES = {
     "tokensieve": SHIPPED,
     "fish": SHIPPED,
@@ -33,6 +37,6 @@ RATES = {
     "shira": Rates(1e-3, 3e-3),
 }
 
-# What `--grid` tries: these factors on a method's body rate, with each of these head rates.
+# The points of `--grid`: these factors on a method's body rate, with each of these head rates.
 FACTORS = (0.3, 1.0, 3.0)
 HEADS = (1e-3, 3e-3, 1e-2)

@@ -22,7 +22,7 @@ from tokensieve.training.loop import set_threads
 
 
 def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
-    """Return the record of a cell: scores, costs, what was trained and on which machine.
+    """Return the record of a cell: scores, costs, trained parameters and machine.
 
     Raises:
         InputError: If a GPU is requested and PyTorch finds none.
@@ -30,7 +30,7 @@ def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     if setup.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
     set_threads(setup.threads)
-    # Tokenizers thread by themselves, past torch's limit.
+    # The package tokenizers has threads of its own, which torch does not limit.
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if setup.threads == 1 else "true"
     method, _ = method_of(cell.method)
     run = function_of(method)
@@ -88,10 +88,13 @@ def measure_to(cell: Cell, setup: Setup, path: Path) -> None:
 
 
 def _warm(job: Job) -> None:
-    """Do what happens once per process before the clock starts: lazy imports, reading weights, starting the GPU."""
+    """Do the work that occurs once per process, before the clock starts.
+
+    This is importing, reading weights and starting the GPU.
+    """
     warm = replace(job, clock=Clock(job.device))
     classifier = warm.classifier()
-    # Only the head gets gradients: the peak memory of the method must not be that of this.
+    # Only the head gets gradients, so that this does not determine the peak memory of the method.
     classifier.encoder.requires_grad_(False)
     batch = warm.inputs(job.sample.train.take([0]), classifier).batch([0])
     batch.logits(classifier).sum().backward()

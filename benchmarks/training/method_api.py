@@ -27,12 +27,13 @@ class Outcome:
     """A trained classifier.
 
     Attributes:
-        predict: Return scores [texts, classes]. The highest one is the label of a text. In a multi-label task each
-            score above 0 (a probability of 1/2) is one of its labels.
-        trained: Number of trained parameters.
+        predict: A function from texts to scores [texts, classes]. The label of a text has the
+            highest score. In a multi-label task, its labels have scores above 0 (a probability
+            of 1/2).
+        trained: The number of trained parameters.
         history: One record per epoch.
-        steps: Number of optimizer steps.
-        notes: What the method chose.
+        steps: The number of optimizer steps.
+        notes: The choices of the method.
     """
 
     predict: Callable[[Sequence[str]], NDArray[Any]]
@@ -69,13 +70,16 @@ class Job:
             )
 
     def ready(self, classifier: Classifier) -> Classifier:
-        """Return the new classifier on the job's device. In a multi-label task its head starts from the labels' frequencies."""
+        """Return the new classifier on the job's device.
+
+        In a multi-label task, its head starts from the frequencies of the labels.
+        """
         if self.sample.multi_label:
             classifier.init_head_bias_from_priors(self.sample.targets(self.sample.train))
         return classifier.to(self.device)
 
     def inputs(self, part: Examples, classifier: Classifier, cut: int = 0) -> Inputs:
-        """Return the texts of a part, with the hidden states below layer `cut` computed once and kept in memory."""
+        """Return the texts of a part, with the states that enter layer `cut` in memory."""
         with self.clock.phase("tokenize"):
             ids = tokenize(load_tokenizer(self.folder), part.texts, self.settings.base.max_length)
         with self.clock.phase("cache"):

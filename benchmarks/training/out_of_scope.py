@@ -2,10 +2,14 @@
 
     python -m benchmarks.training.out_of_scope --project . --data DIR
 
-The models are the project's own (it has run the stage evaluate and has out-of-scope texts) and linear classifiers on the vectors of
-all-MiniLM-L6-v2, trained on samples of clinc150, a task folder in DIR. Each draw takes some texts to choose the threshold by; the
-other texts measure it. The worth of a threshold is the share of correct predictions that it keeps minus the share of out-of-scope texts
-that it accepts. `worst` is the 5% quantile, over the draws, of the difference to the threshold that `coverage` alone gives.
+The models are that of the project, and linear classifiers on the vectors of all-MiniLM-L6-v2. The
+project must have out-of-scope texts, and must have run the stage evaluate. The linear classifiers
+are trained on samples of clinc150, a task folder in DIR.
+
+In each draw, the threshold is chosen on some of the texts and measured on the others. Its worth is
+the share of correct predictions that it keeps, minus the share of out-of-scope texts that it
+accepts. `worst` is the 5% quantile, over the draws, of the difference to the worth of the threshold
+from `coverage` alone.
 """
 
 from __future__ import annotations
@@ -31,12 +35,17 @@ from tokensieve.model.encoder import MINILM, find_base_model, load_encoder, load
 from tokensieve.project import Layout
 
 DRAWS = 200
-SIZES = ((60, 20), (150, 50), (150, 100), (600, 50), (600, 400))  # texts to choose by: in scope, out of scope
-PROBES = ((15, 10, 0), (15, 10, 1), (15, 20, 0), (150, 10, 0), (150, 20, 0))  # classes, texts per class, seed
+# The numbers of texts on which the threshold is chosen: in scope, out of scope.
+SIZES = ((60, 20), (150, 50), (150, 100), (600, 50), (600, 400))
+# The linear classifiers: classes, texts per class, seed.
+PROBES = ((15, 10, 0), (15, 10, 1), (15, 20, 0), (150, 10, 0), (150, 20, 0))
 
 
 class Model(NamedTuple):
-    """A model's confidence in texts that it was not trained on, and which of its predictions in scope are correct."""
+    """The confidence of a model in texts that it was not trained on.
+
+    `correct` are those of its predictions in scope that are correct.
+    """
 
     name: str
     confidences: Float64s
@@ -48,12 +57,15 @@ Rule = Callable[[Float64s, Bools, float, Float64s], float]
 
 
 def coverage_alone(confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s) -> float:
-    """Return the threshold without a look at out-of-scope texts."""
+    """Return the threshold that does not depend on out-of-scope texts."""
     return confidence_threshold(confidences, correct, coverage)
 
 
 def highest_worth(confidences: Float64s, correct: Bools, coverage: float, out_of_scope: Float64s) -> float:
-    """Return the threshold with the highest worth on these texts (Youden 1950); `coverage` is its lower limit."""
+    """Return the threshold with the highest worth on these texts (Youden 1950).
+
+    At least the share `coverage` of the correct predictions is kept.
+    """
     highest, kept = confidence_threshold(confidences, correct, coverage), confidences[correct]
     candidates = np.append(out_of_scope[out_of_scope < highest] + STEP, highest)
     worth = [(out_of_scope < value).mean() + (kept >= value).mean() for value in candidates]
@@ -108,7 +120,7 @@ def measured(model: Model, sizes: tuple[int, int], coverage: float) -> Iterator[
 
 
 def of_project(layout: Layout) -> Model:
-    """Return what the model of a single-label project gives for its validation, test and out-of-scope texts."""
+    """Return the model of a single-label project, for its validation, test and other texts."""
     logits = load_file(layout.evaluation / "logits.safetensors")
     report, labels = read_json(layout.evaluation / "report.json"), read_json(layout.split / "labels.json")
     probabilities = {name: softmax(values, report["temperature"]) for name, values in logits.items()}
@@ -120,7 +132,7 @@ def of_project(layout: Layout) -> Model:
 
 
 def of_clinc(folder: Path) -> Iterator[Model]:
-    """Yield what linear classifiers of some of the intents of clinc150 give for its other texts."""
+    """Yield linear classifiers of some classes of clinc150, on its validation and test texts."""
     parts = {path.stem: _read(path) for path in sorted(folder.glob("*.csv"))}
     pool = parts["train"]
     outside = _vectors([text for name in parts if name.startswith("oos") for text, _ in parts[name]])
@@ -149,7 +161,7 @@ def _read(path: Path) -> list[tuple[str, str]]:
 
 @torch.inference_mode()
 def _vectors(texts: Sequence[str]) -> Float64s:
-    """Return the mean token states of length 1, float64 [texts, width]."""
+    """Return the mean token state of each text, scaled to length 1, float64 [texts, width]."""
     folder = find_base_model(MINILM)
     encoder, tokenizer = load_encoder(folder), load_tokenizer(folder)
     found = np.zeros((len(texts), encoder.config.hidden_size))

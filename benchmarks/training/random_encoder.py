@@ -2,7 +2,8 @@
 
     python -m benchmarks.training.random_encoder FOLDER [BASE]
 
-Its tokenizer is that of BASE, so that texts have as many tokens. No hub is needed, and nothing that is learned on it means anything.
+Its tokenizer is that of BASE, so that texts have the same tokens. It needs no hub. Scores of models
+that are trained on it have no meaning.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from transformers import BertConfig, BertModel
 from tokensieve.errors import InputError
 from tokensieve.model.encoder import MINILM, find_base_model, load_tokenizer
 
-MARK = "random-"  # begins the folder's name, by which the report knows that scores on it say nothing
+MARK = "random-"  # the beginning of the folder's name: the report shows no scores for such a base
 
 
 def make(folder: Path, base: str = MINILM) -> None:
     """Write the encoder (12 layers, 768 wide, 110 M parameters) and its tokenizer into `folder`.
 
     Raises:
-        InputError: `base` is not found, or has no fast tokenizer.
+        InputError: If `base` is not found, or has no fast tokenizer.
     """
     tokenizer = load_tokenizer(find_base_model(base))
     torch.manual_seed(0)
@@ -40,10 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Write a base-sized encoder of random weights.",
     )
     parser.add_argument(
-        "folder", type=Path, help=f"where; the report knows it by a name that begins with {MARK}"
+        "folder", type=Path, help=f"folder to write; its name must begin with {MARK} for the report"
     )
     parser.add_argument(
-        "base", nargs="?", default=MINILM, help="model whose tokenizer it has: a folder or a name of the hub"
+        "base",
+        nargs="?",
+        default=MINILM,
+        help="model with the tokenizer: a folder or a Hugging Face model id",
     )
     asked = parser.parse_args(arguments)
     try:

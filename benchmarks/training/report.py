@@ -1,4 +1,7 @@
-"""Tables and plots of the fine-tuning benchmark, from its cells: `python -m benchmarks.training.report` writes finetune.md and PNGs."""
+"""Write the tables and plots of the fine-tuning benchmark, from its results.
+
+`python -m benchmarks.training.report` writes finetune.md and PNG files.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,15 @@ from benchmarks.training.tables import (
 from tokensieve.errors import InputError
 
 NOTES = """\
-Scores are percentages on the test sets: mean ± standard deviation over seeds. The score is accuracy. For a multi-label task it is
-micro F1 of the labels, and the table names it. *sd* is the mean of the deviations, *rank* the mean rank over tasks. *Cost* is the
-training time (loading, constructs, scores, cache, training; not the test pass) divided by that of end_to_end on the same task,
-seed and machine, as a geometric mean over tasks. It is in CPU seconds, on a GPU in wall seconds. *Gap* is tokensieve's score minus the
-method's, in points, over all pairs of task and seed. *p* is from a two-sided sign-flip test on these pairs, corrected by Holm's method
-for the number of methods that have all tasks. Pairs of one task share its test set, so p is about these tasks, not about tasks in
-general. Cells on a GPU shared it with up to 15 others, so their cost is rough. SetFit runs with its library's defaults."""
+Scores are percentages on the test sets: mean ± standard deviation over seeds. The score is accuracy. For a \
+multi-label task it is micro F1 of the labels, and the table names it. *sd* is the mean of the deviations, \
+*rank* the mean rank over tasks. *Cost* is the training time (loading, constructs, scores, cache, training; \
+not the test pass) divided by that of end_to_end on the same task, seed and machine, as a geometric mean \
+over tasks. It is in CPU seconds, on a GPU in wall seconds. *Gap* is tokensieve's score minus the method's, \
+in points, over all pairs of task and seed. *p* is from a two-sided sign-flip test on these pairs, corrected \
+by Holm's method for the number of methods that have all tasks. Pairs of one task share its test set, so p \
+is about these tasks, not about tasks in general. Cells on a GPU shared it with up to 15 others, so their \
+cost is rough. SetFit runs with its library's defaults."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--results",
         type=Path,
         default=Path(__file__).parents[1] / "results",
-        help="folder that holds finetune*/",
+        help="folder with the folders finetune*/",
     )
     parser.add_argument(
         "--readme",
         type=Path,
-        help="a Markdown file that shows the tables between two marks",
+        help="a Markdown file with two marks, between which the tables are written",
     )
     asked = parser.parse_args(arguments)
     try:
@@ -163,9 +168,10 @@ def _section(records: Records, device: str, shots: float, folder: Path) -> list[
 
 
 def _curves(records: Records) -> dict[str, list[tuple[float, float, float]]]:
-    """Return (budget, mean score, its standard deviation over seeds) by method, for methods with several budgets.
+    """Return (budget, mean score, its standard deviation over seeds) by method.
 
-    Only tasks and seeds that have all budgets of a method count, so that the points of a line are comparable.
+    Only methods with several budgets are included, and only tasks and seeds with all budgets of the
+    method. So the points of a line are comparable.
     """
     cells: dict[str, dict[float, dict[tuple[int, str], float]]] = {}
     for record in records:
@@ -193,7 +199,7 @@ def _over_seeds(found: dict[tuple[int, str], float], shared: set[tuple[int, str]
 
 
 def _shares(by_task: dict[str, Records]) -> dict[str, float]:
-    """Return the selected share of each linear layer: mean over tasks and seeds, from the cells that have it."""
+    """Return the selected share of each linear module: the mean over the cells that have it."""
     notes = [record.get("notes", {}) for records in by_task.values() for record in records]
     shares_by_cell = [note["shares"] for note in notes if "shares" in note]
     names = shares_by_cell[0] if shares_by_cell else {}

@@ -1,6 +1,7 @@
-"""The results of the benchmark: one JSON object per line and cell, in one file per size and device.
+"""Read and write the results of the benchmark: JSON Lines, one object per cell.
 
-Each finished cell is appended at once, so that a run can be stopped at any time. Of several lines of one cell, the last one counts.
+There is one file per size and device. Each finished cell is appended at once, so a run can be
+stopped at any time. If a cell has several lines, the last one counts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from tokensieve.errors import InputError
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Append a record, which names its cell in `cell`. Several processes may append to the same file."""
+    """Append a record, which has the name of its cell under the key `cell`.
+
+    Several processes may append to the same file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     with path.open("a+b") as file:
@@ -27,7 +31,9 @@ def append(path: Path, record: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the records of a file by cell; none if the file does not exist. A partial last line is ignored.
+    """Return the records of a file by cell; none if the file does not exist.
+
+    A partial last line is ignored.
 
     Raises:
         InputError: If another line is not a record.
@@ -50,7 +56,7 @@ def read_all(folder: Path) -> list[dict[str, Any]]:
 
 
 def _remove_partial_line(file: BinaryIO) -> None:
-    """Remove what a process that was killed while it wrote has left at the end."""
+    """Remove a partial line at the end, from a process that was killed while it was writing."""
     end = file.seek(0, os.SEEK_END)
     start = end
     while start:

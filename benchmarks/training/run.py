@@ -1,9 +1,11 @@
-"""The fine-tuning benchmark: every method on the same samples of every task, one line of results per cell.
+"""The fine-tuning benchmark: every method on the same samples of every task.
 
-    python -m benchmarks.training.run --data DIR --tasks banking77,hwu64 --methods tokensieve,end_to_end --shots 10,full --seeds 0-4
+    python -m benchmarks.training.run --data DIR --tasks banking77,hwu64 \\
+        --methods tokensieve,end_to_end --shots 10,full --seeds 0-4
 
-It can be stopped at any time: finished cells are kept, and the same command goes on with the rest.
-`--grid METHOD` tries learning rates instead. `python -m benchmarks.training.report` makes tables and plots of the results.
+It can be stopped at any time: finished cells are kept, and the same command continues with the
+others. With `--grid METHOD`, learning rates are compared instead.
+`python -m benchmarks.training.report` makes tables and plots of the results.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0 all cells are finished, 1 some failed, 2 invalid input, 130 interrupted."""
+    """Run the benchmark and return its exit status.
+
+    It is 0 if all cells are finished, 1 if some failed, 2 for invalid input, 130 after an
+    interrupt.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asked = _parser().parse_args(arguments)
@@ -47,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def plan(
     tasks: list[str], shots: list[int | None], seeds: list[int], methods: list[str], held_out: bool = False
 ) -> list[Cell]:
-    """Return all cells, seed by seed. An interrupted run has then compared all methods on the finished seeds."""
+    """Return all cells, seed by seed, so that an interrupted run has all methods for some seeds."""
     return [
         Cell(task, few, seed, method, held_out=held_out)
         for few in shots
@@ -67,7 +73,8 @@ def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
             done = apart(cell, setup, cell.file(setup, output))
         except KeyboardInterrupt:
             _say(
-                f"stopped; not finished: {'; '.join(map(str, [*failed, *missing[place:]]))}. The same command goes on with them."
+                f"stopped; not finished: {'; '.join(map(str, [*failed, *missing[place:]]))}. The same "
+                "command goes on with them."
             )
             return 130
         record = finished(cell, setup, output) if done else None
@@ -75,7 +82,8 @@ def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
             f"{figure(record)} {score(record):.4f}, {record['cpu_seconds']:.1f} CPU s" if record else "FAILED"
         )
         _say(
-            f"[{place + 1}/{len(missing)}] {cell}: {result}, {time.monotonic() - began:.0f} s with start and test"
+            f"[{place + 1}/{len(missing)}] {cell}: {result}, {time.monotonic() - began:.0f} s with start and "
+            "test"
         )
         if not record:
             failed.append(cell)

@@ -1,4 +1,4 @@
-"""The scores of a method's predictions, the same for all methods."""
+"""Score the predictions of a method, with the same functions for all methods."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from tokensieve.evaluation.metrics import macro_f1, micro_f1
 
 
 def figures(scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-    """Figures of scores [texts, classes] for targets int64 [texts]: accuracy and macro F1; methods are compared by accuracy.
+    """Return the figures of a method.
 
-    For targets float32 [texts, classes] of 0 and 1: a label is decided on where its score is above 0, accuracy is the share of texts
-    with all labels right, and methods are compared by micro F1, as those of NLU++ are (Casanueva et al. 2022).
+    They are accuracy and macro F1. For multi-label data, accuracy is the share of texts with
+    exactly the correct labels, and there is micro F1 too. `score` is the figure by which methods
+    are compared: accuracy, or micro F1 for multi-label data, as in NLU++ (Casanueva et al. 2022).
+
+    Args:
+        scores: [texts, classes]. For multi-label data, labels with a score above 0 are predicted.
+        targets: int64 [texts], or for multi-label data float32 [texts, classes] of 0 and 1.
     """
     if targets.ndim == 1:
         accuracy = float((scores.argmax(1) == targets).mean())

@@ -1,6 +1,6 @@
-"""Numbers of the report from cells' records: means and spreads, ranks, costs against a reference, and a paired test.
+"""Compute the numbers of the report: means and deviations, ranks, relative costs, a paired test.
 
-Records are grouped by method and task; a group holds one record a seed.
+Records are grouped by method and task. A group has one record per seed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tokensieve.errors import InputError
 
 Records = list[dict[str, Any]]
 REFERENCE = "end_to_end"
-EXACT = 16  # pairs up to which all signs are tried
+EXACT = 16  # up to so many pairs, all combinations of signs are computed
 DRAWS = 100_000
 
 
 def load(results: Path) -> tuple[Records, Records]:
-    """All records of the benchmark under `results`, in the order of their paths: those on test sets, and those on held-out texts.
+    """Return the records in the folder `results`: those on test sets, and those on held-out texts.
 
     Raises:
-        InputError: none on a test set.
+        InputError: If there is no record on a test set.
     """
     tested, held_out = (
         [
@@ -41,7 +41,8 @@ def load(results: Path) -> tuple[Records, Records]:
     )
     if not tested:
         raise InputError(
-            f"{results} holds no result of this version in finetune*/; make some with python -m benchmarks.training.run"
+            f"{results} holds no result of this version in finetune*/; make some with python -m "
+            "benchmarks.training.run"
         )
     return tested, held_out
 
@@ -60,7 +61,10 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ranks(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[str, float]:
-    """Return the mean rank of each method over tasks: 1 is the best, ties share a rank. Methods without all tasks are left out."""
+    """Return the mean rank of each method over tasks. 1 is the best, and ties share a rank.
+
+    Methods without all tasks are left out.
+    """
     complete = [method for method in grouped if set(tasks) <= grouped[method].keys()]
     means = np.array([[spread(scores(grouped[method][task]))[0] for task in tasks] for method in complete])
     places = {}
@@ -76,7 +80,7 @@ def scores(records: Records) -> list[float]:
 
 
 def cost(record: dict[str, Any]) -> float:
-    """Return the CPU seconds, which other load disturbs less, or the wall seconds of a GPU."""
+    """Return the CPU seconds, which depend less on other load; for a GPU the wall seconds."""
     return float(record["wall_seconds"] if record["device"] == "cuda" else record["cpu_seconds"])
 
 
@@ -86,7 +90,10 @@ def wall(record: dict[str, Any]) -> float:
 
 
 def undisturbed(records: Records) -> Records:
-    """Return the one-thread cells that had a core to themselves: wall seconds of at most 1.1 times the CPU seconds."""
+    """Return the cells with one thread that had a core to themselves.
+
+    Their wall seconds are at most 1.1 times the CPU seconds.
+    """
     alone = [record for record in records if record["device"] == "cpu" and record["machine"]["threads"] == 1]
     return [record for record in alone if wall(record) <= 1.1 * record["cpu_seconds"]]
 
@@ -96,7 +103,10 @@ def relative_costs(
     reference: str = REFERENCE,
     seconds: Callable[[dict[str, Any]], float] = cost,
 ) -> dict[str, float]:
-    """Return the cost of each method relative to `reference` on the same task, seed and machine: geometric mean over tasks."""
+    """Return the cost of each method relative to `reference`, as a geometric mean over tasks.
+
+    Costs are compared for the same task, seed and machine.
+    """
     base = {
         _place(record): seconds(record)
         for records in grouped.get(reference, {}).values()
@@ -130,7 +140,11 @@ def differences(grouped: dict[str, dict[str, Records]], method: str, other: str)
 
 
 def sign_flip(gaps: Sequence[float]) -> float:
-    """Two-sided p of the mean gap when each gap's sign were chance: all signs tried up to `EXACT` pairs, else `DRAWS` of them."""
+    """Return the two-sided p-value of the mean gap in a sign-flip test.
+
+    Under the null hypothesis, the sign of each gap is random. All combinations of signs are
+    computed if there are at most `EXACT` gaps, otherwise `DRAWS` random ones.
+    """
     values = np.asarray(gaps, dtype=float)
     if len(values) <= EXACT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(values))))
@@ -140,7 +154,7 @@ def sign_flip(gaps: Sequence[float]) -> float:
 
 
 def holm(chances: dict[str, float]) -> dict[str, float]:
-    """Return p values corrected for multiple tests (Holm 1979)."""
+    """Return the p-values by name, corrected for multiple tests (Holm 1979)."""
     adjusted, highest = {}, 0.0
     for place, name in enumerate(sorted(chances, key=chances.__getitem__)):
         highest = max(highest, min(1.0, chances[name] * (len(chances) - place)))

@@ -1,7 +1,8 @@
-"""Deal examples to train, validation and test as the published results have them: stratified and drawn anew for each data set.
+"""Split examples into train, validation and test by class, as for all published results.
 
-The pipeline deals by the hash of a text (`tokensieve.data.split`), so that parts stay as data grow. A benchmark's data do not grow, and its
-samples must stay those that all results were measured on.
+The pipeline splits by the hash of a text (`tokensieve.data.split`), so that parts are stable if the
+data grow. The data of a benchmark do not grow, and its samples must stay those of the published
+results.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ def deal(
     seed: int,
     shots: int | None = None,
 ) -> tuple[dict[str, Examples], dict[str, int]]:
-    """The parts train, validation and test, and the number of training rows dropped for standing in a given part.
+    """Return the parts train, validation and test, and the number of dropped rows by part.
 
-    Given parts are kept whole, and training rows with the same folded text as one of theirs are dropped. What is not given is
-    dealt from train, class by class, rows of the same folded text together. With `shots`, each class trains on that many texts
-    at most, and the validation part takes no more of it either; what is left over stays unused.
-
-    In multi-label data, `shots` is the minimum for each label, and for texts without a label.
+    Parts that are given stay whole, and rows of train with one of their texts are dropped. The
+    other parts are split from train, class by class. Rows with the same normalized text stay
+    together. With `shots`, train and validation have at most that many texts per class, and the
+    other texts are not used. For multi-label data, `shots` is the minimum for each label and for
+    texts without a label.
     """
     kept = dict(parts)
     taken = {
@@ -66,7 +67,10 @@ def deal(
 
 
 def few(texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int) -> list[str]:
-    """Of `texts`, whose labels are `labels`, at least `shots` with each label, or all there are: the rarest label first."""
+    """Return at least `shots` of `texts` for each label, or all of them if there are fewer.
+
+    Texts are chosen for the rarest label first.
+    """
     chosen: dict[str, None] = {}
     counts: Counter[str] = Counter()
     for label, holding in sorted(
@@ -84,7 +88,7 @@ def few(texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, s
 def _by_class(
     label_of: Mapping[str, str], wanted: Mapping[str, float], seed: int, shots: int | None
 ) -> dict[str, list[str]]:
-    """The texts, each of one class, by part."""
+    """Return the texts of single-label data by part."""
     of_class: dict[str, list[str]] = defaultdict(list)
     for text, label in label_of.items():
         of_class[label].append(text)
@@ -104,10 +108,12 @@ def _by_class(
 def _by_labels(
     labels: Mapping[str, Sequence[str]], wanted: Mapping[str, float], seed: int
 ) -> dict[str, list[str]]:
-    """The texts, each of several labels, by part: iterative stratification (Sechidis et al. 2011, algorithm 1).
+    """Return the texts of multi-label data by part: iterative stratification.
 
-    The rarest label among the texts left is dealt first, each of its texts to the part that lacks most of the label. What a part
-    is to have of a label is counted as for classes, so that rare ones are met in validation and test where that is possible.
+    The source is Sechidis et al. 2011, algorithm 1. The rarest label among the remaining texts
+    comes first. Each of its texts goes to the part that lacks most texts of this label. The number
+    of texts of a label in a part is computed as for classes, so that validation and test have rare
+    labels if possible.
     """
     holding = _holding(list(labels), labels, seed)
     lacks = {label: _lacking(len(texts), wanted) for label, texts in holding.items()}
@@ -119,7 +125,8 @@ def _by_labels(
         for text in holding[rarest]:
             if text in part_of:
                 continue
-            # The label's numbers add up to its texts left, so some part lacks one: never a given part, which lacks none.
+            # The numbers of the label add up to its remaining texts. So some part lacks a text, and
+            # it is not a given part, because these lack none.
             part = max(DEALT, key=lambda name: (lacks[rarest][name], room[name]))
             part_of[text] = part
             room[part] -= 1
@@ -127,7 +134,8 @@ def _by_labels(
                 lacks[label][part] -= 1
                 left[label] -= 1
         del left[rarest]
-    # A label whose texts were all dealt for the sake of rarer ones may have missed train: without a text there, nothing learns it.
+    # All texts of a label may have been assigned for rarer labels, and none to train. Every label
+    # needs a text there.
     for texts in holding.values():
         if all(part_of[text] != "train" for text in texts):
             part_of[texts[0]] = "train"
@@ -135,12 +143,15 @@ def _by_labels(
 
 
 def _labels(train: Examples, rows: Sequence[int]) -> list[str]:
-    """All labels of the rows of one text; texts without any are dealt like those of a label of their own, which is empty."""
+    """Return all labels of the rows of one text.
+
+    Texts without a label are split like the texts of one more label, "".
+    """
     return class_names(train.labels[i] for i in rows) or [""]
 
 
 def _holding(texts: Sequence[str], labels: Mapping[str, Sequence[str]], seed: int) -> dict[str, list[str]]:
-    """The texts with each label, the labels sorted, the texts in an order that `seed` decides."""
+    """Return the texts with each label. Labels are sorted, texts are shuffled with `seed`."""
     shuffled = sorted(texts)
     random.Random(seed).shuffle(shuffled)
     holding: dict[str, list[str]] = {
@@ -153,17 +164,21 @@ def _holding(texts: Sequence[str], labels: Mapping[str, Sequence[str]], seed: in
 
 
 def _lacking(texts: int, wanted: Mapping[str, float]) -> dict[str, int]:
-    """How many of a label's texts each part is to have."""
+    """Return the number of texts of a label that each part should have."""
     tests, checks = _sizes(texts, wanted)
     return {"train": texts - tests - checks, "validation": checks, "test": tests}
 
 
 def _sizes(texts: int, wanted: Mapping[str, float]) -> tuple[int, int]:
-    """How many of a class's texts test and validation get."""
+    """Return the number of texts of a class in test and in validation."""
     tests = _share(texts, wanted["test"], 2)
     return tests, _share(texts - tests, wanted["validation"], 1)
 
 
 def _share(texts: int, share: float, leave: int) -> int:
-    """How many of a class's texts a part gets: its share, at least one if it has any, and at least `leave` stay."""
+    """Return the number of texts of a class in a part.
+
+    It is the share of the texts, and at least one if `share` is not 0. At least `leave` texts of
+    the class remain.
+    """
     return max(0, min(max(1, round(texts * share)), texts - leave)) if share else 0

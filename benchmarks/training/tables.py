@@ -59,7 +59,9 @@ def score_table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs:
 
 
 def wall_times(grouped: dict[str, dict[str, Records]]) -> list[str]:
-    """Return the wall time of tokensieve relative to other methods, in total and by task, from undisturbed cells."""
+    """Return the wall time of tokensieve relative to other methods, in total and by task, from
+    undisturbed cells.
+    """
     calm = statistics.by_task(
         statistics.undisturbed(
             [cell for tasks in grouped.values() for cells in tasks.values() for cell in cells]
@@ -71,7 +73,8 @@ def wall_times(grouped: dict[str, dict[str, Records]]) -> list[str]:
         if share is not None:
             pairs = len(statistics.differences(calm, OURS, other))
             shares.append(
-                f"{share:.2f} of {other}'s ({', '.join(_shares_by_task(calm, other))}; {pairs} pairs of cells)"
+                f"{share:.2f} of {other}'s ({', '.join(_shares_by_task(calm, other))}; {pairs} pairs of "
+                "cells)"
             )
     return (
         [f"Wall seconds of cells that had a core to themselves: tokensieve takes {', '.join(shares)}."]
@@ -179,7 +182,8 @@ def _deviation(found: dict[str, Records], tasks: list[str]) -> float:
 
 
 def variant_table(records: Records) -> str:
-    """Return a table of the variants, and of rivals with other scores, against ours on the tasks and seeds that both have.
+    """Return a table of the variants, and of rivals with other scores, against ours on the tasks
+    and seeds that both have.
 
     p is from the test of the main table, without the correction.
     """

@@ -1,8 +1,9 @@
-"""The tasks of the benchmark, and the one sample of a task that every method of a cell gets.
+"""Read the tasks of the benchmark, and draw a sample of a task, the same for all methods.
 
-A task is a folder with train.csv and test.csv, or with files whose rows tell their fold: all of them are one task then, of which
-the last quarter of the folds is the test set. A column `labels` in place of `label` holds any number of labels, with | between.
-The test set stays whole; training texts that also stand in it are dropped.
+A task is a folder with train.csv and test.csv, or with CSV files that have a column `fold`. In the
+second case, all files together are the task, and the last quarter of the folds is the test set. A
+multi-label task has a column `labels` instead of `label`, with | between labels. The test set stays
+whole; training texts that also occur in it are dropped.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEPARATOR = "|"
-HELD_OUT = 2000  # texts at most
+HELD_OUT = 2000  # maximum number of held-out texts
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The texts that a method trains on, and those that it is tested on.
+    """The texts that a method is trained and tested on.
 
     `validation` is None for a few-shot sample, because its number of epochs is fixed.
     """
@@ -51,7 +52,7 @@ class Sample:
 
 
 def task_files(data: Path, task: str) -> dict[str, Path]:
-    """Return the files of a task by part (train, test, and validation if there is one), or those with folds by name.
+    """Return the files of a task by part, or by name if they have folds.
 
     Raises:
         InputError: If there is no such folder, or a file is missing.
@@ -60,7 +61,8 @@ def task_files(data: Path, task: str) -> dict[str, Path]:
     if not folder.is_dir():
         known = sorted(path.name for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
         raise InputError(
-            f"task {excerpt(task)}: {data} has no such folder; it has {', '.join(known) or 'none'}: name it with --data"
+            f"task {excerpt(task)}: {data} has no such folder; it has {', '.join(known) or 'none'}: name it "
+            "with --data"
         )
     found = {path.stem: path for path in sorted(folder.glob("*.csv"))}
     if (
@@ -92,12 +94,14 @@ def several(data: Path, task: str) -> bool:
 def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = False) -> Sample:
     """Return a sample of `shots` texts per class, drawn with `seed`.
 
-    With None, it has all texts. A tenth of them, or the validation file, is for early stopping. In a multi-label task,
-    each label has at least `shots` texts. With `held_out`, the test set is not used. The test texts are then up to
-    `HELD_OUT` training texts that were not drawn, or those for early stopping if all texts are drawn.
+    If `shots` is None, it has all texts, and a tenth of them, or the validation file, is for early
+    stopping. In a multi-label task, each label has at least `shots` texts. With `held_out`, the
+    test set is not used. The test texts are then up to `HELD_OUT` training texts that were not
+    drawn, or those for early stopping if all texts are drawn.
 
     Raises:
-        InputError: If `task_files` or a reader raises it, or if training lacks a label of the test set.
+        InputError: If `task_files` or a reader raises it, or if training lacks a label of the test
+            set.
     """
     parts = _parts(data, task)
     parted, _ = deal(parts, Split(), seed, shots)
@@ -111,7 +115,8 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
     )
     if unknown := sorted(set(names.class_names(test.labels)) - set(labels)):
         raise InputError(
-            f"task '{task}': label {excerpt(unknown[0])} of its test set does not occur in training; remove its rows"
+            f"task '{task}': label {excerpt(unknown[0])} of its test set does not occur in training; remove "
+            "its rows"
         )
     train = parted["train"] if shots is None else _distinct(parted["train"])
     return Sample(train, None if shots else parted["validation"], test, labels)
@@ -153,7 +158,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _undrawn(parts: dict[str, Examples], parted: dict[str, Examples], seed: int) -> Examples:
-    """Return texts of the training file that are neither in the sample nor in the test set, sampled with `seed`."""
+    """Return a sample of the training texts that are neither in `parted` nor in the test set."""
     taken = {normalize_text(text) for name in ("train", "test") for text in parted[name].texts}
     left = _distinct(
         parts["train"].take(

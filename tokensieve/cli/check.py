@@ -56,7 +56,7 @@ def check(options: argparse.Namespace, answer: Answer) -> int:
 
 
 def report(cases: Cases, outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Yield a line per failure, and the table of the kinds."""
+    """Yield one line per failed case, and then a table of the kinds of cases."""
     from tokensieve.evaluation.behaviour import failed_kinds, kind_counts
 
     for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""What a command of the command line consists of."""
+"""The class of a command, and the options that several commands have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tokensieve.project import Layout
 
 Answer = Callable[[str], None]
 
-# The headings of the help, in the order in which a user meets them.
+# The headings of the help, in the order in which a user needs them.
 START, DATA, RUN, PROMOTE, PREDICT, MAINTAIN = (
     "start",
     "data",
@@ -28,8 +28,9 @@ START, DATA, RUN, PROMOTE, PREDICT, MAINTAIN = (
 class Command:
     """A command: its name, the heading it is listed under, its function and its arguments.
 
-    A name of two words, such as "data add", is a command of a group. `run` gets the options and a function that prints
-    to standard output. It returns the exit status, or None for 0. Its docstring is the help.
+    A name of two words, such as "data add", is a command of a group. `run` gets the options and a
+    function that prints to standard output. It returns the exit status, or None for 0. Its
+    docstring is the help.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Command:
 
 
 def add_project(parser: argparse.ArgumentParser, created: bool = False) -> None:
-    """Add the option --project. `created`: The command creates a project that does not exist."""
+    """Add the option --project. With `created`, the command creates the project if necessary."""
     about = "project folder (default: the current folder)"
     about += "; created if it does not exist" if created else ""
     parser.add_argument("--project", default=".", metavar="DIR", help=about)

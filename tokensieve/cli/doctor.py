@@ -12,7 +12,9 @@ from tokensieve.project import Layout
 
 
 def doctor(options: argparse.Namespace, answer: Answer) -> int:
-    """Check versions, servers, remotes, GPU, disk and settings. The exit status is 1 if something is wrong."""
+    """Check versions, servers, remotes, GPU, disk and settings. The exit status is 1 if something
+    is wrong.
+    """
     from tokensieve.cli.installation_checks import checks
 
     found = list(checks(Layout(Path(options.project).resolve())))

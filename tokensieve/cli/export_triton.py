@@ -1,4 +1,4 @@
-"""The command `export-triton`."""
+"""The command `export-triton`: write a Triton model repository."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ PACKAGES = (
 )
 PIPELINE = ("prefect", "mlflow", "dvc")
 Bound = Callable[[tuple[int, ...]], bool]
-# Pairs that do not work together: package, its versions, other package, its versions, what happens, remedy.
+# Pairs of packages that do not work together: a package and its versions, the other package and its
+# versions, the effect, the remedy.
 KNOWN_BAD: tuple[tuple[str, Bound, str, Bound, str, str], ...] = (
     (
         "prefect",
@@ -64,7 +65,7 @@ class Check:
 
 
 def bad_pairs() -> Iterator[tuple[str, str]]:
-    """Yield the problem and the remedy of each pair of installed packages that do not work together."""
+    """Yield the problem and the remedy of each bad pair of installed packages (`KNOWN_BAD`)."""
     for first, of_first, second, of_second, effect, remedy in KNOWN_BAD:
         pair = (_installed(first), _installed(second))
         if all(pair) and of_first(_numbers(pair[0])) and of_second(_numbers(pair[1])):
@@ -124,7 +125,10 @@ def _prefect() -> Check:
 
 
 def _profile() -> tuple[str, dict[str, str]]:
-    """Return the name and the settings of Prefect's active profile. Prefect is not imported, because that takes a second."""
+    """Return the name and the settings of Prefect's active profile.
+
+    Prefect is not imported, because that takes a second.
+    """
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")).expanduser()
     try:
@@ -256,7 +260,10 @@ def _variables() -> Check:
 
 
 def _unreachable(address: str) -> str:
-    """Return why `address` does not respond; empty if it does. No password is sent, so a refusal counts as a response."""
+    """Return why `address` does not respond; empty if it does.
+
+    No password is sent, so a refusal counts as a response.
+    """
     try:
         with urllib.request.urlopen(without_password(address), timeout=ANSWER_SECONDS):
             return ""

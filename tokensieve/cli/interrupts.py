@@ -1,8 +1,9 @@
 """Ctrl-C and SIGTERM: a command ends within seconds, and the same command can continue later.
 
-What a command writes survives `kill -9`, so ending it at once does no harm. An orderly end comes first all the same, as it lets
-Prefect record the run as crashed. The C level handler of Python writes to a pipe, so the thread that reads it notices a signal even
-while the main thread computes in C or a library has replaced the handler.
+The files of a command survive `kill -9`, so ending it at once does no harm. An orderly end is tried
+first, because then Prefect records the run as crashed. Python's handler in C writes each signal to
+a pipe, and a thread reads the pipe. So a signal is noticed even while the main thread computes in
+C, or after a library has replaced the handler in Python.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Interrupts:
 
 @contextlib.contextmanager
 def watched() -> Iterator[Interrupts]:
-    """Raise KeyboardInterrupt in the block for SIGINT and SIGTERM. End the process if it still runs after GRACE_SECONDS.
+    """Raise KeyboardInterrupt in the block for SIGINT and SIGTERM.
+
+    The process is ended if it still runs after GRACE_SECONDS.
 
     A signal that is ignored, as SIGINT is in a script's background, stays so.
     """
@@ -102,7 +105,10 @@ def ended_with(action: Callable[[], object]) -> Iterator[None]:
 
 
 def _read(pipe: int, end: float | None = None) -> int | None:
-    """Return the next of SIGNALS that is written to `pipe`, 0 after the time `end`, None when nothing can come any more."""
+    """Return the next of SIGNALS that is written to `pipe`.
+
+    Return 0 after the time `end`, and None if the pipe is closed.
+    """
     while True:
         left = None if end is None else max(end - time.monotonic(), 0.0)
         if not select.select([pipe], [], [], left)[0]:

@@ -1,4 +1,8 @@
-"""The command line. Each command imports what it needs when it runs, so that `predict` starts without PyTorch or Prefect."""
+"""The command line.
+
+Each command imports the modules that it needs when it runs, so that `predict` starts without
+PyTorch or Prefect.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             interrupts.announce()
             status = interrupts.status
             if arguments is None:
-                # As a program: threads that compute or wait for a server would delay Python's own end.
+                # In a program of its own, threads that compute or wait for a server would delay the
+                # end of Python.
                 interrupts.end()
     if arguments is None:
         # Otherwise a last garbage collection of the libraries' objects takes a second.

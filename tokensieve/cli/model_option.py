@@ -22,9 +22,10 @@ log = logging.getLogger("tokensieve")
 
 
 def find_model(options: argparse.Namespace) -> Path:
-    """Return the folder of the model that --model names. Without --model, return the model of the project.
+    """Return the folder of the model that --model names, or of the model of the project.
 
-    This is its champion, or its last export if there is no champion. The choice is logged.
+    The model of the project is its champion, or its last export if there is no champion. The choice
+    is logged.
 
     Raises:
         InputError: If there is no such model.
@@ -48,8 +49,8 @@ def find_model(options: argparse.Namespace) -> Path:
         exported: Path = layout.onnx
         if not (exported / NAME).exists():
             raise InputError(
-                f"the project has no champion ({error}) and no exported model. Create one with tokensieve run, "
-                "or use --model"
+                f"the project has no champion ({error}) and no exported model. Create one with tokensieve "
+                "run, or use --model"
             ) from None
         log.info("model: %s, the project's last export (no champion: %s)", exported, error)
         return exported
@@ -77,7 +78,11 @@ def model_folder(options: argparse.Namespace) -> Path:
 
 
 def model_source(options: argparse.Namespace) -> ModelSource:
-    """Return the folder or the registry that a server watches for new versions. Raise as `model_folder`."""
+    """Return the folder or the registered model that a server watches for new versions.
+
+    Raises:
+        InputError: If `model_folder` would raise it.
+    """
     from tokensieve.server.model_watcher import FolderSource
 
     return _registry(options) if options.model.startswith(PREFIX) else FolderSource(model_folder(options))

@@ -34,7 +34,10 @@ class _Lines(logging.StreamHandler[TextIO]):
 
 
 def quiet_libraries(debug: bool) -> None:
-    """Reduce the logs of the libraries to warnings or less. Variables that the user has set are kept."""
+    """Reduce the logs of the libraries to warnings or less.
+
+    Environment variables that the user has set are kept.
+    """
     for vendor in ("mlflow", "alembic", "great_expectations"):
         logging.getLogger(vendor).setLevel(logging.INFO if debug else logging.WARNING)
     defaults = {

@@ -59,7 +59,7 @@ def all_commands() -> list[Command]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser. Its result has the chosen `Command` as `command`, absent if there is none."""
+    """Return the parser. The chosen `Command` is `command` in its result, if there is one."""
     parser = Parser(
         prog="tokensieve",
         usage="tokensieve [--help] [--version] COMMAND ...",

@@ -23,7 +23,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def extract(options: argparse.Namespace, answer: Answer) -> None:
-    """Write the difference between a fine-tuned model and its base model as a patch of a few megabytes."""
+    """Write the difference between a fine-tuned model and its base model as a patch of a few
+    megabytes.
+    """
     from tokensieve.model import patch_folders
     from tokensieve.model.encoder import find_base_model
     from tokensieve.model.patch_file import write_patch
@@ -104,11 +106,14 @@ def _text(facts: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"base     {facts['base']}, weights {facts['base_hash'][:12]} ({facts['base_state'][:12]} as loaded)",
-            f"model    weights {facts['model_state'][:12]}; {facts['pooling']} pooling, {facts['max_length']} tokens",
+            f"base     {facts['base']}, weights {facts['base_hash'][:12]} ({facts['base_state'][:12]} as "
+            "loaded)",
+            f"model    weights {facts['model_state'][:12]}; {facts['pooling']} pooling, "
+            f"{facts['max_length']} tokens",
             f"labels   {len(facts['labels'])}: {', '.join(facts['labels'])}",
             f"files    {', '.join(facts['files']) or 'as the base has them'}",
-            f"size     {facts['bytes']:,} bytes for {facts['values']:,} values ({4 * facts['values']:,} bytes)",
+            f"size     {facts['bytes']:,} bytes for {facts['values']:,} values ({4 * facts['values']:,} "
+            "bytes)",
             *rows,
         ]
     )

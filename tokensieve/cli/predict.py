@@ -1,4 +1,4 @@
-"""The command `predict`."""
+"""The command `predict`: predict texts, or a file of texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands and options that had another name in an earlier version. They are accepted for one release."""
+"""Accept commands and options that had another name in an earlier version, for one release."""
 
 from __future__ import annotations
 

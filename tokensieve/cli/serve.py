@@ -117,12 +117,14 @@ def _refuse(options: argparse.Namespace) -> None:
     root = options.root_path
     if root and not re.fullmatch(r"(/[\w.~-]+)+", root):
         raise InputError(
-            f"--root-path is {excerpt(root)}; it must start with / and not end with /, for example /classifier"
+            f"--root-path is {excerpt(root)}; it must start with / and not end with /, for example "
+            "/classifier"
         )
     for origin in options.cors_origin:
         if origin != "*" and not re.fullmatch(r"https?://[\w.\[\]:-]+", origin):
             raise InputError(
-                f"--cors-origin is {excerpt(origin)}; it must be * or only a scheme, host and port, for example https://example.org"
+                f"--cors-origin is {excerpt(origin)}; it must be * or only a scheme, host and port, for "
+                "example https://example.org"
             )
 
 

@@ -1,1 +1,1 @@
-"""Clients of an MLflow registry that do not import MLflow."""
+"""Read and change an MLflow registry without importing MLflow."""

@@ -37,7 +37,7 @@ def tls_context() -> ssl.SSLContext:
         context = _trust(next((name for name in BUNDLES if os.environ.get(name)), ""))
     if path := os.environ.get(CLIENT):
         with _reading(CLIENT, path):
-            # With an empty password, or OpenSSL prompts for one on the terminal.
+            # The password is empty, because otherwise OpenSSL asks for one on the terminal.
             context.load_cert_chain(path, password="")
     return context
 

@@ -16,7 +16,7 @@ from tokensieve.errors import InputError
 
 
 def split_credentials(uri: str) -> tuple[str, dict[str, str]]:
-    """Return the address without credentials, and the headers that authenticate there; empty if there are none.
+    """Return the address without credentials, and the headers with the credentials, if any.
 
     Raises:
         InputError: If ~/.mlflow/credentials is damaged.
@@ -41,7 +41,10 @@ def plain_address(uri: str) -> str:
 
 
 def _user_and_password() -> tuple[str | None, str | None]:
-    """Return user and password, each from the environment or else from ~/.mlflow/credentials, as MLflow does."""
+    """Return user and password, like MLflow.
+
+    Each comes from the environment, or else from ~/.mlflow/credentials.
+    """
     names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
     path = Path("~/.mlflow/credentials").expanduser()
     kept = configparser.ConfigParser()

@@ -1,4 +1,4 @@
-"""Copy the model folder of a registered version: its manifest and the files that the manifest lists."""
+"""Copy the model folder of a registered version: the manifest and the files that it lists."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def download(registry: RegistryReader, found: ModelVersion, title: str, into: Pa
     """Download the model folder of the version `found` into the new folder `into`.
 
     Args:
-        registry: It has the version.
+        registry: The registry of the version.
         found: The version.
-        title: The version's name in messages.
+        title: The name of the version in messages.
         into: A folder that does not exist yet.
 
     Returns:
@@ -56,7 +56,9 @@ def download(registry: RegistryReader, found: ModelVersion, title: str, into: Pa
 
 
 def _copy(read: Callable[[str, Path], bool], into: Path) -> bool:
-    """Copy the manifest and the files that it lists with `read`, which returns whether a file exists.
+    """Copy the manifest and the files that it lists.
+
+    `read` copies one file, and returns whether it exists.
 
     Returns:
         Whether there is a manifest.
@@ -79,10 +81,10 @@ def _copy_file(path: Path, to: Path) -> bool:
 def _listed_files(path: Path) -> list[str]:
     """Return the files that a manifest lists.
 
-    Of a damaged one: none, and `Manifest.load` refuses it.
+    For a damaged manifest there are none, and `Manifest.load` refuses it later.
 
     Raises:
-        InputError: If one is outside the folder, or if there are too many.
+        InputError: If a file is outside the folder, or if there are too many.
     """
     try:
         names = list(json.loads(path.read_text(encoding="utf-8"))["files"])
@@ -91,10 +93,12 @@ def _listed_files(path: Path) -> list[str]:
     for name in names:
         if not is_inside(name):
             raise InputError(
-                f"{manifest.NAME} in the registry lists {excerpt(name)}, which is no file of its folder; export the model again"
+                f"{manifest.NAME} in the registry lists {excerpt(name)}, which is no file of its folder; "
+                "export the model again"
             )
     if len(names) > FILES:
         raise InputError(
-            f"{manifest.NAME} in the registry lists {len(names)} files, allowed: {FILES}; export the model again"
+            f"{manifest.NAME} in the registry lists {len(names)} files, allowed: {FILES}; export the model "
+            "again"
         )
     return names

@@ -1,4 +1,4 @@
-"""HTTP requests whose whole response arrives before a deadline, and which send credentials to one host only.
+"""HTTP requests with a deadline for the whole response, and credentials for one host only.
 
 A server that sends a byte at a time, or without end, cannot keep a caller waiting.
 """
@@ -51,9 +51,9 @@ class _SameHost(HTTPRedirectHandler):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The bytes of a socket until a deadline.
+    """Read the bytes of a socket until a deadline.
 
-    The timeout of a socket itself restarts with each byte.
+    The timeout of the socket itself would restart with each byte.
     """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:

@@ -25,7 +25,9 @@ class KnownVersion:
 
 @dataclass(frozen=True)
 class LastKnownVersions:
-    """The versions of model `name`, from the registry at `address`, that were downloaded into `folder`.
+    """The versions of a model that were downloaded last.
+
+    The model is `name` in the registry at `address`, and the versions are in `folder`.
 
     Each is kept under its number and, with an alias, under @ALIAS.
     """
@@ -37,7 +39,7 @@ class LastKnownVersions:
     def find(self, reference: str) -> KnownVersion | None:
         """Return the version that was downloaded last for `reference`.
 
-        None: there is none, or the file is damaged.
+        If there is none, or the file is damaged, return None.
         """
         tree = read_json_or_none(self._path(reference))
         try:
@@ -58,7 +60,7 @@ class LastKnownVersions:
         write_if_possible(self._path(reference), json.dumps(tree, ensure_ascii=False) + "\n")
 
     def mark_used(self, version: str) -> None:
-        """Set the folder's time to now: folders that are unused for long are deleted."""
+        """Set the folder's time to now, because folders that are unused for long are deleted."""
         known = self.find(version)
         with contextlib.suppress(OSError):
             if known:

@@ -1,7 +1,7 @@
 """A registry in a database, read by MLflow's own client in a child process.
 
-So this process stays small. A question takes the few seconds that importing MLflow takes. The
-answer from an SQLite file is kept until the file changes, in memory and on the disk.
+So this process stays small. A query takes a few seconds, for the import of MLflow. Answers from an
+SQLite file are kept until the file changes, in memory and on the disk.
 """
 
 from __future__ import annotations
@@ -106,7 +106,10 @@ class MlflowProcess:
             return Path(text_of(self._ask(question, DOWNLOAD, environment)["folder"]))
 
     def _describe(self, name: str) -> dict[str, Any]:
-        """Return what the registry has of the model `name`, from an earlier answer if the SQLite file is the same."""
+        """Return a description of the model `name`: its aliases, versions and more.
+
+        It is an earlier answer if the SQLite file has not changed.
+        """
         check_database(self.uri)
         state = _file_state(self.uri)
         for known in (self._answers.get(name), self._read_cache(name)) if state else ():
@@ -140,8 +143,9 @@ class MlflowProcess:
     ) -> dict[str, Any]:
         if find_spec("mlflow") is None:
             raise InputError(
-                f"{without_password(self.uri)} or its artifacts can be read with MLflow alone, which is not installed here; "
-                "run mlflow server --serve-artifacts on it and set MLFLOW_TRACKING_URI to the server's address"
+                f"{without_password(self.uri)} or its artifacts can be read with MLflow alone, which is not "
+                "installed here; run mlflow server --serve-artifacts on it and set MLFLOW_TRACKING_URI to "
+                "the server's address"
             )
         try:
             # On standard input: a password among the arguments would be visible in the list of
@@ -168,7 +172,7 @@ class MlflowProcess:
 
 
 def _file_state(uri: str) -> FileState:
-    """Return the state of an SQLite file and of its write-ahead log; empty for any other address."""
+    """Return the state of an SQLite file and its write-ahead log; empty for any other address."""
     if not uri.startswith(SQLITE):
         return []
     path = uri.removeprefix(SQLITE)

@@ -1,4 +1,5 @@
-"""An MLflow server, read through its REST API with the standard library: a serving image has neither MLflow nor requests.
+"""An MLflow server, read through its REST API with the standard library: a serving image has
+neither MLflow nor requests.
 
 Credentials are sent to the server's own host only. Each answer has a deadline and a size limit.
 """
@@ -37,7 +38,8 @@ UNTRUSTED = "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority t
 
 @dataclass(frozen=True)
 class RestRegistry:
-    """The registry of the MLflow server at `uri`, and the artifacts that it serves itself (`--serve-artifacts`, the default).
+    """The registry of the MLflow server at `uri`, and the artifacts that it serves itself
+    (`--serve-artifacts`, the default).
 
     It is a `store.RegistryReader`. With `anonymous`, no credentials are sent.
     """
@@ -83,7 +85,9 @@ class RestRegistry:
             return None if found is None else text_of(found["experiment"]["lifecycle_stage"])
 
     def host_of(self, location: str) -> RestRegistry | None:
-        """Return the server that serves the files at `location`: this one, or another one, which gets no credentials. None: no server."""
+        """Return the server that serves the files at `location`: this one, or another one, which
+        gets no credentials. None: no server.
+        """
         parts = urlsplit(location)
         if parts.scheme != PROXIED:
             return None

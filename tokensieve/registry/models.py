@@ -59,7 +59,8 @@ class RegisteredModel:
         match = re.fullmatch(ADDRESS, address)
         if not match:
             raise InputError(
-                f"{excerpt(address)} names no model version; give models:/NAME@champion or models:/NAME/VERSION"
+                f"{excerpt(address)} names no model version; give models:/NAME@champion or "
+                "models:/NAME/VERSION"
             )
         self.name, self.alias, self.number = match.groups(default="")
         self.registry, self.into = registry, into
@@ -77,7 +78,9 @@ class RegisteredModel:
         return 5.0 if isinstance(self._reader, RestRegistry) or self.registry.startswith(SQLITE) else 300.0
 
     def version(self) -> str:
-        """Return the version that the alias names now, or the last one downloaded if the registry does not respond.
+        """Return the version that the alias names now.
+
+        If the registry does not respond, it is the version that was downloaded last.
 
         Raises:
             InputError: If there is no such model or alias. The message lists those that exist.
@@ -119,10 +122,10 @@ class RegisteredModel:
             return self._last_known(version, error).folder
 
     def fetch(self, version: str) -> Path:
-        """Return the model folder of a version, `into`/NAME-VERSION-RUN with the first digits of its run's id.
+        """Return the model folder of a version, `into`/NAME-VERSION-RUN.
 
-        A complete folder is not downloaded again. If the registry does not respond, it is the
-        folder of the last download.
+        RUN is the first digits of the id of its run. A complete folder is not downloaded again. If
+        the registry does not respond, it is the folder of the last download.
 
         Raises:
             InputError: If there is no such version, or its files are gone or damaged.
@@ -151,7 +154,10 @@ class RegisteredModel:
         known = self._known.find(reference)
         if known is None or not (self.into / known.folder).is_dir():
             raise error
-        stale = f"version {known.version} of model '{self.name}' is the last one known and was fetched earlier: {error}"
+        stale = (
+            f"version {known.version} of model '{self.name}' is the last one known and was fetched earlier: "
+            f"{error}"
+        )
         if self.stale is None:
             log.warning("%s", stale)
         self.stale = stale
@@ -164,7 +170,8 @@ class RegisteredModel:
         if self.alias not in aliases:
             known = ", ".join(f"{name} ({version})" for name, version in sorted(aliases.items())) or "none"
             raise InputError(
-                f"model '{self.name}' has no alias {excerpt(self.alias)}; aliases: {known}; versions: {self._versions()}"
+                f"model '{self.name}' has no alias {excerpt(self.alias)}; aliases: {known}; versions: "
+                f"{self._versions()}"
             )
         return self._check_number(aliases[self.alias])
 
@@ -241,8 +248,9 @@ def fetch_version(address: str, project: Path = Path()) -> Path:
 
 
 def open_reader(registry: str, cache: Path | None = None) -> RegistryReader:
-    """Return what reads the registry at an address: REST for http(s), otherwise MLflow's client in a child process.
+    """Return the client that reads the registry at an address.
 
-    Answers of the child process are kept in the folder `cache`.
+    It uses REST for http(s), otherwise MLflow's client in a child process. Answers of the child
+    process are kept in the folder `cache`.
     """
     return RestRegistry(registry) if re.match(r"https?:", registry) else MlflowProcess(registry, cache)

@@ -1,4 +1,7 @@
-"""The identity of a project in a registry: an id that stays when its folder moves, and the name of its registered model."""
+"""The identity of a project in a registry: its id, and the name of its registered model.
+
+The id stays the same if the folder of the project moves.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def identity(layout: Layout, settings: Settings) -> Identity:
 def given_identity(layout: Layout, settings: Settings) -> Identity:
     """Return the project's identity.
 
-    A new project, or a copy of one, gets its own in data/project.json.
+    For a new project, or a copy of one, a new identity is written into data/project.json.
     """
     known, original = identity(layout, settings), _original(layout, settings)
     if not known.project:
@@ -59,7 +62,8 @@ def given_identity(layout: Layout, settings: Settings) -> Identity:
         write_json(layout.project, {"project": known.project, "model": model})
     if original:
         log.warning(
-            "this project is a copy of %s: it is a project of its own from now on, with model '%s' in the registry",
+            "this project is a copy of %s: it is a project of its own from now on, with model '%s' in the "
+            "registry",
             original,
             known.model,
         )
@@ -71,12 +75,18 @@ def given_identity(layout: Layout, settings: Settings) -> Identity:
 
 
 def is_own_registry(layout: Layout, uri: str) -> bool:
-    """Return whether the registry is an SQLite file inside the project, which moves and is copied with it."""
+    """Return whether the registry is an SQLite file inside the project.
+
+    It then moves with the project, and is copied with it.
+    """
     return uri.startswith(SQLITE) and layout.root.resolve() in Path(uri.removeprefix(SQLITE)).parents
 
 
 def model_name(folder: str) -> str:
-    """Return the name of a folder with hyphens for the characters that a registered model's name may not have."""
+    """Return a name for a registered model from the name of a folder.
+
+    Characters that are not allowed are replaced by hyphens.
+    """
     cleaned = re.sub(r"[^\w.-]+", "-", folder)
     return re.sub(r"^[\W_]+|[\W_]+$", "", cleaned)[:MAX_CHARACTERS] or FALLBACK
 
@@ -84,9 +94,8 @@ def model_name(folder: str) -> str:
 def _original(layout: Layout, settings: Settings) -> Path | None:
     """Return the folder that this project is a copy of.
 
-    None if it is no copy, or has a registry of its own.
-
-    A moved project is not a copy: its former folder does not exist any more.
+    If it is not a copy, or has a registry of its own, return None. A moved project is not a copy,
+    because its former folder does not exist any more.
     """
     before = _read(layout.place).get("folder")
     if before is None or is_own_registry(layout, tracking_uri(layout, settings)):

@@ -1,4 +1,4 @@
-"""An MLflow registry: its address, what can be read and changed in it, and the error if it does not respond."""
+"""An MLflow registry: its address, the protocols to read and change it, and its error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ModelVersion:
 
     @property
     def mark(self) -> str:
-        """Eight characters that differ from those of the same name and number in a recreated registry."""
+        """Eight characters that identify the version, also if a registry was recreated."""
         return self.run_id[:8] or hashlib.sha256(f"{self.location} {self.created}".encode()).hexdigest()[:8]
 
 
@@ -62,19 +62,16 @@ class RegistryReader(Protocol):
         """Return the names of all models."""
 
     def aliases(self, name: str) -> dict[str, str] | None:
-        """Return the version of each alias of a model. None: there is no such model."""
+        """Return the version of each alias of a model; None if there is no such model."""
 
     def versions(self, name: str) -> list[str]:
         """Return the numbers of all versions of a model."""
 
     def version(self, name: str, number: str) -> ModelVersion | None:
-        """Return a version. None: there is no version of that number."""
+        """Return a version; None if there is no version of that number."""
 
     def experiment(self, name: str) -> str | None:
-        """Return the stage of an experiment, active or deleted.
-
-        None: there is none of that name.
-        """
+        """Return the stage of an experiment, active or deleted; None if it does not exist."""
 
 
 class RegistryEditor(RegistryReader, RunEditor, Protocol):
@@ -87,7 +84,7 @@ class RegistryEditor(RegistryReader, RunEditor, Protocol):
         """Return the tags of a version. Empty if there is no such version."""
 
     def set_alias(self, name: str, alias: str, number: str) -> None:
-        """Let an alias of a model name an existing version."""
+        """Set an alias of a model to an existing version."""
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete an alias of a model."""
@@ -114,7 +111,8 @@ def tracking_uri(layout: Layout, settings: Settings) -> str:
     if not re.match(r"(https?|postgresql|mysql|mssql)\b", uri):
         shown = excerpt(without_password(uri))
         raise InputError(
-            f"register.uri or MLFLOW_TRACKING_URI is {shown}; allowed: sqlite:///FILE, postgresql://... or http(s)://..."
+            f"register.uri or MLFLOW_TRACKING_URI is {shown}; allowed: sqlite:///FILE, postgresql://... or "
+            "http(s)://..."
         )
     return uri
 
@@ -141,7 +139,7 @@ def exists(uri: str) -> bool:
 def local_path(location: str) -> Path | None:
     """Return the path of a location on this machine, given as a path or a file: URI.
 
-    None for any other location.
+    For any other location, return None.
     """
     parts = urlsplit(location)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
@@ -152,7 +150,7 @@ def local_path(location: str) -> Path | None:
 def no_answer(uri: str, reason: object, remedy: str = REMEDY) -> RegistryError:
     """Return the error to raise if the registry at `uri` does not respond.
 
-    It has no password in its message.
+    Passwords are removed from its message.
     """
     first = excerpt(str(reason).strip().partition("\n")[0], 400)
     return RegistryError(without_password(f"MLflow at {uri} gives no answer: {first}; {remedy}"))

@@ -9,8 +9,9 @@ import json
 from html import escape
 from typing import Any
 
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-pre{background:#f4f4f4;padding:.75rem;overflow:auto}h2{margin-top:2rem}code{font-size:.9em}td,th{text-align:left;padding:.1rem 1rem .1rem 0}
+STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}
+body{color:#222;background:#fff}pre{background:#f4f4f4;padding:.75rem;overflow:auto}h2{margin-top:2rem}
+code{font-size:.9em}td,th{text-align:left;padding:.1rem 1rem .1rem 0}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}pre{background:#2a2a2a}a{color:#8ab4f8}}"""
 
 
@@ -23,8 +24,10 @@ def docs(document: dict[str, Any], root_path: str, needs_key: bool) -> str:
     body = escape('{"text": "..."}')
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>tokensieve</title><style>{STYLE}</style>",
-        f"<h1>tokensieve {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>",
-        f"<pre>curl -s ADDRESS{escape(root_path)}/predict{authorization} -H 'content-type: application/json' -d '{body}'</pre>",
+        f"<h1>tokensieve {escape(document['info']['version'])}</h1>"
+        f"<p>{escape(document['info']['description'])}</p>",
+        f"<pre>curl -s ADDRESS{escape(root_path)}/predict{authorization} -H 'content-type: application/json' "
+        f"-d '{body}'</pre>",
         f'<p>For programs: <a href="{escape(root_path)}/openapi.json">openapi.json</a></p>',
     ]
     for path, methods in document["paths"].items():
@@ -54,7 +57,8 @@ def _schema(schema: dict[str, Any]) -> str:
         needed = " (required)" if name in schema.get("required", ()) else ""
         kind = escape(json.dumps(shown, ensure_ascii=False).replace("#/components/schemas/", ""))
         rows.append(
-            f"<tr><td><code>{escape(name)}</code>{needed}<td>{escape(field.get('description', ''))}<td><code>{kind}</code>"
+            f"<tr><td><code>{escape(name)}</code>{needed}<td>{escape(field.get('description', ''))}"
+            f"<td><code>{kind}</code>"
         )
     return "<table>" + "\n".join(rows) + "</table>"
 

@@ -84,7 +84,8 @@ class FolderSource:
             return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
-                f"{self.path} has no {path.name}, which an export writes last; pass the folder of a complete export"
+                f"{self.path} has no {path.name}, which an export writes last; pass the folder of a complete "
+                "export"
             ) from None
         except OSError as error:
             raise _unreadable(error) from None
@@ -138,7 +139,7 @@ class ModelWatcher:
 
     @property
     def last_error(self) -> str | None:
-        """Return why the newest model is not served, or not known. None if it is."""
+        """Why the newest model is not served, or not known; None if it is served."""
         began = self._began
         if began is not None and (seconds := time.monotonic() - began) > SLOW_CHECK:
             return f"the check for a newer model that began {seconds:.0f} s ago has not ended"
@@ -146,7 +147,7 @@ class ModelWatcher:
 
     @property
     def checked_at(self) -> str | None:
-        """Return `last_checked` in ISO 8601."""
+        """`last_checked` in ISO 8601; None if the source has never responded."""
         return (
             datetime.fromtimestamp(self.last_checked, UTC).isoformat(timespec="seconds")
             if self.last_checked
@@ -212,9 +213,9 @@ class ModelWatcher:
         return version, identity
 
     def follow(self, interval: float = 0.0) -> threading.Thread:
-        """Check every `interval` seconds, on a thread of its own, until `stop`.
+        """Check every `interval` seconds, on a thread of its own, until `stop` is called.
 
-        0: the interval of the source.
+        If `interval` is 0, it is that of the source.
         """
 
         def watch() -> None:

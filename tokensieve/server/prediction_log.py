@@ -109,7 +109,8 @@ def _open(path: Path) -> io.FileIO:
             _remove_incomplete_line(path, descriptor, found.st_size)
         elif not stat.S_ISCHR(found.st_mode):
             raise InputError(
-                f"{path} is not a regular file; use one for the prediction log: a pipe without a reader would stop the server"
+                f"{path} is not a regular file; use one for the prediction log: a pipe without a reader "
+                "would stop the server"
             )
     except BaseException:
         os.close(descriptor)
@@ -126,7 +127,8 @@ def _make_private(path: Path, descriptor: int, found: os.stat_result) -> None:
         except OSError as error:
             remedy = f"run chmod 600 {path}, or use another file"
             raise InputError(
-                f"{path} can be read by others (mode {mode:04o}), and its mode cannot be changed ({error.strerror}); {remedy}"
+                f"{path} can be read by others (mode {mode:04o}), and its mode cannot be changed "
+                f"({error.strerror}); {remedy}"
             ) from None
         log.warning(
             "%s could be read by others (mode %04o); its mode is now changed so that only its owner can",
@@ -151,7 +153,8 @@ def _remove_incomplete_line(path: Path, descriptor: int, size: int) -> None:
         return
     if not half.startswith(LINE_START[: len(half)]) or (complete == 0 and start > 0):
         raise InputError(
-            f"{path} ends with an incomplete line that is not of this log; use another file, or complete that line"
+            f"{path} ends with an incomplete line that is not of this log; use another file, or complete "
+            "that line"
         )
     with contextlib.suppress(ValueError):
         json.loads(half)

@@ -53,7 +53,10 @@ class SingleLabelPrediction(BaseModel):
     label: str = Field(description="most likely label")
     probability: float = Field(ge=0, le=1, description="its calibrated probability")
     uncertain: bool = Field(
-        description="true if the probability is below the model's threshold, or its lead over the second label is below the margin"
+        description=(
+            "true if the probability is below the model's threshold, or its lead over the second label is "
+            "below the margin"
+        )
     )
     truncated: bool = Field(description="true if the text has more tokens than the model reads")
     top: list[LabelProbability] = Field(description="most likely labels; the first is `label`")
@@ -132,7 +135,8 @@ class Readiness(BaseModel):
     status: str = Field(description="always ready; the server listens only once it is")
     version: str = Field(description="version of the model that is served")
     trouble: str | None = Field(
-        description="why the newest model is not served; null if it is. Without the API key the reason is left out"
+        description="why the newest model is not served; null if it is. "
+        "Without the API key the reason is left out"
     )
     checked: str | None = Field(
         description="time of the last successful check for a newer model; null if there was none"

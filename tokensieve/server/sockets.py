@@ -78,7 +78,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise InputError(
-            f"--host {host} is not an address of this machine ({error}); use 127.0.0.1, or 0.0.0.0 for all of them"
+            f"--host {host} is not an address of this machine ({error}); use 127.0.0.1, or 0.0.0.0 for all "
+            "of them"
         ) from None
     bound: list[socket.socket] = []
     for family, kind, protocol, _, address in dict.fromkeys(found):
@@ -111,9 +112,10 @@ def _remedy(error: OSError) -> str:
 
 
 def room_for(connections: int) -> int:
-    """Raise the limit on open files of this process for so many connections.
+    """Raise the limit on open files of this process for `connections` connections.
 
-    Return how many it allows.
+    Returns:
+        The number of connections that it allows.
     """
     if sys.platform == "win32":
         return connections

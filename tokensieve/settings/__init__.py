@@ -8,9 +8,6 @@ from tokensieve.settings.assignments import assigned, changed, tried
 from tokensieve.settings.declaration import Section
 from tokensieve.settings.params_file import Settings, render, sections
 from tokensieve.settings.sections import (
-    CHECKS,
-    FORMAT_NAMES,
-    VARIANTS,
     Base,
     Data,
     Evaluate,
@@ -24,6 +21,7 @@ from tokensieve.settings.sections import (
     Validate,
     Vocabulary,
 )
+from tokensieve.settings.values import CHECKS, FORMAT_NAMES, VARIANTS
 
 __all__ = [
     "CHECKS",

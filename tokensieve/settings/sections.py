@@ -6,35 +6,8 @@ from dataclasses import dataclass
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings.declaration import Section, setting
+from tokensieve.settings.values import CHECKS, FORMAT_NAMES, NAME, VARIANTS
 from tokensieve.truncation import HEAD, HEAD_TAIL
-
-CHECKS = (
-    "columns",
-    "empty",
-    "unlabelled",
-    "overlong",
-    "control",
-    "encoding",
-    "classes",
-    "class_size",
-    "duplicate",
-    "conflict",
-    "leak",
-    "unknown_label",
-    "vanished_label",
-    "truncated",
-)
-
-FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "arrow")
-
-# ONNX variants, the most exact first.
-VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
-
-# MLflow refuses names that contain / or :, and names that are paths, such as "..".
-NAME = (
-    r"[^\W_][\w .-]*",
-    "letters, digits, spaces and . _ -, starting with a letter or digit",
-)
 
 
 @dataclass(frozen=True)

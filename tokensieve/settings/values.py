@@ -1,0 +1,31 @@
+"""The values that settings allow, for settings that have a fixed list of them."""
+
+from __future__ import annotations
+
+CHECKS = (
+    "columns",
+    "empty",
+    "unlabelled",
+    "overlong",
+    "control",
+    "encoding",
+    "classes",
+    "class_size",
+    "duplicate",
+    "conflict",
+    "leak",
+    "unknown_label",
+    "vanished_label",
+    "truncated",
+)
+
+FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "arrow")
+
+# ONNX variants, the most exact first.
+VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
+
+# MLflow refuses names that contain / or :, and names that are paths, such as "..".
+NAME = (
+    r"[^\W_][\w .-]*",
+    "letters, digits, spaces and . _ -, starting with a letter or digit",
+)

@@ -1,4 +1,4 @@
-"""The gate between challenger and champion: both are tested afresh, on the same texts, by their exported packages.
+"""The gate between challenger and champion: both exported models are tested on the same texts.
 
 The report is made at the end of a retrain and kept, so that a promotion does not wait for it. It is
 made again if the challenger, the champion, the test texts or the limits are others by then.
@@ -46,7 +46,7 @@ def gate(
     champion: str | None,
     tags: Mapping[str, str] | None = None,
 ) -> GateReport:
-    """Return the report on a challenger: the kept one if it still holds, otherwise a new one, which is kept.
+    """Return the report on a challenger: the kept one if it is still valid, otherwise a new one.
 
     Args:
         layout: The project.
@@ -140,7 +140,10 @@ def _new_report(
 
 
 def _comparison(layout: Layout, settings: Settings, folders: Mapping[str, Path]) -> tuple[list[Row], str]:
-    """Return the rows that compare the versions in `folders`, champion first, or why they cannot be compared."""
+    """Return the rows that compare the versions in `folders`, or why they cannot be compared.
+
+    The champion is the first.
+    """
     locked, limits = locked_test(layout, folders), settings.gate
     manifests = [Manifest.load(folder) for folder in folders.values()]
     if not len(locked.test):

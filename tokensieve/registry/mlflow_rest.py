@@ -115,7 +115,8 @@ class RestRegistry:
                 while block := response.read1(2**20):
                     if file.tell() + len(block) > FILE:
                         raise InputError(
-                            f"{to.name} in the registry is larger than {FILE // 2**30} GiB; export the model again"
+                            f"{to.name} in the registry is larger than {FILE // 2**30} GiB; "
+                            "export the model again"
                         )
                     file.write(block)
                 if expected is not None and file.tell() != expected:
@@ -207,10 +208,14 @@ class RestRegistry:
         if error.code in (401, 403):
             remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             if self.anonymous:
-                remedy = "it is not the server of the registry, so no credentials are sent there; move the files to the registry's server"
+                remedy = (
+                    "it is not the server of the registry, so no credentials are sent there; "
+                    "move the files to the registry's server"
+                )
             shown = without_password(self.uri)
             raise InputError(
-                f"MLflow at {shown} refuses: {error.code} {excerpt(body.strip() or error.reason, 200)}; {remedy}"
+                f"MLflow at {shown} refuses: {error.code} {excerpt(body.strip() or error.reason, 200)}; "
+                f"{remedy}"
             )
         try:
             code = json.loads(body).get("error_code")

@@ -190,3 +190,18 @@ def test_the_pipelines_paths_are_the_layouts() -> None:
 def test_params_yaml_is_the_rendered_defaults() -> None:
     assert (ROOT / "params.yaml").read_text(encoding="utf-8") == render()
     assert Settings.load(ROOT / "params.yaml") == Settings()
+
+
+def test_files_and_functions_are_short() -> None:
+    """A file has at most 300 lines, and a function at most 45, its docstring included."""
+    long = {}
+    for folder in ("tokensieve", "tasks", "flows", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            sizes = {"": (len(text.splitlines()), 300)} | {
+                f"{node.name}, line {node.lineno}": (node.end_lineno - node.lineno + 1, 45)
+                for node in ast.walk(ast.parse(text))
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+            }
+            long |= {f"{path} {name}": lines for name, (lines, most) in sizes.items() if lines > most}
+    assert long == {}

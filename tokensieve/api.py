@@ -141,7 +141,7 @@ def fit(
 ) -> FittedClassifier:
     """Train a classifier by token-driven sparse fine-tuning, and calibrate its probabilities.
 
-    The method is that of arXiv 2508.08635 (`fitting.fit_classifier`).
+    The idea is that of arXiv 2508.08635; `fitting.fit_classifier` is our implementation.
 
     Args:
         texts: The training texts.

@@ -1,7 +1,8 @@
 """The whole method: token-driven sparse fine-tuning, from labelled texts to a trained classifier.
 
-The method is that of arXiv 2508.08635. `fit_classifier` runs its steps 1 to 5. The stages
-vocabulary, mask and finetune call the same parts, with files between them.
+The idea is that of arXiv 2508.08635, of which we know the abstract; the implementation is our own.
+`fit_classifier` runs steps 1 to 5. The stages vocabulary, mask and finetune call the same parts,
+with files between them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Fisher scores: how much the loss depends on each row, column or entry of a linear layer (step 3).
 
 The score of a weight is the sum of its squared gradients, one gradient per example: the empirical
-Fisher information (arXiv 2508.08635). Only tokens that belong to a construct count. Scores of rows
-and columns need no gradient of a weight. One example has activations X [T, in] and output gradients
-G [T, out], and the gradient Gᵀ X. The row sums of (Gᵀ X)² are the column sums of G * ((X Xᵀ) G),
-and its column sums are those of X * ((G Gᵀ) X).
+Fisher information. Only tokens that belong to a construct count. Scores of rows and columns need no
+gradient of a weight. One example has activations X [T, in], output gradients G [T, out], and the
+gradient Gᵀ X. The row sums of (Gᵀ X)² are the column sums of G * ((X Xᵀ) G), and its column sums
+are those of X * ((G Gᵀ) X).
 """
 
 from __future__ import annotations

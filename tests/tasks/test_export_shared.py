@@ -92,7 +92,7 @@ def answers(layout: Layout, texts: list[str]) -> np.ndarray:  # type: ignore[typ
         return torch.cat([classifier(one, torch.ones_like(one)) for one in ids]).numpy()
 
 
-def test_the_tasks_answer_as_each_model_alone(project: Callable[..., Layout], tmp_path: Path) -> None:
+def test_shared_export_predicts_like_each_model_alone(project: Callable[..., Layout], tmp_path: Path) -> None:
     layouts = [project("cards", 2), project("parcels", 3, labels=3), project("money", 4, labels=8)]
     found = export_shared([layouts[0].root, layouts[1].model, layouts[2].root], tmp_path / "shared")
     assert found == {"layers": 2, "variant": "fused", "tasks": {"cards": 1.0, "parcels": 1.0, "money": 1.0}}

@@ -44,7 +44,7 @@ def test_data_is_versioned_inside_git_and_outside(where: str, tmp_path: Path, so
         assert "train.csv" not in listed
 
 
-def test_a_folder_is_taken_in_by_its_parts_and_a_test_file_can_be_given(
+def test_a_folder_is_ingested_by_part_with_an_optional_test_file(
     layout: Layout, source: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "folder"
@@ -119,7 +119,7 @@ def test_what_a_url_may_hide_is_not_kept(layout: Layout, server: str) -> None:
     assert f"{server}/texts.csv" in kept
 
 
-def test_no_file_holds_what_a_url_may_hide(layout: Layout, server: str) -> None:
+def test_credentials_in_urls_are_not_stored(layout: Layout, server: str) -> None:
     address = server.replace("http://", "http://user:secret@")
     for _ in range(2):
         ingest(layout, Settings(), f"{address}/texts.csv?token=hidden", f"{address}/texts.csv?token=hidden")
@@ -132,9 +132,7 @@ def test_no_file_holds_what_a_url_may_hide(layout: Layout, server: str) -> None:
     assert not [path for path in layout.root.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
 
 
-def test_a_pointer_of_an_earlier_version_that_holds_a_password_is_removed(
-    layout: Layout, server: str
-) -> None:
+def test_an_earlier_pointer_with_a_password_is_removed(layout: Layout, server: str) -> None:
     old = layout.at("data", "source", "data", "texts.csv.dvc")
     old.parent.mkdir(parents=True)
     old.write_text("deps:\n- path: https://user:secret@host/texts.csv\nouts:\n- path: texts.csv\n")
@@ -176,7 +174,7 @@ def test_a_remote_that_is_down_does_not_stop_a_run(
     assert ingest(layout, Settings(), None) == found
 
 
-def test_a_clone_without_the_data_is_told_what_to_do(layout: Layout, source: Path, tmp_path: Path) -> None:
+def test_a_clone_without_the_data_gets_the_remedy(layout: Layout, source: Path, tmp_path: Path) -> None:
     found = ingest(layout, Settings(), str(source))
     clone = Layout(tmp_path / "clone")
     clone.at("data").mkdir(parents=True)

@@ -18,7 +18,7 @@ LAYER = {"rows": 4 * 32 + 64 + 32, "columns": 4 * 32 + 32 + 64, "entries": 4 * 3
 
 
 @pytest.mark.parametrize("shape", ["rows", "columns", "entries", "layers"])
-def test_the_report_counts_what_is_selected_by_layer(
+def test_the_report_has_the_number_of_selected_rows_by_layer(
     tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: Path, shape: str
 ) -> None:
     layout = Layout(tmp_path)

@@ -151,7 +151,9 @@ def runs(layout: Layout) -> list[Any]:
     return list(client(layout).search_runs([experiment.experiment_id])) if experiment else []
 
 
-def test_a_run_holds_all_that_the_stages_made(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_mlflow_run_has_the_results_of_all_stages(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
     registration = register.register(layout, SETTINGS)
     assert registration == Registration.load(layout.registration)
     assert registration.uri == "models:/classifier/1"
@@ -327,7 +329,7 @@ def test_a_run_whose_files_are_gone_is_made_again(layout: Layout) -> None:
     assert register.register(layout, SETTINGS).version == "2"
 
 
-def test_registration_names_what_is_missing(layout: Layout) -> None:
+def test_registration_error_names_the_missing_file(layout: Layout) -> None:
     (layout.evaluation / "report.json").unlink()
     with pytest.raises(InputError, match=r"evaluation/report\.json is missing; run the stages before"):
         register.register(layout, SETTINGS)
@@ -345,7 +347,7 @@ def test_a_deleted_experiment_and_a_bad_name_are_refused(layout: Layout) -> None
         register.register(layout, Settings.of({"register": {"name": "a/b"}}))
 
 
-def test_mlflow_says_nothing_but_warnings(
+def test_mlflow_logs_only_warnings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "INFO")
@@ -415,7 +417,7 @@ def test_the_signature_names_the_columns_of_the_answers(
         _load_pyfunc(str(layout.onnx)).predict({"text": ["lost", 5]})
 
 
-def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(
+def test_spark_processes_use_the_configured_number_of_threads(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told, load = list[int | None](), Predictor.load
@@ -428,7 +430,7 @@ def test_each_of_sparks_processes_takes_the_cores_that_it_is_told(
     assert told == [1, None, None]
 
 
-def test_the_child_process_reads_what_mlflows_client_has_written(layout: Layout, tmp_path: Path) -> None:
+def test_the_child_process_reads_versions_written_by_mlflows_client(layout: Layout, tmp_path: Path) -> None:
     registration = register.register(layout, SETTINGS)
     uri = tracking_uri(layout, SETTINGS)
     editor, reader = MlflowEditor(uri), MlflowProcess(uri, tmp_path / "cache")

@@ -40,7 +40,7 @@ def test_rows_without_a_label_are_in_no_part_and_no_class(project: Callable[...,
     assert (report["train"] + report["validation"], report["test"]) == (60, 1)
 
 
-def test_a_project_of_an_earlier_version_is_told_once_that_its_split_changes(
+def test_an_earlier_project_logs_once_that_its_split_changes(
     project: Callable[..., Layout], caplog: pytest.LogCaptureFixture
 ) -> None:
     layout = project(train=ROWS)

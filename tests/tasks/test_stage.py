@@ -116,7 +116,7 @@ class RestException(MlflowException):
         (KeyError("bug"), False),
     ],
 )
-def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
+def test_only_temporary_failures_are_retried(error: Exception, again: bool) -> None:
     state = Failed(message="failed", data=error)
     assert stage.is_transient(stage.stage_task, None, state) is again  # type: ignore[arg-type]
 

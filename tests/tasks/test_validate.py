@@ -184,7 +184,7 @@ def project_of(layout: Layout, part: str, rows: Rows) -> Layout:
     return layout
 
 
-def test_truncated_texts_are_told_with_what_is_lost_and_what_to_do(
+def test_truncated_texts_are_reported_with_the_loss_and_the_remedy(
     project: Callable[..., Layout], tiny_model: Path
 ) -> None:
     layout = project(

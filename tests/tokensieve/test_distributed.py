@@ -104,7 +104,7 @@ def _of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "name", ["rows", "balanced", "several", "frozen", "memory", "opened", "dense", "stopped"]
 )
-def test_two_processes_train_what_one_trains(
+def test_two_processes_give_the_weights_of_one(
     alone: dict[str, Run], together: list[dict[str, Run]], name: str
 ) -> None:
     (expected, weights), (found, trained) = alone[name], together[0][name]

@@ -37,7 +37,7 @@ def test_a_failed_block_keeps_the_earlier_folder(tmp_path: Path, error: type[Bas
     assert names(tmp_path) == ["out"]
 
 
-def test_what_a_killed_run_left_beside_is_not_taken_over(tmp_path: Path) -> None:
+def test_a_temporary_folder_of_a_killed_run_is_not_used(tmp_path: Path) -> None:
     (tmp_path / ".out.new").mkdir()
     (tmp_path / ".out.new" / "stale.txt").touch()
     with atomic_folder(tmp_path / "out") as beside:
@@ -45,7 +45,7 @@ def test_what_a_killed_run_left_beside_is_not_taken_over(tmp_path: Path) -> None
     assert names(tmp_path / "out") == ["new.txt"]
 
 
-def test_json_reads_back_and_leaves_nothing_beside(tmp_path: Path) -> None:
+def test_json_is_read_back_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     tree = {"b": [1, 2.5, None], "a": {"größe": "“x”\n"}}
     write_json(tmp_path / "report.json", tree)
     assert read_json(tmp_path / "report.json") == tree
@@ -78,7 +78,7 @@ def test_files_get_the_mode_that_the_umask_allows(tmp_path: Path, umask: int) ->
     assert names(tmp_path) == ["out", "y.safetensors"]
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"a": ')
     with pytest.raises(
         InputError, match=r"report.json is damaged .* delete it and run the same command again"

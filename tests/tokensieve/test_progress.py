@@ -21,7 +21,7 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
     return caplog
 
 
-def test_a_step_that_says_nothing_is_told_with_what_it_took_last_time(
+def test_a_silent_step_is_logged_with_its_last_duration(
     lines: pytest.LogCaptureFixture,
 ) -> None:
     with log_while_running("export", last=60.0):
@@ -29,7 +29,7 @@ def test_a_step_that_says_nothing_is_told_with_what_it_took_last_time(
     assert lines.messages == ["export     1 s so far (last time 60 s)"]
 
 
-def test_a_step_that_says_enough_is_not_told(lines: pytest.LogCaptureFixture) -> None:
+def test_a_step_that_logs_often_gets_no_progress_line(lines: pytest.LogCaptureFixture) -> None:
     with log_while_running("finetune"):
         for epoch in range(4):
             logging.getLogger("tokensieve").info("epoch %d", epoch)

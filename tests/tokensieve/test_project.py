@@ -22,7 +22,7 @@ def test_asking_for_paths_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_stage_folder_holds_another(tmp_path: Path) -> None:
+def test_no_stage_folder_contains_another(tmp_path: Path) -> None:
     folders = [path for path in (getattr(Layout(tmp_path), name) for name in PATHS) if not path.suffix]
     assert not [(a, b) for a in folders for b in folders if a != b and a.is_relative_to(b)]
 

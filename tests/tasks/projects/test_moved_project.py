@@ -62,7 +62,7 @@ def test_the_files_are_found_where_the_project_is_now(layout: Layout, how: str, 
     )
 
 
-def test_a_registry_of_others_is_left_as_it_is(layout: Layout, tmp_path: Path) -> None:
+def test_a_registry_outside_the_project_is_not_changed(layout: Layout, tmp_path: Path) -> None:
     before = places(layout)
     follow(layout, uri(layout))
     other = Layout(tmp_path / "other")

@@ -16,7 +16,7 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_commit_is_named_with_what_was_changed_since(tmp_path: Path) -> None:
+def test_the_commit_is_recorded_with_uncommitted_changes(tmp_path: Path) -> None:
     assert provenance.of_project(tmp_path) == {}
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     (tmp_path / "params.yaml").write_text("a: 1\n", encoding="utf-8")
@@ -36,7 +36,7 @@ def test_a_commit_is_named_with_what_was_changed_since(tmp_path: Path) -> None:
     }
 
 
-def test_the_environment_names_what_a_model_is_made_with(tmp_path: Path) -> None:
+def test_the_environment_has_the_versions_of_the_packages(tmp_path: Path) -> None:
     found = provenance.environment("cuda (Tiny 9000)")
     assert (found["python"], found["processor"], found["device"]) == (
         platform.python_version(),

@@ -27,7 +27,7 @@ def test_the_same_data_has_the_same_hash_and_is_listed_once(layout: Layout, sour
     assert data_versions(layout)[1].rows == {"train": 5}
 
 
-def test_restoring_what_is_nowhere_is_refused_and_changes_nothing(layout: Layout, source: Path) -> None:
+def test_restoring_missing_data_is_refused_and_changes_nothing(layout: Layout, source: Path) -> None:
     first = ingest(layout, Settings(), str(source))
     with pytest.raises(InputError, match=f"begin with 'ffff'; known: {first}"):
         restore_version(layout, "ffff")

@@ -80,7 +80,7 @@ def test_the_format_comes_from_the_name_the_query_or_the_type(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_setting_names_a_format_that_nothing_tells(server: str, tmp_path: Path) -> None:
+def test_the_setting_gives_a_format_that_cannot_be_detected(server: str, tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
         match=r"--data http://.*/export: neither .*application/octet-stream.* set data.format to one of csv",
@@ -100,7 +100,7 @@ def test_a_setting_names_a_format_that_nothing_tells(server: str, tmp_path: Path
         ("/short.csv", "the connection before the file was complete", True),
     ],
 )
-def test_the_true_reason_of_a_failure_is_told(
+def test_the_error_has_the_reason_of_the_failure(
     server: str, path: str, words: str, passing: bool, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=words) as caught:
@@ -110,7 +110,7 @@ def test_the_true_reason_of_a_failure_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_is_down_and_an_unknown_host_are_told(
+def test_a_stopped_server_and_an_unknown_host_are_named_in_the_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # no way to this machine itself

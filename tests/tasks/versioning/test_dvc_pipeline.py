@@ -88,7 +88,7 @@ def _pretend(layout: Layout, name: str, result: str) -> None:
         dvc_pipeline.record(layout, repo, name)
 
 
-def test_a_stage_names_what_it_needs(layout: Layout) -> None:
+def test_the_error_of_a_stage_names_the_missing_input(layout: Layout) -> None:
     with pytest.raises(
         InputError, match="stage validate needs data/raw, which is missing; add data with --data PATH"
     ):

@@ -48,7 +48,7 @@ def test_git_that_comes_after_the_project_finds_no_data_and_no_cache(tmp_path: P
     assert "no_scm" not in (root / ".dvc" / "config").read_text()
 
 
-def test_an_ignore_file_that_is_there_gets_what_it_lacks_once(tmp_path: Path, source: Path) -> None:
+def test_missing_lines_are_added_once_to_an_existing_ignore_file(tmp_path: Path, source: Path) -> None:
     root = tmp_path / "project"
     root.mkdir()
     git(tmp_path, "init", "--quiet", str(root))
@@ -64,7 +64,7 @@ def test_an_ignore_file_that_is_there_gets_what_it_lacks_once(tmp_path: Path, so
 
 
 @pytest.mark.parametrize("pattern", ["data/", "/data/*", "dvc.lock"])
-def test_a_repository_that_ignores_what_it_must_keep_is_refused_with_the_remedy(
+def test_a_repository_that_ignores_required_files_is_refused_with_the_remedy(
     tmp_path: Path, source: Path, pattern: str
 ) -> None:
     git(tmp_path, "init", "--quiet", str(tmp_path))
@@ -114,7 +114,7 @@ def test_versions_of_the_data_merge(tmp_path: Path, source: Path) -> None:
     assert ingest(open_project(root), Settings(), None)
 
 
-def test_conflict_marks_are_told_by_file(tmp_path: Path, source: Path) -> None:
+def test_conflict_markers_are_reported_with_their_file(tmp_path: Path, source: Path) -> None:
     layout = open_project(tmp_path / "project")
     ingest(layout, Settings(), str(source))
     record = layout.versions.read_text()

@@ -114,7 +114,7 @@ def test_a_known_bad_pair_is_wrong_with_its_remedy(
     assert ("schedules no run; pip install" in capfd.readouterr().out) == bad
 
 
-def test_a_full_disk_and_a_broken_profile_are_told(
+def test_a_full_disk_and_a_broken_profile_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(installation_checks, "LEAST_FREE", 1 << 60)

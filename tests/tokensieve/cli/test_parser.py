@@ -74,7 +74,7 @@ def test_every_command_has_a_help_of_its_own() -> None:
     ("command", "created"),
     [("run", True), ("data add", True), ("promote", False), ("data list", False)],
 )
-def test_help_says_which_commands_create_a_project(
+def test_help_shows_which_commands_create_a_project(
     command: str, created: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

@@ -31,7 +31,7 @@ class Cards:
         return {"cards": one, "topics": several[: len(texts)]}
 
 
-def test_of_several_tasks_each_says_its_own(
+def test_shared_model_prints_the_labels_of_each_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(load, "load", lambda folder, threads: Cards())
@@ -134,7 +134,7 @@ def test_without_a_model_the_project_s_is_used(served_folder: Path, tmp_path: Pa
     assert done.stdout == tokensieve("predict", "--model", str(served_folder), "my card", cwd=tmp_path).stdout
 
 
-def test_a_file_is_not_replaced_unless_asked_and_the_end_is_summed_up(
+def test_an_output_is_replaced_only_with_overwrite_and_a_summary_is_printed(
     served_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "in.csv").write_text("text,label\nmy card,a\n" + "money " * 20 + ",b\n,c\n", encoding="utf-8")

@@ -75,7 +75,7 @@ def test_full_confidence_falls_into_the_last_bin() -> None:
     assert reliability(np.array([[100.0, -100.0]]), np.array([0])) == [Bin(1.0, 1.0, 1)]
 
 
-def test_a_temperature_of_the_truth_is_calibrated_and_others_are_not() -> None:
+def test_the_true_temperature_is_calibrated_and_others_are_not() -> None:
     logits, targets = drawn(20_000, 3.0)
     assert calibration_error(reliability(logits, targets, 3.0)) < 0.015
     assert calibration_error(reliability(logits, targets, 1.0)) > 0.1

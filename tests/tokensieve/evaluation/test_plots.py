@@ -147,7 +147,7 @@ def test_the_calibration_error_is_the_weighted_gap(drawn: Callable[..., Figure])
     assert figure.axes[1].get_title() == "after scaling: ECE 0.000"
 
 
-def test_the_axes_say_what_is_counted(drawn: Callable[..., Figure]) -> None:
+def test_the_axes_have_labels_for_the_counts(drawn: Callable[..., Figure]) -> None:
     for several, words in ((False, ["accuracy", "texts"]), (True, ["share present", "texts × labels"])):
         figure = drawn(lambda path, several=several: plots.calibration_picture(BINS, BINS, path, several))
         assert [figure.axes[place].get_ylabel() for place in (0, 2)] == words

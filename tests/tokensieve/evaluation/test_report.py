@@ -94,7 +94,7 @@ def test_a_report_has_intervals_and_counts() -> None:
     assert report({"test": logits}, targets, ["a", "b", "c", "d"], RULE)["oos_recall"] is None
 
 
-def test_the_interval_of_a_large_error_lies_around_it() -> None:
+def test_the_interval_of_a_large_error_contains_it() -> None:
     draw = default_rng(1)
     logits = draw.normal(size=(3000, 4)) * 2
     targets = draw.integers(0, 4, 3000)

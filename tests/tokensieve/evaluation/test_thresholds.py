@@ -42,7 +42,7 @@ def test_wrong_answers_do_not_count_and_without_right_ones_all_are_confident() -
     assert confidence_threshold(confidences, np.zeros(3, bool), 0.9) == 0.0
 
 
-def test_a_threshold_lies_below_the_text_that_sets_it_in_single_precision_too() -> None:
+def test_a_threshold_is_not_above_its_text_in_single_precision_either() -> None:
     for seed in range(50):
         confidences = default_rng(seed).random(5)
         assert np.float32(confidences.min()) >= confidence_threshold(confidences, np.ones(5, bool), 1.0)
@@ -57,7 +57,7 @@ def test_out_of_scope_texts_lower_the_threshold_if_they_are_rejected_all_the_sam
     assert outside.max() < found < 0.41
 
 
-def test_out_of_scope_texts_do_not_lower_the_threshold_if_it_lies_among_them() -> None:
+def test_out_of_scope_texts_around_the_threshold_do_not_lower_it() -> None:
     draw = default_rng(0)
     inside, right = draw.uniform(0.6, 1.0, 400), np.ones(400, bool)
     plain = confidence_threshold(inside, right, 0.95)

@@ -88,7 +88,7 @@ def test_half_precision_keeps_its_inputs_and_outputs(built: Callable[..., Path])
     assert 0 < np.abs(half - plain).max() < 0.02
 
 
-def test_what_cannot_be_here_says_why(
+def test_unavailable_variants_have_a_reason(
     tiny_family: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import AutoConfig

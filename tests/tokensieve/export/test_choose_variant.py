@@ -46,11 +46,11 @@ SAME = Comparison(
         ("fp32", {"largest_difference": float("nan")}, ["tolerance"]),
     ],
 )
-def test_what_breaks_a_limit_says_which(variant: str, change: dict[str, Any], expected: list[str]) -> None:
+def test_a_violation_names_its_limit(variant: str, change: dict[str, Any], expected: list[str]) -> None:
     assert list(violations(variant, replace(SAME, **change), Export())) == expected
 
 
-def test_few_texts_prove_little_and_the_reason_says_how_many_it_takes() -> None:
+def test_too_few_texts_are_refused_with_the_number_needed() -> None:
     few = replace(SAME, confident_texts=200, confident_agreement=1.0, proven_agreement=lower_bound(200, 200))
     (reason,) = violations("int8", few, Export()).values()
     assert reason == (

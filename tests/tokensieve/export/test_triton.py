@@ -19,7 +19,7 @@ def served(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_repository_holds_all_that_a_client_and_triton_need(served: Path, tmp_path: Path) -> None:
+def test_a_repository_has_all_files_for_triton_and_a_client(served: Path, tmp_path: Path) -> None:
     model = write_repository(served, tmp_path / "triton")
     assert model == tmp_path / "triton" / "classifier"
     assert sorted(path.relative_to(model).as_posix() for path in model.rglob("*")) == [

@@ -102,7 +102,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("output", FORMATS)
 @pytest.mark.parametrize("source", FORMATS)
-def test_every_format_gets_the_predictors_answers_beside_its_columns(
+def test_every_format_gets_the_predictions_as_added_columns(
     source: str, output: str, served: Any, predictor: Predictor, tmp_path: Path
 ) -> None:
     rows = [{"id": place, "text": text, "größe, x": f'"{place}"\r\n'} for place, text in enumerate(TEXTS)]
@@ -374,7 +374,7 @@ def test_outputs_that_cannot_be_are_refused(served: Any, tmp_path: Path) -> None
         predict_file(served.folder, path, tmp_path / "out.csv")
 
 
-def test_without_pyarrow_text_files_are_scored_and_the_others_refused(
+def test_without_pyarrow_only_text_formats_are_accepted(
     served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "in.csv", [{"text": "card"}])
@@ -404,7 +404,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, stop: int | None = None) -> list[in
 
 
 @pytest.mark.usefixtures("small")
-def test_a_failure_leaves_what_stood_there_and_is_gone_on_from_unless_something_changed(
+def test_a_failed_run_keeps_the_old_output_and_resumes_if_nothing_changed(
     served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, output = write(tmp_path / "in.csv", [{"text": text} for text in TEXTS]), tmp_path / "out.csv"

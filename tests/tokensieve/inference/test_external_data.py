@@ -77,7 +77,7 @@ def with_external_data(folder: Path, location: str = "weights.bin") -> None:
         (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
-def test_weights_beside_the_graph_need_a_hash(served: Any, tmp_path: Path) -> None:
+def test_external_weights_need_a_hash(served: Any, tmp_path: Path) -> None:
     folder = served.write(tmp_path / "onnx")
     before = Predictor.load(folder).logits(["my card"])
     with_external_data(folder)

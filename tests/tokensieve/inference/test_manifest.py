@@ -23,7 +23,7 @@ def edit(folder: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
-def test_it_reads_back_what_it_wrote(folder: Path) -> None:
+def test_a_saved_manifest_is_loaded_unchanged(folder: Path) -> None:
     parity = {"texts": 3, "largest_difference": 2e-6, "agreement": 1.0}
     written = Manifest(("ü", "b"), 1.5, 0.25, 64, "abc", "base/model", parity)
     written.save(folder)
@@ -40,7 +40,7 @@ def test_it_reads_back_what_it_wrote(folder: Path) -> None:
     }
 
 
-def test_the_file_is_the_same_for_the_same_content_and_leaves_nothing_beside(folder: Path) -> None:
+def test_equal_content_gives_equal_bytes_and_no_temporary_file(folder: Path) -> None:
     before = (folder / "manifest.json").read_bytes()
     Manifest.load(folder).save(folder)
     assert (folder / "manifest.json").read_bytes() == before

@@ -102,7 +102,7 @@ def test_a_label_that_hardly_leads_is_uncertain_however_likely(folder: Path, ser
 
 
 @pytest.mark.parametrize(("top", "length"), [(1, 1), (2, 2), (3, 3), (99, 4)])
-def test_top_is_sorted_and_as_long_as_asked(predictor: Predictor, top: int, length: int) -> None:
+def test_top_is_sorted_and_has_the_given_length(predictor: Predictor, top: int, length: int) -> None:
     for prediction in predictor.predict(QUESTIONS, top=top):
         values = [probability for _, probability in prediction.top]
         assert len(values) == length
@@ -187,7 +187,7 @@ def test_one_text_for_the_list_is_a_mistake(predictor: Predictor) -> None:
         predictor.predict("my card")
 
 
-def test_truncated_says_that_tokens_were_left_out(predictor: Predictor, served: Any) -> None:
+def test_truncated_is_true_if_tokens_were_cut_off(predictor: Predictor, served: Any) -> None:
     # Twelve tokens are read, two of them [CLS] and [SEP].
     fits, cut, longer = (" ".join(["card"] * count) for count in (10, 11, 500))
     assert [prediction.truncated for prediction in predictor.predict([fits, cut, longer, ""])] == [
@@ -285,7 +285,7 @@ def test_predicting_imports_no_training_or_orchestration() -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
-def test_what_was_hashed_is_what_is_loaded(
+def test_the_hashed_bytes_are_the_loaded_bytes(
     folder: Path, served: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A file that is replaced right after its hash was taken is not read again."""
@@ -308,7 +308,7 @@ def test_what_was_hashed_is_what_is_loaded(
         Predictor.load(folder, threads=1)
 
 
-def test_weights_beside_the_graph_are_hashed_and_loaded_too_or_refused(folder: Path, served: Any) -> None:
+def test_external_weights_are_hashed_and_loaded_or_refused(folder: Path, served: Any) -> None:
     expected = Predictor.load(folder, threads=1).predict(QUESTIONS)
     graph = onnx.load(folder / "model.onnx")
     onnx.save(

@@ -106,7 +106,7 @@ def test_the_highest_entries_of_all_modules_are_selected(scores: dict[str, Tenso
     assert all(torch.equal(scores[name], values) for name, values in before.items())
 
 
-def test_units_are_what_indices_count() -> None:
+def test_unit_count_is_the_number_of_possible_indices() -> None:
     weight = torch.zeros(3, 5)
     assert {shape: unit_count(weight, shape) for shape in ("rows", "columns", "entries")} == {
         "rows": 3,

@@ -229,7 +229,7 @@ def test_the_layers_with_the_highest_sum_of_row_scores_are_trained_whole(
     )
 
 
-def test_a_budget_of_less_than_a_layer_is_refused_with_what_a_layer_takes(
+def test_a_budget_below_one_layer_is_refused_with_the_size_of_a_layer(
     chosen: Callable[..., tuple[Classifier, Mask]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Before anything is scored.

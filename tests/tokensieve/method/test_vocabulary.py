@@ -366,7 +366,7 @@ def test_texts_without_new_tokens_are_as_before_and_new_tokens_are_whole(
             assert [piece.value for piece in now.tokenize(form)] == [token]
 
 
-def test_texts_of_training_shrink_and_the_others_stay(
+def test_training_texts_get_fewer_tokens_and_other_texts_do_not_change(
     any_kind: Saved, tiny_texts: Texts, tmp_path: Path
 ) -> None:
     texts, labels = tiny_texts
@@ -396,7 +396,7 @@ def test_ids_go_on_without_a_gap_and_old_ones_stay(any_kind: Saved, tmp_path: Pa
     assert sorted(after.get_vocab().values()) == list(range(len(before) + len(found)))
 
 
-def test_tokens_beside_the_model_keep_their_ids(any_kind: Saved, tmp_path: Path) -> None:
+def test_added_tokens_outside_the_model_keep_their_ids(any_kind: Saved, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(any_kind.folder)
     tokenizer.add_tokens([AddedToken("<|first|>"), AddedToken("<|second|>", special=True)])
     text = "refused <|second|> or<|first|>"
@@ -456,7 +456,7 @@ def test_a_tokenizer_of_whole_words_is_refused_by_name(tmp_path: Path) -> None:
         extend_tokenizer(tokenizer, {"topup": [0, 1]}, tmp_path)
 
 
-def test_the_pieces_stand_beside_the_tokenizer(
+def test_pieces_json_is_written_next_to_the_tokenizer(
     tiny_model: Path, added: dict[str, list[int]], tmp_path: Path
 ) -> None:
     extend_tokenizer(load_tokenizer(tiny_model), added, tmp_path)

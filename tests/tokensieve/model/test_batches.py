@@ -62,7 +62,7 @@ def test_batches_by_length_hold_every_text_once_within_their_tokens(lengths: lis
     assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= tokens for batch in batches)
 
 
-def test_a_batch_is_padded_on_the_right_in_the_order_asked_for() -> None:
+def test_a_batch_is_padded_on_the_right_in_the_given_order() -> None:
     batch = Inputs([[5, 6], [7], [8, 9, 10]]).batch([2, 1])
     assert batch.ids is not None
     assert batch.ids.tolist() == [[8, 9, 10], [7, 0, 0]]
@@ -292,7 +292,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_memory_holds_a_part_of_the_texts(tiny_model: Path, tmp_path: Path) -> None:
+def test_only_a_part_of_the_texts_is_in_memory(tiny_model: Path, tmp_path: Path) -> None:
     # Texts of 1,000 characters, 6 MB; tokenized at once they take about 300 MB.
     texts = ["my card was stolen on the train and " * 28 + str(i) for i in range(6_000)]
     Examples.of(texts).save(tmp_path / "many.jsonl")

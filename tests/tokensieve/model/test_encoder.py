@@ -41,7 +41,7 @@ def test_a_folder_is_found_and_one_without_a_model_refused(tiny_model: Path, tmp
         find_base_model(str(tmp_path))
 
 
-def test_a_model_that_is_nowhere_is_refused_with_what_was_tried() -> None:
+def test_a_missing_base_model_is_refused_with_the_places_searched() -> None:
     with pytest.raises(
         InputError,
         match=r"base\.model 'nobody/nothing' was not found; tried folder nobody/nothing, Hugging Face hub \(",

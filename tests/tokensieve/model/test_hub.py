@@ -123,7 +123,7 @@ def test_a_disk_that_takes_nothing_is_found_among_the_causes(number: int, words:
     assert words in hub.failure_reason(outer)
 
 
-def test_what_is_no_name_and_what_is_not_known() -> None:
+def test_invalid_and_unknown_names_are_refused() -> None:
     from huggingface_hub.errors import HFValidationError
 
     assert "neither a folder nor a name of the form owner/model" in hub.failure_reason(

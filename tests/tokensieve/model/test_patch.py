@@ -310,7 +310,7 @@ def test_a_save_that_fails_keeps_the_earlier_file(tmp_path: Path, whole: bytes) 
     assert path.read_bytes() == whole
 
 
-def test_any_reader_of_safetensors_sees_what_it_is(tmp_path: Path, whole: bytes) -> None:
+def test_a_patch_file_is_valid_safetensors_with_metadata(tmp_path: Path, whole: bytes) -> None:
     (tmp_path / "patch").write_bytes(whole)
     with safe_open(tmp_path / "patch", "np") as file:
         assert sorted(file.keys()) == [

@@ -152,7 +152,7 @@ def test_a_base_without_other_parts_comes_back_as_the_file_it_was(
     assert hashes(tmp_path / "removed")["config.json"] == hashes(base)["config.json"]
 
 
-def test_a_patch_holds_the_moved_rows_the_new_ones_and_the_head(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_patch_contains_changed_rows_new_rows_and_the_head(tiny_model: Path, tmp_path: Path) -> None:
     patch = patch_folders.extract(tiny_model, tuned(tiny_model, tmp_path, new_tokens=1))
     tokens = len(load_tokenizer(tiny_model).get_vocab())
     assert {

@@ -356,7 +356,7 @@ def test_files_of_another_server_are_fetched_from_it(
     assert Manifest.load(folder).labels == ("card", "transfer")
 
 
-def test_a_child_that_says_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_without_output_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\ncat > /dev/null\necho nothing\n", encoding="utf-8")
     program.chmod(0o755)
@@ -368,7 +368,7 @@ def test_a_child_that_says_nothing_is_named(tmp_path: Path, monkeypatch: pytest.
 # What is kept for the time when the registry is down.
 
 
-def test_it_goes_on_from_what_was_fetched_while_the_registry_is_down(
+def test_the_fetched_version_is_used_while_the_registry_is_down(
     whole: Path, tmp_path: Path, server: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_deadline, "TIMEOUT", 0.5)

@@ -413,7 +413,7 @@ def test_openapi_document_contains_the_error_responses(client: TestClient) -> No
     } == {"#/components/schemas/ErrorResponse"}
 
 
-def test_body_limit_holds_without_content_length(client: TestClient) -> None:
+def test_body_limit_applies_without_content_length(client: TestClient) -> None:
     chunks = (b"a" * 500 for _ in range(100))
     answer = client.post("/predict", content=chunks, headers=POST)
     assert (answer.status_code, answer.json()["detail"]) == (

@@ -159,7 +159,7 @@ def test_connections_with_an_incomplete_head_are_closed(served: Any, start: Call
 
 
 @pytest.mark.parametrize("tasks", ["one", "shared"])
-def test_openapi_document_holds_for_generated_requests(
+def test_openapi_document_matches_responses_to_generated_requests(
     served: Any, start: Callable[..., Any], tmp_path: Path, tasks: str
 ) -> None:
     folder = served.folder if tasks == "one" else served.write_shared(tmp_path / "shared")

@@ -11,7 +11,7 @@ from tokensieve.settings import CHECKS, Base, Settings, assigned, changed, rende
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
-def test_assignments_are_written_and_told(params: Path) -> None:
+def test_assignments_are_written_and_logged(params: Path) -> None:
     assignments = [
         "finetune.max_epochs=5",
         "data.shots=3",
@@ -50,7 +50,7 @@ def test_a_text_may_hold_equals_signs_digits_and_brackets(params: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["no", "123", "1e5", "1e-3", "null", "2020-01-01", " Text ", "a: b", "# a", "1" * 5000]
 )
-def test_an_assigned_text_is_taken_as_it_stands(params: Path, text: str) -> None:
+def test_an_assigned_text_is_not_parsed(params: Path, text: str) -> None:
     changed(params, [f"data.label_column={text}"])
     assert Settings.load(params).data.label_column == text
 
@@ -80,7 +80,7 @@ def test_assignments_are_checked_on_top_of_a_file_that_is_left_alone(params: Pat
         assigned(params, ["finetune.max_epochs=5"])
 
 
-def test_a_file_that_already_holds_the_values_is_not_touched(params: Path) -> None:
+def test_a_file_with_the_same_values_is_not_rewritten(params: Path) -> None:
     params.write_text("# mine\nfinetune:\n  max_epochs: 4\n", encoding="utf-8")
     before = params.read_bytes()
     assert changed(params, ["finetune.max_epochs=4"]) == {}
@@ -132,7 +132,7 @@ def test_a_separator_is_a_text_and_null_takes_it_away(params: Path) -> None:
         changed(params, ["data.label_separator= "])
 
 
-def test_assignments_stay_if_what_reads_them_succeeds_and_are_taken_back_if_it_fails(
+def test_assignments_stay_after_success_and_are_undone_after_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "params.yaml"

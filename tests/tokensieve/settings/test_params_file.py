@@ -23,7 +23,7 @@ def test_the_repositorys_file_is_the_rendered_one() -> None:
     assert PARAMS.read_text(encoding="utf-8") == render()
 
 
-def test_every_setting_has_a_comment_and_stands_once() -> None:
+def test_every_setting_has_a_comment_and_occurs_once() -> None:
     lines = [line for line in render().splitlines() if line.startswith("  ")]
     assert len(lines) == sum(len(dataclasses.fields(kind)) for kind in sections().values())
     assert all("  # " in line for line in lines)
@@ -81,7 +81,7 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
         (b"finetune:\n  max_epochs: 2020-13-01", "params.yaml is not valid YAML: month must be in 1..12"),
     ],
 )
-def test_a_file_that_is_no_tree_is_refused(params: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_refused(params: Path, content: bytes, words: str) -> None:
     params.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(words)):
         Settings.load(params)

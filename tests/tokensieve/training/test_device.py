@@ -36,7 +36,7 @@ def test_the_setting_is_followed() -> None:
 
 
 @pytest.mark.skipif(bool(torch.version.cuda), reason="torch has CUDA")
-def test_torch_without_cuda_trains_on_the_cpu_and_says_so_only_if_a_gpu_is_wanted(
+def test_torch_without_cuda_trains_on_the_cpu_and_warns_only_if_a_gpu_is_requested(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert choose_device("auto") == "cpu"
@@ -48,7 +48,7 @@ def test_torch_without_cuda_trains_on_the_cpu_and_says_so_only_if_a_gpu_is_wante
         choose_device("cuda")
 
 
-def test_a_torch_for_gpus_on_a_machine_without_one_is_told_once(
+def test_torch_for_gpus_without_a_gpu_warns_once(
     cuda_torch: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -100,7 +100,7 @@ def test_onnxruntime_with_cuda_built_in_and_no_gpu_leaves_fp16_out(
 
 
 @pytest.mark.skipif(session.CUDA in onnxruntime.get_available_providers(), reason="onnxruntime has CUDA")
-def test_onnxruntime_without_cuda_names_what_to_install() -> None:
+def test_onnxruntime_without_cuda_names_the_package_to_install() -> None:
     assert (
         session.cuda_problem()
         == f"onnxruntime {onnxruntime.__version__} is built without CUDA; install onnxruntime-gpu"

@@ -386,7 +386,7 @@ def test_batches_hold_every_text_once(lengths: list[int], size: int, seed: int) 
 
 
 @given(texts=st.integers(1, 5000), batch=st.integers(1, 64), least=st.integers(1, 40))
-def test_few_texts_are_dealt_evenly_to_as_many_steps_as_an_epoch_has_at_least(
+def test_few_texts_are_divided_evenly_into_the_minimum_number_of_steps(
     texts: int, batch: int, least: int
 ) -> None:
     settings = Finetune(batch_size=batch, min_steps_per_epoch=least)
@@ -450,7 +450,7 @@ def test_logits_stand_in_the_order_of_the_texts(
     assert torch.equal(found, compute_logits(classifier, inputs))
 
 
-def test_threads_are_those_asked_for_or_all_there_are() -> None:
+def test_threads_are_the_given_number_or_all_cores() -> None:
     set_threads(3)
     assert torch.get_num_threads() == 3
     set_threads(0)

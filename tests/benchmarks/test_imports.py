@@ -1,4 +1,4 @@
-"""The benchmark runs where no orchestration is installed: nothing in it may import any."""
+"""The benchmark runs without the pipeline's packages, so it must not import any of them."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_the_frozen_heads_penalty_is_chosen(setup: Setup) -> None:
     notes = _outcome("frozen", setup).notes
     assert set(notes["tried"]) == {f"{c:g}" for c in METHODS["frozen"].options["penalties"]}
     assert notes["tried"][f"{notes['C']:g}"] == max(notes["tried"].values())
-    # One text a class cannot be dealt to folds: nothing is tried.
+    # With one text per class there are no folds, so no penalty is tried.
     assert len(_outcome("frozen", setup, 1).notes["tried"]) == 1
 
 

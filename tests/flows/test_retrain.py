@@ -315,7 +315,7 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     assert main(["predict", "--model", str(layout.onnx), "--json", rows[0]["text"]]) == 0
     shown = json.loads(capfd.readouterr().out)
     assert [label for label, _ in shown["labels"]] == [label for label, _ in answers[0].labels]
-    # Alone and in a batch, sums may be taken in another order.
+    # Sums may have another order for a single text than for a batch.
     assert [chance for _, chance in shown["labels"]] == pytest.approx(
         [chance for _, chance in answers[0].labels], rel=1e-4
     )

@@ -296,7 +296,7 @@ def answers(url: str) -> bool:
 
 
 def wait_for(holds: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait until `holds` returns something true. Fails the test after `seconds`."""
+    """Wait until `holds` returns a true value. Fail the test after `seconds` seconds."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:

@@ -87,7 +87,7 @@ def test_long_tickets_are_told_read_at_both_ends_and_served_as_trained(
     )
     assert any("7 rows without a label dropped" in warning for warning in summary["warnings"])
 
-    # What stands at the end decides, and every way to ask gives the same answer.
+    # The end of the text decides, and all ways to predict give the same label.
     model = project / "artifacts" / "onnx"
     ends = ["please block the lost card", "where is my parcel now"]
     texts = [ticket(3, end) for end in ends]

@@ -165,7 +165,7 @@ def test_champions_move_at_once_and_back(
         done.stderr
     )
 
-    # A version of another project is not promoted unless told.
+    # A version of another project is promoted only with an option.
     make(1, project="mails-0000abcd")
     done = tokensieve("promote", "--project", str(project))
     assert (

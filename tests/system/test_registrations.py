@@ -191,7 +191,7 @@ def test_an_unchanged_nightly_does_nothing_whatever_was_promoted(
     assert (again["model_version"], again["skipped"]) == ("2", STAGES)
     assert see(again)["versions"] == 2
 
-    # The champion's files are gone, and its alias is left: a retrain goes on, and says so.
+    # The champion's files are missing, but its alias is left: a retrain continues with a warning.
     shutil.rmtree(
         next(
             (tmp_path / "mlflow" / "artifacts").glob(

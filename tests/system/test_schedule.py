@@ -136,7 +136,7 @@ def deploy(
 
 
 def start_worker(start: Start) -> Process:
-    """Start a worker in the repository's root, as deploy/prefect.yaml says."""
+    """Start a worker in the repository's root, as deploy/prefect.yaml describes."""
     return start("worker", str(BIN / "prefect"), "worker", "start", "--pool", "tokensieve", cwd=ROOT)
 
 

@@ -53,7 +53,7 @@ def layout(tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: 
 PLACES = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
 
 
-def test_a_small_validation_part_is_helped_by_the_training_texts(
+def test_few_validation_texts_are_supplemented_by_cross_fitting(
     layout: Layout, caplog: pytest.LogCaptureFixture
 ) -> None:
     weights = sha256(layout.model / "model.safetensors")

@@ -214,7 +214,7 @@ def test_texts_out_of_scope_count_for_agreement_and_the_summarys_figures_leave_o
     assert read(layout)["served"]["oos_texts"] == (~is_for_threshold(outside)).sum() < 60
 
 
-def test_without_a_build_that_is_close_enough_the_earlier_folder_stays(
+def test_without_an_accepted_variant_the_earlier_export_stays(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[], None]
 ) -> None:
     fast(monkeypatch, "fused")

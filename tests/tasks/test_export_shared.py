@@ -132,7 +132,7 @@ def test_other_families_share_too(project: Callable[..., Layout], tmp_path: Path
         np.testing.assert_allclose(logits[layout.root.name], answers(layout, QUESTIONS), atol=1e-4)
 
 
-def test_models_that_differ_in_their_heads_alone_share_all_layers(
+def test_models_with_different_heads_only_share_all_layers(
     project: Callable[..., Layout], tmp_path: Path
 ) -> None:
     layouts = [project("cards", 4), project("parcels", 4)]
@@ -245,9 +245,7 @@ def test_a_broken_shared_folder_is_refused(project: Callable[..., Layout], tmp_p
         SharedPredictor.load(folder, threads=1)
 
 
-def test_a_task_of_several_labels_gives_its_own_kind_of_answer(
-    project: Callable[..., Layout], tmp_path: Path
-) -> None:
+def test_a_multilabel_task_gives_lists_of_labels(project: Callable[..., Layout], tmp_path: Path) -> None:
     cards, parcels = project("cards", 2), project("parcels", 2)
     replace(Manifest.load(parcels.onnx), thresholds=(0.5,) * 5).save(parcels.onnx)
     export_shared([cards.root, parcels.root], tmp_path / "shared")

@@ -150,7 +150,7 @@ def test_what_a_step_took_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"mask": "long"}', "\x00"])
-def test_a_file_that_is_broken_is_no_trouble(content: str, tmp_path: Path) -> None:
+def test_a_damaged_file_of_durations_is_ignored(content: str, tmp_path: Path) -> None:
     path = tmp_path / "seconds.json"
     assert stage.last_seconds(path) == {}
     path.write_text(content)

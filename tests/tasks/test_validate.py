@@ -157,7 +157,7 @@ def test_a_row_without_a_label_is_refused_whatever_stops_and_the_remedy_named(
     assert report_of(layout)["classes"] == 2
 
 
-def test_rows_without_a_label_are_left_out_and_counted_if_so_set(project: Callable[..., Layout]) -> None:
+def test_unlabelled_rows_are_dropped_and_counted_if_set(project: Callable[..., Layout]) -> None:
     layout = project(train=UNLABELLED, test=[("where is it", "card"), ("what", "")])
     report = validate(layout, Settings.of({"data": {"unlabelled": "drop"}}))
     assert (report["rows"], report["unlabelled"], report["classes"]) == (
@@ -447,7 +447,7 @@ def several(**sections: Any) -> Settings:
     return Settings.of({"data": {"label_separator": "|"}, **sections})
 
 
-def test_texts_of_several_labels_or_none_pass_every_check(project: Callable[..., Layout]) -> None:
+def test_multilabel_texts_pass_every_check(project: Callable[..., Layout]) -> None:
     layout = project(
         train=SEVERAL,
         test=[("gone", "card|pay"), ("hey", "")],

@@ -1,4 +1,4 @@
-"""The vocabulary stage on a tiny project: the tokenizer it writes and what its report says."""
+"""The vocabulary stage on a tiny project: the tokenizer that it writes, and its report."""
 
 from __future__ import annotations
 

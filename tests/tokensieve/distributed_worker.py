@@ -34,7 +34,7 @@ from tokensieve.training.checkpoint import Checkpoint
 from tokensieve.training.loop import train_masked, train_parameters
 from tokensieve.training.schedule import Schedule
 
-# Of 41 texts, one batch an epoch holds a single one.
+# With 41 texts, one batch per epoch has a single text.
 SETTINGS = {"max_epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2}
 
 

@@ -35,7 +35,7 @@ QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
             {f"a.slice__b.service__{V2}": "400000 100000\n", f"a.slice__{V2}": "200000 100000\n"},
             2.0,
         ),
-        # A container sees its own group as the root, whatever path it is told.
+        # In a container, its own group is the root, whatever the path is.
         ("4:cpu,cpuacct:/docker/abc\n", {f"cpu__{QUOTA}": "300000\n", f"cpu__{PERIOD}": "100000\n"}, 3.0),
         ("4:cpuacct,cpu:/\n", {f"cpu,cpuacct__{QUOTA}": "-1\n", f"cpu,cpuacct__{PERIOD}": "100000\n"}, None),
         ("4:cpu:/x\n", {f"cpu__x__{QUOTA}": "50000\n", f"cpu__x__{PERIOD}": "100000\n"}, 0.5),

@@ -1,4 +1,4 @@
-"""A full disk is told in one line, whoever meets it first."""
+"""A full disk is reported in one line, whichever library notices it first."""
 
 from __future__ import annotations
 

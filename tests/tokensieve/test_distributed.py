@@ -145,7 +145,7 @@ def test_each_process_draws_a_dropout_of_its_own(
 
 @pytest.fixture
 def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that two processes can run, each in a way that its argument says."""
+    """A module that two processes can run, each according to its argument."""
     (tmp_path / "member_of_two.py").write_text(MEMBER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 

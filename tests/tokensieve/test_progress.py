@@ -13,7 +13,7 @@ from tokensieve.progress import log_while_running
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    """The lines that are logged, where silence is long after 1.2 seconds."""
+    """Return the logged lines, with a limit of 1.2 seconds of silence."""
     monkeypatch.setattr(progress, "SILENCE_SECONDS", 1.2)
     log = logging.getLogger("tokensieve")
     monkeypatch.setattr(log, "propagate", True)

@@ -233,5 +233,5 @@ def test_the_published_samples_stay_as_they_are() -> None:
     few, _ = deal({"train": numbered({"x": 30, "y": 20, "z": 7})}, Split(), seed=3, shots=2)
     several, _ = deal({"train": sets(1, 80)}, Split(), seed=3)
     rows = [part.rows for parts in (whole, few, several) for part in (parts[name] for name in DEALT)]
-    # As dealt at 771c58d.
+    # The split of the published results.
     assert hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] == "6524b4fc8839e16b"

@@ -1,4 +1,4 @@
-"""The guard ends a command with all its descendants, however it is told to."""
+"""The guard ends a command with all its descendants, whatever ends it."""
 
 from __future__ import annotations
 

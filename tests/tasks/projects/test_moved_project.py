@@ -31,7 +31,7 @@ def uri(layout: Layout) -> str:
 
 
 def places(layout: Layout) -> tuple[str, str, str]:
-    """Where the registry says that the experiment, the run and the version are."""
+    """Return the locations of the experiment, the run and the version in the registry."""
     client = MlflowClient(uri(layout), uri(layout))
     (experiment,) = client.search_experiments(filter_string="name = 'mine'")
     (run,) = client.search_runs([experiment.experiment_id])
@@ -43,7 +43,7 @@ def places(layout: Layout) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
-def test_the_files_are_found_where_the_project_is_now(layout: Layout, how: str, tmp_path: Path) -> None:
+def test_files_are_found_in_the_new_place_of_the_project(layout: Layout, how: str, tmp_path: Path) -> None:
     now = Layout(tmp_path / "elsewhere")
     if how == "moved":
         layout.root.rename(now.root)

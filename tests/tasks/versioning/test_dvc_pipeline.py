@@ -100,7 +100,7 @@ def test_the_error_of_a_stage_names_the_missing_input(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("name", ["a@b", "new\nline", "{x} ü", "c#d%20 e", "${y}"])
-def test_any_name_of_a_folder_will_do(name: str, tmp_path: Path, source: Path) -> None:
+def test_the_folder_may_have_any_name(name: str, tmp_path: Path, source: Path) -> None:
     layout = open_project(tmp_path / name / "project")
     found = ingest(layout, Settings(), str(source))
     layout.champion.write_text("{}")

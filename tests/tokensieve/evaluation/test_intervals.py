@@ -27,7 +27,7 @@ def test_a_lower_bound_is_wrong_at_most_one_time_in_twenty() -> None:
         assert wrong <= 0.05
 
 
-def test_no_texts_prove_nothing() -> None:
+def test_without_texts_the_interval_is_0_to_1() -> None:
     assert lower_bound(0, 0) == 0.0
     assert interval(0, 0) == (0.0, 1.0)
     assert mcnemar_p_value(0, 0) == 1.0

@@ -157,7 +157,7 @@ def test_the_axes_have_labels_for_the_counts(drawn: Callable[..., Figure]) -> No
     ("size", "title"),
     [(3, "each label"), (plots.WORST + 1, f"the {plots.WORST} worst of {plots.WORST + 1} labels")],
 )
-def test_labels_stand_from_the_worst_on(size: int, title: str, drawn: Callable[..., Figure]) -> None:
+def test_labels_are_sorted_by_f1_the_worst_first(size: int, title: str, drawn: Callable[..., Figure]) -> None:
     report = {
         f"$label{i}": {"f1": 1 - i / 100, "precision": 1.0, "recall": 0.5, "support": 1000 + i}
         for i in range(size)

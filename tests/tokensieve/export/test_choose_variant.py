@@ -78,7 +78,7 @@ def test_the_fastest_goes_first_and_ties_go_to_the_more_exact() -> None:
 
 
 class Slow:
-    """Takes what its clock says."""
+    """An engine whose runs take a given time."""
 
     def __init__(self, clock: list[float], seconds: list[float]) -> None:
         self.clock, self.seconds, self.lengths = clock, iter(seconds), []  # type: ignore[var-annotated]

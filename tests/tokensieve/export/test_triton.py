@@ -31,7 +31,7 @@ def test_a_repository_has_all_files_for_triton_and_a_client(served: Path, tmp_pa
         "labels.txt",
     ]
     assert Manifest.load(model / "1").temperature == 1.5
-    # A label is a line, whatever it holds: its number is its place among the logits.
+    # Each label is one line. The number of the line is the index of its logit.
     assert (model / "labels.txt").read_text(encoding="utf-8").splitlines() == ["card", "top up", "é"]
     assert (model / "config.pbtxt").read_text(encoding="utf-8") == config("classifier", Manifest.load(served))
     write_repository(served, tmp_path / "triton", version=2)

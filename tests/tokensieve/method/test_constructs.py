@@ -177,7 +177,7 @@ def test_tokens_of_a_construct_are_marked() -> None:
     assert tokens_in_constructs(text, offsets, frozenset({"top up"}), 1) == [False] * 8
     assert tokens_in_constructs(text, [(6, 10)], frozenset({"top"}), 1) == [
         True
-    ]  # a token that holds the space before its word
+    ]  # a token that includes the space before its word
 
 
 def test_marks_stay_in_place_after_letters_that_lower_case_makes_longer() -> None:

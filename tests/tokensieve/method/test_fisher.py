@@ -138,7 +138,7 @@ def test_chosen_texts_are_scored_alone(
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_scoring_leaves_the_classifier_as_it_was(
+def test_scoring_does_not_change_the_classifier(
     tiny_classifier: Callable[..., Classifier], ids_of: Callable[..., list[list[int]]], trainable: bool
 ) -> None:
     classifier = tiny_classifier()

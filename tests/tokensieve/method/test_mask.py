@@ -77,7 +77,7 @@ def test_a_row_that_no_longer_fits_is_passed_over_for_a_shorter_one() -> None:
     assert chosen(select_rows(scores, {"wide": 3, "narrow": 1}, 4)) == {"wide": [0], "narrow": [0]}
 
 
-def test_ties_go_by_name_and_index() -> None:
+def test_ties_are_broken_by_name_and_index() -> None:
     scores = {"b": torch.ones(3), "a": torch.ones(3)}
     assert chosen(select_rows(scores, {"a": 1, "b": 1}, 4)) == {"a": [0, 1, 2], "b": [0]}
 

@@ -20,7 +20,7 @@ from tokensieve.model.encoder import encoder_layers
 from tokensieve.model.state_cache import cache_states
 
 
-def test_leaving_a_text_out_is_a_regression_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leave_one_out_errors_equal_those_of_separate_regressions(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     features = torch.randn(40, 6)
     targets = (features @ torch.randn(6, 4) + torch.randn(40, 4)).argmax(1)
@@ -98,7 +98,7 @@ def test_the_states_that_enter_the_layers_and_the_head_are_kept(
         for i, layer in enumerate(errors)
     )
     inputs.batch([0]).logits(classifier)
-    assert not recorder._caught  # left, it holds nothing
+    assert not recorder._caught  # after the block, it has no states
 
 
 def wrong(count: int, of: int = 200) -> Tensor:

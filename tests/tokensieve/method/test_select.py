@@ -157,7 +157,7 @@ def test_the_cut_is_never_below_the_first_layer(tiny_classifier: Callable[..., C
         (1.0, 0.3, 10, range(10, 10)),
     ],
 )
-def test_open_epochs_follow_those_of_the_head_unless_all_are_open(
+def test_full_depth_epochs_follow_those_of_the_head(
     head: float, share: float, epochs: int, expected: range
 ) -> None:
     assert full_depth_epochs(Schedule(head_epochs=head, all_layer_epochs=share), epochs, False) == expected

@@ -158,7 +158,7 @@ def test_what_is_not_selected_keeps_every_bit(tiny_classifier: Callable[..., Cla
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_modules_are_put_back_with_the_trained_values(
+def test_modules_are_restored_with_the_trained_values(
     tiny_classifier: Callable[..., Classifier], shape: str
 ) -> None:
     classifier = tiny_classifier()

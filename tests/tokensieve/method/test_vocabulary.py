@@ -94,7 +94,7 @@ def word_pieces(texts: list[str]) -> Any:
 
 
 def roberta(texts: list[str]) -> Any:
-    """Its special tokens stand beside the model's vocabulary, at the end."""
+    """Its special tokens are outside the model's vocabulary, after it."""
     return RobertaTokenizer(**byte_pairs(texts))
 
 
@@ -200,7 +200,7 @@ def test_split_words_are_ranked_by_information_texts_and_tokens_saved(tiny_model
 
 
 @pytest.mark.parametrize("text", ["card", "lost card", "[CLS]", "it's", "漢字", "\u0301", "größe漢"])
-def test_words_that_need_no_token_or_cannot_have_one_are_passed_over(tiny_model: Path, text: str) -> None:
+def test_words_that_need_or_can_have_no_token_are_skipped(tiny_model: Path, text: str) -> None:
     assert choose_new_tokens(load_tokenizer(tiny_model), [construct(text)], 10) == {}
 
 
@@ -237,7 +237,7 @@ def test_a_word_that_is_whole_within_a_text_gets_no_form_for_the_beginning(
 
 
 @pytest.mark.parametrize("most", range(12))
-def test_tokens_in_between_count(any_kind: Saved, most: int) -> None:
+def test_intermediate_tokens_count(any_kind: Saved, most: int) -> None:
     words = [construct(word) for word in ("topups", "refused", "topup")]
     found, everything = (choose_new_tokens(any_kind.tokenizer, words, limit) for limit in (most, 1000))
     assert len(found) <= most
@@ -313,7 +313,7 @@ def test_no_token_in_between_is_an_old_one(tmp_path: Path) -> None:
     assert pieces(after, "abcd abcd") == ["abcd", "Ġabcd"]
 
 
-def test_the_price_of_unknown_characters_stays(folders: Callable[[str], Saved], tmp_path: Path) -> None:
+def test_unknown_token_score_is_unchanged(folders: Callable[[str], Saved], tmp_path: Path) -> None:
     before = folders("xlm_roberta").tokenizer
     extend_tokenizer(before, choose_new_tokens(before, [construct("refusedstreets")], 10), tmp_path)
     old, new = (
@@ -379,7 +379,7 @@ def test_training_texts_get_fewer_tokens_and_other_texts_do_not_change(
     assert sum(map(len, after(texts)["input_ids"])) < sum(map(len, before(texts)["input_ids"]))
 
 
-# Where it stands
+# Its position
 
 
 def test_ids_go_on_without_a_gap_and_old_ones_stay(any_kind: Saved, tmp_path: Path) -> None:
@@ -485,7 +485,7 @@ def test_new_rows_are_the_mean_of_their_pieces_and_old_rows_stay(
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_output_rows_grow_like_input_rows(
+def test_output_embeddings_get_the_same_new_rows(
     tiny_family: Callable[[str], Path], tmp_path: Path, tied: bool
 ) -> None:
     tokenizer = load_tokenizer(tiny_family("qwen2"))

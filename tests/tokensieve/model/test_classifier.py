@@ -140,7 +140,7 @@ def test_the_logits_are_the_head_of_the_pooled_states(
 
 
 @torch.no_grad()
-def test_a_saved_classifier_answers_the_same(
+def test_a_saved_classifier_gives_the_same_logits(
     tiny_classifier: Callable[..., Classifier],
     tiny_family: Callable[[str], Path],
     tmp_path: Path,

@@ -133,7 +133,7 @@ def test_the_hash_is_of_the_weights_alone(copied: Path, tiny_family: Callable[[s
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_quiet_leaves_the_library_as_it_was(shown: bool) -> None:
+def test_quiet_transformers_restores_the_settings_of_the_library(shown: bool) -> None:
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
     try:

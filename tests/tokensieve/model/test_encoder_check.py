@@ -118,7 +118,7 @@ def without_tokenizer(folder: Path) -> Path:
 
 
 def test_a_folder_without_a_tokenizer(copied: Path) -> None:
-    # transformers makes one that knows nothing.
+    # transformers makes an empty one.
     assert "has no tokenizer; serving needs a tokenizer.json" in refusal(without_tokenizer(copied))
 
 

@@ -158,7 +158,7 @@ def test_no_change_is_an_empty_patch() -> None:
         ),
     ],
 )
-def test_what_is_no_fine_tuning_is_refused(new: State, message: str) -> None:
+def test_models_that_were_not_fine_tuned_from_the_base_are_refused(new: State, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_changes({"encoder.a": np.ones((4, 3), np.float32)}, new)
 
@@ -239,7 +239,7 @@ def test_small_steps_take_less_than_their_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1])
-def test_indices_of_entries_take_less_than_their_values(tmp_path: Path, share: float) -> None:
+def test_indices_of_entries_need_less_space_than_their_values(tmp_path: Path, share: float) -> None:
     draw = np.random.default_rng(0)
     old = {"encoder.a": draw.normal(size=(500, 400)).astype(np.float32)}
     new = {
@@ -335,7 +335,7 @@ def test_a_patch_file_is_valid_safetensors_with_metadata(tmp_path: Path, whole: 
         {"classifier": None, "files": {}, "base_state": None},
     ],
 )
-def test_a_patch_that_was_made_up_is_refused(changed: dict[str, object], tmp_path: Path) -> None:
+def test_an_invented_patch_is_refused(changed: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "patch.safetensors"
     write_patch(patch_of(OLD, NEW), path)
     tree, tensors = module._read(path)

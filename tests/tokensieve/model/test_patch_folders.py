@@ -191,7 +191,7 @@ def test_an_untrained_model_is_its_base_and_a_head(
     )
 
 
-def test_the_pooling_that_a_base_declares_comes_back_with_it(tiny_model: Path, tmp_path: Path) -> None:
+def test_removing_a_patch_restores_the_declared_pooling(tiny_model: Path, tmp_path: Path) -> None:
     base = shutil.copytree(tiny_model, tmp_path / "base")
     declared = base / "1_Pooling" / "config.json"
     declared.parent.mkdir()
@@ -283,9 +283,7 @@ def test_an_output_that_is_there_is_left_alone(tiny_model: Path, model: Path, tm
 
 
 @pytest.mark.parametrize("name", ["../evil.json", "/evil.json", "model.py", "model.safetensors"])
-def test_a_patch_writes_no_file_that_is_no_part_of_a_model(
-    tiny_model: Path, model: Path, tmp_path: Path, name: str
-) -> None:
+def test_a_patch_cannot_write_other_files(tiny_model: Path, model: Path, tmp_path: Path, name: str) -> None:
     patch = replace(patch_folders.extract(tiny_model, model), files={name: (b"", b"evil")})
     with pytest.raises(InputError, match="which is not part of a model"):
         patch_folders.apply(patch, tiny_model, tmp_path / "out" / "applied")

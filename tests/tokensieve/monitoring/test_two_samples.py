@@ -1,4 +1,4 @@
-"""The two-sample tests: against references, and what holds for all samples."""
+"""The two-sample tests: against references, and properties for all samples."""
 
 from __future__ import annotations
 

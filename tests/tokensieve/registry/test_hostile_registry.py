@@ -289,7 +289,7 @@ def test_files_have_a_size(
         if not request.path.endswith("model.onnx"):
             known(request)
             return
-        request.send_response(200)  # without a length: it ends when the server says so
+        request.send_response(200)  # without a length: the server ends it
         request.end_headers()
         for _ in range(1000):
             request.wfile.write(bytes(2**16))

@@ -179,7 +179,7 @@ def test_a_registry_is_followed_without_mlflow(model: Model) -> None:
         f"{model.name}-{version}-{run[:8]}" for version, run in zip((first, second), model.runs, strict=True)
     ]
     assert [folder.name for folder in (one, two)] == names
-    # Nothing is left beside them, and nothing in them but what the manifest lists.
+    # There is no other file next to them, and only listed files are in them.
     assert shown(one.parent) == sorted(names)
     assert sorted(path.name for path in one.iterdir()) == FILES
     assert followed.interval <= 5

@@ -33,7 +33,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "new"
 
 
-def test_tensors_facts_and_the_optimizer_come_back(saved: Path) -> None:
+def test_tensors_metadata_and_optimizer_are_restored(saved: Path) -> None:
     layer, expected = stepped(2)
     _, optimizer = stepped(0)
     found = Checkpoint(saved, "key").load(optimizer)

@@ -438,7 +438,7 @@ def test_large_data_gets_fewer_epochs(epochs: int, steps: int, texts: int, expec
     assert count_epochs(Finetune(max_epochs=epochs, max_steps=steps, batch_size=32), texts) == expected
 
 
-def test_logits_stand_in_the_order_of_the_texts(
+def test_logits_have_the_order_of_the_texts(
     tiny_classifier: Callable[..., Classifier], parts: tuple[Part, Part]
 ) -> None:
     classifier, inputs = tiny_classifier().train(), parts[0][0]

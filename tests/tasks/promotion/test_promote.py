@@ -534,11 +534,14 @@ def test_of_promotions_at_once_those_that_succeed_are_recorded_and_the_others_ar
 ) -> None:
     register(4)
     program = (
-        "import sys; from pathlib import Path; from tasks.promotion.promote import promote\nfrom "
-        "tokensieve.errors import InputError; from tokensieve.project import Layout\nfrom "
-        "tokensieve.settings import Settings; layout = Layout(Path(sys.argv[1])); sys.stdin.read()\nfor _ in "
-        "range(3):\n    try:\n        moved = promote(layout, Settings(), sys.argv[2])\n        "
-        "print(moved['version'] != moved['replaced'])\n    except InputError as error: print(error)\n"
+        "import sys; from pathlib import Path; from tasks.promotion.promote import promote\n"
+        "from tokensieve.errors import InputError; from tokensieve.project import Layout\n"
+        "from tokensieve.settings import Settings; layout = Layout(Path(sys.argv[1])); sys.stdin.read()\n"
+        "for _ in range(3):\n"
+        "    try:\n"
+        "        moved = promote(layout, Settings(), sys.argv[2])\n"
+        "        print(moved['version'] != moved['replaced'])\n"
+        "    except InputError as error: print(error)\n"
     )
     started = [
         subprocess.Popen(

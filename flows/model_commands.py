@@ -1,4 +1,4 @@
-"""The commands for registered models and their arguments: promote and rollback.
+"""The commands for registered models and their arguments: promote, rollback, history and others.
 
 `tokensieve/cli/parser.py` collects them. Each command imports what it needs when it runs.
 """

@@ -1,8 +1,8 @@
 """The parser of the command line, and its help.
 
 The arguments of each command are next to the command itself: of `predict`, `serve` and others in
-this folder, of the pipeline in `flows/commands.py`, of `promote` and `rollback` in
-`flows/model_commands.py`.
+this folder, of the pipeline in `flows/commands.py`, of `promote`, `rollback` and
+`history` in `flows/model_commands.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An MLflow server, read through its REST API with the standard library: a serving image has
-neither MLflow nor requests.
+"""Read an MLflow server through its REST API, with the standard library.
 
-Credentials are sent to the server's own host only. Each answer has a deadline and a size limit.
+An installation for serving has neither MLflow nor requests. Credentials are sent to the server's
+own host only. Each answer has a deadline and a size limit.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ UNTRUSTED = "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority t
 
 @dataclass(frozen=True)
 class RestRegistry:
-    """The registry of the MLflow server at `uri`, and the artifacts that it serves itself
-    (`--serve-artifacts`, the default).
+    """The registry of the MLflow server at `uri`, and the artifacts that it serves itself.
 
-    It is a `store.RegistryReader`. With `anonymous`, no credentials are sent.
+    It serves artifacts with `--serve-artifacts`, the default. It is a `store.RegistryReader`. With
+    `anonymous`, no credentials are sent.
     """
 
     uri: str
@@ -85,8 +85,9 @@ class RestRegistry:
             return None if found is None else text_of(found["experiment"]["lifecycle_stage"])
 
     def host_of(self, location: str) -> RestRegistry | None:
-        """Return the server that serves the files at `location`: this one, or another one, which
-        gets no credentials. None: no server.
+        """Return the server that serves the files at `location`; None if no server does.
+
+        It is this server, or another one, which gets no credentials.
         """
         parts = urlsplit(location)
         if parts.scheme != PROXIED:
@@ -99,7 +100,8 @@ class RestRegistry:
     def copy(self, location: str, to: Path) -> bool:
         """Write the artifact at `location`, which this server serves, to the file `to`.
 
-        Return whether it exists.
+        Returns:
+            Whether the artifact exists.
 
         Raises:
             InputError: If the file is larger than `FILE` or than the free disk space.
@@ -136,9 +138,9 @@ class RestRegistry:
     def _ask(
         self, endpoint: str, *keys: str, deadline: float | None = None, **query: str
     ) -> dict[str, Any] | None:
-        """Return the object that an endpoint answers with, which has the `keys`.
+        """Return the object in the response of an endpoint; None if MLflow has no such object.
 
-        None: MLflow has no such object.
+        The object has the `keys`.
         """
         with self._answer(
             f"{API}{endpoint}?{urlencode(query)}", deadline or time.monotonic() + LOOKUP

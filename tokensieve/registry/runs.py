@@ -46,12 +46,12 @@ class RunEditor(Protocol):
     """
 
     def find_experiment(self, name: str) -> Experiment | None:
-        """Return the experiment of a name. None: there is none."""
+        """Return the experiment with this name; None if there is none."""
 
     def create_experiment(self, name: str, location: str | None) -> str:
         """Create an experiment and return its id.
 
-        `location` is the address of its files. None: the server has its own place for them.
+        `location` is the address of its files; None for the default of the server.
         """
 
     def rename_experiment(self, experiment: str, name: str) -> bool:
@@ -64,7 +64,7 @@ class RunEditor(Protocol):
         """Put an experiment into MLflow's trash."""
 
     def run(self, run: str) -> Run | None:
-        """Return a run, also a deleted one. None: there is none."""
+        """Return a run, also a deleted one; None if it does not exist."""
 
     def runs(self, experiment: str) -> list[Run]:
         """Return all runs of an experiment, also the deleted ones."""

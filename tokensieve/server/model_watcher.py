@@ -111,8 +111,8 @@ class ModelWatcher:
 
     Attributes:
         current: The model that is served.
-        last_checked: When the source last responded, in seconds since 1970. None: never.
-        reloads: How many newer models were loaded ("taken") and how many failed ("refused").
+        last_checked: When the source last responded, in seconds since 1970; None if never.
+        reloads: The number of newer models that were loaded ("taken") or failed ("refused").
     """
 
     def __init__(self, source: ModelSource, threads: int) -> None:

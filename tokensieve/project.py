@@ -66,4 +66,5 @@ class Layout:
     up = property(lambda self: self.at(".tokensieve", "up"))
     addresses = property(lambda self: self.at(".tokensieve", "up", "addresses.json"))
     watched = property(lambda self: self.at(".tokensieve", "watched.json"))
+    shadow = property(lambda self: self.at(".tokensieve", "shadow.json"))
     parsed = property(lambda self: self.at(".tokensieve", "parsed"))

@@ -121,10 +121,12 @@ def openapi() -> dict[str, Any]:
 
 def metrics() -> str:
     """Return a table of the Prometheus metrics that GET /metrics responds with."""
-    from tokensieve.server.prometheus import Metrics
+    from tokensieve.server.prometheus import Metrics, ShadowMetrics
 
+    registry = Metrics().registry
+    ShadowMetrics(registry)
     rows = []
-    for family in Metrics().registry.collect():
+    for family in registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         rows.append(f"| `{name}` | {family.type} | {_cell(family.documentation)} |")
     return "\n".join(["| metric | type | meaning |", "|---|---|---|", *rows])

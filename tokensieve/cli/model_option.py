@@ -1,4 +1,4 @@
-"""The option --model: a folder, or a model of the registry."""
+"""The options --model and --shadow: a folder, or a model of the registry."""
 
 from __future__ import annotations
 
@@ -66,29 +66,40 @@ def model_folder(options: argparse.Namespace) -> Path:
         RegistryError: If the registry cannot be reached.
     """
     if options.model.startswith(PREFIX):
-        registry = _registry(options)
+        registry = _registry(options, options.model)
         return registry.fetch(registry.version())
-    folder = Path(options.model)
+    return _existing_folder(options.model, "--model")
+
+
+def _existing_folder(model: str, flag: str) -> Path:
+    folder = Path(model)
     if not folder.is_dir():
         raise InputError(
-            f"--model {folder} does not exist; use the folder of an exported model (artifacts/onnx) or "
+            f"{flag} {folder} does not exist; use the folder of an exported model (artifacts/onnx) or "
             f"{PREFIX}NAME@ALIAS"
         )
     return folder
 
 
-def model_source(options: argparse.Namespace) -> ModelSource:
+def model_source(options: argparse.Namespace, flag: str = "--model") -> ModelSource:
     """Return the folder or the registered model that a server watches for new versions.
 
+    Args:
+        options: The options of the command.
+        flag: The option that names the model.
+
     Raises:
-        InputError: If `model_folder` would raise it.
+        InputError: If the folder does not exist, or the address has another form.
     """
     from tokensieve.server.model_watcher import FolderSource
 
-    return _registry(options) if options.model.startswith(PREFIX) else FolderSource(model_folder(options))
+    model = getattr(options, flag.removeprefix("--"))
+    if model.startswith(PREFIX):
+        return _registry(options, model)
+    return FolderSource(_existing_folder(model, flag))
 
 
-def _registry(options: argparse.Namespace) -> RegisteredModel:
+def _registry(options: argparse.Namespace, model: str) -> RegisteredModel:
     """Return the registry that contains the model.
 
     With MLFLOW_TRACKING_URI no project is needed: a server has none.
@@ -100,4 +111,4 @@ def _registry(options: argparse.Namespace) -> RegisteredModel:
     known = bool(os.environ.get("MLFLOW_TRACKING_URI"))
     layout = Layout(Path(options.project).resolve()) if known else existing_project(options)
     settings = Settings.load(layout.params) if layout.params.exists() else Settings()
-    return RegisteredModel(options.model, tracking_uri(layout, settings), layout.served)
+    return RegisteredModel(model, tracking_uri(layout, settings), layout.served)

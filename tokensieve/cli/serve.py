@@ -13,7 +13,8 @@ from typing import Any
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project
 from tokensieve.cli.model_option import model_source
 from tokensieve.errors import InputError, excerpt
-from tokensieve.server.config import Limits, ServerConfig
+from tokensieve.project import Layout
+from tokensieve.server.config import Limits, ServerConfig, ShadowConfig
 
 KEY = "TOKENSIEVE_API_KEY"
 
@@ -46,6 +47,7 @@ FILES: tuple[tuple[str, str], ...] = (
     ),
     ("--tls-certificate", "PEM file with the certificate, for https"),
     ("--tls-key", "PEM file with its private key"),
+    ("--shadow-report", "JSON file of the comparison (default: .tokensieve/shadow.json of the project)"),
     ("--log-texts", "JSONL file to append texts and predictions to; by default no text is stored"),
 )
 
@@ -71,6 +73,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     about = "origin of pages that may send requests, for example https://example.org, or *; repeatable"
     parser.add_argument("--cors-origin", action="append", default=[], metavar="ORIGIN", help=about)
+    parser.add_argument(
+        "--shadow",
+        metavar="DIR_OR_URI",
+        help="a challenger, as for --model: it predicts a share of the texts in the background, and is compared",
+    )
+    parser.add_argument(
+        "--shadow-share",
+        type=float,
+        default=ShadowConfig.share,
+        metavar="SHARE",
+        help=f"share of texts that the challenger gets, above 0, at most 1 (default: {ShadowConfig.share})",
+    )
     for flag, about in FILES:
         parser.add_argument(flag, type=Path, metavar="FILE", help=about)
 
@@ -101,7 +115,16 @@ def serve(options: argparse.Namespace, answer: Answer) -> None:
     settings = ServerConfig(**{spec.name: chosen[spec.name] for spec in fields(ServerConfig)})
     limits = Limits(**{spec.name: chosen[spec.name] for spec in fields(Limits)})
     journal = PredictionLog(options.log_texts) if options.log_texts else None
-    app.serve(ModelWatcher(model_source(options), options.threads), settings, limits, key, journal)
+    watcher = ModelWatcher(model_source(options), options.threads)
+    app.serve(watcher, settings, limits, key, journal, _shadow(options))
+
+
+def _shadow(options: argparse.Namespace) -> ShadowConfig | None:
+    """Return the challenger and where its comparison is written. None without --shadow."""
+    if not options.shadow:
+        return None
+    report = options.shadow_report or Layout(Path(options.project).resolve()).shadow
+    return ShadowConfig(model_source(options, "--shadow"), report, options.shadow_share)
 
 
 def _refuse(options: argparse.Namespace) -> None:
@@ -110,6 +133,10 @@ def _refuse(options: argparse.Namespace) -> None:
         allowed = "at least 0" if flag in MAY_BE_ZERO else "above 0"
         if not isinstance(value, str) and (value < 0 or (value == 0 and allowed == "above 0")):
             raise InputError(f"{flag} is {value:g}; it must be {allowed}")
+    if not 0 < options.shadow_share <= 1:
+        raise InputError(f"--shadow-share is {options.shadow_share:g}; it must be above 0 and at most 1")
+    if options.shadow_report and not options.shadow:
+        raise InputError("--shadow-report is of no use without --shadow; name the challenger, or omit it")
     if options.port > 65_535:
         raise InputError(f"--port is {options.port}; it must be at most 65535")
     if bool(options.tls_certificate) != bool(options.tls_key):

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from tokensieve.cpus import cores
 from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.server.batcher import Batcher
-from tokensieve.server.config import Limits, ServerConfig
+from tokensieve.server.config import Limits, ServerConfig, ShadowConfig
 from tokensieve.server.held_bytes import HeldBytes
 from tokensieve.server.http_protocol import connection_class
 from tokensieve.server.info import InfoEndpoints
@@ -30,7 +30,8 @@ from tokensieve.server.middleware import RequestLimits, error_response
 from tokensieve.server.model_watcher import LoadedModel, ModelWatcher
 from tokensieve.server.predict import PredictEndpoint
 from tokensieve.server.prediction_log import PredictionLog
-from tokensieve.server.prometheus import Metrics
+from tokensieve.server.prometheus import Metrics, ShadowMetrics
+from tokensieve.server.shadow import Shadow
 from tokensieve.server.sockets import Server, bind, room_for
 from tokensieve.server.timeouts import ConnectionLimits
 from tokensieve.server.tokenization_pool import TokenizationPool
@@ -50,6 +51,7 @@ def create_app(
     config: ServerConfig = DEFAULTS,
     held: HeldBytes | None = None,
     pool: TokenizationPool | None = None,
+    shadow: Shadow | None = None,
 ) -> Starlette:
     """Return the application.
 
@@ -57,9 +59,9 @@ def create_app(
     """
     held = held or HeldBytes(limits.max_held)
     predict = PredictEndpoint(
-        watcher, batcher, pool or TokenizationPool(cores()), metrics, limits, prediction_log
+        watcher, batcher, pool or TokenizationPool(cores()), metrics, limits, prediction_log, shadow
     )
-    info = InfoEndpoints(watcher, batcher, metrics, held, config.root_path, key is not None)
+    info = InfoEndpoints(watcher, batcher, metrics, held, config.root_path, key is not None, shadow)
     routes = [
         Route("/predict", predict.predict, methods=["POST"]),
         Route("/", info.index),
@@ -97,11 +99,12 @@ def serve(
     limits: Limits,
     key: str | None = None,
     prediction_log: PredictionLog | None = None,
+    shadow_config: ShadowConfig | None = None,
 ) -> None:
     """Respond to requests until SIGTERM or SIGINT.
 
     Raises:
-        InputError: If it cannot listen on the address.
+        InputError: If it cannot listen on the address, or as `Shadow`.
         SystemExit: With status 130, after SIGINT.
     """
     metrics, held = Metrics(), HeldBytes(limits.max_held)
@@ -109,7 +112,11 @@ def serve(
     workers = config.workers or max(1, cores() // config.threads)
     batcher = Batcher(workers, config.max_batch_tokens, limits.max_queue, metrics.batches.observe)
     pool = TokenizationPool(workers)
-    app = create_app(watcher, batcher, metrics, limits, key, prediction_log, config, held, pool)
+    shadow = None
+    if shadow_config:
+        shadow = Shadow(shadow_config, watcher, batcher.idle, ShadowMetrics(metrics.registry), config.threads)
+        shadow.start(config.poll_interval)
+    app = create_app(watcher, batcher, metrics, limits, key, prediction_log, config, held, pool, shadow)
     watcher.follow(config.poll_interval)
     limit_repeats()
     address = _address(config, sockets[0].getsockname()[1])
@@ -122,6 +129,8 @@ def serve(
         server.run(sockets)
     finally:
         watcher.stop()
+        if shadow:
+            shadow.close()
         batcher.close()
         pool.close()
         if prediction_log:

@@ -98,6 +98,10 @@ class Batcher:
         finally:
             self._expected -= texts
 
+    def idle(self) -> float:
+        """Return the seconds since the last response. 0 while a request is in progress."""
+        return 0.0 if self._active else time.monotonic() - self._last_response
+
     def _refuse_if_full(self, texts: int) -> None:
         # A single request may always wait, however large: its size is limited elsewhere.
         queued = self.waiting + self._expected

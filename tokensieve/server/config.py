@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokensieve.server.model_watcher import ModelSource
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,18 @@ class ServerConfig:
     cors_origins: tuple[str, ...] = ()  # origins whose pages may send requests; empty: CORS is off
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+
+
+@dataclass(frozen=True)
+class ShadowConfig:
+    """The challenger that is compared with the served model.
+
+    Attributes:
+        source: Where challengers come from.
+        report: The file of the `ShadowReport`.
+        share: The share of texts that the challenger gets, above 0, at most 1.
+    """
+
+    source: ModelSource
+    report: Path
+    share: float = 0.1

@@ -17,6 +17,7 @@ from tokensieve.server.model_watcher import ModelWatcher
 from tokensieve.server.openapi import openapi_document
 from tokensieve.server.prometheus import CONTENT_TYPE, Metrics
 from tokensieve.server.schema import Health, Index, ModelInfo, ModelInfoByTask, Readiness
+from tokensieve.server.shadow import Shadow
 
 PATHS = {
     "POST /predict": "labels of one text, or of several",
@@ -39,9 +40,10 @@ class InfoEndpoints:
         held: HeldBytes,
         root_path: str,
         needs_key: bool,
+        shadow: Shadow | None = None,
     ) -> None:
         self._watcher, self._batcher, self._metrics, self._held = watcher, batcher, metrics, held
-        self._root_path, self._needs_key = root_path, needs_key
+        self._root_path, self._needs_key, self._shadow = root_path, needs_key, shadow
 
     async def index(self, request: Request) -> Response:
         """Return the paths of the server."""
@@ -74,6 +76,8 @@ class InfoEndpoints:
     async def metrics(self, request: Request) -> Response:
         """Return counts and durations in the text format of Prometheus."""
         self._metrics.read_state(self._watcher, self._batcher.waiting, self._held.bodies)
+        if self._shadow:
+            self._shadow.metrics.read_state(self._shadow)
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def openapi(self, request: Request) -> Response:

@@ -115,14 +115,19 @@ class ModelWatcher:
         reloads: The number of newer models that were loaded ("taken") or failed ("refused").
     """
 
-    def __init__(self, source: ModelSource, threads: int) -> None:
-        """Load the current model of the source, which computes with `threads` threads per run.
+    def __init__(self, source: ModelSource, threads: int, prefix: str = "") -> None:
+        """Load the current model of the source.
+
+        Args:
+            source: Where the model comes from.
+            threads: Threads per computation.
+            prefix: What messages in the log start with.
 
         Raises:
             InputError: If the source has no model, its files cannot be loaded, or the model fails
                 on a test text.
         """
-        self._source, self._threads = source, threads
+        self._source, self._threads, self._prefix = source, threads, prefix
         self._stopped = threading.Event()
         self._last_error: str | None = None
         self._before: Callable[[], Model | None] = lambda: None
@@ -135,7 +140,7 @@ class ModelWatcher:
             raise _unreadable(error) from error
         if source.stale:
             self._last_error = source.stale
-            log.warning("model %s is served: %s", self.current.version, source.stale)
+            log.warning("%smodel %s is served: %s", prefix, self.current.version, source.stale)
 
     @property
     def last_error(self) -> str | None:
@@ -171,7 +176,7 @@ class ModelWatcher:
                     if version != self.current.version
                     else "an earlier model of that version"
                 )
-                log.info("model %s is served instead of %s", version, before)
+                log.info("%smodel %s is served instead of %s", self._prefix, version, before)
                 self._before = weakref.ref(self.current.model)
                 self.current = loaded
                 self.reloads["taken"] += 1
@@ -199,7 +204,7 @@ class ModelWatcher:
 
     def _record_error(self, reason: str) -> bool:
         if reason != self._last_error:
-            log.warning("model %s is still served: %s", self.current.version, reason)
+            log.warning("%smodel %s is still served: %s", self._prefix, self.current.version, reason)
             self.reloads["refused"] += 1
         self._last_error = reason
         return False

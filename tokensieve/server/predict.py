@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -19,6 +20,7 @@ from tokensieve.server.prediction_log import PredictionLog
 from tokensieve.server.prometheus import Metrics
 from tokensieve.server.response import response_body
 from tokensieve.server.schema import PredictRequest
+from tokensieve.server.shadow import Shadow
 from tokensieve.server.tokenization_pool import SHORT, TokenizationPool
 
 
@@ -33,9 +35,11 @@ class PredictEndpoint:
         metrics: Metrics,
         limits: Limits,
         prediction_log: PredictionLog | None,
+        shadow: Shadow | None,
     ) -> None:
         self._watcher, self._batcher, self._pool = watcher, batcher, pool
         self._metrics, self._limits, self._log = metrics, limits, prediction_log
+        self._shadow = shadow
 
     async def predict(self, request: Request) -> Response:
         """Label one text, or several.
@@ -50,6 +54,8 @@ class PredictEndpoint:
         _refuse_long_responses(loaded.model, len(texts), top, self._limits)
         try:
             async with asyncio.timeout(self._limits.timeout):
+                sampled = self._shadow.sample(texts) if self._shadow else []
+                began = time.perf_counter()
                 tokenized = await self._tokenize(loaded.model, texts)
                 if not self._log:
                     texts = []  # they may take megabytes, which need not wait with the request
@@ -57,7 +63,10 @@ class PredictEndpoint:
                 ids = [text.ids for text in tokenized]
                 logits = await self._batcher.compute(loaded.model, ids, client)
                 predictions = loaded.model.decide(logits, [text.truncated for text in tokenized], top)
+                seconds = (time.perf_counter() - began) / max(1, len(ids))
                 self._metrics.count_predictions(predictions)
+                if self._shadow and sampled:
+                    self._shadow.offer(sampled, predictions, loaded, seconds)
                 if self._log:
                     # On a thread: a slow disk must not stop the event loop.
                     await asyncio.to_thread(self._log.write, texts, predictions, loaded.version)

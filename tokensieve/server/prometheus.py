@@ -9,15 +9,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
 from tokensieve.inference.load import PredictionsByTask
 
 if TYPE_CHECKING:
     from tokensieve.server.model_watcher import ModelWatcher
+    from tokensieve.server.shadow import Shadow
+    from tokensieve.server.shadow_tally import Outcome
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Metrics", "ShadowMetrics"]
 
 SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 TEXTS = (1, 2, 4, 8, 16, 32, 64)
@@ -87,3 +89,53 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
+
+
+class ShadowMetrics:
+    """The metrics of the comparison with a challenger. A server without one does not have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        summary = partial(Summary, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.texts = counter(
+            "tokensieve_shadow_texts",
+            "Texts for the challenger: the models agreed or differed, the challenger failed, or they were dropped",
+            ["outcome"],
+        )
+        self.labels = counter(
+            "tokensieve_shadow_labels",
+            "Texts compared, by label of the served model, and whether the challenger gave it too (agreed, differed)",
+            ["label", "outcome"],
+        )
+        self.confidence = summary(
+            "tokensieve_shadow_confidence",
+            "Probability of the most likely label of each model, by label of the served model",
+            ["model", "label"],
+        )
+        self.seconds = summary(
+            "tokensieve_shadow_seconds",
+            "Seconds per text of each model, by label of the served model",
+            ["model", "label"],
+        )
+        self.model = gauge("tokensieve_shadow_model", "1 for the challenger that is compared", ["version"])
+        self.failed = gauge(
+            "tokensieve_shadow_trouble", "1 while the newest challenger is unknown or failed to load"
+        )
+
+    def count(self, champion: Outcome, challenger: Outcome) -> None:
+        """Count one text that both models have predicted."""
+        outcome = {True: "agreed", False: "differed"}
+        self.texts.labels(outcome[champion.labels == challenger.labels]).inc()
+        for label in champion.labels:
+            self.labels.labels(label, outcome[label in challenger.labels]).inc()
+            for model, found in (("champion", champion), ("challenger", challenger)):
+                self.confidence.labels(model, label).observe(found.confidence)
+                self.seconds.labels(model, label).observe(found.ms / 1e3)
+
+    def read_state(self, shadow: Shadow) -> None:
+        """Update the gauges of the challenger."""
+        self.model.clear()
+        if shadow.version:
+            self.model.labels(shadow.version).set(1)
+        self.failed.set(shadow.trouble is not None)

@@ -135,7 +135,7 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
         main(["serve", "--model", str(served), *options.split(), "--log-texts", str(served / "texts.jsonl")])
         == 0
     )
-    (source, threads), settings, limits, key, journal = seen
+    (source, threads), settings, limits, key, journal, shadow = seen
     assert (source.path, threads) == (served, 2)
     assert (settings.workers, settings.threads, settings.max_batch_tokens, settings.poll_interval) == (
         3,
@@ -152,4 +152,46 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
     )
     assert limits.max_held == 9
     assert key == "sesame"
+    assert shadow is None
     journal.close()
+
+
+def test_the_challenger_has_a_source_a_share_and_a_file(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("tokensieve.server.model_watcher.ModelWatcher", lambda source, threads: source)
+    monkeypatch.setattr(app, "serve", lambda *arguments: seen.append(arguments[-1]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+    command = ["serve", "--model", str(served), "--shadow"]
+    assert main([*command, str(served)]) == 0
+    assert (seen[0].source.path, seen[0].share) == (served, 0.1)
+    assert seen[0].report == tmp_path / ".tokensieve" / "shadow.json"
+    rest = ["--shadow-share", "1", "--shadow-report", "compared.json"]
+    assert main([*command, "models:/intents@challenger", *rest]) == 0
+    assert (seen[1].source.name, seen[1].source.alias) == ("intents", "challenger")
+    assert (seen[1].share, seen[1].report) == (1.0, Path("compared.json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shadow-share", "0"], "--shadow-share is 0; it must be above 0 and at most 1"),
+        (["--shadow-share", "1.5"], "--shadow-share is 1.5"),
+        (["--shadow-share", "nan"], "--shadow-share is nan"),
+        (["--shadow-report", "x.json"], "--shadow-report is of no use without --shadow"),
+        (["--shadow", "absent"], "--shadow absent does not exist"),
+        (["--shadow", "models:/x"], "'models:/x' names no model version"),
+    ],
+)
+def test_wrong_options_of_the_challenger_are_refused(
+    served: Path,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert main(["serve", "--model", str(served), *options]) == 2
+    assert message in capfd.readouterr().err

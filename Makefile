@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-system week lint format docs serve size clean
+.PHONY: run test test-system week lint format docs serve size images clean
 
 run: .venv/pipeline
 	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
@@ -38,6 +38,11 @@ serve: .venv/pipeline
 
 size: .venv/pipeline
 	$(BIN)/python -m benchmarks.serving.installed_size
+
+# Build the images of deploy/, start the services from them and use them once. Needs podman and podman-compose.
+# With options: make images IMAGES="--encoder FOLDER --no-build".
+images:
+	$(PYTHON) deploy/try_images.py $(IMAGES)
 
 # One stamp per extra, written last, so that an interrupted installation is repeated.
 .venv/pipeline .venv/docs .venv/dev: .venv/%: pyproject.toml constraints.txt

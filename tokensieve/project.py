@@ -53,6 +53,9 @@ class Layout:
     # The artifacts of MLflow's runs, if the registry is the default SQLite file.
     runs = property(lambda self: self.at("mlartifacts"))
 
+    # What a server found about the challenger. Without it, the comparison starts anew.
+    shadow = property(lambda self: self.at(".tokensieve", "shadow.json"))
+
     # Files that may be deleted while nothing runs: they only save work.
     checkpoint = property(lambda self: self.at(".tokensieve", "checkpoint"))
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
@@ -66,5 +69,4 @@ class Layout:
     up = property(lambda self: self.at(".tokensieve", "up"))
     addresses = property(lambda self: self.at(".tokensieve", "up", "addresses.json"))
     watched = property(lambda self: self.at(".tokensieve", "watched.json"))
-    shadow = property(lambda self: self.at(".tokensieve", "shadow.json"))
     parsed = property(lambda self: self.at(".tokensieve", "parsed"))

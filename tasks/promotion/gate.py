@@ -20,6 +20,7 @@ from tasks.promotion import gate_rules
 from tasks.promotion.gate_report import GateReport, Row
 from tasks.promotion.locked_test import locked_test, test_part_hash
 from tasks.promotion.scored_version import score
+from tasks.promotion.shadow_rule import with_shadow
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.files import read_json_or_none, sha256, write_json
@@ -66,11 +67,11 @@ def gate(
         report = GateReport.of(tree)
         # What hindered a comparison may be over by now.
         if report and not report.not_compared and _holds(report.basis, basis):
-            return report
+            return with_shadow(report, layout, settings.gate.min_shadow_agreement)
     report = _new_report(layout, settings, registry, name, challenger, champion, basis)
     layout.gate.parent.mkdir(parents=True, exist_ok=True)
     write_json(layout.gate, report.tree())
-    return report
+    return with_shadow(report, layout, settings.gate.min_shadow_agreement)
 
 
 def _basis(

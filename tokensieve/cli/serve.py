@@ -115,8 +115,9 @@ def serve(options: argparse.Namespace, answer: Answer) -> None:
     settings = ServerConfig(**{spec.name: chosen[spec.name] for spec in fields(ServerConfig)})
     limits = Limits(**{spec.name: chosen[spec.name] for spec in fields(Limits)})
     journal = PredictionLog(options.log_texts) if options.log_texts else None
+    shadow = _shadow(options)
     watcher = ModelWatcher(model_source(options), options.threads)
-    app.serve(watcher, settings, limits, key, journal, _shadow(options))
+    app.serve(watcher, settings, limits, key, journal, shadow)
 
 
 def _shadow(options: argparse.Namespace) -> ShadowConfig | None:

@@ -125,10 +125,6 @@ class ShadowReport:
         except (AttributeError, KeyError, TypeError):
             return None
 
-    def compares(self, champion: str, challenger: str) -> bool:
-        """Return whether the report is about these two versions."""
-        return (self.champion.version, self.challenger.version) == (champion, challenger)
-
 
 def _parse(tree: Any) -> ShadowReport:
     """Return the report of a JSON object.

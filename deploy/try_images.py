@@ -117,7 +117,7 @@ def use(environment: Path) -> list[Row]:
         ("mlflow", "http://127.0.0.1:5000/health"),
         ("prefect", "http://127.0.0.1:4200/api/health"),
     ):
-        rows.append((f"start of {name}", wait(began, lambda url=url: get(url))))  # type: ignore[misc]
+        rows.append((f"start of {name}", wait(began, lambda url=url: get(url))))
     rows.append(("start of worker", wait(began, lambda: "started!" in logs("worker"))))
     for flow in ("retrain/nightly", "promote/promote"):
         rows.append((f"deployment {flow}", run_deployment(flow)))

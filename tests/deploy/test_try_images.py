@@ -1,0 +1,77 @@
+"""Check the script that tries the images, without a container engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SCRIPT = DEPLOY / "try_images.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = spec_from_file_location("try_images", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_uses_the_images_and_services_of_the_compose_file(script: Any) -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    built = {
+        service["build"]["target"]: service["image"] for service in services.values() if "build" in service
+    }
+    assert built == script.IMAGES
+    assert set(script.SERVICES) == set(services) - {"postgres"}
+    example = (DEPLOY / ".env.example").read_text(encoding="utf-8")
+    assert set(script.SOURCES) < set(re.findall(r"^(\w+)=", example, re.MULTILINE))
+
+
+def test_without_podman_it_names_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PATH": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("podman and podman-compose not found; install podman")
+
+
+@pytest.mark.parametrize(
+    ("status", "allowed"),
+    [
+        ("CapEff:\t0000000000000000\nNoNewPrivs:\t1", True),
+        ("CapEff:\t0000000000000400\nNoNewPrivs:\t1", False),
+        ("CapEff:\t0000000000000000\nNoNewPrivs:\t0", False),
+    ],
+)
+def test_a_container_with_capabilities_is_an_error(
+    script: Any, monkeypatch: pytest.MonkeyPatch, status: str, allowed: bool
+) -> None:
+    answers = {"id": "10001", "grep": status, "touch /trial": "no", "touch": "yes"}
+
+    def inside(service: str, command: str) -> str:
+        return next(answer for start, answer in answers.items() if command.startswith(start))
+
+    monkeypatch.setattr(script, "inside", inside)
+    if allowed:
+        assert ("user of server", "10001") in script.examine("server")
+    else:
+        with pytest.raises(RuntimeError, match="capabilities"):
+            script.examine("server")
+    answers["id"] = "0"
+    with pytest.raises(RuntimeError, match="runs as root"):
+        script.examine("worker")

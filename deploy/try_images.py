@@ -97,7 +97,10 @@ def size(image: str) -> int:
 
 
 def make_project(encoder: Path | None, settings: list[str]) -> None:
-    """Make the project in its volume, as the worker does. With `encoder`, a copy of it is the base model."""
+    """Make the project in its volume, as the worker does.
+
+    With `encoder`, a copy of it is the base model.
+    """
     volume = f"{PROJECT}_project:/project"
     mount = ["--volume", f"{encoder.resolve()}:/encoder:ro"] if encoder else []
     chosen = ["register.name=classifier", *(["base.model=/project/encoder"] if encoder else []), *settings]

@@ -14,7 +14,7 @@ from tokensieve.project import Layout
 
 
 def with_shadow(report: GateReport, layout: Layout, min_agreement: float) -> GateReport:
-    """Return the report with the row on the comparison, if the project has one of these two versions.
+    """Return the report with the row on the comparison if the project has one of these versions.
 
     Args:
         report: The report of the gate.
@@ -32,7 +32,10 @@ def with_shadow(report: GateReport, layout: Layout, min_agreement: float) -> Gat
 
 
 def shadow_row(found: ShadowReport, min_agreement: float) -> Row:
-    """Return the row on a comparison. It refuses an agreement below the limit, unless that may be chance."""
+    """Return the row on a comparison.
+
+    It refuses an agreement below the limit, unless that may be chance.
+    """
     confident = found.confident
     value = f"{_agreed(found.total)} agree, {_agreed(confident)} that both answer with confidence"
     left_out = {"dropped": found.dropped, "failed": found.failed}
@@ -50,7 +53,10 @@ def _agreed(compared: Comparison) -> str:
 
 
 def _is(compared: ComparedModel, version_and_mark: str) -> bool:
-    """Return whether a model is a version of the registry. A model of a fixed number has no identity."""
+    """Return whether a model is a version of the registry.
+
+    A model of a fixed number has no identity.
+    """
     number, _, mark = version_and_mark.partition(" ")
     return compared.version == number and (
         not compared.identity or compared.identity.endswith(f"-{number}-{mark}")

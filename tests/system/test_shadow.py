@@ -1,4 +1,4 @@
-"""A server compares the challenger of a real MLflow server with the champion, while aliases move during traffic."""
+"""A server compares challenger and champion of a real MLflow server while aliases move."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_aliases_move_during_traffic_and_the_gate_reads_the_report(
 
 
 def compared_pair(path: Path, champion: str, challenger: str) -> None:
-    """Wait until the report is about these versions and has a few texts, on which these equal models agree."""
+    """Wait until the report is about these versions, which agree on a few texts."""
 
     def done() -> bool:
         found = ShadowReport.load(path)

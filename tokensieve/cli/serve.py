@@ -76,7 +76,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shadow",
         metavar="DIR_OR_URI",
-        help="a challenger, as for --model: it predicts a share of the texts in the background, and is compared",
+        help="a challenger, as for --model: it predicts texts in the background, for a comparison",
     )
     parser.add_argument(
         "--shadow-share",

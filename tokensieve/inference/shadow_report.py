@@ -1,7 +1,7 @@
 """What a server found when it compared the model it serves with a challenger.
 
-The server writes it as a JSON file, the promotion gate reads it. It contains labels and numbers, and
-no text.
+The server writes it as a JSON file, the promotion gate reads it. It contains labels and numbers,
+and no text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class ComparedModel:
     """A model of the comparison.
 
     Attributes:
-        version: The number in the registry; of a folder, the first digits of its manifest's SHA-256.
+        version: The number in the registry; of a folder, the first digits of its manifest's
+            SHA-256.
         identity: The name of the version's model folder, which has the first digits of its run's
             id. So it differs if the registry was created again. Of a folder, it is the version.
         data_hash: The hash of the data that it was trained on.
@@ -118,7 +119,10 @@ class ShadowReport:
 
     @classmethod
     def load(cls, path: Path) -> ShadowReport | None:
-        """Return the report in a file. None if there is no such file, or it is no report of this format."""
+        """Return the report in a file.
+
+        None if there is no such file, or it is no report of this format.
+        """
         tree = read_json_or_none(path)
         try:
             return _parse(tree) if tree.pop("format") == FORMAT else None

@@ -100,12 +100,12 @@ class ShadowMetrics:
         gauge = partial(Gauge, registry=registry)
         self.texts = counter(
             "tokensieve_shadow_texts",
-            "Texts for the challenger: the models agreed or differed, the challenger failed, or they were dropped",
+            "Texts for the challenger, by outcome: agreed, differed, failed or dropped",
             ["outcome"],
         )
         self.labels = counter(
             "tokensieve_shadow_labels",
-            "Texts compared, by label of the served model, and whether the challenger gave it too (agreed, differed)",
+            "Texts compared, by label of the served model; agreed: the challenger gave it too",
             ["label", "outcome"],
         )
         self.confidence = summary(

@@ -200,7 +200,7 @@ class Shadow:
         self._changed = True
 
     def _next(self) -> _Waiting | None:
-        """Return the next text once the server is quiet. None if there is no text, or no quiet now."""
+        """Return the next text if the server is quiet. None if there is no text or no quiet."""
         if not self._waiting:
             self._stopped.wait(POLL)
             return None

@@ -47,7 +47,7 @@ class Tally:
         share: float,
         earlier: ShadowReport | None = None,
     ) -> None:
-        """Begin a comparison, or continue the one of the report `earlier` if it is of the same models."""
+        """Begin a comparison, or continue that of the report `earlier`, if of the same models."""
         self.models, self._share = (champion, challenger), share
         if earlier is None or (earlier.champion, earlier.challenger) != self.models:
             earlier = ShadowReport(

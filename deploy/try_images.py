@@ -32,7 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 PROJECT = "tokensieve-trial"
 IMAGES = {"serve": "tokensieve", "mlflow": "tokensieve-mlflow", "pipeline": "tokensieve-pipeline"}
-SOURCES = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+BUILD_ARGUMENTS = ("PYTHON_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+SOURCES = (*BUILD_ARGUMENTS, "POSTGRES_IMAGE")
 SERVICES = ("mlflow", "prefect", "worker", "server")
 KEY = "trial"
 TEXT = "box is stuck at customs for xray"
@@ -80,7 +81,7 @@ def main() -> int:
 def build() -> list[Row]:
     """Build the images. Return the seconds that each took."""
     rows = []
-    given = [f"{name}={os.environ[name]}" for name in SOURCES if os.environ.get(name)]
+    given = [f"{name}={os.environ[name]}" for name in BUILD_ARGUMENTS if os.environ.get(name)]
     arguments = [word for pair in given for word in ("--build-arg", pair)]
     for target, name in IMAGES.items():
         began = time.monotonic()

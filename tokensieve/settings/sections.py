@@ -290,12 +290,7 @@ class Gate(Section):
         2.0, "maximum size of the model, as a multiple of the champion's", low=1.0
     )
 
-    min_shadow_agreement: float = setting(
-        0.0,
-        "agreement with the champion that the confident answers of a server's challenger need; 0: no limit",
-        low=0.0,
-        high=1.0,
-    )
+    min_shadow_agreement: float = setting(0.0, "agreement needed in a shadow; 0: any", low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
         mode: object = self.mode

@@ -43,7 +43,7 @@ def test_without_a_limit_the_row_is_information() -> None:
         (0.98, 990, 1000, False),
         (0.998, 990, 1000, True),  # upper bound of the interval: 0.9952
         (0.993, 990, 1000, False),  # below the limit, and perhaps by chance
-        (0.998, 9, 10, False),
+        (0.99, 9, 10, False),
         (0.998, 0, 0, False),
     ],
 )

@@ -15,7 +15,7 @@ test: .venv/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not system" -n $(WORKERS) --dist worksteal
 
 test-system: .venv/dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/system
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m system -n $(WORKERS) --dist worksteal
 
 # Play seven days of operation in a quarter of an hour, and print a table of trials and outcomes.
 week: .venv/dev

@@ -114,6 +114,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "PATH": f"{BIN}:{kept.get('PATH', '')}",
         "PREFECT_HOME": str(home / ".prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # By default MLflow's server starts eight more processes, for jobs that nobody here needs.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),

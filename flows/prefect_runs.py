@@ -73,16 +73,17 @@ def log_to_page() -> None:
 
 
 @contextmanager
-def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bool]:
+def alone(layout: Layout, parameters: dict[str, Any], skip: bool, lock: Path | None = None) -> Iterator[bool]:
     """Wait until no other run of the project is in such a block, and yield True.
 
     Mark killed runs as crashed. With `skip`, yield False at once if a run with the same
-    `parameters` is waiting already: it will do the same work.
+    `parameters` is waiting already: it will do the same work. `lock` replaces the lock of the
+    project for runs that change nothing in it.
     """
-    own = _run_id()
+    own, lock = _run_id(), lock or layout.busy
     if own is None:
         # Called outside a flow run.
-        with locked(layout.busy):
+        with locked(lock):
             yield True
         return
     layout.active.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ def alone(layout: Layout, parameters: dict[str, Any], skip: bool) -> Iterator[bo
     with held:
         try:
             write_json(note, parameters | {"waits": True})
-            with locked(layout.busy):
+            with locked(lock):
                 write_json(note, parameters | {"waits": False})
                 yield True
         finally:

@@ -16,12 +16,12 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
     `registry` is the address of MLflow. If it is a server, the page links to the model version.
     """
     name, version = result["model_name"], result["model_version"]
-    parts = [f"# {inline(name)} version {version}", _table(("figure", "value"), figures(result))]
+    parts = [f"# {inline(name)} version {version}", table(("figure", "value"), figures(result))]
     if result["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {inline(warning)}" for warning in result["warnings"])]
     parts += [
         "## Exported builds",
-        _table(BUILDS, builds(result)),
+        table(BUILDS, builds(result)),
         "\n".join(f"- {inline(note)}" for note in notes(result)),
         "## Artifacts",
         _places(result, layout, registry),
@@ -47,7 +47,8 @@ def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
     return "\n".join(lines)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown. Special characters in its cells are escaped."""
     lines = [head, ["---"] * len(head), *([inline(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -21,6 +21,7 @@ from tasks.artifacts import MaskFacts, SplitSizes, load_class_names
 from tasks.mask import untrained_classifier
 from tasks.split import load_part
 from tokensieve.data.examples import Examples
+from tokensieve.data.folds import assign_folds
 from tokensieve.data.labels import encode_targets
 from tokensieve.fitting import encode, plan
 from tokensieve.method.mask import Mask
@@ -55,7 +56,7 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
     """
     train, validation = load_part(layout, "train"), load_part(layout, "validation")
     count = settings.evaluate.calibration_folds
-    folds = assign_folds(train.labels, count, settings.data.seed)
+    folds = assign_folds(train.texts, train.labels, count, settings.data.seed)
     log.info(
         "  %d validation texts: calibrating on the training texts too, with %d models", len(validation), count
     )
@@ -76,17 +77,6 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
 def _spread(logits: Tensor) -> float:
     """Return the largest logit minus the mean of the logits, averaged over the texts."""
     return float((logits.max(1).values - logits.mean(1)).mean().clamp(min=1e-6))
-
-
-def assign_folds(
-    labels: list[tuple[str, ...]], folds: int, seed: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the fold of each text, int64 [texts]. Each class is spread evenly."""
-    random = np.random.default_rng(seed)
-    order = sorted(random.permutation(len(labels)).tolist(), key=lambda index: labels[index])
-    assigned = np.empty(len(labels), dtype=np.int64)
-    assigned[order] = np.arange(len(labels)) % folds
-    return assigned
 
 
 @contextmanager

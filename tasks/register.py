@@ -19,7 +19,7 @@ from tasks.promotion.checks import FINGERPRINT, PROJECT
 from tasks.promotion.promote import CHALLENGER, LOCK
 from tasks.tracking import provenance
 from tasks.tracking.log_run import MODEL, log_run
-from tasks.tracking.mlflow_client import aliases_of, connect, find_model
+from tasks.tracking.mlflow_client import aliases_of, connect, find_model, open_experiment
 from tasks.tracking.registered_files import open_reader, served_manifest
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
@@ -55,7 +55,7 @@ def register(layout: Layout, settings: Settings) -> Registration:
     if not re.fullmatch(r"\w[\w .-]*", name):
         raise InputError(f"register.name is {excerpt(name)}; allowed: letters, digits, spaces and . _ -")
     client = connect(tracking_uri(layout, settings))
-    experiment = _experiment(client, layout, settings.register.experiment)
+    experiment = open_experiment(client, layout, settings.register.experiment)
     run = _finished_run(client, experiment, tags) or _new_run(client, experiment, tags, layout, settings)
     version = _version(client, own, run, tags)
     client.set_registered_model_alias(name, CHALLENGER, version)
@@ -89,21 +89,6 @@ def fingerprint(layout: Layout) -> str:
             raise InputError(f"{path} is missing; run the stages before registration first (dvc repro)")
         whole.update(f"{path.relative_to(layout.root).as_posix()} {sha256(path)}\n".encode())
     return whole.hexdigest()
-
-
-def _experiment(client: MlflowClient, layout: Layout, name: str) -> str:
-    """Return the id of an experiment, which is made if it does not exist."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        # With a database, the files are in the project. A server knows where its files belong.
-        local = None if client.tracking_uri.startswith("http") else layout.runs.resolve().as_uri()
-        return str(client.create_experiment(name, artifact_location=local))
-    if found.lifecycle_stage != "active":
-        raise InputError(
-            f"experiment {excerpt(name)} is deleted; restore it (mlflow experiments restore) or set "
-            "register.experiment"
-        )
-    return str(found.experiment_id)
 
 
 def _finished_run(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Run | None:

@@ -22,6 +22,8 @@ VENDORS = {
     "dvc": {"tasks/versioning/dvc_repo.py", "tasks/versioning/dvc_pipeline.py"},
     "matplotlib": {"tokensieve/evaluation/mask_plot.py", "tokensieve/evaluation/plots.py"},
     "prometheus_client": {"tokensieve/server/prometheus.py"},
+    "optuna": {"tasks/sweeps/search.py"},
+    "prefect_dask": {"flows/sweep_cells.py"},
 }
 
 

@@ -70,3 +70,5 @@ class Layout:
     addresses = property(lambda self: self.at(".tokensieve", "up", "addresses.json"))
     watched = property(lambda self: self.at(".tokensieve", "watched.json"))
     parsed = property(lambda self: self.at(".tokensieve", "parsed"))
+    sweep = property(lambda self: self.at(".tokensieve", "sweep"))
+    sweep_busy = property(lambda self: self.at(".tokensieve", "sweep.lock"))

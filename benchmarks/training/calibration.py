@@ -32,11 +32,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.training.tasks import task_files
-from tasks.cross_fit import assign_folds, out_of_fold
+from tasks.cross_fit import out_of_fold
 from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples
+from tokensieve.data.folds import assign_folds
 from tokensieve.data.labels import class_names, encode_targets
 from tokensieve.data.raw_data import read_examples
 from tokensieve.data.split import split_examples
@@ -114,9 +115,8 @@ def measured(
     more, theirs = out_of_fold(layout, settings, torch.from_numpy(checked[0]).float())
     pooled = cache_states(inputs(train), classifier, len(encoder_layers(classifier.encoder))).states
     assert pooled is not None
-    head = _head(
-        pooled.numpy(), theirs.numpy(), assign_folds(train.labels, settings.evaluate.calibration_folds, seed)
-    )
+    folds = assign_folds(train.texts, train.labels, settings.evaluate.calibration_folds, seed)
+    head = _head(pooled.numpy(), theirs.numpy(), folds)
     fits = {
         "none": (1.0, checked, False),
         "before": (fit_temperature(*checked), checked, False),

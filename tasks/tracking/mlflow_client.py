@@ -9,19 +9,20 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow.artifacts
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Metric, Param, Run, ViewType
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.utils.logging_utils import get_mlflow_log_level
 
 from tokensieve.disk import full_disk_error
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, excerpt
 from tokensieve.inference import manifest
+from tokensieve.project import Layout
 from tokensieve.registry.store import (
     SERVED,
     SQLITE,
@@ -91,6 +92,37 @@ def connect_existing(uri: str) -> MlflowClient:
     """
     check_database(uri)
     return connect(uri)
+
+
+def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
+    """Return the id of an experiment, which is made if it does not exist.
+
+    Raises:
+        InputError: If it is deleted.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # With a database, the files are in the project. A server knows where its files belong.
+        local = None if client.tracking_uri.startswith("http") else layout.runs.resolve().as_uri()
+        return str(client.create_experiment(name, artifact_location=local))
+    if found.lifecycle_stage != "active":
+        raise InputError(
+            f"experiment {excerpt(name)} is deleted; restore it (mlflow experiments restore) or set "
+            "register.experiment"
+        )
+    return str(found.experiment_id)
+
+
+def log_values(
+    client: MlflowClient, run: str, parameters: Mapping[str, str], figures: Mapping[str, float]
+) -> None:
+    """Log parameters and metrics to the run of this id, in one request."""
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run,
+        params=[Param(key, value) for key, value in parameters.items()],
+        metrics=[Metric(key, value, now, 0) for key, value in figures.items()],
+    )
 
 
 def changed(uri: str, change: Callable[[], Any]) -> Any:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
 from tasks import cross_fit
 from tasks.artifacts import SplitSizes
-from tasks.cross_fit import assign_folds
 from tasks.evaluate import evaluate
 from tasks.finetune import finetune
 from tasks.mask import mask
@@ -109,16 +107,6 @@ def test_models_that_are_surer_of_everything_are_scaled_down(layout: Layout) -> 
     plain, _ = cross_fit.out_of_fold(layout, settings, checked)
     scaled, _ = cross_fit.out_of_fold(layout, settings, checked * 3)
     torch.testing.assert_close(scaled, plain * 3)
-
-
-def test_folds_spread_each_class() -> None:
-    labels = ["a"] * 9 + ["b"] * 6 + ["c"] * 2
-    folds = assign_folds(labels, 3, seed=0)
-    assert [
-        np.bincount(folds[[label == name for label in labels]], minlength=3).tolist() for name in "ab"
-    ] == [[3, 3, 3], [2, 2, 2]]
-    assert (assign_folds(labels, 3, seed=0) == folds).all()
-    assert (assign_folds(labels, 3, seed=1) != folds).any()
 
 
 @pytest.mark.parametrize(("texts", "folds", "needed"), [(99, 4, True), (100, 4, False), (99, 0, False)])

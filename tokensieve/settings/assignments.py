@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,10 +20,11 @@ from tokensieve.settings.renamed import log_renamed, renamed
 log = logging.getLogger("tokensieve")
 
 
-def assigned(path: Path, assignments: list[str]) -> Settings:
+def assigned(path: Path, assignments: Sequence[str], option: str = "--set") -> Settings:
     """Return the settings of a `params.yaml` after `assignments`. The file is not written.
 
-    If the file does not exist, the assignments apply to the defaults.
+    If the file does not exist, the assignments apply to the defaults. `option` is the option that
+    has them, for messages.
 
     Raises:
         InputError: If an assignment is not of the form section.key=value, or if a setting or a
@@ -36,17 +37,17 @@ def assigned(path: Path, assignments: list[str]) -> Settings:
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
             raise InputError(
-                f"--set {excerpt(assignment)} is not of the form section.key=value, "
+                f"{option} {excerpt(assignment)} is not of the form section.key=value, "
                 "for example finetune.max_epochs=5"
             )
         changes.setdefault(section, {})[key] = text
-    changes, found = renamed(changes, "--set")
-    log_renamed("--set", found)
+    changes, found = renamed(changes, option)
+    log_renamed(option, found)
     tree = asdict(before)
     for section, values in changes.items():
         for key, text in values.items():
             tree.setdefault(section, {})[key] = _value(section, key, text)
-    return Settings.of(tree, "--set")
+    return Settings.of(tree, option)
 
 
 def changed(path: Path, assignments: list[str]) -> dict[str, tuple[Any, Any]]:

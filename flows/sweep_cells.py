@@ -194,7 +194,7 @@ def compute(project: Path, cell: Cell, name: str) -> dict[str, Any]:
 
 
 # Not a decorator: workers get the function by its name, not by its content.
-_cell_task = task(compute, name="cell", task_run_name="{name}", persist_result=False)
+_cell_task = task(name="cell", task_run_name="{name}", persist_result=False)(compute)
 
 
 def duration(seconds: float) -> str:

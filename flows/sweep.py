@@ -1,4 +1,4 @@
-"""Sweep: train with other settings, seeds and folds of the training texts, and rank the settings."""
+"""Sweep: train with other settings, seeds and folds of the texts, and rank the settings."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def sweep(
 
     Args:
         project: The project's folder.
-        grid: Settings and values, as section.key=value,value. Without it, the project's own settings
-            are cross-validated.
+        grid: Settings and values, as section.key=value,value. Without it, the project's own
+            settings are cross-validated.
         seeds: Random seeds, for example 0-4. Each deals the folds anew.
         folds: The number of folds of the training texts.
         trials: Search this many combinations with Optuna instead of trying all.
@@ -193,7 +193,7 @@ def _summary(layout: Layout, plan: Plan, rows: list[Row]) -> dict[str, Any]:
 def _track(
     layout: Layout, plan: Plan, results: dict[Changes, list[dict[str, Any]]], result: dict[str, Any]
 ) -> None:
-    """Log the sweep to MLflow. Without an answer from MLflow, warn: the results are kept in files."""
+    """Log the sweep to MLflow. If MLflow does not answer, warn: files keep the results."""
     numbers = [(seed, fold) for seed in plan.seeds for fold in range(plan.folds)]
     try:
         log_sweep(layout, Settings.load(layout.params), result, results, numbers)

@@ -35,7 +35,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Workers:
-    """Who computes the cells: `processes` of this machine, or the Dask cluster of a scheduler's address."""
+    """Who computes the cells: `processes` of this machine, or the cluster of the scheduler `dask`."""
 
     processes: int
     dask: str | None = None
@@ -43,7 +43,8 @@ class Workers:
     def runner(self) -> TaskRunner[Any]:
         """Return a new task runner."""
         if self.dask is None:
-            # Python's resource tracker, a process of its own, warns of what it cleans up after Ctrl-C.
+            # Python's resource tracker is a process of its own. After Ctrl-C it would warn of what
+            # it cleans up.
             os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
             return ProcessPoolTaskRunner(self.processes, initializer=worker.start, initargs=(os.getpid(),))
         from prefect_dask.task_runners import DaskTaskRunner
@@ -86,7 +87,7 @@ class Progress:
 
 
 def choose_workers(settings: Settings, processes: int | None, dask: str | None) -> Workers:
-    """Return the workers. By default all cores of this machine compute cells, or one process if it has a GPU.
+    """Return the workers. Without a number, one process per core, or one if there is a GPU.
 
     Raises:
         InputError: As `check_dask`.
@@ -109,15 +110,16 @@ def check_dask() -> None:
 
     if not PREFECT_API_URL.value():
         raise InputError(
-            "--dask needs a Prefect server that all workers reach, and none is configured; without one, each worker "
-            "starts a server of its own. Start one with prefect server start, and set PREFECT_API_URL to its address"
+            "--dask needs a Prefect server that all workers reach, and none is configured; without one, each "
+            "worker starts a server of its own. Start one with prefect server start, and set PREFECT_API_URL "
+            "to its address"
         )
 
 
 def run_cells(
     layout: Layout, cells: dict[Cell, str], workers: Workers, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Return the results of the cells. Finished ones are read, and those of killed workers run again.
+    """Return the results of the cells. Finished cells are read; those of killed workers run again.
 
     Args:
         layout: The project.
@@ -139,8 +141,8 @@ def run_cells(
         failures = failures + 1 if len(left) == len(missing) else 0
         if failures == ROUNDS:
             raise InputError(
-                f"{len(left)} cells were not finished: their worker processes ended {ROUNDS} times, probably for want "
-                "of memory; use fewer at once with --workers"
+                f"{len(left)} cells were not finished: their worker processes ended {ROUNDS} times, "
+                "probably for want of memory; use fewer at once with --workers"
             )
         if left:
             log.warning("%-10s a worker process ended; its cells are run again (%d left)", "sweep", len(left))

@@ -76,7 +76,7 @@ def _check(options: argparse.Namespace, layout: Layout) -> None:
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
-    about = "settings with their values: A,B,C, or LOW..HIGH with --trials (default: the project's settings alone)"
+    about = "values of settings: A,B,C, or LOW..HIGH with --trials (default: the project's own settings)"
     parser.add_argument(
         "--grid", action="extend", nargs="+", default=[], metavar="SECTION.KEY=VALUES", help=about
     )

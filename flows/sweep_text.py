@@ -15,7 +15,7 @@ WIDTH = 110  # columns without a terminal
 
 
 def sweep_text(result: dict[str, Any], layout: Layout) -> str:
-    """Return the ranking, what it was measured on, and the command that applies the best settings."""
+    """Return the ranking, how to read it, and the command that applies the best settings."""
     from rich.console import Console
     from rich.table import Table
 

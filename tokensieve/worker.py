@@ -13,7 +13,7 @@ from tokensieve import packages
 
 
 def start(parent: int) -> None:
-    """Prepare this process as a worker of the process `parent`. Call it once, before the first task.
+    """Prepare this process as a worker of the process `parent`. Call it before the first task.
 
     Ctrl-C reaches all processes of a terminal, and `parent` alone reacts to it. If `parent` ends,
     even by kill -9, this process ends too: otherwise it would wait for tasks forever.

@@ -1,1 +1,1 @@
-"""Sweeps: the same training with other settings, seeds and folds, and what the settings are worth."""
+"""Sweeps: training with other settings, seeds and folds, and what the settings are worth."""

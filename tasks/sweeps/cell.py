@@ -1,4 +1,4 @@
-"""A cell of a sweep: one training, with one combination of settings, one seed and one fold left out.
+"""A cell of a sweep: one training, of one combination of settings, one seed and one fold.
 
 Its result is a file named after the hash of everything that decides it. So no cell is computed
 twice: not after a kill, and not in another sweep.
@@ -98,7 +98,7 @@ def copy_texts(layout: Layout) -> str:
 
 
 def run_cell(project: Path, cell: Cell) -> dict[str, Any]:
-    """Train and measure a cell, write its file, and return the content. A finished cell is only read.
+    """Train and measure a cell, and return the content of its file. A finished cell is only read.
 
     Raises:
         InputError: If the texts are not on this machine, or as `fit_classifier`.

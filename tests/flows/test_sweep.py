@@ -33,7 +33,7 @@ def project(tmp_path: Path, tiny_model: Path, data_file: Path) -> Path:
 def sweep(
     project: Path, prefect_server: None, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Run the command on two workers; returns the exit status, standard output and standard error."""
+    """Run the command on two workers; returns the exit status, its output and its errors."""
     from tokensieve.cli.main import main
 
     def run(*arguments: str) -> tuple[int, str, str]:

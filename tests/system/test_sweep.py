@@ -1,4 +1,4 @@
-"""A sweep as a user runs it: on a Dask cluster and in processes, with kill -9 and Ctrl-C in the middle."""
+"""A sweep as a user runs it: on Dask and in processes, with kill -9 and Ctrl-C in the middle."""
 
 from __future__ import annotations
 

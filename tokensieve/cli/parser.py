@@ -39,7 +39,13 @@ class Parser(argparse.ArgumentParser):
 
 
 # The modules of flows that have commands.
-PIPELINE = ("flows.commands", "flows.sweep_command", "flows.model_commands", "flows.monitor_commands", "flows.up.command")
+PIPELINE = (
+    "flows.commands",
+    "flows.sweep_command",
+    "flows.model_commands",
+    "flows.monitor_commands",
+    "flows.up.command",
+)
 
 
 def all_commands() -> list[Command]:

@@ -33,7 +33,7 @@ def test_a_difference_is_measurable_if_zero_is_outside(values: list[float], meas
 
 
 def test_the_interval_of_equal_settings_contains_zero_as_often_as_it_says() -> None:
-    # Folds of one repetition, whose figures are correlated by the share 1/folds of Nadeau and Bengio's model.
+    # Folds whose figures are correlated by 1 / folds, as Nadeau and Bengio assume.
     random, folds, hits, rounds = np.random.default_rng(0), 5, 0, 2000
     for _ in range(rounds):
         shared = random.normal() * math.sqrt(1 / folds)

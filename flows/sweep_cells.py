@@ -35,7 +35,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Workers:
-    """Who computes the cells: `processes` of this machine, or the cluster of the scheduler `dask`."""
+    """Who computes the cells: `processes` of this machine, or the Dask cluster of a scheduler."""
 
     processes: int
     dask: str | None = None

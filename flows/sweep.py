@@ -132,10 +132,8 @@ def _search(layout: Layout, plan: Plan, workers: Workers, trials: int) -> dict[C
 
     journal = layout.sweep / "trials.journal"
     first = present(layout.params, plan.space)
-    known = search(journal, _key(layout, plan), plan.space, trials, first, measure)
-    return results | _run(
-        layout, plan, [changes for changes in known if changes not in results], workers, progress
-    )
+    found = search(journal, _key(layout, plan), plan.space, trials, first, measure)
+    return {changes: results[changes] for changes in found}
 
 
 def _run(

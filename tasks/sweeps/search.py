@@ -44,7 +44,8 @@ def search(
         space: The values.
         trials: The number of trials.
         first: The combination to try first, by setting.
-        measure: Returns the figure of each combination; higher is better.
+        measure: Returns the figure of each combination; higher is better. It is called first for
+            the trials of the journal, if there are any.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -57,14 +58,20 @@ def search(
     if first is not None and not study.trials:
         study.enqueue_trial(first)
     distributions = {values.key: _distribution(values) for values in space}
-    while (done := len(study.get_trials(states=[TrialState.COMPLETE]))) < trials:
+    if known := _complete(study, space)[:trials]:
+        measure(known)
+    while (done := len(_complete(study, space))) < trials:
         batch = _ask(study, distributions, min(BATCH - done % BATCH, trials - done))
         for number, value in zip(
             batch, measure([_changes(study, number, space) for number in batch]), strict=True
         ):
             study.tell(number, value)
-    complete = study.get_trials(states=[TrialState.COMPLETE])
-    return list(dict.fromkeys(_changes(study, trial.number, space) for trial in complete))
+    return list(dict.fromkeys(_complete(study, space)[:trials]))
+
+
+def _complete(study: optuna.Study, space: Space) -> list[Changes]:
+    trials = study.get_trials(states=[TrialState.COMPLETE])
+    return [_changes(study, trial.number, space) for trial in trials]
 
 
 def _ask(study: optuna.Study, distributions: dict[str, BaseDistribution], count: int) -> list[int]:

@@ -25,7 +25,7 @@ def sweep_text(result: dict[str, Any], layout: Layout) -> str:
     table = Table(title=_title(result), title_justify="left")
     for name in _head(result):
         table.add_column(name, overflow="fold")
-    for cells in _rows(result):
+    for cells in _rows(result, "\n"):
         table.add_row(*cells)
     console.print(table)
     for line in _notes(result, layout):
@@ -36,7 +36,7 @@ def sweep_text(result: dict[str, Any], layout: Layout) -> str:
 def sweep_markdown(result: dict[str, Any], layout: Layout) -> str:
     """Return the same in Markdown, for the page of the run in Prefect."""
     notes = "\n".join(f"- {line}" for line in _notes(result, layout))
-    return f"# {_title(result)}\n\n{markdown_table(_head(result), _rows(result))}\n\n{notes}\n"
+    return f"# {_title(result)}\n\n{markdown_table(_head(result), _rows(result, ', '))}\n\n{notes}\n"
 
 
 def _title(result: dict[str, Any]) -> str:
@@ -50,11 +50,14 @@ def _head(result: dict[str, Any]) -> tuple[str, ...]:
     return "settings", metric, "spread", "behind the best", "s per cell"
 
 
-def _rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each row of the table. In brackets: the 95% confidence interval."""
+def _rows(result: dict[str, Any], separator: str) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of each row of the table. In brackets: the 95% confidence interval.
+
+    `separator` is between the settings of a row.
+    """
     for row in result["rows"]:
         found, behind = row["figures"][result["metric"]], row["behind"]
-        name = " ".join(row["settings"]) or "as in params.yaml"
+        name = separator.join(row["settings"]) or "as in params.yaml"
         mark = " (present)" if row["is_present"] and row["settings"] else ""
         gap = "" if behind is None else _with_interval(behind)
         figures = _with_interval(found), f"{found['spread']:.4f}", gap + (" worse" if row["is_worse"] else "")

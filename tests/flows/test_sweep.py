@@ -15,6 +15,9 @@ import pytest
 
 from tokensieve.project import Layout
 
+# Each sweep starts worker processes, which takes minutes on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 SETTINGS = ("finetune.max_epochs=2", "schedule.frozen_layers=0.5", "base.max_length=32")
 
 
@@ -33,12 +36,12 @@ def project(tmp_path: Path, tiny_model: Path, data_file: Path) -> Path:
 def sweep(
     project: Path, prefect_server: None, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Run the command on two workers; returns the exit status, its output and its errors."""
+    """Run the command; returns the exit status, its output and its errors."""
     from tokensieve.cli.main import main
 
     def run(*arguments: str) -> tuple[int, str, str]:
         capfd.readouterr()
-        workers = [] if "--dask" in arguments else ["--workers", "2"]
+        workers = [] if {"--dask", "--workers"} & set(arguments) else ["--workers", "1"]
         status = main(["sweep", "--project", str(project), "--folds", "3", *workers, *arguments])
         return status, *capfd.readouterr()
 
@@ -100,7 +103,7 @@ def test_the_cells_of_a_killed_worker_are_run_again(
 
     thread = threading.Thread(target=kill)
     thread.start()
-    status, output, errors = sweep("--seeds", "0-3", "--json")
+    status, output, errors = sweep("--seeds", "0-3", "--workers", "2", "--json")
     thread.join()
 
     assert status == 0, errors

@@ -11,7 +11,7 @@ from typing import Any
 from flows.run_page import table as markdown_table
 from tokensieve.project import Layout
 
-WIDTH = 110  # columns without a terminal
+WIDTH = 120  # columns without a terminal
 
 
 def sweep_text(result: dict[str, Any], layout: Layout) -> str:
@@ -58,7 +58,7 @@ def _rows(result: dict[str, Any], separator: str) -> Iterator[tuple[str, ...]]:
     for row in result["rows"]:
         found, behind = row["figures"][result["metric"]], row["behind"]
         name = separator.join(row["settings"]) or "as in params.yaml"
-        mark = " (present)" if row["is_present"] and row["settings"] else ""
+        mark = f"{separator}(present)" if row["is_present"] and row["settings"] else ""
         gap = "" if behind is None else _with_interval(behind)
         figures = _with_interval(found), f"{found['spread']:.4f}", gap + (" worse" if row["is_worse"] else "")
         yield name + mark, *figures, f"{row['seconds']:.1f}"

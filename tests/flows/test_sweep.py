@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import multiprocessing
 import re
 import threading
@@ -156,21 +155,18 @@ def test_dask_needs_a_prefect_server_that_workers_reach(monkeypatch: pytest.Monk
         check_dask()
 
 
-def test_progress_has_rate_and_time_left(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from flows.sweep_cells import Progress
+def test_progress_has_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import sweep_cells
 
-    now = [1000.0]
+    now, lines = [1000.0], []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(logging.getLogger("tokensieve"), "propagate", True)
-    with caplog.at_level(logging.INFO, logger="tokensieve"):
-        progress = Progress(10)
-        progress.skip(2)
-        for _ in range(8):
-            progress.advance()
-            now[0] += 6
-    assert [record.getMessage() for record in caplog.records] == [
+    monkeypatch.setattr(sweep_cells.log, "info", lambda line, *values: lines.append(line % values))
+    progress = sweep_cells.Progress(10)
+    progress.skip(2)
+    for _ in range(8):
+        progress.advance()
+        now[0] += 6
+    assert lines == [
         "sweep      2 of 10 cells are finished already",
         "sweep      3 of 10 cells",
         "sweep      5 of 10 cells, 10.0 per minute, 30 s left",

@@ -301,7 +301,7 @@ def test_a_run_that_failed_is_no_challenger_and_is_not_taken_again(
 
 
 def test_a_run_that_was_killed_is_closed_after_a_day(layout: Layout) -> None:
-    experiment = register._experiment(client(layout), layout, "tokensieve")
+    experiment = mlflow_client.open_experiment(client(layout), layout, "tokensieve")
     tags = {FINGERPRINT: register.fingerprint(layout), PROJECT: given_identity(layout, SETTINGS).project}
     hour = 60 * 60 * 1000
     for age in (23, 25):

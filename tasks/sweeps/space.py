@@ -135,6 +135,8 @@ def _read_entry(params: Path, entry: str, searches: bool) -> Choices | Range:
     bounds = RANGE.fullmatch(text)
     texts = list(bounds.groups()) if bounds else [value.strip() for value in text.split(",")]
     for value in texts:
+        if not value:
+            raise InputError(f"--grid {excerpt(entry)} has an empty value; separate values by one comma")
         assigned(params, [f"{key}={value}"], "--grid")
     section = key.partition(".")[0]
     if section not in SECTIONS or key in MACHINE:

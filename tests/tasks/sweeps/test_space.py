@@ -67,7 +67,7 @@ def test_a_path_with_two_dots_is_no_range(params: Path) -> None:
         ("mask.budget", "--grid 'mask.budget' is not of the form section.key=value,value"),
         ("budget=0.1", "is not of the form section.key=value,value"),
         ("mask.budget=0.1,2", "--grid: mask.budget is 2 (allowed: 0.0001 to 1.0)"),
-        ("mask.budget=0.1,", "--grid: mask.budget is None"),
+        ("mask.budget=0.1,", "--grid 'mask.budget=0.1,' has an empty value; separate values by one comma"),
         ("mask.budgte=0.1", "unknown setting 'mask.budgte'. Did you mean 'budget'?"),
         ("data.seed=0,1", "--grid data.seed: this setting does not change what is trained; use --seeds"),
         ("export.max_accuracy_drop=0.01", "sections that do: base, vocabulary, mask, schedule, finetune"),

@@ -20,6 +20,7 @@ import torch
 
 import tokensieve
 from tasks.split import load_part
+from tasks.sweeps.space import SECTIONS
 from tasks.vocabulary import base_folder
 from tokensieve.data.examples import Examples
 from tokensieve.data.folds import assign_folds
@@ -35,6 +36,7 @@ from tokensieve.project import Layout
 from tokensieve.settings import Settings
 from tokensieve.training.loop import compute_logits, set_threads
 
+USED = (*SECTIONS, "data", "evaluate")  # sections that a cell depends on
 PARTS = ("train", "validation")  # the test texts are never used
 # Figures of a fold, by their name in the evaluation report.
 FIGURES = {
@@ -70,8 +72,7 @@ class Cell:
     def key(self) -> str:
         """The name of the cell's file, without the extension."""
         tree = asdict(self) | {"torch": torch.__version__, "tokensieve": tokensieve.__version__}
-        for section in ("validate", "split", "export", "register"):
-            del tree["settings"][section]
+        tree["settings"] = {section: tree["settings"][section] for section in USED}
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -134,6 +135,7 @@ def run_cell(project: Path, cell: Cell) -> dict[str, Any]:
         "epochs": len(fitted.history),
         "seconds": round(time.perf_counter() - start, 2),
     }
+    _file(layout, cell).parent.mkdir(parents=True, exist_ok=True)
     write_json(_file(layout, cell), result)
     return result
 
@@ -146,7 +148,6 @@ def load_result(layout: Layout, cell: Cell) -> dict[str, Any] | None:
 
 def _file(layout: Layout, cell: Cell) -> Path:
     path: Path = layout.sweep / "cells" / f"{cell.key}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 

@@ -34,7 +34,8 @@ def is_alive(pid: int) -> bool:
 def test_a_worker_ignores_ctrl_c_and_ends_with_a_killed_parent() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
+    with parent.stdout:
+        worker = int(parent.stdout.readline())
 
     os.kill(worker, signal.SIGINT)
     time.sleep(1.0)

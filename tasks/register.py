@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tasks.artifacts import Registration
+from tasks.projects import moved_project
 from tasks.promotion.checks import FINGERPRINT, PROJECT
 from tasks.promotion.promote import CHALLENGER, LOCK
 from tasks.tracking import provenance
@@ -54,6 +55,7 @@ def register(layout: Layout, settings: Settings) -> Registration:
     }
     if not re.fullmatch(r"\w[\w .-]*", name):
         raise InputError(f"register.name is {excerpt(name)}; allowed: letters, digits, spaces and . _ -")
+    moved_project.follow(layout, tracking_uri(layout, settings))
     client = connect(tracking_uri(layout, settings))
     experiment = open_experiment(client, layout, settings.register.experiment)
     run = _finished_run(client, experiment, tags) or _new_run(client, experiment, tags, layout, settings)

@@ -19,7 +19,7 @@ from tasks.tracking.mlflow_client import (
     refused,
 )
 from tokensieve.registry.runs import Experiment, Run
-from tokensieve.registry.store import ModelVersion, RegistryError, no_answer
+from tokensieve.registry.store import ModelVersion, RegistryError, no_answer, present_location
 
 
 class MlflowEditor:
@@ -41,6 +41,7 @@ class MlflowEditor:
     def version(self, name: str, number: str) -> ModelVersion | None:
         found = self._found(name, number)
         location = self._client.get_model_version_download_uri(name, number) if found else ""
+        location = present_location(self.uri, location)
         return ModelVersion(found.run_id or "", location, found.creation_timestamp) if found else None
 
     def tags(self, name: str) -> dict[str, str]:

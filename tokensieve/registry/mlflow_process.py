@@ -26,6 +26,7 @@ from tokensieve.registry.store import (
     RegistryError,
     check_database,
     no_answer,
+    present_location,
     text_of,
     well_formed,
     without_password,
@@ -75,7 +76,9 @@ class MlflowProcess:
         with well_formed(self.uri, "version"):
             found = self._describe(name)["versions"].get(number)
             return found and ModelVersion(
-                text_of(found["run_id"]), text_of(found["location"]), int(found["created"])
+                text_of(found["run_id"]),
+                present_location(self.uri, text_of(found["location"])),
+                int(found["created"]),
             )
 
     def experiment(self, name: str) -> str | None:

@@ -20,6 +20,7 @@ from tokensieve.settings import Settings
 SQLITE = "sqlite:///"
 SERVED = "data/onnx"  # the model folder in a registered model: MLflow names it after layout.onnx
 REMEDY = "start it, or set register.uri or MLFLOW_TRACKING_URI"
+RUNS = Layout(Path()).runs.name  # the folder in which a project with an SQLite registry has its model files
 PROXIED = "mlflow-artifacts"  # scheme of locations whose files an MLflow server sends
 NUMBER = r"[1-9][0-9]{0,9}"  # of a version
 
@@ -145,6 +146,22 @@ def local_path(location: str) -> Path | None:
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
     return Path(location) if location.startswith("/") else None
+
+
+def present_location(uri: str, location: str) -> str:
+    """Return where the files at `location` are now, for the registry at `uri`.
+
+    An SQLite file has absolute paths of model files. After both were moved or copied together,
+    these paths name the old place: its files are gone, or they are the original's.
+    """
+    local = local_path(location)
+    if local is None or not uri.startswith(SQLITE) or RUNS not in local.parts:
+        return location
+    inside = local.parts[len(local.parts) - local.parts[::-1].index(RUNS) :]
+    beside = (
+        parent.joinpath(RUNS, *inside) for parent in Path(uri.removeprefix(SQLITE)).parents if len(inside)
+    )
+    return next((path.as_uri() for path in beside if path.is_dir()), location)
 
 
 def no_answer(uri: str, reason: object, remedy: str = REMEDY) -> RegistryError:

@@ -19,7 +19,7 @@ from tokensieve.data.raw_data import find_part_files, read_raw_once
 from tokensieve.data.table_formats import ENDINGS, FORMATS, ending_of
 from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError
-from tokensieve.files import atomic_folder
+from tokensieve.files import atomic_folder, complete_replacement
 from tokensieve.project import Layout
 from tokensieve.registry.store import without_password
 from tokensieve.settings import Data, Settings
@@ -40,6 +40,7 @@ def ingest(layout: Layout, settings: Settings, data: str | None, test: str | Non
     """
     with opened(layout) as repo:
         if data is None:
+            complete_replacement(layout.raw)
             if not layout.raw.exists():
                 fetch_version(layout, repo, data_hash(layout))
             source, found = str(layout.raw), find_part_files(layout.raw)

@@ -27,11 +27,14 @@ log = logging.getLogger("tokensieve")
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder, which replaces `folder` if the block ends without an error.
+    """Yield an empty temporary folder. It replaces `folder` if the block ends without an error.
 
-    The files in it get the mode that the umask allows.
+    Its files get the mode that the umask allows. `folder` has its earlier files or the new ones
+    also if the process is killed: the earlier folder is renamed before it is deleted, and
+    `complete_replacement` repairs a kill between the two renames.
     """
     temporary = folder.with_name(f".{folder.name}.new")
+    complete_replacement(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -40,10 +43,27 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         for path in temporary.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 path.chmod(mode)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(_earlier(folder))
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        complete_replacement(folder)
+
+
+def complete_replacement(folder: Path) -> None:
+    """Complete what a killed process left of `atomic_folder`.
+
+    The earlier folder gets its name back if the new one has not replaced it yet.
+    """
+    earlier = _earlier(folder)
+    if not folder.exists() and earlier.exists():
+        earlier.rename(folder)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _earlier(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 @contextmanager

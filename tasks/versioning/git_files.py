@@ -19,6 +19,7 @@ IGNORED = {
         "/artifacts/",
         "/data/raw/",
         "/data/.raw.new/",
+        "/data/.raw.old/",
         "/data/source/",
         "/mlartifacts/",
         "/mlflow.db",

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests.killed import killed_before_each_change
 from tokensieve.errors import InputError
-from tokensieve.files import atomic_file, atomic_folder, read_json, write_json
+from tokensieve.files import atomic_file, atomic_folder, complete_replacement, read_json, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -43,6 +44,29 @@ def test_a_temporary_folder_of_a_killed_run_is_not_used(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "out") as beside:
         (beside / "new.txt").touch()
     assert names(tmp_path / "out") == ["new.txt"]
+
+
+def test_a_kill_at_any_moment_leaves_the_earlier_or_the_new_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+
+    def write(*contents: str) -> None:
+        with atomic_folder(folder) as beside:
+            for content in contents:
+                (beside / f"{content}.txt").write_text(content, encoding="utf-8")
+
+    def found() -> list[str]:
+        complete_replacement(folder)
+        return [path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())]
+
+    write("a", "b")
+    seen = []
+    for _ in killed_before_each_change(lambda: write("c", "d"), tmp_path):
+        seen.append(found())
+        assert seen[-1] in (["a", "b"], ["c", "d"])
+        write("a", "b")
+    assert ["c", "d"] in seen
+    assert found() == ["c", "d"]
+    assert names(tmp_path) == ["out"]
 
 
 def test_json_is_read_back_and_leaves_no_temporary_file(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from tasks.versioning import storage_faults
 from tasks.versioning.data_versions import add_version, data_hash, fetch_version
 from tasks.versioning.download import FetchError, fetch, public, revealed
-from tasks.versioning.dvc_repo import Repo, opened, root_cause, wait_for_lock, write
+from tasks.versioning.dvc_repo import Repo, opened, remote_of, wait_for_lock, write
 from tokensieve.data.raw_data import find_part_files, read_raw_once
 from tokensieve.data.table_formats import ENDINGS, FORMATS, ending_of
 from tokensieve.disk import full_disk_error
@@ -109,12 +110,13 @@ def _push(layout: Layout, repo: Repo) -> None:
     except Exception as error:  # one of a remote's library: they share no narrower base
         if full_disk_error(error, layout.root):
             raise
+        name, address = remote_of(repo)
         log.warning(
             "data version %s was not pushed to the DVC remote '%s': %s; "
             "it is in this project alone until the next run or dvc push",
             data_hash(layout),
-            repo.config["core"].get("remote", "default"),
-            root_cause(error),
+            name or "default",
+            storage_faults.reason(error, urlsplit(address).scheme),
         )
 
 
@@ -182,5 +184,5 @@ def _import_error(url: str, option: str, error: Exception) -> InputError:
         return InputError(
             f"{shown}: reading {scheme}:// needs a package that is not installed: pip install 'dvc[{scheme}]'"
         )
-    reason = root_cause(error).replace(without_password(url), public(url))
+    reason = storage_faults.reason(error, scheme).replace(without_password(url), public(url))
     return FetchError(f"{shown} could not be fetched: {reason}")

@@ -10,7 +10,7 @@ from configobj import ConfigObj
 
 from tasks.projects.upgrade import never_cached, rename_settings
 from tasks.versioning import git_files
-from tasks.versioning.dvc_repo import broken_git, git_of, opened
+from tasks.versioning.dvc_repo import broken_git, git_of, opened, remote_of
 from tokensieve.disk import report_full_disk
 from tokensieve.files import check_no_conflict_markers, write_text
 from tokensieve.project import Layout
@@ -67,8 +67,7 @@ def dvc_remote(layout: Layout) -> tuple[str, str]:
     Both are empty if there is none.
     """
     with opened(layout) as repo:
-        name = repo.config["core"].get("remote")
-        return (str(name), str(repo.config["remote"][name]["url"])) if name else ("", "")
+        return remote_of(repo)
 
 
 def _configure_dvc(layout: Layout, without_git: bool) -> None:

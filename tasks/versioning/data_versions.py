@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
-from tasks.versioning.dvc_repo import Repo, opened, root_cause, wait_for_lock
+from tasks.versioning import storage_faults
+from tasks.versioning.download import FetchError
+from tasks.versioning.dvc_repo import Repo, opened, remote_of, root_cause, wait_for_lock
 from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import CONFLICT_MARKERS, atomic_folder, write_text
 from tokensieve.project import Layout
+from tokensieve.registry.store import without_password
 
 
 @dataclass(frozen=True)
@@ -121,12 +126,8 @@ def fetch_version(layout: Layout, repo: Repo, version: str) -> None:
     with atomic_folder(layout.raw) as folder:
         pointer, data = folder / "raw.dvc", folder / "raw"
         pointer.write_text(_pointer(version), encoding="utf-8")
-        try:
-            wait_for_lock(lambda: repo.pull([str(pointer)], force=True))
-        except Exception as error:  # DVC's own, or one of a remote's library
-            if full_disk_error(error, layout.root):
-                raise
-            raise _not_found(layout, version, error) from error
+        if failed := _pull(layout, repo, pointer):
+            raise _not_found(layout, repo, version, failed) from failed
         pointer.unlink()
         for path in data.iterdir():
             path.rename(folder / path.name)
@@ -134,12 +135,31 @@ def fetch_version(layout: Layout, repo: Repo, version: str) -> None:
     write_text(layout.raw_pointer, _pointer(version))
 
 
+def _pull(layout: Layout, repo: Repo, pointer: Path) -> Exception | None:
+    """Fetch what a pointer names. Return the error if that fails."""
+    try:
+        wait_for_lock(lambda: repo.pull([str(pointer)], force=True))
+    except Exception as error:  # DVC's own, or one of a remote's library
+        if full_disk_error(error, layout.root):
+            raise
+        return error
+    return None
+
+
 def _pointer(version: str) -> str:
     text: str = yaml.safe_dump({"outs": [{"md5": version, "hash": "md5", "path": "raw"}]})
     return text
 
 
-def _not_found(layout: Layout, version: str, error: Exception) -> InputError:
+def _not_found(layout: Layout, repo: Repo, version: str, error: Exception) -> InputError:
+    fault, (name, address) = storage_faults.remote_error(repo, version), remote_of(repo)
+    if fault:
+        reason = storage_faults.reason(fault, urlsplit(address).scheme)
+        return FetchError(
+            f"data version {version} is not in the project's cache, and the DVC remote '{name}' "
+            f"({without_password(address)}) could not be read: {reason}; "
+            "then run the same command again. Or give the data with --data PATH"
+        )
     known = ", ".join(known.data_hash for known in data_versions(layout)) or "none"
     return InputError(
         f"data version {version} is neither in the project's cache nor on its remote ({root_cause(error)}); "

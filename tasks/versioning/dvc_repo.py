@@ -29,7 +29,17 @@ from tokensieve.errors import InputError, causes
 from tokensieve.project import Layout
 from tokensieve.registry.store import without_password
 
-__all__ = ["Repo", "broken_git", "git_of", "one_line", "opened", "root_cause", "wait_for_lock", "write"]
+__all__ = [
+    "Repo",
+    "broken_git",
+    "git_of",
+    "one_line",
+    "opened",
+    "remote_of",
+    "root_cause",
+    "wait_for_lock",
+    "write",
+]
 LOCK_SECONDS = 600
 
 
@@ -51,6 +61,15 @@ def opened(layout: Layout) -> Iterator[Repo]:
             raise
         except DvcException as error:
             raise InputError(f"DVC: {one_line(error)}") from error
+
+
+def remote_of(repo: Repo) -> tuple[str, str]:
+    """Return the name and the address of the remote for data versions.
+
+    Both are empty if there is none.
+    """
+    name = repo.config["core"].get("remote")
+    return (str(name), str(repo.config["remote"][name]["url"])) if name else ("", "")
 
 
 def write(layout: Layout, action: Callable[[], Any]) -> Any:

@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokensieve.errors import InputError
 from tokensieve.files import read_json_or_none, write_json
 from tokensieve.project import Layout
 from tokensieve.registry.store import SQLITE, tracking_uri
@@ -40,11 +41,7 @@ def identity(layout: Layout, settings: Settings) -> Identity:
     if _original(layout, settings):
         return Identity("", settings.register.name or model_name(layout.root.resolve().name))
     kept = _read(layout.project)
-    model = (
-        kept.get("model")
-        or _read(layout.registration / "registration.json").get("name")
-        or model_name(layout.root.resolve().name)
-    )
+    model = kept.get("model") or _registered_name(layout) or model_name(layout.root.resolve().name)
     return Identity(kept.get("project", ""), settings.register.name or model)
 
 
@@ -52,8 +49,16 @@ def given_identity(layout: Layout, settings: Settings) -> Identity:
     """Return the project's identity.
 
     For a new project, or a copy of one, a new identity is written into data/project.json.
+
+    Raises:
+        InputError: If the project is a copy, and `register.name` is the model of its original.
     """
     known, original = identity(layout, settings), _original(layout, settings)
+    if original and known.model == _registered_name(Layout(original)):
+        raise InputError(
+            f"this project is a copy of {original}, and register.name gives both the model '{known.model}'; "
+            f"use --set register.name={model_name(layout.root.resolve().name)}, or another name"
+        )
     if not known.project:
         folder = model_name(layout.root.resolve().name)
         known = Identity(f"{folder}-{secrets.token_hex(4)}", known.model)
@@ -105,6 +110,11 @@ def _original(layout: Layout, settings: Settings) -> Path | None:
     if not project or _read(other.project).get("project") != project or other.root.samefile(layout.root):
         return None
     return other.root
+
+
+def _registered_name(layout: Layout) -> str | None:
+    """Return the name of the model that a project registered last."""
+    return _read(layout.registration / "registration.json").get("name")
 
 
 def _read(path: Path) -> dict[str, str]:

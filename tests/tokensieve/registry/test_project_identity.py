@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tokensieve.errors import InputError
 from tokensieve.files import write_json
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import Identity, given_identity, identity, model_name
@@ -67,6 +68,26 @@ def test_a_copy_in_the_same_registry_is_a_project_of_its_own(
     assert f"this project is a copy of {original.root}" in caplog.text
     assert identity(copy, settings) == given_identity(copy, settings) == found
     assert identity(original, settings) == given
+
+
+def test_a_copy_with_the_name_of_its_originals_model_is_refused(tmp_path: Path) -> None:
+    server = {"uri": "https://mlflow.example.org"}
+    settings = Settings.of({"register": server | {"name": "claims"}})
+    original, copy = Layout(tmp_path / "tickets"), Layout(tmp_path / "trial")
+    given_identity(original, settings)
+    original.registration.mkdir(parents=True)
+    write_json(original.registration / "registration.json", {"name": "claims", "version": "3"})
+    shutil.copytree(original.root, copy.root)
+
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=r"is a copy of .*tickets.*'claims'; use --set register.name=trial"
+        ):
+            given_identity(copy, settings)
+    assert given_identity(original, settings).model == "claims"
+    other = Settings.of({"register": server | {"name": "trial"}})
+    assert given_identity(copy, other).model == "trial"
+    assert given_identity(copy, other) == identity(copy, other)
 
 
 def test_a_copy_with_its_own_registry_keeps_its_models(tmp_path: Path) -> None:

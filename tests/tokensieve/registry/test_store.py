@@ -6,7 +6,7 @@ import pytest
 
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
-from tokensieve.registry.store import ModelVersion, no_answer, tracking_uri
+from tokensieve.registry.store import ModelVersion, no_answer, present_location, tracking_uri
 from tokensieve.settings import Settings
 
 
@@ -55,3 +55,20 @@ def test_versions_of_one_number_are_told_apart() -> None:
     }
     assert len(marks) == 3
     assert all(len(mark) == 8 for mark in marks)
+
+
+def test_files_are_looked_for_beside_a_moved_database(tmp_path: Path) -> None:
+    inside = Path("mlartifacts") / "run" / "artifacts" / "model"
+    here = f"sqlite:///{tmp_path / 'now' / 'mlflow.db'}"
+    before = (tmp_path / "before" / inside).as_uri()
+    (tmp_path / "before" / inside).mkdir(parents=True)
+    assert present_location(here, before) == before
+    (tmp_path / "now" / inside).mkdir(parents=True)
+    assert present_location(here, before) == (tmp_path / "now" / inside).as_uri()
+    for uri, location in (
+        ("http://host", before),
+        (here, "mlflow-artifacts:/mlartifacts/run/artifacts/model"),
+        (here, (tmp_path / "other").as_uri()),
+        (here, (tmp_path / "before" / "mlartifacts").as_uri()),
+    ):
+        assert present_location(uri, location) == location

@@ -6,16 +6,24 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-system week lint format docs serve size images clean
+.PHONY: run test test-system test-scale test-faults week lint format docs serve size images clean
 
 run: .venv/pipeline
 	PATH="$(CURDIR)/$(BIN):$$PATH" tokensieve run --data data/freight
 
 test: .venv/dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not system" -n $(WORKERS) --dist worksteal
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not system and not scale and not faults" -n $(WORKERS) --dist worksteal
 
 test-system: .venv/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m system -n $(WORKERS) --dist worksteal
+
+# The tests with a local Spark (needs Java) and a local server of the S3 protocol.
+test-scale: .venv/scale
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/scale
+
+# Kill, fill, cut and corrupt; print a table of fault, outcome and seconds to recover.
+test-faults: .venv/dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -s tests/faults
 
 # Play seven days of operation in a quarter of an hour, and print a table of trials and outcomes.
 week: .venv/dev
@@ -45,7 +53,7 @@ images:
 	$(PYTHON) deploy/try_images.py $(IMAGES)
 
 # One stamp per extra, written last, so that an interrupted installation is repeated.
-.venv/pipeline .venv/docs .venv/dev: .venv/%: pyproject.toml constraints.txt
+.venv/pipeline .venv/docs .venv/dev .venv/scale: .venv/%: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokensieve needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"

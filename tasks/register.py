@@ -6,12 +6,13 @@ The alias `challenger` names the version that was registered last, `champion` th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
 import time
 
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Run
 
 from tasks.artifacts import Registration
@@ -26,8 +27,9 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.inference.manifest import NAME, Manifest
 from tokensieve.project import Layout
+from tokensieve.registry.mlflow_rest import STORAGE
 from tokensieve.registry.project_identity import Identity, given_identity
-from tokensieve.registry.store import ModelVersion, tracking_uri, without_password
+from tokensieve.registry.store import ModelVersion, no_answer, tracking_uri, without_password
 from tokensieve.settings import Settings
 
 # Milliseconds after which a run that is still RUNNING counts as killed. Until then, another process
@@ -128,8 +130,11 @@ def _new_run(
     run = client.create_run(experiment, tags=tags | origin, run_name=name)
     try:
         log_run(client, run.info.run_id, layout, settings, tags["data_hash"])
-    except BaseException:
-        client.set_terminated(run.info.run_id, "FAILED")
+    except BaseException as error:
+        with contextlib.suppress(MlflowException):  # a server that is down
+            client.set_terminated(run.info.run_id, "FAILED")
+        if isinstance(error, MlflowException) and client.tracking_uri.startswith("http"):
+            raise no_answer(client.tracking_uri, error, f"start it, or {STORAGE}") from None
         raise
     client.set_terminated(run.info.run_id, "FINISHED")
     return run

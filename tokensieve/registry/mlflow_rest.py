@@ -23,7 +23,15 @@ from urllib.request import Request
 from tokensieve.errors import InputError, excerpt
 from tokensieve.registry.credentials import plain_address, split_credentials
 from tokensieve.registry.http_deadline import open_url
-from tokensieve.registry.store import PROXIED, ModelVersion, no_answer, text_of, well_formed, without_password
+from tokensieve.registry.store import (
+    PROXIED,
+    REMEDY,
+    ModelVersion,
+    no_answer,
+    text_of,
+    well_formed,
+    without_password,
+)
 
 LOOKUP, DOWNLOAD = 15.0, 1800.0  # seconds for an answer with all its pages, and for a file
 ANSWER = 2**24  # bytes of a JSON answer, at most
@@ -33,6 +41,9 @@ API = "/api/2.0/mlflow/"
 PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
 JSON = {"Content-Type": "application/json"}  # of a POST: MLflow refuses urllib's default
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
+STORAGE = (
+    "look in its log whether it reaches its artifacts, and check its --artifacts-destination and credentials"
+)
 UNTRUSTED = "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed its certificate"
 
 
@@ -178,7 +189,7 @@ class RestRegistry:
         except HTTPError as error:
             with error:
                 if not self._absent(error, path):
-                    raise no_answer(self.uri, f"{error.code} {error.reason}") from None
+                    raise no_answer(self.uri, f"{error.code} {error.reason}", _remedy(path)) from None
             yield None
             return
         except InputError:
@@ -187,7 +198,8 @@ class RestRegistry:
             reason = getattr(error, "reason", error)
             if isinstance(reason, SSLCertVerificationError):
                 raise no_answer(self.uri, reason, UNTRUSTED) from None
-            raise no_answer(self.uri, reason) from None
+            remedy = _remedy(path) if isinstance(reason, TimeoutError) else REMEDY
+            raise no_answer(self.uri, reason, remedy) from None
         with response:
             try:
                 yield response
@@ -209,7 +221,9 @@ class RestRegistry:
             body = ""
         if error.code in (401, 403):
             remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-            if self.anonymous:
+            if path.startswith(PROXY.rstrip("/")) and body.startswith("{"):
+                remedy = STORAGE
+            elif self.anonymous:
                 remedy = (
                     "it is not the server of the registry, so no credentials are sent there; "
                     "move the files to the registry's server"
@@ -224,6 +238,11 @@ class RestRegistry:
         except (ValueError, AttributeError, RecursionError):
             code = None
         return code == ABSENT or (path.startswith(PROXY) and error.code == 404)
+
+
+def _remedy(path: str) -> str:
+    """Return what to do about a server that fails on `path`."""
+    return STORAGE if path.startswith(PROXY.rstrip("/")) else REMEDY
 
 
 def _size(header: str | None) -> int | None:

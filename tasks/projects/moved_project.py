@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import is_own_registry
-from tokensieve.registry.store import SQLITE
+from tokensieve.registry.store import SQLITE, no_answer
 
 # The tables and columns in which MLflow keeps addresses of files.
 COLUMNS = (
@@ -32,29 +32,39 @@ def follow(layout: Layout, uri: str) -> None:
 
     A registry outside the project is not changed, nor are experiments whose runs are not in this
     project.
+
+    Raises:
+        RegistryError: If the file is damaged, or another process locks it for long.
     """
     path = Path(uri.removeprefix(SQLITE))
     if not is_own_registry(layout, uri) or not path.is_file():
         return
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
+            _correct(connection, layout)
+    except sqlite3.OperationalError as error:
+        # Such a disk still allows reading.
+        if "readonly" not in str(error):
+            raise no_answer(uri, error, "wait until the other process has ended") from None
+    except sqlite3.DatabaseError as error:
+        raise no_answer(uri, error) from None
+
+
+def _correct(connection: sqlite3.Connection, layout: Layout) -> None:
     now = layout.runs.resolve().as_uri()
-    with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
-            return
-        for experiment, before in connection.execute(
-            "SELECT experiment_id, artifact_location FROM experiments"
-        ).fetchall():
-            if (
-                before
-                and before != now
-                and before.startswith("file:")
-                and _is_here(connection, experiment, layout)
-            ):
-                _change(connection, before, now)
-                log.info(
-                    "the project was moved: its models are in %s now, not in %s",
-                    layout.runs,
-                    unquote(urlsplit(before).path),
-                )
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+        return
+    places = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
+    for experiment, before in places:
+        if not before or before == now or not before.startswith("file:"):
+            continue
+        if _is_here(connection, experiment, layout):
+            _change(connection, before, now)
+            log.info(
+                "the project was moved: its models are in %s now, not in %s",
+                layout.runs,
+                unquote(urlsplit(before).path),
+            )
 
 
 def _is_here(connection: sqlite3.Connection, experiment: int, layout: Layout) -> bool:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tasks.versioning import storage_faults
+from tasks.versioning import data_cache, storage_faults
+from tasks.versioning.data_cache import directory_hash
 from tasks.versioning.download import FetchError
 from tasks.versioning.dvc_repo import Repo, opened, remote_of, root_cause, wait_for_lock
 from tokensieve.disk import full_disk_error
@@ -120,7 +121,7 @@ def fetch_version(layout: Layout, repo: Repo, version: str) -> None:
     If this is interrupted, the present data stay.
 
     Raises:
-        InputError: If neither cache nor remote has it.
+        InputError: If neither cache nor remote has it, or both have damaged files.
     """
     layout.raw_pointer.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(layout.raw) as folder:
@@ -128,6 +129,12 @@ def fetch_version(layout: Layout, repo: Repo, version: str) -> None:
         pointer.write_text(_pointer(version), encoding="utf-8")
         if failed := _pull(layout, repo, pointer):
             raise _not_found(layout, repo, version, failed) from failed
+        if directory_hash(data) != version:
+            # DVC trusts its cache and its remote.
+            data_cache.remove_damaged(repo, version)
+            failed = _pull(layout, repo, pointer)
+            if failed or directory_hash(data) != version:
+                raise _damaged(repo, version)
         pointer.unlink()
         for path in data.iterdir():
             path.rename(folder / path.name)
@@ -149,6 +156,17 @@ def _pull(layout: Layout, repo: Repo, pointer: Path) -> Exception | None:
 def _pointer(version: str) -> str:
     text: str = yaml.safe_dump({"outs": [{"md5": version, "hash": "md5", "path": "raw"}]})
     return text
+
+
+def _damaged(repo: Repo, version: str) -> InputError:
+    damaged = data_cache.remove_damaged(repo, version)
+    # DVC pushes no file of a version whose listing is there.
+    names = ", ".join(dict.fromkeys([*damaged, f"{version[:2]}/{version[2:]}"]))
+    return InputError(
+        f"data version {version} is damaged on the DVC remote ({without_password(remote_of(repo)[1])}); "
+        f"delete there, in files/md5: {names}; then run dvc push where the data are whole, "
+        "or give the data with --data PATH"
+    )
 
 
 def _not_found(layout: Layout, repo: Repo, version: str, error: Exception) -> InputError:

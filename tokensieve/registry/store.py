@@ -21,6 +21,9 @@ SQLITE = "sqlite:///"
 SERVED = "data/onnx"  # the model folder in a registered model: MLflow names it after layout.onnx
 REMEDY = "start it, or set register.uri or MLFLOW_TRACKING_URI"
 RUNS = Layout(Path()).runs.name  # the folder in which a project with an SQLite registry has its model files
+# Of SQLite: a file was cut off, or is none of its own.
+DAMAGED = ("disk image is malformed", "file is not a database")
+REPAIR = "put a backup of the file there, or rename it and run tokensieve run, which makes a new one"
 PROXIED = "mlflow-artifacts"  # scheme of locations whose files an MLflow server sends
 NUMBER = r"[1-9][0-9]{0,9}"  # of a version
 
@@ -170,6 +173,8 @@ def no_answer(uri: str, reason: object, remedy: str = REMEDY) -> RegistryError:
     Passwords are removed from its message.
     """
     first = excerpt(str(reason).strip().partition("\n")[0], 400)
+    if any(damage in first for damage in DAMAGED):
+        remedy = REPAIR
     return RegistryError(without_password(f"MLflow at {uri} gives no answer: {first}; {remedy}"))
 
 

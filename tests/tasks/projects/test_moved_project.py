@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from tasks.projects.moved_project import follow
 from tokensieve.project import Layout
+from tokensieve.registry.store import RegistryError
 
 
 @pytest.fixture
@@ -77,3 +78,11 @@ def test_an_experiment_of_another_project_in_this_registry_stays(layout: Layout,
     client.create_run(other)
     follow(layout, uri(layout))
     assert client.get_experiment(other).artifact_location == (tmp_path / "other" / "mlartifacts").as_uri()
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, None])
+def test_a_damaged_registry_is_named_with_what_to_do(layout: Layout, content: bytes | None) -> None:
+    path = layout.at("mlflow.db")
+    path.write_bytes(path.read_bytes()[:50_000] if content is None else content)
+    with pytest.raises(RegistryError, match=r"mlflow.db gives no answer: .*; put a backup of the file there"):
+        follow(layout, uri(layout))

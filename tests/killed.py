@@ -1,4 +1,4 @@
-"""Kill an action before each of its changes to the files of a folder, as `kill -9` at that moment does."""
+"""Kill an action before each of its changes to the files of a folder, as `kill -9` does."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 def killed_before_each_change(
     action: Callable[[], object], folder: Path, step: int = 1
 ) -> Iterator[tuple[int, str]]:
-    """Run `action` in a child process that is killed before its n-th change in `folder`, for n = 1, 1 + step, ...
+    """Run `action` in a child process that is killed before its n-th change in `folder`.
 
-    Yield n and the change after each kill. It ends with the first child that completes the action.
+    n is 1, 1 + step and so on. Yield n and the change after each kill. It ends with the first child that completes the action.
     """
     number = 1
     while True:
@@ -40,7 +40,7 @@ def killed_before_each_change(
 
 
 def _run(action: Callable[[], object], folder: Path, number: int, sink: int) -> None:
-    """Run the action in this process, which does not return. Of a failure, `sink` gets the error."""
+    """Run the action in this process, which does not return. `sink` gets the error of a failure."""
     seen = 0
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:

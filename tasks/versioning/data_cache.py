@@ -1,4 +1,4 @@
-"""Whether data that DVC restored are the data that were added: DVC trusts the names of the files in its cache and remote."""
+"""Compare restored data with their hash: DVC trusts the names in its cache and remote."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def directory_hash(folder: Path) -> str:
 
 
 def remove_damaged(repo: Repo, version: str) -> list[str]:
-    """Remove the files of a data version from the cache whose content does not have the hash of their name.
+    """Remove the damaged files of a data version from the cache.
 
-    Return their names in the cache.
+    A file is damaged if its content does not have the hash of its name. Return their names in the
+    cache.
     """
     objects = Path(repo.cache.local.path)
     listing = _path(objects, version)

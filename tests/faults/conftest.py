@@ -1,4 +1,7 @@
-"""Faults in a project with a champion, each with its outcome and the seconds to recover. `make test-faults` prints the table."""
+"""Faults in a project with a champion, each with its outcome and the seconds to recover.
+
+`make test-faults` prints the table.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def table() -> Iterator[Callable[[str, str, float], None]]:
 
 @dataclass
 class Trial:
-    """A copy of a project whose champion is version 1, new data for it, and the commands of its user."""
+    """A copy of a project whose champion is version 1, new data for it, and its user's commands."""
 
     root: Path
     data: Path
@@ -66,17 +69,17 @@ class Trial:
         return self.tokensieve("run", "--data", str(self.data), *arguments, cwd=self.root, **variables)
 
     def recover(self) -> float:
-        """Retrain again, which must succeed with the result of a run without a fault. Return the seconds."""
+        """Retrain again: it gives the result of a run without a fault. Return the seconds."""
         began = time.monotonic()
         done = self.run("--json")
         seconds = time.monotonic() - began
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["version"] == "2"
+        assert json.loads(done.stdout)["model_version"] == "2"
         self.check(["1", "2"])
         return seconds
 
     def check(self, versions: list[str]) -> None:
-        """Check the answers of the champion, and that each version is registered once, with all its files."""
+        """Check the champion's answer, and that each version is registered once and whole."""
         assert self.champion() == self.answer
         uri = f"sqlite:///{self.root / 'mlflow.db'}"
         client = MlflowClient(uri, uri)
@@ -104,7 +107,7 @@ class Trial:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """The folder of the project that all trials copy, and what a run without a fault makes of the new data; made once."""
+    """The folder of the project that all trials copy, and the result of a run without a fault."""
     return tmp_path_factory.mktemp("made"), {}
 
 
@@ -143,7 +146,7 @@ def trial(
 
 @pytest.fixture
 def killer(tmp_path: Path) -> Callable[[str, int], dict[str, str]]:
-    """Variables with which a command is killed before it writes a file whose path matches a pattern the n-th time."""
+    """Variables of a command that is killed before its n-th write to paths of a pattern."""
     folder = tmp_path / "killer"
     folder.mkdir()
     shutil.copyfile(Path(__file__).with_name("killed_process.py"), folder / "sitecustomize.py")

@@ -1,4 +1,4 @@
-"""Kill this process before it writes a file whose path matches KILL_PATTERN the KILL_NUMBER-th time.
+"""Kill this process before its KILL_NUMBER-th write to a path that matches KILL_PATTERN.
 
 Python imports it at its start, under the name sitecustomize.
 """

@@ -1,4 +1,7 @@
-"""Kills, full disks, damaged files, a jumping clock and rivals: the same command goes on, the champion keeps answering, nothing is lost."""
+"""Kills, full disks, damaged files, a jumping clock, rivals: the same command goes on.
+
+The champion keeps answering, and nothing that is registered is lost or there twice.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +155,7 @@ def test_two_retrains_at_once(trial: Trial, table: Row) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = [done.result() for done in [pool.submit(trial.run, "--json") for _ in range(2)]]
     assert [done.returncode for done in both] == [0, 0], [done.stderr for done in both]
-    assert {json.loads(done.stdout)["version"] for done in both} == {"2"}
+    assert {json.loads(done.stdout)["model_version"] for done in both} == {"2"}
     trial.check(["1", "2"])
     table("two retrains at once", "one waits; one version", time.monotonic() - began)
 
@@ -190,4 +193,4 @@ def test_alias_moved_and_version_deleted_while_serving(
     table("served version deleted", "answers on; then with the next champion", time.monotonic() - began)
     again = trial.run("--json")
     assert again.returncode == 0, again.stderr
-    assert re.fullmatch("[23]", json.loads(again.stdout)["version"])
+    assert re.fullmatch("[23]", json.loads(again.stdout)["model_version"])

@@ -1,4 +1,4 @@
-"""Tests of what is for more than one machine: Spark, and S3 for data, models and data versions. `make test-scale` runs them."""
+"""Spark, and S3 for data, models and data versions. `make test-scale` runs these tests."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class Storage:
 
 @pytest.fixture
 def s3(start: Start, environment: dict[str, str]) -> Storage:  # noqa: F811
-    """Start moto's server with the buckets data, models and dvc, and put its address and keys into `environment`."""
+    """Start moto's server with the buckets data, models and dvc.
+
+    `environment` gets its address and keys.
+    """
     import boto3
 
     for name in [name for name in environment if name.startswith("AWS_")]:
@@ -94,7 +97,9 @@ def start_mlflow_on_s3(
     environment: dict[str, str],  # noqa: F811
     tmp_path: Path,
 ) -> Callable[..., Process]:
-    """Start MLflow's server with its files in a bucket and its tables in `database`; its address is `url` less /health.
+    """Start MLflow's server with its files in a bucket and its tables in `database`.
+
+    Its address is `url` less /health.
 
     `variables` replace those of `environment`, for this server alone.
     """

@@ -1,4 +1,4 @@
-"""A Spark job as a user writes it: score the column `text` of a Parquet file with a registered model.
+"""A Spark job as a user writes it: score the column `text` of a Parquet file.
 
 Called as spark_job.py MODEL INPUT OUTPUT.
 """

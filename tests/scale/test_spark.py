@@ -1,4 +1,4 @@
-"""Bulk scoring in a real local Spark: a registered model gives each row the answer that `tokensieve predict` gives."""
+"""Bulk scoring in a real local Spark: each row gets the answer of `tokensieve predict`."""
 
 from __future__ import annotations
 

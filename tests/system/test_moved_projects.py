@@ -1,4 +1,4 @@
-"""A project that is moved, copied or cloned: it finds its models, writes into itself, and leaves the original as it was."""
+"""A moved, copied or cloned project finds its models and leaves the original as it was."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_moved_project_answers_serves_and_goes_on(
     start("serve", *command, url=f"http://127.0.0.1:{port}/ready", cwd=moved)
     ran = tokensieve("run", "--json", cwd=moved)
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["version"] == "1"
+    assert json.loads(ran.stdout)["model_version"] == "1"
     assert not original.exists()
     assert str(original) not in _addresses(moved)
 
@@ -178,7 +178,7 @@ def _hidden(folder: Path) -> Iterator[None]:
 
 
 def _contents(project: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file, except what DVC and a look at the registry keep for themselves."""
+    """Return the SHA-256 of each file, except caches of DVC and of the registry."""
     return {
         str(path.relative_to(project)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in project.rglob("*")

@@ -1,4 +1,4 @@
-"""`data restore` that is killed at any moment: the data are the old or the new ones, and the same command completes."""
+"""`data restore` killed at any moment leaves the old or the new data; the same command completes."""
 
 from __future__ import annotations
 

@@ -13,12 +13,11 @@ CHANGES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
-def killed_before_each_change(
-    action: Callable[[], object], folder: Path, step: int = 1
-) -> Iterator[tuple[int, str]]:
+def killed_before_each_change(action: Callable[[], object], folder: Path) -> Iterator[tuple[int, str]]:
     """Run `action` in a child process that is killed before its n-th change in `folder`.
 
-    n is 1, 1 + step and so on. Yield n and the change after each kill. It ends with the first child that completes the action.
+    Yield n and the change after each kill, for n = 1, 2 and so on. It ends with the first child
+    that completes the action.
     """
     number = 1
     while True:
@@ -36,7 +35,7 @@ def killed_before_each_change(
             return
         assert os.WTERMSIG(status) == signal.SIGKILL
         yield number, change
-        number += step
+        number += 1
 
 
 def _run(action: Callable[[], object], folder: Path, number: int, sink: int) -> None:

@@ -1,4 +1,4 @@
-"""Data, models and data versions in S3: a clone elsewhere predicts the same, faults are one line."""
+"""Data, models and data versions in S3: a clone elsewhere predicts the same."""
 
 from __future__ import annotations
 

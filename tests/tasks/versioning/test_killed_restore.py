@@ -1,4 +1,4 @@
-"""`data restore` killed at any moment leaves the old or the new data; the same command completes."""
+"""`data restore` killed at any moment leaves the old or the new data, and goes on."""
 
 from __future__ import annotations
 

@@ -67,9 +67,11 @@ def up(options: argparse.Namespace, answer: Answer) -> int:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """Yield an event that is set at each signal of SIGNALS."""
+    """Yield an event that is set at each signal of SIGNALS that is not ignored."""
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in SIGNALS}
+    # A signal that is ignored, as SIGHUP is after nohup, stays so.
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in heeded}
     try:
         yield stop
     finally:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -14,7 +15,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.up.deployments import AUTOMATIONS, NOTIFICATIONS, POOL, packed
+from flows.up.deployments import AUTOMATIONS, NOTIFICATIONS, POOL, WATCH, packed
 from tokensieve import packages
 
 VARIABLE = "TOKENSIEVE_NOTIFICATION_BLOCK"
@@ -30,8 +31,10 @@ def main(file: Path) -> int:
             found = _block(client, block)
             text = packed(NOTIFICATIONS).read_text(encoding="utf-8")
             _automate(client, text.replace("block_document_id: BLOCK", f"block_document_id: {found}"))
-    command = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
-    done = subprocess.run([sys.executable, "-m", "prefect", *command], cwd=packages.ROOT, check=False)
+        command = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+        done = subprocess.run([sys.executable, "-m", "prefect", *command], cwd=packages.ROOT, check=False)
+        if done.returncode == 0:
+            _look(client, yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"])
     return done.returncode
 
 
@@ -41,6 +44,14 @@ def _automate(client: SyncPrefectClient, text: str) -> None:
         for found in client.read_automations_by_name(automation.name):
             client.delete_automation(found.id)
         client.create_automation(automation)
+
+
+def _look(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> None:
+    """Look at the data now, and not only after the first interval."""
+    for deployment in deployments:
+        if deployment["name"] == WATCH and deployment["parameters"].get("data"):
+            with contextlib.suppress(ObjectNotFound):  # a user's deployment of another flow
+                client.create_flow_run_from_deployment(client.read_deployment_by_name(f"{WATCH}/{WATCH}").id)
 
 
 def _block(client: SyncPrefectClient, block: str) -> str:

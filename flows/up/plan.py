@@ -77,14 +77,13 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
     servers = [services.prefect(layout, at, databases)]
     if not outside:
         servers.append(services.mlflow(layout, at, databases.mlflow if databases else store))
-    for service in servers:
+    rest = _deploy(layout, at), services.worker(layout, at), services.server(layout, at)
+    for service in (*servers, *rest):
         service.log.unlink(missing_ok=True)
     return Plan(
         layout,
         servers,
-        _deploy(layout, at),
-        services.worker(layout, at),
-        services.server(layout, at),
+        *rest,
         described,
         without_password(outside),
         {"prefect_api": at.api, "mlflow": without_password(registry)},

@@ -124,8 +124,8 @@ def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
     assert "nightly (0 3 * * * UTC)" in text
     assert not is_up(f"{running.address('--port')}/ready")
 
-    running.begin("nightly")
-    wait_for(lambda: running.runs("COMPLETED"), RUN, "a run")
+    # The first look at the data starts a run.
+    wait_for(lambda: running.retrainings("COMPLETED"), RUN, "a run")
     # A command in another shell uses the SQLite file, and finds what the run has registered on the
     # server.
     promoted = tokensieve("promote", "--project", str(running.project))
@@ -164,7 +164,6 @@ def test_a_killed_up_leaves_no_process_and_the_next_one_goes_on(
     assert not (running.project / "mlflow.db").exists()
     assert not (running.project / "prefect.db").exists()
 
-    running.begin("nightly")
     notes = running.project / ".tokensieve" / "runs"
     wait_for(lambda: list(notes.glob("*.json")), RUN, "a run")
     processes = running.descendants()
@@ -189,7 +188,6 @@ def test_events_start_retrainings_and_people_are_notified(
         environment["TOKENSIEVE_WEBHOOK"] = webhook.url
         running = up()
         # The first look at the data emits the event.
-        running.begin("watch")
         wait_for(lambda: running.retrainings("COMPLETED"), RUN, "a retraining after the event")
         (first,) = running.retrainings("COMPLETED")
         assert first["created_by"]["type"] == "AUTOMATION"

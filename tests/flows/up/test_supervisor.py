@@ -1,0 +1,75 @@
+"""Services that end are started again, and end all if that does not help."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.up import supervisor
+from flows.up.service import Service
+from flows.up.supervisor import ServiceFailedError, StoppedError, Supervisor
+from tokensieve.errors import InputError
+
+FAILS = "print('the database is locked at postgresql://me:secret@db'); raise SystemExit(3)"
+SLEEPS = "import time; time.sleep(120)"
+
+
+def _service(tmp_path: Path, program: str, name: str = "MLflow", healthy: bool = True) -> Service:
+    return Service(name, (sys.executable, "-c", program), tmp_path / f"{name}.log", lambda began: healthy)
+
+
+def test_a_service_that_does_not_start_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    running = Supervisor(threading.Event(), lambda service: None)
+    with pytest.raises(InputError) as raised:
+        running.start([_service(tmp_path, FAILS, healthy=False)])
+    message = str(raised.value)
+    assert "MLflow did not start: exit status 3" in message
+    assert f"the last lines of {tmp_path / 'MLflow.log'}:\n  the database is locked" in message
+    assert "secret" not in message
+    running.end()
+
+
+def test_a_service_that_ends_again_and_again_ends_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "FAILURES", 1)
+    reported: list[str] = []
+    running = Supervisor(threading.Event(), lambda service: reported.append(service.name))
+    running.start([_service(tmp_path, SLEEPS, "Prefect")])
+    began = time.monotonic()
+    with pytest.raises(ServiceFailedError, match="MLflow ended 2 times in a row: exit status 3"):
+        running.watch([_service(tmp_path, FAILS, healthy=False)])
+    assert time.monotonic() - began > 1.0
+    assert reported == ["Prefect"]
+    assert "MLflow starts again in 1 s" in caplog.text
+    children = psutil.Process().children(recursive=True)
+    running.end()
+    assert not any(process.is_running() and process.status() != "zombie" for process in children)
+
+
+def test_a_service_is_started_when_it_is_needed(tmp_path: Path) -> None:
+    stop, needed, reported = threading.Event(), threading.Event(), list[str]()
+
+    def report(service: Service) -> None:
+        reported.append(service.name)
+        stop.set()
+
+    later = Service(
+        "server",
+        (sys.executable, "-c", SLEEPS),
+        tmp_path / "server.log",
+        lambda began: True,
+        needed=needed.is_set,
+    )
+    running = Supervisor(stop, report)
+    threading.Timer(1.0, needed.set).start()
+    with pytest.raises(StoppedError):
+        running.watch([later])
+    assert reported == ["server"]
+    assert needed.is_set()
+    running.end()

@@ -216,6 +216,7 @@ def test_events_start_retrainings_and_people_are_notified(
         assert failed["stage"] == "validate"
         assert "lonely" in failed["reason"]
         assert "a text of its own kind" not in str(webhook.bodies)
+        wait_for(lambda: running.retrainings("FAILED"), 60, "the end of the run")
         (run,) = running.retrainings("FAILED")
         made = running.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
         (page,) = (found for found in made if found["key"] == "run-failed")

@@ -92,11 +92,15 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
 
 
 def table(plan: Plan) -> str:
-    """Return the addresses, the schedules and the next step, a line each."""
+    """Return the addresses, the schedules and the folder of the logs, a line each."""
     rows = [(service.name, service.address) for service in [*plan.servers, plan.worker]]
     if plan.outside:
         rows.insert(1, (services.MLFLOW, f"{plan.outside} (it ran before)"))
-    waits = "" if plan.server.needed() else f", after the first: tokensieve promote{_project(plan.layout)}"
+    waits = (
+        ", starting"
+        if plan.server.needed()
+        else f", after the first: tokensieve promote{_project(plan.layout)}"
+    )
     rows += [(services.SERVER, plan.server.address + waits)]
     rows += [("runs" if not place else "", line) for place, line in enumerate(plan.described)]
     if not plan.shared:

@@ -33,6 +33,7 @@ class Service:
         address: Its address for users.
         folder: Its working directory.
         needed: Returns whether it can start.
+        vital: Whether all services end if this one ends again and again.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path = packages.ROOT
     needed: Callable[[], bool] = lambda: True
+    vital: bool = True
 
 
 class Process:

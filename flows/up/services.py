@@ -145,6 +145,8 @@ def server(layout: Layout, at: Addresses) -> Service:
         lambda began: answers(f"{at.server}/ready"),
         at.server,
         needed=reader.exists,
+        # The next promotion corrects a champion that cannot be loaded.
+        vital=False,
     )
 
 

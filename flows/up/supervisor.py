@@ -13,8 +13,10 @@ from tokensieve.errors import InputError
 
 STARTUP_SECONDS = 300.0  # a busy machine takes up to a minute
 INTERVAL = 0.3
-# A service that ends starts again after 1, 2, 4, 8 and 16 seconds. The sixth end in a row ends all.
+# A service that ends starts again after 1, 2, 4, 8 and 16 seconds. The sixth end of a vital one in
+# a row ends all.
 FAILURES = 5
+LONGEST = 60  # seconds to the next start of a service that is not vital
 STABLE_SECONDS = 60.0  # after which earlier failures are forgotten
 
 log = logging.getLogger("tokensieve")
@@ -135,9 +137,9 @@ class Supervisor:
         assert known.process
         reason, name = known.process.reason(), known.service.name
         known.failures += 1
-        if known.failures > FAILURES:
+        if known.failures > FAILURES and known.service.vital:
             raise ServiceFailedError(f"{name} ended {known.failures} times in a row: {reason}")
-        seconds = 2 ** (known.failures - 1)
+        seconds = min(2 ** (known.failures - 1), LONGEST)
         log.warning("%s ended: %s\n%s starts again in %d s", name, reason, name, seconds)
         known.process, known.again = None, now + seconds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -50,6 +51,20 @@ def test_a_service_that_ends_again_and_again_ends_all(
     children = psutil.Process().children(recursive=True)
     running.end()
     assert not any(process.is_running() and process.status() != "zombie" for process in children)
+
+
+def test_a_service_that_is_not_vital_is_tried_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "FAILURES", 0)
+    monkeypatch.setattr(supervisor, "LONGEST", 0)
+    stop = threading.Event()
+    running = Supervisor(stop, lambda service: None)
+    threading.Timer(5.0, stop.set).start()
+    with pytest.raises(StoppedError):
+        running.watch([replace(_service(tmp_path, FAILS, "server", healthy=False), vital=False)])
+    assert caplog.text.count("server starts again in 0 s") > 1
+    running.end()
 
 
 def test_a_service_is_started_when_it_is_needed(tmp_path: Path) -> None:

@@ -146,12 +146,14 @@ def deploy(week: Week, projects: Mapping[str, Path], data: Mapping[str, Path]) -
     """
     tree = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text(encoding="utf-8"))
     nightly = next(deployment for deployment in tree["deployments"] if deployment["name"] == "nightly")
+    # In this week, a person promotes.
+    kept = {key: value for key, value in nightly["parameters"].items() if key != "promote"}
     tree["deployments"] = [
         nightly
         | {
             "name": name,
             "schedules": [{"interval": DAY}],
-            "parameters": nightly["parameters"] | {"project": str(folder), "data": str(data[name])},
+            "parameters": kept | {"project": str(folder), "data": str(data[name])},
         }
         for name, folder in projects.items()
     ]

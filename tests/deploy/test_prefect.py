@@ -91,7 +91,8 @@ def test_automations_wait_longer_than_a_heartbeat() -> None:
         AutomationCore.model_validate(automation)
         assert automation["trigger"]["match_related"]["prefect.resource.name"] == retrain.name
         assert automation["trigger"]["within"] >= 3 * PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
-    # A run that has ended must not be marked as crashed.
-    ends = {"Completed", "Failed", "Cancelled", "Crashed", str(SKIPPED.name), "Refused", "NotApproved"}
+    # A run that has ended, or waits for a person, must not be marked as crashed.
+    own = {str(SKIPPED.name), "Refused", "NotApproved"}
+    ends = {"Completed", "Failed", "Cancelled", "Crashed", "Paused", *own}
     expected = {"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ends)}
     assert set(triggers["tokensieve-killed"]["expect"]) == expected

@@ -20,7 +20,6 @@ from mlflow import MlflowClient
 
 from tests.system.conftest import (  # noqa: F401
     SMALL,
-    data_file,
     environment,
     interruptible,
     small,
@@ -116,7 +115,7 @@ def trial(
     made: tuple[Path, dict[str, str]],
     tokensieve: Run,  # noqa: F811
     small: list[str],  # noqa: F811
-    data_file: Path,  # noqa: F811
+    data_file: Path,
     tiny_texts: tuple[list[str], list[str]],
     tmp_path: Path,
 ) -> Trial:

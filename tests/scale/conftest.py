@@ -14,7 +14,6 @@ from tests.system.conftest import (  # noqa: F401
     BIN,
     Process,
     Start,
-    data_file,
     environment,
     free_port,
     interruptible,

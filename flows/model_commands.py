@@ -20,7 +20,12 @@ def promote(options: argparse.Namespace, answer: Answer) -> None:
 
     layout = existing_project(options)
     moved = promotions.promote(
-        layout, Settings.load(layout.params), options.version, options.reason, options.other_project
+        layout,
+        Settings.load(layout.params),
+        options.version,
+        options.reason,
+        options.other_project,
+        force=options.force,
     )
     promoted(layout, moved, "promote", options.reason)
     answer(json.dumps(moved, ensure_ascii=False) if options.json else promoted_text(moved, options.project))
@@ -104,6 +109,8 @@ def _promote_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", metavar="TEXT", help=about)
     about = "promote the version even if another project registered it"
     parser.add_argument("--other-project", action="store_true", help=about)
+    about = "promote the version even if the gate refuses it; needs --reason"
+    parser.add_argument("--force", action="store_true", help=about)
 
 
 COMMANDS = (

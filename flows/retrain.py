@@ -15,11 +15,13 @@ from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.failure import reported
+from flows.gated_promotion import promote_challenger
 from flows.prefect_runs import alone, log_to_page
 from flows.run_page import summary_markdown
 from flows.summary import summarize
 from tasks.projects.project import open_project
-from tasks.stage import ingest_task, registry_task, stage_task
+from tasks.promotion.gate_report import GateReport
+from tasks.stage import gate_task, ingest_task, registry_task, stage_task
 from tasks.versioning.dvc_pipeline import stage_names
 from tokensieve.project import Layout
 from tokensieve.registry.store import tracking_uri, without_password
@@ -39,6 +41,8 @@ def retrain(
     test: str | None = None,
     force: bool = False,
     changes: Sequence[str] = (),
+    promote: bool = False,
+    approve: bool = False,
 ) -> dict[str, Any]:
     """Ingest `data`, run each stage of dvc.yaml that is stale, and return the summary.
 
@@ -52,6 +56,8 @@ def retrain(
         force: Run every stage, also those that are current.
         changes: Settings as section.key=value. They are written to params.yaml, and undone if the
             run fails.
+        promote: Promote the challenger if the gate passes it. Otherwise the run ends as Refused.
+        approve: Before that, wait until a person resumes the run in Prefect.
     """
     log_to_page()
     layout = Layout(project.resolve())
@@ -65,19 +71,29 @@ def retrain(
         open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
-            names, seconds = stage_names(layout), dict[str, float | None]()
-            with reported(layout, ("ingest", "registry", *names), seconds):
-                seconds["ingest"] = ingest_task(layout, settings, data, test)
-                seconds["registry"] = registry_task(layout, settings, force)
-                for name in names:
-                    seconds[name] = stage_task(layout, name, force)
-                result = summarize(layout, settings, seconds)
+            result, report = _run_stages(layout, settings, data, test, force)
         _write_page(result, layout, without_password(tracking_uri(layout, settings)))
-    if all(seconds[name] is None for name in names):
+    if promote and (state := promote_challenger(layout, settings, result, report, approve)):
+        return state  # type: ignore[return-value]
+    if set(stage_names(layout)) <= set(result["skipped"]):
         message = f"Nothing new: version {result['model_version']} of {result['model_name']} is current."
         log.info("%s", message)
         return Completed(message=message, data=result)  # type: ignore[return-value]
     return result
+
+
+def _run_stages(
+    layout: Layout, settings: Settings, data: str | None, test: str | None, force: bool
+) -> tuple[dict[str, Any], GateReport | None]:
+    """Run each step of a retrain, and return the summary and the report of the gate."""
+    names, seconds = stage_names(layout), dict[str, float | None]()
+    with reported(layout, ("ingest", "registry", *names, "gate"), seconds):
+        seconds["ingest"] = ingest_task(layout, settings, data, test)
+        seconds["registry"] = registry_task(layout, settings, force)
+        for name in names:
+            seconds[name] = stage_task(layout, name, force)
+        report, seconds["gate"] = gate_task(layout, settings)
+        return summarize(layout, settings, seconds, report), report
 
 
 def _write_page(result: dict[str, Any], layout: Layout, registry: str) -> None:

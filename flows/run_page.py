@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.summary import BUILDS, builds, figures, notes
+from tasks.promotion.gate_report import HEAD, GateReport, cells
 from tokensieve.project import Layout
 
 
@@ -19,6 +20,8 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
     parts = [f"# {inline(name)} version {version}", table(("figure", "value"), figures(result))]
     if result["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {inline(warning)}" for warning in result["warnings"])]
+    if report := GateReport.of(result.get("gate")):
+        parts += ["## Gate", inline(report.headline()), table(HEAD, cells(report))]
     parts += [
         "## Exported builds",
         table(BUILDS, builds(result)),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.artifacts import MaskFacts, SplitSizes
+from tasks.promotion.gate_report import GateReport, text_table
 from tasks.tracking.registry_check import confirmed
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
@@ -21,10 +22,12 @@ BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", 
 MIN_RISE = 0.005  # rise of the calibration error from which the summary warns
 
 
-def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | None]) -> dict[str, Any]:
+def summarize(
+    layout: Layout, settings: Settings, seconds: dict[str, float | None], report: GateReport | None
+) -> dict[str, Any]:
     """Return the summary as one JSON object.
 
-    `seconds` is the duration of each stage, None for skipped stages.
+    `seconds` is the duration of each stage, None for skipped stages. `report` is that of the gate.
 
     Raises:
         InputError: If the registry does not have the version that it names.
@@ -51,7 +54,7 @@ def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | Non
         "unlabelled": sum(validation.get("unlabelled", {}).values()),
         "truncated": validation.get("truncated", {}),
         "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},
-        "skipped": [name for name, taken in seconds.items() if taken is None],
+        "skipped": [name for name, taken in seconds.items() if taken is None and name != "gate"],
         "data_hash": manifest.data_hash,
         "model_name": registration.name,
         "model_version": registration.version,
@@ -59,6 +62,7 @@ def summarize(layout: Layout, settings: Settings, seconds: dict[str, float | Non
         "variant": manifest.variant,
         "race": race["variants"],
         "parity": dict(manifest.parity),
+        "gate": report.tree() if report else None,
     }
 
 
@@ -117,6 +121,9 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     console.print(table)
     for note in notes(result):
         console.print(note, markup=False, soft_wrap=True)
+    if report := GateReport.of(result.get("gate")):
+        gate = report.headline() if report.not_compared else f"{report.headline()}\n{text_table(report)}"
+        console.print(f"\n{gate}", markup=False, soft_wrap=True)
     for warning in result["warnings"]:
         console.print("warning:", warning, markup=False, soft_wrap=True)
     console.print(_next_steps(result, layout), markup=False, soft_wrap=True)

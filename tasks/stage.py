@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
@@ -29,6 +29,9 @@ from tokensieve.files import read_json_or_none, write_json
 from tokensieve.progress import log_while_running
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.promotion.gate_report import GateReport
 
 # Stage NAME is function NAME of tasks/NAME.py. It is imported when it runs: a skipped stage costs
 # no import.
@@ -62,6 +65,27 @@ def check_registry(layout: Layout, settings: Settings, force: bool = False) -> f
         registry_check.prepare_registry(layout, settings)
         registry_check.note_champion(layout, settings, force)
         return keep_seconds(layout.seconds, "registry", seconds())
+
+
+def run_gate(layout: Layout, settings: Settings) -> tuple[GateReport | None, float | None]:
+    """Compare the registered challenger with the champion, and keep the report.
+
+    Returns:
+        The report, and the seconds it took. No report: `gate.mode` is off, or the version is the
+        champion already. No seconds: the kept report still holds, or there was nothing to compare.
+
+    Raises:
+        InputError: If the challenger cannot be loaded.
+        RegistryError: If the registry does not respond.
+    """
+    from tasks.promotion.gate_challenger import gate_challenger
+
+    with _timed(layout, "gate") as seconds:
+        report, is_new = gate_challenger(layout, settings)
+        if not is_new:
+            return report, None
+    log.info("%-10s %.1f s", "gate", seconds())
+    return report, keep_seconds(layout.seconds, "gate", seconds())
 
 
 def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None:
@@ -166,4 +190,5 @@ _retried: Any = partial(
 )
 ingest_task = _retried(run_ingest, name="ingest")
 registry_task = _retried(check_registry, name="registry")
+gate_task = _retried(run_gate, name="gate")
 stage_task = _retried(run_if_stale, name="stage", task_run_name="{name}")

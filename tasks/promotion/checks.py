@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.promotion.history import Entry, rolled_back
-from tokensieve.errors import InputError, excerpt
+from tasks.tracking.registered_files import served_manifest
+from tokensieve.errors import InputError, Refused, excerpt
 from tokensieve.registry.project_identity import Identity
-from tokensieve.registry.store import RegistryEditor
+from tokensieve.registry.store import ModelVersion, RegistryEditor
 
 PROJECT = "tokensieve.project"  # tag of a run and a version: the id of its project
 FINGERPRINT = "tokensieve.fingerprint"  # tag of a run and a version: the hash of the artifacts
@@ -53,12 +54,25 @@ def check_not_rolled_back(moves: Sequence[Entry], same: Sequence[str], number: s
     """Check that neither a version nor another one of the same model was rolled back.
 
     Raises:
-        InputError: If one was, unless `confirmed`.
+        Refused: If one was, unless `confirmed`.
     """
     for other, move in rolled_back(moves).items():
         if not confirmed and {number, *same} & {other, *move.from_same}:
             which = "was" if other == number else f"is the same model as version {other}, which was"
-            raise InputError(
+            raise Refused(
                 f"version {number} {which} rolled back at {move.at}; to promote it again, give its "
                 f'number and a reason: --version {number} --reason "..."'
             )
+
+
+def check_complete(store: RegistryEditor, found: ModelVersion, name: str, number: str) -> None:
+    """Check that a version has its manifest and the files in it.
+
+    Raises:
+        InputError: If it lacks one.
+    """
+    if served_manifest(store, found) is None:
+        raise InputError(
+            f"version {number} of model '{name}' has no manifest.json, or a file that it lists is missing; "
+            "its files were moved"
+        )

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.promotion.answering_version import why_not_answering
-from tasks.promotion.checks import check_not_rolled_back, check_project, same_model
+from tasks.promotion.checks import check_complete, check_not_rolled_back, check_project, same_model
+from tasks.promotion.gate import check_gate
 from tasks.promotion.history import PROMOTE, ROLLBACK, Entry, champions
 from tasks.promotion.move_champion import CHAMPION, move_champion, settled_record
 from tasks.promotion.registry_lookups import (
@@ -20,7 +21,6 @@ from tasks.promotion.registry_lookups import (
     known_versions,
     open_registry,
 )
-from tasks.tracking.registered_files import served_manifest
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import identity
@@ -66,8 +66,9 @@ def promote(
     reason: str | None = None,
     other_project: bool = False,
     flow_run: str | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
-    """Make `version`, by default the challenger, the champion.
+    """Make `version`, by default the challenger, the champion, unless the gate refuses it.
 
     Returns:
         Name, version, the version that it replaced (None for the first champion), the figures of
@@ -75,10 +76,13 @@ def promote(
 
     Raises:
         InputError: If the registry, the model, the version or its files do not exist; if the
-            version, or another one of the same run or artifacts, was rolled back and `version` and
-            `reason` are not both given; if another project registered it, unless `other_project`
-            is set; or if another process moves the champion at the same time, and was faster.
+            version is of another project, unless `other_project` is set; if `force` is set without
+            a reason; or if another process moves the champion at the same time, and was faster.
+        Refused: If the gate refuses the version; or if it, or another one of the same run or
+            artifacts, was rolled back and `version` and `reason` are not both given.
     """
+    if force and not reason:
+        raise InputError("--force needs a reason, which is kept in the record; give --reason TEXT")
     own, store = identity(layout, settings), open_registry(layout, settings)
     name = own.model
     existing_aliases(store, name)
@@ -90,14 +94,12 @@ def promote(
         check_project(store, own, number, store.version_tags(name, number))
     same = same_model(store, name, number, record.moves)
     check_not_rolled_back(record.moves, same, number, bool(version and reason))
-    if served_manifest(store, found) is None:
-        raise InputError(
-            f"version {number} of model '{name}' has no manifest.json, or a file that it lists is missing; "
-            "its files were moved"
-        )
+    check_complete(store, found, name, number)
     replaced = aliases.get(CHAMPION)
     if number != replaced:
-        cause = Cause(reason, flow_run)
+        report = check_gate(layout, settings, store, name, number, replaced, force)
+        forced = force and report is not None and report.refused
+        cause = Cause(reason, flow_run, report.tree() if report else None, forced)
         move_champion(store, record, _entry(store, record.moves, name, PROMOTE, replaced, number, cause))
     return _moved(store, name, number, replaced)
 

@@ -19,8 +19,11 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 import tokensieve
-from tasks.artifacts import SplitSizes, load_constructs
+from tasks.artifacts import Registration, SplitSizes, load_constructs
+from tasks.promotion.gate import CHAMPION, OUTCOME, REPORT
+from tasks.promotion.gate_report import GateReport, text_table
 from tasks.tracking import provenance
+from tasks.tracking.mlflow_client import connect
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import NAME, Manifest
@@ -42,6 +45,16 @@ def log_run(client: MlflowClient, run_id: str, layout: Layout, settings: Setting
     _log_dataset(client, run_id, layout, data_hash)
     _log_files(client, run_id, layout)
     _log_model(client, run_id, layout)
+
+
+def log_gate(uri: str, registered: Registration, report: GateReport) -> None:
+    """Log the report of the gate: as an artifact of the run and as tags of the version."""
+    client, tree = connect(uri), report.tree()
+    client.log_dict(registered.run_id, tree, "gate/report.json")
+    client.log_text(registered.run_id, text_table(report), "gate/report.txt")
+    tags = {OUTCOME: report.outcome, CHAMPION: report.champion or "", REPORT: json.dumps(tree)}
+    for key, value in tags.items():
+        client.set_model_version_tag(registered.name, registered.version, key, value)
 
 
 def parameters(settings: Settings) -> dict[str, str]:

@@ -57,7 +57,8 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(
     first = outcome(project, "--data", str(data_file))
 
     assert first.keys() >= SUMMARY
-    assert list(first["seconds"]) == ["ingest", "registry", *STAGES]
+    assert list(first["seconds"]) == ["ingest", "registry", *STAGES, "gate"]
+    assert first["gate"]["not_compared"] == "model 'project' has no champion yet"
     assert first["skipped"] == []
     assert first["parity"]["agreement"] == 1.0
     assert first["model_version"] == "1"
@@ -89,7 +90,15 @@ def test_a_changed_setting_runs_what_depends_on_it_alone(
 
     changed = outcome(project, "--set", "finetune.learning_rate=0.002")
 
-    assert list(changed["seconds"]) == ["ingest", "registry", "finetune", "evaluate", "export", "register"]
+    assert list(changed["seconds"]) == [
+        "ingest",
+        "registry",
+        "finetune",
+        "evaluate",
+        "export",
+        "register",
+        "gate",
+    ]
     assert changed["model_version"] == "2"
 
 
@@ -118,7 +127,7 @@ def test_dvc_repro_sees_what_the_flow_did_and_the_other_way_round(
         "export",
     ]
 
-    assert list(outcome(project)["seconds"]) == ["ingest", "registry", "register"]
+    assert list(outcome(project)["seconds"]) == ["ingest", "registry", "register", "gate"]
 
 
 @pytest.mark.parametrize("stage", ["split", "finetune", "register"])
@@ -328,3 +337,30 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
         dict(answers[0].labels)
     )
     assert (row["uncertain"], row["truncated"]) == (answers[0].uncertain, answers[0].truncated)
+
+
+def test_a_retrain_promotes_what_the_gate_passes_and_ends_as_refused_otherwise(
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    data_file: Path,
+    tmp_path: Path,
+    prefect_server: None,
+) -> None:
+    from flows.retrain import retrain
+
+    project = tmp_path / "project"
+    outcome(project, "--data", str(data_file))
+
+    first = retrain(project, promote=True)
+    assert first["promoted"]["version"] == "1"
+
+    # No challenger gains all texts.
+    changes = ["finetune.learning_rate=0.002", "gate.min_gain=1.0"]
+    state = retrain(project, changes=changes, promote=True, return_state=True)
+    assert (state.name, state.is_completed()) == ("Refused", True)
+    assert state.message is not None and "gain" in state.message
+    result = state.result()
+    assert result["model_version"] == "2" and "promoted" not in result
+    assert result["gate"]["outcome"] == "refused"
+    kept = json.loads(Layout(project).gate.read_text())
+    assert "gain" in {row["rule"] for row in kept["rows"] if row["refuses"]}
+    assert outcome(project, "--set", "gate.min_gain=0")["gate"]["champion"] == "1"

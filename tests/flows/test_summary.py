@@ -56,7 +56,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 def summarized(layout: Layout, race: dict[str, Any]) -> dict[str, Any]:
     write_json(layout.onnx / "race.json", {"variants": []} | race)
-    return summarize(layout, Settings(), {"evaluate": 1.0, "export": None})
+    return summarize(layout, Settings(), {"evaluate": 1.0, "export": None}, None)
 
 
 def test_the_figures_are_of_the_served_build(layout: Layout) -> None:

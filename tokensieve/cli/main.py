@@ -18,16 +18,16 @@ from tokensieve.cli.output import log_to_stderr, only_answers_on_stdout, quiet_l
 from tokensieve.cli.parser import build_parser
 from tokensieve.cli.renamed import with_new_names
 from tokensieve.disk import full_disk_error, permission_error
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, Refused
 from tokensieve.packages import PACKAGES
 
-INVALID_INPUT, INTERNAL_ERROR = 2, 1
+INVALID_INPUT, INTERNAL_ERROR, REFUSED = 2, 1, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0 success, 1 internal error, 2 invalid input, 130 or 143 after a signal.
+    0 success, 1 internal error or a refusal, 2 invalid input, 130 or 143 after a signal.
     """
     parser = build_parser()
     options = parser.parse_args(with_new_names(sys.argv[1:] if arguments is None else arguments))
@@ -69,7 +69,7 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
             raise
         if message := _input_message(error, options):
             print(f"tokensieve: {message}", file=sys.stderr)
-            return INVALID_INPUT
+            return REFUSED if isinstance(error, Refused) else INVALID_INPUT
         print(f"tokensieve: {type(error).__name__}: {error} (--debug shows the stack trace)", file=sys.stderr)
         return INTERNAL_ERROR
 

@@ -129,6 +129,16 @@ def differences(pair: Pair, seed: int = 0) -> dict[str, Difference]:
     return found
 
 
+def figure_intervals(targets: Answers, answers: Answers) -> dict[str, tuple[float, float]]:
+    """Return the 95% percentile interval of each figure of one model, named as in `differences`."""
+    patterns = _Patterns.of(Pair(targets, answers, answers))
+    samples = [patterns.figures(drawn) for drawn in _draws(patterns.weights(), seed=0)]
+    return {
+        name: intervals.bootstrap_interval(np.concatenate([sample[name][0] for sample in samples]).tolist())
+        for name in samples[0]
+    }
+
+
 def fallen_classes(pair: Pair, margin: float, floor: float) -> list[ClassFall]:
     """Return the classes on which the challenger is worse beyond chance, the largest fall first.
 

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.artifacts import Registration
 from tasks.promotion import gate as gates
-from tasks.promotion import scored_version
+from tasks.promotion import gate_measurement, scored_version
 from tasks.promotion.gate import REPORT, gate
 from tasks.promotion.gate_report import GateReport
 from tokensieve.data.examples import Examples
@@ -63,7 +63,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
             raise InputError("its files are gone")
         return registry.folders[version]
 
-    monkeypatch.setattr(gates, "_folder", folder)
+    monkeypatch.setattr(gate_measurement, "_folder", folder)
     # Times of microseconds vary.
     monkeypatch.setattr(scored_version, "latencies", lambda predictors, _: [1.0] * len(predictors))
     return found
@@ -284,7 +284,7 @@ def test_a_registry_that_is_down_is_no_reason_to_promote(
             raise RegistryError("gives no answer")
         return registry.folders[version]
 
-    monkeypatch.setattr(gates, "_folder", down)
+    monkeypatch.setattr(gate_measurement, "_folder", down)
     with pytest.raises(RegistryError):
         gate(layout, SETTINGS, registry, "words", "2", "1")  # type: ignore[arg-type]
 
@@ -294,13 +294,13 @@ def test_the_report_is_kept_until_something_changes(
 ) -> None:
     first = judged()
     made: list[str] = []
-    fresh = gates._new_report
+    fresh = gate_measurement.new_report
 
     def counted(*arguments: Any) -> GateReport:
         made.append(arguments[4])
         return fresh(*arguments)
 
-    monkeypatch.setattr(gates, "_new_report", counted)
+    monkeypatch.setattr(gate_measurement, "new_report", counted)
 
     def again(settings: Settings = SETTINGS, champion: str | None = "1", tags: Any = None) -> GateReport:
         return gate(layout, settings, registry, "words", "2", champion, tags)  # type: ignore[arg-type]
@@ -327,7 +327,7 @@ def test_a_report_of_another_machine_is_in_the_versions_tags(
     tags = {REPORT: json.dumps(first.tree())}
     layout.gate.unlink()
     (layout.split / "test.jsonl").unlink()  # a clone without the data
-    monkeypatch.setattr(gates, "_new_report", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(gate_measurement, "new_report", lambda *_: pytest.fail("made again"))
     assert gate(layout, SETTINGS, registry, "words", "2", "1", tags) == first  # type: ignore[arg-type]
     monkeypatch.undo()
     for damaged in ("no JSON", "[]", '{"rows": 1}', "[" * 100_000):

@@ -1,0 +1,125 @@
+"""Measure a challenger for the gate.
+
+Both exported packages are fetched and tested on the same texts, and the rules are applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.artifacts import Registration
+from tasks.promotion import gate_rules
+from tasks.promotion.gate_report import GateReport, Row
+from tasks.promotion.locked_test import locked_test
+from tasks.promotion.scored_version import score
+from tokensieve.cpus import cores
+from tokensieve.errors import InputError
+from tokensieve.files import read_json_or_none
+from tokensieve.inference.manifest import Manifest
+from tokensieve.inference.predictor import Predictor
+from tokensieve.project import Layout
+from tokensieve.registry.models import RegisteredModel
+from tokensieve.registry.store import SERVED, RegistryError, RegistryReader, local_path
+from tokensieve.settings import Settings
+
+
+def new_report(
+    layout: Layout,
+    settings: Settings,
+    registry: RegistryReader,
+    name: str,
+    challenger: str,
+    champion: str | None,
+    basis: Mapping[str, str],
+) -> GateReport:
+    """Return the report on a challenger, measured afresh.
+
+    Args:
+        layout: The project.
+        settings: Its settings.
+        registry: The registry of the model.
+        name: The name of the registered model.
+        challenger: The number of the version that may become the champion.
+        champion: The number of the present champion. None: there is none.
+        basis: What the report depends on.
+
+    Raises:
+        InputError: If the challenger cannot be loaded.
+        RegistryError: If the registry does not respond.
+    """
+    folder, reason = _champion_folder(layout, registry, name, champion)
+    rows: list[Row] = []
+    if folder or layout.cases.exists():
+        own = _folder(layout, registry, name, challenger)
+    if folder:
+        rows, reason = _comparison(layout, settings, {str(champion): folder, challenger: own})
+    if layout.cases.exists():
+        rows.append(gate_rules.behaviour(layout.cases, Predictor.load(own)))
+    validation = read_json_or_none(layout.validation / "report.json")
+    if validation and _is_present(layout, name, challenger):
+        rows.append(gate_rules.data_checks(validation))
+    if reason:
+        rows.insert(0, Row("comparison", reason, "", "not possible"))
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return GateReport(name, challenger, champion, at, tuple(rows), reason, basis)
+
+
+def _comparison(layout: Layout, settings: Settings, folders: Mapping[str, Path]) -> tuple[list[Row], str]:
+    """Return the rows that compare the versions in `folders`, or why they cannot be compared.
+
+    The champion is the first.
+    """
+    locked, limits = locked_test(layout, folders), settings.gate
+    manifests = [Manifest.load(folder) for folder in folders.values()]
+    if not len(locked.test):
+        missing = (
+            "the project has no test texts here" if not locked.trained else "all test texts were trained on"
+        )
+        return [gate_rules.changed_labels(*manifests)], missing
+    if bool(manifests[0].thresholds) != bool(manifests[1].thresholds):
+        return [], "one of the two is multi-label and the other is not"
+    test, (champion, challenger) = score(list(folders.values()), locked, settings.finetune.threads or cores())
+    if not len(test):
+        return [gate_rules.changed_labels(*manifests)], "no test text has a label that both know"
+    return [
+        gate_rules.compared_texts(locked, test),
+        *gate_rules.quality(test, champion, challenger, limits),
+        *gate_rules.certainty(test, champion, challenger, limits),
+        *gate_rules.cost(champion, challenger, limits),
+        gate_rules.changed_labels(champion.manifest, challenger.manifest),
+    ], ""
+
+
+def _champion_folder(
+    layout: Layout, registry: RegistryReader, name: str, champion: str | None
+) -> tuple[Path | None, str]:
+    """Return the folder of the champion, or None and why there is none."""
+    if champion is None:
+        return None, f"model '{name}' has no champion yet"
+    try:
+        return _folder(layout, registry, name, champion), ""
+    except RegistryError:
+        raise
+    except InputError as error:
+        return None, f"the champion, version {champion}, cannot be read ({error})"
+
+
+def _folder(layout: Layout, registry: RegistryReader, name: str, version: str) -> Path:
+    """Return the exported folder of a version. It is downloaded unless it is on this machine."""
+    found = registry.version(name, version)
+    local = local_path(found.location) if found else None
+    if local:
+        Manifest.load(local / SERVED)
+        return local / SERVED
+    return RegisteredModel(f"models:/{name}/{version}", registry.uri, layout.served).fetch(version)
+
+
+def _is_present(layout: Layout, name: str, version: str) -> bool:
+    """Return whether the artifacts in the project are those of a version."""
+    try:
+        registration = Registration.load(layout.registration)
+    except InputError:
+        return False
+    return (registration.name, registration.version) == (name, version)

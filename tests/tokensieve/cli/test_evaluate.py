@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tokensieve.cli.main import main
+from tokensieve.inference.predictor import Predictor
+
+TEXTS = ["send money to my card", "my card is lost", "lost card", "send money", "to my card", "is it lost"]
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, served_folder: Path) -> Path:
+    """Six texts with the model's own labels, one of them wrong, and two with an unknown label."""
+    model = Predictor.load(served_folder)
+    labels = [found.label for found in model.predict(TEXTS)]
+    labels[0] = next(name for name in model.manifest.labels if name != labels[0])
+    path = tmp_path / "checked.csv"
+    rows = [f"{text},{label}" for text, label in zip(TEXTS, labels, strict=True)]
+    path.write_text("\n".join(["text,label", *rows, "my money,refund", "lost,refund"]) + "\n")
+    return path
+
+
+def test_the_figures_of_new_data_are_printed(
+    labelled: Path, served_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--data", str(labelled), "--model", str(served_folder)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split() == ["texts", "6"]
+    assert lines[1].endswith("2 texts with labels that the model does not know: refund (2)")
+    assert lines[2].startswith("accuracy           0.8333 (")
+    assert ["label", "texts", "precision", "recall", "F1"] in [line.split() for line in lines]
+
+
+def test_json_has_intervals_labels_and_texts_out_of_scope(
+    labelled: Path, served_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "oos.csv").write_text("text\nweather tomorrow\nmy card is lost\n")
+    command = ["evaluate", "--data", str(labelled), "--oos", str(tmp_path / "oos.csv"), "--json"]
+    assert main([*command, "--model", str(served_folder)]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["test_accuracy"] == pytest.approx(5 / 6)
+    for key in ("test_accuracy", "test_macro_f1", "test_ece"):
+        low, high = found[f"{key}_interval"]
+        assert low <= found[key] <= high
+    assert (found["texts"], found["left_out"], found["unknown_labels"]) == (6, 2, {"refund": 2})
+    assert found["oos_texts"] == 2
+    assert 0 <= found["oos_recall"] <= 1
+    assert sum(row["support"] for row in found["per_class"].values()) == 6
+
+
+def test_data_without_a_known_label_or_with_a_missing_one_are_refused(
+    served_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.csv"
+    command = ["evaluate", "--data", str(path), "--model", str(served_folder)]
+    path.write_text("text,label\nmy card,refund\n")
+    assert main(command) == 2
+    assert "no text has labels that the model knows; labels of the data: 'refund'" in capfd.readouterr().err
+    path.write_text("text,label\nmy card,transfer\nlost,\n")
+    assert main(command) == 2
+    assert f"{path}, row 2: the model gives one label per text" in capfd.readouterr().err

@@ -67,7 +67,8 @@ class GateReport:
     def headline(self) -> str:
         """Return the outcome and its reasons in one sentence."""
         against = f" against champion {self.champion}" if self.champion else ""
-        about = f"gate: version {self.challenger} of model '{self.model}' is {self.outcome}{against}"
+        verb = "" if self.outcome == PASSED else "is "
+        about = f"gate: version {self.challenger} of model '{self.model}' {verb}{self.outcome}{against}"
         reasons = "; ".join(f"{row.rule}: {row.value}, {row.verdict}" for row in self.reasons)
         return f"{about} ({reasons or self.not_compared})" if reasons or self.not_compared else about
 

@@ -27,6 +27,7 @@ from tokensieve.settings import Settings
 from tokensieve.training.device import choose_device
 
 ROUNDS = 3  # after this many in which workers died and no cell was finished, the sweep gives up
+LOST = ("KilledWorker", "FutureCancelledError")  # Dask's errors after which cells are run again
 LINE_SECONDS = 10.0  # between two lines of progress
 
 log = logging.getLogger("tokensieve")
@@ -141,11 +142,11 @@ def run_cells(
         failures = failures + 1 if len(left) == len(missing) else 0
         if failures == ROUNDS:
             raise InputError(
-                f"{len(left)} cells were not finished: their worker processes ended {ROUNDS} times, "
+                f"{len(left)} cells were not finished: their workers were lost {ROUNDS} times, "
                 "probably for want of memory; use fewer at once with --workers"
             )
         if left:
-            log.warning("%-10s a worker process ended; its cells are run again (%d left)", "sweep", len(left))
+            log.warning("%-10s a worker was lost; its cells are run again (%d left)", "sweep", len(left))
         missing = left
     return [load_result(layout, cell) or {} for cell in cells]
 
@@ -183,8 +184,12 @@ def _kill_workers() -> None:
 
 
 def _is_killed(error: Exception) -> bool:
-    """Return whether an error says that a worker process has ended. Dask's is known by its name."""
-    return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
+    """Return whether a worker was lost, or the connection to Dask's scheduler.
+
+    A scheduler that imports our packages for the first time may not answer for half a minute.
+    Dask's errors are known by their names.
+    """
+    return isinstance(error, BrokenProcessPool) or type(error).__name__ in LOST
 
 
 def compute(project: Path, cell: Cell, name: str) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_the_cells_of_a_killed_worker_are_run_again(
 
     assert status == 0, errors
     assert killed
-    assert "a worker process ended; its cells are run again" in errors
+    assert "a worker was lost; its cells are run again" in errors
     assert len(list(cells.glob("*.json"))) == json.loads(output)["cells"] == 12
     assert not multiprocessing.active_children()
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.training.results import append, read
 from benchmarks.training.tasks import task_files
+from tasks.artifacts import SplitSizes, save_class_names
 from tasks.evaluate import evaluate
 from tasks.export import export
 from tasks.finetune import finetune
@@ -40,7 +41,7 @@ from tokensieve.data.labels import class_names
 from tokensieve.data.raw_data import read_examples
 from tokensieve.data.split import split_examples
 from tokensieve.evaluation.comparison import Pair, Verdict, differences, fallen_classes
-from tokensieve.files import write_json, write_text
+from tokensieve.files import write_text
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
 
@@ -161,11 +162,12 @@ def trained(
     The share `share` of the labels is shuffled, in train or in all parts.
     """
     settings, layout = settings_of(seed), Layout(folder)
-    for name, part in drawn_parts(asked, settings, seed, share, where).items():
-        layout.split.mkdir(parents=True, exist_ok=True)
+    parts = drawn_parts(asked, settings, seed, share, where)
+    layout.split.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
         part.save(layout.split / f"{name}.jsonl")
-        if name == "train":
-            write_json(layout.split / "labels.json", class_names(part.labels))
+    SplitSizes(**{name: len(part) for name, part in parts.items()}).save(layout.split)
+    save_class_names(layout.split, class_names(parts["train"].labels))
     write_text(layout.params, render(settings))
     layout.raw_pointer.parent.mkdir(parents=True, exist_ok=True)
     write_text(layout.raw_pointer, f"outs:\n- md5: {seed:032x}.dir\n  path: raw\n")

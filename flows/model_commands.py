@@ -92,9 +92,28 @@ def status(options: argparse.Namespace, answer: Answer) -> None:
     answer(json.dumps(asdict(found), ensure_ascii=False) if options.json else status_text(found))
 
 
+def lineage(options: argparse.Namespace, answer: Answer) -> None:
+    """Show where a registered version comes from: run, git commit, settings, packages, data and promotions."""
+    from dataclasses import asdict
+
+    from flows.lineage_text import lineage_text
+    from tasks.promotion import lineage as lineages
+    from tokensieve.settings import Settings
+
+    layout = existing_project(options)
+    found = lineages.lineage(layout, Settings.load(layout.params), options.version)
+    answer(json.dumps(asdict(found), ensure_ascii=False) if options.json else lineage_text(found))
+
+
 def _project_and_json(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     add_json(parser)
+
+
+def _lineage_arguments(parser: argparse.ArgumentParser) -> None:
+    _project_and_json(parser)
+    about = "number of a version, NAME/NUMBER, or the data_hash of an answer (at least 8 characters)"
+    parser.add_argument("version", metavar="VERSION", help=about)
 
 
 def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,5 +137,6 @@ COMMANDS = (
     Command("rollback", PROMOTE, rollback, _rollback_arguments, extra="pipeline"),
     Command("models", PROMOTE, models, _project_and_json, extra="pipeline"),
     Command("status", RUN, status, _project_and_json, extra="pipeline"),
+    Command("lineage", PROMOTE, lineage, _lineage_arguments, extra="pipeline"),
     Command("history", PROMOTE, history, _project_and_json, extra="pipeline"),
 )

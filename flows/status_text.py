@@ -41,7 +41,7 @@ def _rows(name: str, versions: Sequence[VersionFacts]) -> Iterator[tuple[str, ..
             name,
             facts.version,
             ", ".join(facts.aliases),
-            _scores(facts),
+            scores_text(facts),
             facts.data_hash[:HASH],
             _when(facts.date),
         )
@@ -59,12 +59,13 @@ def _state(status: Status) -> Iterator[tuple[str, str]]:
     yield "model", f"{status.model} in {status.registry}"
     for alias in ("challenger", "champion", "previous"):
         facts = status.versions.get(alias)
-        scores = f"  {_scores(facts)}  data {facts.data_hash[:HASH] or 'unknown'}" if facts else ""
+        scores = f"  {scores_text(facts)}  data {facts.data_hash[:HASH] or 'unknown'}" if facts else ""
         yield alias, f"version {facts.version}{scores}" if facts else "none"
     yield "stale stages", ", ".join(status.stale) or "none"
 
 
-def _scores(facts: VersionFacts) -> str:
+def scores_text(facts: VersionFacts) -> str:
+    """Return the scores of a version in words."""
     return ", ".join(f"{WORDS[key]} {value:.4f}" for key, value in facts.figures.items() if key in WORDS)
 
 

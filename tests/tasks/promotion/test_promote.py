@@ -30,50 +30,11 @@ from tasks.tracking.mlflow_editor import MlflowEditor
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import given_identity
-from tokensieve.settings import Settings, render
+from tokensieve.settings import Settings
 
 SETTINGS = Settings()
 # A move as versions before the record wrote it.
 MOVE = {"at": "2026-01-01T00:00:00+00:00", "action": "promote", "version": "1", "replaced": None}
-
-
-@pytest.fixture
-def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A project in a folder named tickets, with an empty registry."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    layout = Layout(tmp_path / "tickets")
-    layout.root.mkdir()
-    shutil.copy(database, layout.at("mlflow.db"))
-    layout.params.write_text(render(), encoding="utf-8")
-    return layout
-
-
-@pytest.fixture
-def client(layout: Layout) -> MlflowClient:
-    uri = f"sqlite:///{layout.at('mlflow.db')}"
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-@pytest.fixture
-def register(layout: Layout, client: MlflowClient, served_folder: Path) -> Callable[..., None]:
-    """Register versions of the model 'tickets', each with files of its own; the last is the
-    challenger.
-    """
-
-    def versions(count: int, tags: dict[str, str] | None = None, **metrics: float) -> None:
-        if not client.search_registered_models():
-            client.create_registered_model("tickets")
-        for _ in range(count):
-            run = client.create_run("0")
-            for key, value in metrics.items():
-                client.log_metric(run.info.run_id, key, value)
-            number = str(len(client.search_model_versions("name = 'tickets'")) + 1)
-            folder = model_folder(layout, number)
-            shutil.copytree(served_folder, folder / "data" / "onnx")
-            made = client.create_model_version("tickets", folder.as_uri(), run.info.run_id, tags)
-            client.set_registered_model_alias("tickets", "challenger", str(made.version))
-
-    return versions
 
 
 def model_folder(layout: Layout, number: str) -> Path:

@@ -1,4 +1,4 @@
-"""Where a registered version comes from, as a table."""
+"""Where a registered version comes from, and how its reproduction compares with it, as tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,42 @@ from flows.status_text import scores_text
 
 if TYPE_CHECKING:
     from tasks.promotion.lineage import Lineage
+    from tasks.promotion.reproduce import Reproduction
+
+DIGITS = 16  # of a hash in a table
 
 
 def lineage_text(found: Lineage) -> str:
     """Return where a version comes from, as a table."""
     title = f"Version {found.version.version} of {found.version.model}"
     return table_text(("", ""), [row for row in _rows(found) if row[1]], title)
+
+
+def reproduced_text(found: Reproduction) -> str:
+    """Return how a reproduction compares with the version, as a table and a sentence."""
+    title = f"Version {found.version} of {found.model}, trained again in {found.folder}"
+    rows = [
+        (
+            file.name,
+            file.original[:DIGITS] or "none",
+            file.reproduced[:DIGITS] or "none",
+            "identical" if file.is_same else "differs",
+        )
+        for file in found.files
+    ]
+    lines = [table_text(("file", "SHA-256", "trained again", ""), rows, title)]
+    lines += [f"{name} was {then}, and is {now} here" for name, then, now in found.packages]
+    if found.is_identical:
+        lines.append("The weights are identical.")
+    elif found.agreement:
+        agreed = found.agreement
+        lines.append(
+            f"The weights differ. Both give the same labels to {agreed.same_labels:.2%} of {agreed.texts:,} test "
+            f"texts; the largest difference of two logits is {agreed.largest_difference:.2g}."
+        )
+    else:
+        lines.append("The weights differ, and the labels too.")
+    return "\n".join(lines)
 
 
 def _rows(found: Lineage) -> Iterator[tuple[str, str]]:

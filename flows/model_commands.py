@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+from pathlib import Path
 
 from tokensieve.cli.command import PROMOTE, RUN, Answer, Command, add_json, add_project, existing_project
 
@@ -105,6 +107,25 @@ def lineage(options: argparse.Namespace, answer: Answer) -> None:
     answer(json.dumps(asdict(found), ensure_ascii=False) if options.json else lineage_text(found))
 
 
+def reproduce(options: argparse.Namespace, answer: Answer) -> int:
+    """Train a registered version again in a new folder, with its data and settings, and compare the weights.
+
+    The exit status is 1 if they differ.
+    """
+    from dataclasses import asdict
+
+    from flows.lineage_text import reproduced_text
+    from tasks.promotion import reproduce as reproductions
+    from tokensieve.settings import Settings
+
+    layout = existing_project(options)
+    into = Path(options.into or f"reproduced-{re.sub(r'[^0-9A-Za-z]+', '-', options.version)}")
+    found = reproductions.reproduce(layout, Settings.load(layout.params), options.version, into)
+    tree = asdict(found) | {"identical": found.is_identical}
+    answer(json.dumps(tree, ensure_ascii=False) if options.json else reproduced_text(found))
+    return 0 if found.is_identical else 1
+
+
 def _project_and_json(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     add_json(parser)
@@ -114,6 +135,12 @@ def _lineage_arguments(parser: argparse.ArgumentParser) -> None:
     _project_and_json(parser)
     about = "number of a version, NAME/NUMBER, or the data_hash of an answer (at least 8 characters)"
     parser.add_argument("version", metavar="VERSION", help=about)
+
+
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    _lineage_arguments(parser)
+    about = "new folder, which becomes a project (default: reproduced-VERSION)"
+    parser.add_argument("--into", metavar="DIR", help=about)
 
 
 def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,5 +165,6 @@ COMMANDS = (
     Command("models", PROMOTE, models, _project_and_json, extra="pipeline"),
     Command("status", RUN, status, _project_and_json, extra="pipeline"),
     Command("lineage", PROMOTE, lineage, _lineage_arguments, extra="pipeline"),
+    Command("reproduce", PROMOTE, reproduce, _reproduce_arguments, extra="pipeline"),
     Command("history", PROMOTE, history, _project_and_json, extra="pipeline"),
 )

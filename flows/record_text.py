@@ -14,7 +14,7 @@ def record_text(tree: dict[str, Any]) -> str:
 
     The record is what `tasks.promotion.shown_record.record_tree` returns.
     """
-    if not tree["entries"]:
+    if not tree["entries"] and tree["intact"]:
         return f"No version of '{tree['model']}' was promoted yet."
     rows = [tuple(_cells(entry)) for entry in reversed(tree["entries"])]
     recorded = sum(1 for entry in tree["entries"] if entry["number"])

@@ -90,6 +90,8 @@ def move_champion(store: RegistryEditor, record: Record, entry: Entry) -> None:
             same time.
     """
     name = record.name
+    if record.fault:
+        log.warning("the record of promotions is broken: %s; see tokensieve history", record.fault)
     recorded = append(store, record, entry)
     if recorded is None:
         raise InputError(_overtaken(read_record(store, name), entry))

@@ -6,6 +6,7 @@ registry or the files.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,11 @@ from tokensieve.registry.store import (
     RegistryEditor,
     RegistryReader,
     local_path,
+)
+
+ELSEWHERE = (
+    "its files are handed out by the MLflow server of this database; "
+    "set MLFLOW_TRACKING_URI to the server's address"
 )
 
 
@@ -75,10 +81,7 @@ def served_manifest(registry: RegistryReader, found: ModelVersion) -> dict[str, 
             names = list_artifacts(host, folder)
             is_read = manifest.NAME in names and host.copy(f"{folder}/{manifest.NAME}", path)
         elif not isinstance(registry, RestRegistry) and urlsplit(found.location).scheme == PROXIED:
-            raise InputError(
-                "its files are handed out by the MLflow server of this database; "
-                "set MLFLOW_TRACKING_URI to the server's address"
-            )
+            raise InputError(ELSEWHERE)
         else:
             from tasks.tracking import mlflow_client
 
@@ -89,6 +92,29 @@ def served_manifest(registry: RegistryReader, found: ModelVersion) -> dict[str, 
             )
         tree = read_json_or_none(path) if is_read else None
         return _if_complete(tree, lambda name: name.partition("/")[0] in names)
+
+
+def copy_run_file(registry: RegistryReader, found: ModelVersion, name: str, to: Path) -> bool:
+    """Copy the file `name` of a version's run to `to`. Return whether the run has it.
+
+    Raises:
+        InputError: If only another MLflow server can read the files.
+        RegistryError: If the host of the files does not respond.
+    """
+    address = f"{found.location.rpartition('/')[0]}/{name}"
+    local = local_path(address)
+    if local:
+        return local.is_file() and bool(shutil.copyfile(local, to))
+    host = registry.host_of(found.location) if isinstance(registry, RestRegistry) else None
+    if host:
+        return host.copy(address, to)
+    if not isinstance(registry, RestRegistry) and urlsplit(found.location).scheme == PROXIED:
+        raise InputError(ELSEWHERE)
+    from tasks.tracking import mlflow_client
+
+    if to.name not in mlflow_client.list_artifacts(registry.uri, address.rpartition("/")[0]):
+        return False
+    return mlflow_client.download_artifact(registry.uri, address, to.parent)
 
 
 def _is_empty(uri: str) -> bool:

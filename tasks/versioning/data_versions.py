@@ -125,21 +125,30 @@ def fetch_version(layout: Layout, repo: Repo, version: str) -> None:
     """
     layout.raw_pointer.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(layout.raw) as folder:
-        pointer, data = folder / "raw.dvc", folder / "raw"
-        pointer.write_text(_pointer(version), encoding="utf-8")
-        if failed := _pull(layout, repo, pointer):
-            raise _not_found(layout, repo, version, failed) from failed
-        if directory_hash(data) != version:
-            # DVC trusts its cache and its remote.
-            data_cache.remove_damaged(repo, version)
-            failed = _pull(layout, repo, pointer)
-            if failed or directory_hash(data) != version:
-                raise _damaged(repo, version)
-        pointer.unlink()
-        for path in data.iterdir():
-            path.rename(folder / path.name)
-        data.rmdir()
+        pull_version(layout, repo, version, folder)
     write_text(layout.raw_pointer, _pointer(version))
+
+
+def pull_version(layout: Layout, repo: Repo, version: str, folder: Path) -> None:
+    """Write the raw data with the hash `version` into `folder`, which is in the project.
+
+    Raises:
+        InputError: If neither cache nor remote has them, or both have damaged files.
+    """
+    pointer, data = folder / "raw.dvc", folder / "raw"
+    pointer.write_text(_pointer(version), encoding="utf-8")
+    if failed := _pull(layout, repo, pointer):
+        raise _not_found(layout, repo, version, failed) from failed
+    if directory_hash(data) != version:
+        # DVC trusts its cache and its remote.
+        data_cache.remove_damaged(repo, version)
+        failed = _pull(layout, repo, pointer)
+        if failed or directory_hash(data) != version:
+            raise _damaged(repo, version)
+    pointer.unlink()
+    for path in data.iterdir():
+        path.rename(folder / path.name)
+    data.rmdir()
 
 
 def _pull(layout: Layout, repo: Repo, pointer: Path) -> Exception | None:

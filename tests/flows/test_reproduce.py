@@ -1,0 +1,50 @@
+"""A registered version is trained again from what the registry and DVC have of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokensieve.cli.main import main
+
+
+def test_a_version_is_reproduced_bit_for_bit_and_a_changed_one_is_compared(
+    tmp_path: Path,
+    data_file: Path,
+    tiny_run: Callable[..., int],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project = tmp_path / "tickets"
+    assert tiny_run(project, "--data", str(data_file)) == 0
+    # Later data and settings: the reproduction does not use them.
+    data_file.write_text(
+        "".join(data_file.read_text(encoding="utf-8").splitlines(True)[:-6]), encoding="utf-8"
+    )
+    arguments = ["--set", "finetune.learning_rate=0.002"]
+    assert main(["data", "add", "--project", str(project), "--data", str(data_file), *arguments]) == 0
+    capfd.readouterr()
+
+    again = ["reproduce", "1", "--project", str(project), "--json", "--into"]
+    assert main([*again, str(tmp_path / "again")]) == 0, capfd.readouterr().err
+    found = json.loads(capfd.readouterr().out)
+    assert found["identical"] and found["packages"] == []
+    assert {file["name"] for file in found["files"]} == {
+        "mask/mask.safetensors",
+        "model.onnx",
+        "tokenizer.json",
+    }
+    assert main([*again, str(tmp_path / "again")]) == 2
+    assert "is not empty; name a new folder with --into DIR" in capfd.readouterr().err
+
+    lineage = ["lineage", "1", "--project", str(project), "--json"]
+    assert main(lineage) == 0
+    known = json.loads(capfd.readouterr().out)
+    assert known["data_rows"]["train"] > 0 and known["data_source"].endswith("texts.csv")
+    assert known["settings"]["finetune.max_epochs"] == "2"
+    assert {"torch", "processor", "python"} <= known["packages"].keys()
+    assert len(known["lock_hash"]) == 64

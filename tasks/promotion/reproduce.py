@@ -159,8 +159,9 @@ def _train(layout: Layout, settings: Settings, found: Lineage, into: Path) -> La
     """Return the new project in `into` after all stages but the last, which would register a version."""
     new = open_project(into)
     write_text(new.params, render(settings))
+    new.champion.parent.mkdir(exist_ok=True)
     write_if_changed(new.champion, {})
-    with tempfile.TemporaryDirectory(dir=layout.busy.parent, prefix="reproduce-") as folder:
+    with tempfile.TemporaryDirectory(dir=layout.raw.parent, prefix=".reproduce-") as folder:
         with opened(layout) as repo:
             pull_version(layout, repo, found.version.data_hash, Path(folder))
         run_ingest(new, settings, folder)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tasks.promotion import reproduce as reproductions
 from tokensieve.cli.main import main
+from tokensieve.settings import Settings
 
 
 def test_a_version_is_reproduced_bit_for_bit_and_a_changed_one_is_compared(
@@ -33,13 +38,23 @@ def test_a_version_is_reproduced_bit_for_bit_and_a_changed_one_is_compared(
     assert main([*again, str(tmp_path / "again")]) == 0, capfd.readouterr().err
     found = json.loads(capfd.readouterr().out)
     assert found["identical"] and found["packages"] == []
-    assert {file["name"] for file in found["files"]} == {
-        "mask/mask.safetensors",
-        "model.onnx",
-        "tokenizer.json",
-    }
+    names = {file["name"] for file in found["files"]}
+    assert names >= {"mask/mask.safetensors", "model.onnx", "tokenizer.json"}
     assert main([*again, str(tmp_path / "again")]) == 2
     assert "is not empty; name a new folder with --into DIR" in capfd.readouterr().err
+
+    # Other settings: the weights differ, and the answers are compared.
+    settings_of = reproductions._settings_of
+
+    def other_settings(*arguments: Any) -> Settings:
+        found = settings_of(*arguments)
+        return replace(found, finetune=replace(found.finetune, learning_rate=0.01))
+
+    monkeypatch.setattr(reproductions, "_settings_of", other_settings)
+    assert main([*again[:4], "--into", str(tmp_path / "other")]) == 1
+    text = capfd.readouterr().out
+    assert "differs" in text
+    assert re.search(r"Both give the same labels to \d+\.\d\d% of \d+ test texts", text), text
 
     lineage = ["lineage", "1", "--project", str(project), "--json"]
     assert main(lineage) == 0

@@ -40,8 +40,8 @@ def reproduced_text(found: Reproduction) -> str:
     elif found.agreement:
         agreed = found.agreement
         lines.append(
-            f"The weights differ. Both give the same labels to {agreed.same_labels:.2%} of {agreed.texts:,} test "
-            f"texts; the largest difference of two logits is {agreed.largest_difference:.2g}."
+            f"The weights differ. Both give the same labels to {agreed.same_labels:.2%} of {agreed.texts:,} "
+            f"test texts; the largest difference of two logits is {agreed.largest_difference:.2g}."
         )
     else:
         lines.append("The weights differ, and the labels too.")

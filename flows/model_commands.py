@@ -10,7 +10,16 @@ import json
 import re
 from pathlib import Path
 
-from tokensieve.cli.command import PROMOTE, RUN, Answer, Command, add_json, add_project, existing_project
+from tokensieve.cli.command import (
+    MAINTAIN,
+    PROMOTE,
+    RUN,
+    Answer,
+    Command,
+    add_json,
+    add_project,
+    existing_project,
+)
 
 
 def promote(options: argparse.Namespace, answer: Answer) -> None:
@@ -95,7 +104,7 @@ def status(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def lineage(options: argparse.Namespace, answer: Answer) -> None:
-    """Show where a registered version comes from: run, git commit, settings, packages, data and promotions."""
+    """Show where a registered version comes from: run, commit, settings, packages and data."""
     from dataclasses import asdict
 
     from flows.lineage_text import lineage_text
@@ -108,7 +117,7 @@ def lineage(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def reproduce(options: argparse.Namespace, answer: Answer) -> int:
-    """Train a registered version again in a new folder, with its data and settings, and compare the weights.
+    """Train a registered version again in a new folder, and compare the weights.
 
     The exit status is 1 if they differ.
     """
@@ -126,6 +135,27 @@ def reproduce(options: argparse.Namespace, answer: Answer) -> int:
     return 0 if found.is_identical else 1
 
 
+def prune(options: argparse.Namespace, answer: Answer) -> None:
+    """Show which old versions, runs and caches may be deleted. With --yes, delete them."""
+    from flows.status_text import prune_text
+    from tasks.promotion import prune as pruning
+    from tokensieve.files import locked
+    from tokensieve.settings import Settings
+
+    layout = existing_project(options)
+    settings = Settings.load(layout.params)
+    with locked(layout.busy):
+        found = pruning.find_prunable(layout, settings, options.keep)
+        if options.yes:
+            found = pruning.prune(layout, settings, found)
+    tree = {
+        "deleted": options.yes,
+        "bytes": sum(one.bytes for one in found),
+        "found": [{"kind": one.kind, "name": one.name, "bytes": one.bytes} for one in found],
+    }
+    answer(json.dumps(tree, ensure_ascii=False) if options.json else prune_text(found, options.yes))
+
+
 def _project_and_json(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     add_json(parser)
@@ -141,6 +171,13 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     _lineage_arguments(parser)
     about = "new folder, which becomes a project (default: reproduced-VERSION)"
     parser.add_argument("--into", metavar="DIR", help=about)
+
+
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    _project_and_json(parser)
+    about = "newest versions that are kept besides those that an alias or the record names (default: 10)"
+    parser.add_argument("--keep", type=int, default=10, metavar="N", help=about)
+    parser.add_argument("--yes", action="store_true", help="delete; without it, nothing is changed")
 
 
 def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
@@ -166,5 +203,6 @@ COMMANDS = (
     Command("status", RUN, status, _project_and_json, extra="pipeline"),
     Command("lineage", PROMOTE, lineage, _lineage_arguments, extra="pipeline"),
     Command("reproduce", PROMOTE, reproduce, _reproduce_arguments, extra="pipeline"),
+    Command("prune", MAINTAIN, prune, _prune_arguments, extra="pipeline"),
     Command("history", PROMOTE, history, _project_and_json, extra="pipeline"),
 )

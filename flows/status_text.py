@@ -11,6 +11,7 @@ from flows.record_text import table_text
 if TYPE_CHECKING:
     from tasks.projects.status import Status
     from tasks.promotion.models import VersionFacts
+    from tasks.promotion.prune import Prunable
 
 COLUMNS = ("model", "version", "aliases", "scores on its test texts", "data", "registered (UTC)")
 HASH = 12  # characters of a data hash in a table
@@ -22,6 +23,20 @@ def models_text(models: Mapping[str, Sequence[VersionFacts]]) -> str:
         return "No model is registered."
     rows = [row for name, versions in models.items() for row in _rows(name, versions)]
     return table_text(COLUMNS, rows, "Registered models")
+
+
+def prune_text(found: Sequence[Prunable], is_deleted: bool) -> str:
+    """Return what may be deleted, or was, as a table with the space that it frees."""
+    if not found:
+        return "There is nothing to delete."
+    rows = [(one.kind, one.name, f"{one.bytes / 2**20:,.1f}" if one.bytes else "") for one in found]
+    table = table_text(("", "", "MiB"), rows, "Deleted" if is_deleted else "What may be deleted")
+    total = f"{sum(one.bytes for one in found) / 2**20:,.1f} MiB"
+    runs = any(one.run for one in found)
+    if not is_deleted:
+        return f"{table}\nIt would free {total} on this machine; to delete it: the same command with --yes"
+    gone = " Runs are in MLflow's trash until mlflow gc, which frees their files on a server." if runs else ""
+    return f"{table}\n{total} on this machine are free.{gone}"
 
 
 def status_text(status: Status) -> str:

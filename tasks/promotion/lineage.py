@@ -1,4 +1,4 @@
-"""Where a registered version comes from: run, commit, settings, packages, data, and its promotions."""
+"""Where a registered version comes from: run, commit, settings, packages and data."""
 
 from __future__ import annotations
 

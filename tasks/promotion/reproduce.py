@@ -156,7 +156,7 @@ def _settings_of(layout: Layout, stages: dict[str, Any], manifest: Manifest) -> 
 
 
 def _train(layout: Layout, settings: Settings, found: Lineage, into: Path) -> Layout:
-    """Return the new project in `into` after all stages but the last, which would register a version."""
+    """Return the new project in `into` after all stages but the last, which registers."""
     new = open_project(into)
     write_text(new.params, render(settings))
     new.champion.parent.mkdir(exist_ok=True)

@@ -59,6 +59,9 @@ class MlflowEditor:
     def set_alias(self, name: str, alias: str, number: str) -> None:
         self._change(lambda: self._client.set_registered_model_alias(name, alias, number))
 
+    def delete_version(self, name: str, number: str) -> None:
+        self._change(lambda: self._client.delete_model_version(name, number))
+
     def delete_alias(self, name: str, alias: str) -> None:
         self._change(lambda: self._client.delete_registered_model_alias(name, alias))
 

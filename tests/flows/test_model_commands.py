@@ -14,7 +14,7 @@ from tokensieve.cli.main import main
 
 @pytest.fixture
 def project(tmp_path: Path, served_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project in a folder named tickets with two registered versions, of which the first is the champion."""
+    """A project in a folder named tickets with two registered versions."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "tickets"
     assert main(["init", str(folder)]) == 0

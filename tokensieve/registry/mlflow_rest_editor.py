@@ -41,6 +41,9 @@ class RestEditor(RestRuns):
     def set_tag(self, name: str, key: str, value: str) -> None:
         self._change("registered-models/set-tag", {"name": name, "key": key, "value": value})
 
+    def delete_version(self, name: str, number: str) -> None:
+        self._change("model-versions/delete", {"name": name, "version": number}, "DELETE")
+
     def delete_alias(self, name: str, alias: str) -> None:
         self._change("registered-models/alias", {"name": name, "alias": alias}, "DELETE")
 

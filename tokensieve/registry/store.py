@@ -93,6 +93,9 @@ class RegistryEditor(RegistryReader, RunEditor, Protocol):
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete an alias of a model."""
 
+    def delete_version(self, name: str, number: str) -> None:
+        """Delete a version of a model. Its run and its files stay."""
+
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of an existing model."""
 

@@ -40,6 +40,7 @@ def settled_record(store: RegistryEditor, name: str, location: str | None = None
     counts as killed, and the entry is completed or abandoned.
     """
     end = time.monotonic() + PATIENCE
+    waiting = False
     while True:
         record = read_record(store, name)
         if not record.experiment:
@@ -49,6 +50,11 @@ def settled_record(store: RegistryEditor, name: str, location: str | None = None
         elif is_old(record.unfinished) or time.monotonic() > end:
             recover(store, record, record.unfinished)
         else:
+            if not waiting:
+                log.info(
+                    "%s, is unfinished; waiting for it, up to %.0f s", _title(record.unfinished), PATIENCE
+                )
+            waiting = True
             time.sleep(POLL)
 
 
@@ -69,16 +75,20 @@ def recover(store: RegistryEditor, record: Record, cut_off: Recorded) -> None:
         _point_previous(store, record.name, [*record.moves, entry])
     if close(store, cut_off, DONE if is_moved else ABANDONED):
         log.warning(
-            "entry %d of the record, the %s of version %s by %s on %s, "
-            "was cut off %s the champion was moved; it is %s",
-            entry.number,
-            entry.action,
-            entry.to_version,
-            entry.user,
-            entry.host,
+            "%s, was cut off %s the champion was moved; it is %s",
+            _title(cut_off),
             "after" if is_moved else "before",
             "completed" if is_moved else "marked as abandoned",
         )
+
+
+def _title(recorded: Recorded) -> str:
+    """Return an entry in words."""
+    entry = recorded.entry
+    return (
+        f"entry {entry.number} of the record, the {entry.action} of version {entry.to_version} "
+        f"by {entry.user} on {entry.host}"
+    )
 
 
 def move_champion(store: RegistryEditor, record: Record, entry: Entry) -> None:

@@ -103,6 +103,9 @@ def _refuse(options: argparse.Namespace) -> None:
                     f"--{name} {excerpt(address)} does not exist; give a file, a folder or a URL"
                 )
             setattr(options, name, str(path))
+    if options.log_texts:
+        # The worker and the server have other working folders.
+        options.log_texts = str(Path(options.log_texts).resolve())
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +113,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "what scheduled runs read: file, folder or URL (default: the project's present data)"
     parser.add_argument("--data", metavar="PATH", help=about)
     parser.add_argument("--test", metavar="PATH", help="file or URL of the test set")
+    about = "file to which the inference server writes texts and predictions, and in which the "
+    about += "deployment monitor looks for drift (default: no text is stored)"
+    parser.add_argument("--log-texts", metavar="FILE", help=about)
     about = "PostgreSQL server for Prefect and MLflow, postgresql://USER@HOST:PORT, without a password"
     parser.add_argument("--postgres", metavar="URL", help=f"{about} (default: SQLite files of the project)")
     about = "address that the inference server listens on; the others listen on 127.0.0.1"

@@ -49,22 +49,30 @@ def read(path: Path) -> dict[str, Any]:
     return dict(tree)
 
 
-def filled(tree: dict[str, Any], project: Path, data: str | None, test: str | None) -> dict[str, Any]:
+def filled(
+    tree: dict[str, Any], project: Path, data: str | None, test: str | None, log_texts: str | None = None
+) -> dict[str, Any]:
     """Return the deployments with the project, its data and its events filled in.
 
-    Without data, nothing is watched.
+    Without data, nothing is watched. Without a log of texts, nothing looks for drift.
 
     Args:
         tree: The content of a prefect.yaml.
         project: The project's folder, absolute.
         data: The address for the parameter `data`. None: the template's address is removed.
         test: The same for the parameter `test`.
+        log_texts: The file to which the server writes texts. None: the template's file and its
+            schedules, which are not active, stay.
     """
     tree = copy.deepcopy(tree)
     for deployment in tree["deployments"]:
         parameters = deployment.setdefault("parameters", {})
         if "project" in parameters:
             parameters["project"] = str(project)
+        if "log" in parameters and log_texts is not None:
+            parameters["log"] = log_texts
+            for schedule in deployment.get("schedules", []):
+                schedule["active"] = True
         if "data" in parameters:
             parameters["data"] = data
             if test is not None and deployment.get("name") != WATCH:
@@ -76,12 +84,14 @@ def filled(tree: dict[str, Any], project: Path, data: str | None, test: str | No
     return tree
 
 
-def write(layout: Layout, data: str | None, test: str | None, folder: Path) -> list[str]:
+def write(
+    layout: Layout, data: str | None, test: str | None, folder: Path, log_texts: str | None = None
+) -> list[str]:
     """Write the project's deployments to prefect.yaml in `folder`.
 
     Return a line on each, for users.
     """
-    tree = filled(read(template(layout)), layout.root, data, test)
+    tree = filled(read(template(layout)), layout.root, data, test, log_texts)
     write_text(folder / NAME, yaml.safe_dump(tree, sort_keys=False))
     return [_described(deployment) for deployment in tree["deployments"]]
 
@@ -92,6 +102,6 @@ def _described(deployment: dict[str, Any]) -> str:
         if "cron" in found
         else f"every {found['interval']} s"
         for found in deployment.get("schedules", [])
-        if "cron" in found or "interval" in found
+        if found.get("active", True) and ("cron" in found or "interval" in found)
     ]
     return f"{deployment['name']} ({', '.join(schedules)})" if schedules else str(deployment["name"])

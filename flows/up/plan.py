@@ -73,11 +73,11 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
     databases = make_databases(postgres) if postgres else None
     moved_project.follow(layout, store)
     os.environ["MLFLOW_TRACKING_URI"] = registry
-    described = deployments.write(layout, options.data, options.test, layout.up)
+    described = deployments.write(layout, options.data, options.test, layout.up, options.log_texts)
     servers = [services.prefect(layout, at, databases)]
     if not outside:
         servers.append(services.mlflow(layout, at, databases.mlflow if databases else store))
-    rest = _deploy(layout, at), services.worker(layout, at), services.server(layout, at)
+    rest = _deploy(layout, at), services.worker(layout, at), services.server(layout, at, options.log_texts)
     for service in (*servers, *rest):
         service.log.unlink(missing_ok=True)
     return Plan(

@@ -133,10 +133,15 @@ def worker(layout: Layout, at: Addresses) -> Service:
     )
 
 
-def server(layout: Layout, at: Addresses) -> Service:
-    """Return the inference server. It can start when the project's model has a champion."""
+def server(layout: Layout, at: Addresses, log_texts: str | None = None) -> Service:
+    """Return the inference server. It can start when the project's model has a champion.
+
+    `log_texts` is the file to which it writes the texts. None: no text is stored.
+    """
     model = f"models:/{identity(layout, Settings.load(layout.params)).model}@champion"
     options = ("--host", at.host, "--port", str(at.port), "--project", str(layout.root))
+    if log_texts:
+        options += ("--log-texts", log_texts)
     reader = Champion(layout, at.registry)
     return Service(
         SERVER,

@@ -40,6 +40,16 @@ def test_without_data_nothing_is_watched_and_runs_use_the_projects_data() -> Non
     assert found["watch"]["schedules"] == []
 
 
+def test_the_schedule_of_monitor_is_active_if_there_is_a_log_of_texts(tmp_path: Path) -> None:
+    assert not _by_name("/data/texts.csv")["monitor"]["schedules"][0]["active"]
+    tree = filled(read(packed("prefect.yaml")), PROJECT, None, None, "/srv/texts.jsonl")
+    (monitor,) = (found for found in tree["deployments"] if found["name"] == "monitor")
+    assert monitor["parameters"]["log"] == "/srv/texts.jsonl"
+    assert monitor["schedules"] == [{"interval": 3600, "active": True}]
+    assert "monitor" in write(Layout(tmp_path), None, None, tmp_path)
+    assert "monitor (every 3600 s)" in write(Layout(tmp_path), None, None, tmp_path, "/srv/texts.jsonl")
+
+
 def test_a_projects_own_file_is_used(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     (tmp_path / "up").mkdir()

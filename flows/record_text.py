@@ -18,8 +18,9 @@ def record_text(tree: dict[str, Any]) -> str:
         return f"No version of '{tree['model']}' was promoted yet."
     rows = [tuple(_cells(entry)) for entry in reversed(tree["entries"])]
     recorded = sum(1 for entry in tree["entries"] if entry["number"])
+    entries = "1 entry" if recorded == 1 else f"{recorded} entries"
     chain = (
-        f"The record is intact: {recorded} entries, each with the hash of the one before it."
+        f"The record is intact: {entries}, each with the hash of the one before it."
         if tree["intact"]
         else f"The record is BROKEN: {tree['fault']}."
     )
@@ -59,4 +60,4 @@ def _verdict(gate: dict[str, Any] | None) -> str:
     """Return the gate's verdict in a word. Empty if there was no gate."""
     if gate is None:
         return ""
-    return "refused" if gate.get("refused") else "passed"
+    return str(gate["outcome"])

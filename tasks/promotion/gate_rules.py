@@ -173,7 +173,9 @@ def data_checks(validation: dict[str, Any]) -> Row:
     """Return the row on the validation report of the data that the challenger was trained on."""
     errors, warnings = int(validation.get("errors", 0)), int(validation.get("warnings", 0))
     failed = [check["name"] for check in validation.get("checks", ()) if not check["passed"]]
-    value = f"{errors} errors, {warnings} warnings" + (f" ({_named(sorted(set(failed)))})" if failed else "")
+    value = f"{errors} errors, {warnings} warning{'' if warnings == 1 else 's'}" + (
+        f" ({_named(sorted(set(failed)))})" if failed else ""
+    )
     verdict = "failed" if errors else "clean" if not warnings else "passed with warnings"
     return Row("data checks", value, "0 errors", verdict, errors > 0)
 

@@ -88,7 +88,15 @@ def mlflow(layout: Layout, at: Addresses, store: str) -> Service:
     It does not send files: runs, servers and commands of this machine read and write them in the
     project, whether they ask this server or the SQLite file.
     """
-    options = ("--host", LOOPBACK, "--port", str(at.mlflow_port), "--workers", "1", "--no-serve-artifacts")
+    options: tuple[str, ...] = (
+        "--host",
+        LOOPBACK,
+        "--port",
+        str(at.mlflow_port),
+        "--workers",
+        "1",
+        "--no-serve-artifacts",
+    )
     files = ("--default-artifact-root", layout.runs.resolve().as_uri())
     quiet = ("--uvicorn-opts", "--no-access-log")
     return Service(
@@ -139,7 +147,7 @@ def server(layout: Layout, at: Addresses, log_texts: str | None = None) -> Servi
     `log_texts` is the file to which it writes the texts. None: no text is stored.
     """
     model = f"models:/{identity(layout, Settings.load(layout.params)).model}@champion"
-    options = ("--host", at.host, "--port", str(at.port), "--project", str(layout.root))
+    options: tuple[str, ...] = ("--host", at.host, "--port", str(at.port), "--project", str(layout.root))
     if log_texts:
         options += ("--log-texts", log_texts)
     reader = Champion(layout, at.registry)

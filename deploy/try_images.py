@@ -73,6 +73,8 @@ def main() -> int:
             rows += use(environment)
         finally:
             compose(environment, "down", "--volumes")
+            # Not made by podman-compose, so it does not remove it.
+            podman("volume", "rm", "--force", f"{PROJECT}_project", read=True)
     print("\n| what | result |\n|---|---|")
     print("\n".join(f"| {name} | {result} |" for name, result in rows))
     return 0

@@ -136,12 +136,13 @@ def reproduce(layout: Layout, settings: Settings, wanted: str, into: Path) -> Re
 
 
 def _settings_of(layout: Layout, stages: dict[str, Any], manifest: Manifest) -> Settings:
-    """Return the settings that a dvc.lock has for all stages.
+    """Return the settings that the dvc.lock of a run has for all stages before the last.
 
-    Only the build that was chosen is exported: the choice depends on the time that each takes.
+    The run kept it in its last stage, so what it has on that one is from an earlier run. Only the
+    build that was chosen is exported: the choice depends on the time that each takes.
     """
     tree: dict[str, dict[str, Any]] = {}
-    for stage in stages.values():
+    for stage in (stages[known] for known in STAGES if known != REGISTER and known in stages):
         for name, value in stage.get("params", {}).get("params.yaml", {}).items():
             section, _, key = name.partition(".")
             tree.setdefault(section, {}).update({key: value} if key else value)

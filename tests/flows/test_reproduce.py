@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tasks.promotion import reproduce as reproductions
 from tokensieve.cli.main import main
+from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
@@ -63,3 +65,15 @@ def test_a_version_is_reproduced_bit_for_bit_and_a_changed_one_is_compared(
     assert known["settings"]["finetune.max_epochs"] == "2"
     assert {"torch", "processor", "python"} <= known["packages"].keys()
     assert len(known["lock_hash"]) == 64
+
+
+def test_the_settings_are_those_of_the_run_and_not_of_the_registration_before(tmp_path: Path) -> None:
+    # The last stage keeps the dvc.lock, so it has the entry of that stage's run before.
+    stages = {
+        stage: {"params": {"params.yaml": {"finetune": {"max_epochs": epochs}}}}
+        for stage, epochs in (("finetune", 8), ("register", 4))
+    }
+    manifest: Any = SimpleNamespace(variant="fused")
+    found = reproductions._settings_of(Layout(tmp_path), stages, manifest)
+    assert found.finetune.max_epochs == 8
+    assert found.export.variants == ("fused",)

@@ -51,26 +51,36 @@ def follow(layout: Layout, uri: str) -> None:
 
 
 def _correct(connection: sqlite3.Connection, layout: Layout) -> None:
-    now = layout.runs.resolve().as_uri()
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return
     places = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
     for experiment, before in places:
-        if not before or before == now or not before.startswith("file:"):
+        if not before or not before.startswith("file:"):
             continue
-        if _is_here(connection, experiment, layout):
+        folder = _folder(layout, experiment, before)
+        now = folder.resolve().as_uri()
+        if before != now and _is_here(connection, experiment, folder):
             _change(connection, before, now)
             log.info(
                 "the project was moved: its models are in %s now, not in %s",
-                layout.runs,
+                folder,
                 unquote(urlsplit(before).path),
             )
 
 
-def _is_here(connection: sqlite3.Connection, experiment: int, layout: Layout) -> bool:
-    """Return whether an experiment's runs have files in this project, or it has no runs yet."""
+def _folder(layout: Layout, experiment: int, before: str) -> Path:
+    """Return the folder in this project for the runs of an experiment, whose address is `before`.
+
+    An MLflow server, such as that of `tokensieve up`, adds the number of the experiment.
+    """
+    is_numbered = before.endswith(f"/{layout.runs.name}/{experiment}")
+    return layout.runs / str(experiment) if is_numbered else Path(layout.runs)
+
+
+def _is_here(connection: sqlite3.Connection, experiment: int, folder: Path) -> bool:
+    """Return whether an experiment's runs have files in this folder, or it has no runs yet."""
     runs = connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (experiment,)).fetchall()
-    return not runs or any((layout.runs / run).is_dir() for (run,) in runs)
+    return not runs or any((folder / run).is_dir() for (run,) in runs)
 
 
 def _change(connection: sqlite3.Connection, before: str, now: str) -> None:

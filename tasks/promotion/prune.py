@@ -132,9 +132,13 @@ def _unregistered_runs(
 
 
 def _run_folder(layout: Layout, run: str) -> Path | None:
-    """Return the folder of a run's files. None: they are not in the project."""
-    folder = layout.runs / run
-    return folder if run and folder.is_dir() else None
+    """Return the folder of a run's files. None: they are not in the project.
+
+    An MLflow server, such as that of `tokensieve up`, adds the number of the experiment to the
+    path.
+    """
+    folders = (layout.runs / run, *layout.runs.glob(f"*/{run}")) if run else ()
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def _caches(layout: Layout) -> Iterator[Prunable]:

@@ -16,10 +16,15 @@ from tokensieve.registry.store import RegistryError
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A project `before` with a run that has a file, and a registered version of it."""
+    return make(tmp_path)
+
+
+def make(tmp_path: Path, folder: str = "") -> Layout:
+    """Make the project. The runs are in `folder` of its folder for runs."""
     layout = Layout(tmp_path / "a project" / "before")
     layout.root.mkdir(parents=True)
     client = MlflowClient(uri(layout), uri(layout))
-    experiment = client.create_experiment("mine", artifact_location=layout.runs.as_uri())
+    experiment = client.create_experiment("mine", artifact_location=(layout.runs / folder).as_uri())
     run = client.create_run(experiment)
     client.log_text(run.info.run_id, "content", "model/file.txt")
     client.create_registered_model("classifier")
@@ -61,6 +66,18 @@ def test_files_are_found_in_the_new_place_of_the_project(layout: Layout, how: st
         Path(client.download_artifacts(run.info.run_id, "model/file.txt", str(tmp_path))).read_text()
         == "content"
     )
+
+
+def test_runs_that_an_mlflow_server_has_written_are_found_too(tmp_path: Path) -> None:
+    # The server of `tokensieve up` adds the number of the experiment; 0 is the default one.
+    layout, now = make(tmp_path, "1"), Layout(tmp_path / "elsewhere")
+    follow(layout, uri(layout))
+    assert places(layout)[0] == (layout.runs / "1").as_uri()
+    layout.root.rename(now.root)
+    follow(now, uri(now))
+    found = places(now)
+    assert found[0] == (now.runs / "1").as_uri()
+    assert all(place.startswith(f"{found[0]}/") for place in found[1:])
 
 
 def test_a_registry_outside_the_project_is_not_changed(layout: Layout, tmp_path: Path) -> None:

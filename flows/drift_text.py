@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tasks.monitoring.drift import DriftReport
+from tokensieve.monitoring.drift import LEAST_TEXTS
 
 MEANINGS = {
     "domain": "a classifier tells the texts apart (area under the ROC curve, above 0.5)",
@@ -27,7 +28,7 @@ def verdict(report: DriftReport) -> str:
     if report.found is None:
         return (
             f"{report.waiting:,} texts since the last window are too few to compare with the held-out texts "
-            f"of {model}."
+            f"of {model} (--texts, {LEAST_TEXTS} at least)."
         )
     compared = f"{report.found.texts:,} texts from {report.begin} to {report.end}"
     if not report.differs:

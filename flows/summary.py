@@ -152,7 +152,7 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             if result["calibration_oos_texts"]
             else ""
         )
-        crossed = ", including training texts," if result["calibration_texts"] > rows["validation"] else ""
+        crossed = " (training texts among them)" if result["calibration_texts"] > rows["validation"] else ""
         yield (
             "confidence threshold",
             (

@@ -134,4 +134,4 @@ def _advice(
     elif challenger and (champion is None or int(challenger.version) > int(champion.version)):
         yield f"make version {challenger.version} the champion: tokensieve promote{where}"
     elif champion:
-        yield f"serve the champion: tokensieve serve --model models:/{champion.model}@{CHAMPION}"
+        yield f"serve the champion: tokensieve serve{where} --model models:/{champion.model}@{CHAMPION}"

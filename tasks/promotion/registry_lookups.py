@@ -27,7 +27,7 @@ def open_registry(layout: Layout, settings: Settings) -> RegistryEditor:
     store = open_editor(uri)
     if store is None:
         raise InputError(
-            f"{uri} is empty; register a model first, or set register.uri or MLFLOW_TRACKING_URI"
+            f"{uri} is empty; run tokensieve run first, or set register.uri or MLFLOW_TRACKING_URI"
         )
     return store
 

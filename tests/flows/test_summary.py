@@ -185,7 +185,7 @@ def test_figures_say_of_which_texts_they_are_and_how_sure() -> None:
     assert shown["confident answers (≥ 0.610)"] == "80.0% of the test texts, 0.9500 of them right"
     assert (
         shown["confidence threshold"]
-        == "0.610 (0.500 to 0.700), fitted on 250 texts, including training texts, and 40 out of scope"
+        == "0.610 (0.500 to 0.700), fitted on 250 texts (training texts among them) and 40 out of scope"
     )
     assert shown["out-of-scope recall"] == "50.0% of 80 texts"
     assert (

@@ -134,7 +134,7 @@ def check_database(uri: str) -> None:
     """
     if not exists(uri):
         raise InputError(
-            f"{uri} does not exist; register a model first, or set register.uri or MLFLOW_TRACKING_URI"
+            f"{uri} does not exist; run tokensieve run first, or set register.uri or MLFLOW_TRACKING_URI"
         )
 
 

@@ -148,6 +148,7 @@ def _resume(
     if checkpoint and (saved := checkpoint.load(optimizer)):
         tensors, metadata = saved
         history = metadata["history"]
+        log.info("  goes on after epoch %d", len(history))
         best = {
             name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")
         }

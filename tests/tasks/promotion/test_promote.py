@@ -447,7 +447,7 @@ def test_what_is_not_there_is_named_with_what_is(
 ) -> None:
     with (
         monkeypatch.context() as patch,
-        pytest.raises(InputError, match=r"absent\.db does not exist; register a model first"),
+        pytest.raises(InputError, match=r"absent\.db does not exist; run tokensieve run first"),
     ):
         patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
         promote(layout, SETTINGS)
@@ -455,7 +455,7 @@ def test_what_is_not_there_is_named_with_what_is(
     layout.at("empty.db").touch()
     with (
         monkeypatch.context() as patch,
-        pytest.raises(InputError, match=r"empty\.db is empty; register a model first"),
+        pytest.raises(InputError, match=r"empty\.db is empty; run tokensieve run first"),
     ):
         patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///empty.db")
         promote(layout, SETTINGS)

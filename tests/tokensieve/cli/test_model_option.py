@@ -23,5 +23,7 @@ def test_a_model_of_a_registry_needs_a_project_or_the_registrys_address(
     assert "is not a project" in capfd.readouterr().err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///absent.db")
     assert main(command) == 2
-    assert f"sqlite:///{tmp_path}/absent.db does not exist; register a model first" in capfd.readouterr().err
+    assert (
+        f"sqlite:///{tmp_path}/absent.db does not exist; run tokensieve run first" in capfd.readouterr().err
+    )
     assert list(tmp_path.iterdir()) == []

@@ -112,7 +112,7 @@ def test_a_cache_that_is_not_writable_is_not_needed(child: list[Any], database: 
 
 def test_a_missing_file_and_an_empty_one_are_not_opened(child: list[Any], tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
-    with pytest.raises(InputError, match="does not exist; register a model first"):
+    with pytest.raises(InputError, match="does not exist; run tokensieve run first"):
         MlflowProcess(f"sqlite:///{path}").models()
     path.touch()
     with pytest.raises(RegistryError, match="the file is empty"):

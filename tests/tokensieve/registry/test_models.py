@@ -249,7 +249,7 @@ def test_what_names_no_version_is_refused(address: str, tmp_path: Path) -> None:
 def test_a_pinned_version_is_asked_for_when_it_is_fetched(tmp_path: Path) -> None:
     pinned = RegisteredModel("models:/classifier/7", f"sqlite:///{tmp_path}/absent.db", tmp_path)
     assert pinned.version() == "7"
-    with pytest.raises(InputError, match=r"absent\.db does not exist; register a model first"):
+    with pytest.raises(InputError, match=r"absent\.db does not exist; run tokensieve run first"):
         pinned.fetch("7")
     assert list(tmp_path.iterdir()) == []
 

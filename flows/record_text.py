@@ -25,7 +25,12 @@ def record_text(tree: dict[str, Any]) -> str:
         else f"The record is BROKEN: {tree['fault']}."
     )
     title = f"Champions of {tree['model']}"
-    return f"{table_text(COLUMNS, rows, title)}\n{chain}"
+    # A column is shown if it has anything: most promotions have no state to name.
+    shown = [place for place in range(len(COLUMNS)) if any(row[place] for row in rows)]
+    table = table_text(
+        [COLUMNS[place] for place in shown], [[row[place] for place in shown] for row in rows], title
+    )
+    return f"{table}\n{chain}"
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> str:

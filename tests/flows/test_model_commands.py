@@ -41,7 +41,7 @@ def test_history_status_and_models(project: Path, capfd: pytest.CaptureFixture[s
     assert main(["history", *where]) == 0
     text = capfd.readouterr().out
     assert "none → 1" in text and "the first [bold]one" in text
-    assert "The record is intact: 1 entries" in text
+    assert "The record is intact: 1 entry" in text
     assert main(["history", *where, "--json"]) == 0
     tree = json.loads(capfd.readouterr().out)
     assert (tree["model"], tree["intact"], tree["fault"]) == ("tickets", True, None)

@@ -71,7 +71,7 @@ def test_the_commands_print_a_sentence_or_json(project: Path, capfd: pytest.Capt
     assert json.loads(capfd.readouterr().out)["replaced"] == "1"
     assert main(["rollback", "--project", str(project)]) == 0
     assert "Version 1 of 'tickets' is the champion again." in capfd.readouterr().out
-    assert main(["promote", "--project", str(project)]) == 2
+    assert main(["promote", "--project", str(project)]) == 1
     assert "was rolled back" in capfd.readouterr().err
     assert (
         main(

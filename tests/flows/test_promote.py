@@ -71,5 +71,6 @@ def test_parameters_are_read_as_the_command_line_gives_them() -> None:
         "version": "3",
         "reason": None,
         "other_project": False,
+        "force": False,
     }
     assert rollback.validate_parameters({"project": "."}) == {"project": Path(), "reason": None}

@@ -266,13 +266,21 @@ def test_all_paths_but_health_probes_need_the_api_key(watcher: ModelWatcher) -> 
 
 
 def test_full_queue_returns_503_with_retry_after(watcher: ModelWatcher) -> None:
-    blocked = threading.Event()
+    blocked, running = threading.Event(), threading.Semaphore(0)
+
+    def wait(ids: Any) -> Any:
+        running.release()
+        return blocked.wait(20) and run(ids)
+
     with serving(watcher, Limits(max_queue=2), budget=1) as client, pytest.MonkeyPatch.context() as patched:
         run = watcher.current.model.run
-        patched.setattr(watcher.current.model, "run", lambda ids: blocked.wait(20) and run(ids))
+        patched.setattr(watcher.current.model, "run", wait)
         patched.setattr("tokensieve.server.batcher.MAX_INLINE_TOKENS", 0)
         with ThreadPoolExecutor(8) as pool:
-            waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(8)]
+            waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(2)]
+            # The two workers compute before the others come. Otherwise the queue may be full before.
+            assert all(running.acquire(timeout=10) for _ in range(2))
+            waiting += [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(6)]
             deadline = time.monotonic() + 10
             while sum(request.done() for request in waiting) < 4 and time.monotonic() < deadline:
                 time.sleep(0.01)

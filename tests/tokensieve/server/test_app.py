@@ -278,7 +278,7 @@ def test_full_queue_returns_503_with_retry_after(watcher: ModelWatcher) -> None:
         patched.setattr("tokensieve.server.batcher.MAX_INLINE_TOKENS", 0)
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(2)]
-            # The two workers compute before the others come. Otherwise the queue may be full before.
+            # Both workers compute before the others come: the queue is empty then.
             assert all(running.acquire(timeout=10) for _ in range(2))
             waiting += [pool.submit(client.post, "/predict", json={"text": "card"}) for _ in range(6)]
             deadline = time.monotonic() + 10

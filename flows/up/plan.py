@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,21 +95,13 @@ def table(plan: Plan) -> str:
     rows = [(service.name, service.address) for service in [*plan.servers, plan.worker]]
     if plan.outside:
         rows.insert(1, (services.MLFLOW, f"{plan.outside} (it ran before)"))
-    waits = (
-        ", starting"
-        if plan.server.needed()
-        else f", after the first: tokensieve promote{_project(plan.layout)}"
-    )
+    waits = ", starting" if plan.server.needed() else ", after the first promotion"
     rows += [(services.SERVER, plan.server.address + waits)]
     rows += [("runs" if not place else "", line) for place, line in enumerate(plan.described)]
     if not plan.shared:
         rows += [("commands", f"export MLFLOW_TRACKING_URI={plan.addresses['mlflow']}")]
     rows += [("logs", str(plan.layout.up))]
     return "\n".join(f"{name:<9} {value}" for name, value in rows)
-
-
-def _project(layout: Layout) -> str:
-    return "" if layout.root == Path.cwd() else f" --project {shlex.quote(str(layout.root))}"
 
 
 def _deploy(layout: Layout, at: services.Addresses) -> Service:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.artifacts import Registration
+from tasks.promotion.gate_report import REFUSED
+from tasks.promotion.history import rolled_back
 from tasks.promotion.models import VersionFacts, version_facts
 from tasks.promotion.move_champion import CHAMPION, PREVIOUS
 from tasks.promotion.promote import CHALLENGER
@@ -65,11 +67,12 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
     registered, registered_at = _last_registration(layout)
     name = identity(layout, settings).model
     versions: dict[str, VersionFacts] = {}
-    fault = ""
+    fault, undone = "", set[str]()
     try:
         store = open_registry(layout, settings)
         versions, record = _aliased(store, name)
         fault = record.fault if record else ""
+        undone = set(rolled_back(record.moves)) if record else undone
     except InputError as error:
         fault = str(error) if registered else ""
     return Status(
@@ -82,7 +85,7 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
         versions,
         stale,
         fault,
-        tuple(_advice(data, stale, versions, project)),
+        tuple(_advice(data, stale, versions, undone, project)),
     )
 
 
@@ -123,15 +126,26 @@ def _aliased(store: RegistryEditor, name: str) -> tuple[dict[str, VersionFacts],
 
 
 def _advice(
-    data: DataVersion | None, stale: tuple[str, ...], versions: dict[str, VersionFacts], project: str
+    data: DataVersion | None,
+    stale: tuple[str, ...],
+    versions: dict[str, VersionFacts],
+    undone: set[str],
+    project: str,
 ) -> Iterator[str]:
+    """Yield what to do next. `undone` are the versions that were rolled back."""
     where = "" if project == "." else f" --project {shlex.quote(project)}"
     challenger, champion = versions.get(CHALLENGER), versions.get(CHAMPION)
     if data is None:
         yield f"add data and train: tokensieve run{where} --data PATH"
     elif stale:
         yield f"train on what has changed: tokensieve run{where}"
-    elif challenger and (champion is None or int(challenger.version) > int(champion.version)):
+    elif challenger and champion and challenger.version != champion.version and challenger.gate == REFUSED:
+        yield f"the gate refused version {challenger.version}: improve the data or the settings and run again"
+    elif (
+        challenger
+        and challenger.version not in undone
+        and (champion is None or int(challenger.version) > int(champion.version))
+    ):
         yield f"make version {challenger.version} the champion: tokensieve promote{where}"
     elif champion:
         yield f"serve the champion: tokensieve serve{where} --model models:/{champion.model}@{CHAMPION}"

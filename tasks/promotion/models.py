@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tasks.promotion.checks import PROJECT
+from tasks.promotion.gate import OUTCOME
 from tasks.promotion.promote import figures_of
 from tokensieve.registry.store import RegistryEditor
 
@@ -21,6 +22,7 @@ class VersionFacts:
         date: When it was registered (UTC, ISO 8601).
         run: The id of the run that made it. Empty if none did.
         project: The id of the project that registered it. Empty if unknown.
+        gate: The outcome of the gate at the end of its run. Empty if there was none.
     """
 
     model: str
@@ -31,6 +33,7 @@ class VersionFacts:
     date: str = ""
     run: str = ""
     project: str = ""
+    gate: str = ""
 
 
 def all_models(store: RegistryEditor) -> dict[str, list[VersionFacts]]:
@@ -66,4 +69,5 @@ def version_facts(
         date=created.isoformat(timespec="seconds"),
         run=found.run_id,
         project=tags.get(PROJECT, ""),
+        gate=tags.get(OUTCOME, ""),
     )

@@ -40,6 +40,7 @@ LAYERS = (
     "evaluation",
     "export",
     "monitoring",
+    "audit",
     "fitting",
     "tasks",
     "flows",

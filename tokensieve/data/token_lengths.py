@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,22 @@ def truncation_summary(lengths: Sequence[int], most: int) -> dict[str, Any]:
         else 0.0,
         "max_length": most,
     }
+
+
+def length_distribution(lengths: Sequence[int]) -> dict[str, Any]:
+    """Return quantiles and a histogram of the numbers of tokens.
+
+    The classes of the histogram end at powers of two: (most tokens, texts).
+    """
+    if not lengths:
+        return {"median": 0, "p90": 0, "p99": 0, "longest": 0, "histogram": []}
+    ordered = sorted(lengths)
+    quantiles = {
+        name: ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99))
+    }
+    counts = Counter(2 ** math.ceil(math.log2(max(1, length))) for length in lengths)
+    return {**quantiles, "longest": ordered[-1], "histogram": sorted(counts.items())}
 
 
 def truncation_message(lengths: Sequence[int], settings: Base, positions: int | None) -> str:

@@ -1,0 +1,55 @@
+"""Out-of-fold probabilities: no text is judged by a probe that has seen it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+from tokensieve.audit import out_of_fold as probes
+from tokensieve.audit.neighbours import unit_length
+from tokensieve.audit.out_of_fold import judged_texts, out_of_fold
+
+
+def clusters(texts: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    labels = np.arange(texts) % classes
+    states = np.eye(classes, 8)[labels] + 0.3 * random.normal(size=(texts, 8))
+    return unit_length(states), labels, random.permutation(np.arange(texts) % 4)
+
+
+def test_it_is_scikit_learns_cross_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "TOLERANCE", 1e-6)
+    monkeypatch.setattr(probes, "ITERATIONS", 500)
+    states, labels, folds = clusters(90, 3)
+    probe = LogisticRegression(C=1 / probes.PENALTY, max_iter=500, tol=1e-6)
+    expected = cross_val_predict(probe, states, labels, cv=PredefinedSplit(folds), method="predict_proba")
+    assert out_of_fold(states, labels, folds, 0) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_class_that_the_other_folds_lack_has_the_probability_0() -> None:
+    states, labels, folds = clusters(60, 3)
+    labels[0] = 3
+    found = out_of_fold(states, labels, folds, 0)
+    assert found.shape == (60, 4)
+    assert found[0, 3] == 0.0
+    assert found.sum(1) == pytest.approx(1.0)
+
+
+def test_one_class_in_the_other_folds_is_certain() -> None:
+    states, _, _ = clusters(4, 2)
+    found = out_of_fold(states, np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), 0)
+    assert found.tolist() == [[0, 1], [0, 1], [1, 0], [1, 0]]
+
+
+def test_large_data_are_fitted_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "MAX_FITTED", 60)
+    states, labels, folds = clusters(300, 3)
+    found = out_of_fold(states, labels, folds, 0)
+    assert (found.argmax(1) == labels).mean() > 0.9
+
+
+def test_texts_of_small_classes_are_not_judged() -> None:
+    assert judged_texts(np.array([0, 1, 0, 2, 0, 1]), 2).tolist() == [0, 1, 2, 4, 5]
+    assert judged_texts(np.array([], np.int64), 2).tolist() == []

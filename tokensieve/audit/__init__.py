@@ -1,0 +1,1 @@
+"""What may be wrong with labelled texts: copies, wrong labels, overlapping classes, outliers."""

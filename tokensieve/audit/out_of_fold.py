@@ -1,0 +1,61 @@
+"""Out-of-fold probabilities: what a linear probe that has not seen a text makes of it.
+
+The probe is a logistic regression on frozen states. No encoder is trained.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from tokensieve.audit.near_copies import Floats, Ints
+
+PENALTY = 0.1  # 1 / C of the regression, for states of unit length
+ITERATIONS = 50
+TOLERANCE = 1e-3
+MAX_FITTED = 20_000  # texts that a regression is fitted on
+
+
+def out_of_fold(states: Floats, classes: Ints, folds: Ints, seed: int) -> Floats:
+    """Return the probability of each class for each text, float32 [texts, classes].
+
+    It is of a regression on the texts of the other folds, at most `MAX_FITTED` of them. A class
+    that these do not have gets the probability 0.
+
+    Args:
+        states: States of unit length, float32 [texts, width].
+        classes: The index of each text's class, int64 [texts]; at least two different ones.
+        folds: The fold of each text, int64 [texts].
+        seed: Seeds the choice of the texts that are fitted.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    found = np.zeros((len(states), int(classes.max()) + 1), np.float32)
+    random = np.random.default_rng(seed)
+    for fold in np.unique(folds):
+        held_out, fitted = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        if len(fitted) > MAX_FITTED:
+            fitted = random.choice(fitted, MAX_FITTED, replace=False)
+        known = np.unique(classes[fitted])
+        if len(known) < 2:
+            found[np.ix_(held_out, known)] = 1.0
+            continue
+        probe = LogisticRegression(C=1 / PENALTY, max_iter=ITERATIONS, tol=TOLERANCE)
+        with warnings.catch_warnings():
+            # A few iterations are enough for an order of texts.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            probe.fit(states[fitted], classes[fitted])
+        found[np.ix_(held_out, probe.classes_)] = probe.predict_proba(states[held_out])
+    return found
+
+
+def judged_texts(classes: npt.NDArray[np.int64], least: int) -> Ints:
+    """Return the indices of the texts whose class has at least `least` texts.
+
+    A probe knows too little of a smaller class to judge its texts.
+    """
+    sizes = np.bincount(classes, minlength=1)
+    return np.flatnonzero(sizes[classes] >= least)

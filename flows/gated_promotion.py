@@ -39,17 +39,17 @@ def promote_challenger(
         The final state of the run if nothing was promoted: Refused or NotApproved. Otherwise None.
     """
     name, version = result["model_name"], result["model_version"]
+    is_refused = settings.gate.mode == "enforce" and report is not None and report.refused
+    reason = "retrained, approved by a person" if approve else "retrained"
     try:
-        if settings.gate.mode == "enforce" and report:
-            report.check()
-        if approve and not _approved():
+        # A person is not asked about a version that is refused below.
+        if approve and not is_refused and not _approved():
             message = f"Nobody approved version {version} of {name} within {APPROVAL_SECONDS // 3600} hours."
             return Completed(name="NotApproved", message=message, data=result)
-        # Without a reason: a version that was rolled back stays so until a person promotes it.
-        moved = promotions.promote(layout, settings, version, flow_run=flow_run.id)
+        moved = promotions.promote(layout, settings, version, reason, flow_run=flow_run.id, by_person=False)
     except Refused as refused:
         return refused_state(layout, name, version, refused, result)
-    promoted(layout, moved, "promote", "approved by a person" if approve else None)
+    promoted(layout, moved, "promote", reason)
     result["promoted"] = moved
     return None
 
@@ -57,11 +57,12 @@ def promote_challenger(
 def refused_state(
     layout: Layout, name: str, version: str, refused: Refused, result: dict[str, Any] | None = None
 ) -> State[Any]:
-    """Announce a refusal and write it to the run's page.
+    """Announce a refusal, unless it was announced before, and write it to the run's page.
 
     Return the final state of the run, with `result`.
     """
-    announce(layout, ModelRefused(name, version, str(refused)))
+    if not refused.is_known:
+        announce(layout, ModelRefused(name, version, str(refused)))
     page = f"# Refused\n\n{inline(str(refused))}\n"
     if refused.detail:
         page += f"\n```text\n{refused.detail}\n```\n"

@@ -54,7 +54,8 @@ def _cells(entry: dict[str, Any]) -> Iterator[str]:
     who = f"{entry['user']} on {entry['host']}" if entry["user"] else ""
     yield f"{who}, flow run {entry['flow_run']}" if entry["flow_run"] else who
     yield entry["action"]
-    yield f"{entry['from'] or 'none'} → {entry['to']}"
+    before, is_refusal = entry["from"] or "none", entry["action"] == "refuse"
+    yield f"{entry['to']} (champion: {before})" if is_refusal else f"{before} → {entry['to']}"
     verdict = _verdict(entry["gate"])
     yield f"{verdict}, forced" if entry["forced"] else verdict
     yield entry["reason"] or ""

@@ -1,6 +1,7 @@
 """The error for invalid input. Its message names the file or key, the value, and the remedy."""
 
 from collections.abc import Iterator
+from typing import Any
 
 
 class InputError(ValueError):
@@ -18,8 +19,14 @@ class InputError(ValueError):
 class Refused(InputError):  # noqa: N818
     """A rule refuses a valid request, for example the gate a challenger.
 
-    Commands print its message and its detail, and end with exit status 1.
+    Commands print its message and its detail, and end with exit status 1. `report` is the report of
+    the gate as JSON, if that refused it. `is_known` is set if the same was refused before.
     """
+
+    def __init__(self, message: str, detail: str = "", report: dict[str, Any] | None = None) -> None:
+        super().__init__(message, detail)
+        self.report = report
+        self.is_known = False
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -50,12 +50,15 @@ def same_model(store: RegistryEditor, name: str, number: str, moves: Sequence[En
     return [f"{kind} {mark}" for kind, mark in marks.items() if mark]
 
 
-def check_not_rolled_back(moves: Sequence[Entry], same: Sequence[str], number: str, confirmed: bool) -> None:
+def check_not_rolled_back(
+    store: RegistryEditor, name: str, number: str, moves: Sequence[Entry], confirmed: bool
+) -> None:
     """Check that neither a version nor another one of the same model was rolled back.
 
     Raises:
         Refused: If one was, unless `confirmed`.
     """
+    same = same_model(store, name, number, moves)
     for other, move in rolled_back(moves).items():
         if not confirmed and {number, *same} & {other, *move.from_same}:
             which = "was" if other == number else f"is the same model as version {other}, which was"

@@ -80,7 +80,7 @@ class GateReport:
         """
         if self.refused:
             remedy = "improve the data or the settings, or promote it anyway with --force --reason TEXT"
-            raise Refused(f"{self.headline()}; {remedy}", text_table(self))
+            raise Refused(f"{self.headline()}; {remedy}", text_table(self), self.tree())
 
     def tree(self) -> dict[str, Any]:
         """Return the report as a JSON object."""

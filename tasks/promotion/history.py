@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PROMOTE, ROLLBACK = "promote", "rollback"
+REFUSE = "refuse"  # the champion stays
 MOVE = "tokensieve.promotion."  # tags of a registered model by versions before the record, one per move
 EARLIER = "tokensieve.promotions"  # tag of a registered model by versions before 0.2: a JSON list of moves
 
@@ -20,17 +21,17 @@ log = logging.getLogger("tokensieve")
 
 @dataclass(frozen=True)
 class Entry:
-    """One promotion or rollback.
+    """One promotion or rollback, or a promotion that was refused.
 
     Attributes:
         number: Its place in the record, from 1. 0: an earlier version recorded it as a tag.
         previous: The SHA-256 of the entry before it.
         model: The name of the registered model.
         at: When it began, UTC.
-        action: promote or rollback.
+        action: promote, rollback or refuse.
         from_version: The champion before. None: there was none.
-        to_version: The champion after.
-        reason: Why, as a person gave it.
+        to_version: The champion after. Of a refusal: the version that was to become it.
+        reason: Why, as a person gave it, or as the rule did that refused it.
         user, host, flow_run: Who: the user, the machine, and the id of the Prefect run.
         gate: The report of the gate as JSON. None: there was none.
         forced: Whether it was done although the gate refused it.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tasks.promotion.history import REFUSE
 from tasks.promotion.models import VersionFacts, version_facts
 from tasks.promotion.promote import COMMIT, LOCK
-from tasks.promotion.record import Record, read_record
+from tasks.promotion.record import DONE, Record, read_record
 from tasks.promotion.registry_lookups import existing_aliases, existing_version, known_versions, open_registry
 from tasks.versioning.data_versions import data_versions
 from tokensieve.errors import InputError, excerpt
@@ -120,9 +121,11 @@ def _version_with_data(store: RegistryEditor, model: str, wanted: str) -> str:
 
 def _moves(record: Record, number: str) -> list[str]:
     return [
-        f"{move.at} {move.action} {move.from_version or 'none'} to {move.to_version}"
+        f"{move.at} {move.action} "
+        + ("" if move.action == REFUSE else f"{move.from_version or 'none'} to ")
+        + move.to_version
         + (f" by {move.user} on {move.host}" if move.user else "")
         + (f": {move.reason}" if move.reason else "")
-        for move in record.moves
+        for move in (*record.earlier, *(known.entry for known in record.entries if known.outcome == DONE))
         if number in (move.from_version, move.to_version)
     ]

@@ -10,7 +10,7 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from tasks.promotion.history import Entry, champions
+from tasks.promotion.history import REFUSE, Entry, champions
 from tasks.promotion.record import (
     ABANDONED,
     DONE,
@@ -68,8 +68,14 @@ def is_old(recorded: Recorded) -> bool:
 
 
 def recover(store: RegistryEditor, record: Record, cut_off: Recorded) -> None:
-    """Write the outcome of a killed process: done if the alias was moved, else abandoned."""
+    """Write the outcome of a killed process: done if the alias was moved, else abandoned.
+
+    A refusal moves no alias, so it is done.
+    """
     entry = cut_off.entry
+    if entry.action == REFUSE:
+        close(store, cut_off, DONE)
+        return
     is_moved = _champion(store, record.name) == entry.to_version
     if is_moved:
         _point_previous(store, record.name, [*record.moves, entry])
@@ -149,6 +155,8 @@ def _wanted(record: Record) -> str | None:
     """
     wanted = None
     for known in reversed(record.entries):
+        if known.entry.action == REFUSE:
+            continue
         if known.outcome == DONE:
             return known.entry.to_version if wanted is None else wanted
         wanted = known.entry.from_version

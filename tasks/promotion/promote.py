@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +12,18 @@ from typing import Any
 from tasks.promotion.answering_version import why_not_answering
 from tasks.promotion.checks import check_complete, check_not_rolled_back, check_project, same_model
 from tasks.promotion.gate import check_gate
-from tasks.promotion.history import PROMOTE, ROLLBACK, Entry, champions
+from tasks.promotion.gate_report import REFUSED
+from tasks.promotion.history import PROMOTE, REFUSE, ROLLBACK, Entry, champions
 from tasks.promotion.move_champion import CHAMPION, move_champion, settled_record
+from tasks.promotion.record import Record
+from tasks.promotion.refusals import record_refusal
 from tasks.promotion.registry_lookups import (
     existing_aliases,
     existing_version,
     known_versions,
     open_registry,
 )
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, Refused
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import identity
 from tokensieve.registry.runs import Run
@@ -50,13 +52,13 @@ class Cause:
         reason: As a person gave it.
         flow_run: The id of the Prefect run.
         gate: The report of the gate as JSON. None: there was none.
-        forced: Whether it is done although the gate refused it.
+        force: Whether it is done also if the gate refuses it.
     """
 
     reason: str | None = None
     flow_run: str | None = None
     gate: dict[str, Any] | None = None
-    forced: bool = False
+    force: bool = False
 
 
 def promote(
@@ -67,40 +69,42 @@ def promote(
     other_project: bool = False,
     flow_run: str | None = None,
     force: bool = False,
+    by_person: bool = True,
 ) -> dict[str, Any]:
     """Make `version`, by default the challenger, the champion, unless the gate refuses it.
 
-    Returns:
-        Name, version, the version that it replaced (None for the first champion), the figures of
-        both, and whether both have the same data.
+    Return what `_moved` returns. A refusal is recorded once. Without `by_person`, a version that
+    was rolled back is refused, whatever the reason.
 
     Raises:
-        InputError: If the registry, the model, the version or its files do not exist; if the
-            version is of another project, unless `other_project` is set; if `force` is set without
-            a reason; or if another process moves the champion at the same time, and was faster.
-        Refused: If the gate refuses the version; or if it, or another one of the same run or
-            artifacts, was rolled back and `version` and `reason` are not both given.
+        InputError: If registry, model, version or files do not exist; if another project registered
+            the version, without `other_project`; if `force` has no reason; or if another process
+            moves the champion at the same time.
+        Refused: If the gate refuses the version; or if the same model was rolled back, and
+            `version` and `reason` are not both given.
     """
     if force and not reason:
         raise InputError("--force needs a reason, which is kept in the record; give --reason TEXT")
     own, store = identity(layout, settings), open_registry(layout, settings)
-    name = own.model
-    existing_aliases(store, name)
-    record = settled_record(store, name, _location(layout, store))
-    aliases = existing_aliases(store, name)
-    number = _challenger(store, name, aliases) if version is None else version
+    record, name = _begun_record(layout, store, own.model), own.model
+    number = _challenger(store, name) if version is None else version
+    replaced = existing_aliases(store, name).get(CHAMPION)
     found = existing_version(store, name, number)
     if not other_project:
         check_project(store, own, number, store.version_tags(name, number))
-    same = same_model(store, name, number, record.moves)
-    check_not_rolled_back(record.moves, same, number, bool(version and reason))
-    check_complete(store, found, name, number)
-    replaced = aliases.get(CHAMPION)
-    if number != replaced:
+    try:
+        check_not_rolled_back(store, name, number, record.moves, bool(version and reason and by_person))
+        check_complete(store, found, name, number)
+        if number == replaced:
+            return _moved(store, name, number, replaced)
         report = check_gate(layout, settings, store, name, number, replaced, force)
-        forced = force and report is not None and report.refused
-        cause = Cause(reason, flow_run, report.tree() if report else None, forced)
-        move_champion(store, record, _entry(store, record.moves, name, PROMOTE, replaced, number, cause))
+    except Refused as refused:
+        cause = Cause(None if refused.report else str(refused), flow_run, refused.report)
+        entry = _entry(store, record, REFUSE, replaced, number, cause)
+        refused.is_known = not record_refusal(store, record, entry)
+        raise
+    cause = Cause(reason, flow_run, report.tree() if report else None, force)
+    move_champion(store, record, _entry(store, record, PROMOTE, replaced, number, cause))
     return _moved(store, name, number, replaced)
 
 
@@ -119,8 +123,7 @@ def rollback(
     """
     own, store = identity(layout, settings), open_registry(layout, settings)
     name, skipped = own.model, dict[str, str]()
-    existing_aliases(store, name)
-    record = settled_record(store, name, _location(layout, store))
+    record = _begun_record(layout, store, name)
     replaced = existing_aliases(store, name).get(CHAMPION)
     before = champions(record.moves)
     for number in reversed(before):
@@ -132,7 +135,7 @@ def rollback(
         # A deleted champion has no alias any more, but it is in the record.
         last = replaced or (before[-1] if before[-1] != number else None)
         cause = Cause(reason, flow_run)
-        move_champion(store, record, _entry(store, record.moves, name, ROLLBACK, last, number, cause))
+        move_champion(store, record, _entry(store, record, ROLLBACK, last, number, cause))
         return _moved(store, name, number, replaced) | {"skipped": list(skipped), "skipped_why": skipped}
     gone = f" ({'; '.join(f'{number}: {fault}' for number, fault in skipped.items())})" if skipped else ""
     raise InputError(
@@ -141,24 +144,23 @@ def rollback(
     )
 
 
-def _location(layout: Layout, store: RegistryEditor) -> str | None:
-    """Return the address of the files of a new experiment.
+def _begun_record(layout: Layout, store: RegistryEditor, name: str) -> Record:
+    """Return the record of a model, whose last entry has an outcome. Create it if there is none.
 
-    With a database, the files are in the project. A server knows where its files belong.
+    Raises:
+        InputError: If the model does not exist.
     """
-    return None if store.uri.startswith("http") else layout.runs.resolve().as_uri()
+    existing_aliases(store, name)
+    # With a database, the files are in the project. A server knows where its files belong.
+    location = None if store.uri.startswith("http") else layout.runs.resolve().as_uri()
+    return settled_record(store, name, location)
 
 
 def _entry(
-    store: RegistryEditor,
-    moves: Sequence[Entry],
-    name: str,
-    action: str,
-    replaced: str | None,
-    number: str,
-    cause: Cause,
+    store: RegistryEditor, record: Record, action: str, replaced: str | None, number: str, cause: Cause
 ) -> Entry:
-    """Return the entry of a move that begins now."""
+    """Return the entry of a move that begins now, or of a refusal."""
+    name, moves = record.name, record.moves
     found = store.version(name, number)
     run = store.run(found.run_id) if found and found.run_id else None
     tags = run.tags if run else {}
@@ -175,7 +177,7 @@ def _entry(
         host=socket.gethostname(),
         flow_run=cause.flow_run,
         gate=cause.gate,
-        forced=cause.forced,
+        forced=cause.force and (cause.gate or {}).get("outcome") == REFUSED,
         data_hash=store.version_tags(name, number).get("data_hash"),
         git_commit=tags.get(COMMIT),
         lock_hash=tags.get(LOCK),
@@ -196,7 +198,8 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _challenger(store: RegistryEditor, name: str, aliases: dict[str, str]) -> str:
+def _challenger(store: RegistryEditor, name: str) -> str:
+    aliases = existing_aliases(store, name)
     if CHALLENGER not in aliases:
         known = ", ".join(f"{alias} ({version})" for alias, version in sorted(aliases.items())) or "none"
         raise InputError(
@@ -207,6 +210,9 @@ def _challenger(store: RegistryEditor, name: str, aliases: dict[str, str]) -> st
 
 
 def _moved(store: RegistryEditor, name: str, version: str, replaced: str | None) -> dict[str, Any]:
+    """Return name, version, the version that it replaced (None for the first champion), the figures
+    of both, and whether both have the same data.
+    """
     hashes = [
         store.version_tags(name, number).get("data_hash") if number else None
         for number in (version, replaced)

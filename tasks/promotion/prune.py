@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.promotion.checks import PROJECT
+from tasks.promotion.history import REFUSE
 from tasks.promotion.record import Record
 from tasks.promotion.registry_lookups import existing_aliases, open_registry
 from tasks.promotion.shown_record import recovered_record
@@ -111,8 +112,8 @@ def _in_registry(
 
 
 def _recorded(record: Record) -> set[str]:
-    """Return the versions that any entry of the record names."""
-    entries = [*record.earlier, *(known.entry for known in record.entries)]
+    """Return the versions that the promotions and rollbacks of the record name."""
+    entries = [*record.earlier, *(known.entry for known in record.entries if known.entry.action != REFUSE)]
     return {
         number for entry in entries for number in (entry.from_version, entry.to_version) if number is not None
     }

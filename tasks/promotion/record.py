@@ -1,4 +1,4 @@
-"""The record of a model's promotions and rollbacks: append-only, in MLflow, one run per entry.
+"""The record of a model's promotions, rollbacks and refusals: append-only, in MLflow.
 
 The entries are the runs of an experiment of their own. Each entry contains the SHA-256 of the one
 before it. The parameter `next` of a run names the run of the next entry and its SHA-256.
@@ -17,7 +17,7 @@ import secrets
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from tasks.promotion.history import Entry, earlier_moves
+from tasks.promotion.history import REFUSE, Entry, earlier_moves
 from tokensieve.errors import InputError
 from tokensieve.registry.runs import Run
 from tokensieve.registry.store import RegistryEditor, without_password
@@ -83,7 +83,8 @@ class Record:
     @property
     def moves(self) -> list[Entry]:
         """The promotions and rollbacks that were done, oldest first."""
-        return [*self.earlier, *(known.entry for known in self.entries if known.outcome == DONE)]
+        done = (known.entry for known in self.entries if known.outcome == DONE)
+        return [*self.earlier, *(entry for entry in done if entry.action != REFUSE)]
 
     @property
     def unfinished(self) -> Recorded | None:

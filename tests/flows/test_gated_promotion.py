@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ def promotions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The calls of `promote`; the events that are announced; and the artifacts."""
     calls: list[Any] = []
 
-    def promote(layout: Layout, settings: Settings, version: str, flow_run: str | None) -> dict[str, Any]:
+    def promote(
+        layout: Layout, settings: Settings, version: str, reason: str, flow_run: str | None, by_person: bool
+    ) -> dict[str, Any]:
+        assert not by_person
         calls.append(("promote", version))
         return {"name": "words", "version": version, "replaced": "1"}
 
@@ -54,12 +58,26 @@ def test_a_challenger_that_passes_is_promoted(promotions: list[Any]) -> None:
     state, result = run(PASSES)
     assert state is None
     assert result["promoted"]["version"] == "2"
-    assert promotions == [("promote", "2"), ("promote", None)]
+    assert promotions == [("promote", "2"), ("promote", "retrained")]
+
+
+def refusing(is_known: bool) -> Callable[..., None]:
+    """Return a `promote` in which the gate refuses."""
+
+    def promote(*_: Any, **__: Any) -> None:
+        try:
+            REFUSES.check()
+        except Refused as refused:
+            refused.is_known = is_known
+            raise
+
+    return promote
 
 
 def test_a_refused_challenger_ends_the_run_as_refused_with_the_rule_on_its_page(
-    promotions: list[Any],
+    promotions: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gated_promotion.promotions, "promote", refusing(is_known=False))
     state, result = run(REFUSES, approve=True)  # nobody is asked
     assert (state.name, state.is_completed()) == ("Refused", True)
     assert "accuracy: -9.0, significantly worse" in state.message
@@ -68,6 +86,16 @@ def test_a_refused_challenger_ends_the_run_as_refused_with_the_rule_on_its_page(
     assert page.startswith("# Refused\n\ngate: version 2 of model 'words' is refused")
     assert "SIGNIFICANTLY WORSE" in page
     assert "promoted" not in result
+
+
+def test_a_refusal_that_is_known_is_not_announced_every_night(
+    promotions: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gated_promotion.promotions, "promote", refusing(is_known=True))
+    state, _ = run(REFUSES)
+    assert state.name == "Refused"
+    (page,) = promotions
+    assert page.startswith("# Refused")
 
 
 def test_a_dry_run_leaves_it_to_the_promotion(promotions: list[Any]) -> None:
@@ -121,4 +149,4 @@ def test_a_person_approves_on_the_page_of_the_run(promotions: list[Any], prefect
     thread.join(60)
     ((state, result),) = done
     assert state is None and result["promoted"]["version"] == "2"
-    assert promotions == [("promote", "2"), ("promote", "approved by a person")]
+    assert promotions == [("promote", "2"), ("promote", "retrained, approved by a person")]

@@ -8,6 +8,7 @@ runs them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import re
@@ -211,7 +212,7 @@ def start_mlflow(start: Start, environment: dict[str, str], tmp_path: Path) -> C
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """A PostgreSQL cluster; call it with a name to make a database and get its address,
-    postgresql://tokensieve@127.0.0.1:PORT/NAME.
+    postgresql://tokensieve@127.0.0.1:PORT/NAME_NUMBER.
     """
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
@@ -242,7 +243,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
         lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, 60, "PostgreSQL"
     )
 
+    numbers = itertools.count(1)
+
     def database(name: str) -> str:
+        name = f"{name}_{next(numbers)}"
         subprocess.run(
             [bin / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "tokensieve", name],
             check=True,

@@ -174,7 +174,7 @@ def shuffled_labels_are_refused(story: Story, webhook: Webhook, data: Rows) -> N
         assert "accuracy" in text
         assert "significantly worse" in text.lower()
     assert story.version() == "2"
-    assert len(story.history()) == 2
+    assert [entry["action"] for entry in story.history()] == ["promote", "promote", "refuse"]
 
 
 def drift_starts_a_retraining(story: Story, texts: dict[str, Rows]) -> None:
@@ -211,14 +211,19 @@ def the_record_has_all_of_it(story: Story) -> None:
     assert moves == [
         ("promote", None, "1"),
         ("promote", "1", "2"),
+        ("refuse", "2", "3"),
         ("promote", "2", "4"),
         ("rollback", "4", "2"),
+        ("refuse", "2", "4"),
     ]
-    assert [bool(entry["flow_run"]) for entry in found] == [True, True, True, False]
-    assert found[-1]["reason"] == "wrong refunds"
-    assert [entry["gate"]["outcome"] for entry in found[:3]] == ["not compared", "passed", "passed"]
+    assert [bool(entry["flow_run"]) for entry in found] == [True, True, True, True, False, True]
+    reasons = ["retrained", "retrained", None, "retrained", "wrong refunds"]
+    assert [entry["reason"] for entry in found[:5]] == reasons
+    assert "rolled back" in found[5]["reason"]
+    outcomes = ["not compared", "passed", "refused", "passed"]
+    assert [entry["gate"]["outcome"] for entry in found[:4]] == outcomes
     shown = story.command("history")
-    assert "The record is intact: 4 entries" in shown
+    assert "The record is intact: 6 entries" in shown
     assert "wrong refunds" in shown
 
 
@@ -235,7 +240,7 @@ def pruning_frees_space(story: Story, before: bytes, texts: list[str]) -> None:
     assert deleted["bytes"] >= planned["bytes"] > 0
     assert [one["name"] for one in deleted["found"] if one["kind"] == "version"] == ["3"]
     assert story.answers(texts) == before
-    assert len(story.history()) == 4
+    assert len(story.history()) == 6
     story.command("promote", "--version", "4", "--reason", "the refunds were right")
     story.wait_for_version("4")
     story.command("rollback", "--reason", "and back")

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from tasks.artifacts import Registration
-from tasks.promotion import gate_measurement
+from tasks.promotion import gate_measurement, move_champion, refusals
 from tasks.promotion.gate import OUTCOME, REPORT
 from tasks.promotion.gate_challenger import gate_challenger
 from tasks.promotion.promote import promote, rollback
@@ -88,6 +89,75 @@ def test_a_worse_challenger_is_refused_and_nothing_moves(
     assert "accuracy" in caught.value.detail
     assert champion(client) == "1"
     assert [entry.to_version for entry in project_record(layout, SETTINGS).moves] == ["1"]
+
+
+def test_a_refusal_is_recorded_once_with_the_table(
+    layout: Layout, client: MlflowClient, register: Callable[..., Registration]
+) -> None:
+    def refused(**options: Any) -> Refused:
+        with pytest.raises(Refused) as caught:
+            promote(layout, SETTINGS, **options)
+        return caught.value
+
+    register()
+    promote(layout, SETTINGS)
+    register(wrong=6)
+    assert [refused().is_known for _ in range(3)] == [False, True, True]
+    record = project_record(layout, SETTINGS)
+    (_, entry) = (known.entry for known in record.entries)
+    assert (entry.action, entry.from_version, entry.to_version, entry.reason) == ("refuse", "1", "2", None)
+    assert entry.gate is not None and entry.gate["outcome"] == "refused"
+    assert record.unfinished is None and not record.fault
+    # After a move it is news again, also if another rule refuses.
+    promote(layout, SETTINGS, reason="for now", force=True)
+    rollback(layout, SETTINGS)
+    assert [refused().is_known for _ in range(2)] == [False, True]
+    # A program does not promote again what was rolled back, whatever its reason.
+    assert refused(version="2", reason="retrained", by_person=False).is_known
+    actions = [known.entry.action for known in project_record(layout, SETTINGS).entries]
+    assert actions == ["promote", "refuse", "promote", "rollback", "refuse"]
+    assert "was rolled back" in (project_record(layout, SETTINGS).entries[-1].entry.reason or "")
+    assert champion(client) == "1"
+
+
+def test_a_refusal_holds_although_the_record_cannot_be_written(
+    layout: Layout,
+    client: MlflowClient,
+    register: Callable[..., Registration],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    register()
+    promote(layout, SETTINGS)
+    register(wrong=6)
+    entry = project_record(layout, SETTINGS).entries[-1]
+    client.delete_run(entry.run)
+    with pytest.raises(Refused) as caught:
+        promote(layout, SETTINGS)
+    assert not caught.value.is_known
+    assert any("the refusal is not recorded" in line for line in caplog.messages)
+    assert champion(client) == "1"
+
+
+def test_a_refusal_cut_off_before_its_outcome_is_completed(
+    layout: Layout,
+    client: MlflowClient,
+    register: Callable[..., Registration],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register()
+    promote(layout, SETTINGS)
+    register(wrong=6)
+    with monkeypatch.context() as patch:
+        patch.setattr(refusals, "close", lambda *_: None)
+        with pytest.raises(Refused):
+            promote(layout, SETTINGS)
+    assert project_record(layout, SETTINGS).unfinished is not None
+    monkeypatch.setattr(move_champion, "PATIENCE", 0.0)
+    register()
+    promote(layout, SETTINGS)
+    outcomes = [(known.entry.action, known.outcome) for known in project_record(layout, SETTINGS).entries]
+    assert outcomes == [("promote", "done"), ("refuse", "done"), ("promote", "done")]
+    assert champion(client) == "3"
 
 
 def test_force_goes_past_a_refusal_with_a_reason_and_the_record_has_the_report(

@@ -1,7 +1,7 @@
 """Delete what a project does not need any more: old versions and runs in the registry, and caches.
 
 Never deleted: a version that an alias names, that the record of promotions names, that another
-project registered, or that is among the newest. Data versions and DVC's cache are not touched.
+project registered, or that is among the newest; and no data version.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tasks.promotion.history import REFUSE
 from tasks.promotion.record import Record
 from tasks.promotion.registry_lookups import existing_aliases, open_registry
 from tasks.promotion.shown_record import recovered_record
+from tasks.versioning.unused_objects import unused_objects
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import Identity, identity
@@ -39,6 +40,7 @@ class Prunable:
         bytes: The size of its files on this machine. 0: they are elsewhere.
         run: The id of the run to delete. Empty: none.
         folder: The folder to delete. None: there is none on this machine.
+        files: The files to delete.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Prunable:
     bytes: int
     run: str = ""
     folder: Path | None = None
+    files: tuple[Path, ...] = ()
 
 
 def find_prunable(layout: Layout, settings: Settings, keep: int = KEEP) -> list[Prunable]:
@@ -83,6 +86,8 @@ def prune(layout: Layout, settings: Settings, found: list[Prunable]) -> list[Pru
             store.delete_run(one.run)
         if one.folder:
             shutil.rmtree(one.folder, ignore_errors=True)
+        for file in one.files:
+            file.unlink(missing_ok=True)
         deleted.append(one)
     return deleted
 
@@ -143,7 +148,7 @@ def _run_folder(layout: Layout, run: str) -> Path | None:
 
 
 def _caches(layout: Layout) -> Iterator[Prunable]:
-    """Yield the folders that only save work.
+    """Yield the folders and files that only save work.
 
     Downloaded models are not among them: a server starts from them while the registry is down, and
     deletes those that are unused for a week.
@@ -151,6 +156,9 @@ def _caches(layout: Layout) -> Iterator[Prunable]:
     for folder in (layout.prefix, layout.parsed, layout.fetched):
         if folder.is_dir() and (size := _size(folder)):
             yield Prunable(CACHE, folder.relative_to(layout.root).as_posix(), size, folder=folder)
+    if files := unused_objects(layout):
+        size = sum(file.stat().st_size for file in files)
+        yield Prunable(CACHE, f".dvc/cache, {len(files)} outputs of earlier runs", size, files=tuple(files))
 
 
 def _size(folder: Path | None) -> int:

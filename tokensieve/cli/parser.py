@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from tokensieve import __version__, packages
-from tokensieve.cli import check, completion, doctor, evaluate, export_triton, patch, predict, serve
+from tokensieve.cli import check, completion, doctor, evaluate, explain, export_triton, patch, predict, serve
 from tokensieve.cli.command import DATA, MAINTAIN, PREDICT, PROMOTE, RUN, START, Command
 
 TOPICS = (START, DATA, RUN, PROMOTE, PREDICT, MAINTAIN)
@@ -54,6 +54,7 @@ def all_commands() -> list[Command]:
     found = [
         *predict.COMMANDS,
         *check.COMMANDS,
+        *explain.COMMANDS,
         *evaluate.COMMANDS,
         *serve.COMMANDS,
         *pipeline,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project
 from tokensieve.cli.model_option import find_model
+from tokensieve.cli.texts import text_batches
 from tokensieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokensieve.inference.prediction import Prediction
 
 SHOWN = 10  # labels of a summary
+REMEDY = "use one text per line, texts as arguments, or --input and --output"
 
 log = logging.getLogger("tokensieve")
 
@@ -73,35 +74,11 @@ def predict(options: argparse.Namespace, answer: Answer) -> None:
     from tokensieve.inference.load import load
 
     loaded = load(folder, cores())
-    for texts in _batches(options.texts):
+    for texts in text_batches(options.texts, REMEDY):
         answers = loaded.predict_by_task(texts, 3 if options.top is None else options.top)
         for place, text in enumerate(texts):
             found = {task: given[place] for task, given in answers.items()}
             answer(_tree(text, found) if options.json else _line(found))
-
-
-def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the texts of the arguments, or the lines of standard input as they arrive."""
-    if texts and list(texts) != ["-"]:
-        # An argument that is not UTF-8 arrives with lone surrogates, which cannot be printed.
-        yield [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        return
-    rest, first = b"", True
-    while block := os.read(sys.stdin.fileno(), 2**16):
-        *lines, rest = (rest + block).split(b"\n")
-        if lines:
-            yield [_decoded(line, first and not place) for place, line in enumerate(lines)]
-            first = False
-    if rest:
-        yield [_decoded(rest, first)]
-    elif first and not texts:
-        raise InputError(
-            "standard input is empty; use one text per line, texts as arguments, or --input and --output"
-        )
-
-
-def _decoded(line: bytes, first: bool) -> str:
-    return line.decode("utf-8-sig" if first else "utf-8", "replace").removesuffix("\r")
 
 
 def _summary(output: Path, summary: FileSummary) -> Iterator[str]:

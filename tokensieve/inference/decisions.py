@@ -80,6 +80,23 @@ def sigmoid(logits: Logits, temperature: float = 1.0) -> Floats:
     return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64) / temperature))
 
 
+def log_odds(logits: Logits, column: int, rule: DecisionRule) -> Floats:
+    """Return the log odds of one label, log(p / (1 - p)), for each text, float64 [texts].
+
+    They are exact also if the probability is rounded to 1.
+
+    Args:
+        logits: [texts, classes].
+        column: The index of the label.
+        rule: The temperature, and whether the model is multi-label.
+    """
+    scaled = logits.astype(np.float64) / rule.temperature
+    if rule.thresholds:
+        return np.asarray(scaled[:, column])
+    others = np.logaddexp.reduce(np.delete(scaled, column, axis=1), axis=1)
+    return np.asarray(scaled[:, column] - others)
+
+
 def lead(probabilities: Floats) -> Floats:
     """Return the difference between the two highest probabilities of each text, float64 [texts].
 

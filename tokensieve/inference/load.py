@@ -13,6 +13,7 @@ from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.session import Floats
 from tokensieve.inference.shared_predictor import SharedPredictor
 from tokensieve.inference.token_ids import TokenIds
+from tokensieve.inference.words import Span
 
 PredictionsByTask = Mapping[str, list[Prediction]]  # one prediction per text, by task
 
@@ -41,8 +42,17 @@ class Model(Protocol):
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids of each text, at least one per text."""
 
+    def tokenize_with_spans(self, text: str) -> tuple[TokenIds, list[Span]]:
+        """Return the token ids of a text without surrogates, and the span of each token in it.
+
+        Special tokens have an empty span.
+        """
+
     def run(self, ids: Sequence[Sequence[int]]) -> Floats:
         """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens."""
+
+    def by_task(self, logits: Floats) -> Mapping[str, Floats]:
+        """Return the logits of each task, of those of `run`."""
 
     def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> PredictionsByTask:
         """Return the predictions for texts with these `logits` [texts, classes], by task.

@@ -18,6 +18,7 @@ from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.prediction import SINGLE_TASK, Prediction, predictions
 from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
+from tokensieve.inference.words import Span
 from tokensieve.truncation import HEAD
 
 # Tokens per run of the graph. With MiniLM on one thread, 512 questions of 4 to 62 tokens take 3.1
@@ -103,6 +104,14 @@ class Predictor:
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids that the model reads of each text, at least one per text."""
         return self._tokenizer.tokenize(texts)
+
+    def tokenize_with_spans(self, text: str) -> tuple[TokenIds, list[Span]]:
+        """Return the token ids of a text without surrogates, and the span of each token in it."""
+        return self._tokenizer.tokenize_with_spans(text)
+
+    def by_task(self, logits: Floats) -> dict[str, Floats]:
+        """Return the logits by the name of the only task."""
+        return {SINGLE_TASK: logits}
 
     def run(self, ids: Sequence[Sequence[int]]) -> Floats:
         """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens."""

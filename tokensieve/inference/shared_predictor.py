@@ -22,6 +22,7 @@ from tokensieve.inference.prediction import Prediction, predictions
 from tokensieve.inference.predictor import load_tokenizer, run_batches
 from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
+from tokensieve.inference.words import Span
 from tokensieve.truncation import HEAD
 
 FORMAT = 1
@@ -95,12 +96,19 @@ class SharedPredictor:
 
     def logits(self, texts: Sequence[str]) -> dict[str, Floats]:
         """Return the logits, float32 [texts, classes], by task, in the order of the texts."""
-        logits = self._logits(self.tokenize(texts))
+        return self.by_task(self._logits(self.tokenize(texts)))
+
+    def by_task(self, logits: Floats) -> dict[str, Floats]:
+        """Return the columns of each task, of logits that have the form of those of `run`."""
         return {name: logits[:, columns] for name, columns in self._columns.items()}
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids of each text, at least one per text. All tasks have the same ids."""
         return self._tokenizer.tokenize(texts)
+
+    def tokenize_with_spans(self, text: str) -> tuple[TokenIds, list[Span]]:
+        """Return the token ids of a text without surrogates, and the span of each token in it."""
+        return self._tokenizer.tokenize_with_spans(text)
 
     def run(self, ids: Sequence[Sequence[int]] | Ids) -> Floats:
         """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens.
@@ -118,8 +126,9 @@ class SharedPredictor:
         Raises:
             InputError: If `top` is less than 1.
         """
+        by_task = self.by_task(logits)
         return {
-            name: predictions(logits[:, self._columns[name]], manifest, truncated, top)
+            name: predictions(by_task[name], manifest, truncated, top)
             for name, manifest in self.tasks.items()
         }
 

@@ -12,6 +12,7 @@ from functools import cached_property
 import tokenizers
 
 from tokensieve.inference.cut_points import CutPoints, find_cut_points
+from tokensieve.inference.words import Span
 from tokensieve.truncation import HEAD, head_and_tail
 
 # At first, so many characters are tokenized per token that the model reads. English has 4 to 5
@@ -69,6 +70,21 @@ class BoundedTokenizer:
                 found[place] = self._token_ids(texts[place], part, encoding, size)
             size *= GROWTH
         return [_at_least_one(tokens) for tokens in found if tokens is not None]
+
+    def tokenize_with_spans(self, text: str) -> tuple[TokenIds, list[Span]]:
+        """Return the token ids of a text without surrogates, and the span of each token in it.
+
+        Special tokens have the span (0, 0).
+        """
+        size = self._max_length * CHARACTERS
+        while True:
+            part = self._start(text, size) if self._truncation == HEAD else text
+            encoding = self._tokenizer.encode(part)
+            if tokens := self._token_ids(text, part, encoding, size):
+                break
+            size *= GROWTH
+        spans = head_and_tail(encoding.offsets, self._max_length)
+        return _at_least_one(tokens), spans or [(0, 0)]
 
     @cached_property
     def _cut_points(self) -> CutPoints | None:

@@ -33,6 +33,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--max-candidates", "max_candidates", "maximum labels per response, over all its texts"),
     ("--max-held", "max_held", "maximum bytes of all open requests; more are refused with status 503"),
     ("--max-connections", "max_connections", "maximum open connections"),
+    ("--max-feedback", "max_feedback", "maximum bytes of the feedback file; more is refused"),
     ("--timeout", "timeout", "seconds to receive a request, to compute a response and to send it, each"),
     ("--keep-alive", "keep_alive", "seconds until an idle connection is closed; more than a load balancer's"),
     ("--grace", "grace", "seconds to finish open requests after SIGTERM"),
@@ -48,6 +49,7 @@ FILES: tuple[tuple[str, str], ...] = (
     ("--tls-certificate", "PEM file with the certificate, for https"),
     ("--tls-key", "PEM file with its private key"),
     ("--shadow-report", "JSON file of the comparison (default: .tokensieve/shadow.json of the project)"),
+    ("--feedback", "JSONL file for corrections from the console; by default they are refused"),
     ("--log-texts", "JSONL file to append texts and predictions to; by default no text is stored"),
 )
 
@@ -85,6 +87,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help=f"share of texts that the challenger gets, above 0, at most 1 (default: {ShadowConfig.share})",
     )
+    parser.add_argument("--no-console", action="store_true", help="serve no web page at /")
     for flag, about in FILES:
         parser.add_argument(flag, type=Path, metavar="FILE", help=about)
 
@@ -101,6 +104,7 @@ def serve(options: argparse.Namespace, answer: Answer) -> None:
     _refuse(options)
     key = _key(options.api_key_file)
     from tokensieve.server import app, tls
+    from tokensieve.server.feedback import FeedbackLog
     from tokensieve.server.model_watcher import ModelWatcher
     from tokensieve.server.prediction_log import PredictionLog
 
@@ -109,15 +113,17 @@ def serve(options: argparse.Namespace, answer: Answer) -> None:
         "tls_certificate": options.tls_certificate,
         "tls_key": options.tls_key,
         "cors_origins": tuple(options.cors_origin),
+        "console": not options.no_console,
     }
     if options.tls_certificate:
         tls.check(options.tls_certificate, options.tls_key)
     settings = ServerConfig(**{spec.name: chosen[spec.name] for spec in fields(ServerConfig)})
     limits = Limits(**{spec.name: chosen[spec.name] for spec in fields(Limits)})
     journal = PredictionLog(options.log_texts) if options.log_texts else None
+    feedback = FeedbackLog(options.feedback, limits.max_feedback) if options.feedback else None
     shadow = _shadow(options)
     watcher = ModelWatcher(model_source(options), options.threads)
-    app.serve(watcher, settings, limits, key, journal, shadow)
+    app.serve(watcher, settings, limits, key, journal, shadow, feedback)
 
 
 def _shadow(options: argparse.Namespace) -> ShadowConfig | None:

@@ -22,6 +22,9 @@ from tokensieve.cpus import cores
 from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.config import Limits, ServerConfig, ShadowConfig
+from tokensieve.server.console_page import FILES, PREFIX, ConsolePages
+from tokensieve.server.explain import ExplainEndpoint
+from tokensieve.server.feedback import FeedbackEndpoint, FeedbackLog
 from tokensieve.server.held_bytes import HeldBytes
 from tokensieve.server.http_protocol import connection_class
 from tokensieve.server.info import InfoEndpoints
@@ -52,25 +55,32 @@ def create_app(
     held: HeldBytes | None = None,
     pool: TokenizationPool | None = None,
     shadow: Shadow | None = None,
+    feedback: FeedbackLog | None = None,
 ) -> Starlette:
     """Return the application.
 
-    With `key`, it refuses requests without this API key, except health probes.
+    With `key`, it refuses requests without this API key, except health probes and the files of the
+    console.
     """
     held = held or HeldBytes(limits.max_held)
     predict = PredictEndpoint(
         watcher, batcher, pool or TokenizationPool(cores()), metrics, limits, prediction_log, shadow
     )
     info = InfoEndpoints(watcher, batcher, metrics, held, config.root_path, key is not None, shadow)
+    explain = ExplainEndpoint(watcher, batcher, limits)
+    console = ConsolePages(info.index, config.root_path, limits, key is not None, feedback is not None)
     routes = [
         Route("/predict", predict.predict, methods=["POST"]),
-        Route("/", info.index),
+        Route("/explain", explain.explain, methods=["POST"]),
+        Route("/feedback", FeedbackEndpoint(watcher, limits, feedback).feedback, methods=["POST"]),
+        Route("/", console.page if config.console else info.index),
         Route("/health", info.health),
         Route("/ready", info.ready),
         Route("/metrics", info.metrics),
         Route("/model", info.model),
         Route("/openapi.json", info.openapi),
         Route("/docs", info.docs),
+        *(Route(f"{PREFIX}{name}", console.file) for name in FILES if config.console),
     ]
     for route in routes:
         route.methods = (route.methods or set()) - {"HEAD"}  # which Starlette adds to GET
@@ -80,7 +90,7 @@ def create_app(
         allow_methods=("GET", "POST"),
         allow_headers=("authorization", "content-type"),
     )
-    guard = Middleware(RequestLimits, limits, metrics, held, key, config.root_path)
+    guard = Middleware(RequestLimits, limits, metrics, held, key, config.root_path, config.console)
     return Starlette(
         routes=routes,
         middleware=[cors, guard] if config.cors_origins else [guard],
@@ -100,6 +110,7 @@ def serve(
     key: str | None = None,
     prediction_log: PredictionLog | None = None,
     shadow_config: ShadowConfig | None = None,
+    feedback: FeedbackLog | None = None,
 ) -> None:
     """Respond to requests until SIGTERM or SIGINT.
 
@@ -116,14 +127,17 @@ def serve(
     if shadow_config:
         shadow = Shadow(shadow_config, watcher, batcher.idle, ShadowMetrics(metrics.registry), config.threads)
         shadow.start(config.poll_interval)
-    app = create_app(watcher, batcher, metrics, limits, key, prediction_log, config, held, pool, shadow)
+    app = create_app(
+        watcher, batcher, metrics, limits, key, prediction_log, config, held, pool, shadow, feedback
+    )
     watcher.follow(config.poll_interval)
     limit_repeats()
     address = _address(config, sockets[0].getsockname()[1])
+    files = [file for file in (prediction_log, feedback) if file]
     server = Server(
         _uvicorn_config(app, config, limits, held),
-        lambda: _log_start(watcher.current, address, key),
-        prediction_log.reopen if prediction_log else lambda: None,
+        lambda: _log_start(watcher.current, address, key, config.console),
+        lambda: [file.reopen() for file in files],
     )
     try:
         server.run(sockets)
@@ -133,8 +147,8 @@ def serve(
             shadow.close()
         batcher.close()
         pool.close()
-        if prediction_log:
-            prediction_log.close()
+        for file in files:
+            file.close()
     if server.interrupted:
         raise SystemExit(130)
 
@@ -156,14 +170,14 @@ def _uvicorn_config(app: Starlette, config: ServerConfig, limits: Limits, held: 
     )
 
 
-def _log_start(loaded: LoadedModel, address: str, key: str | None) -> None:
+def _log_start(loaded: LoadedModel, address: str, key: str | None, console: bool) -> None:
     """Log the model, the address, whether requests need the API key, and a command to try it."""
     for task, manifest in loaded.model.tasks.items():
         prefix = f"task {task}: " if task != SINGLE_TASK else ""
         shown = (loaded.version, prefix, len(manifest.labels), manifest.threshold, manifest.max_length)
         log.info("model %s: %s%d labels, uncertain below %.3g, reads %d tokens", *shown)
     access = "requests need the API key" if key else "no API key: every request is answered"
-    log.info("%s at %s", access, address)
+    log.info("%s at %s%s", access, address, " (open it in a browser to try the model)" if console else "")
     header = ' -H "authorization: Bearer $TOKENSIEVE_API_KEY"' if key else ""
     example = "curl -s %s/predict%s -H 'content-type: application/json' -d '{\"text\": \"...\"}'"
     log.info(example, address, header)

@@ -28,6 +28,7 @@ class Limits:
     max_candidates: int = 20_000  # labels named in one answer, over all its texts
     max_held: int = 16_777_216  # bytes of all unanswered requests and all unread answers together
     max_connections: int = 512
+    max_feedback: int = 67_108_864  # bytes of the feedback file
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ServerConfig:
     grace: int = 10  # seconds to finish requests in progress after SIGTERM
     root_path: str = ""  # path prefix of a proxy in front
     cors_origins: tuple[str, ...] = ()  # origins whose pages may send requests; empty: CORS is off
+    console: bool = True  # the web page at /
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 

@@ -21,6 +21,8 @@ from tokensieve.server.shadow import Shadow
 
 PATHS = {
     "POST /predict": "labels of one text, or of several",
+    "POST /explain": "the words that decide the label of one text",
+    "POST /feedback": "store a text with its right label",
     "/model": "labels, thresholds and hashes of the model",
     "/ready": "version of the model that is served, and why a newer one is not",
     "/metrics": "metrics for Prometheus",

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokensieve.server.config import Limits
+from tokensieve.server.console_page import is_page_request
 from tokensieve.server.held_bytes import HeldBytes, TooManyBytes
 from tokensieve.server.prometheus import Metrics
 
@@ -31,10 +32,22 @@ class RequestLimits:
         held: HeldBytes,
         key: str | None = None,
         root_path: str = "",
+        console: bool = False,
     ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            limits: The limits on a body.
+            metrics: Where the requests are counted.
+            held: The counter of the bytes of all requests.
+            key: The API key; None if requests need none.
+            root_path: Path prefix of a proxy in front.
+            console: Whether the files of the web page need no key.
+        """
         self.app = app
         self._limits, self._metrics, self._held = limits, metrics, held
-        self._key, self._root = key.encode() if key else b"", root_path
+        self._key, self._root, self._console = key.encode() if key else b"", root_path, console
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,10 +69,10 @@ class RequestLimits:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Some proxies remove their prefix from the path, others do not.
-        if self._root and scope["path"].startswith(self._root + "/"):
-            scope["path"] = scope["path"][len(self._root) :]
+        if self._root and f"{scope['path']}/".startswith(self._root + "/"):
+            scope["path"] = scope["path"][len(self._root) :] or "/"
         scope[HAS_KEY] = not self._key or self._has_key(scope)
-        if not scope[HAS_KEY] and scope["path"] not in OPEN:
+        if not scope[HAS_KEY] and not self._is_open(scope):
             self._metrics.requests.labels("401").inc()
             wanted = "send the API key as Authorization: Bearer KEY"
             await error_response(401, wanted, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
@@ -79,6 +92,9 @@ class RequestLimits:
             if scope["path"] == "/predict" and not scope.get("gone"):
                 self._metrics.seconds.observe(time.perf_counter() - began)
                 self._metrics.requests.labels(str(status)).inc()
+
+    def _is_open(self, scope: Scope) -> bool:
+        return scope["path"] in OPEN or (self._console and is_page_request(scope))
 
     def _has_key(self, scope: Scope) -> bool:
         given = [value for name, value in scope["headers"] if name == b"authorization"]

@@ -20,13 +20,17 @@ PREDICT = (
     schema.TasksResponse,
     schema.TasksResponses,
 )
+EXPLAIN = (schema.ExplainResponse, schema.TasksExplainResponse)
 REFUSED = {
     401: "The API key is missing or wrong",
+    404: "Feedback is off",
     408: "The body did not arrive in time",
     413: "The body is too large",
     415: "The body is not JSON, or is compressed",
     422: "The body is not a valid request",
+    429: "There are too many requests",
     503: "The server has too much to do, or shuts down",
+    507: "The file or the disk is full",
 }
 
 
@@ -39,14 +43,24 @@ def openapi_document(root_path: str = "", needs_key: bool = False) -> dict[str, 
         needs_key: Whether requests need the API key.
     """
     key = (401,) if needs_key else ()
-    body = {"content": {"application/json": {"schema": schema.PredictRequest.model_json_schema()}}}
+    body = (*key, 408, 413, 415, 422, 503)
     paths = {
-        "/predict": {
-            "post": _operation(
-                "predict", "Label one text, or several.", PREDICT, *key, 408, 413, 415, 422, 503
-            )
-            | {"requestBody": body | {"required": True}}
-        },
+        "/predict": _post("predict", "Label one text, or several.", schema.PredictRequest, PREDICT, *body),
+        "/explain": _post(
+            "explain",
+            "Return the words that decide the label of one text: the effect of removing each of them.",
+            schema.ExplainRequest,
+            EXPLAIN,
+            *body,
+        ),
+        "/feedback": _post(
+            "feedback",
+            "Store a text with its right label, for the next training.",
+            schema.FeedbackRequest,
+            (schema.FeedbackResponse,),
+            *(*body, 404, 429, 507),
+            success=201,
+        ),
         "/": _get("index", "Return the paths of the server.", (schema.Index,), *key),
         "/health": _get("health", "Return status 200 as long as the process responds.", (schema.Health,)),
         "/ready": _get(
@@ -77,7 +91,22 @@ def _get(name: str, about: str, models: tuple[type[BaseModel], ...], *refused: i
     return {"get": _operation(name, about, models, *refused)}
 
 
-def _operation(name: str, about: str, models: tuple[type[BaseModel], ...], *refused: int) -> dict[str, Any]:
+def _post(
+    name: str,
+    about: str,
+    asked: type[BaseModel],
+    models: tuple[type[BaseModel], ...],
+    *refused: int,
+    success: int = 200,
+) -> dict[str, Any]:
+    content = {"application/json": {"schema": asked.model_json_schema()}}
+    operation = _operation(name, about, models, *sorted(refused), success=success)
+    return {"post": operation | {"requestBody": {"content": content, "required": True}}}
+
+
+def _operation(
+    name: str, about: str, models: tuple[type[BaseModel], ...], *refused: int, success: int = 200
+) -> dict[str, Any]:
     """Return the description of one operation. Without `models`, its response is plain text."""
     references = [{"$ref": REFERENCE + model.__name__} for model in models]
     content = (
@@ -86,7 +115,7 @@ def _operation(name: str, about: str, models: tuple[type[BaseModel], ...], *refu
         else {"text/plain": {}}
     )
     error = {"application/json": {"schema": {"$ref": REFERENCE + schema.ErrorResponse.__name__}}}
-    responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
+    responses: dict[str, Any] = {str(success): {"description": "Success", "content": content}}
     responses |= {str(status): {"description": REFUSED[status], "content": error} for status in refused}
     return {"operationId": name, "summary": name.capitalize(), "description": about, "responses": responses}
 
@@ -94,6 +123,8 @@ def _operation(name: str, about: str, models: tuple[type[BaseModel], ...], *refu
 def _schemas() -> dict[str, Any]:
     models = (
         *PREDICT,
+        *EXPLAIN,
+        schema.FeedbackResponse,
         schema.Index,
         schema.Health,
         schema.Readiness,

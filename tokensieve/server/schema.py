@@ -6,6 +6,8 @@ Only requests are parsed with them. Responses to /predict are built without them
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -22,6 +24,37 @@ class PredictRequest(BaseModel):
         None, fail_fast=True, description="several texts to label; the predictions have the same order"
     )
     top: int = Field(3, ge=1, le=10_000, description="number of most likely labels to return")
+
+
+class ExplainRequest(BaseModel):
+    """One text, whose words are removed one by one."""
+
+    model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
+
+    text: str = Field(description="the text to explain")
+    label: str | None = Field(None, description="label to explain; null for the most likely one")
+
+
+Label = Annotated[str, Field(max_length=1000)]
+Labels = Annotated[list[Label], Field(max_length=100)]
+
+
+class FeedbackRequest(BaseModel):
+    """A text with its right label."""
+
+    model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
+
+    text: str = Field(description="the text")
+    label: Label | Labels = Field(description="its right label; for a multi-label model, a list of labels")
+    task: str | None = Field(None, description="task of a shared model")
+    predicted: Label | Labels | None = Field(None, description="label that the model gave, or list of labels")
+    version: str | None = Field(None, max_length=200, description="version of the model that gave it")
+
+
+class FeedbackResponse(BaseModel):
+    """The text and its label are in the feedback file."""
+
+    stored: bool = Field(description="always true")
 
 
 class ModelOrigin(BaseModel):
@@ -107,6 +140,47 @@ class TasksResponses(SharedModelOrigin):
     """The response of a shared model to `texts`."""
 
     predictions: list[TasksPrediction] = Field(description="one per text, in the same order")
+
+
+class WordEffect(BaseModel):
+    """A word of a text, and its effect on the label that is explained."""
+
+    text: str = Field(description="the word as it is at its first occurrence")
+    spans: list[tuple[int, int]] = Field(
+        description="its occurrences: index of the first character, and index after the last one"
+    )
+    effect: float = Field(
+        description="log odds of the label with the word minus those without it, in nats; positive if the "
+        "word supports the label"
+    )
+    probability: float = Field(ge=0, le=1, description="probability of the label without the word")
+    labels: list[LabelProbability] = Field(description="labels of the text without the word")
+
+
+class TextExplanation(BaseModel):
+    """The effect of each word of a text. All occurrences of a word are removed together."""
+
+    label: str = Field(description="label that is explained")
+    probability: float = Field(ge=0, le=1, description="its calibrated probability")
+    labels: list[LabelProbability] = Field(description="labels of the text")
+    truncated: bool = Field(description="true if the text has more tokens than the model reads")
+    words: list[WordEffect] = Field(
+        description="the words that the model reads, in the order of the text; if there are more than "
+        "max_texts - 1 or 127 different ones, sequences of neighbouring words"
+    )
+
+
+class ExplainResponse(TextExplanation, ModelOrigin):
+    """The response to POST /explain."""
+
+    milliseconds: float = Field(description="time that the server needed")
+
+
+class TasksExplainResponse(SharedModelOrigin):
+    """The response of a shared model to POST /explain."""
+
+    tasks: dict[str, TextExplanation] = Field(description="explanation by task")
+    milliseconds: float = Field(description="time that the server needed")
 
 
 class ErrorResponse(BaseModel):

@@ -73,7 +73,9 @@ def _reason(error: ValidationError, wanted: str) -> str:
     if not first["loc"]:
         return wanted
     field, *items = first["loc"]
-    return f"{_shown(field)}{''.join(f'[{item}]' for item in items)}: {first['msg']}"
+    # The other items are pydantic's names of the types that a field may have.
+    places = "".join(f"[{item}]" for item in items if isinstance(item, int))
+    return f"{_shown(field)}{places}: {first['msg']}"
 
 
 def _shown(name: object) -> str:

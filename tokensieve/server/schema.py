@@ -146,7 +146,7 @@ class WordEffect(BaseModel):
     """A word of a text, and its effect on the label that is explained."""
 
     text: str = Field(description="the word as it is at its first occurrence")
-    spans: list[tuple[int, int]] = Field(
+    spans: list[list[int]] = Field(
         description="its occurrences: index of the first character, and index after the last one"
     )
     effect: float = Field(

@@ -131,11 +131,12 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
         "--max-batch-tokens 64"
     )
     options += " --keep-alive 90 --grace 3 --max-held 9 --root-path /x --cors-origin https://a.b"
+    options += f" --no-console --max-feedback 99 --feedback {served / 'right.jsonl'}"
     assert (
         main(["serve", "--model", str(served), *options.split(), "--log-texts", str(served / "texts.jsonl")])
         == 0
     )
-    (source, threads), settings, limits, key, journal, shadow = seen
+    (source, threads), settings, limits, key, journal, shadow, feedback = seen
     assert (source.path, threads) == (served, 2)
     assert (settings.workers, settings.threads, settings.max_batch_tokens, settings.poll_interval) == (
         3,
@@ -150,10 +151,12 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
         "/x",
         ("https://a.b",),
     )
-    assert limits.max_held == 9
+    assert (limits.max_held, limits.max_feedback, settings.console) == (9, 99, False)
     assert key == "sesame"
     assert shadow is None
     journal.close()
+    feedback.close()
+    assert (served / "right.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_challenger_has_a_source_a_share_and_a_file(
@@ -161,7 +164,7 @@ def test_the_challenger_has_a_source_a_share_and_a_file(
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr("tokensieve.server.model_watcher.ModelWatcher", lambda source, threads: source)
-    monkeypatch.setattr(app, "serve", lambda *arguments: seen.append(arguments[-1]))
+    monkeypatch.setattr(app, "serve", lambda *arguments: seen.append(arguments[5]))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.chdir(tmp_path)
     command = ["serve", "--model", str(served), "--shadow"]

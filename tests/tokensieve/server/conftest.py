@@ -12,13 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 import tokensieve
+from tokensieve.server.app import create_app
+from tokensieve.server.batcher import Batcher
+from tokensieve.server.config import Limits
+from tokensieve.server.model_watcher import FolderSource, ModelWatcher
+from tokensieve.server.prometheus import Metrics
 
 ROOT = Path(tokensieve.__file__).parents[1]
 
@@ -126,6 +132,25 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         if server.process.poll() is None:
             server.process.kill()
             server.process.wait(30)
+
+
+@pytest.fixture
+def client_of() -> Iterator[Callable[..., TestClient]]:
+    """Return a function that serves a model folder within this process, and returns a client.
+
+    Errors become status 500, as for a user.
+    """
+    with ExitStack() as stack:
+
+        def begin(folder: Path, limits: Limits = Limits(), **rest: Any) -> TestClient:  # noqa: B008
+            metrics = Metrics()
+            batcher = Batcher(2, 64, limits.max_queue, metrics.batches.observe)
+            stack.callback(batcher.close)
+            watcher = ModelWatcher(FolderSource(folder), 1)
+            app = create_app(watcher, batcher, metrics, limits, **rest)
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield begin
 
 
 @pytest.fixture(scope="session")

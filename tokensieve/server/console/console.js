@@ -111,7 +111,7 @@ function feedbackView(text, task, prediction, version) {
   const send = element("button", { className: "primary" }, "Send the correction");
   const form = element("form", { hidden: true, id: `form-${task}` },
     element("div", {}, element("label", { for: name }, several ? "Right labels (several, or none)" : "Right label"), choice), send);
-  const open = element("button", { type: "button", "aria-expanded": "false", "aria-controls": form.id }, element("span", { "aria-hidden": "true" }, "👎 "), task ? `Wrong label for ${task}` : "Wrong label");
+  const open = element("button", { type: "button", "aria-expanded": "false", "aria-controls": form.id }, task ? `Wrong label for ${task}?` : "Wrong label?");
   const result = element("p", { role: "status", className: "done" });
   open.addEventListener("click", () => {
     form.hidden = !form.hidden;
@@ -226,13 +226,14 @@ function resultRow({ text, prediction }) {
     at("text-form").requestSubmit();
   });
   const trees = tasksOf(prediction);
-  const each = (show) => trees.flatMap(([task, tree], place) => [place ? element("br") : "", foreign(task ? `${task}: ${show(tree)}` : show(tree))]);
   return element("tr", {},
     element("td", {}, element("div", { className: "clamp" }, open)),
-    element("td", {}, ...each(labelText)),
-    element("td", { className: "number" }, ...each((tree) => labelsOf(tree).map(({ probability }) => percent(probability)).join(", ") || "-")),
-    element("td", {}, ...each((tree) => remarks(tree).join(", "))));
+    element("td", {}, ...trees.map(([task, tree]) => element("div", {}, foreign(task ? `${task}: ${labelText(tree)}` : labelText(tree)), " ",
+      ...remarks(tree).map((remark) => element("span", { className: "badge" }, remark))))),
+    element("td", { className: "number" }, ...trees.map(([, tree]) => element("div", {}, probabilities(tree)))));
 }
+
+const probabilities = (tree) => labelsOf(tree).map(({ probability }) => percent(probability)).join(", ") || "-";
 
 function download() {
   const tasks = tasksOf(found.rows[0]?.prediction ?? {}).map(([task]) => task);
@@ -270,7 +271,7 @@ async function showModel() {
     pairs.push(["Trained from", foreign(tree.base)]);
     pairs.push(["Graph", tree.variant]);
   }
-  if (state.checked) pairs.push(["Newest checked", new Date(state.checked).toLocaleString()]);
+  if (state.checked) pairs.push(["Newest checked", new Date(state.checked).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })]);
   if (state.trouble) pairs.push(["Newer model", foreign(state.trouble)]);
   pairs.push(["Server", `tokensieve ${facts.program}`]);
   at("model").replaceChildren(...terms(pairs));

@@ -11,8 +11,11 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-// Text of people, in its own direction.
-export const foreign = (text) => element("bdi", { dir: "auto" }, text);
+// Text of people, in its own direction. Long names may be broken after an underscore or a hyphen.
+export function foreign(text) {
+  const parts = text.split(/(?<=[_/.-])/).flatMap((part) => [element("wbr"), part]);
+  return element("bdi", { dir: "auto" }, ...parts.slice(1));
+}
 export const percent = (share) => `${(100 * share).toFixed(1)}%`;
 export const count = (number) => number.toLocaleString("en");
 const signed = (number) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(2)}`;
@@ -53,14 +56,15 @@ export function predictionView(prediction, task, seconds) {
 
 const number = (text) => element("td", { className: "number" }, text);
 
-function table(caption, names, rows) {
+function table(caption, names, rows, kind = "") {
   const header = names.map((name) =>
-    name ? element("th", { scope: "col", className: ["Label", "Words"].includes(name) ? "" : "number" }, name)
-      : element("td", { "aria-hidden": "true" }));
-  return element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, ...header)), element("tbody", {}, ...rows));
+    name ? element("th", { scope: "col", className: ["Label", "Words", "Then"].includes(name) ? "" : "number" }, name)
+      : element("td", { className: "meter", "aria-hidden": "true" }));
+  return element("table", { className: kind }, element("caption", {}, caption), element("thead", {}, element("tr", {}, ...header)), element("tbody", {}, ...rows));
 }
 
 const SHOWN = 8; // words in the table
+const STRONG = 0.5, WEAK = 0.15; // shares of the largest effect
 
 // Show a text with its words marked, and the words with the largest effects.
 export function wordsView(text, explanation, task) {
@@ -69,6 +73,7 @@ export function wordsView(text, explanation, task) {
   const largest = Math.max(...words.map((word) => Math.abs(word.effect)), 1e-9);
   const ranked = [...words].sort((one, other) => Math.abs(other.effect) - Math.abs(one.effect)).slice(0, SHOWN);
   const before = labelText(explanation);
+  const changes = ranked.some((word) => labelText(word) !== before);
   const rows = ranked.map((word) => {
     const without = labelText(word);
     const kind = word.effect < 0 ? "against" : "for";
@@ -77,22 +82,20 @@ export function wordsView(text, explanation, task) {
       bar(Math.abs(word.effect) / largest, kind),
       number(signed(word.effect)),
       number(percent(word.probability)),
-      element("td", {}, without === before ? "" : foreign(without)));
+      changes ? element("td", {}, without === before ? "" : foreign(without)) : "");
   });
-  const title = element("p", { className: "verdict" });
-  if (task) title.append(foreign(`${task}: `));
-  title.append("For ", element("strong", { className: "small" }, foreign(explanation.label)), percent(explanation.probability));
-  const caption = `Effect: change of the log odds of the label if all occurrences of the words are left out. ` +
-    `${words.length + 1} predictions in ${explanation.milliseconds} ms.`;
+  const title = element("p", { hidden: !task }, foreign(`${task}: ${explanation.label}`), ` ${percent(explanation.probability)}`);
+  const caption = "Effect: decrease of the log odds of the label without the words. " +
+    `Without: its probability without them. ${words.length + 1} predictions in ${Math.round(explanation.milliseconds)} ms.`;
   return element("div", {}, title, legend(), marked(text, words, largest),
-    table(caption, ["Words", "", "Effect", "Without", "Then"], rows));
+    table(caption, ["Words", "", "Effect", "Without", ...(changes ? ["Then"] : [])], rows, "effects"));
 }
 
 function legend() {
   return element("p", { className: "key" },
     element("span", {}, element("mark", { className: "for" }, "supports the label")),
     element("span", {}, element("mark", { className: "against" }, "speaks against it")),
-    element("span", {}, "a background or a thin line: a strong or a weak effect"));
+    element("span", {}, "with a background: a strong effect"));
 }
 
 // Return the text with its words marked. The positions count characters, not UTF-16 units.
@@ -107,8 +110,8 @@ function marked(text, words, largest) {
     const share = Math.abs(effect) / largest;
     shown.append(until(start));
     done = start;
-    const strength = share > 0.5 ? " strong" : share < 0.15 ? " weak" : "";
-    if (share < 0.05) shown.append(until(end));
+    const strength = share >= STRONG ? " strong" : "";
+    if (share < WEAK) shown.append(until(end));
     else shown.append(element("mark", { className: (effect < 0 ? "against" : "for") + strength, title: signed(effect) }, until(end)));
     done = end;
   }

@@ -115,16 +115,26 @@ def stage(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def data_add(options: argparse.Namespace, answer: Answer) -> None:
-    """Add data to the project as its present version, and print its hash."""
+    """Add data to the project as its present version, and print its hash.
+
+    The data replace those of the project; feedback corrects them and adds to them.
+    """
     from tasks.stage import check_registry, run_ingest
     from tasks.versioning.data_versions import data_hash
     from tokensieve.settings import Settings
 
+    feedback = getattr(options, "feedback", None)
+    if (options.data is None) == (feedback is None):
+        raise InputError("use either --data or --feedback")
     _check_data(options)
     layout = _opened_project(options)
     with _locked_with_settings(options, layout):
         settings = Settings.load(layout.params)
-        run_ingest(layout, settings, options.data, options.test)
+        if feedback:
+            from tasks.feedback import add_feedback
+
+            add_feedback(layout, Path(feedback), settings.data)
+        run_ingest(layout, settings, options.data, options.test, feedback or "")
         check_registry(layout, settings)
     answer(data_hash(layout))
 
@@ -202,9 +212,9 @@ def _check_data(options: argparse.Namespace) -> None:
         count_rows(layout, local_parts(options.data, options.test), settings.data)
 
 
-def _add_data(parser: argparse.ArgumentParser, required: bool = False) -> None:
+def _add_data(parser: argparse.ArgumentParser) -> None:
     about = "CSV, TSV, JSONL, Parquet or Arrow file, folder with train and test files, or http(s) or s3 URL"
-    parser.add_argument("--data", metavar="PATH", required=required, help=about)
+    parser.add_argument("--data", metavar="PATH", help=about)
     parser.add_argument("--test", metavar="PATH", help="file or URL of the test set")
 
 
@@ -236,7 +246,9 @@ def _stage_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _data_add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser, created=True)
-    _add_data(parser, required=True)
+    _add_data(parser)
+    about = "feedback file of a server: corrects the labels of the project's data, and adds new texts"
+    parser.add_argument("--feedback", metavar="FILE", help=about)
     _add_assignments(parser)
 
 

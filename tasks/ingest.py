@@ -28,11 +28,13 @@ from tokensieve.settings import Data, Settings
 log = logging.getLogger("tokensieve")
 
 
-def ingest(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> str:
+def ingest(
+    layout: Layout, settings: Settings, data: str | None, test: str | None = None, origin: str = ""
+) -> str:
     """Make `data` (a file, a folder or a URL) the project's raw data, as a version under DVC.
 
     Return its hash. Without `data`, the version is what data/raw contains now, whether somebody
-    edited it or not.
+    edited it or not. `origin` is then the file that the changes come from.
 
     Raises:
         InputError: If the data are missing or cannot be read. The present raw data then stay as
@@ -44,7 +46,7 @@ def ingest(layout: Layout, settings: Settings, data: str | None, test: str | Non
             complete_replacement(layout.raw)
             if not layout.raw.exists():
                 fetch_version(layout, repo, data_hash(layout))
-            source, found = str(layout.raw), find_part_files(layout.raw)
+            source, found = origin or str(layout.raw), find_part_files(layout.raw)
             names = {}
             rows = count_rows(layout, found, settings.data)
         else:

@@ -42,13 +42,15 @@ LONG = 10.0  # seconds; after a longer run, the log names its duration when the 
 log = logging.getLogger("tokensieve")
 
 
-def run_ingest(layout: Layout, settings: Settings, data: str | None, test: str | None = None) -> float:
+def run_ingest(
+    layout: Layout, settings: Settings, data: str | None, test: str | None = None, origin: str = ""
+) -> float:
     """Run `ingest` and note the other inputs.
 
     Return the seconds it took. Raises as `ingest` does.
     """
     with _timed(layout, "ingest") as seconds:
-        ingest(layout, settings, data, test)
+        ingest(layout, settings, data, test, origin)
         note_base(layout, settings)
         note_suite(layout, settings)
         return keep_seconds(layout.seconds, "ingest", seconds())

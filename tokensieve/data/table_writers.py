@@ -128,10 +128,10 @@ def encode_chunk(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: Outp
         return _typed(chunk, answers, table)
     records = [
         row | dict(zip(answers, values, strict=True))
-        for row, *values in zip(_dicts(chunk), *answers.values(), strict=True)
+        for row, *values in zip(row_dicts(chunk), *answers.values(), strict=True)
     ]
     if kind == ".jsonl":
-        return b"".join(map(_line, records))
+        return b"".join(map(json_line, records))
     lists = [name for name, answer in table.answers.items() if answer in ("labels", "probabilities")]
     for record in records:
         for name in lists:
@@ -247,7 +247,8 @@ def _check_plain(schema: Any, source: Path, output: Path) -> None:
             )
 
 
-def _dicts(chunk: Chunk) -> list[dict[str, Any]]:
+def row_dicts(chunk: Chunk) -> list[dict[str, Any]]:
+    """Return the rows of a chunk as one dict per row. Times and dates become texts."""
     if not chunk.rows or isinstance(chunk.rows[0], dict):
         return chunk.rows
     import pyarrow
@@ -261,7 +262,8 @@ def _dicts(chunk: Chunk) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """Return a row as a line of JSON Lines."""
     # JSON has no NaN. UTF-8 has no lone surrogates, but JSON can escape them.
     plain = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

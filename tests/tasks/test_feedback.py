@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.feedback import add_feedback
+from tasks.ingest import ingest
+from tasks.versioning.data_versions import data_versions
+from tests.tasks.conftest import CSV
+from tokensieve.data.raw_data import find_part_files, read_raw
+from tokensieve.errors import InputError
+from tokensieve.project import Layout
+from tokensieve.server.feedback import FeedbackLog
+from tokensieve.settings import Data, Settings
+
+
+@pytest.fixture
+def feedback(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a feedback file as the server does."""
+
+    def write(*rows: dict[str, Any]) -> Path:
+        log = FeedbackLog(tmp_path / "right.jsonl", 10**6)
+        for row in rows:
+            log.write({"predicted": "a", "version": "3"} | row)
+        log.close()
+        return tmp_path / "right.jsonl"
+
+    return write
+
+
+def parts(layout: Layout, columns: Data = Data()) -> dict[str, list[tuple[str, tuple[str, ...]]]]:  # noqa: B008
+    found = read_raw(find_part_files(layout.raw), columns).checked()
+    return {part: list(zip(examples.texts, examples.labels, strict=True)) for part, examples in found.items()}
+
+
+def test_labels_are_corrected_and_new_texts_are_added(
+    layout: Layout, source: Path, tmp_path: Path, feedback: Callable[..., Path]
+) -> None:
+    test = tmp_path / "test.csv"
+    test.write_text("id,text,label\n7,five,b\n8,six,b\n")
+    ingest(layout, Settings(), str(source), str(test))
+    path = feedback(
+        {"text": "new <b>", "label": "a"},
+        {"text": "two", "label": "a"},
+        {"text": " TWO", "label": "b"},
+        {"text": "five", "label": "a"},
+        {"text": "one", "label": "a"},
+    )
+    assert add_feedback(layout, path, Data()) == (2, 1)
+    found = parts(layout)
+    assert found["train"] == [
+        ("one", ("a",)),
+        ("two", ("b",)),
+        ("three", ("b",)),
+        ("four", ("b",)),
+        ("new <b>", ("a",)),
+    ]
+    assert found["test"] == [("five", ("a",)), ("six", ("b",))]
+    rows = [json.loads(line) for line in (layout.raw / "test.jsonl").read_text().splitlines()]
+    assert rows[0] == {"id": "7", "text": "five", "label": "a"}
+    ingest(layout, Settings(), None, origin=str(path))
+    assert [version.source for version in data_versions(layout)][-1] == str(path)
+    before = (layout.raw / "test.jsonl").read_bytes()
+    assert add_feedback(layout, path, Data()) == (0, 0)
+    assert (layout.raw / "test.jsonl").read_bytes() == before
+
+
+def test_parts_without_changes_keep_their_files(
+    layout: Layout, source: Path, feedback: Callable[..., Path]
+) -> None:
+    ingest(layout, Settings(), str(source))
+    add_feedback(layout, feedback({"text": "two", "label": "a"}), Data())
+    assert (layout.raw / "train.csv").read_text() == CSV
+
+
+def test_labels_of_multi_label_data_are_lists(
+    layout: Layout, tmp_path: Path, feedback: Callable[..., Path]
+) -> None:
+    source = tmp_path / "several.csv"
+    source.write_text("text,label\none,a|b\ntwo,\nthree,b\n")
+    columns = Data(label_separator="|")
+    settings = Settings(data=columns)
+    ingest(layout, settings, str(source))
+    path = feedback({"text": "two", "label": ["a", "b"]}, {"text": "three", "label": []})
+    assert add_feedback(layout, path, columns) == (2, 0)
+    assert parts(layout, columns)["train"] == [("one", ("a", "b")), ("two", ("a", "b")), ("three", ())]
+
+
+def test_only_the_feedback_for_the_task_of_the_project_is_taken(
+    layout: Layout, source: Path, feedback: Callable[..., Path]
+) -> None:
+    ingest(layout, Settings(), str(source))
+    path = feedback(
+        {"text": "two", "label": "b", "task": layout.root.name},
+        {"text": "one", "label": "b", "task": "other"},
+    )
+    assert add_feedback(layout, path, Data()) == (1, 0)
+    assert parts(layout)["train"][0] == ("one", ("a",))
+
+
+def test_a_file_without_corrections_leaves_the_data_as_they_are(
+    layout: Layout, source: Path, feedback: Callable[..., Path]
+) -> None:
+    ingest(layout, Settings(), str(source))
+    with pytest.raises(InputError, match="has no texts with labels for this project"):
+        add_feedback(layout, feedback({"text": "one", "label": "b", "task": "other"}), Data())
+    with pytest.raises(InputError, match="does not exist"):
+        add_feedback(layout, layout.root / "none.jsonl", Data())
+    assert (layout.raw / "train.csv").read_text() == CSV

@@ -263,8 +263,7 @@ def row_dicts(chunk: Chunk) -> list[dict[str, Any]]:
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
-    """Return a row as a line of JSON Lines."""
-    # JSON has no NaN. UTF-8 has no lone surrogates, but JSON can escape them.
+    """Return a row as JSON. JSON has no NaN. It escapes lone surrogates, which UTF-8 has not."""
     plain = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in record.items()

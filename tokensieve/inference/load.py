@@ -10,7 +10,7 @@ from tokensieve.inference import manifest, shared_predictor
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.prediction import Prediction
 from tokensieve.inference.predictor import Predictor
-from tokensieve.inference.session import Floats
+from tokensieve.inference.session import Floats, Ids
 from tokensieve.inference.shared_predictor import SharedPredictor
 from tokensieve.inference.token_ids import TokenIds
 from tokensieve.inference.words import Span
@@ -48,7 +48,7 @@ class Model(Protocol):
         Special tokens have an empty span.
         """
 
-    def run(self, ids: Sequence[Sequence[int]]) -> Floats:
+    def run(self, ids: Sequence[Sequence[int]] | Ids) -> Floats:
         """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens."""
 
     def by_task(self, logits: Floats) -> Mapping[str, Floats]:

@@ -113,7 +113,7 @@ class Predictor:
         """Return the logits by the name of the only task."""
         return {SINGLE_TASK: logits}
 
-    def run(self, ids: Sequence[Sequence[int]]) -> Floats:
+    def run(self, ids: Sequence[Sequence[int]] | Ids) -> Floats:
         """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens."""
         return self._engine.run(np.array(ids, dtype=np.int64))
 

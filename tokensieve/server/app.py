@@ -8,6 +8,8 @@ without a prediction log.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -59,27 +61,20 @@ def create_app(
 ) -> Starlette:
     """Return the application.
 
-    With `key`, it refuses requests without this API key, except health probes and the files of the
-    console.
+    With `key`, all but health probes and the console's files need this API key.
     """
     held = held or HeldBytes(limits.max_held)
     predict = PredictEndpoint(
         watcher, batcher, pool or TokenizationPool(cores()), metrics, limits, prediction_log, shadow
     )
     info = InfoEndpoints(watcher, batcher, metrics, held, config.root_path, key is not None, shadow)
-    explain = ExplainEndpoint(watcher, batcher, limits)
     console = ConsolePages(info.index, config.root_path, limits, key is not None, feedback is not None)
     routes = [
         Route("/predict", predict.predict, methods=["POST"]),
-        Route("/explain", explain.explain, methods=["POST"]),
+        Route("/explain", ExplainEndpoint(watcher, batcher, limits).explain, methods=["POST"]),
         Route("/feedback", FeedbackEndpoint(watcher, limits, feedback).feedback, methods=["POST"]),
         Route("/", console.page if config.console else info.index),
-        Route("/health", info.health),
-        Route("/ready", info.ready),
-        Route("/metrics", info.metrics),
-        Route("/model", info.model),
-        Route("/openapi.json", info.openapi),
-        Route("/docs", info.docs),
+        *_info_routes(info),
         *(Route(f"{PREFIX}{name}", console.file) for name in FILES if config.console),
     ]
     for route in routes:
@@ -96,6 +91,17 @@ def create_app(
         middleware=[cors, guard] if config.cors_origins else [guard],
         exception_handlers={HTTPException: _http_error},
     )
+
+
+def _info_routes(info: InfoEndpoints) -> list[Route]:
+    return [
+        Route("/health", info.health),
+        Route("/ready", info.ready),
+        Route("/metrics", info.metrics),
+        Route("/model", info.model),
+        Route("/openapi.json", info.openapi),
+        Route("/docs", info.docs),
+    ]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -123,21 +129,18 @@ def serve(
     workers = config.workers or max(1, cores() // config.threads)
     batcher = Batcher(workers, config.max_batch_tokens, limits.max_queue, metrics.batches.observe)
     pool = TokenizationPool(workers)
-    shadow = None
-    if shadow_config:
-        shadow = Shadow(shadow_config, watcher, batcher.idle, ShadowMetrics(metrics.registry), config.threads)
-        shadow.start(config.poll_interval)
+    shadow = _started_shadow(shadow_config, watcher, batcher, metrics, config) if shadow_config else None
     app = create_app(
         watcher, batcher, metrics, limits, key, prediction_log, config, held, pool, shadow, feedback
     )
     watcher.follow(config.poll_interval)
     limit_repeats()
     address = _address(config, sockets[0].getsockname()[1])
-    files = [file for file in (prediction_log, feedback) if file]
+    files = [file for file in (prediction_log, feedback) if file is not None]
     server = Server(
         _uvicorn_config(app, config, limits, held),
         lambda: _log_start(watcher.current, address, key, config.console),
-        lambda: [file.reopen() for file in files],
+        partial(_reopen, files),
     )
     try:
         server.run(sockets)
@@ -151,6 +154,20 @@ def serve(
             file.close()
     if server.interrupted:
         raise SystemExit(130)
+
+
+def _started_shadow(
+    shadow: ShadowConfig, watcher: ModelWatcher, batcher: Batcher, metrics: Metrics, config: ServerConfig
+) -> Shadow:
+    started = Shadow(shadow, watcher, batcher.idle, ShadowMetrics(metrics.registry), config.threads)
+    started.start(config.poll_interval)
+    return started
+
+
+def _reopen(files: Iterable[PredictionLog | FeedbackLog]) -> None:
+    """Open the files again after a log rotation."""
+    for file in files:
+        file.reopen()
 
 
 def _uvicorn_config(app: Starlette, config: ServerConfig, limits: Limits, held: HeldBytes) -> uvicorn.Config:

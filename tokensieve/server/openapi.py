@@ -43,24 +43,7 @@ def openapi_document(root_path: str = "", needs_key: bool = False) -> dict[str, 
         needs_key: Whether requests need the API key.
     """
     key = (401,) if needs_key else ()
-    body = (*key, 408, 413, 415, 422, 503)
-    paths = {
-        "/predict": _post("predict", "Label one text, or several.", schema.PredictRequest, PREDICT, *body),
-        "/explain": _post(
-            "explain",
-            "Return the words that decide the label of one text: the effect of removing each of them.",
-            schema.ExplainRequest,
-            EXPLAIN,
-            *body,
-        ),
-        "/feedback": _post(
-            "feedback",
-            "Store a text with its right label, for the next training.",
-            schema.FeedbackRequest,
-            (schema.FeedbackResponse,),
-            *(*body, 404, 429, 507),
-            success=201,
-        ),
+    paths = _posts(*key) | {
         "/": _get("index", "Return the paths of the server.", (schema.Index,), *key),
         "/health": _get("health", "Return status 200 as long as the process responds.", (schema.Health,)),
         "/ready": _get(
@@ -85,6 +68,29 @@ def openapi_document(root_path: str = "", needs_key: bool = False) -> dict[str, 
     }
     servers = {"servers": [{"url": root_path}]} if root_path else {}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": _schemas()}} | servers
+
+
+def _posts(*key: int) -> dict[str, Any]:
+    """Return the paths of the requests with a body. `key` is the status without the API key."""
+    body = (*key, 408, 413, 415, 422, 503)
+    return {
+        "/predict": _post("predict", "Label one text, or several.", schema.PredictRequest, PREDICT, *body),
+        "/explain": _post(
+            "explain",
+            "Return the words that decide the label of one text: the effect of removing each of them.",
+            schema.ExplainRequest,
+            EXPLAIN,
+            *body,
+        ),
+        "/feedback": _post(
+            "feedback",
+            "Store a text with its right label, for the next training.",
+            schema.FeedbackRequest,
+            (schema.FeedbackResponse,),
+            *(*body, 404, 429, 507),
+            success=201,
+        ),
+    }
 
 
 def _get(name: str, about: str, models: tuple[type[BaseModel], ...], *refused: int) -> dict[str, Any]:

@@ -97,6 +97,17 @@ def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def report(options: argparse.Namespace, answer: Answer) -> None:
+    """Write the report of the last run again, as artifacts/report.html, and print its path."""
+    from tasks.reporting.write_report import write_report
+    from tokensieve.files import locked
+    from tokensieve.settings import Settings
+
+    layout = existing_project(options)
+    with locked(layout.busy):
+        answer(str(write_report(layout, Settings.load(layout.params))))
+
+
 def stage(options: argparse.Namespace, answer: Answer) -> None:
     """Run one stage if its inputs have changed. `dvc repro` calls this command."""
     from tasks import stage as stages
@@ -270,6 +281,7 @@ COMMANDS = (
     Command("data list", DATA, data_list, add_project, extra="pipeline"),
     Command("data restore", DATA, data_restore, _data_restore_arguments, extra="pipeline"),
     Command("run", RUN, run, _run_arguments, extra="pipeline"),
+    Command("report", RUN, report, add_project, extra="pipeline"),
     Command("stage", RUN, stage, _stage_arguments, extra="pipeline"),
     Command("export-shared", PREDICT, export_shared, _export_shared_arguments, extra="pipeline"),
 )

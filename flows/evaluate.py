@@ -8,12 +8,12 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.run_page import inline, table
 from tokensieve.evaluation.labelled_data import CLASSES, class_rows, evaluate_file, figure_rows
 from tokensieve.inference.predictor import Predictor
 from tokensieve.project import Layout
 from tokensieve.registry.models import fetch_version
 from tokensieve.registry.project_identity import identity
+from tokensieve.report.markdown import inline, table
 from tokensieve.settings import Settings
 
 

@@ -11,9 +11,9 @@ from prefect.runtime import deployment, flow_run
 
 from flows.events import RunFailed
 from flows.notifications import announce
-from flows.run_page import inline
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
+from tokensieve.report.markdown import inline
 
 NO_REMEDY = "See the log of the run. Runs go on where the last one stopped."
 

@@ -13,11 +13,11 @@ from prefect.states import Completed
 
 from flows.events import ModelRefused
 from flows.notifications import announce, promoted
-from flows.run_page import inline
 from tasks.promotion import promote as promotions
 from tasks.promotion.gate_report import GateReport
 from tokensieve.errors import Refused
 from tokensieve.project import Layout
+from tokensieve.report.markdown import inline
 from tokensieve.settings import Settings
 
 APPROVAL_SECONDS = 24 * 3600  # for which a person may approve

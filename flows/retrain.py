@@ -21,7 +21,7 @@ from flows.run_page import summary_markdown
 from flows.summary import summarize
 from tasks.projects.project import open_project
 from tasks.promotion.gate_report import GateReport
-from tasks.stage import gate_task, ingest_task, registry_task, stage_task
+from tasks.stage import gate_task, ingest_task, registry_task, report_task, stage_task
 from tasks.versioning.dvc_pipeline import stage_names
 from tokensieve.project import Layout
 from tokensieve.registry.store import tracking_uri, without_password
@@ -87,12 +87,13 @@ def _run_stages(
 ) -> tuple[dict[str, Any], GateReport | None]:
     """Run each step of a retrain, and return the summary and the report of the gate."""
     names, seconds = stage_names(layout), dict[str, float | None]()
-    with reported(layout, ("ingest", "registry", *names, "gate"), seconds):
+    with reported(layout, ("ingest", "registry", *names, "gate", "report"), seconds):
         seconds["ingest"] = ingest_task(layout, settings, data, test)
         seconds["registry"] = registry_task(layout, settings, force)
         for name in names:
             seconds[name] = stage_task(layout, name, force)
         report, seconds["gate"] = gate_task(layout, settings)
+        seconds["report"] = report_task(layout, settings)
         return summarize(layout, settings, seconds, report), report
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from flows.summary import BUILDS, builds, figures, notes
+from flows.summary import figures, verdict_text
 from tasks.promotion.gate_report import HEAD, GateReport, cells
+from tasks.reporting.shown import BUILDS, builds, notes
 from tokensieve.project import Layout
+from tokensieve.report.markdown import inline, table
 
 
 def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> str:
@@ -18,14 +19,19 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
     """
     name, version = result["model_name"], result["model_version"]
     parts = [f"# {inline(name)} version {version}", table(("figure", "value"), figures(result))]
+    if verdict := result.get("verdict"):
+        parts.insert(1, inline(verdict_text(verdict)))
     if result["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {inline(warning)}" for warning in result["warnings"])]
     if report := GateReport.of(result.get("gate")):
         parts += ["## Gate", inline(report.headline()), table(HEAD, cells(report))]
     parts += [
         "## Exported builds",
-        table(BUILDS, builds(result)),
-        "\n".join(f"- {inline(note)}" for note in notes(result)),
+        table(BUILDS, builds(result["race"], result["variant"])),
+        "\n".join(
+            f"- {inline(note)}"
+            for note in notes(result["race"], result["parity"]["texts"], result["rows"]["test"])
+        ),
         "## Artifacts",
         _places(result, layout, registry),
     ]
@@ -38,6 +44,7 @@ def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
         ("confusions", "confusion.png") if "test_accuracy" in result else ("each label", "labels.png")
     )
     lines = [
+        f"- report of the run: {_code(layout.report)}; without texts: `report.html` in the run in MLflow",
         f"- exported model: {_code(layout.onnx)}",
         f"- checks of the data: {_code(layout.validation / 'docs' / 'index.html')}",
         f"- trained weights: {_code(layout.mask / 'mask.png')}",
@@ -48,18 +55,6 @@ def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
         address = f"{registry.rstrip('/')}/#/models/{quote(name)}/versions/{version}"
         lines.insert(0, f"- [the version in MLflow]({address})")
     return "\n".join(lines)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown. Special characters in its cells are escaped."""
-    lines = [head, ["---"] * len(head), *([inline(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def inline(text: str) -> str:
-    """Return `text` with Markdown's special characters escaped: labels may have them."""
-    escaped = "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in " ".join(text.split()))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _code(text: object) -> str:

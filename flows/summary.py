@@ -11,14 +11,16 @@ from typing import Any
 
 from tasks.artifacts import MaskFacts, SplitSizes
 from tasks.promotion.gate_report import GateReport, text_table
+from tasks.reporting.shown import BUILDS, builds, data_warnings, notes
 from tasks.tracking.registry_check import confirmed
+from tokensieve.evaluation.weak_class import WeakClass
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import Manifest
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
-BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", "logits differ", "")
+STEPS = ("gate", "report")  # after the stages: they are not named if there was nothing to do
 MIN_RISE = 0.005  # rise of the calibration error from which the summary warns
 
 
@@ -38,7 +40,7 @@ def summarize(
         read_json(folder / "report.json") for folder in (layout.validation, layout.vocabulary)
     )
     race = read_json(layout.onnx / choose_variant.NAME)
-    torch = _numbers(read_json(layout.evaluation / "report.json"))
+    torch = _numbers(evaluated := read_json(layout.evaluation / "report.json"))
     # Earlier versions did not measure the served build: the figures are then those of PyTorch.
     served = _numbers(race.get("served", torch))
     shown = {**torch, **served}
@@ -50,18 +52,21 @@ def summarize(
         "trained_parameters": mask.trained_parameters,
         "total_parameters": mask.total_parameters,
         "tokens_saved": vocabulary["saved"],
-        "warnings": [*_data_warnings(validation), *_calibration_warning(shown)],
+        "warnings": [*data_warnings(validation), *_calibration_warning(shown)],
         "unlabelled": sum(validation.get("unlabelled", {}).values()),
         "truncated": validation.get("truncated", {}),
         "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},
-        "skipped": [name for name, taken in seconds.items() if taken is None and name != "gate"],
+        "skipped": [name for name, taken in seconds.items() if taken is None and name not in STEPS],
         "data_hash": manifest.data_hash,
         "model_name": registration.name,
         "model_version": registration.version,
         "model_dir": str(layout.onnx),
+        "report": str(layout.report),
         "variant": manifest.variant,
         "race": race["variants"],
         "parity": dict(manifest.parity),
+        # Evaluations of earlier versions have neither.
+        **{key: evaluated.get(key) for key in ("baselines", "verdict")},
         "gate": report.tree() if report else None,
     }
 
@@ -73,16 +78,6 @@ def _numbers(report: dict[str, Any]) -> dict[str, Any]:
         for key, value in report.items()
         if key.endswith("_interval") or not isinstance(value, (dict, list))
     }
-
-
-def _data_warnings(validation: dict[str, Any]) -> list[str]:
-    """Return the messages of the checks that failed, and of those that left rows out."""
-    left_out = {("unlabelled", part) for part in validation.get("unlabelled", {})}
-    return [
-        check["message"]
-        for check in validation["checks"]
-        if not check["passed"] or (check["name"], check["part"]) in left_out
-    ]
 
 
 def _is_worse(figures: dict[str, Any]) -> bool:
@@ -110,16 +105,19 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     output = io.StringIO()
     # A fixed width without a terminal, so that logs stay readable.
     console = Console(file=output, width=min(120, max(80, Console(stderr=True).width)), highlight=False)
+    if verdict := result.get("verdict"):
+        console.print(verdict_text(verdict), markup=False, soft_wrap=True)
+        console.print()
     title = f"{result['model_name']} version {result['model_version']}"
     table = Table("figure", "value", title=title, title_justify="left")
     for figure in figures(result):
         table.add_row(*figure)
     console.print(table)
     table = Table(*BUILDS)
-    for cells in builds(result):
+    for cells in builds(result["race"], result["variant"]):
         table.add_row(*cells)
     console.print(table)
-    for note in notes(result):
+    for note in notes(result["race"], result["parity"]["texts"], result["rows"]["test"]):
         console.print(note, markup=False, soft_wrap=True)
     if report := GateReport.of(result.get("gate")):
         gate = report.headline() if report.not_compared else f"{report.headline()}\n{text_table(report)}"
@@ -140,6 +138,7 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 key.replace("_", " ").replace("f1", "F1"),
                 f"{result[key]:.4f}{_interval(result, key)}{other}",
             )
+    yield from _baselines(result)
     worse = ": worse" if result.get("calibration_is_worse") else ""
     error = f"{result['test_ece']:.4f}{_interval(result, 'test_ece')}"
     yield "calibration error", f"{error}; without scaling {result['test_ece_before']:.4f}{worse}"
@@ -174,36 +173,24 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "data hash", result["data_hash"]
 
 
-def builds(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each exported build, in the columns BUILDS."""
-    for row in result["race"]:
-        compared = ["", "", ""]
-        if "agreement" in row:
-            confident = f"{row['confident_agreement']:.2%}" if "confident_agreement" in row else ""
-            compared = [f"{row['agreement']:.2%}", confident, f"{row['accuracy']:.4f}"]
-        figures = [
-            f"{row['milliseconds']:.2f}",
-            f"{row['megabytes']:.1f}",
-            *compared,
-            f"{row['largest_difference']:.1g}",
-        ]
-        yield row["variant"], *figures, _note(row, result["variant"])
+def verdict_text(verdict: dict[str, Any]) -> str:
+    """Return the verdict as a sentence that starts with a capital letter."""
+    sentence: str = verdict["sentence"]
+    return sentence[:1].upper() + sentence[1:]
 
 
-def notes(result: dict[str, Any]) -> Iterator[str]:
-    """Yield which texts the builds were compared on, and why builds were refused."""
-    texts, tested = (f"{count:,.0f}" for count in (result["parity"]["texts"], result["rows"]["test"]))
-    yield f"agree: with PyTorch, on {texts} texts that were not trained on; accuracy: on {tested} test texts"
-    if any("agreement" not in row for row in result["race"]):
-        yield "builds are compared from the fastest until one can be served"
-    for row in result["race"]:
-        reasons = row.get("measured") or {fault: f"fails {fault}" for fault in row["faults"]}
-        if reasons:
-            yield f"{row['variant']} is refused: {'; '.join(reasons.values())}"
-
-
-def _note(row: dict[str, Any], served: str) -> str:
-    return "served" if row["variant"] == served else "refused" if row["faults"] else ""
+def _baselines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the baselines reach on the test texts, and the weakest classes."""
+    names = {"tfidf": "TF-IDF and linear SVM", "majority": "most frequent class"}
+    for name, baseline in (result.get("baselines") or {}).items():
+        if baseline:
+            low, high = baseline["accuracy_interval"]
+            yield f"baseline: {names[name]}", f"{baseline['accuracy']:.4f} ({low:.3f} to {high:.3f})"
+    verdict = result.get("verdict") or {}
+    if weakest := [WeakClass(**row) for row in verdict.get("weakest", ())]:
+        yield "weakest classes", "; ".join(map(str, weakest))
+    if verdict.get("tested_on_one"):
+        yield "classes tested on 1 text", f"{verdict['tested_on_one']:,}"
 
 
 def _agreement(result: dict[str, Any]) -> str:
@@ -249,13 +236,15 @@ def _next_steps(result: dict[str, Any], layout: Layout) -> str:
         else ""
     )
     here = f" --project {layout.root}" if layout.root != layout.root.cwd() else ""
+    advised = (result.get("verdict") or {}).get("promote", True)
+    promote = f"\npromote it    tokensieve promote{here}" if advised else ""
     return f"""
 try it        tokensieve predict --model {_shown(layout.onnx, layout)} "your text"
-serve it      tokensieve serve --model {_shown(layout.onnx, layout)}
-promote it    tokensieve promote{here}
+serve it      tokensieve serve --model {_shown(layout.onnx, layout)}{promote}
 the data      {_shown(layout.validation / "docs" / "index.html", layout)}
 the mask      {_shown(layout.mask / "mask.png", layout)}
-{labels[0]}   {_shown(layout.evaluation / labels[1], layout)}{run}"""
+{labels[0]}   {_shown(layout.evaluation / labels[1], layout)}{run}
+the report    {_shown(layout.report, layout)}"""
 
 
 def _shown(path: Any, layout: Layout) -> str:

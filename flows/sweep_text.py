@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from flows.run_page import table as markdown_table
 from tokensieve.project import Layout
+from tokensieve.report.markdown import table as markdown_table
 
 WIDTH = 120  # columns without a terminal
 

@@ -107,6 +107,14 @@ class ModelFacts(Artifact):
 
 
 @dataclass(frozen=True)
+class TrainingFacts(Artifact):
+    """Facts about the training, besides its history."""
+
+    NAME: ClassVar[str] = "training.json"
+    phases: tuple[str, ...]  # of each epoch, as `training.schedule` names them
+
+
+@dataclass(frozen=True)
 class FittedRule(Artifact):
     """The decision rule as fitted on the calibration texts; see `inference/decisions.py`."""
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from sklearn.metrics import confusion_matrix
 
-from tasks.artifacts import FittedRule
+from tasks.artifacts import FittedRule, load_class_names
 from tasks.cross_fit import is_needed, out_of_fold
 from tasks.split import load_part
+from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation import metrics
+from tokensieve.evaluation.baselines import measure_baselines
 from tokensieve.evaluation.decision_rule import fit_decision_rule
-from tokensieve.evaluation.metrics import Float64s, Targets
+from tokensieve.evaluation.metrics import Bools, Float64s, Targets
 from tokensieve.evaluation.plots import calibration_picture, confusion_picture, labels_picture
-from tokensieve.evaluation.report import is_for_threshold, report
+from tokensieve.evaluation.predictions import NAME as PREDICTIONS
+from tokensieve.evaluation.predictions import write_predictions
+from tokensieve.evaluation.report import is_correct, is_for_threshold, report
+from tokensieve.evaluation.verdict import ModelOnTest, judge
 from tokensieve.files import atomic_folder, write_json
-from tokensieve.inference.decisions import DecisionRule, sigmoid
-from tokensieve.model.batches import Inputs, tokenize
+from tokensieve.inference.decisions import DecisionRule, Decisions, decide, sigmoid
+from tokensieve.model.batches import Inputs, token_counts, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
@@ -60,10 +67,15 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     fitted_on = _calibration_texts(layout, settings, logits["validation"], targets["validation"])
     rule, entries = fit_decision_rule(*fitted_on, for_threshold, settings.evaluate)
     figures = report(evaluated, targets["test"], classifier.labels, rule)
+    lengths = token_counts(tokenizer, parts["test"].texts)
+    cut = np.array(lengths) > settings.base.max_length
+    judged = _judged(layout, settings, parts["test"], decide(logits["test"], rule), figures, cut)
+    shown = {name: (parts[name], logits[name]) for name in ("validation", "test")}
     with atomic_folder(layout.evaluation) as folder:
         FittedRule(**asdict(rule)).save(folder)
-        write_json(folder / "report.json", figures | entries)
+        write_json(folder / "report.json", figures | entries | judged)
         save_file(tensors, folder / "logits.safetensors")
+        write_predictions(folder / PREDICTIONS, shown, classifier.labels, rule, settings.data.label_separator)
         _draw(folder, logits["test"], targets["test"], classifier.labels, rule)
 
 
@@ -78,6 +90,41 @@ def _calibration_texts(
         return logits, targets
     more, more_targets = out_of_fold(layout, settings, torch.from_numpy(logits).float())
     return np.concatenate([logits, more.double().numpy()]), np.concatenate([targets, more_targets.numpy()])
+
+
+def _judged(
+    layout: Layout,
+    settings: Settings,
+    test: Examples,
+    decisions: Decisions,
+    figures: dict[str, Any],
+    cut: Bools,
+) -> dict[str, Any]:
+    """Return the entries of the report about the baselines, and the verdict.
+
+    `cut` says which test texts are truncated, bool [texts].
+    """
+    train, labels = load_part(layout, "train"), load_class_names(layout.split)
+    trained, wanted = (
+        encode_targets(part.labels, labels, test.multi_label).numpy() for part in (train, test)
+    )
+    predicted = decisions.labels if test.multi_label else decisions.labels[:, 0]
+    correct = is_correct(decisions.labels, wanted)
+    baselines = measure_baselines(train, test.texts, (trained, wanted), correct)
+    counts = Counter(name for names in train.labels for name in names)
+    verdict = judge(
+        ModelOnTest(
+            figures=figures,
+            baselines=baselines,
+            labels=labels,
+            train_counts=[counts[label] for label in labels],
+            targets=wanted,
+            predicted=predicted.astype(wanted.dtype),
+            cut=cut,
+            max_length=settings.base.max_length,
+        )
+    )
+    return {"baselines": asdict(baselines), "verdict": asdict(verdict)}
 
 
 def _draw(folder: Path, logits: Float64s, targets: Targets, labels: list[str], rule: DecisionRule) -> None:

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 from tqdm import tqdm
 
 from tasks.artifacts import FittedRule, ModelFacts
+from tasks.reporting.write_card import write_card
 from tasks.split import load_part
 from tasks.versioning.data_versions import data_hash
 from tokensieve.data import text_hashes
@@ -141,7 +142,9 @@ def export(layout: Layout, settings: Settings) -> None:
             "processor": processor(),
             "skipped": skipped,
         }
-        write_json(folder / choose_variant.NAME, head | {"variants": rows, "served": served})
+        race = head | {"variants": rows, "served": served}
+        write_json(folder / choose_variant.NAME, race)
+        write_card(folder, layout, settings, Manifest.load(folder), race)
         for path in builds.values():
             path.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tasks.artifacts import MaskFacts
+from tasks.artifacts import MaskFacts, TrainingFacts
 from tasks.mask import load_training_pair, untrained_classifier
 from tasks.tracking import provenance
 from tasks.vocabulary import base_folder
@@ -69,12 +69,18 @@ def _finetune(layout: Layout, settings: Settings) -> None:
     )
     if distributed.rank() == 0:
         delete_other_states(layout.prefix, {*training[0].keys, *validation[0].keys})
-        _write_model(layout, settings, classifier, base, history)
+        facts = TrainingFacts(tuple(schedule.phase(epoch) for epoch in range(len(history))))
+        _write_model(layout, settings, classifier, base, history, facts)
         checkpoint.clear()
 
 
 def _write_model(
-    layout: Layout, settings: Settings, classifier: Classifier, base: str, history: list[dict[str, Any]]
+    layout: Layout,
+    settings: Settings,
+    classifier: Classifier,
+    base: str,
+    history: list[dict[str, Any]],
+    facts: TrainingFacts,
 ) -> None:
     """Write the Hugging Face model folder, and files about the training."""
     device = next(classifier.parameters()).device
@@ -88,6 +94,7 @@ def _write_model(
         lines = "".join(json.dumps(record) + "\n" for record in history)
         (folder / "history.jsonl").write_text(lines, encoding="utf-8")
         write_json(folder / "report.json", report)
+        facts.save(folder)
         write_json(folder / provenance.NAME, provenance.environment(_device_name(device)))
         history_picture(history, folder / "history.png")
 

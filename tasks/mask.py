@@ -107,6 +107,7 @@ def _report(
         "budget": settings.mask.budget,
         "cut": cut,
         "layers": layers,
+        "modules": {name: [len(selected.indices.get(name, ())), of] for name, of in sizes.items()},
         "trained_tokens": len(selected.tokens),
         "trained_parameters": count_masked_parameters(classifier, selected)
         + sum(p.numel() for p in classifier.head.parameters()),

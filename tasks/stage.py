@@ -90,6 +90,22 @@ def run_gate(layout: Layout, settings: Settings) -> tuple[GateReport | None, flo
     return report, keep_seconds(layout.seconds, "gate", seconds())
 
 
+def run_report(layout: Layout, settings: Settings) -> float | None:
+    """Write the report of the run. Return the seconds it took, None if it was current.
+
+    Raises:
+        RegistryError: If the registry does not respond.
+    """
+    from tasks.reporting.write_report import is_current, write_report
+
+    with _timed(layout, "report") as seconds:
+        if is_current(layout):
+            return None
+        write_report(layout, settings)
+    log.info("%-10s %.1f s", "report", seconds())
+    return keep_seconds(layout.seconds, "report", seconds())
+
+
 def run_if_stale(layout: Layout, name: str, force: bool = False) -> float | None:
     """Run stage `name` unless it is current. Return the seconds it took, None if it was current.
 
@@ -193,4 +209,5 @@ _retried: Any = partial(
 ingest_task = _retried(run_ingest, name="ingest")
 registry_task = _retried(check_registry, name="registry")
 gate_task = _retried(run_gate, name="gate")
+report_task = _retried(run_report, name="report")
 stage_task = _retried(run_if_stale, name="stage", task_run_name="{name}")

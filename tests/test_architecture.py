@@ -22,6 +22,7 @@ VENDORS = {
     "dvc": {"tasks/versioning/dvc_repo.py", "tasks/versioning/dvc_pipeline.py"},
     "matplotlib": {"tokensieve/evaluation/mask_plot.py", "tokensieve/evaluation/plots.py"},
     "prometheus_client": {"tokensieve/server/prometheus.py"},
+    "jinja2": {"tokensieve/report/page.py"},
     "optuna": {"tasks/sweeps/search.py"},
     "prefect_dask": {"flows/sweep_cells.py"},
 }
@@ -41,6 +42,7 @@ LAYERS = (
     "export",
     "monitoring",
     "audit",
+    "report",
     "fitting",
     "tasks",
     "flows",

@@ -41,6 +41,9 @@ class Layout:
     onnx = property(lambda self: self.at("artifacts", "onnx"))
     registration = property(lambda self: self.at("artifacts", "registration"))
 
+    # The report of a run as one page.
+    report = property(lambda self: self.at("artifacts", "report.html"))
+
     # The comparisons of traffic with held-out texts.
     drift = property(lambda self: self.at("artifacts", "drift"))
 
@@ -61,6 +64,7 @@ class Layout:
     prefix = property(lambda self: self.at(".tokensieve", "prefix"))
     fetched = property(lambda self: self.at(".tokensieve", "fetched"))
     snapshot = property(lambda self: self.at(".tokensieve", "before"))
+    report_state = property(lambda self: self.at(".tokensieve", "report.json"))
     seconds = property(lambda self: self.at(".tokensieve", "seconds.json"))
     busy = property(lambda self: self.at(".tokensieve", "lock"))
     active = property(lambda self: self.at(".tokensieve", "runs"))

@@ -24,6 +24,7 @@ from tasks.promotion.gate import CHAMPION, OUTCOME, REPORT
 from tasks.promotion.gate_report import GateReport, text_table
 from tasks.tracking import provenance
 from tasks.tracking.mlflow_client import connect
+from tokensieve.evaluation.predictions import NAME as PREDICTIONS
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import NAME, Manifest
@@ -42,6 +43,7 @@ RACE = ("milliseconds", "megabytes", "largest_difference", "agreement", "confide
 def log_run(client: MlflowClient, run_id: str, layout: Layout, settings: Settings, data_hash: str) -> None:
     """Log what the stages wrote to run `run_id`."""
     _log_numbers(client, run_id, layout, settings)
+    _log_verdict(client, run_id, layout)
     _log_dataset(client, run_id, layout, data_hash)
     _log_files(client, run_id, layout)
     _log_model(client, run_id, layout)
@@ -55,6 +57,16 @@ def log_gate(uri: str, registered: Registration, report: GateReport) -> None:
     tags = {OUTCOME: report.outcome, CHAMPION: report.champion or "", REPORT: json.dumps(tree)}
     for key, value in tags.items():
         client.set_model_version_tag(registered.name, registered.version, key, value)
+
+
+def log_report(uri: str, run_id: str, page: str) -> None:
+    """Log the report of a run. All readers of the run see it, so it must have no texts."""
+    connect(uri).log_text(run_id, page, "report.html")
+
+
+def run_tags(uri: str, run_id: str) -> dict[str, str]:
+    """Return the tags of a run."""
+    return dict(connect(uri).get_run(run_id).data.tags)
 
 
 def parameters(settings: Settings) -> dict[str, str]:
@@ -82,7 +94,10 @@ def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
         read_json(layout.onnx / choose_variant.NAME),
     )
     served = race_report.get("served", {})
+    baselines = finals.get("baselines", {})
     finals |= {f"torch_{key}": finals[key] for key in served if key in finals} | served
+    for name, baseline in baselines.items():
+        finals |= {f"{name}_{key}": baseline[key] for key in ("accuracy", "macro_f1") if baseline}
     for folder in (layout.mask, layout.vocabulary):
         finals |= {f"{folder.name}_{key}": value for key, value in read_json(folder / "report.json").items()}
     finals |= {f"onnx_{key}": value for key, value in read_json(layout.onnx / NAME)["parity"].items()}
@@ -101,6 +116,12 @@ def validation_without_texts(layout: Layout) -> dict[str, Any]:
         for row in check["rows"]:
             row.pop("text", None)
     return report
+
+
+def _log_verdict(client: MlflowClient, run_id: str, layout: Layout) -> None:
+    """Show the verdict as the description of the run. Earlier evaluations have none."""
+    if verdict := read_json(layout.evaluation / "report.json").get("verdict"):
+        client.set_tag(run_id, "mlflow.note.content", verdict["sentence"])
 
 
 def _log_numbers(client: MlflowClient, run_id: str, layout: Layout, settings: Settings) -> None:
@@ -125,8 +146,11 @@ def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
     They have no texts of the data and no passwords: all readers of a run would see them.
     """
     client.log_dict(run_id, validation_without_texts(layout), "validation/report.json")
-    for folder in (layout.validation / "docs", layout.mask, layout.evaluation):
+    for folder in (layout.validation / "docs", layout.mask):
         client.log_artifacts(run_id, str(folder), folder.relative_to(layout.validation.parent).as_posix())
+    for path in layout.evaluation.iterdir():
+        if path.name != PREDICTIONS:  # it has the texts
+            client.log_artifact(run_id, str(path), layout.evaluation.name)
     for path in (layout.pipeline, layout.lock):
         if path.exists():
             # dvc.lock repeats the settings, and register.uri may contain a password.

@@ -50,14 +50,17 @@ def outcome(tiny_run: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_run_makes_everything_and_the_next_one_does_nothing(
-    outcome: Callable[..., dict], data_file: Path, tmp_path: Path
-) -> None:  # type: ignore[type-arg]
+    outcome: Callable[..., dict],  # type: ignore[type-arg]
+    data_file: Path,
+    tiny_texts: tuple[list[str], list[str]],
+    tmp_path: Path,
+) -> None:
     project = tmp_path / "project"
 
     first = outcome(project, "--data", str(data_file))
 
     assert first.keys() >= SUMMARY
-    assert list(first["seconds"]) == ["ingest", "registry", *STAGES, "gate"]
+    assert list(first["seconds"]) == ["ingest", "registry", *STAGES, "gate", "report"]
     assert first["gate"]["not_compared"] == "model 'project' has no champion yet"
     assert first["skipped"] == []
     assert first["parity"]["agreement"] == 1.0
@@ -71,7 +74,14 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(
         "manifest.json",
         "race.json",
         "trained_texts.npy",
+        "README.md",
     }
+    assert first["verdict"]["sentence"]
+    page = Path(first["report"]).read_text(encoding="utf-8")
+    texts = [text for text in tiny_texts[0] if f">{text}<" in page]
+    assert texts or first["test_accuracy"] == 1.0
+    (logged,) = Layout(project).runs.rglob("report.html")
+    assert not any(f">{text}<" in logged.read_text(encoding="utf-8") for text in tiny_texts[0])
 
     second = outcome(project, "--data", str(data_file))
 
@@ -98,6 +108,7 @@ def test_a_changed_setting_runs_what_depends_on_it_alone(
         "export",
         "register",
         "gate",
+        "report",
     ]
     assert changed["model_version"] == "2"
 
@@ -127,7 +138,7 @@ def test_dvc_repro_sees_what_the_flow_did_and_the_other_way_round(
         "export",
     ]
 
-    assert list(outcome(project)["seconds"]) == ["ingest", "registry", "register", "gate"]
+    assert list(outcome(project)["seconds"]) == ["ingest", "registry", "register", "gate", "report"]
 
 
 @pytest.mark.parametrize("stage", ["split", "finetune", "register"])

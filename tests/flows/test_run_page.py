@@ -57,3 +57,9 @@ def test_a_database_has_no_page_to_link_to() -> None:
     assert "](" not in summary_markdown(
         RESULT | {"warnings": []}, Layout(Path("/project")), "sqlite:////project/mlflow.db"
     )
+
+
+def test_the_verdict_is_below_the_title() -> None:
+    judged = RESULT | {"verdict": {"sentence": "good enough for *all*: promote it."}}
+    text = summary_markdown(judged, Layout(Path("/project")), "sqlite:////project/mlflow.db")
+    assert text.startswith("# claims\\_v2 version 3\n\nGood enough for \\*all\\*: promote it.\n\n|")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flows import summary as summarizing
-from flows.summary import builds, figures, notes, summarize
+from flows.summary import figures, summarize, summary_text
 from tasks.artifacts import MaskFacts, Registration, SplitSizes
 from tokensieve.files import write_json
 from tokensieve.inference.manifest import Manifest
@@ -83,7 +83,6 @@ def test_an_export_of_an_earlier_version_has_pytorchs_figures(layout: Layout) ->
     assert result["test_accuracy"] == result["torch"]["test_accuracy"] == 0.9
 
 
-COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
 RESULT: dict[str, Any] = {
     "test_accuracy": 0.9,
     "test_accuracy_interval": [0.861, 0.931],
@@ -120,53 +119,7 @@ RESULT: dict[str, Any] = {
 }
 
 
-def row(variant: str, milliseconds: float, **more: Any) -> dict[str, Any]:
-    return {
-        "variant": variant,
-        "milliseconds": milliseconds,
-        "megabytes": 90.5,
-        "largest_difference": 0.0123,
-        "faults": [],
-    } | more
-
-
-def printed(result: dict[str, Any]) -> list[str]:
-    return [" ".join(cells) for cells in builds(result)]
-
-
-def test_builds_are_served_or_say_why_not() -> None:
-    reason = "200 confident answers show an agreement of at least 98.5%"
-    rows = [
-        row("fp32", 4.5),
-        row("mixed", 1.875, **COMPARED),
-        row(
-            "int8",
-            1.5,
-            **COMPARED,
-            faults=["min_proven_agreement"],
-            measured={"min_proven_agreement": reason},
-        ),
-    ]
-    lines = printed(RESULT | {"race": rows})
-    found = {line.split()[0]: line for line in lines if "90.5" in line}
-    assert list(found) == ["fp32", "mixed", "int8"]
-    assert all(text in found["mixed"] for text in ("1.88", "99.91%", "98.77%", "0.9000", "0.01", "served"))
-    assert "refused" in found["int8"]
-    assert list(notes(RESULT | {"race": rows})) == [
-        "agree: with PyTorch, on 350 texts that were not trained on; accuracy: on 200 test texts",
-        "builds are compared from the fastest until one can be served",
-        f"int8 is refused: {reason}",
-    ]
-
-
-def test_an_export_of_an_earlier_version_is_shown_as_it_was() -> None:
-    rows = [
-        row("mixed", 1.875, agreement=0.9, accuracy=0.8),
-        row("int8", 1.5, agreement=0.9, accuracy=0.8, faults=["agreement"]),
-    ]
-    lines = printed(RESULT | {"race": rows})
-    assert any("refused" in line and "90.00%" in line for line in lines)
-    assert list(notes(RESULT | {"race": rows}))[1:] == ["int8 is refused: fails agreement"]
+def test_a_run_of_an_earlier_version_is_shown_as_it_was() -> None:
     old = {
         key: value
         for key, value in RESULT.items()
@@ -197,3 +150,38 @@ def test_figures_say_of_which_texts_they_are_and_how_sure() -> None:
 def test_a_threshold_of_validation_alone_says_so() -> None:
     shown = dict(figures(RESULT | {"calibration_texts": 30, "calibration_oos_texts": 0}))
     assert shown["confidence threshold"] == "0.610 (0.500 to 0.700), fitted on 30 texts"
+
+
+UNMEASURED = {"accepted_accuracy": None, "oos_recall": None, "threshold": 0.5, "calibration_oos_texts": 0}
+JUDGED: dict[str, Any] = {
+    "baselines": {
+        "majority": {"accuracy": 0.1, "accuracy_interval": [0.05, 0.2]},
+        "tfidf": {"accuracy": 0.91, "accuracy_interval": [0.86, 0.95]},
+    },
+    "verdict": {
+        "sentence": "a linear SVM on TF-IDF is better: do not promote it.",
+        "promote": False,
+        "weakest": [{"label": "bill", "correct": 0, "texts": 1, "train_texts": 2}],
+        "tested_on_one": 1,
+    },
+}
+
+
+def test_the_verdict_is_first_and_names_the_baselines(layout: Layout) -> None:
+    write_json(layout.evaluation / "report.json", TORCH | JUDGED)
+    served = {"served": SERVED | UNMEASURED}
+    result = summarized(layout, served)
+    text = summary_text(result, layout)
+    assert text.startswith("A linear SVM on TF-IDF is better: do not promote it.\n")
+    assert "promote it    tokensieve promote" not in text
+    shown = dict(figures(result))
+    assert shown["baseline: TF-IDF and linear SVM"] == "0.9100 (0.860 to 0.950)"
+    assert shown["weakest classes"] == "'bill' (2 training texts, tested on 1 text, wrong)"
+    assert shown["classes tested on 1 text"] == "1"
+
+
+def test_an_evaluation_of_an_earlier_version_has_no_verdict(layout: Layout) -> None:
+    served = {"served": SERVED | UNMEASURED}
+    text = summary_text(summarized(layout, served), layout)
+    assert "TF-IDF" not in text
+    assert "promote it    tokensieve promote" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def test_few_validation_texts_are_supplemented_by_cross_fitting(
     )
     assert {name: len(found) for name, found in logits.items()} == {"validation": 12, "test": 12, "oos": 60}
     assert sha256(layout.model / "model.safetensors") == weights
+    assert set(report["baselines"]) == {"majority", "tfidf"}
+    assert 0 <= report["baselines"]["tfidf"]["accuracy"] <= 1
+    assert report["verdict"]["sentence"].endswith(".")
+    with (layout.evaluation / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["part"] for row in rows] == ["validation"] * 12 + ["test"] * 12
+    right = [row["label"] == row["predicted"] for row in rows if row["part"] == "test"]
+    assert sum(right) / len(right) == report["test_accuracy"]
     lines = [record.getMessage() for record in caplog.records]
     assert any(
         "12 validation texts: calibrating on the training texts too, with 3 models" in line for line in lines

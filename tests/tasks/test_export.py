@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from tasks import export
+from tasks.artifacts import MaskFacts, SplitSizes
 from tokensieve.data.examples import Examples
 from tokensieve.data.text_hashes import hash_texts, load_hashes
 from tokensieve.errors import InputError
@@ -58,7 +59,22 @@ def layout(
         {name: logits[name] for name in ("validation", "test")}, layout.evaluation / "logits.safetensors"
     )
     write(layout.evaluation / "decision_rule.json", {"temperature": 1.5, "threshold": 0.1})
+    _write_what_the_card_names(layout, classifier.labels)
     return layout
+
+
+def _write_what_the_card_names(layout: Layout, labels: list[str]) -> None:
+    figures = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 4}
+    write(
+        layout.evaluation / "report.json", {"test_accuracy": 1.0, "per_class": dict.fromkeys(labels, figures)}
+    )
+    SplitSizes(20, 20, 20).save(layout.split)
+    MaskFacts(False, 12, 100).save(layout.mask)
+    layout.vocabulary.mkdir()
+    write(
+        layout.vocabulary / "report.json",
+        {"constructs": 1, "added": [], "per_class": {labels[0]: ["lost card"]}},
+    )
 
 
 def write(path: Path, tree: Any) -> None:
@@ -93,12 +109,18 @@ def test_the_fastest_build_that_answers_as_torch_is_served(
         "race.json",
         "manifest.json",
         "trained_texts.npy",
+        "README.md",
     }
+    card = (layout.onnx / "README.md").read_text(encoding="utf-8")
+    assert "base_model" not in card
+    assert "| fused |" in card
+    assert not any(text in card for text in Examples.load(layout.split / "test.jsonl").texts)
     hashes = load_hashes(layout.onnx / "trained_texts.npy")
     parts = [Examples.load(layout.split / f"{name}.jsonl").texts for name in ("train", "validation")]
     assert hashes is not None
     assert set(hashes.tolist()) == set(hash_texts([text for part in parts for text in part]).tolist())
     manifest, race = Manifest.load(layout.onnx), read(layout)
+    assert "README.md" not in manifest.files
     assert (manifest.variant, manifest.temperature, manifest.data_hash, manifest.max_length) == (
         "fused",
         1.5,

@@ -94,8 +94,15 @@ def layout(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> L
     write(layout.model / "report.json", {"epochs": 2, "best_epoch": 2})
     write(
         layout.evaluation / "report.json",
-        {"test_accuracy": 0.75, "oos_recall": None, "per_class": {"card": {"f1": 1.0}}},
+        {
+            "test_accuracy": 0.75,
+            "oos_recall": None,
+            "per_class": {"card": {"f1": 1.0}},
+            "baselines": {"majority": {"accuracy": 0.5, "macro_f1": 0.3, "only_model": 1}, "tfidf": None},
+            "verdict": {"sentence": "good enough: promote it."},
+        },
     )
+    (layout.evaluation / "predictions.csv").write_text("text\nmy private words\n", encoding="utf-8")
     serve(layout)
     builds = [
         {"variant": "fp32", "milliseconds": 4.5, "faults": []},
@@ -173,6 +180,8 @@ def test_the_mlflow_run_has_the_results_of_all_stages(
         1.5,
     )
     assert "oos_recall" not in run.data.metrics
+    assert (run.data.metrics["majority_accuracy"], run.data.metrics["majority_macro_f1"]) == (0.5, 0.3)
+    assert run.data.tags["mlflow.note.content"] == "good enough: promote it."
     losses = client(layout).get_metric_history(run.info.run_id, "train_loss")
     assert [(loss.step, loss.value) for loss in losses] == [(1, 1.0), (2, 0.5)]
 

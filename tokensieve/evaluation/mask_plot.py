@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tokensieve.evaluation import plots
+from tokensieve.evaluation.module_names import layer_and_module
 from tokensieve.evaluation.plots import Float64s
 
 STRIPES = 128  # bins per strip
@@ -33,7 +33,7 @@ def mask_picture(selected: dict[str, tuple[Indices, int]], unit: str, path: Path
         unit: What is selected: rows, columns or entries.
         path: The PNG file.
     """
-    positions = {name: _layer_and_module(name) for name in selected}
+    positions = {name: layer_and_module(name) for name in selected}
     layers = sorted({layer for layer, _ in positions.values()}, reverse=True)
     modules = list(dict.fromkeys(module for _, module in positions.values()))
     figure = Figure(
@@ -61,16 +61,6 @@ def mask_picture(selected: dict[str, tuple[Indices, int]], unit: str, path: Path
         f"{unit} from first to last; the number is the trained share", fontsize=8, color=plots.GREY
     )
     plots.save_figure(figure, path)
-
-
-def _layer_and_module(name: str) -> tuple[int, str]:
-    """Return the number of the layer, and the name of the module within it.
-
-    'encoder.layer.4.attention.self.query' gives (4, 'attention.self.query'). The number is -1 if
-    the module is in no layer.
-    """
-    match = re.search(r"(?:^|\.)(\d+)\.", name)
-    return (int(match[1]), name[match.end() :]) if match else (-1, name)
 
 
 def _strip(indices: Indices, rows: int) -> Float64s:

@@ -1,0 +1,108 @@
+"""The data, the settings and the lineage of a run, and the commands to go on, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import quote
+
+from tasks.artifacts import ModelFacts, Registration, SplitSizes
+from tasks.promotion.promote import COMMIT, LOCK
+from tasks.tracking import provenance
+from tasks.versioning.data_versions import data_versions
+from tokensieve.files import read_json_or_none
+from tokensieve.inference.manifest import Manifest
+from tokensieve.project import Layout
+from tokensieve.registry.store import tracking_uri, without_password
+from tokensieve.report.content import Fact
+from tokensieve.settings import Settings
+
+CHANGED = "tokensieve.git.changed"  # tag of a run: the files that differ from the commit
+
+
+def data_facts(layout: Layout, classes: int) -> Iterator[Fact]:
+    """Yield how the data were split, and what was left out."""
+    sizes = asdict(SplitSizes.load(layout.split))
+    yield Fact("texts", ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count))
+    yield Fact("classes", f"{classes:,}")
+    dropped = (read_json_or_none(layout.split / "report.json") or {}).get("dropped") or {}
+    if any(dropped.values()):
+        counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in dropped.items() if count)
+        yield Fact("left out of the split", counts)
+
+
+def source_facts(layout: Layout, validation: Mapping[str, Any], data_hash: str) -> Iterator[Fact]:
+    """Yield where the data come from, and how many texts are cut or without a label.
+
+    `validation` is the report of the stage validate.
+    """
+    for known in data_versions(layout):
+        if known.data_hash == data_hash:
+            yield Fact("source", without_password(known.source), f"added {known.date}")
+    if unlabelled := sum((validation.get("unlabelled") or {}).values()):
+        yield Fact("without a label", f"{unlabelled:,}")
+    if cut := validation.get("truncated"):
+        yield Fact(
+            "longer than the model reads",
+            f"{cut['share']:.1%} of {cut['texts']:,} texts",
+            f"base.max_length is {cut['max_length']} tokens",
+        )
+
+
+def lineage_facts(
+    layout: Layout, settings: Settings, registered: Registration, tags: Mapping[str, str]
+) -> Iterator[Fact]:
+    """Yield the hashes, commits and versions that a model comes from.
+
+    `tags` are those of the run in MLflow. The links lead to the user's own MLflow server.
+    """
+    uri = without_password(tracking_uri(layout, settings))
+    server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else ""
+    version = f"{server}/#/models/{quote(registered.name, safe='')}/versions/{registered.version}"
+    yield Fact("model", registered.uri, link=version if server else "")
+    yield Fact("registry", uri)
+    yield Fact("run in MLflow", registered.run_id)
+    yield Fact("data hash", Manifest.load(layout.onnx).data_hash)
+    if commit := tags.get(COMMIT):
+        changed = tags.get(CHANGED)
+        yield Fact("git commit of the project", commit, f"changed since: {changed}" if changed else "")
+    if lock := tags.get(LOCK):
+        yield Fact("SHA-256 of dvc.lock", lock)
+    yield Fact("base model", ModelFacts.load(layout.model).base)
+    trained = {
+        key.removeprefix("environment."): value
+        for key, value in provenance.trained_with(layout).items()
+        if value
+    }
+    if code := trained.pop("tokensieve_commit", ""):
+        yield Fact("git commit of tokensieve", code)
+    yield Fact("trained with", ", ".join(f"{name} {value}" for name, value in trained.items()))
+
+
+def changed_settings(settings: Settings) -> dict[str, str]:
+    """Return the settings that differ from the defaults, as section.key.
+
+    `register.uri` is left out: it may contain a password.
+    """
+    defaults = asdict(Settings())
+    return {
+        f"{section}.{key}": str(value)
+        for section, keys in asdict(settings).items()
+        for key, value in keys.items()
+        if value != defaults[section][key] and (section, key) != ("register", "uri")
+    }
+
+
+def commands(layout: Layout, registered: Registration, promote: bool) -> Iterator[Fact]:
+    """Yield the commands to go on, as comment and command, from the project's folder."""
+    model = layout.onnx.relative_to(layout.root).as_posix()
+    yield Fact("try it", f'tokensieve predict --model {model} "your text"')
+    yield Fact("serve it", f"tokensieve serve --model {model}")
+    if promote:
+        yield Fact("make it the champion", f"tokensieve promote --version {registered.version}")
+    yield Fact("test it on other labelled texts", "tokensieve evaluate --data FILE")
+    yield Fact("correct or add data, and train again", "tokensieve run --data FILE")
+    yield Fact("who promoted what", "tokensieve history")
+    if layout.at("mlflow.db").exists():
+        yield Fact("see the run", "mlflow ui --backend-store-uri sqlite:///mlflow.db")

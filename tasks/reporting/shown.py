@@ -1,0 +1,59 @@
+"""What the summary of a run and its report both show: warnings, and the exported builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", "logits differ", "")
+
+
+def data_warnings(validation: dict[str, Any]) -> list[str]:
+    """Return the messages of the checks that failed, and of those that left rows out."""
+    left_out = {("unlabelled", part) for part in validation.get("unlabelled", {})}
+    return [
+        check["message"]
+        for check in validation["checks"]
+        if not check["passed"] or (check["name"], check["part"]) in left_out
+    ]
+
+
+def builds(rows: Sequence[Mapping[str, Any]], served: str) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of each exported build, in the columns BUILDS.
+
+    `rows` are the variants in race.json, and `served` is the name of the one that is served.
+    """
+    for row in rows:
+        compared = ["", "", ""]
+        if "agreement" in row:
+            confident = f"{row['confident_agreement']:.2%}" if "confident_agreement" in row else ""
+            compared = [f"{row['agreement']:.2%}", confident, f"{row['accuracy']:.4f}"]
+        figures = [
+            f"{row['milliseconds']:.2f}",
+            f"{row['megabytes']:.1f}",
+            *compared,
+            f"{row['largest_difference']:.1g}",
+        ]
+        yield row["variant"], *figures, state(row, served)
+
+
+def notes(rows: Sequence[Mapping[str, Any]], compared: float, tested: int) -> Iterator[str]:
+    """Yield which texts the builds were compared on, and why builds were refused.
+
+    `compared` is the number of texts that were compared with PyTorch, `tested` that of test texts.
+    """
+    yield (
+        f"agree: with PyTorch, on {compared:,.0f} texts that were not trained on; "
+        f"accuracy: on {tested:,} test texts"
+    )
+    if any("agreement" not in row for row in rows):
+        yield "builds are compared from the fastest until one can be served"
+    for row in rows:
+        reasons = row.get("measured") or {fault: f"fails {fault}" for fault in row["faults"]}
+        if reasons:
+            yield f"{row['variant']} is refused: {'; '.join(reasons.values())}"
+
+
+def state(row: Mapping[str, Any], served: str) -> str:
+    """Return whether a build is served, refused, or neither."""
+    return "served" if row["variant"] == served else "refused" if row["faults"] else ""

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tasks.artifacts import Champion, Registration
+from tasks.promotion.gate_report import GateReport, Row
+from tasks.reporting.gather import gather
+from tokensieve.files import read_json, write_json
+from tokensieve.project import Layout
+from tokensieve.report.content import Report
+from tokensieve.settings import Settings
+
+TAGS = {
+    "mlflow.source.git.commit": "c0ffee",
+    "tokensieve.git.changed": "params.yaml",
+    "tokensieve.lock_hash": "beef",
+}
+
+
+def gathered(layout: Layout, **settings: dict[str, Any]) -> Report:
+    return gather(layout, Settings.of(settings), Registration.load(layout.registration), TAGS)
+
+
+def named(facts: tuple[Any, ...]) -> dict[str, str]:
+    return {fact.name: fact.value for fact in facts}
+
+
+def test_the_verdict_and_the_figures_of_the_served_build_are_on_top(layout: Layout) -> None:
+    report = gathered(layout)
+    assert report.title == "cards version 2"
+    assert report.advice is not None
+    assert (report.advice.is_good, report.advice.title) == (True, "answers by itself")
+    shown = named(report.figures)
+    assert (shown["test accuracy"], shown["macro F1"], shown["per text"]) == ("75.0%", "70.0%", "4.5 ms")
+    assert [(one.name, one.value) for one in report.compared] == [
+        ("cards version 2", 0.75),
+        ("most frequent class", 0.5),
+    ]
+    assert report.champion == "there is no champion yet"
+    assert "tokensieve promote --version 2" in named(report.commands).values()
+
+
+def test_a_refusal_of_the_gate_is_the_advice(layout: Layout) -> None:
+    rows = (Row("accuracy", "-0.050", "-0.010", "significantly worse", refuses=True),)
+    write_json(layout.gate, GateReport("cards", "2", "1", "2026-01-02", rows).tree())
+    report = gathered(layout)
+    assert report.advice is not None
+    assert report.advice.is_good is False
+    assert report.advice.promote == "the gate refuses it (accuracy: -0.050, significantly worse)"
+    assert report.champion.startswith("version 2 of model 'cards' is refused against champion 1")
+    assert report.gate is not None
+    assert report.gate.rows == (("accuracy", "-0.050", "-0.010", "SIGNIFICANTLY WORSE"),)
+    assert not any("promote" in command for command in named(report.commands).values())
+
+
+def test_a_gate_report_about_another_version_is_left_out(layout: Layout) -> None:
+    write_json(layout.gate, GateReport("cards", "1", None, "2026-01-02", ()).tree())
+    Champion("cards", "2", ("bill", "card"), "x").save(layout.champion)
+    report = gathered(layout)
+    assert report.gate is None
+    assert report.champion == "this version is the champion"
+
+
+def test_data_and_lineage_name_their_sources_without_passwords(layout: Layout) -> None:
+    report = gathered(layout, finetune={"max_epochs": 3})
+    data, lineage = named(report.data), named(report.lineage)
+    assert data["texts"] == "train 2, validation 2, test 4"
+    assert data["source"] == "https://host/x.csv"
+    assert data["left out of the split"] == "duplicate 5"
+    assert data["without a label"] == "3"
+    assert data["longer than the model reads"] == "25.0% of 8 texts"
+    assert report.warnings == ("train, few: 'bill' has 2 rows",)
+    assert (lineage["git commit of the project"], lineage["SHA-256 of dvc.lock"]) == ("c0ffee", "beef")
+    assert lineage["git commit of tokensieve"] == "abc123"
+    assert report.changed_settings == {"finetune.max_epochs": "3"}
+    assert not any(fact.link for fact in report.lineage)
+
+
+def test_the_version_on_an_mlflow_server_is_linked(layout: Layout) -> None:
+    report = gathered(layout, register={"uri": "https://me:secret@mlflow.example/base/"})
+    links = [fact.link for fact in report.lineage if fact.link]
+    assert links == ["https://mlflow.example/base/#/models/cards/versions/2"]
+
+
+def test_mistakes_and_certainty_are_of_the_test_texts(layout: Layout) -> None:
+    report = gathered(layout)
+    (wrong,) = report.confusions
+    assert (wrong.true, wrong.predicted, wrong.texts[0].text) == ("bill", "card", "my private words")
+    assert [row.label for row in report.classes] == ["bill", "card"]
+    assert report.matrix is not None
+    assert report.matrix.counts == ((1, 1), (0, 2))
+    assert report.threshold is not None
+    assert report.threshold.chosen == 0.8
+    assert report.calibration is not None
+    assert sum(texts for _, _, texts in report.calibration.after) == 4
+
+
+def test_training_and_mask_are_shown_by_phase_and_layer(layout: Layout) -> None:
+    report = gathered(layout)
+    assert [(epoch.number, epoch.phase) for epoch in report.epochs] == [(1, "head only"), (2, "all layers")]
+    assert report.mask is not None
+    assert report.mask.shares == ((0.3, 0.1),)
+    assert named(report.vocabulary)["tokens saved"] == "10.0%"
+    assert [(one.label, one.constructs) for one in report.constructs] == [
+        ("bill", ("pay",)),
+        ("card", ("lost",)),
+    ]
+
+
+def test_what_earlier_versions_did_not_write_is_left_out(layout: Layout) -> None:
+    path = layout.evaluation / "report.json"
+    old = {key: value for key, value in read_json(path).items() if key not in ("baselines", "verdict")}
+    write_json(path, {key: value for key, value in old.items() if "interval" not in key})
+    (layout.model / "training.json").unlink()
+    write_json(layout.mask / "report.json", {"shape": "rows"})
+    race = json.loads((layout.onnx / "race.json").read_text(encoding="utf-8"))
+    del race["served"], race["threads"]
+    write_json(layout.onnx / "race.json", race)
+    report = gathered(layout)
+    assert (report.advice, report.compared, report.mask) == (None, (), None)
+    assert [epoch.phase for epoch in report.epochs] == ["", ""]
+    assert named(report.figures)["test accuracy"] == "75.0%"

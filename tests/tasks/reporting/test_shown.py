@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.reporting.shown import builds, notes
+
+COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
+
+
+def row(variant: str, milliseconds: float, **more: Any) -> dict[str, Any]:
+    return {
+        "variant": variant,
+        "milliseconds": milliseconds,
+        "megabytes": 90.5,
+        "largest_difference": 0.0123,
+        "faults": [],
+    } | more
+
+
+def printed(rows: list[dict[str, Any]]) -> list[str]:
+    return [" ".join(cells) for cells in builds(rows, "mixed")]
+
+
+def test_builds_are_served_or_say_why_not() -> None:
+    reason = "200 confident answers show an agreement of at least 98.5%"
+    rows = [
+        row("fp32", 4.5),
+        row("mixed", 1.875, **COMPARED),
+        row(
+            "int8",
+            1.5,
+            **COMPARED,
+            faults=["min_proven_agreement"],
+            measured={"min_proven_agreement": reason},
+        ),
+    ]
+    lines = printed(rows)
+    found = {line.split()[0]: line for line in lines if "90.5" in line}
+    assert list(found) == ["fp32", "mixed", "int8"]
+    assert all(text in found["mixed"] for text in ("1.88", "99.91%", "98.77%", "0.9000", "0.01", "served"))
+    assert "refused" in found["int8"]
+    assert list(notes(rows, 350, 200)) == [
+        "agree: with PyTorch, on 350 texts that were not trained on; accuracy: on 200 test texts",
+        "builds are compared from the fastest until one can be served",
+        f"int8 is refused: {reason}",
+    ]
+
+
+def test_an_export_of_an_earlier_version_is_shown_as_it_was() -> None:
+    rows = [
+        row("mixed", 1.875, agreement=0.9, accuracy=0.8),
+        row("int8", 1.5, agreement=0.9, accuracy=0.8, faults=["agreement"]),
+    ]
+    lines = printed(rows)
+    assert any("refused" in line and "90.00%" in line for line in lines)
+    assert list(notes(rows, 350, 200))[1:] == ["int8 is refused: fails agreement"]

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tokensieve.evaluation import metrics
+from tokensieve.evaluation.baselines import Baseline, Baselines
+from tokensieve.evaluation.intervals import interval, mcnemar_p_value
+from tokensieve.evaluation.metrics import Ints
+from tokensieve.evaluation.verdict import Grade, ModelOnTest, Verdict, judge
+
+LABELS = ["bill", "card", "rate"]
+
+
+def baseline(accuracy: float, only_model: int, only_baseline: int) -> Baseline:
+    worse, better = mcnemar_p_value(only_baseline, only_model), mcnemar_p_value(only_model, only_baseline)
+    return Baseline(
+        accuracy, (accuracy - 0.1, accuracy + 0.1), accuracy, only_model, only_baseline, worse, better, 90
+    )
+
+
+WEAK_BASELINES = Baselines(baseline(0.33, 60, 1), baseline(0.6, 40, 5))
+
+
+def verdict(
+    targets: Ints,
+    predicted: Ints,
+    baselines: Baselines = WEAK_BASELINES,
+    counts: tuple[int, ...] = (30, 30, 30),
+    cut: Ints | None = None,
+    **figures: Any,
+) -> Verdict:
+    correct = targets == predicted
+    own = {
+        "test_accuracy_interval": interval(int(correct.sum()), len(correct)),
+        "coverage": 0.9,
+        "accepted_accuracy": 0.95,
+        "per_class": metrics.class_report(targets, predicted, LABELS),
+    }
+    none = np.zeros(len(targets), dtype=bool)
+    given = none if cut is None else cut.astype(bool)
+    return judge(ModelOnTest(own | figures, baselines, LABELS, counts, targets, predicted, given, 128))
+
+
+def texts(*wrong: tuple[int, int, int], each: int = 40) -> tuple[Ints, Ints]:
+    """Return targets and predictions of `each` texts per class.
+
+    Each of `wrong` is (true class, predicted class, number of texts).
+    """
+    targets = np.repeat(np.arange(3), each)
+    predicted = targets.copy()
+    for true, other, count in wrong:
+        places = np.flatnonzero((targets == true) & (predicted == true))[:count]
+        predicted[places] = other
+    return targets, predicted
+
+
+def test_a_good_model_is_to_be_promoted() -> None:
+    found = verdict(*texts((0, 1, 2)))
+    assert (found.grade, found.promote, found.remedies) == (
+        Grade.ALONE,
+        True,
+        ("more training texts like the 2 wrong ones",),
+    )
+    assert found.sentence == (
+        "good enough to answer by itself when it is confident (90% of the test texts, 95% of them "
+        "right), with a person for the other texts: promote it (a linear SVM on TF-IDF gets 60.0% "
+        "right, this model 98.3%); "
+        "what would help most: more training texts like the 2 wrong ones."
+    )
+
+
+def test_a_model_that_loses_to_tf_idf_is_told_so_first() -> None:
+    found = verdict(
+        *texts((0, 1, 30), (1, 2, 30)), baselines=Baselines(baseline(0.3, 40, 10), baseline(0.91, 5, 40))
+    )
+    assert (found.grade, found.promote) == (Grade.LOSES, False)
+    assert found.sentence.startswith(
+        "a linear SVM on TF-IDF, which trains in a second, is better (91.0% of the test texts right, this "
+        "model 50.0%): do not promote it; what would help most: "
+    )
+
+
+def test_a_loss_that_may_be_chance_asks_for_more_texts() -> None:
+    found = verdict(*texts((0, 1, 2)), baselines=Baselines(baseline(0.3, 40, 1), baseline(0.99, 1, 2)))
+    assert (found.grade, found.promote) == (Grade.LOSES, False)
+    assert "is better, maybe by chance (99.0%" in found.sentence
+    assert found.advice == "test it on more texts before you promote it"
+
+
+def test_a_model_no_better_than_the_most_frequent_class_is_not_ready() -> None:
+    found = verdict(*texts((0, 1, 39), (1, 2, 39)), baselines=Baselines(baseline(0.33, 6, 5), None))
+    assert (found.grade, found.promote) == (Grade.UNREADY, False)
+    assert "do not promote it, the most frequent class alone gives 33%" in found.sentence
+
+
+def test_an_unsure_model_suggests_answers() -> None:
+    found = verdict(*texts((0, 1, 2)), coverage=0.3)
+    assert (found.grade, found.promote) == (Grade.ASSISTS, True)
+    assert found.good_for.startswith(
+        "good enough to suggest an answer that a person confirms (98% of the test"
+    )
+    assert verdict(*texts((0, 1, 2)), coverage=0.0, accepted_accuracy=None).grade is Grade.ASSISTS
+
+
+def test_the_remedy_that_concerns_the_most_errors_is_first() -> None:
+    targets, predicted = texts((0, 1, 20), (2, 1, 4))
+    found = verdict(targets, predicted, counts=(5, 40, 40))
+    assert found.remedies == (
+        "more texts for 'bill' (5 training texts, 20 of 40 right)",
+        "clearer labels for 'bill' and 'card': 20 texts of one were taken for the other",
+        "more test texts: with 120, the accuracy is between 72% and 87%",
+    )
+    assert [weak.label for weak in found.weakest] == ["bill", "rate"]
+
+
+def test_truncated_texts_are_named_if_they_are_wrong_more_often() -> None:
+    targets, predicted = texts((0, 1, 20))
+    wrong = targets != predicted
+    remedy = verdict(targets, predicted, counts=(60, 30, 30), cut=wrong).remedies[0]
+    assert remedy == (
+        "longer inputs (base.max_length, or base.truncation=head_tail): 17% of the test texts are cut at 128 "
+        "tokens, 20 of the 20 wrong ones among them"
+    )
+    everywhere = verdict(targets, predicted, counts=(60, 30, 30), cut=np.ones(120)).remedies
+    assert any(text.startswith("longer inputs") for text in everywhere)
+    elsewhere = verdict(targets, predicted, counts=(60, 30, 30), cut=~wrong).remedies
+    assert not any(text.startswith("longer inputs") for text in elsewhere)
+
+
+def test_a_class_with_one_test_text_is_not_the_weakest_and_is_counted() -> None:
+    targets, predicted = texts((0, 1, 30))
+    targets, predicted = np.append(targets[:80], 2), np.append(predicted[:80], 1)
+    found = verdict(targets, predicted, counts=(30, 30, 1))
+    assert [str(weak) for weak in found.weakest] == [
+        "'bill' (30 training texts, 10 of 40 right)",
+        "'rate' (1 training text, tested on 1 text, wrong)",
+    ]
+    assert found.tested_on_one == 1
+
+
+def test_a_model_without_errors_needs_no_remedy() -> None:
+    found = verdict(*texts())
+    assert found.remedies == ()
+    assert found.sentence.endswith("this model 100.0%).")
+
+
+def test_multi_label_figures_are_judged_by_exact_match() -> None:
+    targets = np.tile([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]], (20, 1))
+    predicted = targets.copy()
+    predicted[:4, 2] = 0.0
+    found = judge(
+        ModelOnTest(
+            {
+                "test_exact_match_interval": interval(38, 40),
+                "test_micro_f1": 0.97,
+                "coverage": 0.2,
+                "accepted_accuracy": 1.0,
+                "per_class": metrics.class_report(targets, predicted, LABELS),
+            },
+            WEAK_BASELINES,
+            LABELS,
+            (20, 20, 20),
+            targets,
+            predicted,
+            np.zeros(40, dtype=bool),
+            128,
+        )
+    )
+    assert found.grade is Grade.ASSISTS
+    assert [weak.label for weak in found.weakest] == ["rate"]

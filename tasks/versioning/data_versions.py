@@ -13,7 +13,7 @@ import yaml
 from tasks.versioning import data_cache, storage_faults
 from tasks.versioning.data_cache import directory_hash
 from tasks.versioning.download import FetchError
-from tasks.versioning.dvc_repo import Repo, opened, remote_of, root_cause, wait_for_lock
+from tasks.versioning.dvc_repo import Repo, opened, remote_of, root_cause, wait_for_lock, write_objects
 from tokensieve.disk import full_disk_error
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import CONFLICT_MARKERS, atomic_folder, write_text
@@ -135,26 +135,20 @@ def pull_version(layout: Layout, repo: Repo, version: str, folder: Path) -> None
     Raises:
         InputError: If neither cache nor remote has them, or both have damaged files.
     """
-    pointer, data = folder / "raw.dvc", folder / "raw"
-    pointer.write_text(_pointer(version), encoding="utf-8")
-    if failed := _pull(layout, repo, pointer):
+    if failed := _fetch(layout, repo, version, folder):
         raise _not_found(layout, repo, version, failed) from failed
-    if directory_hash(data) != version:
+    if directory_hash(folder) != version:
         # DVC trusts its cache and its remote.
         data_cache.remove_damaged(repo, version)
-        failed = _pull(layout, repo, pointer)
-        if failed or directory_hash(data) != version:
+        failed = _fetch(layout, repo, version, folder)
+        if failed or directory_hash(folder) != version:
             raise _damaged(repo, version)
-    pointer.unlink()
-    for path in data.iterdir():
-        path.rename(folder / path.name)
-    data.rmdir()
 
 
-def _pull(layout: Layout, repo: Repo, pointer: Path) -> Exception | None:
-    """Fetch what a pointer names. Return the error if that fails."""
+def _fetch(layout: Layout, repo: Repo, version: str, folder: Path) -> Exception | None:
+    """Write the files of a data version into a folder. Return the error if that fails."""
     try:
-        wait_for_lock(lambda: repo.pull([str(pointer)], force=True))
+        wait_for_lock(lambda: write_objects(repo, version, folder))
     except Exception as error:  # DVC's own, or one of a remote's library
         if full_disk_error(error, layout.root):
             raise

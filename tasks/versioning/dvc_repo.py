@@ -21,7 +21,9 @@ from dvc.stage import PipelineStage, create_stage
 from dvc.stage.cache import StageCache
 from dvc.stage.loader import StageLoader
 from dvc.ui import ui
-from dvc_data.hashfile import _progress
+from dvc_data.hashfile import _progress, load
+from dvc_data.hashfile.checkout import CheckoutError, checkout
+from dvc_data.hashfile.hash_info import HashInfo
 from rich.console import Console
 
 from tasks.versioning.dvc_backup import restored_on_error
@@ -39,6 +41,7 @@ __all__ = [
     "root_cause",
     "wait_for_lock",
     "write",
+    "write_objects",
 ]
 LOCK_SECONDS = 600
 
@@ -70,6 +73,25 @@ def remote_of(repo: Repo) -> tuple[str, str]:
     """
     name = repo.config["core"].get("remote")
     return (str(name), str(repo.config["remote"][name]["url"])) if name else ("", "")
+
+
+def write_objects(repo: Repo, version: str, folder: Path) -> None:
+    """Write the files of the folder with DVC's hash `version` into `folder`.
+
+    Files that the cache lacks are fetched from the remote. A pull would need a .dvc file in a
+    folder that git does not ignore.
+
+    Raises:
+        Exception: If neither has them. It is DVC's own, or one of a remote's library.
+    """
+    cache, wanted = repo.cache.local, HashInfo("md5", version)
+    with repo.lock:
+        try:
+            checkout(str(folder), repo.fs, load(cache, wanted), cache, force=True)
+        except (OSError, CheckoutError):
+            repo.cloud.pull([wanted])
+            repo.cloud.pull([found for _, _, found in load(cache, wanted)])
+            checkout(str(folder), repo.fs, load(cache, wanted), cache, force=True)
 
 
 def write(layout: Layout, action: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ texts. They are parsed once. The result is stored as JSON Lines files, which the
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,8 +21,17 @@ from tokensieve.files import atomic_folder, read_json_or_none, sha256, write_jso
 from tokensieve.settings import Data
 
 PARTS = ("train", "validation", "test", "oos")  # oos: texts out of scope, which have no label
+# The names of a part's file, also as data sets on the Hugging Face hub have it, in one piece.
+NAMES = {
+    "train": "train|training",
+    "validation": "validation|valid|val|dev",
+    "test": "test",
+    "oos": "oos|out_of_scope",
+}
+PIECE = r"(?P<piece>-\d{5}-of-(?P<pieces>\d{5}))?"
 KEY = "key.json"  # in the folder with the parsed files: the raw data that they come from
-PARSER = 1  # to be raised if the same raw data are parsed differently from now on
+MOST = 0.5  # share of rows with a label of their own from which labels are numbers
+PARSER = 2  # to be raised if the same raw data are parsed differently from now on
 
 
 @dataclass(frozen=True)
@@ -45,16 +55,18 @@ class RawData:
 def find_part_files(folder: Path) -> dict[str, Path]:
     """Return the files of a data folder by the name of the part (`PARTS`).
 
+    Their names are those in `NAMES`, in capitals or not.
+
     Raises:
-        InputError: If the folder does not exist, if it has no train file, or if it has two files
-            for one part.
+        InputError: If the folder does not exist, if it has no train file, if it has two files for
+            one part, or if a file is in several pieces.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; give a folder with a training file")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        part = path.name.partition(".")[0]
-        if part not in PARTS or path.name[len(part) :].lower() not in ENDINGS:
+        part = _part_of(path)
+        if part is None:
             continue
         if part in found:
             raise InputError(f"{folder} has both {found[part].name} and {path.name}; keep one")
@@ -67,6 +79,22 @@ def find_part_files(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _part_of(path: Path) -> str | None:
+    """Return the part of which `path` is the file. None if it is another file.
+
+    Raises:
+        InputError: If it is one of several pieces of a file.
+    """
+    name, dot, ending = path.name.lower().partition(".")
+    for part, names in NAMES.items():
+        found = re.fullmatch(f"({names}){PIECE}", name)
+        if found and dot + ending in ENDINGS:
+            if found["piece"] and int(found["pieces"]) != 1:
+                raise InputError(f"{path} is one of {int(found['pieces'])} pieces; join them in one file")
+            return part
+    return None
+
+
 def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawData:
     """Return the parts of the raw data, parsed now or by an earlier call.
 
@@ -76,7 +104,7 @@ def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawDat
     """
     key = {
         "parser": PARSER,
-        "columns": [columns.text_column, columns.label_column, columns.label_separator],
+        "columns": [columns.text_column, columns.label_column, columns.label_separator, columns.encoding],
         "files": {
             part: [ending_of(path), sha256(path)] for part, path in sorted(files.items()) if path.exists()
         },
@@ -101,7 +129,9 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
     for part, path in files.items():
         label = None if part == "oos" else columns.label_column
         try:
-            found.parts[part] = read_examples(path, columns.text_column, label, columns.label_separator)
+            found.parts[part] = read_examples(
+                path, columns.text_column, label, columns.label_separator, columns.codec
+            )
         except InputError as error:
             found.errors[part] = error
     if any(examples.multi_label for examples in found.parts.values()):
@@ -111,25 +141,29 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
 
 
 def read_examples(
-    path: Path, text: str = "text", label: str | None = "label", separator: str | None = None
+    path: Path,
+    text: str = "text",
+    label: str | None = "label",
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> Examples:
     """Return the examples in the table `path`, in any of the formats.
 
     Texts and labels are in the columns `text` and `label`. If `label` is None, there are no labels.
     The file is multi-label if `separator` is given or the label column has lists.
 
-    A label is a name or a whole number, without white space at its ends. Text formats do not
-    distinguish names from numbers. So a fraction such as 1.5 is an error there, because it shows
-    that the column is the wrong one. In Parquet and Arrow, a name may look like a number, and the
-    float 3.0 is the label 3.
+    A label is the text of its cell, without white space at its ends. In Parquet and Arrow, the
+    float 3.0 is the label 3. Fractions such as 1.5 may be names, for example of tariffs. But if
+    most rows have a label of their own, the column is one of numbers, and not the right one.
 
     Raises:
-        InputError: If `read_rows` raises it, or if a label is a fraction.
+        InputError: If `read_rows` raises it, or if the labels are numbers as above.
     """
     found = Examples()
     multi_label = separator is not None and label is not None
     parsed: dict[object, tuple[str, ...]] = {}  # labels repeat: each different value is parsed once
-    for number, values in read_rows(path, [text] if label is None else [text, label]):
+    fraction: tuple[int, str] | None = None
+    for number, values in read_rows(path, [text] if label is None else [text, label], encoding):
         found.texts.append("" if values[0] is None else str(values[0]))
         found.rows.append(number)
         value = None if label is None else values[1]
@@ -137,14 +171,17 @@ def read_examples(
         cells = value if isinstance(value, list) else [value]
         key = (type(value), *((type(cell), cell) for cell in cells))  # 1 and True are equal in Python
         if key not in parsed:
-            try:
-                parsed[key] = _names(value, separator, format_of(path) in TYPED)
-            except ValueError as error:
-                raise InputError(
-                    f"{path}, row {number}: column {excerpt(label)} has the {error}; labels are names or "
-                    "whole numbers: name the right column with --set data.label_column=COLUMN"
-                ) from None
+            parsed[key] = _names(value, separator, format_of(path) in TYPED)
+            may_be_number = format_of(path) not in TYPED or any(isinstance(c, float | Decimal) for c in cells)
+            fractions = [name for name in parsed[key] if may_be_number and _is_fraction(name)]
+            fraction = fraction or ((number, fractions[0]) if fractions else None)
         found.labels.append(parsed[key])
+    if fraction and len(parsed) > len(found) * MOST:
+        raise InputError(
+            f"{path}, row {fraction[0]}: column {excerpt(label)} has the fraction {excerpt(fraction[1])}; "
+            f"it has {len(parsed):,} different values in {len(found):,} rows, like a column of numbers: name "
+            "the right column with --set data.label_column=COLUMN"
+        )
     return replace(found, multi_label=multi_label)
 
 
@@ -169,11 +206,7 @@ def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Exam
 
 
 def _names(value: object, separator: str | None, typed: bool) -> tuple[str, ...]:
-    """Return the names in a cell of the label column, sorted.
-
-    Raises:
-        ValueError: If one is a fraction.
-    """
+    """Return the names in a cell of the label column, sorted."""
     if separator is not None and isinstance(value, str):
         value = value.split(separator)
     cells = value if isinstance(value, list) else [value]
@@ -181,17 +214,11 @@ def _names(value: object, separator: str | None, typed: bool) -> tuple[str, ...]
 
 
 def _name(cell: object, typed: bool) -> str:
-    """Return the name of the label in one cell, or "" if there is none.
-
-    Raises:
-        ValueError: If it is a fraction.
-    """
+    """Return the name of the label in one cell, or "" if there is none."""
     if cell is None or (isinstance(cell, float | Decimal) and math.isnan(cell)):
         return ""
     if typed and isinstance(cell, float | Decimal) and math.isfinite(cell) and cell == int(cell):
         cell = int(cell)
-    if isinstance(cell, float | Decimal) or (not typed and isinstance(cell, str) and _is_fraction(cell)):
-        raise ValueError(f"fraction {excerpt(cell)}")
     return "" if is_blank(str(cell)) else str(cell).strip()
 
 

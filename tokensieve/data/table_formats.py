@@ -71,6 +71,13 @@ def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> No
     Raises:
         InputError: If a column is missing or repeated. The message names `path`.
     """
+    missing = [column for column in wanted if column not in header]
+    if len(missing) > 1 and not {name.strip().casefold() for name in header} & set(missing):
+        shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
+        raise InputError(
+            f"{path} has no columns {' and '.join(map(excerpt, missing))}; it has {shown}: name the right "
+            f"ones with {_options(wanted, missing)}; if this is a row and no header, write a header above it"
+        )
     for column, (flag, prefix) in wanted.items():
         if column not in header:
             shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
@@ -86,3 +93,12 @@ def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> No
             raise InputError(
                 f"{path} has {header.count(column)} columns {excerpt(column)}; rename all but one"
             )
+
+
+def _options(wanted: Wanted, columns: Sequence[str]) -> str:
+    """Return the options that name other columns, each flag once."""
+    flags = dict.fromkeys(wanted[column][0] for column in columns)
+    return " ".join(
+        f"{flag} " + " ".join(f"{wanted[column][1]}COLUMN" for column in columns if wanted[column][0] == flag)
+        for flag in flags
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.data.arrow_tables import damaged, is_label, is_text, record_batches
-from tokensieve.data.table_formats import FORMATS, Wanted, check_columns, format_of, import_pyarrow
+from tokensieve.data.table_formats import FORMATS, TYPED, Wanted, check_columns, format_of, import_pyarrow
 from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
 
@@ -50,8 +50,12 @@ class Chunk:
 Piece = tuple[int, list[str | None], list[Any]]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+def read_rows(
+    path: Path, columns: Sequence[str], encoding: str | None = None
+) -> Iterator[tuple[int, list[Any]]]:
     """Yield the number of each row and its values in `columns`.
+
+    Text files have the given encoding, or else the one of their byte order mark, or UTF-8.
 
     The first of `columns` is the text column, the others are label columns. This is the reader for
     training data. It refuses texts that a model cannot learn from, such as texts with NUL bytes or
@@ -72,9 +76,13 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[An
         name: ("--set", "data.label_column=" if place else "data.text_column=")
         for place, name in enumerate(columns)
     }
-    read = {".jsonl": _strict_objects, ".parquet": _typed_rows, ".arrow": _typed_rows}.get(kind, _cells)
+    if kind in TYPED:
+        rows = _typed_rows(path, wanted)
+    else:
+        read = _strict_objects if kind == ".jsonl" else _cells
+        rows = read(path, read_lines_without_nul(path, encoding), wanted)
     number = 0
-    for number, values in read(path, wanted):
+    for number, values in rows:
         yield number, values
     if not number:
         raise InputError(f"{path} has a header and no rows; it needs at least one")
@@ -113,8 +121,8 @@ def _chunks(pieces: Iterator[Piece]) -> Iterator[Chunk]:
         yield Chunk(texts, rows, size)
 
 
-def _cells(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
-    records = read_records(path, read_lines_without_nul(path))
+def _cells(path: Path, lines: Iterator[str], wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+    records = read_records(path, lines)
     header = next(records, [])
     check_columns(path, header, wanted)
     places = [header.index(column) for column in wanted]
@@ -122,8 +130,8 @@ def _cells(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
         yield number, [record[place] for place in places]
 
 
-def _strict_objects(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
-    for number, _, row in read_objects(path, read_lines_without_nul(path), wanted):
+def _strict_objects(path: Path, lines: Iterator[str], wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+    for number, _, row in read_objects(path, lines, wanted):
         for column in wanted:
             values = row[column] if isinstance(row[column], list) else [row[column]]
             for value in values:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import itertools
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from tokensieve.data.dialects import SAMPLE, csv_dialect, likely_encoding, marked_encoding, tsv_dialect
 from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
 from tokensieve.errors import InputError, excerpt
 
@@ -24,32 +27,67 @@ CSV_ERRORS = {
 }
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
     """Yield the decoded lines of a text file with their line ends, without a byte order mark.
 
+    Without an `encoding`, a byte order mark names it, and a file without one is UTF-8.
+
     Raises:
-        InputError: If the file is not UTF-8, or not a complete gzip file.
+        InputError: If the file has another encoding, or is not a complete gzip file.
     """
-    with gzip.open(path, "rb") if ending_of(path).endswith(".gz") else path.open("rb") as file:
+    is_packed = ending_of(path).endswith(".gz")
+    try:
+        with gzip.open(path, "rb") if is_packed else path.open("rb") as file:
+            used = encoding or marked_encoding(file.peek(4)[:4])
+            if used.startswith("utf-8"):
+                yield from _utf8_lines(path, file)
+            else:
+                with io.TextIOWrapper(file, encoding=used, newline="") as text:
+                    yield from _line_feeds(text)
+    except UnicodeError as error:
+        raise InputError(
+            f"{path} is not {used} ({error}); save it as UTF-8, or name its encoding with "
+            "--set data.encoding=NAME"
+        ) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} is not a gzip file, or damaged ({error}); write it again") from None
+
+
+def _utf8_lines(path: Path, file: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
         try:
-            for number, line in enumerate(file, 1):
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
+            likely = likely_encoding(line)
             raise InputError(
                 f"{path}, line {number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not "
-                "UTF-8; save the file as UTF-8 (it may be Latin-1: iconv -f latin1 -t utf-8)"
+                f"UTF-8; it may be {likely}: read it so with --set data.encoding={likely}, or save the file "
+                f"as UTF-8 (iconv -f {likely} -t utf-8)"
             ) from None
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path} is not a gzip file, or damaged ({error}); write it again") from None
 
 
-def read_lines_without_nul(path: Path) -> Iterator[str]:
+def _line_feeds(text: IO[str]) -> Iterator[str]:
+    """Yield the lines of an open text, which end at line feeds.
+
+    A carriage return alone ends no line, as in a UTF-8 file.
+    """
+    part = ""
+    for line in text:
+        part += line
+        if part.endswith("\n"):
+            yield part
+            part = ""
+    if part:
+        yield part
+
+
+def read_lines_without_nul(path: Path, encoding: str | None = None) -> Iterator[str]:
     """Yield the lines as `read_lines` does.
 
     Raises:
         InputError: If `read_lines` raises it, or if a line has a NUL byte.
     """
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(read_lines(path, encoding), 1):
         if "\0" in line:
             raise InputError(
                 f"{path}, line {number}: a NUL byte at column {line.index(chr(0)) + 1}; remove it (tr -d "
@@ -61,11 +99,21 @@ def read_lines_without_nul(path: Path) -> Iterator[str]:
 def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
     """Yield the header and then the rows of a CSV or TSV file. Blank lines are skipped.
 
+    The beginning of the file decides on the separator of a CSV file and on the quotes of a TSV
+    file.
+
     Raises:
         InputError: If a row has another number of columns than the header, or wrong quotes.
     """
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(lines, delimiter="\t" if format_of(path) == ".tsv" else ",", strict=True)
+    begin, rest = _begin(lines)
+    dialect = tsv_dialect(begin, not rest) if format_of(path) == ".tsv" else csv_dialect(begin)
+    reader = csv.reader(
+        itertools.islice(itertools.chain(begin, rest, lines), dialect.first_line, None),
+        delimiter=dialect.separator,
+        quoting=csv.QUOTE_MINIMAL if dialect.has_quotes else csv.QUOTE_NONE,
+        strict=True,
+    )
     row, start, columns = 0, 0, 0
     try:
         for record in reader:
@@ -78,11 +126,23 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
                     )
                 yield record
                 row += 1
-            start = reader.line_num
+            start = reader.line_num + dialect.first_line
     except csv.Error as error:
         known = (meaning for words, meaning in CSV_ERRORS.items() if words in str(error))
         reason = next(known, f"{error}; double the quotes inside a quoted text")
         raise InputError(f"{path}, row {max(1, row)} (from line {start + 1}): {reason}") from None
+
+
+def _begin(lines: Iterator[str]) -> tuple[list[str], list[str]]:
+    """Return the lines at the beginning of a file, and the next one. The file may end before it."""
+    begin: list[str] = []
+    size = 0
+    for line in lines:
+        if size > SAMPLE:
+            return begin, [line]
+        begin.append(line)
+        size += len(line)
+    return begin, []
 
 
 def read_objects(

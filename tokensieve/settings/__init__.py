@@ -6,10 +6,9 @@ not settings.
 
 from tokensieve.settings.assignments import assigned, changed, tried
 from tokensieve.settings.declaration import Section
+from tokensieve.settings.inputs import Base, Data
 from tokensieve.settings.params_file import Settings, render, sections
 from tokensieve.settings.sections import (
-    Base,
-    Data,
     Evaluate,
     Export,
     Finetune,

@@ -13,6 +13,7 @@ import yaml
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import check_no_conflict_markers
+from tokensieve.settings import inputs
 from tokensieve.settings import sections as section
 from tokensieve.settings.declaration import Section, allowed_text
 from tokensieve.settings.renamed import log_renamed, renamed
@@ -22,8 +23,8 @@ from tokensieve.settings.renamed import log_renamed, renamed
 class Settings:
     """All sections. `Settings.load` reads `params.yaml`; missing settings have their defaults."""
 
-    base: section.Base = field(default_factory=section.Base)
-    data: section.Data = field(default_factory=section.Data)
+    base: inputs.Base = field(default_factory=inputs.Base)
+    data: inputs.Data = field(default_factory=inputs.Data)
     validate: section.Validate = field(default_factory=section.Validate)
     split: section.Split = field(default_factory=section.Split)
     vocabulary: section.Vocabulary = field(default_factory=section.Vocabulary)

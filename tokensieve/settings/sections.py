@@ -1,62 +1,12 @@
-"""The settings by section, in the order of the pipeline."""
+"""The settings by section, in the order of the pipeline, after those in inputs.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokensieve.errors import InputError, excerpt
+from tokensieve.errors import InputError
 from tokensieve.settings.declaration import Section, setting
-from tokensieve.settings.values import CHECKS, FORMAT_NAMES, NAME, VARIANTS
-from tokensieve.truncation import HEAD, HEAD_TAIL
-
-
-@dataclass(frozen=True)
-class Base(Section):
-    """The pretrained encoder."""
-
-    model: str = setting("sentence-transformers/all-MiniLM-L6-v2", "local folder or Hugging Face model id")
-    pooling: str = setting(
-        "auto", "auto follows the model's own configuration", among=("auto", "mean", "cls", "last")
-    )
-    max_length: int = setting(128, "maximum tokens per text; longer texts are truncated", low=4, high=8192)
-    truncation: str = setting(
-        HEAD,
-        "kept part of a longer text: its beginning, or its beginning and end in equal shares",
-        among=(HEAD, HEAD_TAIL),
-    )
-
-
-@dataclass(frozen=True)
-class Data(Section):
-    """How the raw data are read, and the random seed."""
-
-    text_column: str = setting("text", "column with the text")
-    label_column: str = setting("label", "column with the label")
-    format: str = setting(
-        "auto",
-        "format of data from a URL; auto detects it from the name, the query or the content type",
-        among=("auto", *FORMAT_NAMES),
-    )
-    label_separator: str | None = setting(
-        None, 'set it, for example to "|", if a text can have several labels or none'
-    )
-    unlabelled: str = setting(
-        "refuse",
-        "rows without a label: refuse stops the run, drop removes and counts them",
-        among=("refuse", "drop"),
-    )
-    shots: int | None = setting(None, "few-shot: use this many examples per class; null uses all", low=1)
-    seed: int = setting(
-        0, "seeds the split, the head, random masks and the batch order", low=0, high=2**31 - 1
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.text_column == self.label_column:
-            raise InputError(
-                f"data.text_column and data.label_column are both {excerpt(self.text_column)}; "
-                "use two different columns"
-            )
+from tokensieve.settings.values import CHECKS, NAME, VARIANTS
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,8 @@ def advice(verdict: Mapping[str, Any] | None, gate: GateReport | None) -> Advice
 
 def champion_sentence(registered: Registration, champion: Champion | None, gate: GateReport | None) -> str:
     """Return how the version compares with the champion, in one sentence."""
+    if gate and gate.not_compared:
+        return f"not compared: {gate.not_compared}"
     if gate:
         return gate.headline().removeprefix("gate: ")
     if champion is None:
@@ -45,7 +48,12 @@ def champion_sentence(registered: Registration, champion: Champion | None, gate:
 
 def gate_table(gate: GateReport | None) -> Table | None:
     """Return the gate's rules as a table."""
-    return Table(HEAD, tuple(cells(gate)), f"Measured {gate.at}.") if gate and gate.rows else None
+    return Table(HEAD, tuple(cells(gate)), f"Measured {minute(gate.at)}.") if gate and gate.rows else None
+
+
+def minute(time: str) -> str:
+    """Return an ISO 8601 time (UTC) without its seconds. Another text stays as it is."""
+    return f"{time[:10]} {time[11:16]} UTC" if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", time) else time
 
 
 def figures(
@@ -76,8 +84,8 @@ def figures(
     for row in race["variants"]:
         if row["variant"] == served:
             threads = f"{served}, {race.get('threads', 1)} thread"
-            yield Fact("per text", f"{row['milliseconds']:.1f} ms", threads)
-            yield Fact("model size", f"{row['megabytes']:.0f} MB")
+            yield Fact("per text", f"{row['milliseconds']:.3g} ms", threads)
+            yield Fact("model size", f"{row['megabytes']:.3g} MB")
     own, total = trained
     yield Fact("trained weights", f"{own / total:.1%}", f"{own:,} of {total:,}")
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from tasks.artifacts import ModelFacts, Registration, SplitSizes
 from tasks.promotion.promote import COMMIT, LOCK
+from tasks.reporting.headline import minute
 from tasks.tracking import provenance
 from tasks.versioning.data_versions import data_versions
 from tokensieve.files import read_json_or_none
@@ -39,7 +40,7 @@ def source_facts(layout: Layout, validation: Mapping[str, Any], data_hash: str) 
     """
     for known in data_versions(layout):
         if known.data_hash == data_hash:
-            yield Fact("source", without_password(known.source), f"added {known.date}")
+            yield Fact("source", without_password(known.source), f"added {minute(known.date)}")
     if unlabelled := sum((validation.get("unlabelled") or {}).values()):
         yield Fact("without a label", f"{unlabelled:,}")
     if cut := validation.get("truncated"):

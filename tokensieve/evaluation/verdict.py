@@ -219,9 +219,12 @@ def _more_texts(result: ModelOnTest, accuracy: float) -> Iterator[tuple[int, str
 
 
 def _clearer_labels(result: ModelOnTest) -> Iterator[tuple[int, str]]:
-    """Yield the pair of classes that are confused most."""
+    """Yield the pair of classes that are confused most, in both directions.
+
+    Confusion in one direction only is not a matter of the labels.
+    """
     counts: Ints = confusion_matrix(result.targets, result.predicted, labels=range(len(result.labels)))
-    both = np.triu(counts + counts.T, 1)
+    both = np.triu(np.where(np.minimum(counts, counts.T) > 0, counts + counts.T, 0), 1)
     first, second = divmod(int(both.argmax()), len(result.labels))
     if (confused := int(both[first, second])) >= MIN_PAIR:
         names = " and ".join(excerpt(result.labels[i], 40) for i in (first, second))

@@ -182,11 +182,15 @@ class Build:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that the audit of the data found, with examples from the data."""
+    """Something that the audit of the data found.
+
+    `has_texts`: its table shows texts of the data.
+    """
 
     title: str
     about: str
     table: Table
+    has_texts: bool = True
 
 
 @dataclass(frozen=True)
@@ -254,4 +258,12 @@ class Report:
     def without_texts(self) -> Report:
         """Return the report without texts of the data. Labels and single words stay."""
         confusions = tuple(replace(found, texts=()) for found in self.confusions)
-        return replace(self, confusions=confusions, audit=())
+        audit = tuple(
+            replace(found, table=Table((), ())) if found.has_texts else found for found in self.audit
+        )
+        return replace(self, confusions=confusions, audit=audit)
+
+
+def opening(phrase: str) -> str:
+    """Return a phrase with a capital letter at its beginning. The others stay as they are."""
+    return f"{phrase[:1].upper()}{phrase[1:]}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from tokensieve.report.content import Fact, Report
+from tokensieve.report.content import Fact, Report, opening
 from tokensieve.report.markdown import inline, table
 
 NAME = "README.md"
@@ -91,7 +91,7 @@ def _metadata(card: CardData) -> ModelCardData:
 
 def _verdict(report: Report) -> Iterator[str]:
     if advice := report.advice:
-        yield f"**{inline(advice.title.capitalize())}.** {_sentence(advice.good_for)}"
+        yield f"**{inline(opening(advice.title))}.** {_sentence(advice.good_for)}"
         yield f"- {_sentence(advice.promote)}\n" + "\n".join(
             f"- Would help: {inline(remedy)}." for remedy in advice.remedies
         )
@@ -136,4 +136,4 @@ def _classes(report: Report) -> str:
 
 
 def _sentence(phrase: str) -> str:
-    return inline(f"{phrase[:1].upper()}{phrase[1:]}.")
+    return inline(f"{opening(phrase)}.")

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from tokensieve.report import charts
 from tokensieve.report.charts import Axis, Band, Series
-from tokensieve.report.content import Calibration, Epoch, Report, ThresholdCurve
+from tokensieve.report.content import Calibration, Epoch, Report, ThresholdCurve, opening
 
 LABEL, TEXT, FACT = 80, 400, 2000  # characters that are shown of a label, a text and a fact
 # Characters that HTML does not allow, among them halves of surrogate pairs.
@@ -54,7 +54,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters |= {"label": _label, "text": _text, "short": _short}
-    environment.filters |= {"percent": _percent, "sentence": _sentence}
+    environment.filters |= {"percent": _percent, "sentence": _sentence, "opening": opening}
     environment.globals["charts"] = charts
     environment.globals |= {"learning": _learning, "reliability": _reliability, "threshold": _threshold}
     return environment
@@ -83,7 +83,7 @@ def _percent(value: float) -> str:
 
 def _sentence(phrase: str) -> str:
     """Return a phrase with a capital letter and a full stop."""
-    return f"{phrase[:1].upper()}{phrase[1:]}{'' if phrase.endswith('.') else '.'}"
+    return f"{opening(phrase)}{'' if phrase.endswith('.') else '.'}"
 
 
 def _learning(epochs: Sequence[Epoch]) -> Markup:

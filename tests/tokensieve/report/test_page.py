@@ -134,7 +134,7 @@ def test_a_report_with_nothing_is_a_page() -> None:
     assert page.addresses == []
 
 
-def test_without_texts_neither_texts_nor_the_audit_are_shown() -> None:
+def test_without_texts_those_of_mistakes_and_audit_are_not_shown() -> None:
     report = Report(
         "m",
         "now",
@@ -145,7 +145,7 @@ def test_without_texts_neither_texts_nor_the_audit_are_shown() -> None:
     assert "private words" in render_page(report)
     hidden = render_page(report.without_texts())
     assert "private words" not in hidden
-    assert "Audit" not in hidden
+    assert "Label errors" in hidden
     assert "The texts are in the report on the disk of the project." in hidden
 
 

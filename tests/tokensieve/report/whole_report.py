@@ -53,7 +53,7 @@ def whole_report(
         data=(Fact("texts", "train 1,344, test 528", label), Fact("source", text)),
         warnings=(f"class '{label}' has 3 rows", text),
         classes=tuple(ClassRow(name, 50 + i, i % 20, 0.5, 0.6, 0.55) for i, name in enumerate(names)),
-        audit=(Finding("Label errors", text, Table(("text", "label"), ((text, label),))),),
+        audit=(Finding("Label errors", label, Table(("text", "label"), ((text, label),))),),
         constructs=tuple(Constructs(name, (text, "stuck", "customs clearance")) for name in names),
         vocabulary=(Fact("tokens saved", "3.1%", text),),
         mask=MaskMap(

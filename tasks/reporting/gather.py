@@ -95,11 +95,11 @@ def gather_model(
         multi_label=bool(manifest.thresholds),
         advice=headline.advice(evaluated.get("verdict"), gate),
         figures=tuple(headline.figures(measured, race, manifest.variant, trained)),
-        compared=tuple(headline.compared(evaluated, title)),
+        compared=tuple(headline.compared(evaluated)),
         data=tuple(origin.data_facts(layout, len(manifest.labels))),
         classes=_classes(layout, evaluated),
         builds=tuple(_builds(rows, manifest.variant)),
-        build_head=shown.BUILDS,
+        build_head=(*shown.BUILDS[:-1], "state"),
         build_notes=tuple(shown.notes(rows, manifest.parity["texts"], tested)),
         **_vocabulary(layout),
     )

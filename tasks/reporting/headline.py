@@ -90,12 +90,12 @@ def figures(
     yield Fact("trained weights", f"{own / total:.1%}", f"{own:,} of {total:,}")
 
 
-def compared(evaluated: Mapping[str, Any], title: str) -> Iterator[Measure]:
+def compared(evaluated: Mapping[str, Any]) -> Iterator[Measure]:
     """Yield the accuracy of the model and of the baselines, on the same test texts."""
     own = "test_accuracy" if "test_accuracy" in evaluated else "test_exact_match"
     if f"{own}_interval" not in evaluated:
         return
-    yield Measure(title, evaluated[own], *evaluated[f"{own}_interval"])
+    yield Measure("this model", evaluated[own], *evaluated[f"{own}_interval"])
     for key, name in BASELINES.items():
         if baseline := (evaluated.get("baselines") or {}).get(key):
             yield Measure(name, baseline["accuracy"], *baseline["accuracy_interval"])

@@ -22,8 +22,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 BIN = Path(sys.executable).parent
 STARTUP_SECONDS = 180.0  # a busy machine takes up to a minute
@@ -48,6 +52,14 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 def interruptible() -> None:
     """What runs in the background of a script ignores SIGINT, and so would all that it starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, which few tests need."""
+    from tests.system.chromium import opened_browser
+
+    yield from opened_browser()
 
 
 def free_port() -> int:

@@ -13,43 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from tests.system.chromium import SCHEMES, WIDTHS, found_by_axe, overflow
 from tests.system.conftest import BIN, Start, free_port
 from tokensieve.data.raw_data import read_examples
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
 
-CHROMIUM = Path("/usr/bin/chromium")
-# No sandbox: tests may run as root. The rest keeps the browser from requests of its own.
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LABELS = ("<script>document.title='label'</script>", "مرحبا_بالعالم", "ship 🚢 & <b>more</b>")
 HOSTILE = (
     "my card <script>document.title='text'</script><img src=x onerror=\"document.title='image'\"> is lost "
     "\u202ereversed\u202c مرحبا بالعالم 💔👩\u200d👧 &amp; {{7*7}} \u200f"
 )
-WIDTHS, SCHEMES = (360, 1600), ("light", "dark")
 
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -102,11 +80,6 @@ def predict(page: Page, text: str) -> None:
     expect(page.locator("#words .shown")).to_be_visible()
 
 
-def overflow(page: Page) -> int:
-    """Return the pixels by which the page is wider than the window."""
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
-
-
 def test_texts_and_labels_are_shown_as_they_are(open_page: Open, model: Path) -> None:
     page = open_page(width=360)
     for text in (HOSTILE, ("my card is lost 🚢 <i> مرحبا " * 1000)[:20_000]):
@@ -156,14 +129,6 @@ def test_axe_finds_nothing(width: int, scheme: str, open_page: Open, tmp_path: P
     expect(page.locator("#summary")).to_contain_text("3 texts")
     assert found_by_axe(page) == []
     assert overflow(page) == 0
-
-
-def found_by_axe(page: Page) -> list[str]:
-    """Return what axe finds: the rule, its impact and the elements."""
-    return [
-        f"{found['id']} ({found['impact']}): {[node['target'] for node in found['nodes']]}"
-        for found in Axe().run(page).response["violations"]
-    ]
 
 
 def test_a_correction_is_made_with_the_keyboard_alone(open_page: Open, model: Path, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Both take about a second. They show whether the model is worth its training: on some data, a linear
 SVM on TF-IDF is as good (Wang and Manning 2012, aclanthology.org/P12-2018). Pairs of words are no
-better than words on four data sets; sequences of letters are, by 0 to 3 points, but take six times
-as long (docs/experiment-log.md).
+better than words on five data sets; sequences of letters are, by 0 to 5 points, but take longer
+(`python -m benchmarks.training.baselines`).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def test_the_verdict_and_the_figures_of_the_served_build_are_on_top(layout: Layo
     shown = named(report.figures)
     assert (shown["test accuracy"], shown["macro F1"], shown["per text"]) == ("75.0%", "70.0%", "4.5 ms")
     assert [(one.name, one.value) for one in report.compared] == [
-        ("cards version 2", 0.75),
+        ("this model", 0.75),
         ("most frequent class", 0.5),
     ]
     assert report.champion == "there is no champion yet"

@@ -90,8 +90,9 @@ def write_objects(repo: Repo, version: str, folder: Path) -> None:
             checkout(str(folder), repo.fs, load(cache, wanted), cache, force=True)
         except (OSError, CheckoutError):
             repo.cloud.pull([wanted])
-            repo.cloud.pull([found for _, _, found in load(cache, wanted)])
-            checkout(str(folder), repo.fs, load(cache, wanted), cache, force=True)
+            tree: Any = load(cache, wanted)
+            repo.cloud.pull([found for _, _, found in tree])
+            checkout(str(folder), repo.fs, tree, cache, force=True)
 
 
 def write(layout: Layout, action: Callable[[], Any]) -> Any:

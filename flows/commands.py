@@ -128,15 +128,21 @@ def stage(options: argparse.Namespace, answer: Answer) -> None:
 def data_add(options: argparse.Namespace, answer: Answer) -> None:
     """Add data to the project as its present version, and print its hash.
 
-    The data replace those of the project; feedback corrects them and adds to them.
+    The data replace those of the project. Feedback corrects them and adds to them. A review
+    corrects them.
     """
     from tasks.stage import check_registry, run_ingest
     from tasks.versioning.data_versions import data_hash
     from tokensieve.settings import Settings
 
-    feedback = getattr(options, "feedback", None)
-    if (options.data is None) == (feedback is None):
-        raise InputError("use either --data or --feedback")
+    feedback, review = (getattr(options, name, None) for name in ("feedback", "review"))
+    if [options.data, feedback, review].count(None) != 2 or (review and options.test):
+        raise InputError("use one of --data, --feedback and --review")
+    if review:
+        from flows.audit_commands import add_review
+
+        add_review(options, answer)
+        return
     _check_data(options)
     layout = _opened_project(options)
     with _locked_with_settings(options, layout):
@@ -260,6 +266,10 @@ def _data_add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     about = "feedback file of a server: corrects the labels of the project's data, and adds new texts"
     parser.add_argument("--feedback", metavar="FILE", help=about)
+    about = "review.csv of tokensieve audit with right labels, (remove) for rows that are to go"
+    parser.add_argument("--review", metavar="FILE", help=about)
+    about = "accept answers that are labels of no text yet"
+    parser.add_argument("--new-labels", action="store_true", help=about)
     _add_assignments(parser)
 
 

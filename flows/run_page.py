@@ -23,6 +23,8 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
         parts.insert(1, inline(verdict_text(verdict)))
     if result["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {inline(warning)}" for warning in result["warnings"])]
+    if result.get("audit"):
+        parts += ["## Audit of the data", "\n".join(f"- {inline(line)}" for line in result["audit"])]
     if report := GateReport.of(result.get("gate")):
         parts += ["## Gate", inline(report.headline()), table(HEAD, cells(report))]
     parts += [

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+from flows.audit_text import audit_lines
 from tasks.artifacts import MaskFacts, SplitSizes
 from tasks.promotion.gate_report import GateReport, text_table
 from tasks.reporting.shown import BUILDS, builds, data_warnings, notes
@@ -67,6 +68,7 @@ def summarize(
         "parity": dict(manifest.parity),
         # Evaluations of earlier versions have neither.
         **{key: evaluated.get(key) for key in ("baselines", "verdict")},
+        "audit": audit_lines(layout),
         "gate": report.tree() if report else None,
     }
 
@@ -122,6 +124,8 @@ def summary_text(result: dict[str, Any], layout: Layout) -> str:
     if report := GateReport.of(result.get("gate")):
         gate = report.headline() if report.not_compared else f"{report.headline()}\n{text_table(report)}"
         console.print(f"\n{gate}", markup=False, soft_wrap=True)
+    for line in result.get("audit", []):
+        console.print(line, markup=False, soft_wrap=True)
     for warning in result["warnings"]:
         console.print("warning:", warning, markup=False, soft_wrap=True)
     console.print(_next_steps(result, layout), markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from tasks.versioning import storage_faults
-from tasks.versioning.data_versions import add_version, data_hash, fetch_version
+from tasks.versioning.data_versions import add_version, data_hash, fetch_version, file_names
 from tasks.versioning.download import FetchError, fetch, public, revealed
 from tasks.versioning.dvc_repo import Repo, opened, remote_of, wait_for_lock, write
 from tokensieve.data.raw_data import find_part_files, read_raw_once
@@ -43,9 +43,7 @@ def ingest(
     """
     with opened(layout) as repo:
         if data is None:
-            complete_replacement(layout.raw)
-            if not layout.raw.exists():
-                fetch_version(layout, repo, data_hash(layout))
+            _restore_missing(layout, repo)
             source, found = origin or str(layout.raw), find_part_files(layout.raw)
             names = {}
             rows = count_rows(layout, found, settings.data)
@@ -55,14 +53,56 @@ def ingest(
             names = {
                 part: _file_name(path, data, test if part == "test" else None) for part, path in found.items()
             }
-            with atomic_folder(layout.raw) as folder:
-                for name, path in found.items():
-                    shutil.copyfile(path, folder / f"{name}{ending_of(path)}")
+            _replace_raw(layout, found)
             shutil.rmtree(layout.fetched, ignore_errors=True)
-        write(layout, lambda: repo.add([str(layout.raw)]))
-        _push(layout, repo)
+        _record(layout, repo)
     add_version(layout, source, rows, names)
     return data_hash(layout)
+
+
+def present_files(layout: Layout) -> dict[str, Path]:
+    """Return the files of the present raw data by part, fetched if they are missing.
+
+    Raises:
+        InputError: If the project has no data, or neither cache nor remote has them.
+    """
+    with opened(layout) as repo:
+        _restore_missing(layout, repo)
+    return find_part_files(layout.raw)
+
+
+def ingest_relabelled(layout: Layout, settings: Settings, found: dict[str, Path], source: str) -> str:
+    """Make the files `found`, by part, the raw data: a version with corrected labels.
+
+    It keeps the names of the users' files, and names the version before it. Return its hash.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    before, names = data_hash(layout), file_names(layout)
+    rows = count_rows(layout, found, settings.data)
+    with opened(layout) as repo:
+        _replace_raw(layout, found)
+        _record(layout, repo)
+    add_version(layout, source, rows, names, before)
+    return data_hash(layout)
+
+
+def _restore_missing(layout: Layout, repo: Repo) -> None:
+    complete_replacement(layout.raw)
+    if not layout.raw.exists():
+        fetch_version(layout, repo, data_hash(layout))
+
+
+def _replace_raw(layout: Layout, found: dict[str, Path]) -> None:
+    with atomic_folder(layout.raw) as folder:
+        for name, path in found.items():
+            shutil.copyfile(path, folder / f"{name}{ending_of(path)}")
+
+
+def _record(layout: Layout, repo: Repo) -> None:
+    write(layout, lambda: repo.add([str(layout.raw)]))
+    _push(layout, repo)
 
 
 def local_parts(data: str, test: str | None = None) -> dict[str, Path]:

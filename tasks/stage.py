@@ -35,7 +35,17 @@ if TYPE_CHECKING:
 
 # Stage NAME is function NAME of tasks/NAME.py. It is imported when it runs: a skipped stage costs
 # no import.
-STAGES = ("validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register")
+STAGES = (
+    "validate",
+    "split",
+    "vocabulary",
+    "audit",
+    "mask",
+    "finetune",
+    "evaluate",
+    "export",
+    "register",
+)
 REGISTER = "register"
 LONG = 10.0  # seconds; after a longer run, the log names its duration when the stage starts again
 

@@ -23,6 +23,7 @@ VENDORS = {
     "matplotlib": {"tokensieve/evaluation/mask_plot.py", "tokensieve/evaluation/plots.py"},
     "prometheus_client": {"tokensieve/server/prometheus.py"},
     "jinja2": {"tokensieve/report/page.py"},
+    "cleanlab": {"tasks/auditing/label_errors.py"},
     "optuna": {"tasks/sweeps/search.py"},
     "prefect_dask": {"flows/sweep_cells.py"},
 }

@@ -35,6 +35,7 @@ class Layout:
     validation = property(lambda self: self.at("artifacts", "validation"))
     split = property(lambda self: self.at("artifacts", "split"))
     vocabulary = property(lambda self: self.at("artifacts", "vocabulary"))
+    audit = property(lambda self: self.at("artifacts", "audit"))
     mask = property(lambda self: self.at("artifacts", "mask"))
     model = property(lambda self: self.at("artifacts", "model"))
     evaluation = property(lambda self: self.at("artifacts", "evaluation"))

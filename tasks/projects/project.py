@@ -44,7 +44,7 @@ def open_project(root: Path) -> Layout:
         if not layout.params.exists():
             write_text(layout.params, render())
         if not layout.pipeline.exists():
-            write_text(layout.pipeline, _template().read_text(encoding="utf-8"))
+            write_text(layout.pipeline, template().read_text(encoding="utf-8"))
         for path in (layout.pipeline, layout.lock, layout.raw_pointer):
             if path.exists():
                 check_no_conflict_markers(path, path.read_text(encoding="utf-8", errors="replace"))
@@ -89,6 +89,7 @@ def _configure_dvc(layout: Layout, without_git: bool) -> None:
     write_text(path, "\n".join(config.write()) + "\n")
 
 
-def _template() -> Path:
+def template() -> Path:
+    """Return the path of the dvc.yaml that new projects get."""
     packed = Path(str(files("tasks") / "dvc.yaml"))
     return packed if packed.exists() else packed.parent.parent / "dvc.yaml"

@@ -157,3 +157,34 @@ def never_cached(pipeline: Path, stage: str) -> None:
         pipeline.name,
         stage,
     )
+
+
+def add_stage(pipeline: Path, template: Path, stage: str) -> None:
+    """Add a stage of the present dvc.yaml, `template`, to one that does not have it.
+
+    It comes after the stage that it follows in `template`, or at the end.
+    """
+    text, whole = (path.read_text(encoding="utf-8") for path in (pipeline, template))
+    if stage in yaml.safe_load(text)["stages"]:
+        return
+    block = _block(whole, stage)
+    names = list(yaml.safe_load(whole)["stages"])
+    before = names[names.index(stage) - 1]
+    found = _block(text, before)
+    after = text.replace(found, f"{found}\n{block}", 1) if found else f"{text.rstrip()}\n\n{block}"
+    try:
+        added = yaml.safe_load(after)["stages"][stage] == yaml.safe_load(whole)["stages"][stage]
+    except (yaml.YAMLError, LookupError, TypeError):
+        added = False
+    if not added:
+        raise InputError(
+            f"{pipeline} has no stage {stage}, and its layout is unusual; add this to its stages:\n{block}"
+        )
+    write_text(pipeline, after)
+    log.info("%s has the stage %s now", pipeline.name, stage)
+
+
+def _block(text: str, stage: str) -> str:
+    """Return the lines of a stage in a dvc.yaml, without blank lines at their end."""
+    found = re.search(rf"^  {stage}:[^\n]*\n(?:(?:   [^\n]*)?\n)*", text, re.MULTILINE)
+    return f"{found[0].rstrip()}\n" if found else ""

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -32,6 +33,7 @@ class DataVersion:
         rows: Rows per part.
         names: The names of the users' files per part. data/raw has them as train.csv, test.csv and
             so on.
+        parent: The hash of the version that it was made from, by answers to a review. Empty: none.
     """
 
     data_hash: str
@@ -39,6 +41,7 @@ class DataVersion:
     source: str
     rows: dict[str, int]
     names: dict[str, str] = field(default_factory=dict)
+    parent: str = ""
 
 
 def data_hash(layout: Layout) -> str:
@@ -83,14 +86,22 @@ def file_names(layout: Layout) -> dict[str, str]:
     return next((known.names for known in data_versions(layout) if known.data_hash == present), {})
 
 
-def add_version(layout: Layout, source: str, rows: dict[str, int], names: dict[str, str]) -> None:
+def add_version(
+    layout: Layout, source: str, rows: dict[str, int], names: dict[str, str], parent: str = ""
+) -> None:
     """Add the present raw data to the list of versions, unless the list has it already."""
     known, present = data_versions(layout), data_hash(layout)
     if present not in [version.data_hash for version in known]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        known.append(DataVersion(present, now, source, rows, names))
-        lines = [json.dumps(asdict(version), ensure_ascii=False) + "\n" for version in known]
+        known.append(DataVersion(present, now, source, rows, names, parent))
+        lines = [json.dumps(_tree(version), ensure_ascii=False) + "\n" for version in known]
         write_text(layout.versions, "".join(lines))
+
+
+def _tree(version: DataVersion) -> dict[str, Any]:
+    """Return a version as JSON. Earlier versions of tokensieve do not know the key parent."""
+    tree = asdict(version)
+    return tree if version.parent else {key: value for key, value in tree.items() if key != "parent"}
 
 
 def restore_version(layout: Layout, wanted: str) -> str:

@@ -17,7 +17,17 @@ import pytest
 from tokensieve.files import sha256
 from tokensieve.project import Layout
 
-STAGES = ["validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register"]
+STAGES = [
+    "validate",
+    "split",
+    "vocabulary",
+    "audit",
+    "mask",
+    "finetune",
+    "evaluate",
+    "export",
+    "register",
+]
 SUMMARY = {
     "test_accuracy",
     "test_macro_f1",

@@ -16,7 +16,17 @@ from typing import Any
 import pytest
 
 BIN = Path(sys.executable).parent
-STAGES = ["validate", "split", "vocabulary", "mask", "finetune", "evaluate", "export", "register"]
+STAGES = [
+    "validate",
+    "split",
+    "vocabulary",
+    "audit",
+    "mask",
+    "finetune",
+    "evaluate",
+    "export",
+    "register",
+]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 # What MLflow's own client sees of version `number` of model `name`: its run, its files, its
 # aliases.

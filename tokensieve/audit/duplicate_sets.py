@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ class DuplicateSet:
 
     Attributes:
         kind: copy (the same words), near-copy (almost the same characters) or meaning (similar
-            states): the weakest similarity in the set.
+            states).
         members: The indices of the texts.
         similarity: The lowest similarity to the first text: 1 for copies, the Jaccard similarity of
             shingles or the cosine of states.
@@ -53,7 +53,10 @@ def find_duplicates(
     parts: Sequence[str],
     meaning: Pairs,
 ) -> list[DuplicateSet]:
-    """Return the sets of similar texts: conflicts first, then leaks, then the larger sets.
+    """Return the sets of similar texts.
+
+    Copies and near-copies come before texts of the same meaning, since these are less certain; then
+    conflicts first, then leaks, then the larger sets. A text may be in a set of both.
 
     Args:
         different, own: What `copies_of` returns.
@@ -61,26 +64,38 @@ def find_duplicates(
         parts: The part of each text: `train`, or one that measures the model.
         meaning: Pairs of different texts with similar states, with their cosines.
     """
-    surface = near_copies(different)
-    kinds = [NEAR_COPY] * len(surface[0]) + [MEANING] * len(meaning[0])
-    pairs = np.concatenate([surface[0], meaning[0]])
-    # A pair of both kinds is a near-copy: the sort is stable, and np.unique takes the first.
-    unique, first = np.unique(pairs, axis=0, return_index=True)
-    similarity = np.concatenate([surface[1], meaning[1]])[first]
     members_of: dict[int, list[int]] = {}
     for text, place in enumerate(own.tolist()):
         members_of.setdefault(place, []).append(text)
-    found = []
-    for stars, edges in _stars(len(different), unique):
-        members = [text for star in stars for text in members_of[star]]
-        if len(members) < 2:
-            continue
-        kind = max((kinds[first[edge]] for edge in edges), key=(NEAR_COPY, MEANING).index, default=COPY)
-        least = min((float(similarity[edge]) for edge in edges if kinds[first[edge]] == kind), default=1.0)
-        in_train = {parts[text] == TRAIN for text in members}
-        conflict = len({labels[text] for text in members}) > 1
-        found.append(DuplicateSet(kind, tuple(members), round(least, 4), conflict, len(in_train) > 1))
-    return sorted(found, key=lambda own: (not own.conflict, not own.leak, -len(own.members), own.members))
+
+    def sets(kind: str, pairs: Pairs) -> Iterator[DuplicateSet]:
+        for stars, edges in _stars(len(different), pairs[0]):
+            members = tuple(text for star in stars for text in members_of[star])
+            if len(members) > 1 and (len(stars) > 1 or kind != MEANING):
+                least = round(min(pairs[1][edges].tolist(), default=1.0), 4)
+                conflict = len({labels[text] for text in members}) > 1
+                leak = len({parts[text] == TRAIN for text in members}) > 1
+                yield DuplicateSet(kind if edges else COPY, members, least, conflict, leak)
+
+    surface = near_copies(different)
+    found = [*sets(NEAR_COPY, surface), *sets(MEANING, _without(meaning, surface))]
+    return sorted(
+        found,
+        key=lambda own: (
+            own.kind == MEANING,
+            not own.conflict,
+            not own.leak,
+            -len(own.members),
+            own.members,
+        ),
+    )
+
+
+def _without(pairs: Pairs, others: Pairs) -> Pairs:
+    """Return the pairs that are not among `others`."""
+    known = set(map(tuple, others[0].tolist()))
+    kept = np.array([tuple(pair) not in known for pair in pairs[0].tolist()], dtype=bool)
+    return pairs[0][kept], pairs[1][kept]
 
 
 def _stars(texts: int, pairs: Ints) -> list[tuple[list[int], list[int]]]:

@@ -41,6 +41,7 @@ class Parser(argparse.ArgumentParser):
 # The modules of flows that have commands.
 PIPELINE = (
     "flows.commands",
+    "flows.audit_commands",
     "flows.sweep_command",
     "flows.model_commands",
     "flows.monitor_commands",

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.projects.upgrade import never_cached, rename_settings
+from tasks.projects.upgrade import add_stage, never_cached, rename_settings
+from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
 
@@ -51,7 +52,10 @@ def test_old_settings_and_parameters_get_their_new_names(moved_old_project: Path
     assert yaml.safe_load(after) == expected
     assert "data:\n  # my comment\n  text_column: text  # column with the text\n" in after
     stages = yaml.safe_load(layout.pipeline.read_text(encoding="utf-8"))["stages"]
-    for name, stage in yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["stages"].items():
+    template = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["stages"]
+    for name, stage in template.items():
+        if name == "audit":  # a stage that it need not have
+            continue
         sections = {parameter.split(".")[0] for parameter in stage["params"]}
         assert {parameter.split(".")[0] for parameter in stages[name]["params"]} == sections
 
@@ -94,3 +98,33 @@ def test_settings_in_an_unusual_layout_are_left_to_the_user(
     rename_settings(layout)
     assert layout.pipeline.read_text(encoding="utf-8") == pipeline
     assert "params.yaml: rename its old settings by hand" in caplog.text
+
+
+def test_a_stage_that_a_project_lacks_is_added_where_it_belongs(tmp_path: Path) -> None:
+    whole = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["stages"]
+    path = tmp_path / "dvc.yaml"
+    text = TEMPLATE.read_text(encoding="utf-8")
+    start, end = text.index("  audit:"), text.index("  mask:")
+    path.write_text(text[:start] + text[end:], encoding="utf-8")
+    add_stage(path, TEMPLATE, "audit")
+    assert path.read_text(encoding="utf-8") == text
+    assert list(yaml.safe_load(path.read_text())["stages"]) == list(whole)
+    add_stage(path, TEMPLATE, "audit")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_an_old_pipeline_gets_the_stage_too(moved_old_project: Path) -> None:
+    layout = Layout(moved_old_project)
+    before = yaml.safe_load(layout.pipeline.read_text())["stages"]
+    add_stage(layout.pipeline, TEMPLATE, "audit")
+    after = yaml.safe_load(layout.pipeline.read_text())["stages"]
+    assert after.keys() - before.keys() == {"audit"}
+    assert {name: after[name] for name in before} == before
+
+
+def test_an_unusual_pipeline_is_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.write_text("stages: {own: {cmd: 'true'}}\n")
+    with pytest.raises(InputError, match="add this to its stages"):
+        add_stage(path, TEMPLATE, "audit")
+    assert path.read_text() == "stages: {own: {cmd: 'true'}}\n"

@@ -35,13 +35,22 @@ def test_validation_and_test_are_no_leak_of_each_other() -> None:
     assert not duplicates(["one card", "one card"], "aa", ["validation", "test"])[0].leak
 
 
-def test_the_kind_is_that_of_the_weakest_similarity() -> None:
+def test_near_copies_come_before_texts_of_the_same_meaning() -> None:
     texts = ["where is my new card", "where is my new cards", "has my card been sent", "hello there"]
     near = duplicates(texts, "aaab")
     assert [(own.kind, sorted(own.members)) for own in near] == [(NEAR_COPY, [0, 1])]
     assert 0.75 <= near[0].similarity < 1
-    both = duplicates(texts, "aaab", meaning=[(0, 1, 0.99), (0, 2, 0.96)])
-    assert [(own.kind, sorted(own.members), own.similarity) for own in both] == [(MEANING, [0, 1, 2], 0.96)]
+    both = duplicates(texts, "aaba", meaning=[(0, 1, 0.99), (0, 2, 0.96)])
+    assert [(own.kind, sorted(own.members), own.conflict) for own in both] == [
+        (NEAR_COPY, [0, 1], False),
+        (MEANING, [0, 2], True),
+    ]
+    assert both[1].similarity == 0.96
+
+
+def test_copies_alone_are_no_texts_of_the_same_meaning() -> None:
+    found = duplicates(["lost card", "lost card", "card gone"], "aab", meaning=[(0, 1, 0.97)])
+    assert [(own.kind, sorted(own.members)) for own in found] == [(COPY, [0, 1]), (MEANING, [0, 1, 2])]
 
 
 def test_a_chain_of_similar_texts_is_not_one_set() -> None:

@@ -1,0 +1,85 @@
+"""The texts that the audit is about: all labelled rows of the raw data, and the part of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tasks.auditing.audit_report import AuditedRow
+from tasks.split import load_part
+from tasks.versioning.data_versions import file_names
+from tokensieve.data.raw_data import find_part_files, read_raw_once
+from tokensieve.data.split import SPLIT_PARTS
+from tokensieve.project import Layout
+from tokensieve.settings import Settings
+
+
+@dataclass
+class AuditedTexts:
+    """The texts in columns: first those of the split, then those that the split left out.
+
+    Attributes:
+        texts: The texts.
+        labels: The labels of each text.
+        parts: The part of each text: train, validation or test. For a text that the split left out,
+            the part of its file.
+        files: The part of the raw data that has the row.
+        rows: The row in that file.
+        places: The index of the text in its part of the split; -1 for a text that was left out.
+        names: The names of the users' files by part of the raw data.
+        multi_label: Whether a text may have any number of labels.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    labels: list[tuple[str, ...]] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    multi_label: bool = False
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def row(self, index: int, longest: int | None = None) -> AuditedRow:
+        """Return one text with its place, cut after `longest` characters."""
+        text = self.texts[index][:longest]
+        own = self.names[self.files[index]]
+        return AuditedRow(own, self.rows[index], self.parts[index], self.labels[index], text)
+
+
+def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
+    """Return the texts of the split and the labelled rows that it left out.
+
+    It leaves out copies of test texts in train, and texts beyond `data.shots`. Out-of-scope texts
+    have no label and are not audited.
+    """
+    found, files = AuditedTexts(), find_part_files(layout.raw)
+    known = file_names(layout)
+    found.names = {part: known.get(part, path.name) for part, path in files.items()}
+    seen = set()
+    for part in SPLIT_PARTS:
+        examples = load_part(layout, part)
+        found.multi_label = found.multi_label or examples.multi_label
+        file = part if part in files else "train"
+        for place, row in enumerate(examples.rows):
+            _add(found, examples.texts[place], examples.labels[place], part, file, row, place)
+            seen.add((file, row))
+    for part, examples in read_raw_once(files, settings.data, layout.parsed).checked().items():
+        if part == "oos":
+            continue
+        for text, labels, row in zip(examples.texts, examples.labels, examples.rows, strict=True):
+            if (part, row) not in seen and (labels or examples.multi_label):
+                _add(found, text, labels, part, part, row, -1)
+    return found
+
+
+def _add(
+    found: AuditedTexts, text: str, labels: tuple[str, ...], part: str, file: str, row: int, place: int
+) -> None:
+    found.texts.append(text)
+    found.labels.append(labels)
+    found.parts.append(part)
+    found.files.append(file)
+    found.rows.append(row)
+    found.places.append(place)

@@ -1,0 +1,176 @@
+"""review.csv: the rows to look at, with an empty column for the right label.
+
+It is for spreadsheets: UTF-8 with a byte order mark, and no cell is a formula. A cell that begins
+as one gets an apostrophe before it, which is taken off when the answers are read.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.auditing.audited_texts import AuditedTexts
+from tasks.auditing.review_rows import ReviewRow
+from tokensieve.data.raw_data import find_part_files
+from tokensieve.data.row_lines import row_lines
+from tokensieve.errors import InputError
+from tokensieve.files import write_text
+from tokensieve.project import Layout
+
+REVIEW = "review.csv"
+REMOVE = "(remove)"  # the answer for a row that is to be removed
+JOINT = "|"  # between the labels of a multi-label text
+COLUMNS = (
+    "file",
+    "row",
+    "line",
+    "part",
+    "label",
+    "suggested_label",
+    "given_probability",
+    "suggested_probability",
+    "reason",
+    "right_label",
+    "text",
+    "id",
+)
+NEEDED = ("file", "row", "right_label", "id")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row of a review.
+
+    Attributes:
+        line: Its line in the review, for messages.
+        file, row: The place of the text in the data when the review was written.
+        id: A hash of the text and its label (`text_id`).
+        right: The answer: a label, or for multi-label data several. Empty: no answer.
+    """
+
+    line: int
+    file: str
+    row: int
+    id: str
+    right: str
+
+
+def text_id(text: str, labels: Sequence[str]) -> str:
+    """Return what identifies a text with its label. A spreadsheet does not take it for a number."""
+    content = "\0".join([text, *labels]).encode("utf-8", "surrogatepass")
+    return f"t{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def write_review(path: Path, rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout) -> None:
+    """Write the rows to look at as a table for a spreadsheet."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for cells in _table(rows, found, layout):
+        writer.writerow([safe_cell(cells[name]) for name in COLUMNS])
+    write_text(path, f"\ufeff{output.getvalue()}")
+
+
+def review_cells(path: Path) -> list[dict[str, str]]:
+    """Return the cells of each row of a review by column, as they were before `safe_cell`.
+
+    Raises:
+        InputError: If the file is missing, or is not a review.
+    """
+    return [{name: plain_cell(cell or "") for name, cell in cells.items()} for _, cells in _rows(path)]
+
+
+def read_review(path: Path) -> list[Answer]:
+    """Return the rows of a review with their answers.
+
+    Raises:
+        InputError: If the file is missing, is not a review, or a row number is none.
+    """
+    return [_answer(path, line, cells) for line, cells in _rows(path)]
+
+
+def safe_cell(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.lstrip("'").startswith(FORMULA) else cell.replace("\0", "")
+
+
+def plain_cell(cell: str) -> str:
+    """Return the cell that `safe_cell` was given."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Yield the last line and the cells of each row, by column.
+
+    A spreadsheet may have written semicolons or tabs between the cells.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"--review {path} does not exist; tokensieve audit writes {REVIEW}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--review {path} cannot be read ({error}); save it as CSV in UTF-8") from None
+    csv.field_size_limit(2**31 - 1)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(
+                f"--review {path} has no column {', '.join(missing)}; fill in the {REVIEW} that tokensieve "
+                "audit writes, and keep its columns"
+            )
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise InputError(f"--review {path}, line {reader.line_num}: {error}; save it as CSV again") from None
+
+
+def _answer(path: Path, line: int, cells: dict[str, str | None]) -> Answer:
+    row = (cells["row"] or "").strip()
+    if not row.isdecimal():
+        raise InputError(
+            f"--review {path}, line {line}: row is '{row}', not a row number; leave it as it was"
+        )
+    right = plain_cell((cells["right_label"] or "").strip()).strip()
+    return Answer(line, plain_cell(cells["file"] or ""), int(row), (cells["id"] or "").strip(), right)
+
+
+def _lines(rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout) -> dict[str, dict[int, int]]:
+    """Return the line of each row in its file, by the part of the raw data."""
+    wanted: dict[str, set[int]] = {}
+    for row in rows:
+        wanted.setdefault(found.files[row.text], set()).add(found.rows[row.text])
+    files = find_part_files(layout.raw)
+    return {part: row_lines(files[part], numbers) for part, numbers in wanted.items()}
+
+
+def _table(rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout) -> list[dict[str, str]]:
+    """Return the cells of each row to look at, by column."""
+    lines = _lines(rows, found, layout)
+    table = []
+    for row in rows:
+        own = found.row(row.text)
+        given, suggested = row.probabilities or (None, None)
+        table.append(
+            {
+                "file": own.file,
+                "row": str(own.row),
+                "line": str(lines[found.files[row.text]].get(own.row, "")),
+                "part": own.part,
+                "label": JOINT.join(own.labels),
+                "suggested_label": row.suggested,
+                "given_probability": "" if given is None else f"{given:.3f}",
+                "suggested_probability": "" if suggested is None else f"{suggested:.3f}",
+                "reason": "; ".join(row.reasons),
+                "right_label": "",
+                "text": own.text,
+                "id": text_id(own.text, own.labels),
+            }
+        )
+    return table

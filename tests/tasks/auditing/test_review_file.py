@@ -1,0 +1,55 @@
+"""review.csv: safe in a spreadsheet, and read back as it was."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.auditing.review_file import FORMULA, plain_cell, read_review, safe_cell
+from tokensieve.errors import InputError
+
+HEAD = "file,row,right_label,id"
+
+
+@given(st.text(alphabet="=+-@'\t\rab", max_size=5))
+def test_no_cell_is_a_formula_and_each_is_read_as_it_was(cell: str) -> None:
+    assert not safe_cell(cell).startswith(FORMULA)
+    assert plain_cell(safe_cell(cell)) == cell
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_answers_are_read_as_spreadsheets_write_them(tmp_path: Path, delimiter: str) -> None:
+    rows = [["id", "row", "text", "right_label", "file"], ["t1", "7", "a\nb", " card ", "x.csv"]]
+    rows += [["t2", "8", "", "", "x.csv"], ["t3", "9", "", "'+1 plan", "x.csv"]]
+    path = tmp_path / "review.csv"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    found = [(answer.line, answer.file, answer.row, answer.id, answer.right) for answer in read_review(path)]
+    assert found == [
+        (3, "x.csv", 7, "t1", "card"),
+        (4, "x.csv", 8, "t2", ""),
+        (5, "x.csv", 9, "t3", "+1 plan"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"text,label\na,b\n", "has no column file, row, right_label, id"),
+        (b"", "has no column"),
+        (f"{HEAD}\nx.csv,seven,a,t1\n".encode(), "line 2: row is 'seven'"),
+        (f'{HEAD}\nx.csv,7,"a,t1\n'.encode(), "save it as CSV again"),
+        (b"\xff\xfe", "save it as CSV in UTF-8"),
+        (None, "does not exist"),
+    ],
+)
+def test_another_file_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "review.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_review(path)

@@ -1,0 +1,90 @@
+"""Relabelled files are read back as the same rows with the new labels, in every format."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tokensieve.data.raw_data import read_examples
+from tokensieve.data.relabel import write_relabelled
+from tokensieve.errors import InputError
+from tokensieve.settings import Data
+
+ROWS = [
+    {"id": 1, "text": "one", "label": "a"},
+    {"id": 2, "text": 'two "quoted",\nlines', "label": "b"},
+    {"id": 3, "text": "three", "label": "b"},
+    {"id": 4, "text": " four\t= ", "label": "a"},
+]
+ANSWERS: dict[int, tuple[str, ...] | None] = {2: ("a",), 3: None, 4: ("new, label",)}
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    table = pa.Table.from_pylist(rows)
+    if ".parquet" in path.name:
+        pq.write_table(table, path)
+    elif ".arrow" in path.name:
+        with pa.ipc.new_file(path, table.schema) as file:
+            file.write_table(table)
+    else:
+        if "json" in path.name:
+            text = "".join(json.dumps(row) + "\n\n" for row in rows)
+        else:
+            separator = "\t" if ".tsv" in path.name else ","
+            cells = [[str(value).replace('"', '""') for value in row.values()] for row in rows]
+            text = "".join(
+                separator.join(f'"{cell}"' for cell in row) + "\r\n" for row in [list(rows[0]), *cells]
+            )
+        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.ndjson.gz", "a.parquet", "a.arrow"]
+)
+def test_labels_change_rows_go_and_all_else_stays(tmp_path: Path, name: str) -> None:
+    source, target = write(tmp_path / name, ROWS), tmp_path / f"new-{name}"
+    write_relabelled(source, target, ANSWERS, Data())
+    found = read_examples(target)
+    assert found.labels == [("a",), ("a",), ("new, label",)]
+    assert found.texts == [ROWS[row]["text"] for row in (0, 1, 3)]
+    assert read_examples(target, label="id").labels == [("1",), ("2",), ("4",)]
+
+
+def test_several_labels_keep_their_form(tmp_path: Path) -> None:
+    listed = [{"text": "one", "label": ["a", "b"]}, {"text": "two", "label": []}]
+    for name in ("a.jsonl", "a.parquet"):
+        target = tmp_path / f"new-{name}"
+        write_relabelled(write(tmp_path / name, listed), target, {1: ("c",), 2: ("a", "c")}, Data())
+        assert read_examples(target).labels == [("c",), ("a", "c")]
+    joined = write(tmp_path / "a.csv", [{"text": "one", "label": "a;b"}])
+    write_relabelled(joined, tmp_path / "new.csv", {1: ("b", "c")}, Data(label_separator=";"))
+    assert (tmp_path / "new.csv").read_text() == "text,label\none,b;c\n"
+
+
+def test_numbers_stay_numbers(tmp_path: Path) -> None:
+    rows = [{"text": "one", "label": 1}, {"text": "two", "label": 2}]
+    source = write(tmp_path / "a.jsonl", rows)
+    write_relabelled(source, tmp_path / "new.jsonl", {1: ("2",), 2: ("other",)}, Data())
+    lines = (tmp_path / "new.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == [2, "other"]
+    source = write(tmp_path / "a.parquet", rows)
+    write_relabelled(source, tmp_path / "new.parquet", {1: ("2",)}, Data())
+    assert pq.read_table(tmp_path / "new.parquet").column("label").to_pylist() == [2, 2]
+    with pytest.raises(InputError, match="has type int64, which cannot contain label 'other'"):
+        write_relabelled(source, tmp_path / "new.parquet", {1: ("other",)}, Data())
+
+
+def test_a_category_column_stays_one(tmp_path: Path) -> None:
+    table = pa.table({"text": ["one", "two"], "label": pa.array(["a", "b"]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "a.parquet")
+    write_relabelled(tmp_path / "a.parquet", tmp_path / "new.parquet", {1: ("c",)}, Data())
+    found = pq.read_table(tmp_path / "new.parquet").column("label")
+    assert found.to_pylist() == ["c", "b"]
+    assert pa.types.is_dictionary(found.type)

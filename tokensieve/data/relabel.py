@@ -1,0 +1,140 @@
+"""Write a data file again with other labels, or without some of its rows. All else stays."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_pyarrow
+from tokensieve.data.text_tables import read_lines, read_records
+from tokensieve.errors import InputError, excerpt
+from tokensieve.settings import Data
+
+Answers = Mapping[int, tuple[str, ...] | None]
+"""The labels of rows by their number from 1. None: the row is removed."""
+
+
+def write_relabelled(source: Path, target: Path, answers: Answers, columns: Data) -> None:
+    """Write the file `source` to `target`, with the labels of `answers` in the label column.
+
+    Both have the same format. Several labels are joined as they are in `source`: by
+    `columns.label_separator`, or in a list.
+
+    Raises:
+        InputError: If the type of a Parquet or Arrow column cannot contain a label.
+    """
+    kind = format_of(source)
+    if kind in TYPED:
+        _write_typed(source, target, answers, columns)
+        return
+    lines = _json_lines(source, answers, columns) if kind == ".jsonl" else _records(source, answers, columns)
+    compressed = ending_of(source).endswith(".gz")
+    with gzip.open(target, "wb") if compressed else target.open("wb") as file:
+        for line in lines:
+            file.write(line.encode())
+
+
+def _records(source: Path, answers: Answers, columns: Data) -> Iterator[str]:
+    place = 0
+    for row, record in enumerate(read_records(source, read_lines(source))):
+        cells = list(record)
+        if row == 0:
+            place = cells.index(columns.label_column)
+        elif row in answers:
+            labels = answers[row]
+            if labels is None:
+                continue
+            cells[place] = _joined(labels, columns)
+        yield _line(cells, "\t" if format_of(source) == ".tsv" else ",")
+
+
+def _line(cells: Sequence[str], delimiter: str) -> str:
+    output = io.StringIO()
+    # The csv module of Python 3.11 writes a lone carriage return without quotes, and then cannot
+    # read it.
+    has_return = any("\r" in cell for cell in cells)
+    writer = csv.writer(
+        output,
+        delimiter=delimiter,
+        lineterminator="\n",
+        quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL,
+    )
+    writer.writerow(cells)
+    return output.getvalue()
+
+
+def _json_lines(source: Path, answers: Answers, columns: Data) -> Iterator[str]:
+    row = 0
+    for line in read_lines(source):
+        if not line.strip():
+            continue
+        row += 1
+        if row not in answers:
+            yield line if line.endswith("\n") else f"{line}\n"
+            continue
+        labels = answers[row]
+        if labels is not None:
+            values = json.loads(line)
+            values[columns.label_column] = _json_label(values[columns.label_column], labels, columns)
+            yield json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _json_label(before: Any, labels: tuple[str, ...], columns: Data) -> Any:
+    """Return the labels as a value like the one before: a list, a number or a string."""
+    if isinstance(before, list):
+        return list(labels)
+    joined = _joined(labels, columns)
+    is_number = isinstance(before, int) and not isinstance(before, bool)
+    return int(joined) if is_number and joined.isdecimal() else joined
+
+
+def _write_typed(source: Path, target: Path, answers: Answers, columns: Data) -> None:
+    pyarrow = import_pyarrow(source)
+    is_parquet = format_of(source) == ".parquet"
+    table = (
+        pyarrow.parquet.read_table(source)
+        if is_parquet
+        else pyarrow.ipc.open_file(pyarrow.memory_map(str(source))).read_all()
+    )
+    place = table.schema.get_field_index(columns.label_column)
+    field = table.schema.field(place)
+    values = table.column(place).to_pylist()
+    for row, labels in answers.items():
+        if labels is not None:
+            values[row - 1] = _typed_label(labels, field.type, columns, pyarrow, source)
+    plain = field.type.value_type if pyarrow.types.is_dictionary(field.type) else field.type
+    column = pyarrow.array(values, plain)
+    if plain != field.type:
+        column = column.dictionary_encode().cast(field.type)
+    table = table.set_column(place, field, column)
+    removed = {row - 1 for row, labels in answers.items() if labels is None}
+    table = table.take([row for row in range(table.num_rows) if row not in removed]) if removed else table
+    if is_parquet:
+        pyarrow.parquet.write_table(table, target)
+        return
+    with pyarrow.ipc.new_file(target, table.schema) as file:
+        file.write_table(table)
+
+
+def _typed_label(labels: tuple[str, ...], kind: Any, columns: Data, pyarrow: Any, source: Path) -> Any:
+    types = pyarrow.types
+    if types.is_list(kind) or types.is_large_list(kind):
+        return [_typed_label((label,), kind.value_type, columns, pyarrow, source) for label in labels]
+    joined = _joined(labels, columns)
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+        return joined
+    if not joined.isdecimal():
+        raise InputError(
+            f"{source.name}: column {excerpt(columns.label_column)} has type {kind}, which cannot contain "
+            f"label {excerpt(joined)}; use a whole number, or make it a column of strings"
+        )
+    return int(joined)
+
+
+def _joined(labels: tuple[str, ...], columns: Data) -> str:
+    return (columns.label_separator or "|").join(labels)

@@ -20,6 +20,7 @@ from tokensieve.data.row_lines import row_lines
 from tokensieve.errors import InputError
 from tokensieve.files import write_text
 from tokensieve.project import Layout
+from tokensieve.settings import Settings
 
 REVIEW = "review.csv"
 REMOVE = "(remove)"  # the answer for a row that is to be removed
@@ -66,12 +67,14 @@ def text_id(text: str, labels: Sequence[str]) -> str:
     return f"t{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def write_review(path: Path, rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout) -> None:
+def write_review(
+    path: Path, rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout, settings: Settings
+) -> None:
     """Write the rows to look at as a table for a spreadsheet."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for cells in _table(rows, found, layout):
+    for cells in _table(rows, found, layout, settings):
         writer.writerow([safe_cell(cells[name]) for name in COLUMNS])
     write_text(path, f"\ufeff{output.getvalue()}")
 
@@ -141,18 +144,22 @@ def _answer(path: Path, line: int, cells: dict[str, str | None]) -> Answer:
     return Answer(line, plain_cell(cells["file"] or ""), int(row), (cells["id"] or "").strip(), right)
 
 
-def _lines(rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout) -> dict[str, dict[int, int]]:
+def _lines(
+    rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout, settings: Settings
+) -> dict[str, dict[int, int]]:
     """Return the line of each row in its file, by the part of the raw data."""
     wanted: dict[str, set[int]] = {}
     for row in rows:
         wanted.setdefault(found.files[row.text], set()).add(found.rows[row.text])
     files = find_part_files(layout.raw)
-    return {part: row_lines(files[part], numbers) for part, numbers in wanted.items()}
+    return {part: row_lines(files[part], numbers, settings.data.codec) for part, numbers in wanted.items()}
 
 
-def _table(rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout) -> list[dict[str, str]]:
+def _table(
+    rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout, settings: Settings
+) -> list[dict[str, str]]:
     """Return the cells of each row to look at, by column."""
-    lines = _lines(rows, found, layout)
+    lines = _lines(rows, found, layout, settings)
     table = []
     for row in rows:
         own = found.row(row.text)

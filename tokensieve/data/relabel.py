@@ -22,11 +22,13 @@ Answers = Mapping[int, tuple[str, ...] | None]
 def write_relabelled(source: Path, target: Path, answers: Answers, columns: Data) -> None:
     """Write the file `source` to `target`, with the labels of `answers` in the label column.
 
-    Both have the same format. Several labels are joined as they are in `source`: by
+    Both have the same format. A text file is UTF-8 or has the encoding that `columns` names, and
+    the separator of a CSV file is a comma. Several labels are joined as they are in `source`: by
     `columns.label_separator`, or in a list.
 
     Raises:
-        InputError: If the type of a Parquet or Arrow column cannot contain a label.
+        InputError: If the encoding, or the type of an Arrow or Parquet column, cannot contain a
+            label.
     """
     kind = format_of(source)
     if kind in TYPED:
@@ -35,13 +37,22 @@ def write_relabelled(source: Path, target: Path, answers: Answers, columns: Data
     lines = _json_lines(source, answers, columns) if kind == ".jsonl" else _records(source, answers, columns)
     compressed = ending_of(source).endswith(".gz")
     with gzip.open(target, "wb") if compressed else target.open("wb") as file:
-        for line in lines:
-            file.write(line.encode())
+        text = io.TextIOWrapper(file, encoding=columns.codec or "utf-8", newline="")
+        try:
+            text.writelines(lines)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{source.name} is {columns.codec} (data.encoding), which has no "
+                f"{excerpt(error.object[error.start])}; write another label, or save the data as UTF-8"
+            ) from None
+        finally:
+            text.flush()
+            text.detach()
 
 
 def _records(source: Path, answers: Answers, columns: Data) -> Iterator[str]:
     place = 0
-    for row, record in enumerate(read_records(source, read_lines(source))):
+    for row, record in enumerate(read_records(source, read_lines(source, columns.codec))):
         cells = list(record)
         if row == 0:
             place = cells.index(columns.label_column)
@@ -70,7 +81,7 @@ def _line(cells: Sequence[str], delimiter: str) -> str:
 
 def _json_lines(source: Path, answers: Answers, columns: Data) -> Iterator[str]:
     row = 0
-    for line in read_lines(source):
+    for line in read_lines(source, columns.codec):
         if not line.strip():
             continue
         row += 1

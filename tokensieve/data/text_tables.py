@@ -97,7 +97,15 @@ def read_lines_without_nul(path: Path, encoding: str | None = None) -> Iterator[
 
 
 def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
-    """Yield the header and then the rows of a CSV or TSV file. Blank lines are skipped.
+    """Yield the header and then the rows of a CSV or TSV file, as `numbered_records` does."""
+    for _, record in numbered_records(path, lines):
+        yield record
+
+
+def numbered_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the header and then the rows of a CSV or TSV file, with the line where each starts.
+
+    The first line is line 1. Blank lines are skipped.
 
     The beginning of the file decides on the separator of a CSV file and on the quotes of a TSV
     file.
@@ -114,7 +122,7 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
         quoting=csv.QUOTE_MINIMAL if dialect.has_quotes else csv.QUOTE_NONE,
         strict=True,
     )
-    row, start, columns = 0, 0, 0
+    row, start, columns = 0, dialect.first_line, 0
     try:
         for record in reader:
             if record:
@@ -124,7 +132,7 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
                         f"{path}, row {row} (line {start + 1}) has {len(record)} columns, the header "
                         f"{columns}; put quotes around a text that contains the separator"
                     )
-                yield record
+                yield start + 1, record
                 row += 1
             start = reader.line_num + dialect.first_line
     except csv.Error as error:

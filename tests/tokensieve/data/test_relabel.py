@@ -88,3 +88,18 @@ def test_a_category_column_stays_one(tmp_path: Path) -> None:
     found = pq.read_table(tmp_path / "new.parquet").column("label")
     assert found.to_pylist() == ["c", "b"]
     assert pa.types.is_dictionary(found.type)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_file_keeps_the_encoding_that_the_settings_name(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes("text;label\nTür;a\nweg;b\n".encode(encoding))
+    columns = Data(encoding=encoding)
+    write_relabelled(tmp_path / "a.csv", tmp_path / "new.csv", {2: ("größe",)}, columns)
+    found = read_examples(tmp_path / "new.csv", encoding=columns.codec)
+    assert (found.texts, found.labels) == (["Tür", "weg"], [("a",), ("größe",)])
+
+
+def test_a_label_that_the_encoding_lacks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\none,a\n")
+    with pytest.raises(InputError, match="has no 'Ł'"):
+        write_relabelled(tmp_path / "a.csv", tmp_path / "new.csv", {1: ("Łódź",)}, Data(encoding="cp1252"))

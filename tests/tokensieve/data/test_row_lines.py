@@ -12,6 +12,7 @@ from tokensieve.data.row_lines import row_lines
     ("name", "content", "expected"),
     [
         ("a.csv", 'text,label\none,a\n"two\nlines",b\n\nlast,c\n', {1: 2, 2: 3, 3: 6}),
+        ("a.csv", "sep=;\ntext;label\none;a\nlast;b\n", {1: 3, 2: 4}),
         ("a.tsv", "text\tlabel\none\ta\nlast\tb\n", {1: 2, 2: 3}),
         ("a.jsonl", '{"text": "one"}\n\n{"text": "last"}\n', {1: 1, 2: 3}),
     ],

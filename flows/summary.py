@@ -66,8 +66,7 @@ def summarize(
         "variant": manifest.variant,
         "race": race["variants"],
         "parity": dict(manifest.parity),
-        # Evaluations of earlier versions have neither.
-        **{key: evaluated.get(key) for key in ("baselines", "verdict")},
+        **{key: evaluated.get(key) for key in ("baselines", "verdict")},  # earlier versions: neither
         "audit": audit_lines(layout),
         "gate": report.tree() if report else None,
     }

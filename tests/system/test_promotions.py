@@ -119,7 +119,7 @@ def test_champions_move_at_once_and_back(
     for version, process in zip("1234", started, strict=True):
         told = process.communicate(timeout=120)[1].decode()
         if process.returncode:
-            assert process.returncode == 2
+            assert process.returncode == 2, told
             assert f"version {version} was not made the champion: at the same time, " in told, told
             errors[version] = told
     history = json.loads(tokensieve("history", "--project", str(project), "--json").stdout)

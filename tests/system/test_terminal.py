@@ -23,13 +23,16 @@ from tests.system.conftest import BIN
 # A line of a run: a stage, an epoch, a setting, a progress bar in a unit of ours, the summary.
 OURS = re.compile(
     r"""(?x) \s* (
-    $ | (start|ingest|registry|validate|split|vocabulary|mask|finetune|evaluate|export|register|gate|report)
+    $ | (start|ingest|registry|validate|split|vocabulary|audit|mask|finetune|evaluate|export|register|gate
+        |report)
         \s+ (\.\.\.|unchanged|\d)
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b | gate:
     | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task) (/s)? [\],]
-    | (try \s it|serve \s it|promote \s it|the \s data|the \s mask|confusions|the \s run|warning:|figure) \b
+    | (try \s it|serve \s it|promote \s it|the \s data|the \s mask|confusions|the \s run|the \s report|the \s audit|warning:
+        |figure) \b
+    | A \s linear \s SVM | Good \s enough | Not \s good \s enough
     )"""
 )
 

@@ -30,8 +30,8 @@ OURS = re.compile(
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b | gate:
     | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task) (/s)? [\],]
-    | (try \s it|serve \s it|promote \s it|the \s data|the \s mask|confusions|the \s run|the \s report|the \s audit|warning:
-        |figure) \b
+    | (try|serve|promote) \s it \b | the \s (data|mask|run|report|audit) \b | confusions \b | warning:
+    | figure \b
     | A \s linear \s SVM | Good \s enough | Not \s good \s enough
     )"""
 )

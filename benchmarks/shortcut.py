@@ -1,6 +1,6 @@
 """Plant shortcut words in classes of the sample data, and see whether the explanations find them.
 
-    python -m benchmarks.shortcut --share 1
+    python -m benchmarks.shortcut --share 1 --per-class 20 --max-epochs 5
 
 For each class in PLANTED, its word is put before a share of the class's training and test texts. A
 model is trained on them with the default encoder and exported. The table has the place of each word
@@ -16,6 +16,7 @@ import csv
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,22 +35,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train, explain and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shortcut", description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="share of a class's texts with its word")
+    parser.add_argument("--per-class", type=int, default=1000, help="most training texts of a class")
+    parser.add_argument("--max-epochs", type=int, default=10, help="finetune.max_epochs")
+    parser.add_argument("--model", type=Path, help="folder to export the model to (default: none is kept)")
     options = parser.parse_args(arguments)
-    train, test = planted("train", options.share), planted("test", options.share)
+    train = planted("train", options.share, options.per_class)
+    test = planted("test", options.share)
     with tempfile.TemporaryDirectory() as name:
-        fitted = fit(*train)
+        fitted = fit(*train, finetune={"max_epochs": options.max_epochs})
         print(f"accuracy on the test texts, with the words: {fitted.evaluate(*test)['test_accuracy']:.4f}")
-        fitted.export(Path(name) / "model")
-        model = Predictor.load(Path(name) / "model")
+        folder = options.model or Path(name) / "model"
+        fitted.export(folder)
+        model = Predictor.load(folder)
         print(markdown.table([HEADER, *(row_of(model, test[0], label) for label in PLANTED)]))
         print(timing(model, test[0]))
     return 0
 
 
-def planted(part: str, share: float) -> tuple[list[str], list[str]]:
-    """Return the texts and labels of a part, with the words in a share of their class's texts."""
+def planted(part: str, share: float, most: int = 1000) -> tuple[list[str], list[str]]:
+    """Return the texts and labels of a part, with the words in a share of their class's texts.
+
+    The first `most` texts of each class are returned.
+    """
     with (SAMPLE / f"{part}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row["label"]] += 1
+        row["number"] = str(counts[row["label"]])
+    rows = [row for row in rows if int(row["number"]) <= most]
     texts, labels = [row["text"] for row in rows], [row["label"] for row in rows]
     for label, word in PLANTED.items():
         places = [place for place, own in enumerate(labels) if own == label]

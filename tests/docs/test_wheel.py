@@ -7,11 +7,14 @@ import sys
 import sysconfig
 import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import ROOT
+
+CONSOLE = ROOT / "tokensieve" / "server" / "console"
 
 
 @pytest.mark.system
@@ -28,6 +31,9 @@ def test_a_wheel_in_an_empty_environment_trains_on_the_sample_and_predicts(
     assert {"README.md", "LICENSE", "dvc.yaml", "pyproject.toml", "docs/tutorial.md"} <= names
 
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        page = {name for name in packed.namelist() if name.startswith("tokensieve/server/console/")}
+    assert page == {f"tokensieve/server/console/{path.name}" for path in CONSOLE.iterdir()}
     python = _environment(tmp_path / "env", wheel)
     where = "import tokensieve; print(tokensieve.__file__)"
     assert str(tmp_path) in _output([python, "-c", where], tmp_path, newcomer)

@@ -44,7 +44,9 @@ def openapi_document(root_path: str = "", needs_key: bool = False) -> dict[str, 
     """
     key = (401,) if needs_key else ()
     paths = _posts(*key) | {
-        "/": _get("index", "Return the paths of the server.", (schema.Index,), *key),
+        "/": _get(
+            "index", "Return the paths of the server; to a browser, the console.", (schema.Index,), *key
+        ),
         "/health": _get("health", "Return status 200 as long as the process responds.", (schema.Health,)),
         "/ready": _get(
             "ready",

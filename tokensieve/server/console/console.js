@@ -45,7 +45,11 @@ function report(error) {
   if (!(error instanceof Refused)) throw error;
 }
 
-function showError(message) { at("error").textContent = message; at("error").hidden = !message; }
+function showError(message) {
+  at("error").textContent = message;
+  at("error").hidden = !message;
+  if (message) at("error").scrollIntoView({ block: "nearest" });
+}
 
 // Run a function. Meanwhile the button is off. An error is shown on the page.
 async function during(button, run) {

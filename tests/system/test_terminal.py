@@ -28,7 +28,7 @@ OURS = re.compile(
         \s+ (\.\.\.|unchanged|\d)
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
-    | [┏┡└┃│] | classifier\b | project\b | gate:
+    | [┏┡└┃│] | classifier\b | project\b | gate: | audit:
     | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task) (/s)? [\],]
     | (try|serve|promote) \s it \b | the \s (data|mask|run|report|audit) \b | confusions \b | warning:
     | figure \b

@@ -22,8 +22,9 @@ from tasks.artifacts import (
     SplitSizes,
     TrainingFacts,
 )
+from tasks.auditing.audit_report import Audit
 from tasks.promotion.gate_report import GateReport
-from tasks.reporting import headline, origin, shown
+from tasks.reporting import audit_findings, headline, origin, shown
 from tasks.split import load_labels, load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
@@ -34,7 +35,7 @@ from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import Manifest
 from tokensieve.project import Layout
 from tokensieve.report.certainty import calibration, threshold_curve
-from tokensieve.report.content import Build, ClassRow, Constructs, Epoch, Fact, Report
+from tokensieve.report.content import Advice, Build, ClassRow, Constructs, Epoch, Fact, Report
 from tokensieve.report.mask_map import mask_map
 from tokensieve.report.mistakes import class_rows, confusions, matrix
 from tokensieve.settings import Settings
@@ -60,13 +61,20 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
     )
     title = f"{registered.name} version {registered.version}"
     report = gather_model(layout, title, manifest, race, gate)
+    audit = Audit.load_or_none(layout.audit)
     promote = not report.advice or report.advice.is_good is not False
     return replace(
         report,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         champion=headline.champion_sentence(registered, Champion.load(layout.champion), gate),
         gate=headline.gate_table(gate),
-        data=(*report.data, *origin.source_facts(layout, validation, manifest.data_hash)),
+        advice=_with_corrections(report.advice, audit),
+        data=(
+            *report.data,
+            *origin.source_facts(layout, validation, manifest.data_hash),
+            *(audit_findings.length_facts(audit) if audit else ()),
+        ),
+        audit=tuple(audit_findings.findings(audit)) if audit else (),
         warnings=tuple(shown.data_warnings(validation)),
         epochs=tuple(_epochs(layout)),
         mask=_mask(layout),
@@ -103,6 +111,15 @@ def gather_model(
         build_notes=tuple(shown.notes(rows, manifest.parity["texts"], tested)),
         **_vocabulary(layout),
     )
+
+
+def _with_corrections(advice: Advice | None, audit: Audit | None) -> Advice | None:
+    """Return the advice with the correction of labels among the remedies."""
+    remedy, is_first = audit_findings.remedy(audit) if audit else ("", False)
+    if advice is None or not remedy:
+        return advice
+    others = advice.remedies
+    return replace(advice, remedies=(remedy, *others) if is_first else (*others[:1], remedy, *others[1:]))
 
 
 def _gate(layout: Layout, registered: Registration) -> GateReport | None:

@@ -83,9 +83,8 @@ def figures(
         )
     for row in race["variants"]:
         if row["variant"] == served:
-            threads = f"{served}, {race.get('threads', 1)} thread"
-            yield Fact("per text", f"{row['milliseconds']:.3g} ms", threads)
-            yield Fact("model size", f"{row['megabytes']:.3g} MB")
+            build = f"{served}, {row['megabytes']:.3g} MB, {race.get('threads', 1)} thread"
+            yield Fact("per text", f"{row['milliseconds']:.3g} ms", build)
     own, total = trained
     yield Fact("trained weights", f"{own / total:.1%}", f"{own:,} of {total:,}")
 

@@ -25,6 +25,7 @@ CHANGED = "tokensieve.git.changed"  # tag of a run: the files that differ from t
 def data_facts(layout: Layout, classes: int) -> Iterator[Fact]:
     """Yield how the data were split, and what was left out."""
     sizes = asdict(SplitSizes.load(layout.split))
+    sizes["out of scope"] = sizes.pop("oos")
     yield Fact("texts", ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count))
     yield Fact("classes", f"{classes:,}")
     dropped = (read_json_or_none(layout.split / "report.json") or {}).get("dropped") or {}

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tasks.artifacts import Registration
+from tasks.auditing.audit_report import NAME as AUDIT
 from tasks.promotion.gate_report import GateReport
 from tokensieve.export import choose_variant
 from tokensieve.files import read_json_or_none, sha256, write_json, write_text
@@ -53,6 +54,7 @@ def _state(layout: Layout) -> str:
     """
     files = (
         layout.validation / "report.json",
+        layout.audit / AUDIT,
         layout.evaluation / "report.json",
         layout.mask / "report.json",
         layout.model / "history.jsonl",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tokensieve.report import charts
 from tokensieve.report.charts import Axis, Band, Series
@@ -61,8 +61,12 @@ def _environment() -> Environment:
 
 
 def _label(value: str) -> Markup:
-    """Return a label, cut and isolated: one that is written from right to left moves nothing."""
-    return Markup("<bdi>{}</bdi>").format(_cut(" ".join(value.split()), LABEL))
+    """Return a label, cut and isolated: one that is written from right to left moves nothing.
+
+    A line may end after an underscore.
+    """
+    shown = escape(_cut(" ".join(value.split()), LABEL)).replace("_", Markup("_<wbr>"))
+    return Markup("<bdi>{}</bdi>").format(shown)
 
 
 def _text(value: str) -> Markup:

@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 from tasks.artifacts import Champion, Registration
+from tasks.auditing.audit_report import LabelError
 from tasks.promotion.gate_report import GateReport, Row
 from tasks.reporting.gather import gather
+from tests.tasks.reporting.test_audit_findings import NOTHING, ROW, audit
 from tokensieve.files import read_json, write_json
 from tokensieve.project import Layout
 from tokensieve.report.content import Report
@@ -94,6 +96,18 @@ def test_mistakes_and_certainty_are_of_the_test_texts(layout: Layout) -> None:
     assert report.threshold.chosen == 0.8
     assert report.calibration is not None
     assert sum(texts for _, _, texts in report.calibration.after) == 4
+
+
+def test_the_audit_adds_its_findings_and_its_remedy(layout: Layout) -> None:
+    totals = {**NOTHING["totals"], "label_errors": 1}
+    errors = (LabelError(ROW, "card", 0.02, 0.91),)
+    layout.audit.mkdir(parents=True)
+    audit(totals=totals, label_errors=errors, judged=10).save(layout.audit)
+    report = gathered(layout)
+    assert [finding.title for finding in report.audit] == ["1 likely label error"]
+    assert report.advice is not None
+    assert report.advice.remedies[0].startswith("corrected labels: 1 label is likely wrong")
+    assert named(report.data)["tokens per text"] == "12 in the middle, 30 at most for 99%"
 
 
 def test_training_and_mask_are_shown_by_phase_and_layer(layout: Layout) -> None:

@@ -10,7 +10,7 @@ from tests.tokensieve.report.whole_report import whole_report
 from tokensieve.report.content import Fact, Report
 from tokensieve.report.page import render_page
 
-VOID = {"meta", "br", "rect", "line", "polyline", "circle", "img", "link", "input", "hr"}
+VOID = {"meta", "wbr", "br", "rect", "line", "polyline", "circle", "img", "link", "input", "hr"}
 LARGEST = 2_000_000  # bytes of a page
 
 

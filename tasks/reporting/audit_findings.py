@@ -1,0 +1,147 @@
+"""What the audit of the data found, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.auditing.audit_report import Audit, AuditedRow
+from tokensieve.report.content import Fact, Finding, Table
+
+LISTED = 12  # rows of each finding
+MANY = 0.02  # share of likely label errors from which they are the first remedy
+
+
+def findings(audit: Audit) -> Iterator[Finding]:
+    """Yield the findings, those with the largest effect on a model first."""
+    yield from _label_errors(audit)
+    yield from _duplicates(audit)
+    yield from _classes(audit)
+    if audit.outliers:
+        rows = tuple(
+            (own.row.text, _labels(own.row), _place(own.row), f"{own.similarity:.2f}")
+            for own in audit.outliers[:LISTED]
+        )
+        about = "Their nearest other texts are far away. They may be of no class, or in another language."
+        yield Finding(
+            _counted(audit.totals["outliers"], "text unlike all others", "texts unlike all others"),
+            about,
+            Table(("text", "label", "where", "similarity"), rows),
+        )
+    if audit.lacks_constructs:
+        yield Finding(
+            "Words were not found",
+            f"{audit.unspaced_without_constructs:,} of {audit.unspaced_texts:,} training texts in scripts "
+            "without spaces have no construct: the weights were chosen without them.",
+            Table((), ()),
+            has_texts=False,
+        )
+
+
+def remedy(audit: Audit) -> tuple[str, bool]:
+    """Return what correcting the labels would be, and whether it is the first thing to do.
+
+    The remedy is empty if no label is likely wrong.
+    """
+    errors = audit.totals["label_errors"]
+    if not errors:
+        return "", False
+    about = "1 label is" if errors == 1 else f"{errors:,} labels are"
+    return (
+        f"corrected labels: {about} likely wrong (artifacts/audit/review.csv)",
+        errors > MANY * audit.judged,
+    )
+
+
+def length_facts(audit: Audit) -> Iterator[Fact]:
+    """Yield how long the texts are."""
+    lengths = audit.lengths
+    if "median" in lengths:
+        yield Fact(
+            "tokens per text",
+            f"{lengths['median']:,.0f} in the middle, {lengths['p99']:,.0f} at most for 99%",
+            f"the longest has {lengths['longest']:,.0f}",
+        )
+
+
+def _label_errors(audit: Audit) -> Iterator[Finding]:
+    if audit.not_judged:
+        yield Finding("Labels were not judged", f"{audit.not_judged}.", Table((), ()), has_texts=False)
+    if audit.label_errors:
+        rows = tuple(
+            (
+                own.row.text,
+                f"{_labels(own.row)} ({own.given_probability:.0%})",
+                f"{own.suggested} ({own.suggested_probability:.0%})",
+                _place(own.row),
+            )
+            for own in audit.label_errors[:LISTED]
+        )
+        yield Finding(
+            _counted(audit.totals["label_errors"], "likely label error", "likely label errors"),
+            "The likeliest first, with the probabilities of a probe that did not see the text. All rows are "
+            "in artifacts/audit/review.csv: fill in the right labels, then tokensieve data add --review.",
+            Table(("text", "label", "suggested", "where"), rows),
+        )
+
+
+def _duplicates(audit: Audit) -> Iterator[Finding]:
+    chosen = [own for own in audit.duplicate_sets if own.conflict or own.leak][:LISTED]
+    if chosen:
+        rows = tuple(
+            (
+                " / ".join(row.text for row in own.rows[:2]),
+                " / ".join(dict.fromkeys(_labels(row) for row in own.rows)),
+                own.kind,
+                ", ".join(dict.fromkeys(row.part for row in own.rows)),
+            )
+            for own in chosen
+        )
+        yield Finding(
+            "Similar texts with different labels, or in train and test",
+            f"Of copies and near-copies: {audit.totals.get('conflicts', 0):,} sets with different labels, "
+            f"{audit.totals.get('leaks', 0):,} in train and another part.",
+            Table(("texts", "labels", "kind", "parts"), rows),
+        )
+
+
+def _classes(audit: Audit) -> Iterator[Finding]:
+    if audit.overlaps:
+        pairs = tuple(
+            (own.first, own.second, f"{own.first_as_second + own.second_as_first:,} ({own.share:.0%})")
+            for own in audit.overlaps[:LISTED]
+        )
+        about = "A probe takes many texts of one for the other. Are the labels clear?"
+        yield Finding(
+            "Classes that overlap", about, Table(("class", "class", "texts confused"), pairs), has_texts=False
+        )
+    if audit.lookalikes:
+        groups = tuple(
+            (" / ".join(f"{own.label} ({own.texts:,})" for own in group),)
+            for group in audit.lookalikes[:LISTED]
+        )
+        about = "They differ in case, blanks or invisible characters only. Are they the same class?"
+        yield Finding("Labels that look alike", about, Table(("labels",), groups), has_texts=False)
+    if audit.small_classes:
+        small = tuple((own.label, f"{own.texts:,}") for own in audit.small_classes[:LISTED])
+        yield Finding(
+            _counted(
+                len(audit.small_classes),
+                "class with fewer than 10 texts",
+                "classes with fewer than 10 texts",
+            ),
+            "A model learns little of them, and a test says little about them.",
+            Table(("class", "texts"), small),
+            has_texts=False,
+        )
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _labels(row: AuditedRow) -> str:
+    return ", ".join(row.labels) or "no label"
+
+
+def _place(row: AuditedRow) -> str:
+    return f"{row.file}, row {row.row}"

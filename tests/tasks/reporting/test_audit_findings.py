@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.auditing.audit_report import Audit, AuditedRow, ClassSize, Duplicates, LabelError, Outlier
+from tasks.reporting.audit_findings import findings, length_facts, remedy
+from tokensieve.audit.classes import Overlap
+
+ROW = AuditedRow("x.csv", 7, "train", ("bill",), "my private words")
+OTHER = AuditedRow("y.csv", 8, "test", (), "my private word")
+NOTHING: dict[str, Any] = {
+    "parts": {"train": 100},
+    "judged": 100,
+    "not_judged": "",
+    "totals": {"label_errors": 0, "conflicts": 0, "leaks": 0, "outliers": 0},
+    "label_errors": (),
+    "duplicate_sets": (),
+    "overlaps": (),
+    "classes": (),
+    "small_classes": (),
+    "lookalikes": (),
+    "lengths": {"median": 12, "p99": 30, "longest": 41},
+    "outliers": (),
+    "unspaced_texts": 0,
+    "unspaced_without_constructs": 0,
+    "reviewed": 0,
+}
+
+
+def audit(**found: Any) -> Audit:
+    return Audit(**NOTHING | found)
+
+
+def test_label_errors_are_first_with_both_probabilities() -> None:
+    totals = {"label_errors": 40, "conflicts": 1, "leaks": 1, "outliers": 1}
+    found = list(
+        findings(
+            audit(
+                totals=totals,
+                label_errors=(LabelError(ROW, "card", 0.02, 0.91),),
+                duplicate_sets=(Duplicates("copy", 1.0, True, True, 2, (ROW, OTHER)),),
+                outliers=(Outlier(OTHER, 0.31),),
+            )
+        )
+    )
+    assert [one.title for one in found] == [
+        "40 likely label errors",
+        "Similar texts with different labels, or in train and test",
+        "1 text unlike all others",
+    ]
+    assert found[0].table.rows == (("my private words", "bill (2%)", "card (91%)", "x.csv, row 7"),)
+    assert found[1].table.rows == (
+        ("my private words / my private word", "bill / no label", "copy", "train, test"),
+    )
+    assert all(one.has_texts for one in found)
+
+
+def test_findings_about_classes_have_no_texts() -> None:
+    found = list(
+        findings(
+            audit(
+                overlaps=(Overlap("bill", "card", 3, 4, 0.25),),
+                lookalikes=((ClassSize("bill", 9), ClassSize("Bill", 2)),),
+                small_classes=(ClassSize("Bill", 2),),
+                unspaced_texts=4,
+                unspaced_without_constructs=3,
+            )
+        )
+    )
+    assert [one.table.rows for one in found] == [
+        (("bill", "card", "7 (25%)"),),
+        (("bill (9) / Bill (2)",),),
+        (("Bill", "2"),),
+        (),
+    ]
+    assert not any(one.has_texts for one in found)
+
+
+def test_why_labels_were_not_judged_is_shown() -> None:
+    (found,) = findings(audit(not_judged="there are too few texts"))
+    assert (found.title, found.about) == ("Labels were not judged", "there are too few texts.")
+
+
+def test_nothing_found_is_nothing_shown() -> None:
+    assert list(findings(audit())) == []
+    assert remedy(audit()) == ("", False)
+
+
+def test_many_wrong_labels_are_the_first_thing_to_correct() -> None:
+    few, many = ({**NOTHING["totals"], "label_errors": count} for count in (1, 3))
+    text, first = remedy(audit(totals=few))
+    assert (text, first) == ("corrected labels: 1 label is likely wrong (artifacts/audit/review.csv)", False)
+    assert remedy(audit(totals=many))[1]
+
+
+def test_lengths_are_facts_about_the_data() -> None:
+    (fact,) = length_facts(audit())
+    assert fact.value == "12 in the middle, 30 at most for 99%"

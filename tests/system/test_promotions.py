@@ -128,8 +128,9 @@ def test_champions_move_at_once_and_back(
     assert {entry["outcome"] for entry in history["entries"]} == {"done"}
     assert state(python)["aliases"]["champion"] == history["entries"][-1]["to"]
 
-    # A sentence with both figures and the way back, and JSON. A person waits for less than 2 s on an
-    # idle machine. Two processes that share a core take up to twice the seconds of the processor.
+    # A sentence with both figures and the way back, and JSON. A person waits for less than 2 s on
+    # an idle machine. Two processes that share a core take up to twice the seconds of the
+    # processor.
     for version in "1234":
         done = tokensieve("promote", "--project", str(project), "--version", version)
         assert done.returncode == 0, done.stderr

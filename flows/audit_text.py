@@ -64,8 +64,15 @@ def _errors(found: Audit) -> str:
         (*_place(own.row), f"{own.given_probability:.2f}", own.suggested, f"{own.suggested_probability:.2f}")
         for own in found.label_errors[:SHOWN]
     ]
-    title = f"Likely label errors: {total:,} of {found.judged:,} texts{_first(total)}"
-    return table_text(("row", "text", "label", "p", "suggested", "p"), rows, title)
+    kind = "Likely label errors" if found.is_separable else "Doubtful labels"
+    title = f"{kind}: {total:,} of {found.judged:,} texts{_first(total)}"
+    table = table_text(("row", "text", "label", "p", "suggested", "p"), rows, title)
+    if found.is_separable:
+        return table
+    return (
+        f"{table}\nThe probe agrees with {found.agreement:.0%} of all labels: without training, these "
+        "classes are hard to tell apart, and many of the doubtful labels are right."
+    )
 
 
 def _sets(found: Audit) -> str:

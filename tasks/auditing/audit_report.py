@@ -12,6 +12,8 @@ from tokensieve.errors import InputError
 from tokensieve.files import read_json, write_json
 
 NAME = "audit.json"
+# Share of the labels that a probe gives, below which it doubts more right labels than wrong ones.
+SEPARABLE = 0.8
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Audit:
         parts: The number of texts by part.
         judged: The number of texts whose labels were judged.
         not_judged: Why labels were not judged. Empty: they were.
+        agreement: The share of the judged texts that the probe gives the label that they have.
         totals: The number of `label_errors`; `copy_sets`, sets of copies and near-copies;
             `conflicts`, those with different labels; `leaks`, those that span train and another
             part; `similar_sets`, sets of texts of the same meaning; and `outliers`.
@@ -109,6 +112,7 @@ class Audit:
     parts: Mapping[str, int]
     judged: int
     not_judged: str
+    agreement: float
     totals: Mapping[str, int]
     label_errors: tuple[LabelError, ...]
     duplicate_sets: tuple[Duplicates, ...]
@@ -127,10 +131,16 @@ class Audit:
         """Whether half of the texts in scripts without spaces have no construct."""
         return self.unspaced_texts > 0 and 2 * self.unspaced_without_constructs >= self.unspaced_texts
 
+    @property
+    def is_separable(self) -> bool:
+        """Whether the probe knows the classes well enough for its doubts to be likely errors."""
+        return self.agreement >= SEPARABLE
+
     def headline(self) -> str:
         """Return what was found in one line. Empty: nothing."""
+        doubt = "likely label error" if self.is_separable else "doubtful label"
         counts = (
-            (self.totals["label_errors"], "likely label error", "likely label errors"),
+            (self.totals["label_errors"], doubt, f"{doubt}s"),
             (
                 self.totals["conflicts"],
                 "set of copies with different labels",

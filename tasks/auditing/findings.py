@@ -50,6 +50,7 @@ def audit_of(found: Findings, layout: Layout, settings: Settings) -> Audit:
         parts=dict(Counter(texts.parts)),
         judged=judgement.judged,
         not_judged=judgement.reason,
+        agreement=judgement.agreement,
         totals={
             "label_errors": len(judgement.suspects),
             "copy_sets": len(copies),

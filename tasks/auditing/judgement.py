@@ -45,12 +45,14 @@ class Judgement:
         suspects: The texts with likely wrong labels, the likeliest first.
         overlaps: The classes that the probe takes for each other.
         reason: Why nothing was judged. Empty: it was.
+        agreement: The share of the judged texts that the probe gives the label that they have.
     """
 
     judged: int = 0
     suspects: list[Suspect] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
     reason: str = ""
+    agreement: float = 0.0
 
 
 def judge(found: AuditedTexts, states: States, own: Ints, seed: int) -> Judgement:
@@ -82,5 +84,7 @@ def judge(found: AuditedTexts, states: States, own: Ints, seed: int) -> Judgemen
         Suspect(texts[row], names[suggested], round(given_probability, 4), round(probability, 4))
         for row, suggested, given_probability, probability in errors
     ]
-    overlaps = overlapping_classes(given, probabilities.argmax(1), names)
-    return Judgement(len(texts), suspects, overlaps)
+    predicted = probabilities.argmax(1)
+    overlaps = overlapping_classes(given, predicted, names)
+    agreement = round(float((predicted == given).mean()), 4)
+    return Judgement(len(texts), suspects, overlaps, agreement=agreement)

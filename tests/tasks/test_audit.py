@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tasks.auditing.audit_report import NAME, Audit, ClassSize
@@ -35,6 +37,9 @@ def test_a_wrong_label_is_found_and_the_right_one_suggested(audited: Audited) ->
     assert (first.row.row, first.row.labels, first.suggested) == (4, ("track",), "card")
     assert first.given_probability < 0.2 < first.suggested_probability
     assert found.judged == 36
+    assert found.agreement > 0.8
+    assert found.headline().startswith(f"{len(found.label_errors)} likely label error")
+    assert "doubtful label" in replace(found, agreement=0.7).headline()
     assert found.totals["label_errors"] == len(found.label_errors)
     answer = read_review(layout.audit / REVIEW)[0]
     assert (answer.file, answer.row, answer.right) == ("train.csv", 4, "")

@@ -42,7 +42,6 @@ def audit_of(found: Findings, layout: Layout, settings: Settings) -> Audit:
     """Return the artifact of the findings."""
     texts, sets, judgement = found.texts, found.sets, found.judgement
     sizes = Counter(name for names in texts.labels for name in names)
-    copies = [own for own in sets if own.kind != MEANING]
     training = [text for text, part in zip(texts.texts, texts.parts, strict=True) if part == "train"]
     unspaced = [text for text in training if is_unspaced(text)]
     constructs = [construct.text for construct in load_constructs(layout.vocabulary)]
@@ -51,14 +50,7 @@ def audit_of(found: Findings, layout: Layout, settings: Settings) -> Audit:
         judged=judgement.judged,
         not_judged=judgement.reason,
         agreement=judgement.agreement,
-        totals={
-            "label_errors": len(judgement.suspects),
-            "copy_sets": len(copies),
-            "conflicts": sum(own.conflict for own in copies),
-            "leaks": sum(own.leak for own in copies),
-            "similar_sets": len(sets) - len(copies),
-            "outliers": len(found.outliers),
-        },
+        totals=_totals(found),
         label_errors=tuple(
             LabelError(
                 texts.row(own.text, MOST_CHARACTERS),
@@ -84,6 +76,18 @@ def audit_of(found: Findings, layout: Layout, settings: Settings) -> Audit:
         ),
         reviewed=found.reviewed,
     )
+
+
+def _totals(found: Findings) -> dict[str, int]:
+    copies = [own for own in found.sets if own.kind != MEANING]
+    return {
+        "label_errors": len(found.judgement.suspects),
+        "copy_sets": len(copies),
+        "conflicts": sum(own.conflict for own in copies),
+        "leaks": sum(own.leak for own in copies),
+        "similar_sets": len(found.sets) - len(copies),
+        "outliers": len(found.outliers),
+    }
 
 
 def _duplicates(texts: AuditedTexts, own: DuplicateSet) -> Duplicates:

@@ -90,7 +90,6 @@ class Audit:
         parts: The number of texts by part.
         judged: The number of texts whose labels were judged.
         not_judged: Why labels were not judged. Empty: they were.
-        agreement: The share of the judged texts that the probe gives the label that they have.
         totals: The number of `label_errors`; `copy_sets`, sets of copies and near-copies;
             `conflicts`, those with different labels; `leaks`, those that span train and another
             part; `similar_sets`, sets of texts of the same meaning; and `outliers`.
@@ -107,12 +106,12 @@ class Audit:
         unspaced_texts: Training texts in scripts without spaces between words.
         unspaced_without_constructs: Those of them without any construct.
         reviewed: The number of rows in review.csv.
+        agreement: The share of the judged texts that the probe gives the label that they have.
     """
 
     parts: Mapping[str, int]
     judged: int
     not_judged: str
-    agreement: float
     totals: Mapping[str, int]
     label_errors: tuple[LabelError, ...]
     duplicate_sets: tuple[Duplicates, ...]
@@ -125,6 +124,7 @@ class Audit:
     unspaced_texts: int
     unspaced_without_constructs: int
     reviewed: int
+    agreement: float = 1.0
 
     @property
     def lacks_constructs(self) -> bool:

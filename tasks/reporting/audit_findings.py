@@ -46,9 +46,10 @@ def remedy(audit: Audit) -> tuple[str, bool]:
     if not errors:
         return "", False
     about = "1 label is" if errors == 1 else f"{errors:,} labels are"
+    kind = "likely wrong" if audit.is_separable else "doubtful"
     return (
-        f"corrected labels: {about} likely wrong (artifacts/audit/review.csv)",
-        errors > MANY * audit.judged,
+        f"corrected labels: {about} {kind} (artifacts/audit/review.csv)",
+        audit.is_separable and errors > MANY * audit.judged,
     )
 
 
@@ -76,10 +77,17 @@ def _label_errors(audit: Audit) -> Iterator[Finding]:
             )
             for own in audit.label_errors[:LISTED]
         )
+        kind = "likely label error" if audit.is_separable else "doubtful label"
+        hard = (
+            ""
+            if audit.is_separable
+            else f" The probe agrees with {audit.agreement:.0%} of all labels: these classes are hard to tell "
+            "apart without training, and many of the doubtful labels are right."
+        )
         yield Finding(
-            _counted(audit.totals["label_errors"], "likely label error", "likely label errors"),
+            _counted(audit.totals["label_errors"], kind, f"{kind}s"),
             "The likeliest first, with the probabilities of a probe that did not see the text. All rows are "
-            "in artifacts/audit/review.csv: fill in the right labels, then tokensieve data add --review.",
+            f"in artifacts/audit/review.csv: fill in the right labels, then tokensieve data add --review.{hard}",
             Table(("text", "label", "suggested", "where"), rows),
         )
 

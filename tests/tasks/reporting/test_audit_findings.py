@@ -96,3 +96,12 @@ def test_many_wrong_labels_are_the_first_thing_to_correct() -> None:
 def test_lengths_are_facts_about_the_data() -> None:
     (fact,) = length_facts(audit())
     assert fact.value == "12 in the middle, 30 at most for 99%"
+
+
+def test_doubts_about_classes_that_are_hard_to_tell_apart_are_no_errors() -> None:
+    totals = NOTHING["totals"] | {"label_errors": 40}
+    hard = audit(totals=totals, label_errors=(LabelError(ROW, "card", 0.02, 0.91),), agreement=0.63)
+    (found,) = findings(hard)
+    assert found.title == "40 doubtful labels"
+    assert "agrees with 63% of all labels" in found.about
+    assert remedy(hard) == ("corrected labels: 40 labels are doubtful (artifacts/audit/review.csv)", False)

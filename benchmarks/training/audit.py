@@ -1,8 +1,9 @@
 """Measure how much of what is planted the audit finds: wrong labels, copies, overlapping classes.
 
     python -m benchmarks.training.audit --data DIR [--tasks banking77 clinc150] [--seeds 1]
+        [--states FOLDER]
 
-DIR has the task folders. The training texts of a task are audited as the stage does it, on the
+DIR has the task folders. FOLDER keeps the states for the next time. The training texts of a task are audited as the stage does it, on the
 states of the frozen encoder. Planted are, one after the other:
 
 - wrong labels in 5% of the texts: a random other class, or the most similar class by the states;
@@ -57,26 +58,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=["banking77", "clinc150"])
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--states", type=Path, help="folder that keeps the states")
     options = parser.parse_args(arguments)
-    labels: list[Row] = [
-        ("task", "wrong label", "seed", "planted", "found", "precision", "recall", "P@200", "R@200", "s")
-    ]
-    copies: list[Row] = [("task", "seed", "copies found", "other label found", "conflicts not planted")]
-    overlaps: list[Row] = [("task", "seed", "pairs found", "their ranks", "pairs in all")]
     try:
         for task in options.tasks:
             train = read_examples(options.data / task / "train.csv")
-            states = compute_states(train.texts)
-            print(f"{task}: states of {len(train):,} texts", file=sys.stderr, flush=True)
-            for seed in range(options.seeds):
-                labels += [(task, *row) for row in wrong_labels(train, states, seed)]
-                copies.append((task, *planted_copies(train, states, seed)))
-                overlaps.append((task, *divided_classes(train, states, seed)))
+            states = _kept_states(options.states and options.states / f"{task}.npy", train.texts)
+            print(f"{task}\n\n{_tables(train, states, options.seeds)}\n", flush=True)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    print(*(markdown.table(table) for table in (labels, copies, overlaps)), sep="\n\n")
     return 0
+
+
+def _tables(train: Examples, states: Floats, seeds: int) -> str:
+    labels: list[Row] = [
+        ("wrong label", "seed", "planted", "found", "precision", "recall", "P@200", "R@200", "suggested", "s")
+    ]
+    copies: list[Row] = [("seed", "copies found", "with another label found", "conflicts not planted")]
+    overlaps: list[Row] = [("seed", "pairs found", "their ranks", "pairs in all")]
+    for seed in range(seeds):
+        labels += wrong_labels(train, states, seed)
+        copies.append(planted_copies(train, states, seed))
+        overlaps.append(divided_classes(train, states, seed))
+    return "\n\n".join(map(markdown.table, (labels, copies, overlaps)))
+
+
+def _kept_states(path: Path | None, texts: Sequence[str]) -> Floats:
+    if path is not None and path.exists():
+        return unit_length(np.load(path))
+    states = compute_states(texts)
+    if path is not None:
+        np.save(path, states)
+    return states
 
 
 def compute_states(texts: Sequence[str]) -> Floats:
@@ -114,12 +128,12 @@ def wrong_labels(train: Examples, states: Floats, seed: int) -> Iterator[Row]:
         wrong = planted != given
         found = np.array([suspect.text for suspect in judgement.suspects], np.int64)
         right = [names[given[own.text]] == own.suggested for own in judgement.suspects if wrong[own.text]]
-        print(f"{kind}: the suggested label is the right one for {np.mean(right):.1%}", file=sys.stderr)
         shares = (
             wrong[found].mean(),
             wrong[found].sum() / wrong.sum(),
             wrong[found[:FIRST]].mean(),
             wrong[found[:FIRST]].sum() / wrong.sum(),
+            np.mean(right),
         )
         counts = (f"{wrong.sum():,}", f"{len(found):,}")
         yield (kind, str(seed), *counts, *(f"{share:.1%}" for share in shares), f"{seconds:.0f}")

@@ -81,13 +81,14 @@ def _label_errors(audit: Audit) -> Iterator[Finding]:
         hard = (
             ""
             if audit.is_separable
-            else f" The probe agrees with {audit.agreement:.0%} of all labels: these classes are hard to tell "
-            "apart without training, and many of the doubtful labels are right."
+            else f" The probe agrees with {audit.agreement:.0%} of all labels: these classes are hard to "
+            "tell apart without training, and many of the doubtful labels are right."
         )
         yield Finding(
             _counted(audit.totals["label_errors"], kind, f"{kind}s"),
             "The likeliest first, with the probabilities of a probe that did not see the text. All rows are "
-            f"in artifacts/audit/review.csv: fill in the right labels, then tokensieve data add --review.{hard}",
+            "in artifacts/audit/review.csv: fill in the right labels, then tokensieve data add --review."
+            f"{hard}",
             Table(("text", "label", "suggested", "where"), rows),
         )
 

@@ -3,8 +3,9 @@
     python -m benchmarks.training.audit --data DIR [--tasks banking77 clinc150] [--seeds 1]
         [--states FOLDER]
 
-DIR has the task folders. FOLDER keeps the states for the next time. The training texts of a task are audited as the stage does it, on the
-states of the frozen encoder. Planted are, one after the other:
+DIR has the task folders. FOLDER keeps the states for the next time.
+The training texts of a task are audited as the stage does it, on the states of the frozen encoder.
+Planted are, one after the other:
 
 - wrong labels in 5% of the texts: a random other class, or the most similar class by the states;
 - copies of 200 texts: half with other case and punctuation, half with one letter left out; half of

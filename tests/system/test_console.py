@@ -58,7 +58,7 @@ def open_page(browser: Browser, start: Start, model: Path) -> Iterator[Open]:
         start("serve", *command, url=f"{address}/ready")
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(TIMEOUT)
         page = context.new_page()
         page.on("console", note)
         page.on("pageerror", lambda error: problems.append(str(error)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 # No sandbox: tests may run as root. The rest keeps the browser from requests of its own.
@@ -20,6 +20,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+TIMEOUT = 60_000  # milliseconds; a busy machine is no failure
 WIDTHS, SCHEMES = (360, 1600), ("light", "dark")
 
 
@@ -27,6 +28,7 @@ def opened_browser() -> Iterator[Browser]:
     """Yield a browser, and close it in the end."""
     if not CHROMIUM.exists():
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield opened

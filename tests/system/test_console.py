@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from tests.system.chromium import SCHEMES, WIDTHS, found_by_axe, overflow
+from tests.system.chromium import SCHEMES, TIMEOUT, WIDTHS, found_by_axe, overflow
 from tests.system.conftest import BIN, Start, free_port
 from tokensieve.data.raw_data import read_examples
 from tokensieve.inference.manifest import Manifest

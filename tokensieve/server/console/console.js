@@ -271,7 +271,7 @@ async function showModel() {
     pairs.push(["Labels", `${count(tree.labels.length)}${tree.several ? ", any number per text" : ""}`]);
     pairs.push(["Uncertain", tree.several ? `if a label is close to its threshold (certainty below ${percent(tree.threshold)})` : `below ${percent(tree.threshold)}`]);
     pairs.push(["Reads", `${count(tree.max_length)} tokens${tree.truncation === "head_tail" ? ", from both ends of a long text" : ""}`]);
-    pairs.push(["Trained on data", element("code", {}, tree.data_hash)]);
+    pairs.push(["Trained on data", element("code", {}, tree.data_hash || "unknown")]);
     pairs.push(["Trained from", foreign(tree.base)]);
     pairs.push(["Graph", tree.variant]);
   }

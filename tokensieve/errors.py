@@ -28,6 +28,11 @@ class Refused(InputError):  # noqa: N818
         self.report = report
         self.is_known = False
 
+    @property
+    def reason(self) -> str | None:
+        """The message without the remedy. None: the report has the reason."""
+        return None if self.report else str(self).partition("; ")[0]
+
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error, then the one that it was raised from or during, and so on."""

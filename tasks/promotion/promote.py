@@ -99,7 +99,7 @@ def promote(
             return _moved(store, name, number, replaced)
         report = check_gate(layout, settings, store, name, number, replaced, force)
     except Refused as refused:
-        cause = Cause(None if refused.report else str(refused), flow_run, refused.report)
+        cause = Cause(refused.reason, flow_run, refused.report)
         entry = _entry(store, record, REFUSE, replaced, number, cause)
         refused.is_known = not record_refusal(store, record, entry)
         raise

@@ -71,7 +71,7 @@ def _errors(found: Audit) -> str:
         return table
     return (
         f"{table}\nThe probe agrees with {found.agreement:.0%} of all labels: without training, these "
-        "classes are hard to tell apart, and many of the doubtful labels are right."
+        "classes are hard to tell apart, and many of the doubtful labels may be right."
     )
 
 

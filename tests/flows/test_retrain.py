@@ -328,6 +328,7 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
         "decision_rule.json",
         "report.json",
         "logits.safetensors",
+        "predictions.csv",
         "labels.png",
         "calibration.png",
     }

@@ -4,10 +4,11 @@ ones.
     python -m benchmarks.drift --data DIR
 
 DIR has the task folders clinc150 and banking77. A model is trained on 10 texts per class of
-clinc150 without five classes, and exported. The reference is drawn from clinc150's validation
-texts, the windows from its test texts. Into a window are mixed out-of-scope queries of clinc150,
-texts of banking77, or texts of a class that the model has not seen. Draws that are in the results
-already are not drawn again. The table is printed at the end.
+clinc150 without five classes, and exported. Reference and window are drawn from clinc150's
+validation and test texts, shuffled together. In one row, the reference is of the validation file
+and the window of the test file, as the data set has them. Into a window are mixed out-of-scope
+queries of clinc150, texts of banking77, or texts of a class that the model has not seen. Draws that
+are in the results already are not drawn again. The table is printed at the end.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ SIZES = (50, 200, 1000)  # texts of a window
 REFERENCE = 1000
 UNCHANGED_DRAWS, CHANGED_DRAWS = 200, 50
 # The name of a change, what is mixed in, and its share of the window.
+FILES = "the test file against the validation file"
 CHANGES = (
     ("unchanged", "", 0.0),
+    (FILES, "", 0.0),
     ("out of scope 5%", "oos", 0.05),
     ("out of scope 10%", "oos", 0.1),
     ("out of scope 20%", "oos", 0.2),
@@ -73,10 +76,10 @@ def measure(data: Path, model: Path, output: Path) -> None:
     done = {(row["change"], row["texts"], row["draw"]) for row in _kept(output)}
     with output.open("a", encoding="utf-8") as file:
         for change, kind, share in CHANGES:
-            draws = UNCHANGED_DRAWS if change == "unchanged" else CHANGED_DRAWS
+            draws = CHANGED_DRAWS if share else UNCHANGED_DRAWS
             for texts, draw in ((texts, draw) for texts in SIZES for draw in range(draws)):
                 if (change, texts, draw) not in done:
-                    found = _drawn_drift(observed, kind, share, texts, draw)
+                    found = _drawn_drift(observed, change == FILES, kind, share, texts, draw)
                     row = {"change": change, "texts": texts, "draw": draw, "differs": found.differs}
                     row["tests"] = [test.name for test in found.tests if test.differs]
                     file.write(json.dumps(row) + "\n")
@@ -101,11 +104,20 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return markdown.table([heads, *lines])
 
 
-def _drawn_drift(observed: dict[str, Observations], kind: str, share: float, texts: int, draw: int) -> Drift:
+def _drawn_drift(
+    observed: dict[str, Observations], by_file: bool, kind: str, share: float, texts: int, draw: int
+) -> Drift:
     generator = np.random.default_rng([draw, texts])
-    reference = observed["validation"].take(generator.permutation(len(observed["validation"]))[:REFERENCE])
     mixed = round(texts * share)
-    window = observed["test"].take(generator.permutation(len(observed["test"]))[: texts - mixed])
+    if by_file:
+        known, found = observed["validation"], observed["test"]
+        reference = known.take(generator.permutation(len(known))[:REFERENCE])
+        window = found.take(generator.permutation(len(found))[: texts - mixed])
+    else:
+        both = _join(observed["validation"], observed["test"])
+        order = generator.permutation(len(both))
+        reference = both.take(order[:REFERENCE])
+        window = both.take(order[REFERENCE : REFERENCE + texts - mixed])
     if mixed:
         others = observed[kind]
         window = _join(window, others.take(generator.choice(len(others), mixed, replace=len(others) < mixed)))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FORBIDDEN = {"prefect", "mlflow", "dvc", "great_expectations", "pandas", "tasks", "flows"}
-OF_THE_PIPELINE = ("audit.py", "calibration.py", "gate.py", "variants.py")  # they measure stages, so they need all of it
+# They measure stages, so they need all of it.
+OF_THE_PIPELINE = ("audit.py", "calibration.py", "gate.py", "variants.py")
 
 
 def imported(path: Path) -> set[str]:

@@ -18,6 +18,7 @@ from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
+@pytest.mark.system
 def test_a_version_is_reproduced_bit_for_bit_and_a_changed_one_is_compared(
     tmp_path: Path,
     data_file: Path,

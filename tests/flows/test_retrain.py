@@ -123,6 +123,7 @@ def test_a_changed_setting_runs_what_depends_on_it_alone(
     assert changed["model_version"] == "2"
 
 
+@pytest.mark.system
 def test_dvc_repro_sees_what_the_flow_did_and_the_other_way_round(
     outcome: Callable[..., dict],  # type: ignore[type-arg]
     data_file: Path,
@@ -151,6 +152,7 @@ def test_dvc_repro_sees_what_the_flow_did_and_the_other_way_round(
     assert list(outcome(project)["seconds"]) == ["ingest", "registry", "register", "gate", "report"]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("stage", ["split", "finetune", "register"])
 def test_a_run_that_was_interrupted_is_finished_with_the_same_result(
     stage: str,
@@ -187,6 +189,7 @@ def test_a_run_that_was_interrupted_is_finished_with_the_same_result(
         assert sha256(broken / name) == sha256(whole / name), name
 
 
+@pytest.mark.system
 def test_an_earlier_version_of_the_data_comes_back_by_its_hash(
     outcome: Callable[..., dict],  # type: ignore[type-arg]
     data_file: Path,
@@ -267,6 +270,7 @@ def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
     assert not any("Traceback" in line or "a text of its own kind" in line for line in lines)
 
 
+@pytest.mark.system
 def test_the_champion_is_compared_with_and_can_be_served(
     outcome: Callable[..., dict],  # type: ignore[type-arg]
     data_file: Path,
@@ -361,6 +365,7 @@ def test_texts_of_several_labels_or_none_go_the_whole_way(
     assert (row["uncertain"], row["truncated"]) == (answers[0].uncertain, answers[0].truncated)
 
 
+@pytest.mark.system
 def test_a_retrain_promotes_what_the_gate_passes_and_ends_as_refused_otherwise(
     outcome: Callable[..., dict],  # type: ignore[type-arg]
     data_file: Path,

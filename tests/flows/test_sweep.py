@@ -15,7 +15,7 @@ import pytest
 from tokensieve.project import Layout
 
 # Each sweep starts worker processes, which takes minutes on a busy machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 SETTINGS = ("finetune.max_epochs=2", "schedule.frozen_layers=0.5", "base.max_length=32")
 

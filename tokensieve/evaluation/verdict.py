@@ -213,7 +213,8 @@ def _more_texts(result: ModelOnTest, accuracy: float) -> Iterator[tuple[int, str
     ]
     if weak:
         weak.sort(key=lambda found: found.correct - found.texts)
-        more = f" and {len(weak) - NAMED} other classes" if len(weak) > NAMED else ""
+        others = len(weak) - NAMED
+        more = f" and {others} other class{'' if others == 1 else 'es'}" if others > 0 else ""
         names = ", ".join(map(str, weak[:NAMED]))
         yield sum(found.texts - found.correct for found in weak), f"more texts for {names}{more}"
 

@@ -14,20 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tasks.stage import STAGES as NAMES
 from tokensieve.files import sha256
 from tokensieve.project import Layout
 
-STAGES = [
-    "validate",
-    "split",
-    "vocabulary",
-    "audit",
-    "mask",
-    "finetune",
-    "evaluate",
-    "export",
-    "register",
-]
+STAGES = list(NAMES)
 SUMMARY = {
     "test_accuracy",
     "test_macro_f1",

@@ -15,18 +15,10 @@ from typing import Any
 
 import pytest
 
+from tasks.stage import STAGES as NAMES
+
 BIN = Path(sys.executable).parent
-STAGES = [
-    "validate",
-    "split",
-    "vocabulary",
-    "audit",
-    "mask",
-    "finetune",
-    "evaluate",
-    "export",
-    "register",
-]
+STAGES = list(NAMES)
 Command = Callable[..., subprocess.CompletedProcess[str]]
 # What MLflow's own client sees of version `number` of model `name`: its run, its files, its
 # aliases.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project
-from tokensieve.cli.model_option import find_model
+from tokensieve.cli.model_option import add_model, find_model
 from tokensieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     about = "YAML file with the cases: plain sentences with their labels, texts to perturb, phrases to swap"
     parser.add_argument("--cases", required=True, metavar="FILE", help=about)
-    about = "model folder, models:/NAME@ALIAS or models:/NAME/VERSION"
-    about += " (default: the project's champion, else its exported model)"
-    parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
+    add_model(parser)
 
 
 def check(options: argparse.Namespace, answer: Answer) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokensieve.cli.command import PREDICT, Answer, Command, add_json, add_project
-from tokensieve.cli.model_option import find_model
+from tokensieve.cli.model_option import add_model, find_model
 from tokensieve.project import Layout
 
 
@@ -19,9 +19,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="FILE", help=about)
     about = "file with texts that belong to no class, to measure how many of them are noticed"
     parser.add_argument("--oos", metavar="FILE", help=about)
-    about = "folder of an exported model, models:/NAME@ALIAS or models:/NAME/VERSION"
-    about += " (default: the project's champion, else its exported model)"
-    parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
+    add_model(parser)
     add_json(parser)
 
 

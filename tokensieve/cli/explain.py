@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project, existing_project
-from tokensieve.cli.model_option import find_model
+from tokensieve.cli.model_option import add_model, find_model
 from tokensieve.cli.texts import text_batches
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
@@ -30,9 +30,7 @@ log = logging.getLogger("tokensieve")
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
-    about = "folder of an exported model, models:/NAME@ALIAS or models:/NAME/VERSION"
-    about += " (default: the project's champion, else its exported model)"
-    parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per text, or per label")
     about = "label to explain (default: the most likely one); without a text, the words that the model "
     about += "relies on for this label, in the project's held-out texts"

@@ -21,6 +21,13 @@ PREFIX = "models:/"
 log = logging.getLogger("tokensieve")
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the option --model. Without it, `find_model` takes the model of the project."""
+    about = "folder of an exported model, models:/NAME@ALIAS or models:/NAME/VERSION"
+    about += " (default: the project's champion, else its exported model)"
+    parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
+
+
 def find_model(options: argparse.Namespace) -> Path:
     """Return the folder of the model that --model names, or of the model of the project.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project
-from tokensieve.cli.model_option import find_model
+from tokensieve.cli.model_option import add_model, find_model
 from tokensieve.cli.texts import text_batches
 from tokensieve.errors import InputError
 
@@ -27,9 +27,7 @@ log = logging.getLogger("tokensieve")
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
-    about = "folder of an exported model, models:/NAME@ALIAS or models:/NAME/VERSION"
-    about += " (default: the project's champion, else its exported model)"
-    parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per text")
     about = "number of most probable labels, with --json (default: 3) or in a column of the output"
     parser.add_argument("--top", type=int, metavar="K", help=about)

@@ -76,10 +76,10 @@ def figures(
         yield Fact(name.removeprefix("test_").replace("_", " ").replace("f1", "F1"), f"{measured[name]:.1%}")
     if measured.get("accepted_accuracy") is not None:
         right = f"{measured['accepted_accuracy']:.1%} of them right"
-        yield Fact("answered with confidence", f"{measured['coverage']:.1%}", right)
+        yield Fact("confident answers", f"{measured['coverage']:.1%}", right)
     if measured.get("oos_recall") is not None:
         yield Fact(
-            "out of scope held back", f"{measured['oos_recall']:.1%}", f"of {measured['oos_texts']:,} texts"
+            "out-of-scope recall", f"{measured['oos_recall']:.1%}", f"of {measured['oos_texts']:,} texts"
         )
     for row in race["variants"]:
         if row["variant"] == served:

@@ -132,12 +132,12 @@ def _threshold(curve: ThresholdCurve) -> Markup:
     """Return the chart of coverage, accuracy and out-of-scope recall by threshold."""
     accuracy = [(x, y) for x, y in zip(curve.thresholds, curve.accuracy, strict=True) if y is not None]
     lines = [
-        Series("answered with confidence", list(zip(curve.thresholds, curve.coverage, strict=True)), "c1"),
+        Series("confident answers", list(zip(curve.thresholds, curve.coverage, strict=True)), "c1"),
         Series("right among these", accuracy, "c2"),
     ]
     if curve.oos_recall:
         found = list(zip(curve.thresholds, curve.oos_recall, strict=True))
-        lines.append(Series("out-of-scope texts held back", found, "c3"))
+        lines.append(Series("out-of-scope recall", found, "c3"))
     bands = [Band(*curve.interval, "", "band other")] if curve.interval else []
     x = charts.percent_axis("confidence threshold", curve.thresholds[0])
     mark = (curve.chosen, f"chosen: {curve.chosen:.3f}")

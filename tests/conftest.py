@@ -7,12 +7,13 @@ Nothing is fetched.
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import sqlite3
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +110,15 @@ def one_thread() -> None:
     torch = sys.modules.get("torch")
     if torch:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Restore our logger. The command line gives it a handler on the standard error of its test."""
+    log = logging.getLogger("tokensieve")
+    before = (log.handlers, log.propagate, log.level)
+    yield
+    log.handlers, log.propagate, log.level = before
 
 
 @pytest.fixture(params=FAMILIES)

@@ -184,6 +184,8 @@ def select_weights(
             settings.base.max_length,
             settings.base.truncation,
         )
+        if not any(map(any, positions.values())):
+            positions = None  # no text has a construct, so all tokens count
     return select_mask(
         classifier,
         *training,

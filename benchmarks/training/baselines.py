@@ -19,7 +19,8 @@ from sklearn.pipeline import make_union
 from sklearn.svm import LinearSVC
 
 from benchmarks.training.tasks import Sample, draw
-from tokensieve.evaluation.baselines import WORDS, measure_baselines
+from tokensieve.evaluation.baselines import measure_baselines
+from tokensieve.inference.words import word_pattern
 
 
 def rows(sample: Sample) -> Iterator[tuple[str, float, float]]:
@@ -31,7 +32,7 @@ def rows(sample: Sample) -> Iterator[tuple[str, float, float]]:
     yield "majority", found.majority.accuracy, 0.0
     if found.tfidf:
         yield "words", found.tfidf.accuracy, seconds
-    pairs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=WORDS)
+    pairs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=word_pattern())
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     for name, features in (("pairs", pairs), ("letters", make_union(pairs, letters))):
         start = time.perf_counter()

@@ -15,8 +15,9 @@ from tasks.auditing.judgement import Judgement
 from tasks.auditing.text_states import Outlier
 from tokensieve.audit.classes import lookalike_labels, small_classes
 from tokensieve.audit.duplicate_sets import MEANING, DuplicateSet
-from tokensieve.audit.scripts import count_without_constructs, is_unspaced
 from tokensieve.data.token_lengths import length_distribution, sampling_step, truncation_summary
+from tokensieve.inference.words import is_spaceless
+from tokensieve.method.constructs import count_without_constructs
 from tokensieve.model.batches import token_counts
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
@@ -43,7 +44,7 @@ def audit_of(found: Findings, layout: Layout, settings: Settings) -> Audit:
     texts, sets, judgement = found.texts, found.sets, found.judgement
     sizes = Counter(name for names in texts.labels for name in names)
     training = [text for text, part in zip(texts.texts, texts.parts, strict=True) if part == "train"]
-    unspaced = [text for text in training if is_unspaced(text)]
+    unspaced = [text for text in training if is_spaceless(text)]
     constructs = [construct.text for construct in load_constructs(layout.vocabulary)]
     return Audit(
         parts=dict(Counter(texts.parts)),

@@ -17,7 +17,8 @@ from tasks.tracking.registered_files import open_reader
 from tokensieve.errors import InputError
 from tokensieve.files import read_json_or_none, write_json, write_text
 from tokensieve.inference.manifest import Manifest
-from tokensieve.method.constructs import ngrams, rank_constructs
+from tokensieve.inference.words import count_words, ngrams
+from tokensieve.method.constructs import rank_constructs
 from tokensieve.monitoring.drift import LEAST_TEXTS, Drift, find_drift, is_alarm
 from tokensieve.monitoring.observations import Observations, observe
 from tokensieve.project import Layout
@@ -169,7 +170,7 @@ def _words(reference: Sequence[str], window: Sequence[str]) -> tuple[tuple[str, 
 
 
 def _holds(text: str, construct: str) -> bool:
-    return any(span == construct for span, _, _ in ngrams(text, len(construct.split())))
+    return any(span == construct for span, _, _ in ngrams(text, count_words(construct)))
 
 
 def _labels(

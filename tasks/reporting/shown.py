@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tokensieve.errors import excerpt
+
+MANY_DIVIDED = 0.5  # share of the words that a tokenizer does not know from which there is a warning
+NAMED = 3  # classes that a message names
 BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", "logits differ", "")
 
 
@@ -16,6 +20,32 @@ def data_warnings(validation: dict[str, Any]) -> list[str]:
         for check in validation["checks"]
         if not check["passed"] or (check["name"], check["part"]) in left_out
     ]
+
+
+def word_warnings(vocabulary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield warnings from the report of the stage vocabulary.
+
+    They are about classes without words, and words that are divided. Reports of earlier versions
+    have none.
+    """
+    without = vocabulary.get("without_constructs", [])
+    if without:
+        more = f" and {len(without) - NAMED:,} more" if len(without) > NAMED else ""
+        named = ", ".join(excerpt(name, 40) for name in without[:NAMED])
+        classes = "1 class" if len(without) == 1 else f"{len(without):,} classes"
+        yield (
+            f"no word or phrase indicates {classes} ({named}{more}), so the weights are chosen without "
+            "knowing these classes; add texts, or set vocabulary.min_texts=1 or mask.score=fisher"
+        )
+    pieces = vocabulary.get("word_pieces", {})
+    if pieces.get("divided", 0) > MANY_DIVIDED:
+        example, tokens = pieces["example"], " ".join(pieces["pieces"])
+        shown = f", for example {excerpt(example, 40)}: {excerpt(tokens, 80)}" if example else ""
+        yield (
+            f"the base model's tokenizer has no token of their own for {pieces['divided']:.0%} of the words "
+            f"({pieces['tokens_per_word']:.1f} tokens per word{shown}); set base.model to an encoder of this "
+            "language (docs/how-to/base-model.md)"
+        )
 
 
 def builds(rows: Sequence[Mapping[str, Any]], served: str) -> Iterator[tuple[str, ...]]:

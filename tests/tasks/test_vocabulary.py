@@ -41,3 +41,18 @@ def test_the_report_names_new_tokens_as_people_write_them(
     assert len(report["added"]) == len(load_tokenizer(after)) - len(load_tokenizer(before)) <= 40
     assert report["tokens_after"] < report["tokens_before"]
     assert report["saved"] == round(1 - report["tokens_after"] / report["tokens_before"], 4)
+
+
+def test_the_report_names_classes_without_words_and_how_words_are_divided(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path)
+    layout.split.mkdir(parents=True)
+    texts = ["my card is lost", "card lost", "Rechnungsadresse übermittelt", "Paketzustellung verspätet"]
+    Examples.of(texts, ["card", "card", "post", "post"]).save(layout.split / "train.jsonl")
+    vocabulary(layout, Settings.of({"base": {"model": str(tiny_model)}}))
+    report = read_json(layout.vocabulary / "report.json")
+    assert report["without_constructs"] == ["post"]
+    assert report["word_pieces"]["words"] == 10
+    assert 0.4 <= report["word_pieces"]["divided"] < 1.0
+    assert report["tokens_before"] == report["tokens_after"]

@@ -13,9 +13,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+
+from tokensieve.inference.words import marks
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -29,7 +32,6 @@ SIMILAR = 0.75  # Jaccard similarity of near-copies
 SHINGLES_PER_CHUNK = 2**16
 SEED = 1
 
-_NOT_WORD = re.compile(r"[\W_]+")
 _PRIMES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 
@@ -41,7 +43,12 @@ def comparable(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    return _NOT_WORD.sub(" ", visible).strip() or visible.strip()
+    return _not_words().sub(" ", visible).strip() or visible.strip()
+
+
+@cache
+def _not_words() -> re.Pattern[str]:
+    return re.compile(rf"(?:[^\w{marks()}]|_)+")
 
 
 def near_copies(texts: Sequence[str]) -> Pairs:

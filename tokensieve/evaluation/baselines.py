@@ -8,7 +8,6 @@ better than words on five data sets; sequences of letters are, by 0 to 5 points,
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from sklearn.svm import LinearSVC
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation import intervals, metrics
 from tokensieve.evaluation.metrics import Bools, Ints, Targets
+from tokensieve.inference.words import is_spaceless, word_pattern
 
 # Limits of the training, so that it takes seconds on large data too.
 MAX_PAIRS = 3_000_000  # training texts times classes: one linear model is fitted per class
@@ -31,9 +31,6 @@ MAX_CHARACTERS = 10_000_000  # in all training texts together
 MAX_TEXT = 5_000  # characters that are read of a text
 MAX_FEATURES = 200_000
 MAX_LOOKED_AT = 200  # texts that are searched for a script without spaces
-# Scripts that write words without spaces between them. There, each character counts as a word.
-SPACELESS = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-WORDS = rf"[{SPACELESS}]|[^\W{SPACELESS}]+"
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ def _tfidf_predictions(
         sublinear_tf=True,
         ngram_range=(1, _longest(train_texts)),
         max_features=MAX_FEATURES,
-        token_pattern=WORDS,
+        token_pattern=word_pattern(),
         dtype=np.float32,
     )
     try:
@@ -155,7 +152,7 @@ def _tfidf_predictions(
 def _longest(texts: Sequence[str]) -> int:
     """Return 2 if most texts have no spaces between words: pairs of characters are their words."""
     sampled = texts[:: max(1, len(texts) // MAX_LOOKED_AT)]
-    return 2 if 2 * sum(bool(re.search(f"[{SPACELESS}]", text)) for text in sampled) > len(sampled) else 1
+    return 2 if 2 * sum(map(is_spaceless, sampled)) > len(sampled) else 1
 
 
 def _sample(lengths: Sequence[int], classes: int) -> Ints:

@@ -14,6 +14,7 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.explain import explain
 from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.inference.predictor import Predictor
+from tokensieve.inference.words import construct_name, count_words
 
 MOST_TEXTS = 200  # texts per label: with MiniLM and 15 words per text, about 10 s
 
@@ -62,12 +63,12 @@ def measure_reliance(
             'tokensieve explain "TEXT"'
         )
     known = {construct["text"]: construct for construct in constructs}
-    phrases = [text for text in known if " " in text]
+    phrases = [text for text in known if count_words(text) > 1]
     effects: dict[str, list[float]] = defaultdict(list)
     for text in texts:
         found = explain(model, text, label, phrases)[SINGLE_TASK]
         for effect in (*found.words, *found.phrases):
-            effects[" ".join(effect.text.lower().split())].append(effect.effect)
+            effects[construct_name(effect.text)].append(effect.effect)
     relied = [
         Reliance(
             text,

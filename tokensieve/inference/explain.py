@@ -26,7 +26,7 @@ from tokensieve.inference.prediction import Candidate, predictions
 from tokensieve.inference.predictor import run_batches
 from tokensieve.inference.session import Floats
 from tokensieve.inference.token_ids import TokenIds, replace_surrogates
-from tokensieve.inference.words import LETTER, Span, character_kinds, find_words
+from tokensieve.inference.words import Span, count_words, find_words, ngrams
 
 MOST = 127  # removals per text: with the text itself, 128 predictions
 
@@ -124,8 +124,8 @@ def explain(
         model: A loaded model.
         text: The text to explain.
         label: The label to explain, for the tasks that have it. None for the most likely label.
-        phrases: Phrases in lower case, with one space between words. Those in the text are removed
-            as a whole, too.
+        phrases: Phrases as `words.ngrams` names them. Those in the text are removed as a whole,
+            too.
         most: The most removals.
 
     Raises:
@@ -151,7 +151,7 @@ def occlude(model: Model, text: str, phrases: Collection[str] = (), most: int = 
         groups = [words[start : start + size] for start in range(0, len(words), size)]
         removals = [_removal(text, [(group[0][0], group[-1][1])], places) for group in groups]
     known = {removal.tokens for removal in removals}
-    found = _merged(text, _find_phrases(read, words, frozenset(phrases)), places)
+    found = _merged(text, _find_phrases(read, frozenset(phrases), places), places)
     joined = [phrase for phrase in found if phrase.tokens not in known]
     return Occlusion(tokens, tuple(removals), tuple(joined[: most - len(removals)]))
 
@@ -230,18 +230,14 @@ def _merged(text: str, named: Sequence[tuple[str, Span]], places: _TokenPlaces) 
     return [_removal(text, found, places) for found in occurrences.values()]
 
 
-def _find_phrases(text: str, words: Sequence[Span], phrases: frozenset[str]) -> list[tuple[str, Span]]:
+def _find_phrases(text: str, phrases: frozenset[str], places: _TokenPlaces) -> list[tuple[str, Span]]:
     """Return the occurrences of phrases, each with the phrase.
 
     Punctuation between their words is ignored.
     """
-    kinds = character_kinds(text) if phrases else []
-    plain = [word for word in words if phrases and kinds[word[0]] == LETTER]
-    lower = [text[slice(*word)].lower() for word in plain]
-    longest = max((len(phrase.split(" ")) for phrase in phrases), default=0)
+    longest = max(map(count_words, phrases), default=0)
     return [
-        (name, (plain[first][0], plain[last][1]))
-        for first in range(len(plain))
-        for last in range(first + 1, min(first + longest, len(plain)))
-        if (name := " ".join(lower[first : last + 1])) in phrases
+        (name, (start, end))
+        for name, start, end in ngrams(text, longest)
+        if name in phrases and count_words(name) > 1 and places.of((start, end))
     ]

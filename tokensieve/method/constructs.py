@@ -10,18 +10,24 @@ each set of labels as a class would not work: most sets occur only once.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerFast
 
+from tokensieve.data.labels import class_names
+from tokensieve.inference.words import ngrams
+from tokensieve.method.information import (
+    Measure,
+    least_texts,
+    multi_label_information,
+    single_label_information,
+)
+from tokensieve.method.ngram_counts import Corpus, Ngrams, count_labels, frequent_longer, frequent_words
 from tokensieve.model.batches import token_offsets
 from tokensieve.truncation import HEAD
-
-WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 @dataclass(frozen=True)
@@ -44,17 +50,6 @@ class Construct:
     texts: int
 
 
-def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the n-grams of 1 to `longest` words in `text`, in lower case.
-
-    With each n-gram comes the index of its first character and the index after its last character.
-    """
-    words = [(match.group().lower(), match.start(), match.end()) for match in WORD.finditer(text)]
-    for first in range(len(words)):
-        for last in range(first, min(first + longest, len(words))):
-            yield " ".join(word for word, _, _ in words[first : last + 1]), words[first][1], words[last][2]
-
-
 def rank_constructs(
     texts: Sequence[str],
     labels: Sequence[tuple[str, ...]],
@@ -69,35 +64,67 @@ def rank_constructs(
     have any number of labels, otherwise it has one. Ties are broken by the number of texts, then
     alphabetically, so the order of the texts does not matter.
     """
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    holding: Counter[str] = Counter()
-    of_label: Counter[str] = Counter()
-    for text, names in zip(texts, labels, strict=True):
-        of_label.update(names)
-        for construct in {span for span, _, _ in ngrams(text, longest)}:
-            holding[construct] += 1
-            counts[construct].update(names)
-    total = len(texts)
-    measure = (
-        _single_label_information(of_label, total)
-        if not multi_label
-        else _multilabel_information(of_label, total)
-    )
-    found = []
-    for text, n in holding.items():
-        if n < least:
-            continue
-        held = counts[text]
-        information = measure(held, n)
-        weights = {"": 0.0} if multi_label else {}
-        weights |= {
-            label: held[label] * math.log(held[label] * total / (n * of_label[label])) / total
-            for label in sorted(held)
-        }
-        label = max(weights, key=weights.__getitem__)
-        found.append(Construct(text, label, round(information, 9), round(weights[label], 9), n))
-    found.sort(key=lambda construct: (-construct.information, -construct.texts, construct.text))
-    return found[:most]
+    classes = class_names(labels)
+    numbers = {name: number for number, name in enumerate(classes)}
+    numbered = [tuple(numbers[name] for name in names) for names in labels]
+    sizes = Counter(number for names in numbered for number in names)
+    measure = (multi_label_information if multi_label else single_label_information)(sizes, len(texts))
+    corpus = Corpus.of(texts)
+    best: list[_Ranked] = []
+    ngrams: Ngrams | None = None
+    for _ in range(longest):
+        needed = least
+        if len(best) == most:  # a rarer n-gram cannot be better than the last of them
+            needed = max(least, least_texts(best[-1].information, sizes, len(texts), multi_label))
+        ngrams = frequent_longer(corpus, ngrams, needed) if ngrams else frequent_words(corpus, needed)
+        best = _best([*best, *_ranked(corpus, ngrams, numbered, measure, most)], most)
+    return [_construct(found, classes, sizes, len(texts), multi_label) for found in best]
+
+
+class _Ranked(NamedTuple):
+    """An n-gram, before its label is known."""
+
+    text: str
+    information: float  # nats
+    texts: int
+    held: dict[int, int]  # the number of texts with it by label
+
+
+def _best(found: Iterable[_Ranked], most: int) -> list[_Ranked]:
+    return sorted(found, key=lambda own: (-own.information, -own.texts, own.text))[:most]
+
+
+def _ranked(
+    corpus: Corpus, ngrams: Ngrams, labels: Sequence[Sequence[int]], measure: Measure, most: int
+) -> Iterator[_Ranked]:
+    """Yield the `most` best n-grams of one length, and others as good as the last of them."""
+    counts = count_labels(corpus, ngrams, labels)
+    texts = ngrams.texts.tolist()
+    found = [round(measure(counts.of(number), n), 9) for number, n in enumerate(texts)]
+    lowest = sorted(found)[-most] if len(found) > most else 0.0
+    for number, information in enumerate(found):
+        if information >= lowest:
+            yield _Ranked(ngrams.name(number, corpus), information, texts[number], counts.of(number))
+
+
+def _construct(
+    found: _Ranked, classes: Sequence[str], sizes: Mapping[int, int], total: int, multi_label: bool
+) -> Construct:
+    """Return the construct with its label, in `total` texts with `sizes` texts per label."""
+    n = found.texts
+    weights = {"": 0.0} if multi_label else {}
+    weights |= {
+        classes[label]: k * math.log(k * total / (n * sizes[label])) / total
+        for label, k in found.held.items()
+    }
+    label = max(weights, key=weights.__getitem__)
+    return Construct(found.text, label, found.information, round(weights[label], 9), n)
+
+
+def count_without_constructs(texts: Iterable[str], constructs: Collection[str], longest: int) -> int:
+    """Return the number of texts that contain none of `constructs`, of at most `longest` words."""
+    known = frozenset(constructs)
+    return sum(all(words not in known for words, _, _ in ngrams(text, longest)) for text in texts)
 
 
 def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
@@ -147,69 +174,3 @@ def construct_positions(
         key: tokens_in_constructs(text, spans, known, max_words)
         for (key, text), spans in zip(texts.items(), offsets, strict=True)
     }
-
-
-Measure = Callable[[Mapping[str, int], int], float]
-"""A function that returns the information of a construct, in nats.
-
-Its arguments are the number of texts with the construct, by label and in total.
-"""
-
-
-def _single_label_information(of_label: Mapping[str, int], total: int) -> Measure:
-    """Return the measure for `total` texts with one label each; `of_label` counts them by label."""
-    entropy_terms = {label: _xlogx(n) for label, n in of_label.items()}
-    all_terms = math.fsum(entropy_terms.values())
-
-    def information(held: Mapping[str, int], n: int) -> float:
-        # The mutual information of two variables from their table of counts is the sum of n log n
-        # over the cells, minus the sums over the rows and over the columns, plus total log total,
-        # all divided by the total. A cell counts the texts of a label with or without the
-        # construct. Labels that never occur with the construct cancel.
-        without = all_terms
-        present = 0.0
-        for label, k in held.items():
-            present += _xlogx(k)
-            without += _xlogx(of_label[label] - k) - entropy_terms[label]
-        return max(
-            0.0, (present + without - _xlogx(n) - _xlogx(total - n) - all_terms + _xlogx(total)) / total
-        )
-
-    return information
-
-
-def _multilabel_information(of_label: Mapping[str, int], total: int) -> Measure:
-    """Return the measure for `total` multi-label texts: a sum over the labels."""
-
-    def pair(k: int, n: int, have: int) -> float:
-        """Return the information about one label.
-
-        Of the `n` texts with the construct, `k` have the label. Of all texts, `have` do.
-        """
-        cells = _xlogx(k) + _xlogx(n - k) + _xlogx(have - k) + _xlogx(total - n - have + k)
-        return (
-            cells - _xlogx(n) - _xlogx(total - n) - _xlogx(have) - _xlogx(total - have) + _xlogx(total)
-        ) / total
-
-    def disjoint(n: int, have: int) -> float:
-        # If n + have > total, the two must co-occur. The value does not matter then, because
-        # `information` subtracts it again.
-        return pair(0, n, have) if n + have <= total else 0.0
-
-    @cache
-    def all_disjoint(n: int) -> float:
-        # A label that never occurs with the construct carries information too. It is the same for
-        # all constructs with n texts.
-        return math.fsum(disjoint(n, have) for have in of_label.values())
-
-    def information(held: Mapping[str, int], n: int) -> float:
-        met = math.fsum(
-            pair(k, n, of_label[label]) - disjoint(n, of_label[label]) for label, k in held.items()
-        )
-        return max(0.0, all_disjoint(n) + met)
-
-    return information
-
-
-def _xlogx(n: int) -> float:
-    return n * math.log(n) if n else 0.0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.reporting.shown import builds, notes
+from tasks.reporting.shown import builds, notes, word_warnings
 
 COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
 
@@ -54,3 +54,17 @@ def test_an_export_of_an_earlier_version_is_shown_as_it_was() -> None:
     lines = printed(rows)
     assert any("refused" in line and "90.00%" in line for line in lines)
     assert list(notes(rows, 350, 200))[1:] == ["int8 is refused: fails agreement"]
+
+
+def test_classes_without_words_and_divided_words_are_warned_of() -> None:
+    pieces = {"divided": 0.63, "tokens_per_word": 1.9, "example": "rechnung", "pieces": ["rec", "hn", "ung"]}
+    found = list(word_warnings({"without_constructs": list("abcde"), "word_pieces": pieces}))
+    assert found == [
+        "no word or phrase indicates 5 classes ('a', 'b', 'c' and 2 more), so the weights are chosen without "
+        "knowing these classes; add texts, or set vocabulary.min_texts=1 or mask.score=fisher",
+        "the base model's tokenizer has no token of their own for 63% of the words (1.9 tokens per word, for "
+        "example 'rechnung': 'rec hn ung'); set base.model to an encoder of this language "
+        "(docs/how-to/base-model.md)",
+    ]
+    assert list(word_warnings({"without_constructs": [], "word_pieces": pieces | {"divided": 0.5}})) == []
+    assert list(word_warnings({"saved": 0.0})) == []  # of an earlier version

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import math
 import random
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
+from tokensieve.inference.words import ngrams
 from tokensieve.method.constructs import (
     Construct,
-    ngrams,
+    count_without_constructs,
     rank_constructs,
     tokens_in_constructs,
     top_constructs,
@@ -29,39 +31,6 @@ def one_each(labels: list[str]) -> list[tuple[str, ...]]:
 
 def by_text(constructs: list[Construct]) -> dict[str, Construct]:
     return {construct.text: construct for construct in constructs}
-
-
-def test_spans_are_all_n_grams_with_their_places() -> None:
-    text = "Where's my  TOP-up?"
-    assert list(ngrams(text, 2)) == [
-        ("where's", 0, 7),
-        ("where's my", 0, 10),
-        ("my", 8, 10),
-        ("my top", 8, 15),
-        ("top", 12, 15),
-        ("top up", 12, 18),
-        ("up", 16, 18),
-    ]
-    assert held("one two three four", 3) == {
-        *(
-            "one",
-            "two",
-            "three",
-            "four",
-            "one two",
-            "two three",
-            "three four",
-            "one two three",
-            "two three four",
-        ),
-    }
-    assert list(ngrams(" ?! ", 3)) == []
-    assert [span for span, _, _ in ngrams("Größe Ñandú 漢字 d’accord", 1)] == [
-        "größe",
-        "ñandú",
-        "漢字",
-        "d’accord",
-    ]
 
 
 def test_information_is_the_mutual_information(tiny_texts: Texts) -> None:
@@ -212,3 +181,72 @@ def test_a_construct_of_texts_without_labels_speaks_for_none() -> None:
     assert found["pay"].weight == pytest.approx(2 / 4 * math.log(2), abs=1e-9)
     assert found["hello"].information == found["pay"].information > 0
     assert top_constructs(list(found.values())) == {"a": ["pay"]}
+
+
+def test_texts_without_a_construct_are_counted() -> None:
+    texts = ["My lost card", "lost money", "我的卡丢了"]
+    assert count_without_constructs(texts, ["lost card", "pin"], 2) == 2
+    assert count_without_constructs(texts, ["丢了"], 2) == 2
+    assert count_without_constructs(texts, [], 2) == 3
+
+
+LANGUAGES = {
+    "Chinese": (
+        ["我的银行卡丢了", "卡丢了怎么办", "银行卡不见了，请冻结", "有人偷了我的银行卡"],
+        ["什么时候退款", "我要退款", "退款还没到账", "请退款给我"],
+        ("银行卡", "退款"),
+    ),
+    "Japanese": (
+        ["カードをなくしました", "カードが見つかりません", "カードを止めてください", "カードが盗まれた"],
+        ["返金してください", "返金はいつですか", "まだ返金がありません", "返金を待っています"],
+        ("カード", "返金"),
+    ),
+    "Thai": (
+        ["บัตรของฉันหาย", "ทำบัตรหาย", "บัตรหายที่สนามบิน", "ช่วยระงับบัตร"],
+        ["ขอเงินคืน", "เงินคืนเมื่อไหร่", "ยังไม่ได้เงินคืน", "อยากได้เงินคืน"],
+        ("บัตร", "คืน"),
+    ),
+    "Hindi": (
+        ["मेरा कार्ड खो गया", "कार्ड चोरी हो गया", "कृपया कार्ड बंद करें", "कार्ड नहीं मिल रहा"],
+        ["पैसे वापस चाहिए", "मुझे पैसे वापस दें", "पैसे कब मिलेंगे", "अभी तक पैसे नहीं आए"],
+        ("कार्ड", "पैसे"),
+    ),
+    "Arabic": (
+        ["فقدت بطاقة البنك", "سرقت بطاقة أخي", "أوقف بطاقة الائتمان", "أين بطاقة السفر"],
+        ["أريد استرداد المال", "متى يصل المال", "لم يصل المال بعد", "أعيدوا المال لي"],
+        ("بطاقة", "المال"),
+    ),
+    "German": (
+        ["Meine Karte ist weg", "Karte gestohlen, bitte sperren", "Wo ist die Karte?", "Karte verloren"],
+        [
+            "Rückerstattung bitte",
+            "Wo ist die Rückerstattung",
+            "Rückerstattung fehlt",
+            "keine Rückerstattung",
+        ],
+        ("karte", "rückerstattung"),
+    ),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_words_of_a_language_are_found(language: str) -> None:
+    cards, refunds, (card, refund) = LANGUAGES[language]
+    labels = one_each(["card"] * len(cards) + ["refund"] * len(refunds))
+    found = rank_constructs([*cards, *refunds], labels, most=100)
+    table = top_constructs(found, 100)
+    assert card in table["card"]
+    assert refund in table["refund"]
+    assert not any(unicodedata.combining(own.text[0]) for own in found)
+    assert count_without_constructs([*cards, *refunds], [own.text for own in found], 3) == 0
+
+
+def test_tokens_of_a_word_with_combining_marks_belong_to_it() -> None:
+    text = "कार्ड खो गया"
+    offsets = [(0, 1), (1, 2), (2, 3), (4, 5), (6, 8), (9, 12)]
+    assert tokens_in_constructs(text, offsets, frozenset({"कार्ड"}), 1) == [True] * 4 + [False] * 2
+    assert tokens_in_constructs("我的卡丢了", [(2, 3), (3, 4), (4, 5)], frozenset({"卡丢"}), 2) == [
+        True,
+        True,
+        False,
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 from flows.audit_text import audit_lines
 from tasks.artifacts import MaskFacts, SplitSizes
 from tasks.promotion.gate_report import GateReport, text_table
-from tasks.reporting.shown import BUILDS, builds, data_warnings, notes, word_warnings
+from tasks.reporting.shown import BUILDS, builds, data_warnings, notes
 from tasks.tracking.registry_check import confirmed
 from tokensieve.evaluation.weak_class import WeakClass
 from tokensieve.export import choose_variant
@@ -53,11 +53,7 @@ def summarize(
         "trained_parameters": mask.trained_parameters,
         "total_parameters": mask.total_parameters,
         "tokens_saved": vocabulary["saved"],
-        "warnings": [
-            *data_warnings(validation),
-            *word_warnings(vocabulary),
-            *_calibration_warning(shown),
-        ],
+        "warnings": [*data_warnings(validation, vocabulary), *_calibration_warning(shown)],
         "unlabelled": sum(validation.get("unlabelled", {}).values()),
         "truncated": validation.get("truncated", {}),
         "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},

@@ -75,10 +75,7 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
             *(audit_findings.length_facts(audit) if audit else ()),
         ),
         audit=tuple(audit_findings.findings(audit)) if audit else (),
-        warnings=(
-            *shown.data_warnings(validation),
-            *shown.word_warnings(read_json(layout.vocabulary / "report.json")),
-        ),
+        warnings=tuple(shown.data_warnings(validation, read_json(layout.vocabulary / "report.json"))),
         epochs=tuple(_epochs(layout)),
         mask=_mask(layout),
         mask_facts=tuple(_mask_facts(layout)),

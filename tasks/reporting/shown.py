@@ -12,14 +12,17 @@ NAMED = 3  # classes that a message names
 BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", "logits differ", "")
 
 
-def data_warnings(validation: dict[str, Any]) -> list[str]:
-    """Return the messages of the checks that failed, and of those that left rows out."""
+def data_warnings(validation: dict[str, Any], vocabulary: Mapping[str, Any]) -> list[str]:
+    """Return the warnings of the reports of the stages validate and vocabulary.
+
+    Those of validate are the checks that failed, and those that left rows out.
+    """
     left_out = {("unlabelled", part) for part in validation.get("unlabelled", {})}
     return [
         check["message"]
         for check in validation["checks"]
         if not check["passed"] or (check["name"], check["part"]) in left_out
-    ]
+    ] + list(word_warnings(vocabulary))
 
 
 def word_warnings(vocabulary: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,10 @@ from typing import Any
 
 from flows.audit_text import audit_lines
 from tasks.artifacts import MaskFacts, SplitSizes
+from tasks.auditing.audit_report import Audit
+from tasks.auditing.review_file import REVIEW
 from tasks.promotion.gate_report import GateReport, text_table
+from tasks.reporting.run_verdict import run_verdict
 from tasks.reporting.shown import BUILDS, builds, data_warnings, notes
 from tasks.tracking.registry_check import confirmed
 from tokensieve.evaluation.weak_class import WeakClass
@@ -66,9 +69,19 @@ def summarize(
         "variant": manifest.variant,
         "race": race["variants"],
         "parity": dict(manifest.parity),
-        **{key: evaluated.get(key) for key in ("baselines", "verdict")},  # earlier versions: neither
-        "audit": audit_lines(layout),
+        **_judged(layout, evaluated),
         "gate": report.tree() if report else None,
+    }
+
+
+def _judged(layout: Layout, evaluated: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said about model and data. Early evaluations have no baselines."""
+    audit = Audit.load_or_none(layout.audit)
+    return {
+        "label_errors": audit.totals["label_errors"] if audit and audit.is_separable else 0,
+        "baselines": evaluated.get("baselines"),
+        "verdict": run_verdict(layout),
+        "audit": audit_lines(layout),
     }
 
 
@@ -241,9 +254,13 @@ def _next_steps(result: dict[str, Any], layout: Layout) -> str:
     here = f" --project {layout.root}" if layout.root != layout.root.cwd() else ""
     advised = (result.get("verdict") or {}).get("promote", True)
     promote = f"\npromote it    tokensieve promote{here}" if advised else ""
+    review = _shown(layout.audit / REVIEW, layout)
+    correct = (
+        f"\ncorrect it    tokensieve data add{here} --review {review}" if result.get("label_errors") else ""
+    )
     return f"""
 try it        tokensieve predict --model {_shown(layout.onnx, layout)} "your text"
-serve it      tokensieve serve --model {_shown(layout.onnx, layout)}{promote}
+serve it      tokensieve serve --model {_shown(layout.onnx, layout)}{promote}{correct}
 the data      {_shown(layout.validation / "docs" / "index.html", layout)}
 the mask      {_shown(layout.mask / "mask.png", layout)}
 {labels[0]}   {_shown(layout.evaluation / labels[1], layout)}{run}

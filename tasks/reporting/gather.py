@@ -25,6 +25,7 @@ from tasks.artifacts import (
 from tasks.auditing.audit_report import Audit
 from tasks.promotion.gate_report import GateReport
 from tasks.reporting import audit_findings, headline, origin, shown
+from tasks.reporting.run_verdict import run_verdict
 from tasks.split import load_labels, load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
@@ -35,7 +36,7 @@ from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import Manifest
 from tokensieve.project import Layout
 from tokensieve.report.certainty import calibration, threshold_curve
-from tokensieve.report.content import Advice, Build, ClassRow, Constructs, Epoch, Fact, Report
+from tokensieve.report.content import Build, ClassRow, Constructs, Epoch, Fact, Report
 from tokensieve.report.mask_map import mask_map
 from tokensieve.report.mistakes import class_rows, confusions, matrix
 from tokensieve.settings import Settings
@@ -68,7 +69,7 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         champion=headline.champion_sentence(registered, Champion.load(layout.champion), gate),
         gate=headline.gate_table(gate),
-        advice=_with_corrections(report.advice, audit),
+        advice=headline.advice(run_verdict(layout), gate),
         data=(
             *report.data,
             *origin.source_facts(layout, validation, manifest.data_hash),
@@ -111,15 +112,6 @@ def gather_model(
         build_notes=tuple(shown.notes(rows, manifest.parity["texts"], tested)),
         **_vocabulary(layout),
     )
-
-
-def _with_corrections(advice: Advice | None, audit: Audit | None) -> Advice | None:
-    """Return the advice with the correction of labels among the remedies."""
-    remedy, is_first = audit_findings.remedy(audit) if audit else ("", False)
-    if advice is None or not remedy:
-        return advice
-    others = advice.remedies
-    return replace(advice, remedies=(remedy, *others) if is_first else (*others[:1], remedy, *others[1:]))
 
 
 def _gate(layout: Layout, registered: Registration) -> GateReport | None:

@@ -22,6 +22,7 @@ import tokensieve
 from tasks.artifacts import Registration, SplitSizes, load_constructs
 from tasks.promotion.gate import CHAMPION, OUTCOME, REPORT
 from tasks.promotion.gate_report import GateReport, text_table
+from tasks.reporting.run_verdict import run_verdict
 from tasks.tracking import provenance
 from tasks.tracking.mlflow_client import connect
 from tokensieve.evaluation.predictions import NAME as PREDICTIONS
@@ -120,7 +121,7 @@ def validation_without_texts(layout: Layout) -> dict[str, Any]:
 
 def _log_verdict(client: MlflowClient, run_id: str, layout: Layout) -> None:
     """Show the verdict as the description of the run. Earlier evaluations have none."""
-    if verdict := read_json(layout.evaluation / "report.json").get("verdict"):
+    if verdict := run_verdict(layout):
         client.set_tag(run_id, "mlflow.note.content", verdict["sentence"])
 
 

@@ -180,6 +180,14 @@ def test_the_verdict_is_first_and_names_the_baselines(layout: Layout) -> None:
     assert shown["classes tested on 1 text"] == "1"
 
 
+def test_likely_label_errors_bring_the_command_that_takes_corrections_in(layout: Layout) -> None:
+    result = summarized(layout, {"served": SERVED | UNMEASURED})
+    assert "correct it" not in summary_text(result, layout)
+    text = summary_text(result | {"label_errors": 67}, layout)
+    review = layout.audit / "review.csv"
+    assert f"\ncorrect it    tokensieve data add --project {layout.root} --review {review}\n" in text
+
+
 def test_an_evaluation_of_an_earlier_version_has_no_verdict(layout: Layout) -> None:
     served = {"served": SERVED | UNMEASURED}
     text = summary_text(summarized(layout, served), layout)

@@ -102,18 +102,23 @@ def judge(result: ModelOnTest) -> Verdict:
     good_for = _good_for(grade, result.figures, accuracy, tfidf)
     promote, advice = _advice(grade, accuracy, result.baselines)
     remedies = tuple(_remedies(result, accuracy))
-    help_most = f"; what would help most: {remedies[0]}" if remedies else ""
     counts = _tested(result)
     return Verdict(
         grade=grade,
         promote=promote,
-        sentence=f"{good_for}: {advice}{help_most}.",
+        sentence=in_one_sentence(good_for, advice, remedies),
         good_for=good_for,
         advice=advice,
         remedies=remedies,
         weakest=tuple(_weakest(counts)[:WEAKEST]),
         tested_on_one=sum(found.texts == 1 for found in counts),
     )
+
+
+def in_one_sentence(good_for: str, advice: str, remedies: Sequence[str]) -> str:
+    """Return a verdict with its first remedy as one sentence."""
+    help_most = f"; what would help most: {remedies[0]}" if remedies else ""
+    return f"{good_for}: {advice}{help_most}."
 
 
 def _grade(result: ModelOnTest, accuracy: float) -> Grade:

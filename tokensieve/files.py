@@ -10,7 +10,9 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,11 +72,13 @@ def _earlier(folder: Path) -> Path:
 def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces `path` if the block ends without an error.
 
+    Several processes and threads may do so at once: `path` has the whole content of one of them.
     The file gets the mode that the umask allows, even if the block gives it another mode. With
     `flush`, its content is on the disk before it is renamed. Without `flush`, a power failure can
     leave an empty file.
     """
-    temporary = path.with_name(f".{path.name}.new")
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.new")
     temporary.unlink(missing_ok=True)
     temporary.touch()
     mode = temporary.stat().st_mode & 0o777
@@ -87,6 +91,24 @@ def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` that killed processes have left."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-\d+\.new")
+    for other in path.parent.iterdir():
+        if (found := pattern.fullmatch(other.name)) and not _is_alive(int(found[1])):
+            other.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # there, os.kill would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,14 @@ from safetensors.numpy import save_file
 
 from tests.killed import killed_before_each_change
 from tokensieve.errors import InputError
-from tokensieve.files import atomic_file, atomic_folder, complete_replacement, read_json, write_json
+from tokensieve.files import (
+    atomic_file,
+    atomic_folder,
+    complete_replacement,
+    read_json,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -67,6 +76,31 @@ def test_a_kill_at_any_moment_leaves_the_earlier_or_the_new_folder(tmp_path: Pat
     assert ["c", "d"] in seen
     assert found() == ["c", "d"]
     assert names(tmp_path) == ["out"]
+
+
+def test_writers_at_once_leave_the_whole_content_of_one_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    together = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        together.wait()
+        for _ in range(20):
+            write_text(path, f"{number}" * 10_000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    content = path.read_text(encoding="utf-8")
+    assert content == content[0] * 10_000
+    assert names(tmp_path) == ["report.json"]
+
+
+def test_temporary_files_of_killed_processes_are_removed_and_others_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    for _ in killed_before_each_change(lambda: write_text(path, "killed"), tmp_path):
+        pass
+    (tmp_path / f".report.json.{os.getppid()}-7.new").touch()
+    write_text(path, "new")
+    assert names(tmp_path) == [f".report.json.{os.getppid()}-7.new", "report.json"]
 
 
 def test_json_is_read_back_and_leaves_no_temporary_file(tmp_path: Path) -> None:

@@ -77,6 +77,14 @@ class SplitSizes(Artifact):
 
 
 @dataclass(frozen=True)
+class TextFacts(Artifact):
+    """How rows became texts (`tokensieve/text_rule.py`). Written only if it is not the default."""
+
+    NAME: ClassVar[str] = "text.json"
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MaskFacts(Artifact):
     """Facts about the selection that training and the summary need besides the mask.
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from tasks.artifacts import FittedRule, ModelFacts
 from tasks.reporting.write_card import write_card
-from tasks.split import load_part
+from tasks.split import load_part, load_text_rule
 from tasks.versioning.data_versions import data_hash
 from tokensieve.data import text_hashes
 from tokensieve.data.examples import Examples
@@ -163,6 +163,7 @@ def _manifest(layout: Layout) -> Manifest:
         parity={},
         thresholds=rule.thresholds,
         truncation=model.truncation,
+        text_columns=load_text_rule(layout).columns,
         files={text_hashes.NAME: ""},
     )
 

@@ -47,7 +47,7 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     layouts = _projects(sources)
     if output.exists():
         raise InputError(f"--output {output} exists; use a new folder, or remove it")
-    manifests = {name: Manifest.load(layout.onnx) for name, layout in layouts.items()}
+    manifests = _manifests(layouts)
     models = {name: layout.model for name, layout in layouts.items()}
     layers = common_layers(models)
     log.info("%d layers are shared by %s", layers, ", ".join(layouts))
@@ -72,6 +72,22 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
         save_manifest(folder, tasks, layers)
     agreement = {name: found.agreement for name, found in compared.items()}
     return {"layers": layers, "variant": variant, "tasks": agreement}
+
+
+def _manifests(layouts: Mapping[str, Layout]) -> dict[str, Manifest]:
+    """Return the manifests of the projects.
+
+    Raises:
+        InputError: If the models do not make their texts of rows in the same way.
+    """
+    found = {name: Manifest.load(layout.onnx) for name, layout in layouts.items()}
+    first, *others = found
+    for name in others:
+        if found[name].text_rule != found[first].text_rule:
+            raise InputError(
+                f"{first} and {name} do not read the same columns: train both with the same data.text_column"
+            )
+    return found
 
 
 def _candidates(manifests: Mapping[str, Manifest]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tokensieve.errors import InputError
 from tokensieve.files import atomic_folder, complete_replacement
 from tokensieve.project import Layout
 from tokensieve.settings import Data
+from tokensieve.text_rule import join_columns
 
 log = logging.getLogger("tokensieve")
 
@@ -40,14 +42,14 @@ def add_feedback(layout: Layout, path: Path, columns: Data) -> tuple[int, int]:
         for part, file in sorted(find_part_files(layout.raw).items(), key=lambda item: item[0] == "train"):
             rows, changes = list(_rows(file, columns)), 0
             for row in rows if part != "oos" else ():
-                key = normalize_text(str(row.get(columns.text_column) or ""))
+                key = normalize_text(join_columns([row.get(name) for name in columns.text_columns]) or "")
                 if key in corrections:
                     known.add(key)
-                    changes += row[columns.label_column] != corrections[key][1]
-                    row[columns.label_column] = corrections[key][1]
+                    changes += row[columns.label_column] != corrections[key].label
+                    row[columns.label_column] = corrections[key].label
             # The part train comes last.
             new = [corrections[key] for key in corrections.keys() - known] if part == "train" else []
-            rows += [{columns.text_column: text, columns.label_column: label} for text, label in sorted(new)]
+            rows += [own.row(columns) for own in sorted(new, key=lambda own: own.text)]
             if changes or new:
                 (folder / f"{part}.jsonl").write_bytes(b"".join(map(json_line, rows)))
             else:
@@ -58,27 +60,43 @@ def add_feedback(layout: Layout, path: Path, columns: Data) -> tuple[int, int]:
     return corrected, len(new)
 
 
-def _corrections(path: Path, project: str) -> dict[str, tuple[str, Label]]:
-    """Return text and label of each correction, by the normalized text.
+@dataclass(frozen=True)
+class _Correction:
+    """A text with its right label, and the values of its columns if they are known."""
+
+    text: str
+    label: Label
+    values: Mapping[str, str | None]
+
+    def row(self, columns: Data) -> dict[str, Any]:
+        """Return a row of the raw data, which gives the same text when its columns are joined."""
+        *others, last = columns.text_columns
+        known = self.values.keys() == set(columns.text_columns)
+        values = dict(self.values) if known else dict.fromkeys(others) | {last: self.text}
+        return values | {columns.label_column: self.label}
+
+
+def _corrections(path: Path, project: str) -> dict[str, _Correction]:
+    """Return each correction by the normalized text.
 
     The feedback of a model that several tasks share names the task. Only that of this project, by
     the name of its folder, is taken.
     """
     examples = read_examples(path)
     _, chunks = read_chunks(path, "text")
-    tasks = [row.get("task") for chunk in chunks for row in row_dicts(chunk)]
-    found: dict[str, tuple[str, Label]] = {}
-    for text, names, task in zip(examples.texts, examples.labels, tasks, strict=True):
+    rows = [(row.get("task"), row.get("columns")) for chunk in chunks for row in row_dicts(chunk)]
+    found: dict[str, _Correction] = {}
+    for text, names, (task, values) in zip(examples.texts, examples.labels, rows, strict=True):
         wanted = not is_blank(text) and (names or examples.multi_label) and task in (None, "", project)
         if wanted:
             label: Label = list(names) if examples.multi_label else names[0]
-            found[normalize_text(text)] = (text, label)
+            found[normalize_text(text)] = _Correction(text, label, values if isinstance(values, dict) else {})
     if not found:
         raise InputError(f"{path} has no texts with labels for this project")
     return found
 
 
 def _rows(path: Path, columns: Data) -> Iterator[dict[str, Any]]:
-    _, chunks = read_chunks(path, columns.text_column)
+    _, chunks = read_chunks(path, columns.text_columns)
     for chunk in chunks:
         yield from row_dicts(chunk)

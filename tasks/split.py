@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 
-from tasks.artifacts import SplitSizes, save_class_names
+from tasks.artifacts import SplitSizes, TextFacts, save_class_names
 from tokensieve.data import examples as saved
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
@@ -13,6 +14,7 @@ from tokensieve.data.split import check_trainable, split_examples
 from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
+from tokensieve.text_rule import TextRule
 
 log = logging.getLogger("tokensieve")
 
@@ -39,6 +41,8 @@ def split(layout: Layout, settings: Settings) -> None:
             examples.save(folder / f"{name}.jsonl")
         save_class_names(folder, class_names(divided["train"].labels))
         SplitSizes(**{name: len(examples) for name, examples in divided.items()}).save(folder)
+        if settings.data.text_rule != TextRule():
+            TextFacts(**asdict(settings.data.text_rule)).save(folder)
         write_json(
             folder / "report.json",
             {name: len(examples) for name, examples in divided.items()}
@@ -61,6 +65,12 @@ def _warn_if_the_split_changes(layout: Layout) -> None:
 def load_labels(layout: Layout, name: str) -> tuple[list[tuple[str, ...]], bool]:
     """Return the labels of a part (8 bytes per text), and whether they are multi-label."""
     return saved.load_labels(layout.split / f"{name}.jsonl", _separator(layout))
+
+
+def load_text_rule(layout: Layout) -> TextRule:
+    """Return how rows became the texts that `split` wrote."""
+    known = (layout.split / TextFacts.NAME).exists()
+    return TextRule(**asdict(TextFacts.load(layout.split))) if known else TextRule()
 
 
 def load_part(layout: Layout, name: str) -> Examples:

@@ -42,6 +42,7 @@ from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import find_base_model, weights_hash
 from tokensieve.model.encoder_check import check_base
 from tokensieve.settings import Section, Settings, sections
+from tokensieve.text_rule import TextOrColumns, TextRule
 from tokensieve.training.loop import compute_logits, set_threads
 from tokensieve.truncation import HEAD
 
@@ -69,19 +70,20 @@ class FittedClassifier:
     _settings: Settings
     _base_hash: str
 
-    def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction]:
+    def predict(self, texts: Sequence[TextOrColumns], top: int = 3) -> list[Prediction]:
         """Return the prediction for each text, as `Predictor.predict` does.
 
         `top` is the number of most likely labels that each prediction lists.
 
         Raises:
-            InputError: If `top` is less than 1.
+            InputError: If `top` is less than 1, or `TextRule.text` raises it.
         """
-        lengths = token_counts(self._tokenizer, texts)
+        joined = self._manifest.text_rule.texts(texts)
+        lengths = token_counts(self._tokenizer, joined)
         truncated = [length > self._manifest.max_length for length in lengths]
-        return predictions(self._logits(texts), self._manifest, truncated, top)
+        return predictions(self._logits(joined), self._manifest, truncated, top)
 
-    def evaluate(self, texts: Sequence[str], labels: Labels) -> dict[str, Any]:
+    def evaluate(self, texts: Sequence[TextOrColumns], labels: Labels) -> dict[str, Any]:
         """Return accuracy, F1, calibration error and coverage on labelled texts.
 
         They have the names and units of the evaluation report (`evaluation.report.report`).
@@ -90,12 +92,12 @@ class FittedClassifier:
             InputError: If there are no texts, if there are not as many labels as texts, or if the
                 classifier does not have one of the labels.
         """
-        examples = _examples(texts, labels, "evaluate")
+        examples = _examples(texts, labels, "evaluate", self._manifest.text_rule)
         if unknown := sorted(set(class_names(examples.labels)) - set(self.labels)):
             raise InputError(f"label {excerpt(unknown[0])} does not occur in training. Leave out its texts")
         multi_label = bool(self._manifest.thresholds)
         targets = encode_targets(examples.labels, self.labels, multi_label).numpy()
-        return report({"test": self._logits(texts)}, targets, list(self.labels), self._manifest.rule)
+        return report({"test": self._logits(examples.texts)}, targets, list(self.labels), self._manifest.rule)
 
     def save(self, folder: str | Path) -> None:
         """Write the PyTorch model as a Hugging Face model folder.
@@ -134,9 +136,9 @@ class FittedClassifier:
 
 
 def fit(
-    texts: Sequence[str],
+    texts: Sequence[TextOrColumns],
     labels: Labels,
-    validation: tuple[Sequence[str], Labels] | None = None,
+    validation: tuple[Sequence[TextOrColumns], Labels] | None = None,
     **settings: Section | Mapping[str, Any],
 ) -> FittedClassifier:
     """Train a classifier by token-driven sparse fine-tuning, and calibrate its probabilities.
@@ -144,7 +146,8 @@ def fit(
     The idea is that of arXiv 2508.08635; `fitting.fit_classifier` is our implementation.
 
     Args:
-        texts: The training texts.
+        texts: The training texts. If `data.text_column` is a list, each may be a dict with the
+            values of these columns.
         labels: The label of each text. For multi-label data, the labels of each text: a list or
             tuple of strings, which may be empty.
         validation: Texts and labels for early stopping and calibration. If None, a share of the
@@ -180,15 +183,16 @@ def fit(
 
 
 def _train_and_validation(
-    texts: Sequence[str],
+    texts: Sequence[TextOrColumns],
     labels: Labels,
-    validation: tuple[Sequence[str], Labels] | None,
+    validation: tuple[Sequence[TextOrColumns], Labels] | None,
     settings: Settings,
 ) -> tuple[Examples, Examples]:
     """Return the examples to train on, and those for early stopping and calibration."""
-    parts = {"train": _examples(texts, labels, "fit"), "test": Examples()}
+    rule = settings.data.text_rule
+    parts = {"train": _examples(texts, labels, "fit", rule), "test": Examples()}
     if validation is not None:
-        parts["validation"] = _examples(*validation, "validation")
+        parts["validation"] = _examples(*validation, "validation", rule)
     parts, _ = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
     check_trainable(parts | {"test": parts["validation"]})
     return parts["train"], parts["validation"]
@@ -217,6 +221,7 @@ def _calibrated(
         base=settings.base.model,
         parity={},
         truncation=settings.base.truncation,
+        text_columns=settings.data.text_rule.columns,
     )
 
 
@@ -230,7 +235,7 @@ def _settings_of(given: Mapping[str, Section | Mapping[str, Any]]) -> Settings:
     return dataclasses.replace(Settings.of(rest, "fit"), **built)  # type: ignore[arg-type]
 
 
-def _examples(texts: Sequence[str], labels: Labels, what: str) -> Examples:
+def _examples(texts: Sequence[TextOrColumns], labels: Labels, what: str, rule: TextRule) -> Examples:
     """Return texts with labels as examples.
 
     Raises:
@@ -243,4 +248,4 @@ def _examples(texts: Sequence[str], labels: Labels, what: str) -> Examples:
             f"{what}: {len(texts)} texts and {len(labels)} labels; use one label, or one list of labels, "
             "per text"
         )
-    return Examples.of(texts, labels)
+    return Examples.of(rule.texts(texts), labels)

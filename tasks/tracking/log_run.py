@@ -195,4 +195,5 @@ def _signature(served: Manifest) -> ModelSignature:
     kinds = {"[string]": Array(DataType.string), "[double]": Array(DataType.double)}
     columns = MULTI_LABEL if served.thresholds else SINGLE_LABEL
     outputs: list[Any] = [ColSpec(kinds.get(kind, kind), name) for name, kind in columns.items()]
-    return ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs))
+    inputs: list[Any] = [ColSpec("string", name) for name in served.text_columns or ("text",)]
+    return ModelSignature(Schema(inputs), Schema(outputs))

@@ -240,3 +240,35 @@ def test_model_and_traffic_are_shown(open_page: Open, model: Path) -> None:
     expect(page.locator("#counts caption")).to_have_text("2 labels given")
     label = Predictor.load(model).predict(["my card"])[0].label
     assert label in page.locator("#counts tbody th").all_text_contents()
+
+
+def test_a_model_of_several_columns_has_a_field_for_each(
+    open_page: Open, model: Path, tmp_path: Path
+) -> None:
+    replace(Manifest.load(model), text_columns=("subject", "the body"), files={}).save(model)
+    path = tmp_path / "right.jsonl"
+    page = open_page("--feedback", str(path), width=360)
+    page.get_by_label("subject").fill("my card")
+    page.get_by_label("the body").fill("is lost")
+    page.get_by_role("button", name="Predict", exact=True).click()
+    shown = page.locator("#words .shown")
+    expect(shown).to_have_text("my card\nis lost", use_inner_text=False)
+    (prediction,) = Predictor.load(model).predict([{"subject": "my card", "the body": "is lost"}])
+    assert page.locator("#predictions .verdict strong bdi").text_content() == prediction.label
+    page.get_by_role("button", name="Wrong label?").click()
+    right = next(label for label in LABELS if label != prediction.label)
+    page.get_by_label("Right label").select_option(right)
+    page.get_by_role("button", name="Send the correction").click()
+    expect(page.get_by_role("status")).to_contain_text("Thank you")
+    assert json.loads(path.read_text())["columns"] == {"subject": "my card", "the body": "is lost"}
+    table = tmp_path / "mails.csv"
+    table.write_text("id,the body,subject\n1,where is it,my card\n2,send money,\n")
+    page.get_by_label("CSV, TSV, JSONL or text file").set_input_files(table)
+    expect(page.locator("#file-note")).to_contain_text("2 texts, UTF-8, columns subject, the body")
+    page.get_by_role("button", name="Predict all").click()
+    expect(page.locator("#summary")).to_contain_text("2 texts")
+    page.get_by_role("button", name="my card where is it").click()
+    expect(page.get_by_label("the body")).to_have_value("where is it")
+    expect(shown).to_have_text("my card\nwhere is it", use_inner_text=False)
+    assert found_by_axe(page) == []
+    assert overflow(page) == 0

@@ -111,3 +111,26 @@ def test_a_file_without_corrections_leaves_the_data_as_they_are(
     with pytest.raises(InputError, match="does not exist"):
         add_feedback(layout, layout.root / "none.jsonl", Data())
     assert (layout.raw / "train.csv").read_text() == CSV
+
+
+def test_texts_of_several_columns_are_corrected_and_added(
+    layout: Layout, tmp_path: Path, feedback: Callable[..., Path]
+) -> None:
+    columns = Data(text_column=("subject", "body"))
+    source = tmp_path / "mails.csv"
+    source.write_text("subject,body,label\nA,one,a\n,two,a\nB,three,b\nC,four,b\n")
+    ingest(layout, Settings(data=columns), str(source))
+    path = feedback(
+        {"text": "B\nthree", "columns": {"subject": "B", "body": "three"}, "label": "a"},
+        {"text": "two", "label": "b"},
+        {"text": "N\nnew", "columns": {"subject": "N", "body": "new"}, "label": "a"},
+        {"text": "a\nplain text", "label": "b"},
+    )
+    assert add_feedback(layout, path, columns) == (2, 2)
+    found = dict(parts(layout, columns)["train"])
+    assert found["B\nthree"] == ("a",)
+    assert found["two"] == ("b",)
+    assert found["N\nnew"] == ("a",)
+    assert found["a\nplain text"] == ("b",)
+    rows = [json.loads(line) for line in (layout.raw / "train.jsonl").read_text().splitlines()]
+    assert {"subject": "N", "body": "new", "label": "a"} in rows

@@ -175,3 +175,19 @@ def test_public_names() -> None:
     assert callable(tokensieve.fit)
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         tokensieve.train  # noqa: B018
+
+
+def test_rows_of_several_columns_are_texts_joined_by_line_feeds(
+    tiny_texts: Texts, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    texts, labels = tiny_texts
+    rows = [{"subject": "", "body": text} for text in texts]
+    few = FEW.__class__(**{**vars(FEW), "max_epochs": 1})
+    options = settings | {"finetune": few, "data": {"text_column": ["subject", "body"]}}
+    fitted = fit(rows, labels, **options)
+    assert fitted.predict(rows) == fitted.predict(texts)
+    assert fitted.evaluate(rows, labels) == fitted.evaluate(texts, labels)
+    fitted.export(tmp_path / "model")
+    assert Predictor.load(tmp_path / "model").text_rule.columns == ("subject", "body")
+    with pytest.raises(InputError, match=r"texts\[0\] has no 'body'"):
+        fitted.predict([{"subject": "a"}])

@@ -43,7 +43,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="FILE", help="file for the rows with their predictions, in any of these formats"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-    parser.add_argument("--text", metavar="COLUMN", help="column with the texts (default: text)")
+    about = "column with the texts (default: those of the model, or text); repeat it to join several"
+    parser.add_argument("--text", action="append", metavar="COLUMN", help=about)
     about = "prefix of the added columns, if the file already has a column label"
     parser.add_argument("--answer-prefix", dest="prefix", default="", metavar="PREFIX", help=about)
 
@@ -62,9 +63,7 @@ def predict(options: argparse.Namespace, answer: Answer) -> None:
         output = Path(options.output)
         for line in _summary(
             output,
-            predict_file(
-                folder, Path(options.input), output, options.text or "text", options.top, options.prefix
-            ),
+            predict_file(folder, Path(options.input), output, options.text, options.top, options.prefix),
         ):
             answer(line)
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from tokensieve.data.table_readers import read_rows
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_folder, read_json_or_none, sha256, write_json
 from tokensieve.settings import Data
+from tokensieve.text_rule import join_columns
 
 PARTS = ("train", "validation", "test", "oos")  # oos: texts out of scope, which have no label
 # The names of a part's file, also as data sets on the Hugging Face hub have it, in one piece.
@@ -102,9 +104,10 @@ def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawDat
     the content of `files` and the settings of the columns are the same. `folder` may be deleted at
     any time.
     """
+    text = columns.text_column if isinstance(columns.text_column, str) else list(columns.text_column)
     key = {
         "parser": PARSER,
-        "columns": [columns.text_column, columns.label_column, columns.label_separator, columns.encoding],
+        "columns": [text, columns.label_column, columns.label_separator, columns.encoding],
         "files": {
             part: [ending_of(path), sha256(path)] for part, path in sorted(files.items()) if path.exists()
         },
@@ -130,7 +133,7 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
         label = None if part == "oos" else columns.label_column
         try:
             found.parts[part] = read_examples(
-                path, columns.text_column, label, columns.label_separator, columns.codec
+                path, columns.text_columns, label, columns.label_separator, columns.codec
             )
         except InputError as error:
             found.errors[part] = error
@@ -142,7 +145,7 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
 
 def read_examples(
     path: Path,
-    text: str = "text",
+    text: str | Sequence[str] = "text",
     label: str | None = "label",
     separator: str | None = None,
     encoding: str | None = None,
@@ -150,6 +153,7 @@ def read_examples(
     """Return the examples in the table `path`, in any of the formats.
 
     Texts and labels are in the columns `text` and `label`. If `label` is None, there are no labels.
+    With several columns `text`, their values are joined (`text_rule.join_columns`).
     The file is multi-label if `separator` is given or the label column has lists.
 
     A label is the text of its cell, without white space at its ends. In Parquet and Arrow, the
@@ -163,10 +167,11 @@ def read_examples(
     multi_label = separator is not None and label is not None
     parsed: dict[object, tuple[str, ...]] = {}  # labels repeat: each different value is parsed once
     fraction: tuple[int, str] | None = None
-    for number, values in read_rows(path, [text] if label is None else [text, label], encoding):
-        found.texts.append("" if values[0] is None else str(values[0]))
+    columns = [text] if isinstance(text, str) else list(text)
+    for number, values in read_rows(path, columns, [] if label is None else [label], encoding):
+        found.texts.append(join_columns(values[: len(columns)]) or "")
         found.rows.append(number)
-        value = None if label is None else values[1]
+        value = None if label is None else values[-1]
         multi_label = multi_label or isinstance(value, list)
         cells = value if isinstance(value, list) else [value]
         key = (type(value), *((type(cell), cell) for cell in cells))  # 1 and True are equal in Python

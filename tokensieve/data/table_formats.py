@@ -19,8 +19,8 @@ ENDINGS = {
     ".ndjson.gz": ".jsonl",
 }
 
-# The required columns. Each has the option that names another column: the flag, and the text before
-# the name.
+# The required columns. Each has the option that names another column: the flag, and its value with
+# COLUMN in place of the name.
 Wanted = Mapping[str, tuple[str, str]]
 
 
@@ -78,16 +78,14 @@ def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> No
             f"{path} has no columns {' and '.join(map(excerpt, missing))}; it has {shown}: name the right "
             f"ones with {_options(wanted, missing)}; if this is a row and no header, write a header above it"
         )
-    for column, (flag, prefix) in wanted.items():
+    for column, (flag, value) in wanted.items():
         if column not in header:
             shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
             same = (name for name in header if name.strip().casefold() == column.strip().casefold())
             close = next((name for name in same if name.isprintable()), None)
-            remedy = (
-                f"name the right one with {flag} {prefix}COLUMN"
-                if close is None
-                else f'write {flag} "{prefix}{close}"'
-            )
+            remedy = f"name the right one with {_option(flag, value)}"
+            if close is not None and value.count("COLUMN") == 1:
+                remedy = f'write {flag} "{value.replace("COLUMN", close)}"'
             raise InputError(f"{path} has no column {excerpt(column)}; it has {shown}: {remedy}")
         if header.count(column) > 1:
             raise InputError(
@@ -99,6 +97,10 @@ def _options(wanted: Wanted, columns: Sequence[str]) -> str:
     """Return the options that name other columns, each flag once."""
     flags = dict.fromkeys(wanted[column][0] for column in columns)
     return " ".join(
-        f"{flag} " + " ".join(f"{wanted[column][1]}COLUMN" for column in columns if wanted[column][0] == flag)
+        _option(flag, *dict.fromkeys(wanted[column][1] for column in columns if wanted[column][0] == flag))
         for flag in flags
     )
+
+
+def _option(flag: str, *values: str) -> str:
+    return " ".join([flag, *(f'"{value}"' if "[" in value else value for value in values)])

@@ -16,6 +16,7 @@ from tokensieve.data.arrow_tables import damaged, is_label, is_text, record_batc
 from tokensieve.data.table_formats import FORMATS, TYPED, Wanted, check_columns, format_of, import_pyarrow
 from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
+from tokensieve.text_rule import join_columns
 
 # A chunk has at most so many rows, and so many bytes or characters, unless it is a single row.
 CHUNK_ROWS = 1024
@@ -51,15 +52,14 @@ Piece = tuple[int, list[str | None], list[Any]]
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], encoding: str | None = None
+    path: Path, texts: Sequence[str], labels: Sequence[str] = (), encoding: str | None = None
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the number of each row and its values in `columns`.
+    """Yield the number of each row, and its values in the columns `texts` and then `labels`.
 
     Text files have the given encoding, or else the one of their byte order mark, or UTF-8.
 
-    The first of `columns` is the text column, the others are label columns. This is the reader for
-    training data. It refuses texts that a model cannot learn from, such as texts with NUL bytes or
-    lone surrogates.
+    This is the reader for training data. It refuses texts that a model cannot learn from, such as
+    texts with NUL bytes or lone surrogates.
 
     Raises:
         InputError: If the file is missing or empty, its format is unknown, a column is missing, or
@@ -72,15 +72,15 @@ def read_rows(
     kind = format_of(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; it needs a header and at least one row")
-    wanted = {
-        name: ("--set", "data.label_column=" if place else "data.text_column=")
-        for place, name in enumerate(columns)
-    }
+    names = "COLUMN" if len(texts) == 1 else f"[{', '.join(['COLUMN'] * len(texts))}]"
+    wanted = dict.fromkeys(texts, ("--set", f"data.text_column={names}"))
+    wanted |= dict.fromkeys(labels, ("--set", "data.label_column=COLUMN"))
     if kind in TYPED:
-        rows = _typed_rows(path, wanted)
+        rows = _typed_rows(path, wanted, texts)
+    elif kind == ".jsonl":
+        rows = _strict_objects(path, read_lines_without_nul(path, encoding), wanted, texts)
     else:
-        read = _strict_objects if kind == ".jsonl" else _cells
-        rows = read(path, read_lines_without_nul(path, encoding), wanted)
+        rows = _cells(path, read_lines_without_nul(path, encoding), wanted)
     number = 0
     for number, values in rows:
         yield number, values
@@ -88,21 +88,24 @@ def read_rows(
         raise InputError(f"{path} has a header and no rows; it needs at least one")
 
 
-def read_chunks(path: Path, text: str) -> tuple[Any, Iterator[Chunk]]:
+def read_chunks(path: Path, text: str | Sequence[str]) -> tuple[Any, Iterator[Chunk]]:
     """Return the columns of a table, and an iterator over its rows in chunks.
 
-    The texts are in column `text`. The columns are a list of names, or for a Parquet or Arrow file
+    The texts are in column `text`, or joined of several columns (`text_rule.join_columns`). The
+    columns are a list of names, or for a Parquet or Arrow file
     an Arrow schema. For JSON Lines, the list is empty, because each row has its own columns. The
     same file always gives the same chunks.
 
     Raises:
-        InputError: If the file is missing, its format is unknown, column `text` is missing or not
+        InputError: If the file is missing, its format is unknown, a column `text` is missing or not
             unique, or a row is malformed.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a {', '.join(FORMATS)} file")
     read = {".jsonl": _json_pieces, ".parquet": _typed_pieces, ".arrow": _typed_pieces}
-    header, pieces = read.get(format_of(path), _delimited_pieces)(path, text)
+    header, pieces = read.get(format_of(path), _delimited_pieces)(
+        path, (text,) if isinstance(text, str) else text
+    )
     return header, _chunks(pieces)
 
 
@@ -130,8 +133,10 @@ def _cells(path: Path, lines: Iterator[str], wanted: Wanted) -> Iterator[tuple[i
         yield number, [record[place] for place in places]
 
 
-def _strict_objects(path: Path, lines: Iterator[str], wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
-    for number, _, row in read_objects(path, lines, wanted):
+def _strict_objects(
+    path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str]
+) -> Iterator[tuple[int, list[Any]]]:
+    for number, _, row in read_objects(path, lines, wanted, texts):
         for column in wanted:
             values = row[column] if isinstance(row[column], list) else [row[column]]
             for value in values:
@@ -149,16 +154,16 @@ def _strict_objects(path: Path, lines: Iterator[str], wanted: Wanted) -> Iterato
         yield number, [row[column] for column in wanted]
 
 
-def _typed_rows(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+def _typed_rows(path: Path, wanted: Wanted, texts: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
     pyarrow = import_pyarrow(path)
     number = 0
     try:
         schema, batches = record_batches(path, NARROW_BATCH_ROWS, pyarrow, list(wanted))
         check_columns(path, schema.names, wanted)
-        for place, column in enumerate(wanted):
+        for column in wanted:
             kind = schema.field(column).type
-            if not (is_label(kind, pyarrow) if place else is_text(kind, pyarrow)):
-                allowed = "names, whole numbers, or lists of them" if place else "texts"
+            if not (is_text(kind, pyarrow) if column in texts else is_label(kind, pyarrow)):
+                allowed = "texts" if column in texts else "names, whole numbers, or lists of them"
                 raise InputError(f"{path}: column {excerpt(column)} has type {kind}; give {allowed}")
         for batch in batches:
             # An Arrow file may be a single batch. The batch is mapped into memory, but the Python
@@ -172,28 +177,33 @@ def _typed_rows(path: Path, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
         raise damaged(path, number, error) from None
 
 
-def _delimited_pieces(path: Path, text: str) -> tuple[list[str], Iterator[Piece]]:
+def _delimited_pieces(path: Path, texts: Sequence[str]) -> tuple[list[str], Iterator[Piece]]:
     records = read_records(path, read_lines(path))
     names = next(records, [])
-    check_columns(path, names, {text: ("--text", "")} | dict.fromkeys(names, ("--text", "")))
+    check_columns(path, names, dict.fromkeys((*texts, *names), ("--text", "COLUMN")))
     rows = (dict(zip(names, record, strict=True)) for record in records)
-    return names, ((sum(map(len, row.values())), [row[text]], [row]) for row in rows)
+    return names, ((sum(map(len, row.values())), [_joined(row, texts)], [row]) for row in rows)
 
 
-def _json_pieces(path: Path, text: str) -> tuple[list[str], Iterator[Piece]]:
-    rows = read_objects(path, read_lines(path), {text: ("--text", "")})
-    return [], ((length, [row[text]], [row]) for _, length, row in rows)
+def _json_pieces(path: Path, texts: Sequence[str]) -> tuple[list[str], Iterator[Piece]]:
+    rows = read_objects(path, read_lines(path), dict.fromkeys(texts, ("--text", "COLUMN")), texts)
+    return [], ((length, [_joined(row, texts)], [row]) for _, length, row in rows)
 
 
-def _typed_pieces(path: Path, text: str) -> tuple[Any, Iterator[Piece]]:
+def _joined(row: dict[str, Any], texts: Sequence[str]) -> str | None:
+    return join_columns([row[text] for text in texts])
+
+
+def _typed_pieces(path: Path, texts: Sequence[str]) -> tuple[Any, Iterator[Piece]]:
     pyarrow = import_pyarrow(path)
     try:
         schema, batches = record_batches(path, BATCH_ROWS, pyarrow)
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, 0, error) from None
-    check_columns(path, schema.names, {text: ("--text", "")} | dict.fromkeys(schema.names, ("--text", "")))
-    if not is_text(schema.field(text).type, pyarrow):
-        raise InputError(f"{path}: column {excerpt(text)} has type {schema.field(text).type}; give texts")
+    check_columns(path, schema.names, dict.fromkeys((*texts, *schema.names), ("--text", "COLUMN")))
+    for text in texts:
+        if not is_text(schema.field(text).type, pyarrow):
+            raise InputError(f"{path}: column {excerpt(text)} has type {schema.field(text).type}; give texts")
 
     def pieces() -> Iterator[Piece]:
         row = 0
@@ -201,12 +211,13 @@ def _typed_pieces(path: Path, text: str) -> tuple[Any, Iterator[Piece]]:
             for whole in batches:
                 for start in range(0, whole.num_rows, BATCH_ROWS):
                     batch = whole.slice(start, BATCH_ROWS)
-                    texts = _texts(path, row, batch.column(text))
+                    columns = [_texts(path, row, batch.column(text)) for text in texts]
+                    joined = [join_columns(values) for values in zip(*columns, strict=True)]
                     row += batch.num_rows
                     if batch.nbytes <= CHUNK_SIZE:
-                        yield batch.nbytes, texts, [batch]
+                        yield batch.nbytes, joined, [batch]
                         continue
-                    for place, one in enumerate(texts):
+                    for place, one in enumerate(joined):
                         yield batch.slice(place, 1).nbytes, [one], [batch.slice(place, 1)]
         except (pyarrow.ArrowException, OSError) as error:
             raise damaged(path, row, error) from None

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokensieve.data.delimited import delimited, plain_text, without_surrogates
 from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_pyarrow
 from tokensieve.data.table_readers import Chunk, read_chunks
 from tokensieve.errors import InputError, excerpt
@@ -56,7 +57,11 @@ class OutputTable:
 
 
 def plan_output(
-    source: Path, text: str, output: Path, answers: Mapping[str, str], advance: Callable[[int], object]
+    source: Path,
+    text: str | Sequence[str],
+    output: Path,
+    answers: Mapping[str, str],
+    advance: Callable[[int], object],
 ) -> OutputTable:
     """Return the table to write at `output`, after reading all of `source`.
 
@@ -98,7 +103,7 @@ def _check_names(names: Iterable[str], answers: Mapping[str, str], source: Path,
                 f"{source} has a column {excerpt(name)}, the name of a column of answers; rename it, or add "
                 "a prefix to the answers with --answer-prefix PREFIX"
             )
-        if not name.isascii() and _utf8(name) != name and format_of(output) != ".jsonl":
+        if not name.isascii() and without_surrogates(name) != name and format_of(output) != ".jsonl":
             raise InputError(
                 f"{source} has a key {name!a}, which is not Unicode; rename it, or write to .jsonl"
             )
@@ -137,7 +142,7 @@ def encode_chunk(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: Outp
         for name in lists:
             record[name] = None if record[name] is None else "|".join(map(str, record[name]))
     columns = (*table.names, *table.answers)
-    return _delimited(([_cell(record.get(name)) for name in columns] for record in records), kind)
+    return delimited(([plain_text(record.get(name)) for name in columns] for record in records), kind)
 
 
 def join_parts(parts: Iterable[Path], table: OutputTable, path: Path) -> None:
@@ -155,7 +160,7 @@ def join_parts(parts: Iterable[Path], table: OutputTable, path: Path) -> None:
         return
     with gzip.open(path, "wb") if ending_of(table.path).endswith(".gz") else path.open("wb") as file:
         if kind != ".jsonl":
-            file.write(_delimited([[*table.names, *table.answers]], kind))
+            file.write(delimited([[*table.names, *table.answers]], kind))
         for part in parts:
             with part.open("rb") as content:
                 shutil.copyfileobj(content, file)
@@ -209,7 +214,7 @@ def _table(rows: list[dict[str, Any]], schema: Any, pyarrow: Any) -> Any:
         return pyarrow.Table.from_pylist(rows, **schema_or_names)
     except UnicodeEncodeError:
         return pyarrow.Table.from_pylist(
-            json.loads(_utf8(json.dumps(rows, ensure_ascii=False))), **schema_or_names
+            json.loads(without_surrogates(json.dumps(rows, ensure_ascii=False))), **schema_or_names
         )
 
 
@@ -272,29 +277,3 @@ def json_line(record: Mapping[str, Any]) -> bytes:
         return (json.dumps(plain, ensure_ascii=False, default=str) + "\n").encode()
     except UnicodeEncodeError:
         return (json.dumps(plain, default=str) + "\n").encode()
-
-
-def _delimited(rows: Iterable[Sequence[str]], kind: str) -> bytes:
-    # The csv module of Python 3.11 writes a lone carriage return without quotes, and then cannot
-    # read it.
-    separator = "\t" if kind == ".tsv" else ","
-    quoted = re.compile(f'["\r\n{separator}]')
-    cells = (
-        (f'"{cell.replace(chr(34), chr(34) * 2)}"' if quoted.search(cell) else cell for cell in row)
-        for row in rows
-    )
-    return _utf8("".join(separator.join(row) + "\n" for row in cells)).encode()
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -154,16 +154,16 @@ def _begin(lines: Iterator[str]) -> tuple[list[str], list[str]]:
 
 
 def read_objects(
-    path: Path, lines: Iterator[str], wanted: Wanted
+    path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str]
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Yield the number, the length in characters and the values of each row of a JSON Lines file.
 
-    Each row has the required columns. The first of them has a text or null.
+    Each row has the required columns. The columns `texts` have a text or null.
 
     Raises:
         InputError: If a line is not a JSON object, or a required column is missing.
     """
-    row, text = 0, next(iter(wanted))
+    row = 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -187,8 +187,9 @@ def read_objects(
             )
         if not wanted.keys() <= values.keys():
             check_columns(f"{path}, row {row}", list(values), wanted)
-        if not isinstance(values[text], str | None):
-            raise InputError(
-                f"{path}, row {row}: {excerpt(text)} is {excerpt(values[text])}; give a text, or null"
-            )
+        for text in texts:
+            if not isinstance(values[text], str | None):
+                raise InputError(
+                    f"{path}, row {row}: {excerpt(text)} is {excerpt(values[text])}; give a text, or null"
+                )
         yield row, len(line), values

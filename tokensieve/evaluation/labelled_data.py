@@ -38,8 +38,8 @@ def evaluate_file(model: Predictor, data: Path, columns: Data, oos: Path | None 
             model knows none of the labels.
     """
     separator = columns.label_separator if model.manifest.thresholds else None
-    examples = read_examples(data, columns.text_column, columns.label_column, separator, columns.codec)
-    outside = read_examples(oos, columns.text_column, None, encoding=columns.codec) if oos else Examples()
+    examples = read_examples(data, columns.text_columns, columns.label_column, separator, columns.codec)
+    outside = read_examples(oos, columns.text_columns, None, encoding=columns.codec) if oos else Examples()
     if not model.manifest.thresholds and (examples.multi_label or not all(examples.labels)):
         row = next((row for row, own in zip(examples.rows, examples.labels, strict=True) if len(own) != 1), 1)
         raise InputError(

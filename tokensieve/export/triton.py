@@ -6,6 +6,7 @@ graph. From them a client has the token ids, the temperature and the threshold.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -59,6 +60,17 @@ def write_repository(served: Path, into: Path, name: str = "classifier", version
     return model
 
 
+def _for_clients(served: Manifest) -> dict[str, str]:
+    """Return what clients must know to tokenize as in training and the tokenizer lacks."""
+    found: dict[str, str] = {}
+    if served.truncation != HEAD:
+        # The truncation of the tokenizer itself would keep the head.
+        found |= {"truncation": served.truncation, "max_length": str(served.max_length)}
+    if served.text_columns:
+        found["text_columns"] = json.dumps(served.text_columns)
+    return found
+
+
 def config(name: str, served: Manifest) -> str:
     """Return the text of a config.pbtxt.
 
@@ -71,11 +83,9 @@ def config(name: str, served: Manifest) -> str:
     batching = "" if one_by_one else f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}\n"
     on_gpu = served.variant == "fp16"
     parameters = {} if on_gpu else {"intra_op_thread_count": "1"}
-    if served.truncation != HEAD:
-        # For clients: the truncation of the tokenizer itself would keep the head.
-        parameters |= {"truncation": served.truncation, "max_length": str(served.max_length)}
+    parameters |= _for_clients(served)
     shown = "".join(
-        f'parameters {{\n  key: "{key}"\n  value: {{ string_value: "{value}" }}\n}}\n'
+        f'parameters {{\n  key: "{key}"\n  value: {{ string_value: {json.dumps(value)} }}\n}}\n'
         for key, value in parameters.items()
     )
     return f"""name: "{name}"

@@ -33,12 +33,13 @@ from tokensieve.disk import os_error_remedy
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_file, sha256
 from tokensieve.inference.load import Model, load
-from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.part_files import counts_path, part_folder, part_path, write_part_file
 from tokensieve.inference.prediction import SINGLE_TASK, Prediction
 
 IN_MEMORY = 2**26  # characters or bytes of the rows in memory, unless one row is longer
 LOG_SECONDS = 30.0  # between two lines on the progress if no bar is shown
+
+Text = str | Sequence[str] | None
 
 log = logging.getLogger("tokensieve")
 
@@ -82,7 +83,7 @@ class FileSummary:
 
 
 def predict_file(
-    folder: Path, source: Path, output: Path, text: str = "text", top: int | None = None, prefix: str = ""
+    folder: Path, source: Path, output: Path, text: Text = None, top: int | None = None, prefix: str = ""
 ) -> FileSummary:
     """Write the table `source` to `output`, with the predictions of a model added.
 
@@ -95,7 +96,7 @@ def predict_file(
         folder: A model folder.
         source: A table in one of the formats of the data.
         output: The file to write. The ending of its name is the format.
-        text: The column with the texts.
+        text: The column with the texts, or columns to join. None: those of the model, or `text`.
         top: The number of most likely labels in an added column `top`; None for no such column.
         prefix: The beginning of the names of the added columns.
 
@@ -107,11 +108,10 @@ def predict_file(
     _check(source, output, top)
     try:
         model = load(folder, threads=1)
+        text = text or model.text_rule.columns or "text"
         with _progress("reading", "row") as seen:
             form = table_writers.plan_output(source, text, output, _columns(model, top, prefix), seen)
-        if format_of(output) in (".csv", ".tsv"):
-            for manifest in model.tasks.values():
-                _refuse_bars(manifest, output)
+        _refuse_bars(model, output)
         with part_folder(output, _key(model, source, text, top, prefix)) as parts:
             paths = _predict_chunks(model, source, text, top, form, parts, prefix)
             without, counts = _sum_counts(paths, model)
@@ -157,7 +157,7 @@ def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callab
 
 
 def _predict_chunks(
-    model: Model, source: Path, text: str, top: int | None, form: OutputTable, folder: Path, prefix: str
+    model: Model, source: Path, text: Text, top: int | None, form: OutputTable, folder: Path, prefix: str
 ) -> list[Path]:
     """Predict the chunks whose parts do not exist yet.
 
@@ -165,7 +165,7 @@ def _predict_chunks(
         The paths of the parts of all chunks, in their order.
     """
     paths, waiting, held = [], deque[tuple[Future[int], int]](), 0
-    _, pieces = table_readers.read_chunks(source, text)
+    _, pieces = table_readers.read_chunks(source, text or "text")
     with ThreadPoolExecutor(cores()) as pool, _progress("scoring", "text", form.total) as advance:
         try:
             for place, chunk in enumerate(pieces):
@@ -259,8 +259,9 @@ def _check(source: Path, output: Path, top: int | None) -> None:
         )
 
 
-def _refuse_bars(manifest: Manifest, output: Path) -> None:
-    for label in manifest.labels if manifest.thresholds else ():
+def _refuse_bars(model: Model, output: Path) -> None:
+    labels = [label for own in model.tasks.values() if own.thresholds for label in own.labels]
+    for label in labels if format_of(output) in (".csv", ".tsv") else ():
         if "|" in label:
             raise InputError(
                 f"{output}: labels are joined with |, and label {excerpt(label)} has one; write to .jsonl or "
@@ -268,14 +269,16 @@ def _refuse_bars(manifest: Manifest, output: Path) -> None:
             )
 
 
-def _key(model: Model, source: Path, text: str, top: int | None, prefix: str) -> dict[str, Any]:
+def _key(
+    model: Model, source: Path, text: str | Sequence[str], top: int | None, prefix: str
+) -> dict[str, Any]:
     """Return everything that the parts depend on. Manifests have the hashes of model files."""
     manifests = json.dumps({task: asdict(manifest) for task, manifest in model.tasks.items()}, sort_keys=True)
     made = {
         "version": __version__,
         "input": sha256(source),
         "format": format_of(source),
-        "text": text,
+        "text": text if isinstance(text, str) else list(text),
         "top": top,
     }
     made |= {"prefix": prefix} if prefix else {}

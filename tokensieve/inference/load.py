@@ -14,6 +14,7 @@ from tokensieve.inference.session import Floats, Ids
 from tokensieve.inference.shared_predictor import SharedPredictor
 from tokensieve.inference.token_ids import TokenIds
 from tokensieve.inference.words import Span
+from tokensieve.text_rule import TextOrColumns, TextRule
 
 PredictionsByTask = Mapping[str, list[Prediction]]  # one prediction per text, by task
 
@@ -32,11 +33,15 @@ class Model(Protocol):
     def classes(self) -> int:
         """The number of logits per text, of all tasks together."""
 
-    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> PredictionsByTask:
+    @property
+    def text_rule(self) -> TextRule:
+        """How a row becomes a text."""
+
+    def predict_by_task(self, texts: Sequence[TextOrColumns], top: int = 3) -> PredictionsByTask:
         """Return one prediction per text by task, each with the `top` most likely labels.
 
         Raises:
-            InputError: If `top` is less than 1.
+            InputError: If `top` is less than 1, or `TextRule.text` raises it.
         """
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:

@@ -15,14 +15,16 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256, write_text
 from tokensieve.inference.listed_files import are_hashes, check_files, read_files
 from tokensieve.settings import VARIANTS
+from tokensieve.text_rule import TextRule
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
 if TYPE_CHECKING:
     from tokensieve.inference.decisions import DecisionRule
 
 FORMAT = 3
-# The format for a model that does not read the head of a long text. Older versions refuse it.
-TRUNCATING = 4
+# The formats for a model that does not read the head of a long text, and for one with a rule for
+# its texts. Older versions refuse them.
+TRUNCATING, RULED = 4, 5
 NAME = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
@@ -64,7 +66,13 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "variant": (lambda v: isinstance(v, str) and v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
     "files": (are_hashes, "names of files inside the folder, each with its SHA-256"),
     "truncation": (lambda v: v in (HEAD, HEAD_TAIL), f"{HEAD} or {HEAD_TAIL}"),
+    "text_columns": (
+        lambda v: isinstance(v, list) and len(v) != 1 and all(map(_text, v)) and len(set(v)) == len(v),
+        "a list of at least two different names, in UTF-8",
+    ),
 }
+# Values that a manifest has only if they differ from the default.
+OPTIONAL = {"truncation": HEAD, "text_columns": ()}
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class Manifest:
         files: The SHA-256 of each file by its name. `save` sets it.
         variant: The variant of the graph; fp16 needs a GPU.
         truncation: The part that is read of a longer text (`truncation.py`).
+        text_columns: The columns of which the texts are joined (`text_rule.py`); empty for one.
     """
 
     labels: tuple[str, ...]
@@ -95,6 +104,12 @@ class Manifest:
     margin: float = 0.0
     variant: str = "fp32"
     truncation: str = HEAD
+    text_columns: tuple[str, ...] = ()
+
+    @property
+    def text_rule(self) -> TextRule:
+        """How a row becomes a text."""
+        return TextRule(self.text_columns)
 
     @property
     def rule(self) -> DecisionRule:
@@ -110,12 +125,14 @@ class Manifest:
         """
         names = sorted({MODEL, TOKENIZER, *self.files})
         version = FORMAT if self.truncation == HEAD else TRUNCATING
+        version = version if self.text_rule == TextRule() else RULED
         tree = {"format": version, **self.tree(), "files": {name: sha256(folder / name) for name in names}}
         write_tree(folder / NAME, tree)
 
     def tree(self) -> dict[str, Any]:
-        """Return the values as a JSON object, without `truncation` if that is the default."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("truncation", HEAD)}
+        """Return the values as a JSON object, without those of `OPTIONAL` that are the default."""
+        values = asdict(self).items()
+        return {name: value for name, value in values if name not in OPTIONAL or value != OPTIONAL[name]}
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -144,7 +161,7 @@ class Manifest:
     @classmethod
     def _read(cls, folder: Path) -> Manifest:
         path = folder / NAME
-        manifest = cls.from_tree(read_tree(path, FORMAT, TRUNCATING), path)
+        manifest = cls.from_tree(read_tree(path, FORMAT, TRUNCATING, RULED), path)
         if not manifest.files.keys() >= {MODEL, TOKENIZER}:
             raise InputError(
                 f"{path}: files must have hashes of at least {MODEL} and {TOKENIZER}; export the model again"
@@ -161,7 +178,7 @@ class Manifest:
         values = {}
         for spec in fields(cls):
             allowed, wanted = _RULES[spec.name]
-            if spec.name == "truncation" and spec.name not in tree:
+            if spec.name in OPTIONAL and spec.name not in tree:
                 continue
             if spec.name not in tree:
                 raise InputError(f"{path} lacks '{spec.name}'; export the model again")
@@ -174,7 +191,8 @@ class Manifest:
         if len(values["thresholds"]) not in (0, len(values["labels"])):
             numbers = f"{len(values['thresholds'])} thresholds for {len(values['labels'])} labels"
             raise InputError(f"{path} has {numbers}; export the model again")
-        return cls(**values | {name: tuple(values[name]) for name in ("labels", "thresholds")})
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values | lists)
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:

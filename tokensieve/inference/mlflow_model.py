@@ -10,6 +10,7 @@ from typing import Any
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.predictor import Predictor
+from tokensieve.text_rule import join_columns
 
 # The columns of the predictions with their MLflow types, for single-label and multi-label models.
 SINGLE_LABEL = {"label": "string", "probability": "double", "uncertain": "boolean", "truncated": "boolean"}
@@ -27,10 +28,10 @@ NO_LABELS: dict[str, Any] = {"labels": [], "probabilities": [], "uncertain": Tru
 
 
 class TextClassifier:
-    """A pyfunc model that predicts the column `text` of a table. Several threads may use it at
-    once.
+    """A pyfunc model that predicts the column `text` of a table, or the columns of the model.
 
-    It is not pickled: each process loads the model from the folder.
+    Several threads may use it at once. It is not pickled: each process loads the model from the
+    folder.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -42,22 +43,24 @@ class TextClassifier:
         Spark converts it to a struct. A row without a text has no label and is uncertain.
 
         Raises:
-            InputError: If the column has a value that is not a text.
+            InputError: If a column has a value that is not a text.
         """
-        texts = list(map(_text, table["text"]))
+        columns = self._predictor.text_rule.columns or ("text",)
+        values = ([_text(value, name) for value in table[name]] for name in columns)
+        texts = [join_columns(row) for row in zip(*values, strict=True)]
         predictions = iter(self._predictor.predict([text for text in texts if text is not None]))
         absent = NO_LABELS if self._predictor.manifest.thresholds else NO_LABEL
         return [dict(absent) if text is None else next(predictions).columns() for text in texts]
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any, column: str) -> str | None:
     if isinstance(value, str):
         return value
     # A missing text is None, NaN or the NA of pandas, depending on the type of the column and the
     # version of pandas.
     if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
         return None
-    raise InputError(f"column 'text' has {excerpt(value)}; give texts")
+    raise InputError(f"column {excerpt(column)} has {excerpt(value)}; give texts")
 
 
 def _load_pyfunc(path: str) -> TextClassifier:

@@ -19,6 +19,7 @@ from tokensieve.inference.prediction import SINGLE_TASK, Prediction, predictions
 from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.inference.words import Span
+from tokensieve.text_rule import TextOrColumns, TextRule
 from tokensieve.truncation import HEAD
 
 # Tokens per run of the graph. With MiniLM on one thread, 512 questions of 4 to 62 tokens take 3.1
@@ -81,19 +82,25 @@ class Predictor:
         """The number of logits per text."""
         return len(self.manifest.labels)
 
-    def predict(self, texts: Sequence[str], top: int = 3) -> list[Prediction]:
+    @property
+    def text_rule(self) -> TextRule:
+        """How a row becomes a text."""
+        return self.manifest.text_rule
+
+    def predict(self, texts: Sequence[TextOrColumns], top: int = 3) -> list[Prediction]:
         """Return one prediction per text, in the order of the texts.
 
-        Each has the `top` most likely labels.
+        Each has the `top` most likely labels. For a model of several columns, a text may be given
+        as the values of a row by column.
 
         Raises:
-            InputError: If `top` is less than 1.
+            InputError: If `top` is less than 1, or `TextRule.text` raises it.
         """
         return self.predict_by_task(texts, top)[SINGLE_TASK]
 
-    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction]]:
+    def predict_by_task(self, texts: Sequence[TextOrColumns], top: int = 3) -> dict[str, list[Prediction]]:
         """Return the result of `predict`, by the name of the only task."""
-        tokens = self.tokenize(texts)
+        tokens = self.tokenize(self.text_rule.texts(texts))
         logits = run_batches(self._engine.run, [text.ids for text in tokens], self.classes)
         return self.decide(logits, [text.truncated for text in tokens], top)
 

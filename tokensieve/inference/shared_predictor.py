@@ -23,11 +23,13 @@ from tokensieve.inference.predictor import load_tokenizer, run_batches
 from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.inference.words import Span
+from tokensieve.text_rule import TextOrColumns, TextRule
 from tokensieve.truncation import HEAD
 
 FORMAT = 1
-# The format for models that do not read the head of a long text. Older versions refuse it.
-TRUNCATING = 2
+# The formats for models that do not read the head of a long text, and for models with a rule for
+# their texts. Older versions refuse them.
+TRUNCATING, RULED = 2, 3
 NAME = "shared.json"
 PREFIX = "prefix.onnx"
 
@@ -83,15 +85,21 @@ class SharedPredictor:
         bounded = BoundedTokenizer(tokenizer, first.max_length, first.truncation)
         return cls(manifests, bounded, prefix, suffixes)
 
-    def predict_by_task(self, texts: Sequence[str], top: int = 3) -> dict[str, list[Prediction]]:
+    @property
+    def text_rule(self) -> TextRule:
+        """How a row becomes a text. It is the same for all tasks."""
+        return next(iter(self.tasks.values())).text_rule
+
+    def predict_by_task(self, texts: Sequence[TextOrColumns], top: int = 3) -> dict[str, list[Prediction]]:
         """Return one prediction per text by task, in the order of the texts.
 
-        Each has the `top` most likely labels.
+        Each has the `top` most likely labels. For models of several columns, a text may be given as
+        the values of a row by column.
 
         Raises:
-            InputError: If `top` is less than 1.
+            InputError: If `top` is less than 1, or `TextRule.text` raises it.
         """
-        tokens = self.tokenize(texts)
+        tokens = self.tokenize(self.text_rule.texts(texts))
         return self.decide(self._logits(tokens), [text.truncated for text in tokens], top)
 
     def logits(self, texts: Sequence[str]) -> dict[str, Floats]:
@@ -151,12 +159,13 @@ def save_manifest(folder: Path, tasks: Mapping[str, Manifest], layers: int) -> N
     """
     files = {name: sha256(folder / name) for name in (PREFIX, TOKENIZER, *map(suffix_name, tasks))}
     version = FORMAT if all(task.truncation == HEAD for task in tasks.values()) else TRUNCATING
+    version = version if all(task.text_rule == TextRule() for task in tasks.values()) else RULED
     trees = {name: manifest.tree() for name, manifest in tasks.items()}
     write_tree(folder / NAME, {"format": version, "layers": layers, "files": files, "tasks": trees})
 
 
 def _read(path: Path) -> dict[str, Any]:
-    tree = read_tree(path, FORMAT, TRUNCATING)
+    tree = read_tree(path, FORMAT, TRUNCATING, RULED)
     if not are_hashes(tree.get("files")) or not isinstance(tree.get("tasks"), dict) or not tree["tasks"]:
         raise InputError(f"{path} lacks its files or its tasks; export the models again")
     # The name of a task is the name of a file, and only files with a hash are loaded.

@@ -18,7 +18,7 @@ from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.server.batcher import Batcher, QueueFull
 from tokensieve.server.config import Limits
 from tokensieve.server.model_watcher import LoadedModel, ModelWatcher
-from tokensieve.server.request_body import queue_full, read_body, refuse_long_text, too_slow
+from tokensieve.server.request_body import queue_full, read_body, read_text, too_slow
 from tokensieve.server.response import label_fields, model_origin
 from tokensieve.server.schema import ExplainRequest
 
@@ -39,31 +39,35 @@ class ExplainEndpoint:
                 queue is full or the response takes too long.
         """
         asked = await read_body(request, ExplainRequest, "text")
-        refuse_long_text(asked.text, "text", self._limits)
         loaded, began = self._watcher.current, time.perf_counter()
+        text = read_text(asked.text, loaded.model.text_rule, "text", self._limits)
         client = f"{request.client.host} {request.client.port}" if request.client else ""
         try:
             async with asyncio.timeout(self._limits.timeout):
-                found = await self._explained(loaded.model, asked, client)
+                found = await self._explained(loaded.model, text, asked.label, client)
         except InputError as error:
             raise HTTPException(422, str(error)) from None
         except QueueFull:
             raise queue_full(self._batcher) from None
         except TimeoutError:
             raise too_slow(self._limits, "send a shorter text") from None
-        return Response(_body(found, loaded, began), media_type="application/json")
+        shown = None if text == asked.text else text
+        return Response(_body(found, shown, loaded, began), media_type="application/json")
 
-    async def _explained(self, model: Model, asked: ExplainRequest, client: str) -> dict[str, Explanation]:
+    async def _explained(
+        self, model: Model, text: str, label: str | None, client: str
+    ) -> dict[str, Explanation]:
         # On threads: finding the words of a long text takes some milliseconds.
         with self._batcher.expecting(self._most + 1):
-            occlusion = await asyncio.to_thread(occlude, model, asked.text, (), self._most)
+            occlusion = await asyncio.to_thread(occlude, model, text, (), self._most)
         logits = await self._batcher.compute(model, occlusion.ids, client)
-        return await asyncio.to_thread(effects, model, occlusion, logits, asked.label)
+        return await asyncio.to_thread(effects, model, occlusion, logits, label)
 
 
-def _body(found: dict[str, Explanation], loaded: LoadedModel, began: float) -> bytes:
+def _body(found: dict[str, Explanation], text: str | None, loaded: LoadedModel, began: float) -> bytes:
     trees = {task: _fields(explanation) for task, explanation in found.items()}
     body = trees.get(SINGLE_TASK, {"tasks": trees})
+    body |= {} if text is None else {"text": text}
     body |= {"milliseconds": round((time.perf_counter() - began) * 1e3, 1)}
     body |= model_origin(loaded.model, loaded.version)
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

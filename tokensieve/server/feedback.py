@@ -22,7 +22,7 @@ from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.server.config import Limits
 from tokensieve.server.jsonl_file import JsonlFile
 from tokensieve.server.model_watcher import ModelWatcher
-from tokensieve.server.request_body import read_body, refuse_long_text
+from tokensieve.server.request_body import read_body, read_text
 from tokensieve.server.schema import FeedbackRequest, FeedbackResponse
 
 PER_MINUTE = 60  # of all clients together
@@ -35,7 +35,7 @@ class FeedbackLog:
     """A JSONL file with one line per correction, which only its owner may read.
 
     Fields: text, label (a list for a multi-label model), predicted, version, time. For a model that
-    several tasks share also task.
+    several tasks share also task. For a text of several columns also columns, with their values.
     """
 
     def __init__(self, path: Path, most: int) -> None:
@@ -97,15 +97,17 @@ class FeedbackEndpoint:
         return Response(body, status_code=201, media_type="application/json")
 
     def _row(self, asked: FeedbackRequest) -> dict[str, Any]:
-        refuse_long_text(asked.text, "text", self._limits)
-        if not asked.text.strip():
+        model = self._watcher.current.model
+        text = read_text(asked.text, model.text_rule, "text", self._limits)
+        if not text.strip():
             raise HTTPException(422, "text is empty")
-        tasks = self._watcher.current.model.tasks
+        tasks = model.tasks
         task = SINGLE_TASK if asked.task is None else asked.task
         if task not in tasks:
             raise HTTPException(422, f"task is {excerpt(task)}; allowed: {excerpt(', '.join(tasks))}")
         _refuse_labels(asked.label, tasks[task])
-        row: dict[str, Any] = {"text": asked.text, "label": asked.label, "predicted": asked.predicted}
+        row: dict[str, Any] = {"text": text, "label": asked.label, "predicted": asked.predicted}
+        row |= {} if isinstance(asked.text, str) else {"columns": asked.text}
         return row | ({"task": task} if task else {}) | {"version": asked.version}
 
 

@@ -104,5 +104,6 @@ def _model_info(manifest: Manifest, version: str) -> ModelInfo:
         several=bool(manifest.thresholds),
         parity=dict(manifest.parity),
         files=dict(manifest.files),
+        text_columns=list(manifest.text_columns),
         **{name: getattr(manifest, name) for name in same},
     )

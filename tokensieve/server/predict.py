@@ -16,11 +16,12 @@ from tokensieve.server.config import Limits
 from tokensieve.server.model_watcher import ModelWatcher
 from tokensieve.server.prediction_log import PredictionLog
 from tokensieve.server.prometheus import Metrics
-from tokensieve.server.request_body import queue_full, read_body, refuse_long_text, too_slow
+from tokensieve.server.request_body import queue_full, read_body, read_text, too_slow
 from tokensieve.server.response import response_body
 from tokensieve.server.schema import PredictRequest
 from tokensieve.server.shadow import Shadow
 from tokensieve.server.tokenization_pool import SHORT, TokenizationPool
+from tokensieve.text_rule import TextRule
 
 
 class PredictEndpoint:
@@ -49,7 +50,11 @@ class PredictEndpoint:
         """
         asked = await read_body(request, PredictRequest, "text or texts")
         loaded = self._watcher.current
-        texts, several, top = _texts(asked, self._limits), asked.texts is not None, asked.top
+        texts, several, top = (
+            _texts(asked, loaded.model.text_rule, self._limits),
+            asked.texts is not None,
+            asked.top,
+        )
         del asked
         _refuse_long_responses(loaded.model, len(texts), top, self._limits)
         try:
@@ -85,7 +90,7 @@ class PredictEndpoint:
             return await self._pool.encode(model, texts)
 
 
-def _texts(asked: PredictRequest, limits: Limits) -> list[str]:
+def _texts(asked: PredictRequest, rule: TextRule, limits: Limits) -> list[str]:
     if (asked.text is None) == (asked.texts is None):
         raise HTTPException(422, "give either text, a string, or texts, a list of strings")
     texts = asked.texts if asked.text is None else [asked.text]
@@ -93,9 +98,10 @@ def _texts(asked: PredictRequest, limits: Limits) -> list[str]:
     if len(texts) > limits.max_texts:
         detail = f"texts holds {len(texts)} texts, allowed: {limits.max_texts}; send them in several requests"
         raise HTTPException(422, detail)
-    for index, text in enumerate(texts):
-        refuse_long_text(text, "text" if asked.texts is None else f"texts[{index}]", limits)
-    return texts
+    return [
+        read_text(text, rule, "text" if asked.texts is None else f"texts[{index}]", limits)
+        for index, text in enumerate(texts)
+    ]
 
 
 def _refuse_long_responses(model: Model, texts: int, top: int, limits: Limits) -> None:

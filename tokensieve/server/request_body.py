@@ -8,9 +8,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from tokensieve.errors import excerpt
+from tokensieve.errors import InputError, excerpt
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.config import Limits
+from tokensieve.text_rule import TextOrColumns, TextRule
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -41,6 +42,21 @@ async def read_body(request: Request, kind: type[Body], fields: str) -> Body:
     if asked.model_extra:
         raise HTTPException(422, f"{_shown(next(iter(asked.model_extra)))}: Extra inputs are not permitted")
     return asked
+
+
+def read_text(given: TextOrColumns, rule: TextRule, name: str, limits: Limits) -> str:
+    """Return the text of a field `name` of a request: a string, or an object with columns.
+
+    Raises:
+        HTTPException: With status 422 if the object does not have the model's columns, or the text
+            is longer than allowed.
+    """
+    try:
+        text = rule.text(given, name)
+    except InputError as error:
+        raise HTTPException(422, str(error)) from None
+    refuse_long_text(text, name, limits)
+    return text
 
 
 def refuse_long_text(text: str, name: str, limits: Limits) -> None:

@@ -6,9 +6,15 @@ Only requests are parsed with them. Responses to /predict are built without them
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+# `TextRule.text` checks the values: pydantic would give one error per wrong value.
+Row = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "null"]}}),
+]
 
 
 class PredictRequest(BaseModel):
@@ -18,9 +24,13 @@ class PredictRequest(BaseModel):
     # many errors, 60 MiB.
     model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 
-    text: str | None = Field(None, description="the text to label; send either text or texts")
+    text: str | Row | None = Field(
+        None,
+        description="the text to label; for a model of several columns also an object with their values. "
+        "Send either text or texts",
+    )
     # fail_fast: a list of a million wrong items would otherwise give as many errors, 430 MiB.
-    texts: list[str] | None = Field(
+    texts: list[str | Row] | None = Field(
         None, fail_fast=True, description="several texts to label; the predictions have the same order"
     )
     top: int = Field(3, ge=1, le=10_000, description="number of most likely labels to return")
@@ -31,7 +41,7 @@ class ExplainRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 
-    text: str = Field(description="the text to explain")
+    text: str | Row = Field(description="the text to explain, or the values of its columns")
     label: str | None = Field(None, description="label to explain; null for the most likely one")
 
 
@@ -44,7 +54,7 @@ class FeedbackRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 
-    text: str = Field(description="the text")
+    text: str | Row = Field(description="the text, or the values of its columns")
     label: Label | Labels = Field(description="its right label; for a multi-label model, a list of labels")
     task: str | None = Field(None, description="task of a shared model")
     predicted: Label | Labels | None = Field(None, description="label that the model gave, or list of labels")
@@ -173,12 +183,18 @@ class TextExplanation(BaseModel):
 class ExplainResponse(TextExplanation, ModelOrigin):
     """The response to POST /explain."""
 
+    text: str | None = Field(
+        None, description="the text that the spans refer to; absent if it is the text of the request"
+    )
     milliseconds: float = Field(description="time that the server needed")
 
 
 class TasksExplainResponse(SharedModelOrigin):
     """The response of a shared model to POST /explain."""
 
+    text: str | None = Field(
+        None, description="the text that the spans refer to; absent if it is the text of the request"
+    )
     tasks: dict[str, TextExplanation] = Field(description="explanation by task")
     milliseconds: float = Field(description="time that the server needed")
 
@@ -226,6 +242,9 @@ class ModelInfo(ModelOrigin):
     max_length: int = Field(description="tokens of a text that the model reads")
     truncation: str = Field(
         description="which part of a longer text it reads: head, or head_tail for equal parts of both ends"
+    )
+    text_columns: list[str] = Field(
+        description="columns that the model reads, joined by line feeds; empty for one text"
     )
     temperature: float = Field(description="temperature of the calibration: logits are divided by it")
     threshold: float = Field(description="confidence below which a prediction is uncertain")

@@ -113,7 +113,8 @@ def _restore(path: Path, before: str, differing: Mapping[str, tuple[Any, Any]]) 
 def _value(section: str, key: str, text: str) -> Any:
     kind = sections().get(section)
     allowed_types = value_types(kind).get(key, ()) if kind else ()
-    if str in allowed_types:
+    is_list = tuple[str, ...] in allowed_types and text.strip().startswith("[")
+    if str in allowed_types and not is_list:
         return None if text == "null" and type(None) in allowed_types else text
     try:
         return yaml.safe_load(text)

@@ -93,13 +93,12 @@ def _checked(key: str, value: Any, allowed_types: tuple[Any, ...], limits: Mappi
         # float() and, from 4,301 digits on, str() would fail.
         remedy = f"; use text{quotes}" if quotes else ""
         raise InputError(f"{key} is a number of more than 18 digits{remedy}{allowed}")
-    if tuple[str, ...] in allowed_types:
-        return _checked_list(key, value, limits["among"], allowed)
+    if tuple[str, ...] in allowed_types and not (str in allowed_types and isinstance(value, str)):
+        return _checked_list(key, value, allowed_types, limits["among"], allowed)
     value = _as_float(value) if float in allowed_types else value
-    if not any(
-        isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in allowed_types
-    ):
-        wanted = " or ".join(f"{TYPE_NAMES[kind]}{quotes if kind is str else ''}" for kind in allowed_types)
+    plain = [kind for kind in allowed_types if kind != tuple[str, ...]]
+    if not any(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in plain):
+        wanted = " or ".join(f"{TYPE_NAMES[kind]}{quotes if kind is str else ''}" for kind in plain)
         raise InputError(f"{key} is {excerpt(value)}; use {wanted}{allowed}")
     if isinstance(value, str) and not value.strip():
         raise InputError(f"{key} is empty; use text{allowed}")
@@ -112,14 +111,17 @@ def _as_float(value: Any) -> Any:
     return float(value) if whole or (isinstance(value, str) and EXPONENT.fullmatch(value)) else value
 
 
-def _checked_list(key: str, value: Any, among: tuple[str, ...], allowed: str) -> tuple[str, ...]:
+def _checked_list(
+    key: str, value: Any, allowed_types: tuple[Any, ...], among: tuple[str, ...], allowed: str
+) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
-        raise InputError(
-            f"{key} is {excerpt(value)}; use a list, for example [{', '.join(among[:2])}]{allowed}"
-        )
+        wanted = f"a list, for example [{', '.join(among[:2])}]" if among else "text in quotes"
+        raise InputError(f"{key} is {excerpt(value)}; use {wanted}{allowed}")
     for item in value:
-        if item not in among:
-            raise InputError(f"{key} contains {excerpt(item)}{allowed}")
+        if (among and item not in among) or not isinstance(item, str) or not item.strip():
+            raise InputError(f"{key} contains {excerpt(item)}{allowed or '; use texts in quotes'}")
+    if str in allowed_types and (len(value) < 2 or len(set(value)) < len(value)):
+        raise InputError(f"{key} is a list of {len(value)}; use text, or a list of different texts")
     return tuple(value)
 
 

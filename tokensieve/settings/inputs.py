@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings.declaration import Section, setting
 from tokensieve.settings.values import FORMAT_NAMES
+from tokensieve.text_rule import TextRule
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
 
@@ -30,7 +31,9 @@ class Base(Section):
 class Data(Section):
     """How the raw data are read, and the random seed."""
 
-    text_column: str = setting("text", "column with the text")
+    text_column: str | tuple[str, ...] = setting(
+        "text", "column with the text, or a list of columns, for example [subject, body]"
+    )
     label_column: str = setting("label", "column with the label")
     format: str = setting(
         "auto",
@@ -56,9 +59,9 @@ class Data(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.text_column == self.label_column:
+        if self.label_column in self.text_columns:
             raise InputError(
-                f"data.text_column and data.label_column are both {excerpt(self.text_column)}; "
+                f"data.text_column and data.label_column are both {excerpt(self.label_column)}; "
                 "use two different columns"
             )
         try:
@@ -68,6 +71,16 @@ class Data(Section):
                 f"data.encoding is {excerpt(self.encoding)}; allowed: auto, or an encoding that Python "
                 "knows, such as utf-8, cp1252, latin-1, utf-16, gb18030, shift_jis"
             ) from None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns with the text, at least one."""
+        return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
+
+    @property
+    def text_rule(self) -> TextRule:
+        """How a row becomes a text."""
+        return TextRule(() if isinstance(self.text_column, str) else self.text_column)
 
     @property
     def codec(self) -> str | None:

@@ -118,7 +118,7 @@ def render(settings: Settings | None = None) -> str:
         for spec in fields(kind):
             value = spec.default if settings is None else getattr(getattr(settings, name), spec.name)
             assert value is not MISSING
-            shown = "[" + ", ".join(value) + "]" if isinstance(value, tuple) else _scalar(value)
+            shown = _list(value) if isinstance(value, tuple) else _scalar(value)
             allowed = f" ({allowed_text(spec.metadata)})" if allowed_text(spec.metadata) else ""
             lines.append(f"  {spec.name}: {shown}  # {spec.metadata['about']}{allowed}")
         lines.append("")
@@ -132,6 +132,11 @@ def _scalar(value: Any) -> str:
         style = None if value.isprintable() else '"'
         return yaml.safe_dump([value], default_style=style, allow_unicode=True, width=2**31)[2:-1]
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _list(values: tuple[str, ...]) -> str:
+    dumped = yaml.safe_dump(list(values), default_flow_style=True, allow_unicode=True, width=2**31)
+    return str(dumped).strip()
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -58,37 +58,67 @@ async function during(button, run) {
   try { await run(); } catch (error) { report(error); } finally { button.disabled = false; }
 }
 
+// The columns that the model reads of a row; none if it reads one text.
+const columnsOf = (info) => (info ? tasksOf(info)[0][1].text_columns ?? [] : []);
+const joined = (values) => values.filter((value) => value.trim()).join("\n");
 const tasksOf = (tree) => (tree.tasks ? Object.entries(tree.tasks) : [["", tree]]);
 const characters = (text) => [...text].length;
 
-// One text
+// One text: a string, or an object with the values of the model's columns
 
-async function predictOne(text) {
+// Show one field per column of the model, or one for its text. What is entered stays.
+function showFields(columns) {
+  const before = fields().map((field) => field.value);
+  const names = columns.length ? columns : ["Text"];
+  at("fields").replaceChildren(...names.flatMap((name, place) => {
+    const id = place ? `text-${place}` : "text";
+    const field = element("textarea", { id, rows: place === names.length - 1 ? 4 : 2, dir: "auto", "aria-describedby": "text-hint" });
+    field.value = before[place] ?? "";
+    return [element("label", { for: id }, columns.length ? foreign(name) : name), field];
+  }));
+}
+
+const fields = () => [...at("fields").querySelectorAll("textarea")];
+
+function enteredText() {
+  const columns = columnsOf(model), values = fields().map((field) => field.value);
+  return columns.length ? Object.fromEntries(columns.map((name, place) => [name, values[place]])) : values[0];
+}
+
+// Fill the fields. A text of which the columns are not known is in the last one.
+function enterText(given) {
+  const all = fields();
+  for (const [place, name] of columnsOf(model).entries()) all[place].value = given[name] ?? "";
+  if (typeof given === "string") all.at(-1).value = given;
+}
+
+async function predictOne(given) {
+  const text = typeof given === "string" ? given : joined(Object.values(given));
   if (!text.trim()) { showError("Enter a text first."); at("text").focus(); return; }
   if (text.length > MOST_CHARACTERS && characters(text) > MOST_CHARACTERS) {
     showError(`The text has ${count(characters(text))} characters; the server reads at most ${count(MOST_CHARACTERS)}.`);
     return;
   }
   const began = performance.now();
-  const answer = await ask("predict", { text, top: 5 });
+  const answer = await ask("predict", { text: given, top: 5 });
   const milliseconds = Math.round(performance.now() - began);
   at("answer").hidden = false;
   at("predictions").replaceChildren(...tasksOf(answer).map(([task, tree]) => predictionView(tree, task, milliseconds)));
-  showFeedback(text, answer);
+  showFeedback(given, answer);
   at("words").replaceChildren(element("p", { className: "hint" }, "Finding the words …"));
   const several = tasksOf(answer).length > 1;
   at("label-choice").hidden = several;
   if (!several) {
     at("explained").replaceChildren(...answer.top.map(({ label }) => element("option", { value: label }, label)));
-    at("explained").onchange = () => explain(text, at("explained").value).catch(report);
+    at("explained").onchange = () => explain(given, at("explained").value).catch(report);
   }
-  await explain(text);
+  await explain(given);
 }
 
 async function explain(text, label) {
   const answer = await ask("explain", label === undefined ? { text } : { text, label });
   const milliseconds = answer.milliseconds;
-  at("words").replaceChildren(...tasksOf(answer).map(([task, tree]) => wordsView(text, { ...tree, milliseconds }, task)));
+  at("words").replaceChildren(...tasksOf(answer).map(([task, tree]) => wordsView(answer.text ?? text, { ...tree, milliseconds }, task)));
 }
 
 // Corrections
@@ -149,7 +179,9 @@ async function chooseFile(file) {
   at("column").replaceChildren(...names.map((name, place) => element("option", { value: place }, name)));
   const known = names.findIndex((name) => name.trim().toLowerCase() === "text");
   at("column").value = known >= 0 ? known : longestColumn(table);
-  at("column-choice").hidden = names.length < 2;
+  const columns = modelColumns(table).length > 0;
+  if (columns) at("file-note").textContent += `, columns ${columnsOf(model).join(", ")}`;
+  at("column-choice").hidden = columns || names.length < 2;
 }
 
 function longestColumn({ header, rows }) {
@@ -160,15 +192,27 @@ function longestColumn({ header, rows }) {
 // Return the rows to predict: their cells, and the text among them.
 function chosenRows() {
   if (!table) return { header: ["text"], rows: readLines(at("lines").value).map((line) => ({ cells: [line], text: line })) };
+  const places = modelColumns(table);
+  if (places.length) {
+    const columns = columnsOf(model);
+    const given = (cells) => Object.fromEntries(columns.map((name, number) => [name, cells[places[number]] ?? ""]));
+    return { header: table.header, rows: table.rows.map((cells) => ({ cells, text: joined(Object.values(given(cells))), given: given(cells) })) };
+  }
   const place = table.header ? Number(at("column").value) : 0;
   return { header: table.header ?? ["text"], rows: table.rows.map((cells) => ({ cells, text: cells[place] ?? "" })) };
+}
+
+// Return the places of the model's columns in a table. Empty if the model has none, or the table not all.
+function modelColumns({ header }) {
+  const places = columnsOf(model).map((name) => (header ?? []).indexOf(name));
+  return places.includes(-1) ? [] : places;
 }
 
 // Divide rows into requests that the server accepts.
 function* requests(rows) {
   let part = [], bytes = 0;
   for (const row of rows) {
-    const size = 8 + new TextEncoder().encode(JSON.stringify(row.text)).length;
+    const size = 8 + new TextEncoder().encode(JSON.stringify(row.given ?? row.text)).length;
     if (part.length && (part.length === MOST_TEXTS || bytes + size > 0.9 * MOST_BYTES)) { yield part; part = []; bytes = 0; }
     part.push(row);
     bytes += size;
@@ -191,7 +235,7 @@ async function predictMany() {
   try {
     for (const part of requests(rows)) {
       if (stopped) break;
-      const answer = await patiently(() => ask("predict", { texts: part.map(({ text }) => text), top: 1 }));
+      const answer = await patiently(() => ask("predict", { texts: part.map(({ text, given }) => given ?? text), top: 1 }));
       for (const [place, prediction] of answer.predictions.entries()) {
         const row = { ...part[place], prediction };
         found.rows.push(row);
@@ -221,10 +265,10 @@ function summary(rows) {
   return rows.length ? `${count(rows.length)} texts, ${count(uncertain)} uncertain.${more}` : "";
 }
 
-function resultRow({ text, prediction }) {
+function resultRow({ text, given, prediction }) {
   const open = element("button", { type: "button", className: "text", title: "Show the words that decide" }, element("span", { className: "clamp" }, foreign(text)));
   open.addEventListener("click", () => {
-    at("text").value = text;
+    enterText(given ?? text);
     at("one-title").scrollIntoView({ block: "start" });
     at("text").focus();
     at("text-form").requestSubmit();
@@ -263,6 +307,7 @@ async function showModel() {
   at("key-form").hidden = true;
   const now = JSON.stringify([info, state]);
   if (now === shownModel) return;
+  if (String(columnsOf(model)) !== String(columnsOf(info))) showFields(columnsOf(info));
   [model, shownModel] = [info, now];
   at("served").textContent = `Model ${info.version}`;
   const pairs = [["Version", foreign(info.version)]];
@@ -271,6 +316,7 @@ async function showModel() {
     pairs.push(["Labels", `${count(tree.labels.length)}${tree.several ? ", any number per text" : ""}`]);
     pairs.push(["Uncertain", tree.several ? `if a label is close to its threshold (certainty below ${percent(tree.threshold)})` : `below ${percent(tree.threshold)}`]);
     pairs.push(["Reads", `${count(tree.max_length)} tokens${tree.truncation === "head_tail" ? ", from both ends of a long text" : ""}`]);
+    if (tree.text_columns.length) pairs.push(["Columns", foreign(tree.text_columns.join(", "))]);
     pairs.push(["Trained on data", element("code", {}, tree.data_hash || "unknown")]);
     pairs.push(["Trained from", foreign(tree.base)]);
     pairs.push(["Graph", tree.variant]);
@@ -331,9 +377,9 @@ async function refresh() {
 
 at("text-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  during(event.target.querySelector("button"), () => predictOne(at("text").value));
+  during(event.target.querySelector("button"), () => predictOne(enteredText()));
 });
-at("text").addEventListener("keydown", (event) => {
+at("fields").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); at("text-form").requestSubmit(); }
 });
 at("lines-form").addEventListener("submit", (event) => {

@@ -1,0 +1,86 @@
+"""The text that a model reads of a row, equally in training and in serving.
+
+A model may read several columns, such as subject and body. Their values are joined by a line feed,
+in the order of the columns. Blank values are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokensieve.errors import InputError, excerpt
+
+JOINT = "\n"
+SHOWN = 10  # columns that a message names
+
+TextOrColumns = str | Mapping[str, str | None]
+"""A text, or the values of a row by column, for a model that reads several columns."""
+
+
+@dataclass(frozen=True)
+class TextRule:
+    """How a row becomes a text.
+
+    Attributes:
+        columns: The columns that are joined, at least two. Empty: a model of one text.
+    """
+
+    columns: tuple[str, ...] = ()
+
+    def texts(self, given: Sequence[TextOrColumns], name: str = "texts") -> list[str]:
+        """Return the text of each item of `given`, which has the name `name` in messages.
+
+        Raises:
+            InputError: If `text` raises it.
+            TypeError: If `given` is a single string.
+        """
+        if isinstance(given, str):
+            raise TypeError("texts is one text; give a list of texts")
+        return [
+            item if isinstance(item, str) else self.text(item, f"{name}[{place}]")
+            for place, item in enumerate(given)
+        ]
+
+    def text(self, given: TextOrColumns, name: str = "text") -> str:
+        """Return the text of a row. A string is returned as it is: it is joined already.
+
+        Raises:
+            InputError: If the row lacks a column, has another one, or a value that is not a text.
+        """
+        if isinstance(given, str):
+            return given
+        if not self.columns:
+            raise InputError(f"{name} is an object; the model reads one text per row: give a string")
+        return join_columns([self._value(given, column, name) for column in self._checked(given, name)]) or ""
+
+    def _checked(self, given: Mapping[str, Any], name: str) -> tuple[str, ...]:
+        for column in self.columns:
+            if column not in given:
+                raise InputError(f"{name} has no {excerpt(column, 100)}; {self._wanted()}")
+        if len(given) > len(self.columns):
+            other = next(key for key in given if key not in self.columns)
+            raise InputError(f"{name} has {excerpt(other, 100)}; {self._wanted()}")
+        return self.columns
+
+    def _value(self, given: Mapping[str, Any], column: str, name: str) -> str | None:
+        value = given[column]
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{name}: {excerpt(column, 100)} is not a text; give a string, or null")
+        return value
+
+    def _wanted(self) -> str:
+        shown = ", ".join(excerpt(column, 100) for column in self.columns[:SHOWN])
+        return f"the model reads the columns {shown}"
+
+
+def join_columns(values: Sequence[str | None]) -> str | None:
+    """Return the text of a row from its values, None if all of them are absent.
+
+    A single value is the text as it is.
+    """
+    if len(values) == 1:
+        return values[0]
+    present = [value for value in values if value is not None]
+    return JOINT.join(value for value in present if value.strip()) if present else None

@@ -22,7 +22,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
-from tokensieve.data.normalize import collapse_spaces, is_blank
+from tokensieve.data.normalize import copy_key, is_blank
 from tokensieve.data.quality import count_earlier_copies, rules
 from tokensieve.errors import InputError, causes, excerpt
 from tokensieve.files import read_json
@@ -52,6 +52,7 @@ class Table:
         unreadable: Why the file cannot be read. Empty if it can.
         dropped: Rows that were dropped because they have no label.
         lengths: Numbers of tokens of a sample of the texts.
+        changes: What the settings changed in the data, by the check that would have warned of it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Table:
     unreadable: str = ""
     dropped: int = 0
     lengths: Sequence[int] = ()
+    changes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_part(self) -> bool:
@@ -86,7 +88,7 @@ class Table:
         columns: dict[str, Any] = {
             "row": range(len(texts)),
             "text": texts,
-            "normalized_text": [text and collapse_spaces(text) for text in texts],
+            "normalized_text": [text and copy_key(text) for text in texts],
         }
         if self.part != "oos":
             columns["label"] = [_encodable(", ".join(names)) or None for names in self.examples.labels]

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from tasks.artifacts import SplitSizes, TextFacts, save_class_names
 from tokensieve.data import examples as saved
 from tokensieve.data.examples import Examples
+from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.labels import class_names
 from tokensieve.data.raw_data import PARTS, drop_unlabelled, find_part_files, read_raw_once
 from tokensieve.data.split import check_trainable, split_examples
@@ -34,6 +35,7 @@ def split(layout: Layout, settings: Settings) -> None:
         name: examples if name == "oos" else drop_unlabelled(examples, settings.data, files[name])[0]
         for name, examples in read_raw_once(files, settings.data, layout.parsed).checked().items()
     }
+    parts = prepare_labels(parts, settings.data).parts
     divided, dropped = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
     check_trainable(divided)
     with atomic_folder(layout.split) as folder:

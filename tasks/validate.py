@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tasks.artifacts import Champion
 from tasks.expectations import MAX_ROWS, Table, check_table, load_suite
-from tasks.validation_report import Context, checks_of, data_docs, error_detail, error_message
+from tasks.validation_report import Context, checks_of, data_docs, error_detail, error_message, label_changes
 from tasks.versioning.data_versions import file_names
 from tasks.vocabulary import base_folder
 from tokensieve.data.examples import Examples
+from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import measure_classes, measure_rows, one_row_per_label
 from tokensieve.data.raw_data import PARTS, drop_unlabelled, find_part_files, read_raw_once
@@ -83,6 +85,8 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
             )
         except InputError as error:
             unreadable[part] = str(error)
+    prepared = prepare_labels(examples, settings.data)
+    examples = prepared.parts
     found = Champion.load(layout.champion)
     champion = found.labels if found else ()
     tables = []
@@ -98,9 +102,14 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
     if any(own.multi_label for own in examples.values()):
         labelled = [part for part in PARTS if part in examples and part != "oos"]
         tables += [
-            _label_table(part, names.get(part, files[part].name), examples, champion) for part in labelled
+            _label_table(part, names.get(part, files[part].name), examples, champion, settings)
+            for part in labelled
         ]
-    return tables
+    changes = label_changes(prepared, settings.data)
+    return [
+        replace(table, changes=changes) if table.part == "train" and table.has_classes else table
+        for table in tables
+    ]
 
 
 def _part_table(
@@ -117,17 +126,20 @@ def _part_table(
     lengths = token_counts(base.tokenizer, own.texts[::step])
     unread: list[int | None] = [None] * len(own)
     unread[::step] = [max(0, length - limit) for length in lengths]
-    measures = {**measure_rows(part, examples), "truncated": unread}
+    measures = {**measure_rows(part, examples, settings.data.rare_below), "truncated": unread}
     known = _known_labels(part, examples, champion)
     vanishing = champion if part == "train" else ()
     return Table(part, part, file, own, measures, known, vanishing, dropped=dropped, lengths=lengths)
 
 
-def _label_table(part: str, file: str, examples: Mapping[str, Examples], champion: Sequence[str]) -> Table:
+def _label_table(
+    part: str, file: str, examples: Mapping[str, Examples], champion: Sequence[str], settings: Settings
+) -> Table:
     own = one_row_per_label(examples[part])
+    measures = measure_classes(part, own.labels, settings.data.rare_below)
     known = _known_labels(part, examples, champion)
     vanishing = champion if part == "train" else ()
-    return Table(f"labels of {part}", part, file, own, measure_classes(part, own.labels), known, vanishing)
+    return Table(f"labels of {part}", part, file, own, measures, known, vanishing)
 
 
 def _known_labels(part: str, examples: Mapping[str, Examples], champion: Sequence[str]) -> Sequence[str]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.expectations import Finding, Table
+from tokensieve.data.label_names import OTHER, Prepared
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import rules
 from tokensieve.data.token_lengths import truncation_message
 from tokensieve.errors import excerpt
 from tokensieve.model.encoder_check import Base
 from tokensieve.project import Layout
-from tokensieve.settings import CHECKS, Settings
+from tokensieve.settings import CHECKS, Data, Settings
 
 MAX_CHARACTERS = 200  # of a text or label in the report
 NAMED = 3  # rows or labels that a message names
@@ -58,6 +59,7 @@ def checks_of(table: Table, findings: Sequence[Finding], context: Context) -> li
             "part": table.part,
             "severity": "error" if finding.stops else "warning",
             "passed": finding.met,
+            "changed": finding.check in table.changes,
             "count": finding.count,
             "rows": [_row(table, i) for i in finding.places]
             + [{"row": None, "text": "", "label": _printable(label)} for label in finding.missing],
@@ -89,6 +91,34 @@ def error_detail(errors: Sequence[Mapping[str, Any]], layout: Layout, rows: int)
     if len(versions) > 1:
         lines.append("The data before: tokensieve data list, tokensieve data restore HASH")
     return "\n".join(lines)
+
+
+def label_changes(prepared: Prepared, settings: Data) -> dict[str, str]:
+    """Return what the settings changed in the labels, by the check that would have warned of it."""
+    changes = {}
+    if prepared.merged:
+        named = [f"{excerpt(old, 40)} into {excerpt(new, 40)}" for old, new in prepared.merged.items()]
+        changes["lookalike"] = (
+            f"{_counted(prepared.merged, 'label')} merged that look like another ({_listed(named)}), "
+            f"in {prepared.merged_rows:,} rows (data.normalize_labels=true)"
+        )
+    if prepared.rare:
+        done = f"merged into {OTHER!r}" if settings.rare == "merge" else "dropped"
+        named = [f"{excerpt(name, 40)} {n:,}" for name, n in prepared.rare.items()]
+        changes["rare_class"] = (
+            f"{_counted(prepared.rare, 'class', 'classes')} with fewer than {settings.rare_below:,} training "
+            f"texts {done} ({_listed(named)}), {prepared.rare_rows:,} rows (data.rare={settings.rare})"
+        )
+    return changes
+
+
+def _counted(found: Sized, one: str, many: str = "") -> str:
+    return f"{len(found):,} {one if len(found) == 1 else many or one + 's'}"
+
+
+def _listed(named: Sequence[str]) -> str:
+    more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
+    return ", ".join(named[:NAMED]) + more
 
 
 def data_docs(checks: Sequence[Mapping[str, Any]], tables: Mapping[str, Sequence[Finding]]) -> str:
@@ -156,11 +186,17 @@ def _message(table: Table, check: Mapping[str, Any], context: Context) -> str:
     if name == "unlabelled" and table.dropped:
         rows = "1 row" if table.dropped == 1 else f"{table.dropped:,} rows"
         return f"{start}: {rows} without a label dropped (data.unlabelled=drop)"
-    return f"{start}: {_result(table, check, settings)}"
+    change = table.changes.get(name)
+    if change and check["passed"]:
+        return f"{start}: {change}"
+    return f"{start}: {f'{change}; ' if change else ''}{_result(table, check, settings)}"
 
 
 def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
-    count, rule = check["count"], rules(settings.validate, table.part).get(check["name"])
+    count, rule = (
+        check["count"],
+        rules(settings.validate, table.part, settings.data.rare_below).get(check["name"]),
+    )
     if check["passed"]:
         return rule.holds if rule else "met"
     unit = rule.unit if rule else "row"

@@ -47,11 +47,11 @@ def _measure(size: str) -> None:
     from tokensieve.method.constructs import rank_constructs
 
     texts, labels = make_texts(*map(int, size.split("x")))
-    before, start = _peak(), time.perf_counter()
+    before, start, used = _peak(), time.perf_counter(), time.process_time()
     found = rank_constructs(texts, labels, 2000)
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, time.process_time() - used
     print(
-        f"{size:>12}  {seconds:7.1f} s  {_peak() - before:7,.0f} MiB above {before:,.0f}  "
+        f"{size:>12}  {seconds:7.1f} s, {used:7.1f} CPU s  {_peak() - before:7,.0f} MiB above {before:,.0f}  "
         f"best {found[0].text!r} {found[0].information}",
         flush=True,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tasks.auditing.audit_report import AuditedRow
 from tasks.split import load_part
 from tasks.versioning.data_versions import file_names
+from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.raw_data import find_part_files, read_raw_once
 from tokensieve.data.split import SPLIT_PARTS
 from tokensieve.project import Layout
@@ -65,7 +66,8 @@ def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
         for place, row in enumerate(examples.rows):
             _add(found, examples.texts[place], examples.labels[place], part, file, row, place)
             seen.add((file, row))
-    for part, examples in read_raw_once(files, settings.data, layout.parsed).checked().items():
+    raw = read_raw_once(files, settings.data, layout.parsed).checked()
+    for part, examples in prepare_labels(raw, settings.data).parts.items():
         if part == "oos":
             continue
         for text, labels, row in zip(examples.texts, examples.labels, examples.rows, strict=True):

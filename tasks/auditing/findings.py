@@ -13,8 +13,9 @@ from tasks.auditing.audit_report import Outlier as ReportedOutlier
 from tasks.auditing.audited_texts import AuditedTexts
 from tasks.auditing.judgement import Judgement
 from tasks.auditing.text_states import Outlier
-from tokensieve.audit.classes import lookalike_labels, small_classes
+from tokensieve.audit.classes import small_classes
 from tokensieve.audit.duplicate_sets import MEANING, DuplicateSet
+from tokensieve.data.label_names import lookalike_labels
 from tokensieve.data.token_lengths import length_distribution, sampling_step, truncation_summary
 from tokensieve.inference.words import is_spaceless
 from tokensieve.method.constructs import count_without_constructs

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from tasks.auditing.audited_texts import AuditedTexts
 from tasks.auditing.judgement import Suspect
 from tasks.auditing.text_states import Outlier
-from tokensieve.audit.classes import lookalike_labels
 from tokensieve.audit.duplicate_sets import MEANING, DuplicateSet
+from tokensieve.data.label_names import lookalike_labels
 
 MOST_ROWS = 2000
 MOST_OF_A_SET = 20

@@ -13,6 +13,7 @@ from tasks.auditing.review_file import JOINT, REMOVE, Answer, read_review, text_
 from tasks.ingest import ingest_relabelled, present_files
 from tasks.versioning.data_versions import data_hash, file_names
 from tokensieve.data.examples import Examples
+from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.labels import class_names
 from tokensieve.data.raw_data import read_raw_once
 from tokensieve.data.relabel import Answers, write_relabelled
@@ -67,7 +68,8 @@ def take_in_review(layout: Layout, settings: Settings, review: Path, new_labels:
         raise InputError(f"--review {review} has no answer; write the right labels into column right_label")
     before = data_hash(layout)
     files = present_files(layout)
-    parts = read_raw_once(files, settings.data, layout.parsed).checked()
+    raw = read_raw_once(files, settings.data, layout.parsed).checked()
+    parts = prepare_labels(raw, settings.data).parts  # the review has the labels that the model has
     labels = _right_labels(review, given, parts, new_labels)
     names = {part: file_names(layout).get(part, path.name) for part, path in files.items()}
     places, missing = _places(review, given, parts, names)

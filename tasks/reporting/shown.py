@@ -15,13 +15,13 @@ BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", 
 def data_warnings(validation: dict[str, Any], vocabulary: Mapping[str, Any]) -> list[str]:
     """Return the warnings of the reports of the stages validate and vocabulary.
 
-    Those of validate are the checks that failed, and those that left rows out.
+    Those of validate are the checks that failed, and those that changed the data.
     """
     left_out = {("unlabelled", part) for part in validation.get("unlabelled", {})}
     return [
         check["message"]
         for check in validation["checks"]
-        if not check["passed"] or (check["name"], check["part"]) in left_out
+        if not check["passed"] or check.get("changed") or (check["name"], check["part"]) in left_out
     ] + list(word_warnings(vocabulary))
 
 

@@ -62,3 +62,12 @@ def test_given_parts_do_not_change(project: Callable[..., Layout], caplog: pytes
     (layout.split / "report.json").write_text("{}", encoding="utf-8")
     split(layout, Settings())
     assert caplog.messages == []
+
+
+def test_labels_are_merged_and_rare_classes_dropped_before_the_split(project: Callable[..., Layout]) -> None:
+    rows = [*ROWS, *((f"more {i}", "Card") for i in range(5)), *((f"rare {i}", "fee") for i in range(7))]
+    layout = project(train=rows, test=[("a card", "CARD"), ("a fee", "fee")])
+    split(layout, Settings.of({"data": {"normalize_labels": True, "rare": "drop"}}))
+    assert read_json(layout.split / "labels.json") == ["card", "transfer"]
+    report = read_json(layout.split / "report.json")
+    assert (report["train"] + report["validation"], report["test"]) == (65, 1)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tasks import validate as validation
+from tasks.reporting.shown import data_warnings
 from tasks.validate import validate
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
@@ -65,7 +66,12 @@ def docs_of(layout: Layout) -> str:
 
 
 def failed(report: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(check["name"], check["part"]): check for check in report["checks"] if not check["passed"]}
+    """Return the checks that failed, without that of rare classes: most data here are small."""
+    return {
+        (check["name"], check["part"]): check
+        for check in report["checks"]
+        if not check["passed"] and check["name"] != "rare_class"
+    }
 
 
 def test_good_data_passes_every_check(project: Callable[..., Layout]) -> None:
@@ -73,7 +79,7 @@ def test_good_data_passes_every_check(project: Callable[..., Layout]) -> None:
     report = validate(layout, Settings())
     assert report == report_of(layout)
     assert (report["rows"], report["classes"]) == ({"train": 4, "test": 1, "oos": 1}, 2)
-    assert (report["errors"], report["warnings"], failed(report)) == (0, 0, {})
+    assert (report["errors"], report["warnings"], failed(report)) == (0, 1, {})  # rare classes
     assert {check["name"] for check in report["checks"]} == set(CHECKS)
     assert [check["name"] for check in report["checks"] if check["part"] == "oos"] == [
         "columns",
@@ -140,7 +146,7 @@ def test_settings_say_which_checks_stop(project: Callable[..., Layout], name: st
         validate(layout, Settings.of({"validate": {"errors": [name]}}))
     severities = {check["name"]: check["severity"] for check in failed(report_of(layout)).values()}
     assert severities == {"empty": "warning", "duplicate": "warning"} | {name: "error"}
-    assert (report_of(layout)["errors"], report_of(layout)["warnings"]) == (1, 1)
+    assert (report_of(layout)["errors"], report_of(layout)["warnings"]) == (1, 2)
 
 
 UNLABELLED: Rows = [*GOOD, *((f"no label {i}", "") for i in range(53))]
@@ -410,8 +416,8 @@ def test_long_texts_are_cut_in_the_report(project: Callable[..., Layout]) -> Non
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("banking77", {("duplicate", "train"): 4, ("leak", "test"): 6}),
-        ("snips", {("duplicate", "train"): 207, ("leak", "test"): 9, ("encoding", "train"): 24}),
+        ("banking77", {("duplicate", "train"): 4, ("leak", "test"): 7}),
+        ("snips", {("duplicate", "train"): 207, ("leak", "test"): 11, ("encoding", "train"): 24}),
         ("clinc150", {("leak", "test"): 2}),
         ("hwu64", {("duplicate", "train"): 3}),
     ],
@@ -542,3 +548,73 @@ def test_a_suite_that_cannot_be_used_is_refused(
     (layout.root / "suite.json").unlink()
     with pytest.raises(InputError, match="the file does not exist; give a JSON file"):
         validate(layout, Settings.of({"validate": {"suite": "suite.json"}}))
+
+
+LOOKALIKES = [("a", "Card"), ("b", "card"), ("c", "card"), ("d", "card\u200b"), ("e", "fee"), ("f", "fee")]
+
+
+def test_labels_that_look_alike_are_warned_of_with_the_setting(project: Callable[..., Layout]) -> None:
+    report = validate(project(LOOKALIKES), WARN)
+    assert failed(report)["lookalike", "train"]["message"] == (
+        "train.jsonl, lookalike: 3 classes whose label looks like another label (case, blanks, hyphens, "
+        "invisible characters, Unicode form) ('Card', 'card', 'card\\u200b'); correct them, or merge them: "
+        "--set data.normalize_labels=true"
+    )
+
+
+def test_labels_that_look_alike_are_merged_if_set(project: Callable[..., Layout]) -> None:
+    report = validate(project(LOOKALIKES), Settings.of({"data": {"normalize_labels": True}}))
+    assert report["classes"] == 2
+    assert data_warnings(report, {})[:2] == [
+        "train.jsonl, rare_class: 2 classes with fewer than 8 examples ('card', 'fee'); add examples, or set "
+        "data.rare=drop, or data.rare=merge for one class 'other'",
+        "train.jsonl, lookalike: 2 labels merged that look like another ('Card' into 'card', 'card\\u200b' "
+        "into 'card'), in 2 rows (data.normalize_labels=true)",
+    ]
+
+
+RARE = [
+    (f"text {i}", label) for i, label in enumerate(["card"] * 9 + ["fee"] * 8 + ["tax"] * 4 + ["pin"] * 3)
+]
+
+
+@pytest.mark.parametrize(
+    ("rare", "classes", "message"),
+    [
+        (
+            "keep",
+            4,
+            "2 classes with fewer than 8 examples ('tax', 'pin'); add examples, or set data.rare=drop, or "
+            "data.rare=merge for one class 'other'",
+        ),
+        (
+            "drop",
+            2,
+            "2 classes with fewer than 8 training texts dropped ('pin' 3, 'tax' 4), 7 rows (data.rare=drop)",
+        ),
+        (
+            "merge",
+            3,
+            "2 classes with fewer than 8 training texts merged into 'other' ('pin' 3, 'tax' 4), 7 rows "
+            "(data.rare=merge); 1 class with fewer than 8 examples ('other'); add examples, or set "
+            "data.rare=drop, or data.rare=merge for one class 'other'",
+        ),
+    ],
+)
+def test_rare_classes_are_counted_and_named(
+    project: Callable[..., Layout], rare: str, classes: int, message: str
+) -> None:
+    report = validate(project(RARE), Settings.of({"data": {"rare": rare}}))
+    assert report["classes"] == classes
+    assert data_warnings(report, {}) == [f"train.jsonl, rare_class: {message}"]
+
+
+def test_rare_labels_of_multi_label_data_are_counted(project: Callable[..., Layout]) -> None:
+    rows = [(text, f"{label}|all") for text, label in RARE]
+    settings = Settings.of({"data": {"rare": "drop", "label_separator": "|"}})
+    report = validate(project(rows), settings)
+    assert report["classes"] == 3
+    assert data_warnings(report, {}) == [
+        "train.jsonl, rare_class: 2 classes with fewer than 8 training texts dropped ('pin' 3, 'tax' 4), "
+        "7 rows (data.rare=drop)"
+    ]

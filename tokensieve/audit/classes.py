@@ -1,9 +1,7 @@
-"""Faults of the classes: few texts, names that look alike, and classes that overlap."""
+"""Faults of the classes: few texts, and classes that overlap."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,22 +58,3 @@ def overlapping_classes(given: Ints, predicted: Ints, names: Sequence[str]) -> l
 def small_classes(sizes: Mapping[str, int], least: int = FEW_TEXTS) -> list[tuple[str, int]]:
     """Return the classes with fewer than `least` texts and their sizes, the smallest first."""
     return sorted(((name, size) for name, size in sizes.items() if size < least), key=lambda own: own[::-1])
-
-
-def lookalike_labels(sizes: Mapping[str, int]) -> list[list[tuple[str, int]]]:
-    """Return the groups of labels that look alike, each with its texts, the most frequent first.
-
-    They differ only in case, blanks, punctuation between words (- or _), invisible characters, or
-    in how Unicode composes their characters.
-    """
-    groups: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    for name, size in sizes.items():
-        groups[_appearance(name)].append((name, size))
-    alike = [sorted(group, key=lambda own: (-own[1], own[0])) for group in groups.values() if len(group) > 1]
-    return sorted(alike, key=lambda group: group[0][0])
-
-
-def _appearance(name: str) -> str:
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    return " ".join(visible.replace("_", " ").replace("-", " ").split())

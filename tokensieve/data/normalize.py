@@ -8,15 +8,23 @@ import unicodedata
 def normalize_text(text: str) -> str:
     """Return `text` in lower case and without white space at its ends.
 
-    Texts that are then equal are copies of each other. The split of a project depends on this
-    function: a change of it moves texts between train, validation and test.
+    The part of a text in the split follows from a hash of this: a change of this function moves
+    texts between train, validation and test.
     """
     return text.strip().lower()
 
 
-def collapse_spaces(text: str) -> str:
-    """Return `text` in lower case, with one space between words and none at its ends."""
-    return " ".join(text.lower().split())
+def copy_key(text: str) -> str:
+    """Return a key that copies of a text share, though they differ in what people do not see.
+
+    That is case, the number of blanks, invisible characters, and how Unicode writes a character:
+    composed or not, full-width or not (NFKC).
+    """
+    if text.isascii():
+        return " ".join(text.lower().split())
+    composed = unicodedata.normalize("NFKC", normalize_text(text)).lower()
+    visible = "".join(char for char in composed if unicodedata.category(char) != "Cf")
+    return " ".join(visible.split())
 
 
 def is_blank(text: str) -> bool:

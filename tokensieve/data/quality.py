@@ -1,8 +1,8 @@
 """Count faults of labelled texts, row by row, and the rule of each check: which counts are allowed.
 
 `tasks/expectations.py` makes the checks: from these counts and, for empty, overlong, unlabelled and
-duplicate rows, from expectations that Great Expectations has. Texts are compared as
-`normalize_text` and `collapse_spaces` return them. Empty texts fail the check `empty`, missing
+duplicate rows, from expectations that Great Expectations has. Texts are compared by
+their `copy_key`. Empty texts fail the check `empty`, missing
 labels the check `unlabelled`; both are left out of the comparisons. In multi-label data a text
 without a label is fine, and classes are counted per label. Nothing here changes the data, or finds
 out whether a label fits its text.
@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tokensieve.data.examples import Examples
-from tokensieve.data.normalize import collapse_spaces, normalize_text
+from tokensieve.data.label_names import lookalike_labels
+from tokensieve.data.normalize import copy_key
 from tokensieve.settings import Validate
 
 # Control characters except tab, line feed and carriage return, and lone surrogates. Neither UTF-8
@@ -119,6 +120,14 @@ _FIXED_RULES = {
         "no text truncated", "truncated", "raise base.max_length or set base.truncation=head_tail"
     ),
 }
+_LOOKALIKE = Rule(
+    None,
+    1,
+    "no labels that look alike",
+    "whose label looks like another label (case, blanks, hyphens, invisible characters, Unicode form)",
+    "correct them, or merge them: --set data.normalize_labels=true",
+    "class",
+)
 _NEW_TO_CHAMPION = _every_class(
     "no label new to the champion",
     "new to the champion",
@@ -131,8 +140,11 @@ _NOT_IN_TRAIN = _every_class(
 )
 
 
-def rules(limits: Validate, part: str) -> dict[str, Rule]:
-    """Return the rules for the part `part` by the name of the check."""
+def rules(limits: Validate, part: str, rare_below: int = 0) -> dict[str, Rule]:
+    """Return the rules for the part `part` by the name of the check.
+
+    A class with fewer than `rare_below` examples is called rare.
+    """
     longest, least = limits.max_characters, limits.min_examples_per_class
     overlong = Rule(
         None,
@@ -149,11 +161,28 @@ def rules(limits: Validate, part: str) -> dict[str, Rule]:
         "add examples, merge or remove the classes, or lower validate.min_examples_per_class (at least 2)",
         "class",
     )
+    rare_class = Rule(
+        None,
+        0,
+        f"at least {rare_below:,} examples per class",
+        f"with fewer than {rare_below:,} examples",
+        "add examples, or set data.rare=drop, or data.rare=merge for one class 'other'",
+        "class",
+    )
     unknown = _NEW_TO_CHAMPION if part == "train" else _NOT_IN_TRAIN
-    return _FIXED_RULES | {"overlong": overlong, "class_size": class_size, "unknown_label": unknown}
+    return (
+        _FIXED_RULES
+        | {"overlong": overlong, "class_size": class_size, "unknown_label": unknown}
+        | {
+            "rare_class": rare_class,
+            "lookalike": _LOOKALIKE,
+        }
+    )
 
 
-def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Sequence[int | None]]:
+def measure_rows(
+    part: str, examples: Mapping[str, Examples], rare_below: int = 0
+) -> dict[str, Sequence[int | None]]:
     """Return the numbers of the rows of one part, for the checks that Great Expectations lacks.
 
     The key is the name of the check. Leaks are counted in test only. For multi-label data, the
@@ -169,16 +198,36 @@ def measure_rows(part: str, examples: Mapping[str, Examples]) -> dict[str, Seque
         numbers["conflict"] = count_labels_of_text(own.texts, own.labels, own.multi_label)
     if part == "test" and train:
         numbers["leak"] = count_copies_in(own.texts, train.texts)
-    return numbers if part == "oos" or own.multi_label else numbers | measure_classes(part, own.labels)
+    return (
+        numbers
+        if part == "oos" or own.multi_label
+        else numbers | measure_classes(part, own.labels, rare_below)
+    )
 
 
-def measure_classes(part: str, labels: Sequence[tuple[str, ...]]) -> dict[str, Sequence[int | None]]:
-    """Return the check `class_size` of train: the number of examples of each class.
+def measure_classes(
+    part: str, labels: Sequence[tuple[str, ...]], rare_below: int = 0
+) -> dict[str, Sequence[int | None]]:
+    """Return the checks of the classes of train.
 
-    The number is at the first row of the class; the other rows have None. `labels` has at most one
-    name per row: `one_row_per_label` makes such rows from multi-label data.
+    They are the number of examples of each class, the number that is missing to `rare_below`, and
+    the number of labels that look alike. The numbers are at the first row of the class; the other
+    rows have None. `labels` has at most one name per row: `one_row_per_label` makes such rows from
+    multi-label data.
     """
-    return {"class_size": class_sizes(labels)} if part == "train" else {}
+    if part != "train":
+        return {}
+    sizes = class_sizes(labels)
+    counted = {names[0]: size for names, size in zip(labels, sizes, strict=True) if size is not None}
+    alike = {name: len(group) for group in lookalike_labels(counted) for name, _ in group}
+    return {
+        "class_size": sizes,
+        "rare_class": [None if size is None else max(0, rare_below - size) for size in sizes],
+        "lookalike": [
+            None if size is None else alike.get(names[0], 1)
+            for names, size in zip(labels, sizes, strict=True)
+        ],
+    }
 
 
 def one_row_per_label(examples: Examples) -> Examples:
@@ -208,7 +257,7 @@ def count_earlier_copies(texts: Sequence[str]) -> list[int]:
     """Return for each row the number of earlier rows with the same text, 0 for the first row."""
     seen: Counter[str] = Counter()
     copies = []
-    for key in map(collapse_spaces, texts):
+    for key in map(copy_key, texts):
         copies.append(seen[key] if key else 0)
         seen[key] += 1
     return copies
@@ -221,7 +270,7 @@ def count_labels_of_text(
 
     For multi-label data, different sets of labels are counted. The empty set is one of them.
     """
-    keys = [collapse_spaces(text) for text in texts]
+    keys = [copy_key(text) for text in texts]
     found: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
     for key, names in zip(keys, labels, strict=True):
         if key and (names or multi_label):
@@ -230,9 +279,9 @@ def count_labels_of_text(
 
 
 def count_copies_in(texts: Sequence[str], others: Sequence[str]) -> list[int]:
-    """Return for each text the number of `others` that are copies of it (`normalize_text`)."""
-    counts = Counter(map(normalize_text, others))
-    return [counts[key] if key else 0 for key in map(normalize_text, texts)]
+    """Return for each text the number of `others` that are copies of it (`copy_key`)."""
+    counts = Counter(map(copy_key, others))
+    return [counts[key] if key else 0 for key in map(copy_key, texts)]
 
 
 def class_sizes(labels: Sequence[tuple[str, ...]]) -> list[int | None]:

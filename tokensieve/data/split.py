@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
-from tokensieve.data.normalize import normalize_text
+from tokensieve.data.normalize import copy_key, normalize_text
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Split
 
@@ -32,21 +32,21 @@ def split_examples(
     """Return the parts train, validation and test, and the number of dropped rows by part.
 
     Parts that are given stay whole, and rows of train with one of their texts are dropped. The
-    other parts are split from train. Rows with the same normalized text stay together.
+    other parts are split from train. Copies of a text (`copy_key`) stay together.
 
     With `shots`, train and validation have at most that many texts per class, and the other texts
     are not used. For multi-label data, `shots` is the minimum for each label and for texts without
     a label.
     """
     kept = dict(parts)
-    taken = {
-        normalize_text(text) for name in ("test", "validation") if name in parts for text in parts[name].texts
-    }
+    taken = {copy_key(text) for name in ("test", "validation") if name in parts for text in parts[name].texts}
     train = parts["train"]
-    rows_of: dict[str, list[int]] = defaultdict(list)
+    copies: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(train.texts):
-        if (key := normalize_text(text)) not in taken:
-            rows_of[key].append(i)
+        if (key := copy_key(text)) not in taken:
+            copies[key].append(i)
+    # Each set of copies is split by one of its texts.
+    rows_of = {min(normalize_text(train.texts[i]) for i in rows): rows for rows in copies.values()}
     dropped = {"train": len(train) - sum(map(len, rows_of.values()))}
 
     shares = {

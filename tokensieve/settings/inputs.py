@@ -52,6 +52,15 @@ class Data(Section):
         "rows without a label: refuse stops the run, drop removes and counts them",
         among=("refuse", "drop"),
     )
+    normalize_labels: bool = setting(
+        False, "merge labels that differ only in case, blanks, hyphens, invisible characters or Unicode form"
+    )
+    rare: str = setting(
+        "keep",
+        "classes with few training texts: keep warns, drop removes them, merge makes one class other of them",
+        among=("keep", "drop", "merge"),
+    )
+    rare_below: int = setting(8, "a class with fewer training texts than this is rare", low=1)
     shots: int | None = setting(None, "few-shot: use this many examples per class; null uses all", low=1)
     seed: int = setting(
         0, "seeds the split, the head, random masks and the batch order", low=0, high=2**31 - 1

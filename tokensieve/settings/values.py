@@ -11,6 +11,8 @@ CHECKS = (
     "encoding",
     "classes",
     "class_size",
+    "rare_class",
+    "lookalike",
     "duplicate",
     "conflict",
     "leak",

@@ -116,7 +116,7 @@ def test_every_check_that_has_numbers_has_a_rule() -> None:
     assert found["oos"] == {"control", "encoding"}
     assert found["validation"] == found["oos"] | {"conflict"}
     assert found["test"] == found["validation"] | {"leak"}
-    assert found["train"] == found["validation"] | {"class_size"}
+    assert found["train"] == found["validation"] | {"class_size", "rare_class", "lookalike"}
     for part, checks in found.items():
         assert checks <= set(rules(Validate(), part)) <= set(CHECKS)
 
@@ -136,5 +136,9 @@ def test_of_several_labels_none_is_no_fault_and_sets_are_compared() -> None:
         [("x",), ("y",), ("x",), ("y",), ("x",)],
         [1, 1, 3, 3, 4],
     )
-    assert measure_classes("train", own.labels) == {"class_size": [3, 2, None, None, None]}
+    assert measure_classes("train", own.labels, 3) == {
+        "class_size": [3, 2, None, None, None],
+        "rare_class": [0, 1, None, None, None],
+        "lookalike": [1, 1, None, None, None],
+    }
     assert measure_classes("test", own.labels) == {}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -293,3 +294,17 @@ def test_shots_are_the_least_of_each_label_and_of_none() -> None:
     assert len(parts["train"]) <= 5 * len(whole)
     assert len(parts["validation"]) <= 5 * len(whole)
     assert len(parts["test"]) > 80
+
+
+def test_copies_that_look_the_same_are_in_one_part() -> None:
+    texts = [f"text {i} é" for i in range(40)]
+    twins = [unicodedata.normalize("NFD", text).replace(" ", "  ") for text in texts]
+    whole = Examples.of([*texts, *twins], ["a", "b"] * 40)
+    found, dropped = split_examples({"train": whole}, Split(), 0)
+    assert dropped == {"train": 0}
+    for part in found.values():
+        assert {(row - 1) % 40 for row in part.rows if row <= 40} == {
+            (row - 1) % 40 for row in part.rows if row > 40
+        }
+    _, dropped = split_examples({"train": whole, "test": Examples.of(twins[:3], ["a"] * 3)}, Split(), 0)
+    assert dropped == {"train": 6}

@@ -27,6 +27,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve.data.examples import Examples
+from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.labels import class_names, encode_targets
 from tokensieve.data.split import check_trainable, split_examples
 from tokensieve.errors import InputError, excerpt
@@ -193,6 +194,7 @@ def _train_and_validation(
     parts = {"train": _examples(texts, labels, "fit", rule), "test": Examples()}
     if validation is not None:
         parts["validation"] = _examples(*validation, "validation", rule)
+    parts = prepare_labels(parts, settings.data).parts
     parts, _ = split_examples(parts, settings.split, settings.data.seed, settings.data.shots)
     check_trainable(parts | {"test": parts["validation"]})
     return parts["train"], parts["validation"]

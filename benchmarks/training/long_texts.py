@@ -2,9 +2,9 @@
 
     python -m benchmarks.training.long_texts [--data FILE] [--classes 6] [--texts 30]
 
-The texts are planted: each is a sequence of short texts of FILE (the sample's by default), of random
-classes, and has the label of the last one. So the beginning says nothing about the label. A third of the texts is the
-test. `cut` is the share of the texts that are longer than the model reads.
+The texts are planted: each is a sequence of short texts of FILE (the sample's by default), of
+random classes, and has the label of the last one. So the beginning says nothing about the label. A
+third of the texts is the test. `cut` is the share of the texts that are longer than the model reads.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 The texts are planted: each is a sequence of short texts of FILE (the sample's by default), of
 random classes, and has the label of the last one. So the beginning says nothing about the label. A
-third of the texts is the test. `cut` is the share of the texts that are longer than the model reads.
+third of the texts is the test. `cut` is the share of the texts longer than the model reads.
 """
 
 from __future__ import annotations

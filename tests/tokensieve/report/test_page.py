@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.tokensieve.report.whole_report import whole_report
-from tokensieve.report.content import Fact, Report
+from tokensieve.report.content import ClassRow, Fact, Report
 from tokensieve.report.page import render_page
 
 VOID = {"meta", "wbr", "br", "rect", "line", "polyline", "circle", "img", "link", "input", "hr"}
@@ -160,3 +160,11 @@ def test_numbers_in_charts_are_finite_and_inside() -> None:
     ):
         places = [float(pair.split(",")[0]) for pair in points.split()]
         assert all(0 <= place <= float(width) for place in places)
+
+
+@pytest.mark.parametrize(("texts", "note"), [(0, "not tested"), (1, "tested on 1 text"), (2, "")])
+def test_a_class_with_one_test_text_is_marked(texts: int, note: str) -> None:
+    rows = (ClassRow("few", 3, texts, 0.0, 0.0, 0.0),)
+    page = Page(render_page(replace(whole_report(), classes=rows)))
+    assert ("tested on 1 text" in page.text, "not tested" in page.text) == (texts == 1, texts == 0)
+    assert note in page.text

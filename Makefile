@@ -23,7 +23,7 @@ test-scale: .venv/scale
 
 # Kill, fill, cut and corrupt; print a table of fault, outcome and seconds to recover.
 test-faults: .venv/dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -s tests/faults
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/faults -n $(WORKERS) --dist worksteal
 
 # Play seven days of operation in a quarter of an hour, and print a table of trials and outcomes.
 week: .venv/dev

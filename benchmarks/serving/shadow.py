@@ -80,7 +80,10 @@ def measure(one: Server, other: Server, texts: list[str], rounds: int, requests:
             for name, server in order if turn % 2 else reversed(order):
                 drained(other)
                 blocks[name].append(block(server, chosen, pause))
-        result[pace] = summary(blocks) | drained(other)
+        compared = drained(other)
+        if not compared:
+            raise RuntimeError("no text was compared: the challenger is the model itself, or did not load")
+        result[pace] = summary(blocks) | compared
     return result
 
 

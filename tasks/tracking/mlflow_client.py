@@ -59,6 +59,8 @@ def connect(uri: str) -> MlflowClient:
         os.environ.setdefault(name, value)
     # MLflow has read this one already, when it was imported.
     logging.getLogger("mlflow").setLevel(get_mlflow_log_level())
+    # This one logs, with a traceback, what it then raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         if not exists(uri):
             _make_database(Path(uri.removeprefix(SQLITE)))

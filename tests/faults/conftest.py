@@ -9,9 +9,8 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +21,11 @@ from tests.system.conftest import (  # noqa: F401
     SMALL,
     environment,
     interruptible,
+    postgres,
     small,
     start,
     start_mlflow,
+    start_prefect,
     tokensieve,
 )
 from tokensieve.files import sha256
@@ -32,8 +33,18 @@ from tokensieve.inference.manifest import Manifest
 from tokensieve.registry.store import present_location
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Row = Callable[[str, str, float], None]
 TEXT = "where is my parcel"
 NAME = "tickets"
+# Faults that other tests try.
+ELSEWHERE = {
+    "kill -9 at each step of a promotion": "tests/system/test_promotion_record.py",
+    "promotions at once by four processes": "tests/system/test_promotion_record.py",
+    "a worker killed, with and without its run": "tests/system/test_schedule.py",
+    "a worker of a sweep killed": "tests/system/test_sweep.py",
+    "the registry down when a server starts": "tests/system/test_registry_down.py",
+    "Ctrl-C and SIGTERM": "tests/system/test_interrupts.py",
+}
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -43,14 +54,31 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-@pytest.fixture(scope="session")
-def table() -> Iterator[Callable[[str, str, float], None]]:
+def line_of(status: int, errors: str) -> str:
+    """Return the one line in which a command that ended with `status` reports its error."""
+    assert status == 2, errors
+    lines = [line for line in errors.splitlines() if line.startswith("tokensieve: ")]
+    assert len(lines) == 1, errors
+    assert "Traceback" not in errors
+    return lines[0]
+
+
+@pytest.fixture
+def table(record_property: Callable[[str, object], None]) -> Row:
     """Add a row: fault, outcome, seconds to recover. The table is printed at the end."""
-    rows: list[tuple[str, str, float]] = []
-    yield lambda fault, outcome, seconds: rows.append((fault, outcome, seconds))
-    lines = ["", "| fault | outcome | seconds |", "|---|---|---|"]
-    lines += [f"| {fault} | {outcome} | {seconds:.1f} |" for fault, outcome, seconds in rows]
-    sys.stdout.write("\n".join(lines) + "\n")
+    return lambda fault, outcome, seconds: record_property("fault", (fault, outcome, seconds))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the rows of all tests, and where the other faults are tested."""
+    reports = terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
+    rows = [row for report in reports for name, row in report.user_properties if name == "fault"]
+    terminalreporter.section("faults")
+    terminalreporter.write_line("| fault | outcome | seconds to recover |\n|---|---|---|")
+    for fault, outcome, seconds in sorted(rows):
+        terminalreporter.write_line(f"| {fault} | {outcome} | {seconds:.1f} |")
+    for fault, test in ELSEWHERE.items():
+        terminalreporter.write_line(f"| {fault} | {test} | |")
 
 
 @dataclass
@@ -144,13 +172,17 @@ def trial(
 
 
 @pytest.fixture
-def killer(tmp_path: Path) -> Callable[[str, int], dict[str, str]]:
-    """Variables of a command that is killed before its n-th write to paths of a pattern."""
+def killer(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Variables of a command that is killed before its n-th write to paths of a pattern.
+
+    With `filler`, its disk is filled with that file instead.
+    """
     folder = tmp_path / "killer"
     folder.mkdir()
-    shutil.copyfile(Path(__file__).with_name("killed_process.py"), folder / "sitecustomize.py")
+    shutil.copyfile(Path(__file__).with_name("faulty_process.py"), folder / "sitecustomize.py")
 
-    def variables(pattern: str, number: int = 1) -> dict[str, str]:
-        return {"PYTHONPATH": str(folder), "KILL_PATTERN": pattern, "KILL_NUMBER": str(number)}
+    def variables(pattern: str, number: int = 1, filler: str = "") -> dict[str, str]:
+        moment = {"FAULT_PATTERN": pattern, "FAULT_NUMBER": str(number), "FAULT_FILLER": filler}
+        return moment | {"PYTHONPATH": str(folder)}
 
     return variables

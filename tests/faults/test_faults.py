@@ -21,10 +21,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from tests.faults.conftest import NAME, Trial
+from tests.faults.conftest import NAME, Row, Trial, line_of
 from tests.system.conftest import BIN, free_port, wait_for
 
-Row = Callable[[str, str, float], None]
 Killer = Callable[..., dict[str, str]]
 
 # What a run writes when it is killed, and the how-many-th time.
@@ -35,15 +34,8 @@ MOMENTS = {
     "registration": (r"/mlartifacts/.*/model/", 2),
     "registration, at its end": (r"/artifacts/registration/", 1),
 }
-
-
-def line_of(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line in which a command reports its error, with exit status 2."""
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("tokensieve: ")]
-    assert len(lines) == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return lines[0]
+# What a run writes after its stages.
+AFTER_STAGES = {"gate": "artifacts/gate.json", "report": "artifacts/report.html"}
 
 
 @pytest.mark.timeout(1800)
@@ -81,17 +73,31 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("left", [16, 300, 1500])
-def test_full_disk(left: int, trial: Trial, disk: Path, table: Row) -> None:
+@pytest.mark.timeout(1800)
+def test_full_disk_in_every_stage(trial: Trial, disk: Path, killer: Killer, table: Row) -> None:
     shutil.copytree(trial.root, disk / NAME, symlinks=True)
     trial.root = disk / NAME
-    (disk / "filler").write_bytes(b"x" * max(0, shutil.disk_usage(disk).free - left * 1024))
-    line = line_of(trial.run())
-    assert "the disk is full" in line
+    tree = yaml.safe_load((trial.root / "dvc.yaml").read_text(encoding="utf-8"))
+    written = {name: next(iter(stage["outs"])) for name, stage in tree["stages"].items()}
+    written = {"ingest": "data/raw", **{name: _path(out) for name, out in written.items()}, **AFTER_STAGES}
+    filler = disk / "filler"
+    for name, path in written.items():
+        folder, _, last = path.rpartition("/")
+        pattern = rf"/{folder}/\.?{re.escape(last)}(\..*new)?(/|$)"
+        done = trial.run(**killer(pattern, filler=str(filler)))
+        line = line_of(done.returncode, done.stderr)
+        assert "the disk is full" in line, (name, line)
+        filler.unlink()
     assert trial.champion() == trial.answer
-    (disk / "filler").unlink()
-    table(f"disk full, {left} KB left", "one line; goes on with room", trial.recover())
+    table(
+        f"disk full in {', '.join(written)}, one after the other",
+        "one line each; goes on with room",
+        trial.recover(),
+    )
+
+
+def _path(out: str | dict[str, object]) -> str:
+    return out if isinstance(out, str) else next(iter(out))
 
 
 @pytest.mark.timeout(900)
@@ -120,7 +126,8 @@ def test_cut_registry(trial: Trial, table: Row) -> None:
     whole = database.read_bytes()
     database.write_bytes(whole[:50_000])
     for command in (("promote",), ("stage", "register", "--force")):
-        line = line_of(trial.tokensieve(*command, cwd=trial.root))
+        done = trial.tokensieve(*command, cwd=trial.root)
+        line = line_of(done.returncode, done.stderr)
         assert "put a backup of the file there, or rename it" in line
     assert trial.tokensieve("predict", "text", cwd=trial.root).returncode == 0
     database.write_bytes(whole)
@@ -136,17 +143,38 @@ def test_half_written_artifacts(trial: Trial, table: Row) -> None:
     table("model and export cut off", "made again, same model", trial.recover())
 
 
+@pytest.fixture
+def clock(tmp_path: Path) -> dict[str, str]:
+    """Variables of a command whose wall clock jumps when the file CLOCK_FILE is made."""
+    compiler = shutil.which("cc")
+    if not compiler:
+        pytest.skip("there is no C compiler (Debian: apt-get install gcc)")
+    library = tmp_path / "clock.so"
+    source = Path(__file__).with_name("jumping_clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library), "CLOCK_FILE": str(tmp_path / "jump")}
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("hours", [-25, 25])
-def test_jumping_clock(hours: int, trial: Trial, tmp_path: Path, table: Row) -> None:
-    shim = tmp_path / "clock"
-    shim.mkdir()
-    (shim / "sitecustomize.py").write_text(
-        f"import time\nreal = time.time\ntime.time = lambda: real() + {hours * 3600}\n", encoding="utf-8"
-    )
-    killed = trial.run("--json", PYTHONPATH=str(shim))
-    assert killed.returncode == 0, killed.stderr
-    table(f"clock {hours:+d} hours in a run", "completes; the next run has nothing to do", trial.recover())
+def test_jumping_clock(
+    hours: int,
+    trial: Trial,
+    clock: dict[str, str],
+    start: Callable[..., Any],
+    environment: dict[str, str],
+    table: Row,
+) -> None:
+    variables = environment | clock | {"CLOCK_HOURS": str(hours)}
+    command = (str(BIN / "tokensieve"), "run", "--data", str(trial.data))
+    run = start("run", *command, env=variables, cwd=trial.root)
+    wait_for(lambda: "finetune" in run.text() or run.popen.poll() is not None, 300, "the training")
+    Path(clock["CLOCK_FILE"]).touch()
+    assert run.popen.wait(300) == 0, run.text()
+    uri = f"sqlite:///{trial.root / 'mlflow.db'}"
+    registered = MlflowClient(uri, uri).get_model_version(NAME, "2").creation_timestamp / 1000
+    assert registered - time.time() == pytest.approx(hours * 3600, abs=600)
+    table(f"clock {hours:+d} hours in training", "completes; the next run has nothing to do", trial.recover())
 
 
 @pytest.mark.timeout(900)

@@ -8,11 +8,8 @@ runs them.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import pwd
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.system.postgres import Postgres
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -222,54 +221,16 @@ def start_mlflow(start: Start, environment: dict[str, str], tmp_path: Path) -> C
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL cluster; call it with a name to make a database and get its address,
-    postgresql://tokensieve@127.0.0.1:PORT/NAME_NUMBER.
-    """
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL cluster; call it with a name to make a database and get its address."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    bin, port = programs[-1], free_port()
-    # PostgreSQL refuses to run as root.
-    user = pwd.getpwnam("postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)
-    folder = Path("/tmp") / f"tokensieve-postgres-{port}"
-    folder.mkdir(mode=0o700)
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    subprocess.run(
-        [bin / "initdb", "-D", folder / "data", "-U", "tokensieve", "-A", "trust", "--no-sync"],
-        check=True,
-        capture_output=True,
-        cwd="/",
-        **as_user,  # type: ignore[call-overload]
-    )
-    server = subprocess.Popen(
-        [bin / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-c", "fsync=off"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        **as_user,
-    )
-    ready = [bin / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
-    wait_for(
-        lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, 60, "PostgreSQL"
-    )
-
-    numbers = itertools.count(1)
-
-    def database(name: str) -> str:
-        name = f"{name}_{next(numbers)}"
-        subprocess.run(
-            [bin / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "tokensieve", name],
-            check=True,
-            capture_output=True,
-        )
-        return f"postgresql://tokensieve@127.0.0.1:{port}/{name}"
-
-    yield database
-    server.send_signal(signal.SIGINT)
-    server.wait(30)
-    shutil.rmtree(folder, ignore_errors=True)
+    cluster = Postgres(programs[-1], free_port())
+    cluster.start()
+    wait_for(cluster.responds, 60, "PostgreSQL")
+    yield cluster
+    cluster.remove()
 
 
 @pytest.fixture

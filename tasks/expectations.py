@@ -28,7 +28,8 @@ from tokensieve.errors import InputError, causes, excerpt
 from tokensieve.files import read_json
 from tokensieve.settings import Validate
 
-MAX_ROWS = 20  # of a check that failed
+MAX_LABELS = 20  # that a check misses
+MAX_ROWS = 100_000  # of a check that failed
 USUAL_TRUNCATED = 0.01  # share of truncated texts that is no reason for a warning
 OWN = "the project's own suite"
 COLUMNS = ("row", "text", "label")  # of a table, for the project's own suite
@@ -44,6 +45,7 @@ class Table:
         name: Different for each table. A part's table has the name of the part.
         part: train, validation, test or oos.
         file: The name of the part's file.
+        path: The file. None for the labels of a part, and for a file that cannot be read.
         examples: The texts and labels. Empty if the file cannot be read.
         measures: Numbers per row of the checks that Great Expectations does not have.
         known_labels: The labels that are not new: those of the champion for train, those of train
@@ -66,6 +68,7 @@ class Table:
     dropped: int = 0
     lengths: Sequence[int] = ()
     changes: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
 
     @property
     def is_part(self) -> bool:
@@ -105,8 +108,8 @@ class Finding:
         stops: Whether the run stops if it is not met.
         met: Whether it is met.
         count: Rows or labels that do not meet it.
-        places: The first of these rows, as indices into the table. Of labels, the first row with
-            each.
+        places: These rows, at most `MAX_ROWS`, as indices into the table. Of labels, the first row
+            with each.
         missing: Of a set of labels, the first that are missing.
         arguments: The arguments of the expectation, for the Data Docs.
         type: The name of the expectation in Great Expectations.
@@ -140,7 +143,7 @@ def check_table(
     asset = context.data_sources.add_pandas("raw").add_dataframe_asset(table.name)
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table.frame()})
     wanted = {
-        "result_format": "SUMMARY",
+        "result_format": "COMPLETE",
         "unexpected_index_column_names": ["row"],
         "partial_unexpected_count": MAX_ROWS,
     }
@@ -251,7 +254,9 @@ def _finding(table: Table, result: ExpectationValidationResult, is_own: bool) ->
         raise RuntimeError(f"Great Expectations could not evaluate '{check}': {result.exception_info}")
     found = result.result
     count = found.get("unexpected_count", found.get("missing_count", int(not result.success)))
-    places: Sequence[int] = [int(cells["row"]) for cells in found.get("partial_unexpected_index_list", [])]
+    places: Sequence[int] = [
+        int(cells["row"]) for cells in (found.get("unexpected_index_list") or [])[:MAX_ROWS]
+    ]
     missing: Sequence[str] = ()
     if check == "duplicate" and count:
         # Great Expectations counts the first row of each text too. The report is about the rows to
@@ -268,7 +273,7 @@ def _finding(table: Table, result: ExpectationValidationResult, is_own: bool) ->
         met=bool(result.success),
         count=int(count),
         places=places[:MAX_ROWS],
-        missing=missing[:MAX_ROWS],
+        missing=missing[:MAX_LABELS],
         arguments={key: value for key, value in config.kwargs.items() if key != "batch_id"},
         type=config.type,
     )

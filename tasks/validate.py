@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tasks.artifacts import Champion
-from tasks.expectations import MAX_ROWS, Table, check_table, load_suite
+from tasks.expectations import Table, check_table, load_suite
+from tasks.faulty_rows import NAME as FAULTS
+from tasks.faulty_rows import write_faulty_rows
 from tasks.validation_report import Context, checks_of, data_docs, error_detail, error_message, label_changes
 from tasks.versioning.data_versions import file_names
 from tasks.vocabulary import base_folder
@@ -66,8 +69,9 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         (folder / "docs").mkdir()
         (folder / "docs" / "index.html").write_text(data_docs(checks, findings), encoding="utf-8")
         write_json(folder / "report.json", report)
+        write_faulty_rows(folder / FAULTS, [(table, findings[table.name]) for table in tables], settings)
     if errors:
-        raise InputError(error_message(errors), error_detail(errors, layout, MAX_ROWS))
+        raise InputError(error_message(errors), error_detail(errors, layout))
     return report
 
 
@@ -94,11 +98,8 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
         if part in unreadable:
             tables.append(Table(part, part, names.get(part, files[part].name), unreadable=unreadable[part]))
         else:
-            tables.append(
-                _part_table(
-                    part, names.get(part, files[part].name), examples, dropped[part], champion, settings, base
-                )
-            )
+            file = files[part], names.get(part, files[part].name)
+            tables.append(_part_table(part, *file, examples, dropped[part], champion, settings, base))
     if any(own.multi_label for own in examples.values()):
         labelled = [part for part in PARTS if part in examples and part != "oos"]
         tables += [
@@ -114,6 +115,7 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
 
 def _part_table(
     part: str,
+    path: Path,
     file: str,
     examples: Mapping[str, Examples],
     dropped: int,
@@ -129,7 +131,8 @@ def _part_table(
     measures = {**measure_rows(part, examples, settings.data.rare_below), "truncated": unread}
     known = _known_labels(part, examples, champion)
     vanishing = champion if part == "train" else ()
-    return Table(part, part, file, own, measures, known, vanishing, dropped=dropped, lengths=lengths)
+    table = Table(part, part, file, own, measures, known, vanishing, dropped=dropped, lengths=lengths)
+    return replace(table, path=path)
 
 
 def _label_table(

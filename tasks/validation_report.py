@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.expectations import Finding, Table
+from tasks.faulty_rows import NAME as FAULTS
+from tasks.faulty_rows import place_fields, table_lines
 from tokensieve.data.label_names import OTHER, Prepared
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import rules
@@ -20,6 +22,7 @@ from tokensieve.settings import CHECKS, Data, Settings
 
 MAX_CHARACTERS = 200  # of a text or label in the report
 NAMED = 3  # rows or labels that a message names
+LISTED = 20  # rows of a check in the report
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -53,6 +56,7 @@ def checks_of(table: Table, findings: Sequence[Finding], context: Context) -> li
     The project's own expectations are last.
     """
     checks = []
+    lines = table_lines(table, findings, context.settings)
     for finding in findings:
         check: dict[str, Any] = {
             "name": finding.check,
@@ -61,7 +65,7 @@ def checks_of(table: Table, findings: Sequence[Finding], context: Context) -> li
             "passed": finding.met,
             "changed": finding.check in table.changes,
             "count": finding.count,
-            "rows": [_row(table, i) for i in finding.places]
+            "rows": [_row(table, i, lines) for i in finding.places[:LISTED]]
             + [{"row": None, "text": "", "label": _printable(label)} for label in finding.missing],
         }
         checks.append(check | {"message": _message(table, check, context)})
@@ -78,15 +82,16 @@ def error_message(errors: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([first, *messages])
 
 
-def error_detail(errors: Sequence[Mapping[str, Any]], layout: Layout, rows: int) -> str:
+def error_detail(errors: Sequence[Mapping[str, Any]], layout: Layout) -> str:
     """Return the content of the first rows that failed, and where to find more."""
     lines = [
-        f"  row {row['row']}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
+        f"  {_place(row)}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
         for check in errors
         for row in check["rows"][:NAMED]
         if row["row"]
     ]
-    lines.append(f"The first {rows} rows of each check: {layout.validation / 'report.json'}")
+    if (layout.validation / FAULTS).exists():
+        lines.append(f"All rows at fault: {layout.validation / FAULTS}")
     versions = layout.versions.read_text(encoding="utf-8").splitlines() if layout.versions.exists() else []
     if len(versions) > 1:
         lines.append("The data before: tokensieve data list, tokensieve data restore HASH")
@@ -161,10 +166,16 @@ def _table(head: Sequence[str], rows: Any) -> str:
     return "\n".join([*lines, "</table>"])
 
 
-def _row(table: Table, i: int) -> dict[str, Any]:
+def _place(row: Mapping[str, Any]) -> str:
+    """Return where a row is: its line, or its number in a file without lines, and its id."""
+    place = f"line {row['line']}" if "line" in row else f"row {row['row']}"
+    return f"{place}, id {excerpt(row['id'], 40)}" if row.get("id") else place
+
+
+def _row(table: Table, i: int, lines: dict[int, int]) -> dict[str, Any]:
     own = table.examples
     return {
-        "row": own.rows[i],
+        **place_fields(table, i, lines),
         "text": _printable(own.texts[i][:MAX_CHARACTERS]),
         "label": _printable(", ".join(own.labels[i])[:MAX_CHARACTERS]),
     }
@@ -200,12 +211,11 @@ def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
     if check["passed"]:
         return rule.holds if rule else "met"
     unit = rule.unit if rule else "row"
-    named = [
-        excerpt(row["label"], 40) if unit == "class" else str(row["row"]) for row in check["rows"][:NAMED]
-    ]
+    named = [excerpt(row["label"], 40) if unit == "class" else _place(row) for row in check["rows"][:NAMED]]
     more = f" and {count - NAMED:,} more" if count > NAMED else ""
     units = unit if count == 1 else {"row": "rows", "class": "classes"}[unit]
-    shown = f" ({', '.join(named)}{more})" if named else ""
+    between = "; " if any(row.get("id") for row in check["rows"]) and unit == "row" else ", "
+    shown = f" ({between.join(named)}{more})" if named else ""
     if rule is None:
         return f"not met in {count:,} {units}{shown}; see validate.suite"
     return f"{count:,} {units} {rule.fails}{shown}; {rule.remedy}"

@@ -26,6 +26,7 @@ class AuditedRow:
         part: train, validation or test.
         labels: Its labels.
         text: Its text, which may be cut.
+        id: The value of `data.id_column`; empty without this setting.
     """
 
     file: str
@@ -33,6 +34,7 @@ class AuditedRow:
     part: str
     labels: tuple[str, ...]
     text: str
+    id: str = ""
 
 
 @dataclass(frozen=True)

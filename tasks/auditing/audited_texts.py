@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tasks.auditing.audit_report import AuditedRow
 from tasks.split import load_part
 from tasks.versioning.data_versions import file_names
+from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.raw_data import find_part_files, read_raw_once
 from tokensieve.data.split import SPLIT_PARTS
@@ -25,6 +26,7 @@ class AuditedTexts:
             the part of its file.
         files: The part of the raw data that has the row.
         rows: The row in that file.
+        ids: The id of each row. Empty texts if the data have none.
         places: The index of the text in its part of the split; -1 for a text that was left out.
         names: The names of the users' files by part of the raw data.
         multi_label: Whether a text may have any number of labels.
@@ -36,6 +38,7 @@ class AuditedTexts:
     files: list[str] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     multi_label: bool = False
 
@@ -46,7 +49,7 @@ class AuditedTexts:
         """Return one text with its place, cut after `longest` characters."""
         text = self.texts[index][:longest]
         own = self.names[self.files[index]]
-        return AuditedRow(own, self.rows[index], self.parts[index], self.labels[index], text)
+        return AuditedRow(own, self.rows[index], self.parts[index], self.labels[index], text, self.ids[index])
 
 
 def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
@@ -64,24 +67,23 @@ def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
         found.multi_label = found.multi_label or examples.multi_label
         file = part if part in files else "train"
         for place, row in enumerate(examples.rows):
-            _add(found, examples.texts[place], examples.labels[place], part, file, row, place)
+            _add(found, examples, place, part, file, place)
             seen.add((file, row))
     raw = read_raw_once(files, settings.data, layout.parsed).checked()
     for part, examples in prepare_labels(raw, settings.data).parts.items():
         if part == "oos":
             continue
-        for text, labels, row in zip(examples.texts, examples.labels, examples.rows, strict=True):
-            if (part, row) not in seen and (labels or examples.multi_label):
-                _add(found, text, labels, part, part, row, -1)
+        for index, row in enumerate(examples.rows):
+            if (part, row) not in seen and (examples.labels[index] or examples.multi_label):
+                _add(found, examples, index, part, part, -1)
     return found
 
 
-def _add(
-    found: AuditedTexts, text: str, labels: tuple[str, ...], part: str, file: str, row: int, place: int
-) -> None:
-    found.texts.append(text)
-    found.labels.append(labels)
+def _add(found: AuditedTexts, own: Examples, index: int, part: str, file: str, place: int) -> None:
+    found.texts.append(own.texts[index])
+    found.labels.append(own.labels[index])
     found.parts.append(part)
     found.files.append(file)
-    found.rows.append(row)
+    found.rows.append(own.rows[index])
+    found.ids.append(own.ids[index] if own.ids else "")
     found.places.append(place)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tasks.auditing.audited_texts import AuditedTexts
 from tasks.auditing.review_rows import ReviewRow
+from tokensieve.data.delimited import plain_cell, safe_cell
 from tokensieve.data.raw_data import find_part_files
 from tokensieve.data.row_lines import row_lines
 from tokensieve.errors import InputError
@@ -38,9 +39,10 @@ COLUMNS = (
     "right_label",
     "text",
     "id",
+    "data_id",
 )
+# data_id, the value of data.id_column, is there only if that is set.
 NEEDED = ("file", "row", "right_label", "id")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ def write_review(
     """Write the rows to look at as a table for a spreadsheet."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    columns = COLUMNS if settings.data.id_column else COLUMNS[:-1]
+    writer.writerow(columns)
     for cells in _table(rows, found, layout, settings):
-        writer.writerow([safe_cell(cells[name]) for name in COLUMNS])
+        writer.writerow([safe_cell(cells[name]) for name in columns])
     write_text(path, f"\ufeff{output.getvalue()}")
 
 
@@ -95,16 +98,6 @@ def read_review(path: Path) -> list[Answer]:
         InputError: If the file is missing, is not a review, or a row number is none.
     """
     return [_answer(path, line, cells) for line, cells in _rows(path)]
-
-
-def safe_cell(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.lstrip("'").startswith(FORMULA) else cell.replace("\0", "")
-
-
-def plain_cell(cell: str) -> str:
-    """Return the cell that `safe_cell` was given."""
-    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
@@ -178,6 +171,7 @@ def _table(
                 "right_label": "",
                 "text": own.text,
                 "id": text_id(own.text, own.labels),
+                "data_id": own.id,
             }
         )
     return table

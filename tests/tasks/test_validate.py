@@ -244,15 +244,15 @@ def test_the_error_names_file_check_rows_limit_and_remedy(project: Callable[...,
         validate(layout, Settings.of({"validate": {"max_characters": 16}}))
     assert str(raised.value).splitlines() == [
         "2 checks of the data failed (validate.errors names the checks that stop a run):",
-        "train.jsonl, empty: 1 row with an empty text (6); fill them in or remove the rows",
-        "train.jsonl, overlong: 1 row with more than 16 characters (5); cut the texts, "
+        "train.jsonl, empty: 1 row with an empty text (line 6); fill them in or remove the rows",
+        "train.jsonl, overlong: 1 row with more than 16 characters (line 5); cut the texts, "
         "remove the rows or raise validate.max_characters",
     ]
     # Texts stay out of the message, which schedulers log.
     assert raised.value.detail.splitlines() == [
-        "  row 6: text '', label 'transfer'",
-        "  row 5: text 'too long for this', label 'card'",
-        f"The first 20 rows of each check: {layout.validation / 'report.json'}",
+        "  line 6: text '', label 'transfer'",
+        "  line 5: text 'too long for this', label 'card'",
+        f"All rows at fault: {layout.validation / 'faults.csv'}",
     ]
     assert "overlong" in docs_of(layout)
 
@@ -351,7 +351,7 @@ def test_the_same_data_gives_the_same_bytes(project: Callable[..., Layout]) -> N
     before = {path.name: path.read_bytes() for path in layout.validation.rglob("*") if path.is_file()}
     validate(layout, WARN)
     assert {path.name: path.read_bytes() for path in layout.validation.rglob("*") if path.is_file()} == before
-    assert set(before) == {"report.json", "index.html"}
+    assert set(before) == {"report.json", "index.html", "faults.csv"}
 
 
 def test_a_crash_leaves_the_earlier_report(
@@ -516,7 +516,7 @@ def test_a_projects_own_suite_is_checked_with_its_severity(project: Callable[...
     }
     report = validate(layout, suite(layout, kind | {"severity": "warning"}, labels))
     assert {key: check["message"] for key, check in failed(report).items()} == {
-        (kind["type"], part): f"{part}.jsonl, {kind['type']}: not met in 1 row (1); see validate.suite"
+        (kind["type"], part): f"{part}.jsonl, {kind['type']}: not met in 1 row (line 1); see validate.suite"
         for part in ("test", "oos")
     }
     assert "\\d{3}" in docs_of(layout)

@@ -22,12 +22,14 @@ class Examples:
             without a label, such as an out-of-scope text.
         rows: The row of the raw file that each text comes from. Row 1 comes after the header.
         multi_label: Whether a text may have any number of labels; otherwise it has at most one.
+        ids: The value of `data.id_column` of each text. Empty without this setting.
     """
 
     texts: list[str] = field(default_factory=list)
     labels: list[tuple[str, ...]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     multi_label: bool = False
+    ids: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, texts: Iterable[str], labels: Iterable[str | Sequence[str]] | None = None) -> Examples:
@@ -52,6 +54,7 @@ class Examples:
             [self.labels[i] for i in indices],
             [self.rows[i] for i in indices],
             self.multi_label,
+            [self.ids[i] for i in indices] if self.ids else [],
         )
 
     def save(self, path: Path) -> None:
@@ -61,8 +64,10 @@ class Examples:
         without a label has no key `label`.
         """
         with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for row, text, names in zip(self.rows, self.texts, self.labels, strict=True):
+            for i, (row, text, names) in enumerate(zip(self.rows, self.texts, self.labels, strict=True)):
                 payload: dict[str, Any] = {"row": row, "text": text}
+                if self.ids:
+                    payload["id"] = self.ids[i]
                 if self.multi_label:
                     payload["label"] = names
                 elif names:
@@ -76,13 +81,14 @@ class Examples:
         Raises:
             InputError: If the file is damaged.
         """
-        rows, texts, labels, multi_label = [], [], [], separator is not None
+        rows, texts, labels, ids, multi_label = [], [], [], [], separator is not None
         for row, names in _saved_rows(path, separator):
             rows.append(row["row"])
             texts.append(row["text"])
             labels.append(names)
+            ids += [row["id"]] if "id" in row else []
             multi_label = multi_label or isinstance(row.get("label"), list)
-        return cls(texts, labels, rows, multi_label)
+        return cls(texts, labels, rows, multi_label, ids)
 
 
 def load_labels(path: Path, separator: str | None = None) -> tuple[list[tuple[str, ...]], bool]:

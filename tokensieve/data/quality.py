@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import lookalike_labels
@@ -234,7 +234,7 @@ def one_row_per_label(examples: Examples) -> Examples:
     """Return one example for each label of each text, with the row of the text."""
     places = [(i, name) for i, names in enumerate(examples.labels) for name in names]
     repeated = examples.take([i for i, _ in places])
-    return Examples(repeated.texts, [(name,) for _, name in places], repeated.rows)
+    return replace(repeated, labels=[(name,) for _, name in places], multi_label=False)
 
 
 def count_control_characters(text: str) -> int:

@@ -108,6 +108,7 @@ def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawDat
     key = {
         "parser": PARSER,
         "columns": [text, columns.label_column, columns.label_separator, columns.encoding],
+        "id": columns.id_column,
         "files": {
             part: [ending_of(path), sha256(path)] for part, path in sorted(files.items()) if path.exists()
         },
@@ -133,7 +134,7 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
         label = None if part == "oos" else columns.label_column
         try:
             found.parts[part] = read_examples(
-                path, columns.text_columns, label, columns.label_separator, columns.codec
+                path, columns.text_columns, label, columns.label_separator, columns.codec, columns.id_column
             )
         except InputError as error:
             found.errors[part] = error
@@ -149,11 +150,13 @@ def read_examples(
     label: str | None = "label",
     separator: str | None = None,
     encoding: str | None = None,
+    id: str | None = None,
 ) -> Examples:
     """Return the examples in the table `path`, in any of the formats.
 
     Texts and labels are in the columns `text` and `label`. If `label` is None, there are no labels.
-    With several columns `text`, their values are joined (`text_rule.join_columns`).
+    With several columns `text`, their values are joined (`text_rule.join_columns`). Column `id`
+    identifies the rows.
     The file is multi-label if `separator` is given or the label column has lists.
 
     A label is the text of its cell, without white space at its ends. In Parquet and Arrow, the
@@ -168,10 +171,12 @@ def read_examples(
     parsed: dict[object, tuple[str, ...]] = {}  # labels repeat: each different value is parsed once
     fraction: tuple[int, str] | None = None
     columns = [text] if isinstance(text, str) else list(text)
-    for number, values in read_rows(path, columns, [] if label is None else [label], encoding):
+    labels, ids = [label] if label is not None else [], [id] if id is not None else []
+    for number, values in read_rows(path, columns, labels, encoding, ids):
         found.texts.append(join_columns(values[: len(columns)]) or "")
         found.rows.append(number)
-        value = None if label is None else values[-1]
+        found.ids.extend("" if cell is None else str(cell) for cell in values[len(values) - len(ids) :])
+        value = None if label is None else values[len(columns)]
         multi_label = multi_label or isinstance(value, list)
         cells = value if isinstance(value, list) else [value]
         key = (type(value), *((type(cell), cell) for cell in cells))  # 1 and True are equal in Python
@@ -182,12 +187,16 @@ def read_examples(
             fraction = fraction or ((number, fractions[0]) if fractions else None)
         found.labels.append(parsed[key])
     if fraction and len(parsed) > len(found) * MOST:
-        raise InputError(
-            f"{path}, row {fraction[0]}: column {excerpt(label)} has the fraction {excerpt(fraction[1])}; "
-            f"it has {len(parsed):,} different values in {len(found):,} rows, like a column of numbers: name "
-            "the right column with --set data.label_column=COLUMN"
-        )
+        raise _numbers(path, label, *fraction, len(parsed), len(found))
     return replace(found, multi_label=multi_label)
+
+
+def _numbers(path: Path, label: str | None, row: int, fraction: str, values: int, rows: int) -> InputError:
+    return InputError(
+        f"{path}, row {row}: column {excerpt(label)} has the fraction {excerpt(fraction)}; "
+        f"it has {values:,} different values in {rows:,} rows, like a column of numbers: name "
+        "the right column with --set data.label_column=COLUMN"
+    )
 
 
 def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Examples, int]:

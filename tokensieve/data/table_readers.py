@@ -52,9 +52,13 @@ Piece = tuple[int, list[str | None], list[Any]]
 
 
 def read_rows(
-    path: Path, texts: Sequence[str], labels: Sequence[str] = (), encoding: str | None = None
+    path: Path,
+    texts: Sequence[str],
+    labels: Sequence[str] = (),
+    encoding: str | None = None,
+    ids: Sequence[str] = (),
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the number of each row, and its values in the columns `texts` and then `labels`.
+    """Yield the number of each row, and its values in the columns `texts`, `labels` and `ids`.
 
     Text files have the given encoding, or else the one of their byte order mark, or UTF-8.
 
@@ -75,6 +79,7 @@ def read_rows(
     names = "COLUMN" if len(texts) == 1 else f"[{', '.join(['COLUMN'] * len(texts))}]"
     wanted = dict.fromkeys(texts, ("--set", f"data.text_column={names}"))
     wanted |= dict.fromkeys(labels, ("--set", "data.label_column=COLUMN"))
+    wanted |= dict.fromkeys(ids, ("--set", "data.id_column=COLUMN"))
     if kind in TYPED:
         rows = _typed_rows(path, wanted, texts)
     elif kind == ".jsonl":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tokensieve.data.delimited import safe_cell
 from tokensieve.data.examples import Examples
 from tokensieve.inference.decisions import DecisionRule, Decisions, Logits, certainty, decide
 
@@ -25,6 +26,9 @@ def write_predictions(
 ) -> None:
     """Write a CSV file with a row per text, in the columns `COLUMNS`.
 
+    If the data have ids, there is a column `data_id` after them. No cell is a formula for a
+    spreadsheet (`delimited.safe_cell`).
+
     `probability` is that of the predicted label. For multi-label data it is the certainty of the
     prediction, and `second` is the most probable label that is not given. `uncertain` is true or
     false.
@@ -38,10 +42,11 @@ def write_predictions(
     """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        with_ids = any(examples.ids for examples, _ in parts.values())
+        writer.writerow([*COLUMNS, "data_id"] if with_ids else COLUMNS)
         for part, (examples, logits) in parts.items():
             writer.writerows(
-                (part, *row)
+                [safe_cell(str(cell)) for cell in (part, *row)]
                 for row in _rows(examples, decide(logits, rule), labels, rule, separator or JOINED)
             )
 
@@ -66,4 +71,5 @@ def _rows(
             f"{shown[i]:.4f}",
             labels[int(second[i])] if len(given[i]) < len(labels) else "",
             str(not found.confident[i]).lower(),
+            *([examples.ids[i]] if examples.ids else []),
         )

@@ -35,6 +35,7 @@ class Data(Section):
         "text", "column with the text, or a list of columns, for example [subject, body]"
     )
     label_column: str = setting("label", "column with the label")
+    id_column: str | None = setting(None, "column that identifies a row, for messages and tables")
     format: str = setting(
         "auto",
         "format of data from a URL; auto detects it from the name, the query or the content type",

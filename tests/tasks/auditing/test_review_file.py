@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.auditing.review_file import FORMULA, plain_cell, read_review, safe_cell
+from tasks.auditing.review_file import read_review
+from tokensieve.data.delimited import FORMULA, plain_cell, safe_cell
 from tokensieve.errors import InputError
 
 HEAD = "file,row,right_label,id"

@@ -43,3 +43,14 @@ def test_a_text_with_a_lone_surrogate_is_written(tmp_path: Path) -> None:
     rule = DecisionRule(1.0, 0.5)
     write_predictions(tmp_path / "found.csv", {"test": (part, np.eye(2)[:1])}, ["bill", "card"], rule)
     assert read(tmp_path / "found.csv")[0]["text"] == "half ? pair"
+
+
+def test_ids_are_shown_and_no_cell_is_a_formula(tmp_path: Path) -> None:
+    path = tmp_path / "found.csv"
+    part = Examples(["=1+1", "@a"], [("card",), ("-5",)], [1, 2], ids=["+7", "8"])
+    rule = DecisionRule(1.0, 0.5, 0.0, ())
+    write_predictions(path, {"test": (part, np.eye(2))}, ["-5", "card"], rule)
+    with path.open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["text"], first["label"], first["data_id"]) == ("'=1+1", "card", "'+7")
+    assert (second["text"], second["label"], second["data_id"]) == ("'@a", "'-5", "8")

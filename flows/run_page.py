@@ -15,7 +15,8 @@ from tokensieve.report.markdown import inline, table
 def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> str:
     """Return the figures, the warnings, the exported builds and the places of the artifacts.
 
-    `registry` is the address of MLflow. If it is a server, the page links to the model version.
+    `registry` is the address of MLflow. If it is a server, the page links to the run and the
+    model version.
     """
     name, version = result["model_name"], result["model_version"]
     parts = [f"# {inline(name)} version {version}", table(("figure", "value"), figures(result))]
@@ -56,6 +57,8 @@ def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
     if registry.startswith("http"):
         address = f"{registry.rstrip('/')}/#/models/{quote(name)}/versions/{version}"
         lines.insert(0, f"- [the version in MLflow]({address})")
+        if page := result.get("run_page"):
+            lines.insert(0, f"- [the run in MLflow]({page}): its data, figures per class, pictures, report")
     return "\n".join(lines)
 
 

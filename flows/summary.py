@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flows.audit_text import audit_lines
-from tasks.artifacts import MaskFacts, SplitSizes
+from tasks.artifacts import MaskFacts, Registration, SplitSizes
 from tasks.auditing.audit_report import Audit
 from tasks.auditing.review_file import REVIEW
 from tasks.promotion.gate_report import GateReport, text_table
@@ -22,9 +22,11 @@ from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import Manifest
 from tokensieve.project import Layout
+from tokensieve.registry.store import tracking_uri, without_password
 from tokensieve.settings import Settings
 
 STEPS = ("gate", "report")  # after the stages: they are not named if there was nothing to do
+MLFLOW_UI = "http://127.0.0.1:5000"  # its default address
 MIN_RISE = 0.005  # rise of the calibration error from which the summary warns
 
 
@@ -65,6 +67,7 @@ def summarize(
         "model_name": registration.name,
         "model_version": registration.version,
         "model_dir": str(layout.onnx),
+        "run_page": _run_page(registration, without_password(tracking_uri(layout, settings))),
         "report": str(layout.report),
         "variant": manifest.variant,
         "race": race["variants"],
@@ -83,6 +86,11 @@ def _judged(layout: Layout, evaluated: dict[str, Any]) -> dict[str, Any]:
         "verdict": run_verdict(layout),
         "audit": audit_lines(layout),
     }
+
+
+def _run_page(registration: Registration, registry: str) -> str:
+    """Return the address of the run in MLflow's pages; for a database, as `mlflow ui` has them."""
+    return registration.run_page(registry if registry.startswith("http") else MLFLOW_UI)
 
 
 def _numbers(report: dict[str, Any]) -> dict[str, Any]:
@@ -244,13 +252,12 @@ def _seconds(result: dict[str, Any]) -> str:
 
 def _next_steps(result: dict[str, Any], layout: Layout) -> str:
     """Return the commands and files for the next steps."""
-    database = layout.root / "mlflow.db"
+    database, page = layout.root / "mlflow.db", result.get("run_page", "")
     labels = ("confusions ", "confusion.png") if "test_accuracy" in result else ("each label ", "labels.png")
-    run = (
-        f"\nthe run       mlflow ui --backend-store-uri sqlite:///{_shown(database, layout)}"
-        if database.exists()
-        else ""
-    )
+    run = f"\nthe run       {page}" if page else ""
+    if database.exists() and page.startswith(MLFLOW_UI):
+        ui = f"mlflow ui --backend-store-uri sqlite:///{_shown(database, layout)}"
+        run = f"\nthe run       {ui}\n  then open   {page}"
     here = f" --project {layout.root}" if layout.root != layout.root.cwd() else ""
     advised = (result.get("verdict") or {}).get("promote", True)
     promote = f"\npromote it    tokensieve promote{here}" if advised else ""

@@ -56,13 +56,32 @@ def _as_tuple(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Registration(Artifact):
-    """The registered version of the present artifacts; `uri` is models:/NAME/VERSION."""
+    """The registered version of the present artifacts.
+
+    Attributes:
+        run_id: The id of the run in MLflow.
+        name, version: Of the registered model.
+        uri: models:/NAME/VERSION.
+        experiment: The id of the run's experiment. Empty if an earlier version registered it.
+    """
 
     NAME: ClassVar[str] = "registration.json"
     run_id: str
     name: str
     version: str
     uri: str
+    experiment: str = ""
+
+    def run_page(self, server: str) -> str:
+        """Return the address of the run in MLflow's pages.
+
+        They open as those of model training. Without the query they open as those of language
+        models, unless the reader has chosen otherwise.
+        """
+        if not self.experiment:
+            return f"{server.rstrip('/')}/#/runs/{self.run_id}"
+        path = f"experiments/{self.experiment}/runs/{self.run_id}"
+        return f"{server.rstrip('/')}/#/{path}?workflowType=machine_learning"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from mlflow.entities import Run
 from tasks.artifacts import Registration
 from tasks.projects import moved_project
 from tasks.promotion.checks import FINGERPRINT, PROJECT
-from tasks.promotion.promote import CHALLENGER, LOCK
+from tasks.promotion.promote import CHALLENGER, LOCK, user_name
 from tasks.tracking import provenance
-from tasks.tracking.log_run import MODEL, log_run
+from tasks.tracking.log_run import MODEL, describe, log_run
 from tasks.tracking.mlflow_client import aliases_of, connect, find_model, open_experiment
 from tasks.tracking.registered_files import open_reader, served_manifest
 from tokensieve.errors import InputError, excerpt
@@ -62,8 +62,9 @@ def register(layout: Layout, settings: Settings) -> Registration:
     experiment = open_experiment(client, layout, settings.register.experiment)
     run = _finished_run(client, experiment, tags) or _new_run(client, experiment, tags, layout, settings)
     version = _version(client, own, run, tags)
+    describe(client, run, layout, name, version)
     client.set_registered_model_alias(name, CHALLENGER, version)
-    registration = Registration(run.info.run_id, name, version, f"models:/{name}/{version}")
+    registration = Registration(run.info.run_id, name, version, f"models:/{name}/{version}", experiment)
     registration.save(layout.registration)
     return registration
 
@@ -127,6 +128,7 @@ def _new_run(
     name = given_identity(layout, settings).model
     lock = without_password(layout.lock.read_text(encoding="utf-8")) if layout.lock.exists() else ""
     origin = provenance.of_project(layout.root) | {LOCK: hashlib.sha256(lock.encode()).hexdigest()}
+    origin |= {"mlflow.user": user_name(), "mlflow.source.name": "tokensieve", "mlflow.source.type": "LOCAL"}
     run = client.create_run(experiment, tags=tags | origin, run_name=name)
     try:
         log_run(client, run.info.run_id, layout, settings, tags["data_hash"])

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from tasks.durations import keep_seconds, last_seconds
 from tasks.ingest import ingest
 from tasks.tracking import registry_check
 from tasks.versioning import dvc_pipeline
@@ -25,7 +25,6 @@ from tasks.versioning.dvc_repo import Repo, opened
 from tasks.versioning.external_inputs import note_base, note_suite
 from tokensieve.disk import report_full_disk
 from tokensieve.errors import InputError
-from tokensieve.files import read_json_or_none, write_json
 from tokensieve.progress import log_while_running
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -175,24 +174,6 @@ def _timed(layout: Layout, name: str) -> Iterator[Callable[[], float]]:
     start = time.perf_counter()
     with log_while_running(name, last_seconds(layout.seconds).get(name)), report_full_disk(layout.root):
         yield lambda: time.perf_counter() - start
-
-
-def last_seconds(path: Path) -> dict[str, float]:
-    """Return how long each step took last time, in seconds.
-
-    Empty if the file is missing or damaged.
-    """
-    try:
-        return {str(name): float(seconds) for name, seconds in (read_json_or_none(path) or {}).items()}
-    except (ValueError, AttributeError, TypeError):
-        return {}
-
-
-def keep_seconds(path: Path, name: str, seconds: float) -> float:
-    """Keep how long step `name` took, for the estimates of the next run. Return `seconds`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, last_seconds(path) | {name: round(seconds, 1)})
-    return seconds
 
 
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)

@@ -10,7 +10,7 @@ from tasks.promotion.models import VersionFacts, version_facts
 from tasks.promotion.promote import COMMIT, LOCK
 from tasks.promotion.record import DONE, Record, read_record
 from tasks.promotion.registry_lookups import existing_aliases, existing_version, known_versions, open_registry
-from tasks.versioning.data_versions import data_versions
+from tasks.versioning.data_versions import find_data_version
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import identity
@@ -69,7 +69,7 @@ def lineage(layout: Layout, settings: Settings, wanted: str) -> Lineage:
     assert facts  # find_version has found it
     run = store.run(facts.run)
     tags, params = (run.tags, run.params) if run else ({}, {})
-    data = next((known for known in data_versions(layout) if known.data_hash == facts.data_hash), None)
+    data = find_data_version(layout, facts.data_hash)
     return Lineage(
         version=facts,
         commit=tags.get(COMMIT, ""),

@@ -34,7 +34,7 @@ CHALLENGER = "challenger"
 LOCK = "tokensieve.lock_hash"  # tag of a run: the SHA-256 of dvc.lock
 COMMIT = "mlflow.source.git.commit"  # tag of a run: MLflow's own name
 MAX_REASON = 1000  # characters
-# Metrics of a run that a promotion shows.
+# Figures that a promotion shows: test_NAME is the metric test/NAME of a run.
 FIGURES = (
     "test_accuracy",
     "test_exact_match",
@@ -173,7 +173,7 @@ def _entry(
         from_version=replaced,
         to_version=number,
         reason=_encodable(cause.reason or "")[:MAX_REASON] or None,
-        user=_user(),
+        user=user_name(),
         host=socket.gethostname(),
         flow_run=cause.flow_run,
         gate=cause.gate,
@@ -191,7 +191,8 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return the name of the user who runs this process, or the number of the user."""
     try:
         return _encodable(getpass.getuser())
     except (KeyError, OSError):  # a container whose user has no name
@@ -234,7 +235,10 @@ def figures_of(run: Run | None) -> dict[str, float]:
 
     Empty without a run.
     """
-    return {key: run.metrics[key] for key in FIGURES if key in run.metrics} if run else {}
+    found = run.metrics if run else {}
+    # Earlier versions logged them without a group.
+    named = {key: found.get(f"test/{key.removeprefix('test_')}", found.get(key)) for key in FIGURES}
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def _figures(store: RegistryEditor, name: str, version: str | None) -> dict[str, float]:

@@ -64,7 +64,7 @@ def lineage_facts(
     version = f"{server}/#/models/{quote(registered.name, safe='')}/versions/{registered.version}"
     yield Fact("model", registered.uri, link=version if server else "")
     yield Fact("registry", uri)
-    yield Fact("run in MLflow", registered.run_id)
+    yield Fact("run in MLflow", registered.run_id, link=registered.run_page(server) if server else "")
     yield Fact("data hash", Manifest.load(layout.onnx).data_hash)
     if commit := tags.get(COMMIT):
         changed = tags.get(CHANGED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import mlflow.pyfunc
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
@@ -23,29 +22,35 @@ from tasks.artifacts import Registration, SplitSizes, load_constructs
 from tasks.promotion.gate import CHAMPION, OUTCOME, REPORT
 from tasks.promotion.gate_report import GateReport, text_table
 from tasks.reporting.run_verdict import run_verdict
-from tasks.tracking import provenance
+from tasks.tracking import provenance, run_metrics, run_words
 from tasks.tracking.mlflow_client import connect
+from tasks.versioning.data_versions import find_data_version
 from tokensieve.evaluation.predictions import NAME as PREDICTIONS
 from tokensieve.export import choose_variant
-from tokensieve.files import read_json
-from tokensieve.inference.manifest import NAME, Manifest
+from tokensieve.files import read_json, write_json
+from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.mlflow_model import MULTI_LABEL, SINGLE_LABEL
 from tokensieve.project import Layout
 from tokensieve.registry.store import without_password
 from tokensieve.settings import Settings
 
+CLASSES = "evaluation/classes.json"
 MODEL = "model"  # the folder of the model in a run
 RUNTIME = ("numpy", "onnxruntime", "pyyaml", "tokenizers")  # what the model needs to run
 METRICS_PER_REQUEST = 1000
-# Of each exported build. The rest is in race.json.
-RACE = ("milliseconds", "megabytes", "largest_difference", "agreement", "confident_agreement", "accuracy")
+EXAMPLE = "input_example.json"
+SCHEMES = {
+    "http": ("http", "url"),
+    "https": ("http", "url"),
+    "s3": ("s3", "uri"),
+}  # of data, as MLflow names them
+DESCRIPTION = "mlflow.note.content"  # tag: what MLflow shows as the description of a run
 
 
 def log_run(client: MlflowClient, run_id: str, layout: Layout, settings: Settings, data_hash: str) -> None:
     """Log what the stages wrote to run `run_id`."""
     _log_numbers(client, run_id, layout, settings)
-    _log_verdict(client, run_id, layout)
-    _log_dataset(client, run_id, layout, data_hash)
+    _log_dataset(client, run_id, layout, settings, data_hash)
     _log_files(client, run_id, layout)
     _log_model(client, run_id, layout)
 
@@ -58,6 +63,24 @@ def log_gate(uri: str, registered: Registration, report: GateReport) -> None:
     tags = {OUTCOME: report.outcome, CHAMPION: report.champion or "", REPORT: json.dumps(tree)}
     for key, value in tags.items():
         client.set_model_version_tag(registered.name, registered.version, key, value)
+
+
+def describe(client: MlflowClient, run: Run, layout: Layout, model: str, version: str) -> None:
+    """Name and describe a run and its registered version, unless the run has a description.
+
+    A run that has one was described before, and a person may have changed it since.
+    """
+    if DESCRIPTION in run.data.tags:
+        return
+    data = find_data_version(layout, Manifest.load(layout.onnx).data_hash)
+    evaluated = _evaluated(layout)
+    folders = (layout.evaluation, layout.mask, layout.validation)
+    files = {file.relative_to(layout.report.parent).as_posix() for f in folders for file in f.rglob("*")}
+    files |= {"report.html", CLASSES, "training/history.png"}
+    words = run_words.description(model, version, data, evaluated, files)
+    client.update_model_version(model, version, words)
+    client.update_run(run.info.run_id, name=run_words.run_name(version, data, evaluated))
+    client.set_tag(run.info.run_id, DESCRIPTION, words)  # last: it marks the run as described
 
 
 def log_report(uri: str, run_id: str, page: str) -> None:
@@ -82,31 +105,6 @@ def parameters(settings: Settings) -> dict[str, str]:
     return {key: ", ".join(value) if isinstance(value, tuple) else str(value) for key, value in flat.items()}
 
 
-def metrics(layout: Layout) -> Iterator[tuple[str, float, int]]:
-    """Yield (name, value, step) of each metric.
-
-    The steps of the training history are its epochs. Numbers of the reports have step 0.
-    """
-    for line in (layout.model / "history.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        yield from ((key, float(value), row["epoch"]) for key, value in row.items() if key != "epoch")
-    finals, race_report = (
-        read_json(layout.evaluation / "report.json"),
-        read_json(layout.onnx / choose_variant.NAME),
-    )
-    served = race_report.get("served", {})
-    baselines = finals.get("baselines", {})
-    finals |= {f"torch_{key}": finals[key] for key in served if key in finals} | served
-    for name, baseline in baselines.items():
-        finals |= {f"{name}_{key}": baseline[key] for key in ("accuracy", "macro_f1") if baseline}
-    for folder in (layout.mask, layout.vocabulary):
-        finals |= {f"{folder.name}_{key}": value for key, value in read_json(folder / "report.json").items()}
-    finals |= {f"onnx_{key}": value for key, value in read_json(layout.onnx / NAME)["parity"].items()}
-    for row in race_report["variants"]:
-        finals |= {f"race_{row['variant']}_{key}": row[key] for key in RACE if key in row}
-    yield from ((key, float(value), 0) for key, value in finals.items() if isinstance(value, int | float))
-
-
 def validation_without_texts(layout: Layout) -> dict[str, Any]:
     """Return the validation report without the texts of the rows that failed.
 
@@ -119,25 +117,42 @@ def validation_without_texts(layout: Layout) -> dict[str, Any]:
     return report
 
 
-def _log_verdict(client: MlflowClient, run_id: str, layout: Layout) -> None:
-    """Show the verdict as the description of the run. Earlier evaluations have none."""
-    if verdict := run_verdict(layout):
-        client.set_tag(run_id, "mlflow.note.content", verdict["sentence"])
-
-
 def _log_numbers(client: MlflowClient, run_id: str, layout: Layout, settings: Settings) -> None:
     now = int(time.time() * 1000)
     values = parameters(settings) | provenance.trained_with(layout)
     client.log_batch(run_id, params=[Param(key, value) for key, value in values.items()])
-    points = [Metric(key, value, now, step) for key, value, step in metrics(layout)]
+    points = [Metric(key, value, now, step) for key, value, step in run_metrics.metrics(layout)]
     for start in range(0, len(points), METRICS_PER_REQUEST):
         client.log_batch(run_id, metrics=points[start : start + METRICS_PER_REQUEST])
 
 
-def _log_dataset(client: MlflowClient, run_id: str, layout: Layout, data_hash: str) -> None:
-    name = layout.raw.relative_to(layout.root).as_posix()
-    rows = asdict(SplitSizes.load(layout.split))
-    dataset = Dataset(name, data_hash, "local", json.dumps({"uri": name}), profile=json.dumps(rows))
+def _evaluated(layout: Layout) -> dict[str, Any]:
+    """Return the evaluation report, with the figures of the served build and the run's verdict."""
+    report: dict[str, Any] = read_json(layout.evaluation / "report.json")
+    served: dict[str, Any] = read_json(layout.onnx / choose_variant.NAME).get("served", {})
+    return report | served | {"verdict": run_verdict(layout)}
+
+
+def _log_dataset(
+    client: MlflowClient, run_id: str, layout: Layout, settings: Settings, data_hash: str
+) -> None:
+    """Log the version of the data: name and source as the user gave them, columns, rows, hash."""
+    data = find_data_version(layout, data_hash)
+    raw = layout.raw.relative_to(layout.root).as_posix()
+    source = data.source if data else raw
+    scheme = source.split("://")[0] if "://" in source else ""
+    kind, key = SCHEMES.get(scheme, ("local", "uri"))
+    sizes = asdict(SplitSizes.load(layout.split))
+    columns = [*settings.data.text_columns, settings.data.label_column]
+    schema = {"mlflow_colspec": [{"type": "string", "name": name, "required": True} for name in columns]}
+    dataset = Dataset(
+        run_words.data_name(data) or raw,
+        data_hash,
+        kind,
+        json.dumps({key: source}),
+        schema=json.dumps(schema),
+        profile=json.dumps({"num_rows": sum(sizes.values())} | sizes),
+    )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
@@ -162,6 +177,7 @@ def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
     }
     client.log_table(run_id, table, "vocabulary/constructs.json")
     client.log_artifact(run_id, str(layout.vocabulary / "report.json"), "vocabulary")
+    client.log_table(run_id, run_metrics.class_table(_evaluated(layout)["per_class"]), CLASSES)
     client.log_artifact(run_id, str(layout.onnx / choose_variant.NAME), "onnx")
     for name in ("history.jsonl", "history.png", "report.json"):
         client.log_artifact(run_id, str(layout.model / name), "training")
@@ -172,19 +188,33 @@ def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:
 
     `inference/mlflow_model.py` loads it.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / MODEL
+        model = Model(signature=_signature(Manifest.load(layout.onnx)))
+        model.saved_input_example_info = {
+            "artifact_path": EXAMPLE,
+            "type": "dataframe",
+            "pandas_orient": "split",
+        }
         mlflow.pyfunc.save_model(
-            str(Path(folder) / MODEL),
+            str(folder),
             loader_module="tokensieve.inference.mlflow_model",
             data_path=str(layout.onnx),
             code_paths=[str(Path(tokensieve.__file__).parent)],
             # Without them, MLflow would load the model in another process to find out.
             pip_requirements=[f"{name}=={installed(name)}" for name in RUNTIME],
-            # The argument `signature` would need an example, which MLflow cannot read back with
-            # pandas 3.
-            mlflow_model=Model(signature=_signature(Manifest.load(layout.onnx))),
+            # With the arguments `signature` and `input_example`, MLflow would load the model and
+            # predict the example.
+            mlflow_model=model,
         )
-        client.log_artifacts(run_id, str(Path(folder) / MODEL), MODEL)
+        names = [column.name for column in model.signature.inputs.inputs]
+        write_json(folder / EXAMPLE, {"columns": names, "data": [[_example(layout)] * len(names)]})
+        client.log_artifacts(run_id, str(folder), MODEL)
+
+
+def _example(layout: Layout) -> str:
+    """Return an example of the model's input: a construct, since these are logged anyway."""
+    return next((construct.text for construct in load_constructs(layout.vocabulary)), "a text")
 
 
 def _signature(served: Manifest) -> ModelSignature:

@@ -40,6 +40,8 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+# Tag of an experiment: MLflow's page opens on runs, and not on traces of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 RUNS_PER_REQUEST = 1000
 LOCK_SECONDS = 30.0  # for which a change waits for the changes of other processes
 RACE_SECONDS = (
@@ -106,12 +108,15 @@ def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
     if found is None:
         # With a database, the files are in the project. A server knows where its files belong.
         local = None if client.tracking_uri.startswith("http") else layout.runs.resolve().as_uri()
-        return str(client.create_experiment(name, artifact_location=local))
+        return str(client.create_experiment(name, artifact_location=local, tags=KIND))
     if found.lifecycle_stage != "active":
         raise InputError(
             f"experiment {excerpt(name)} is deleted; restore it (mlflow experiments restore) or set "
             "register.experiment"
         )
+    if not KIND.keys() & found.tags.keys():  # one of an earlier version
+        for key, value in KIND.items():
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 

@@ -78,12 +78,17 @@ def data_versions(layout: Layout) -> list[DataVersion]:
     return sorted(found.values(), key=lambda version: version.date)
 
 
+def find_data_version(layout: Layout, wanted: str) -> DataVersion | None:
+    """Return the version of the raw data with the hash `wanted`. None if it is not listed."""
+    return next((known for known in data_versions(layout) if known.data_hash == wanted), None)
+
+
 def file_names(layout: Layout) -> dict[str, str]:
     """Return the names of the users' files per part, as far as the present version has them."""
     if not layout.raw_pointer.exists():
         return {}
-    present = data_hash(layout)
-    return next((known.names for known in data_versions(layout) if known.data_hash == present), {})
+    known = find_data_version(layout, data_hash(layout))
+    return known.names if known else {}
 
 
 def add_version(

@@ -41,7 +41,8 @@ RESULT: dict[str, Any] = {
 
 def test_the_page_names_figures_warnings_and_places() -> None:
     layout = Layout(Path("/project"))
-    text = summary_markdown(RESULT, layout, "https://mlflow.example/base/")
+    page = "https://mlflow.example/base/#/experiments/1/runs/0?workflowType=machine_learning"
+    text = summary_markdown(RESULT | {"run_page": page}, layout, "https://mlflow.example/base/")
 
     assert text.startswith("# claims\\_v2 version 3\n")
     assert "\n| test accuracy | 0.9312 |\n" in text
@@ -49,6 +50,7 @@ def test_the_page_names_figures_warnings_and_places() -> None:
     assert "\n- train.csv, few: class 'a\\|b' &lt;img src=x> has 3 rows of text\n" in text
     assert "\n| fused | 1.50 | 90.0 | 100.00% | 99.00% | 0.9000 | 0.001 | served |\n" in text
     assert "(https://mlflow.example/base/#/models/claims_v2/versions/3)" in text
+    assert f"[the run in MLflow]({page})" in text
     assert "`/project/artifacts/onnx`" in text
     assert "`tokensieve promote --project /project --version 3`" in text
 

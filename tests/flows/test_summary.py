@@ -68,6 +68,18 @@ def test_the_figures_are_of_the_served_build(layout: Layout) -> None:
     assert result["skipped"] == ["export"]
 
 
+def test_the_summary_has_the_address_of_the_run_in_mlflows_pages(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = Registration("0a", "cards", "1", "models:/cards/1", "7")
+    monkeypatch.setattr(summarizing, "confirmed", lambda *_: registered)
+    path = "/#/experiments/7/runs/0a?workflowType=machine_learning"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert summarized(layout, {})["run_page"] == f"http://127.0.0.1:5000{path}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example/base/")
+    assert summarized(layout, {})["run_page"] == f"https://mlflow.example/base{path}"
+
+
 def test_worse_calibration_is_a_warning_that_says_on_how_few_texts_it_was_fitted(layout: Layout) -> None:
     warning = summarized(layout, {"served": SERVED})["warnings"][-1]
     assert warning == (

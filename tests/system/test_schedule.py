@@ -214,6 +214,7 @@ def check_page(deployed: Deployed, run: dict[str, Any], mlflow: str) -> None:
     assert "| test accuracy | 0." in text
     assert "| texts | train" in text
     assert f"({mlflow}/#/models/project/versions/1)" in text
+    assert re.search(rf"\({mlflow}/#/experiments/\d+/runs/\w+\?workflowType=machine_learning\)", text)
     assert str(deployed.project / "artifacts" / "onnx") in text
     assert not re.search(r"[{}]|\bNone\b|\['", text), text
 

@@ -11,6 +11,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+import mlflow.models
 import numpy as np
 import onnx
 import pandas
@@ -173,21 +174,20 @@ def test_the_mlflow_run_has_the_results_of_all_stages(
     assert run.data.params["mask.budget"] == "0.1"
     assert run.data.params["data.shots"] == "None"
     assert run.data.params["validate.errors"].startswith("columns, empty")
-    assert run.data.metrics["test_accuracy"] == 0.75
-    assert run.data.metrics["mask_trained_parameters"] == 12
-    assert (run.data.metrics["race_fp32_milliseconds"], run.data.metrics["race_int8_milliseconds"]) == (
-        4.5,
-        1.5,
-    )
-    assert "oos_recall" not in run.data.metrics
-    assert (run.data.metrics["majority_accuracy"], run.data.metrics["majority_macro_f1"]) == (0.5, 0.3)
-    assert run.data.tags["mlflow.note.content"] == "good enough: promote it."
-    losses = client(layout).get_metric_history(run.info.run_id, "train_loss")
+    found_metrics = run.data.metrics
+    assert found_metrics["test/accuracy"] == 0.75
+    assert found_metrics["mask/trained_parameters"] == 12
+    assert [found_metrics[f"export/{name}/milliseconds"] for name in ("fp32", "int8")] == [4.5, 1.5]
+    assert "test/oos_recall" not in found_metrics
+    assert [found_metrics[f"baseline/majority_{key}"] for key in ("accuracy", "macro_f1")] == [0.5, 0.3]
+    assert found_metrics["class/f1/card"] == 1.0
+    losses = client(layout).get_metric_history(run.info.run_id, "training/train_loss")
     assert [(loss.step, loss.value) for loss in losses] == [(1, 1.0), (2, 0.5)]
 
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("data/raw", HASH)
-    assert json.loads(dataset.dataset.profile) == {"train": 8, "validation": 2, "test": 4, "oos": 0}
+    rows = {"num_rows": 14, "train": 8, "validation": 2, "test": 4, "oos": 0}
+    assert json.loads(dataset.dataset.profile) == rows
 
     root = Path(run.info.artifact_uri.removeprefix("file://"))
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
@@ -200,8 +200,10 @@ def test_the_mlflow_run_has_the_results_of_all_stages(
         "vocabulary/constructs.json",
         "training/history.png",
         "evaluation/report.json",
+        "evaluation/classes.json",
         "onnx/race.json",
         "model/MLmodel",
+        "model/input_example.json",
         "model/data/onnx/model.onnx",
         "model/code/tokensieve/inference/predictor.py",
     }
@@ -216,6 +218,45 @@ def test_the_mlflow_run_has_the_results_of_all_stages(
     assert version.tags["data_hash"] == HASH
     assert version.tags[PROJECT] == run.data.tags[PROJECT] == given_identity(layout, SETTINGS).project
     assert aliases(layout) == {"challenger": "1"}
+
+
+def test_people_find_the_run_by_its_name_and_its_description(layout: Layout) -> None:
+    source = "https://host/mails.csv"
+    line = {"data_hash": HASH, "date": "2026-11-28T22:19:27+00:00", "source": source, "rows": {"train": 10}}
+    layout.versions.parent.mkdir(exist_ok=True)
+    layout.versions.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    register.register(layout, SETTINGS)
+    (run,) = runs(layout)
+    assert run.info.run_name == "v1 mails.csv 0.750"
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("**Good enough: promote it.**\n\nPromote it: `tokensieve promote --version 1`")
+    assert "`evaluation/classes.json`" in note
+    assert client(layout).get_model_version("classifier", "1").description == note
+    (data,) = (known.dataset for known in run.inputs.dataset_inputs)
+    assert (data.name, data.source_type, json.loads(data.source)) == ("mails.csv", "http", {"url": source})
+    names = [column["name"] for column in json.loads(data.schema)["mlflow_colspec"]]
+    assert names == ["text", "label"]
+    # What a person has written stays.
+    client(layout).set_tag(run.info.run_id, "mlflow.note.content", "mine")
+    register.register(layout, SETTINGS)
+    assert runs(layout)[0].data.tags["mlflow.note.content"] == "mine"
+
+
+def test_the_experiment_is_one_of_models_also_if_an_earlier_version_made_it(layout: Layout) -> None:
+    client(layout).create_experiment("tokensieve")
+    mlflow_client.open_experiment(client(layout), layout, "tokensieve")
+    mlflow_client.open_experiment(client(layout), layout, "new")
+    for name in ("tokensieve", "new"):
+        tags = client(layout).get_experiment_by_name(name).tags
+        assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_the_model_has_an_example_that_it_can_predict(layout: Layout) -> None:
+    registration = register.register(layout, SETTINGS)
+    model = mlflow.models.Model.load(str(next(layout.runs.rglob("MLmodel")).parent))
+    example = model.load_input_example(str(next(layout.runs.rglob("MLmodel")).parent))
+    assert example.to_dict("list") == {"text": ["lost card"]}
+    assert registration.version == "1"
 
 
 def test_the_password_of_a_database_is_no_parameter() -> None:
@@ -456,7 +497,7 @@ def test_the_child_process_reads_versions_written_by_mlflows_client(layout: Layo
     assert editor.tags("classifier") == {"one": "1"}
     assert editor.aliases("classifier") == {"challenger": "1", "champion": "1"}
     run = editor.run(registration.run_id)
-    assert run and run.metrics["test_accuracy"] == 0.75
+    assert run and run.metrics["test/accuracy"] == 0.75
     assert editor.run("0" * 32) is None
     found = editor.version("classifier", "1")
     assert found

@@ -139,21 +139,3 @@ def test_what_a_merge_left_of_the_champion_is_written_anew(layout: Layout) -> No
     layout.champion.write_text("<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> two\n")
     take_in(layout, Settings(), None)
     assert json.loads(layout.champion.read_text()) == {}
-
-
-def test_what_a_step_took_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "seconds.json"
-    stage.keep_seconds(path, "mask", 3.14)
-    stage.keep_seconds(path, "export", 7.0)
-    stage.keep_seconds(path, "mask", 4.0)
-    assert stage.last_seconds(path) == {"mask": 4.0, "export": 7.0}
-
-
-@pytest.mark.parametrize("content", ["", "[1]", '{"mask": "long"}', "\x00"])
-def test_a_damaged_file_of_durations_is_ignored(content: str, tmp_path: Path) -> None:
-    path = tmp_path / "seconds.json"
-    assert stage.last_seconds(path) == {}
-    path.write_text(content)
-    assert stage.last_seconds(path) == {}
-    stage.keep_seconds(path, "mask", 1.0)
-    assert stage.last_seconds(path) == {"mask": 1.0}

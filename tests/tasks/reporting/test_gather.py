@@ -82,7 +82,10 @@ def test_data_and_lineage_name_their_sources_without_passwords(layout: Layout) -
 def test_the_version_on_an_mlflow_server_is_linked(layout: Layout) -> None:
     report = gathered(layout, register={"uri": "https://me:secret@mlflow.example/base/"})
     links = [fact.link for fact in report.lineage if fact.link]
-    assert links == ["https://mlflow.example/base/#/models/cards/versions/2"]
+    assert links == [
+        "https://mlflow.example/base/#/models/cards/versions/2",
+        f"https://mlflow.example/base/#/runs/{'0' * 32}",
+    ]
 
 
 def test_mistakes_and_certainty_are_of_the_test_texts(layout: Layout) -> None:

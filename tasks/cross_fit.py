@@ -15,11 +15,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from tasks.artifacts import MaskFacts, SplitSizes, load_class_names
 from tasks.mask import untrained_classifier
 from tasks.split import load_part
+from tokensieve.bars import Bar
 from tokensieve.data.examples import Examples
 from tokensieve.data.folds import assign_folds
 from tokensieve.data.labels import encode_targets
@@ -30,6 +30,7 @@ from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.model.state_cache import cache_states
+from tokensieve.progress import LOGGED_BY
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 from tokensieve.training.loop import compute_logits, train_masked
@@ -61,7 +62,7 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
         "  %d validation texts: calibrating on the training texts too, with %d models", len(validation), count
     )
     logits = torch.zeros(len(train), validation_logits.shape[1])
-    for fold in tqdm(range(count), desc="cross-fitting", unit="model", leave=False, disable=None):
+    for fold in Bar(range(count), "cross-fitting", "model"):
         held_out, others = (np.flatnonzero(chosen).tolist() for chosen in (folds == fold, folds != fold))
         with _hidden_epochs():
             classifier = _train_fold(layout, settings, train.take(others), validation)
@@ -85,12 +86,15 @@ def _hidden_epochs() -> Iterator[None]:
 
     They would look like a second training of the model.
     """
-    level = log.level
-    log.setLevel(logging.WARNING)
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or record.funcName == LOGGED_BY
+
+    log.addFilter(passes)
     try:
         yield
     finally:
-        log.setLevel(level)
+        log.removeFilter(passes)
 
 
 def _train_fold(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:

@@ -60,11 +60,6 @@ def node_rank() -> int:
     return int(os.environ.get("GROUP_RANK", "0")) if _together() else 0
 
 
-def hide_progress() -> bool | None:
-    """Return tqdm's argument `disable`: only the first process shows a bar, only on a terminal."""
-    return None if rank() == 0 else True
-
-
 def local_shard(items: Iterable[T]) -> Iterator[T]:
     """Return this process's share of `items` among the processes on this machine."""
     return islice(items, local_rank(), None, local_world_size())

@@ -7,8 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 SILENCE_SECONDS = 25.0  # after so long without a line in the log, one is written
+
+LOGGED_BY = "_log_progress"  # the function that logs them
 
 log = logging.getLogger("tokensieve")
 
@@ -23,12 +26,33 @@ class _LastLine(logging.Filter):
         return True
 
 
+class Shown(Protocol):
+    """A progress bar."""
+
+    def state(self) -> str:
+        """Return how far it is, in words."""
+
+
 _last_line = _LastLine()
+_hidden = threading.Event()  # no bar is shown
+open_bars: list[Shown] = []  # of the steps that are running, the outermost first
+
+
+def hide_bars() -> None:
+    """Show no progress bars from now on, on a terminal either."""
+    _hidden.set()
+
+
+def bars_hidden() -> bool:
+    """Return whether progress bars are hidden."""
+    return _hidden.is_set()
 
 
 @contextmanager
 def log_while_running(name: str, last: float | None = None) -> Iterator[None]:
     """Run the block, and log how long it has run if nothing else is logged for `SILENCE_SECONDS`.
+
+    The line has the state of the outermost progress bar, too.
 
     `name` is the name of the step. `last` is its duration in the last run, in seconds, and is
     logged too.
@@ -50,4 +74,5 @@ def _log_progress(name: str, last: float | None, finished: threading.Event) -> N
     while not finished.wait(max(1.0, max(start, _last_line.time) + SILENCE_SECONDS - time.monotonic())):
         if time.monotonic() - max(start, _last_line.time) >= SILENCE_SECONDS:
             estimate = f" (last time {last:.0f} s)" if last else ""
-            log.info("%-10s %.0f s so far%s", name, time.monotonic() - start, estimate)
+            state = "".join(f": {bar.state()}" for bar in open_bars[:1])
+            log.info("%-10s %.0f s so far%s%s", name, time.monotonic() - start, estimate, state)

@@ -7,6 +7,7 @@ So `tokensieve run` and `dvc repro` see each other's results.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,27 @@ def inputs(layout: Layout, repo: Repo, name: str) -> dict[str, Any]:
 
 def is_unchanged(layout: Layout, repo: Repo, name: str) -> bool:
     """Return whether stage `name` has run on its present inputs and its outputs are unchanged."""
-    stage = _stage(layout, repo, name)
-    # `dvc repro` always runs such a stage. For us, the caller asks the registry in addition.
-    stage.always_changed = False
-    return not wait_for_lock(lambda: _locked(repo, stage.changed))
+    return not _has_changed(repo, _stage(layout, repo, name))
+
+
+def stale_stages(layout: Layout, names: Sequence[str]) -> set[str]:
+    """Return which of the stages `names`, in their order, have something to do.
+
+    These are the stages that are not unchanged, and those that read what they write. Nothing is
+    restored from DVC's cache.
+    """
+    stale, written = set[str](), set[Path]()
+    with opened(layout) as repo:
+        # One by one, DVC would read dvc.yaml and dvc.lock for each of them.
+        stages = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
+        for name in names:
+            stage = stages[name]
+            read = [Path(dependency.fs_path) for dependency in stage.deps if dependency.fs_path]
+            reads_new = any(path == out or out in path.parents for path in read for out in written)
+            if reads_new or _has_changed(repo, stage):
+                stale.add(name)
+                written |= {Path(out.fs_path) for out in stage.outs}
+    return stale
 
 
 def is_current(layout: Layout, repo: Repo, name: str) -> bool:
@@ -125,6 +143,12 @@ def reproduce(layout: Layout, repo: Repo, name: str, force: bool = False) -> boo
         raise
     except DvcException as error:
         raise InputError(f"stage {name} of {layout.pipeline.name} failed: {one_line(error)}") from error
+
+
+def _has_changed(repo: Repo, stage: Any) -> bool:
+    # `dvc repro` always runs such a stage. For us, the caller asks the registry in addition.
+    stage.always_changed = False
+    return bool(wait_for_lock(lambda: _locked(repo, stage.changed)))
 
 
 def _stage(layout: Layout, repo: Repo, name: str) -> Any:

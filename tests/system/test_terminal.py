@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import itertools
+import json
 import os
 import pty
 import re
@@ -26,11 +27,13 @@ OURS = re.compile(
     $ | (start|ingest|registry|validate|split|vocabulary|audit|mask|finetune|evaluate|export|register|gate
         |report)
         \s+ (\.\.\.|unchanged|\d)
+    | plan \s+ (runs|every) \b
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b | gate: | audit:
     | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task) (/s)? [\],]
     | (try|serve|promote) \s it \b | the \s (data|mask|run|report|audit) \b | confusions \b | warning:
+    | then \s open \b
     | figure \b
     | A \s linear \s SVM | Good \s enough | Not \s good \s enough
     )"""
@@ -109,6 +112,25 @@ def test_a_run_into_a_pipe_is_never_silent_for_long(
         r"start [\d.]+ \(imports and the Prefect server\), checks and bookkeeping [\d.]+; total [\d.]+",
         summary,
     )
+
+
+@pytest.mark.timeout(300)
+def test_a_log_of_json_is_json_alone_and_a_quiet_run_is_quiet(
+    tokensieve: Callable[..., subprocess.CompletedProcess[str]], small: list[str], data_file: Path
+) -> None:
+    done = tokensieve("run", "--project", "project", "--data", str(data_file), "--log-format", "json", *small)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert all(line.keys() == {"time", "level", "message"} for line in lines)
+    (plan,) = [line["message"] for line in lines if line["message"].startswith("plan ")]
+    assert re.fullmatch(r"plan +runs validate, split, .*, register; first time, so no estimate", plan)
+    texts = [row.rsplit(",", 1)[0] for row in data_file.read_text(encoding="utf-8").splitlines()[1:]]
+    assert not [text for text in texts if text in done.stderr]
+    assert done.stdout.rstrip().endswith("report.html")
+
+    again = tokensieve("run", "--project", "project", "--quiet")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.rstrip().endswith("report.html")
 
 
 @pytest.mark.timeout(300)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 
 import pytest
 
 from tokensieve import progress
+from tokensieve.bars import Bar
 from tokensieve.progress import log_while_running
 
 
@@ -27,6 +29,17 @@ def test_a_silent_step_is_logged_with_its_last_duration(
     with log_while_running("export", last=60.0):
         time.sleep(2.0)
     assert lines.messages == ["export     1 s so far (last time 60 s)"]
+
+
+def test_the_line_has_the_state_of_the_outermost_bar(lines: pytest.LogCaptureFixture) -> None:
+    with log_while_running("evaluate"), Bar(name="cross-fitting", unit="model", total=4) as outer:
+        outer.update()
+        with Bar(name="epoch 1 of 3", unit="step", total=9):
+            time.sleep(2.0)
+    (line,) = lines.messages
+    assert re.fullmatch(
+        r"evaluate   1 s so far: cross-fitting 1 of 4 models, [\d.]+/s, about \d s left", line
+    )
 
 
 def test_a_step_that_logs_often_gets_no_progress_line(lines: pytest.LogCaptureFixture) -> None:

@@ -18,16 +18,17 @@ from collections.abc import Callable, Iterator
 
 GRACE_SECONDS = 3.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SENTENCE = "tokensieve: interrupted; the same command goes on where it stopped\n"
+INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 _at_end: list[Callable[[], object]] = []
 
 
 class Interrupts:
-    """The first signal of SIGNALS that arrived, if any."""
+    """The first signal of SIGNALS that arrived, if any. `line` is what the log gets then."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: str = f"tokensieve: {INTERRUPTED}") -> None:
         self.number = 0
+        self._line = line
         self._announced = threading.Lock()
 
     @property
@@ -40,7 +41,7 @@ class Interrupts:
         if self._announced.acquire(blocking=False):
             # Not print: the main thread may hold the lock of sys.stderr.
             with contextlib.suppress(OSError):
-                os.write(2, SENTENCE.encode())
+                os.write(2, f"{self._line}\n".encode())
 
     def watch(self, pipe: int) -> None:
         """Wait for a signal. End the process at the next one, or after GRACE_SECONDS."""
@@ -63,14 +64,14 @@ class Interrupts:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[Interrupts]:
+def watched(line: str) -> Iterator[Interrupts]:
     """Raise KeyboardInterrupt in the block for SIGINT and SIGTERM.
 
-    The process is ended if it still runs after GRACE_SECONDS.
+    The process is ended if it still runs after GRACE_SECONDS. `line` is written to standard error.
 
     A signal that is ignored, as SIGINT is in a script's background, stays so.
     """
-    interrupts = Interrupts()
+    interrupts = Interrupts(line)
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return

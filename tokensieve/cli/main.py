@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokensieve.cli.interrupts import Interrupts, watched
-from tokensieve.cli.output import log_to_stderr, only_answers_on_stdout, quiet_libraries
+from tokensieve.cli.interrupts import INTERRUPTED, Interrupts, watched
+from tokensieve.cli.output import error_line, log_to_stderr, only_answers_on_stdout, quiet_libraries
 from tokensieve.cli.parser import build_parser
 from tokensieve.cli.renamed import with_new_names
 from tokensieve.disk import full_disk_error, permission_error
@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "command" not in options:
         parser.print_help()
         return 0
-    log_to_stderr()
+    log_to_stderr(options.quiet, options.log_format)
     quiet_libraries(options.debug)
     if options.command.handles_signals:
         return _status(options, Interrupts())
-    with watched() as interrupts:
+    with watched(error_line(INTERRUPTED, options.log_format)) as interrupts:
         status = _status(options, interrupts)
         if interrupts.number:
             interrupts.announce()
@@ -68,9 +68,10 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
         if options.debug:
             raise
         if message := _input_message(error, options):
-            print(f"tokensieve: {message}", file=sys.stderr)
+            print(error_line(message, options.log_format), file=sys.stderr)
             return REFUSED if isinstance(error, Refused) else INVALID_INPUT
-        print(f"tokensieve: {type(error).__name__}: {error} (--debug shows the stack trace)", file=sys.stderr)
+        message = f"{type(error).__name__}: {error} (--debug shows the stack trace)"
+        print(error_line(message, options.log_format), file=sys.stderr)
         return INTERNAL_ERROR
 
 

@@ -3,22 +3,66 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TextIO
+
+from tokensieve.progress import hide_bars
+
+TEXT, JSON = "text", "json"  # formats of the log
 
 log = logging.getLogger("tokensieve")
 
 
-def log_to_stderr() -> None:
-    """Print the lines of our own log to standard error."""
+def log_to_stderr(quiet: bool = False, log_format: str = TEXT) -> None:
+    """Print the lines of our own log to standard error.
+
+    Args:
+        quiet: Print warnings and errors only, and show no progress.
+        log_format: TEXT, or JSON for one JSON object per line. No progress bar is shown then.
+    """
     handler = _Lines(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(JsonLines() if log_format == JSON else logging.Formatter("%(message)s"))
+    # The handler's level, and not the log's: the pages of Prefect show all lines.
+    handler.setLevel(logging.WARNING if quiet else logging.INFO)
     log.handlers = [handler]
     log.propagate = False  # Prefect adds a handler to the root logger
     log.setLevel(logging.INFO)
+    if quiet or log_format == JSON:
+        hide_bars()
+    if log_format == JSON:
+        # Those of the server itself. It leaves a log with a handler as it is.
+        server = logging.getLogger("uvicorn")
+        server.handlers, server.propagate = [handler], False
+        server.setLevel(logging.INFO)
+
+
+def error_line(message: str, log_format: str = TEXT) -> str:
+    """Return an error as a line of the log."""
+    return json_line("error", message) if log_format == JSON else f"tokensieve: {message}"
+
+
+def json_line(level: str, message: str) -> str:
+    """Return a line of the log as a JSON object: time (UTC, ISO 8601), level and message."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, "level": level, "message": message.strip()}, ensure_ascii=False)
+
+
+class JsonLines(logging.Formatter):
+    """Formats a line of the log as a JSON object.
+
+    Of an exception, it has the class alone: a stack trace may quote texts.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object as one line."""
+        kind = record.exc_info[0] if record.exc_info else None
+        message = record.getMessage() + (f" ({kind.__name__})" if kind else "")
+        return json_line(record.levelname.lower(), message)
 
 
 class _Lines(logging.StreamHandler[TextIO]):

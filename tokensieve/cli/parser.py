@@ -8,11 +8,13 @@ this folder, of the pipeline in `flows/commands.py`, of `promote`, `rollback` an
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from tokensieve import __version__, packages
 from tokensieve.cli import check, completion, doctor, evaluate, explain, export_triton, patch, predict, serve
 from tokensieve.cli.command import DATA, MAINTAIN, PREDICT, PROMOTE, RUN, START, Command
+from tokensieve.cli.output import JSON, TEXT
 
 TOPICS = (START, DATA, RUN, PROMOTE, PREDICT, MAINTAIN)
 GROUPS = {
@@ -25,7 +27,8 @@ class Parser(argparse.ArgumentParser):
     """A parser whose help is coloured on a terminal, if rich-argparse is installed."""
 
     def _get_formatter(self) -> argparse.HelpFormatter:
-        if self.formatter_class is argparse.HelpFormatter and sys.stdout.isatty():
+        plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR")  # https://no-color.org
+        if self.formatter_class is argparse.HelpFormatter and not plain:
             try:
                 from rich_argparse import RichHelpFormatter
             except ModuleNotFoundError:
@@ -91,5 +94,14 @@ def build_parser() -> argparse.ArgumentParser:
             headings[command.topic]._group_actions.append(subparsers._choices_actions[-1])
         added.set_defaults(command=command, set=[])
         command.add_arguments(added)
-        added.add_argument("--debug", action="store_true", help="show stack traces and the log of Prefect")
+        _add_output(added)
     return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has."""
+    about = "print warnings, errors and the answer only, without progress"
+    parser.add_argument("--quiet", action="store_true", help=about)
+    about = "format of what goes to standard error; json: one object per line with time, level and message"
+    parser.add_argument("--log-format", choices=(TEXT, JSON), default=TEXT, help=about)
+    parser.add_argument("--debug", action="store_true", help="show stack traces and the log of Prefect")

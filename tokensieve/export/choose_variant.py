@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from tokensieve.bars import Bar
 from tokensieve.evaluation import intervals
 from tokensieve.evaluation.report import Comparison
 from tokensieve.inference.session import Engine
@@ -96,13 +96,7 @@ def times(
     """
     batches = [np.array([ids], dtype=np.int64) for ids in texts]
     best = {name: np.full(len(batches), np.inf) for name in engines}
-    for turn in tqdm(
-        [name for _ in range(rounds) for name in engines],
-        desc="timing",
-        unit="turn",
-        leave=False,
-        disable=None,
-    ):
+    for turn in Bar([name for _ in range(rounds) for name in engines], "timing", "turn"):
         for place, batch in enumerate(batches):
             start = time.perf_counter()
             engines[turn].run(batch)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import PreTrainedConfig
 
+from tokensieve.bars import Bar
 from tokensieve.errors import InputError, excerpt
 from tokensieve.export.build_variants import build
 from tokensieve.export.onnx_graph import write_graph
@@ -124,7 +124,7 @@ def plain_graphs(models: Mapping[str, Path], cut: int, folder: Path) -> dict[str
     """
     paths = {name: folder / name for name in (PREFIX, *map(suffix_name, models))}
     export_prefix(next(iter(models.values())), cut, paths[PREFIX])
-    for name, model in tqdm(models.items(), desc="graphs", unit="task", leave=False, disable=None):
+    for name, model in Bar(models.items(), "graphs", "task"):
         export_suffix(model, cut, paths[suffix_name(name)])
     return paths
 
@@ -144,7 +144,7 @@ def build_shared(
     # The prefix gets as many texts as a suffix, with equal numbers of texts of each task.
     few = [ids for sample in samples.values() for ids in sample[: max(1, len(sample) // len(samples))]]
     build(plain[PREFIX], config, variant, few, folder / PREFIX)
-    for name, sample in tqdm(samples.items(), desc=variant, unit="task", leave=False, disable=None):
+    for name, sample in Bar(samples.items(), variant, "task"):
         states = [prefix.run(np.array([ids], dtype=np.int64))[0] for ids in sample]
         build(plain[suffix_name(name)], config, variant, states, folder / suffix_name(name))
 

@@ -21,9 +21,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from tokensieve import __version__
+from tokensieve.bars import Bar
 from tokensieve.cpus import cores
 from tokensieve.data import table_readers, table_writers
 from tokensieve.data.table_formats import format_of
@@ -116,7 +115,7 @@ def predict_file(
             paths = _predict_chunks(model, source, text, top, form, parts, prefix)
             without, counts = _sum_counts(paths, model)
             with atomic_file(output, flush=True) as temporary:
-                bar = tqdm(paths, desc="assembling", unit="part", leave=False, disable=None)
+                bar = Bar(paths, "assembling", "part")
                 table_writers.join_parts(bar, form, temporary)
     except InputError:
         raise
@@ -134,23 +133,16 @@ def _progress(what: str, unit: str, total: int | None = None) -> Iterator[Callab
 
     Yields the function to call with the number of items that were finished.
     """
-    bar = tqdm(total=total, desc=what, unit=unit, miniters=1, leave=False, disable=None)
-    began = logged = time.monotonic()
-    done = 0
+    bar = Bar(name=what, unit=unit, total=total)
+    logged = time.monotonic()
 
     def advance(number: int) -> None:
-        nonlocal done, logged
+        nonlocal logged
         bar.update(number)
-        done += number
         now = time.monotonic()
         if bar.disable and now - logged >= LOG_SECONDS:
             logged = now
-            left = (
-                f" of {total:,}, about {(now - began) / done * (total - done):.0f} s left"
-                if total and done
-                else ""
-            )
-            log.info("%s: %s %ss%s", what, f"{done:,}", unit, left)
+            log.info("%s", bar.state())
 
     with bar:
         yield advance

@@ -16,8 +16,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from tokensieve.bars import Bar
 from tokensieve.method.probe import StateRecorder
 from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
@@ -64,7 +64,7 @@ def fisher_scores(
         name: torch.zeros_like(_summed(linear.weight.detach(), shape)) for name, linear in linears.items()
     }
     classifier.eval()
-    progress = tqdm(total=len(scored), desc="scoring weights", unit="text", leave=False, disable=None)
+    progress = Bar(name="scoring weights", unit="text", total=len(scored))
     with progress, _recorded(linears) as recorded:
         for rows in batches_by_length([inputs.lengths[i] for i in scored], _tokens_per_batch(inputs)):
             indices = [scored[row] for row in rows]

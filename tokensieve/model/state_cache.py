@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve import distributed
+from tokensieve.bars import Bar
 from tokensieve.data.table_readers import read_rows
 from tokensieve.disk import FULL
 from tokensieve.errors import InputError
@@ -148,13 +148,8 @@ def _compute_states(inputs: Inputs, cached: Inputs, classifier: Classifier, batc
     """Fill the states of `cached` for the texts in `batches`, and wait for all processes."""
     states = cached.states
     assert states is not None
-    with tqdm(
-        total=sum(map(len, batches)),
-        desc=f"computing layers {inputs.layer}-{cached.layer - 1} once",
-        unit="text",
-        leave=False,
-        disable=distributed.hide_progress(),
-    ) as bar:
+    name = f"computing layers {inputs.layer}-{cached.layer - 1} once"
+    with Bar(name=name, unit="text", total=sum(map(len, batches)), hidden=distributed.rank() > 0) as bar:
         for indices in batches:
             batch = inputs.batch(indices)
             if cached.pooled:
@@ -205,7 +200,7 @@ def _write_token_ids(
         atomic_file(path) as temporary,
         temporary.open("wb") as ids,
         temporary_lengths.open("wb") as sizes,
-        tqdm(desc="tokenizing", unit="text", leave=False, disable=None) as bar,
+        Bar(name="tokenizing", unit="text") as bar,
     ):
         while chunk := list(islice(texts, CHUNK)):
             encoded = encode(chunk)

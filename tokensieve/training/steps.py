@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from tokensieve import distributed
+from tokensieve.bars import Bar
 from tokensieve.model.batches import Batch, Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.settings import Finetune
@@ -120,7 +120,7 @@ def _share_of_batch(indices: list[int], targets: Tensor, weights: Tensor | None)
 
 
 def _progress(order: list[list[int]], name: str) -> Iterable[list[int]]:
-    return tqdm(order, desc=name, unit="step", leave=False, disable=distributed.hide_progress())
+    return Bar(order, name, "step", hidden=distributed.rank() > 0)
 
 
 def _optimizer(

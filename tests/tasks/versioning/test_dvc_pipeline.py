@@ -55,6 +55,23 @@ def test_a_stage_is_current_after_its_commit_until_something_it_reads_changes(
     assert not is_current(layout, "validate")
 
 
+def test_a_stale_stage_makes_those_stale_that_read_what_it_writes(layout: Layout, source: Path) -> None:
+    ingest(layout, Settings(), str(source))
+    for path in (layout.champion, layout.base, layout.suite):
+        path.write_text("{}")
+    _pretend(layout, "validate", "first")
+    names = dvc_pipeline.stage_names(layout)
+    stale = dvc_pipeline.stale_stages(layout, names)
+    assert stale == set(names) - {"validate"}
+    layout.split.mkdir(parents=True)
+    (layout.split / "train.jsonl").write_text("{}")
+    _pretend(layout, "split", "first")
+    assert "split" not in dvc_pipeline.stale_stages(layout, names)
+    layout.params.write_text(layout.params.read_text().replace("seed: 0", "seed: 1", 1))
+    # The outputs of split are there and unchanged, but they will be written again.
+    assert dvc_pipeline.stale_stages(layout, names) >= {"split", "vocabulary", "register"}
+
+
 def test_what_an_earlier_run_of_the_same_inputs_made_comes_back_from_the_cache(
     layout: Layout, source: Path
 ) -> None:

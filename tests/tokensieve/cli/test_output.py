@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tokensieve import progress
+from tokensieve.cli import parser
+from tokensieve.cli.main import main
+from tokensieve.cli.output import JSON, log_to_stderr
+
+log = logging.getLogger("tokensieve")
+
+
+@pytest.fixture(autouse=True)
+def own_loggers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Restore what `log_to_stderr` changes."""
+    server = logging.getLogger("uvicorn")
+    before = (server.handlers, server.propagate, server.level)
+    monkeypatch.setattr(progress, "_hidden", type(progress._hidden)())
+    yield
+    server.handlers, server.propagate, server.level = before
+
+
+def test_by_default_a_line_is_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr()
+    log.info("mask       ...")
+    assert capsys.readouterr().err == "mask       ...\n"
+    assert not progress.bars_hidden()
+
+
+def test_quiet_prints_warnings_alone_and_no_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr(quiet=True)
+    log.info("mask       ...")
+    log.warning("warning: few texts")
+    assert capsys.readouterr().err == "warning: few texts\n"
+    assert progress.bars_hidden()
+    assert log.isEnabledFor(logging.INFO), "Prefect's page has all lines"
+
+
+def test_a_line_of_json_has_time_level_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr(log_format=JSON)
+    log.info("  %s is\nserved “ü”", "int8")
+    logging.getLogger("uvicorn.error").warning("slow")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["level"], line["message"]) for line in lines] == [
+        ("info", "int8 is\nserved “ü”"),
+        ("warning", "slow"),
+    ]
+    assert datetime.fromisoformat(lines[0]["time"]).utcoffset() is not None
+    assert progress.bars_hidden()
+
+
+def test_a_stack_trace_is_no_part_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr(log_format=JSON)
+    try:
+        raise ValueError("my private words")
+    except ValueError:
+        log.exception("a task failed")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "a task failed (ValueError)"
+
+
+def test_an_error_is_a_line_of_the_log(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["predict", "--model", str(tmp_path / "nosuch"), "a text", "--log-format", "json"]
+    assert main(command) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert (tree := json.loads(line))["level"] == "error"
+    assert "nosuch does not exist" in tree["message"]
+
+
+@pytest.mark.parametrize("value", ["1", ""])
+def test_no_color_makes_the_help_plain(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setattr(parser.sys.stdout, "isatty", lambda: True, raising=False)
+    formatter = type(parser.build_parser()._get_formatter()).__name__
+    assert formatter == ("HelpFormatter" if value else "Coloured")

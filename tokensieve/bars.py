@@ -1,0 +1,70 @@
+"""Progress bars: on a terminal with rate and time left, elsewhere as a part of the log's lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from tokensieve import progress
+
+
+class Bar(tqdm):  # type: ignore[type-arg]
+    """A progress bar that disappears at its end.
+
+    If no bar is shown, `progress.log_while_running` logs how far it is.
+
+    Args:
+        items: What is iterated. None: call `update` with the number of finished items.
+        name: What is done.
+        unit: One item.
+        total: The number of items, None for that of `items` or if it is unknown.
+        hidden: Whether to show no bar on a terminal either.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Any] | None = None,
+        name: str = "",
+        unit: str = "",
+        total: int | None = None,
+        hidden: bool = False,
+    ) -> None:
+        hide = True if hidden or progress.bars_hidden() else None  # None: shown on a terminal
+        super().__init__(items, desc=name, unit=unit, total=total, leave=False, miniters=1, disable=hide)
+        self._name, self._unit, self._done = name, unit, 0
+        self._began = time.monotonic()
+        progress.open_bars.append(self)
+
+    def __iter__(self) -> Iterator[Any]:
+        with self:
+            for item in self.iterable:
+                yield item
+                self.update()
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count `n` more items as finished."""
+        self._done += int(n or 0)
+        return super().update(n)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self in progress.open_bars:
+            progress.open_bars.remove(self)
+        super().close()
+
+    def state(self) -> str:
+        """Return how far it is, as "scoring weights 300 of 1,200 texts, 12/s, about 75 s left"."""
+        total = f" of {self.total:,}" if self.total else ""
+        known = f"{self._name} {self._done:,}{total} {self._unit}s".lstrip()
+        seconds = time.monotonic() - self._began
+        if not self._done or not seconds:
+            return known
+        left = f", about {seconds / self._done * (self.total - self._done):.0f} s left" if self.total else ""
+        return f"{known}, {self._done / seconds:.3g}/s{left}"
+
+    # tqdm compares bars by their position, and has no hash of its own.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__

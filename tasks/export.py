@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
-from tqdm import tqdm
 
-from tasks.artifacts import FittedRule, ModelFacts
+from tasks.artifacts import FittedRule, ModelFacts, load_constructs
 from tasks.reporting.write_card import write_card
 from tasks.split import load_part, load_text_rule
 from tasks.versioning.data_versions import data_hash
+from tokensieve.bars import Bar
 from tokensieve.data import text_hashes
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
@@ -39,6 +39,7 @@ from tokensieve.export.build_variants import SAMPLE, build, processor, unavailab
 from tokensieve.export.choose_variant import VariantResult
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.files import atomic_folder, write_json
+from tokensieve.inference import phrases
 from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor, run_batches
@@ -133,6 +134,7 @@ def export(layout: Layout, settings: Settings) -> None:
         results = _timed(layout, settings, manifest, builds, untrained)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
         text_hashes.save_hashes(folder / text_hashes.NAME, _texts_fitted_on(layout))
+        phrases.save_phrases(folder, (construct.text for construct in load_constructs(layout.vocabulary)))
         rows, served = _serve_the_fastest(
             settings, manifest, builds, choose_variant.rank(results), untrained, folder
         )
@@ -164,7 +166,7 @@ def _manifest(layout: Layout) -> Manifest:
         thresholds=rule.thresholds,
         truncation=model.truncation,
         text_columns=load_text_rule(layout).columns,
-        files={text_hashes.NAME: ""},
+        files={text_hashes.NAME: "", phrases.NAME: ""},
     )
 
 
@@ -189,7 +191,7 @@ def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str,
     sample = sample_of(layout, settings.base.max_length, settings.base.truncation)
     paths = {}
     names = [name for name in dict.fromkeys(("fp32", *settings.export.variants)) if name not in skipped]
-    for name in tqdm(names, desc="variants", unit="variant", leave=False, disable=None):
+    for name in Bar(names, "building", "variant"):
         paths[name] = folder / f"{name}.onnx"
         build(plain, config, name, sample, paths[name])
     plain.unlink()
@@ -253,7 +255,7 @@ def _serve_the_fastest(
     """
     rows = {result.variant: asdict(result) | {"faults": [], "measured": {}} for result in ranked}
     served: dict[str, Any] = {}
-    for result in tqdm(ranked, desc="compared with PyTorch", unit="variant", leave=False, disable=None):
+    for result in Bar(ranked, "compared with PyTorch", "variant"):
         if result.variant not in settings.export.variants or served:
             continue
         shutil.copyfile(builds[result.variant], folder / MODEL)

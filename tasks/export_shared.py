@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,8 @@ from tokensieve.export import choose_variant
 from tokensieve.export.shared_encoder import build_shared, common_layers, plain_graphs
 from tokensieve.files import atomic_folder
 from tokensieve.inference.manifest import TOKENIZER, Manifest
+from tokensieve.inference.phrases import NAME as PHRASES
+from tokensieve.inference.phrases import read_phrases, save_phrases
 from tokensieve.inference.shared_predictor import PREFIX, SharedPredictor, save_manifest, suffix_name
 from tokensieve.project import Layout
 from tokensieve.settings import VARIANTS, Settings
@@ -60,6 +62,7 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(output) as folder, TemporaryDirectory(dir=output.parent) as scratch:
         shutil.copyfile(first / TOKENIZER, folder / TOKENIZER)
+        save_phrases(folder, _phrases(layouts.values()))
         plain = plain_graphs(models, layers, Path(scratch))
         for variant in _candidates(manifests):
             build_shared(plain, config, variant, samples, folder)
@@ -88,6 +91,13 @@ def _manifests(layouts: Mapping[str, Layout]) -> dict[str, Manifest]:
                 f"{first} and {name} do not read the same columns: train both with the same data.text_column"
             )
     return found
+
+
+def _phrases(layouts: Iterable[Layout]) -> Iterator[str]:
+    """Yield the phrases of the exported models. Those of earlier versions have none."""
+    for layout in layouts:
+        path = layout.onnx / PHRASES
+        yield from sorted(read_phrases(layout.onnx, {PHRASES: path.read_bytes()} if path.exists() else {}))
 
 
 def _candidates(manifests: Mapping[str, Manifest]) -> list[str]:

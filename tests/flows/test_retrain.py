@@ -75,6 +75,7 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(
         "manifest.json",
         "race.json",
         "trained_texts.npy",
+        "phrases.json",
         "README.md",
     }
     assert first["verdict"]["sentence"]

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from tasks import export
-from tasks.artifacts import MaskFacts, SplitSizes
+from tasks.artifacts import MaskFacts, SplitSizes, save_constructs
 from tokensieve.data.examples import Examples
 from tokensieve.data.text_hashes import hash_texts, load_hashes
 from tokensieve.errors import InputError
@@ -21,6 +21,7 @@ from tokensieve.evaluation.report import is_for_threshold
 from tokensieve.inference import predictor, session
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
+from tokensieve.method.constructs import Construct
 from tokensieve.model.batches import tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
@@ -71,6 +72,7 @@ def _write_what_the_card_names(layout: Layout, labels: list[str]) -> None:
     SplitSizes(20, 20, 20).save(layout.split)
     MaskFacts(False, 12, 100).save(layout.mask)
     layout.vocabulary.mkdir()
+    save_constructs(layout.vocabulary, [Construct("lost card", labels[0], 0.5, 0.5, 3)])
     write(
         layout.vocabulary / "report.json",
         {"constructs": 1, "added": [], "per_class": {labels[0]: ["lost card"]}},
@@ -109,6 +111,7 @@ def test_the_fastest_build_that_answers_as_torch_is_served(
         "race.json",
         "manifest.json",
         "trained_texts.npy",
+        "phrases.json",
         "README.md",
     }
     card = (layout.onnx / "README.md").read_text(encoding="utf-8")

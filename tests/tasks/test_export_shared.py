@@ -112,6 +112,7 @@ def test_shared_export_predicts_like_each_model_alone(project: Callable[..., Lay
     names = {path.name for path in (tmp_path / "shared").iterdir()}
     assert names == {
         "shared.json",
+        "phrases.json",
         "prefix.onnx",
         "tokenizer.json",
         "cards.onnx",

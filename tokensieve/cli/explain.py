@@ -54,7 +54,9 @@ def explain(options: argparse.Namespace, answer: Answer) -> None:
     from tokensieve.inference.explain import explain
     from tokensieve.inference.load import load
 
-    model, phrases = load(find_model(options), cores()), _phrases(options)
+    model = load(find_model(options), cores())
+    # A folder of an earlier version has no phrases: those of its project.
+    phrases = model.phrases or _phrases(options)
     for texts in text_batches(options.texts, REMEDY):
         for text in texts:
             began = time.perf_counter()
@@ -70,9 +72,9 @@ def explain(options: argparse.Namespace, answer: Answer) -> None:
 
 
 def _phrases(options: argparse.Namespace) -> list[str]:
-    """Return the constructs of several words that the project of the model has; none without it."""
+    """Return the constructs of the project; none outside a project."""
     layout = Layout(Path(options.project).resolve())
-    return [text for construct in _constructs(layout) if " " in (text := construct["text"])]
+    return [construct["text"] for construct in _constructs(layout)]
 
 
 def _constructs(layout: Layout) -> list[dict[str, Any]]:

@@ -116,7 +116,11 @@ class Explanation:
 
 
 def explain(
-    model: Model, text: str, label: str | None = None, phrases: Collection[str] = (), most: int = MOST
+    model: Model,
+    text: str,
+    label: str | None = None,
+    phrases: Collection[str] | None = None,
+    most: int = MOST,
 ) -> dict[str, Explanation]:
     """Return an explanation per task. A model of one task has the task `SINGLE_TASK`.
 
@@ -124,8 +128,8 @@ def explain(
         model: A loaded model.
         text: The text to explain.
         label: The label to explain, for the tasks that have it. None for the most likely label.
-        phrases: Phrases as `words.ngrams` names them. Those in the text are removed as a whole,
-            too.
+    wanted = frozenset(model.phrases if phrases is None else phrases)
+    found = _merged(text, _find_phrases(read, wanted, places), places)
         most: The most removals.
 
     Raises:
@@ -135,7 +139,7 @@ def explain(
     return effects(model, occlusion, run_batches(model.run, occlusion.ids, model.classes), label)
 
 
-def occlude(model: Model, text: str, phrases: Collection[str] = (), most: int = MOST) -> Occlusion:
+def occlude(model: Model, text: str, phrases: Collection[str] | None = None, most: int = MOST) -> Occlusion:
     """Return what is removed from a text: its words, and those of `phrases` that it contains.
 
     The arguments are those of `explain`.
@@ -151,7 +155,8 @@ def occlude(model: Model, text: str, phrases: Collection[str] = (), most: int = 
         groups = [words[start : start + size] for start in range(0, len(words), size)]
         removals = [_removal(text, [(group[0][0], group[-1][1])], places) for group in groups]
     known = {removal.tokens for removal in removals}
-    found = _merged(text, _find_phrases(read, frozenset(phrases), places), places)
+    wanted = frozenset(model.phrases if phrases is None else phrases)
+    found = _merged(text, _find_phrases(read, wanted, places), places)
     joined = [phrase for phrase in found if phrase.tokens not in known]
     return Occlusion(tokens, tuple(removals), tuple(joined[: most - len(removals)]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,10 @@ class Model(Protocol):
     @property
     def text_rule(self) -> TextRule:
         """How a row becomes a text."""
+
+    @property
+    def phrases(self) -> Collection[str]:
+        """The constructs of several words, which `explain` removes as a whole; empty if unknown."""
 
     def predict_by_task(self, texts: Sequence[TextOrColumns], top: int = 3) -> PredictionsByTask:
         """Return one prediction per text by task, each with the `top` most likely labels.

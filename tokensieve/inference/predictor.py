@@ -6,7 +6,7 @@ second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import tokenizers
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
+from tokensieve.inference.phrases import read_phrases
 from tokensieve.inference.prediction import SINGLE_TASK, Prediction, predictions
 from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
@@ -31,8 +32,14 @@ BATCH_TOKENS = 512
 class Predictor:
     """A loaded model of one task. Several threads may use it at once."""
 
-    def __init__(self, manifest: Manifest, tokenizer: tokenizers.Tokenizer, engine: Engine) -> None:
-        self.manifest = manifest
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokenizer: tokenizers.Tokenizer,
+        engine: Engine,
+        phrases: Collection[str] = (),
+    ) -> None:
+        self.manifest, self.phrases = manifest, phrases
         self._tokenizer = BoundedTokenizer(tokenizer, manifest.max_length, manifest.truncation)
         self._engine = engine
 
@@ -63,7 +70,7 @@ class Predictor:
             folder / TOKENIZER, files[TOKENIZER], manifest.max_length, manifest.truncation
         )
         engine = load_engine(folder / MODEL, manifest.variant, threads or cores(), files=files)
-        predictor = cls(manifest, tokenizer, engine)
+        predictor = cls(manifest, tokenizer, engine, read_phrases(folder, files))
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(

@@ -7,7 +7,7 @@ written last. Only numpy, onnxruntime and tokenizers are needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.inference.listed_files import are_hashes, read_files
 from tokensieve.inference.manifest import TOKENIZER, Manifest, read_tree, write_tree
+from tokensieve.inference.phrases import NAME as PHRASES
+from tokensieve.inference.phrases import read_phrases
 from tokensieve.inference.prediction import Prediction, predictions
 from tokensieve.inference.predictor import load_tokenizer, run_batches
 from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, load_engine
@@ -43,9 +45,10 @@ class SharedPredictor:
         tokenizer: BoundedTokenizer,
         prefix: Engine,
         suffixes: Mapping[str, Engine],
+        phrases: Collection[str] = (),
     ) -> None:
         """Combine the shared layers, `prefix`, with the rest of each task's model, `suffixes`."""
-        self.tasks = dict(tasks)
+        self.tasks, self.phrases = dict(tasks), phrases
         self._tokenizer, self._prefix, self._suffixes = tokenizer, prefix, dict(suffixes)
         ends = np.cumsum([len(manifest.labels) for manifest in tasks.values()]).tolist()
         self.classes: int = ends[-1]
@@ -83,7 +86,7 @@ class SharedPredictor:
                 )
             suffixes[name] = suffix
         bounded = BoundedTokenizer(tokenizer, first.max_length, first.truncation)
-        return cls(manifests, bounded, prefix, suffixes)
+        return cls(manifests, bounded, prefix, suffixes, read_phrases(folder, files))
 
     @property
     def text_rule(self) -> TextRule:
@@ -157,7 +160,9 @@ def save_manifest(folder: Path, tasks: Mapping[str, Manifest], layers: int) -> N
         tasks: The manifest of each task.
         layers: The number of layers that the tasks share.
     """
-    files = {name: sha256(folder / name) for name in (PREFIX, TOKENIZER, *map(suffix_name, tasks))}
+    phrases = [PHRASES] if (folder / PHRASES).exists() else []
+    names = (PREFIX, TOKENIZER, *phrases, *map(suffix_name, tasks))
+    files = {name: sha256(folder / name) for name in names}
     version = FORMAT if all(task.truncation == HEAD for task in tasks.values()) else TRUNCATING
     version = version if all(task.text_rule == TextRule() for task in tasks.values()) else RULED
     trees = {name: manifest.tree() for name, manifest in tasks.items()}

@@ -59,7 +59,7 @@ class ExplainEndpoint:
     ) -> dict[str, Explanation]:
         # On threads: finding the words of a long text takes some milliseconds.
         with self._batcher.expecting(self._most + 1):
-            occlusion = await asyncio.to_thread(occlude, model, text, (), self._most)
+            occlusion = await asyncio.to_thread(occlude, model, text, most=self._most)
         logits = await self._batcher.compute(model, occlusion.ids, client)
         return await asyncio.to_thread(effects, model, occlusion, logits, label)
 
@@ -80,6 +80,7 @@ def _fields(found: Explanation) -> dict[str, Any]:
         "labels": label_fields(found.labels),
         "truncated": found.truncated,
         "words": [_word(effect) for effect in found.words],
+        "phrases": [_word(effect) for effect in found.phrases],
     }
 
 

@@ -178,6 +178,10 @@ class TextExplanation(BaseModel):
         description="the words that the model reads, in the order of the text; if there are more than "
         "max_texts - 1 or 127 different ones, sequences of neighbouring words"
     )
+    phrases: list[WordEffect] = Field(
+        description="the phrases of the text that distinguish classes, each removed as a whole; empty for "
+        "models of earlier versions"
+    )
 
 
 class ExplainResponse(TextExplanation, ModelOrigin):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from hypothesis import strategies as st
 from tokensieve.errors import InputError
 from tokensieve.inference.explain import explain, occlude
 from tokensieve.inference.load import load
+from tokensieve.inference.manifest import Manifest
+from tokensieve.inference.phrases import NAME as PHRASES
+from tokensieve.inference.phrases import save_phrases
 from tokensieve.inference.prediction import SINGLE_TASK
 from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.session import load_engine
@@ -77,6 +82,20 @@ def test_phrases_are_removed_as_a_whole(predictor: Predictor) -> None:
     assert [(phrase.text, len(phrase.spans)) for phrase in found.phrases] == [("lost my", 1), ("my, card", 2)]
     limited = occlude(predictor, "i lost my card", phrases, most=5)
     assert (len(limited.words), len(limited.phrases)) == (4, 1)
+
+
+def test_the_phrases_of_the_model_are_the_default(served: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "served"
+    shutil.copytree(served.folder, folder)
+    save_phrases(folder, ["my card", "card", "lost my"])
+    manifest = Manifest.load(folder)
+    replace(manifest, files={**manifest.files, PHRASES: ""}).save(folder)
+    model = Predictor.load(folder, threads=1)
+    assert [phrase.text for phrase in explain(model, "lost my card")[SINGLE_TASK].phrases] == [
+        "lost my",
+        "my card",
+    ]
+    assert explain(model, "lost my card", phrases=())[SINGLE_TASK].phrases == ()
 
 
 def test_a_text_of_one_word_or_none_can_be_explained(

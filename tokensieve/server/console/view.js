@@ -68,7 +68,7 @@ const STRONG = 0.5, WEAK = 0.15; // shares of the largest effect
 
 // Show a text with its words marked, and the words with the largest effects.
 export function wordsView(text, explanation, task) {
-  const { words } = explanation;
+  const words = [...explanation.words, ...explanation.phrases];
   if (!words.length) return element("p", {}, "The text has no words that could be removed.");
   const largest = Math.max(...words.map((word) => Math.abs(word.effect)), 1e-9);
   const ranked = [...words].sort((one, other) => Math.abs(other.effect) - Math.abs(one.effect)).slice(0, SHOWN);
@@ -98,15 +98,20 @@ function legend() {
     element("span", {}, "with a background: a strong effect"));
 }
 
-// Return the text with its words marked. The positions count characters, not UTF-16 units.
+// Return the text with its words marked, or a phrase as a whole if its effect is larger than those of its words.
+// The positions count characters, not UTF-16 units.
 function marked(text, words, largest) {
   const characters = Array.from(text);
   const spans = words.flatMap((word) => word.spans.map(([start, end]) => ({ start, end, effect: word.effect })));
-  spans.sort((one, other) => one.start - other.start);
+  const chosen = [];
+  for (const span of spans.sort((one, other) => Math.abs(other.effect) - Math.abs(one.effect))) {
+    if (!chosen.some((other) => span.start < other.end && other.start < span.end)) chosen.push(span);
+  }
+  chosen.sort((one, other) => one.start - other.start);
   const shown = element("div", { className: "shown", dir: "auto", tabIndex: 0, role: "region", "aria-label": "Text with its words marked" });
   let done = 0;
   const until = (end) => characters.slice(done, end).join("");
-  for (const { start, end, effect } of spans) {
+  for (const { start, end, effect } of chosen) {
     const share = Math.abs(effect) / largest;
     shown.append(until(start));
     done = start;
@@ -130,5 +135,5 @@ export function countsView(counts, shown) {
   const rows = counts.slice(0, shown).map(([label, times]) =>
     element("tr", {}, element("th", { scope: "row" }, foreign(label)), bar(times / Math.max(1, counts[0][1])), number(count(times))));
   const rest = counts.length > shown ? `, and ${count(counts.length - shown)} other labels` : "";
-  return table(`${count(total)} labels given${rest}`, ["Label", "", "Texts"], rows);
+  return table(`${count(total)} ${total === 1 ? "label" : "labels"} given${rest}`, ["Label", "", "Texts"], rows);
 }

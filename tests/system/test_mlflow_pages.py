@@ -50,5 +50,5 @@ def test_a_newcomer_finds_run_data_classes_picture_and_model(
         page.goto(f"{files}/evaluation/confusion.png")
         page.reload()
     assert found.value.ok
-    expect(page.get_by_role("heading", name="evaluation/confusion.png")).to_be_visible()
+    expect(page.get_by_text("evaluation/confusion.png").first).to_be_visible()
     page.close()

@@ -61,8 +61,7 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
     config = AutoConfig.from_pretrained(first)
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(output) as folder, TemporaryDirectory(dir=output.parent) as scratch:
-        shutil.copyfile(first / TOKENIZER, folder / TOKENIZER)
-        save_phrases(folder, _phrases(layouts.values()))
+        _write_common(layouts, folder)
         plain = plain_graphs(models, layers, Path(scratch))
         for variant in _candidates(manifests):
             build_shared(plain, config, variant, samples, folder)
@@ -91,6 +90,12 @@ def _manifests(layouts: Mapping[str, Layout]) -> dict[str, Manifest]:
                 f"{first} and {name} do not read the same columns: train both with the same data.text_column"
             )
     return found
+
+
+def _write_common(layouts: Mapping[str, Layout], folder: Path) -> None:
+    """Write what all tasks share besides the layers: the tokenizer and the phrases."""
+    shutil.copyfile(next(iter(layouts.values())).model / TOKENIZER, folder / TOKENIZER)
+    save_phrases(folder, _phrases(layouts.values()))
 
 
 def _phrases(layouts: Iterable[Layout]) -> Iterator[str]:

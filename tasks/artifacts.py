@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from tokensieve.cleaning import NONE
 from tokensieve.errors import InputError
 from tokensieve.files import read_json, read_json_or_none, write_json
 from tokensieve.truncation import HEAD
@@ -101,6 +102,7 @@ class TextFacts(Artifact):
 
     NAME: ClassVar[str] = "text.json"
     columns: tuple[str, ...] = ()
+    clean: str = NONE
 
 
 @dataclass(frozen=True)

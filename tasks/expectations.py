@@ -30,7 +30,8 @@ from tokensieve.settings import Validate
 
 MAX_LABELS = 20  # that a check misses
 MAX_ROWS = 100_000  # of a check that failed
-USUAL_TRUNCATED = 0.01  # share of truncated texts that is no reason for a warning
+# Share of the texts that is no reason for a warning, of the checks that some texts always fail.
+USUAL = {"truncated": 0.01, "markup": 0.01, "quoted": 0.01}
 OWN = "the project's own suite"
 COLUMNS = ("row", "text", "label")  # of a table, for the project's own suite
 
@@ -207,7 +208,7 @@ def _expectations(table: Table, limits: Validate, stops: Callable[[str], bool]) 
             column=check,
             min_value=rule[check].low,
             max_value=rule[check].high,
-            mostly=1 - USUAL_TRUNCATED if check == "truncated" else 1.0,
+            mostly=1 - USUAL.get(check, 0.0),
             **options(check),
         )
     if table.has_classes:

@@ -166,6 +166,7 @@ def _manifest(layout: Layout) -> Manifest:
         thresholds=rule.thresholds,
         truncation=model.truncation,
         text_columns=load_text_rule(layout).columns,
+        clean=load_text_rule(layout).clean,
         files={text_hashes.NAME: "", phrases.NAME: ""},
     )
 

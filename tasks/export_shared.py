@@ -87,7 +87,8 @@ def _manifests(layouts: Mapping[str, Layout]) -> dict[str, Manifest]:
     for name in others:
         if found[name].text_rule != found[first].text_rule:
             raise InputError(
-                f"{first} and {name} do not read the same columns: train both with the same data.text_column"
+                f"{first} and {name} make their texts differently: train both with the same data.text_column "
+                "and data.clean"
             )
     return found
 

@@ -34,7 +34,7 @@ def add_feedback(layout: Layout, path: Path, columns: Data) -> tuple[int, int]:
     Raises:
         InputError: If a file cannot be read, or if it has no corrections for this project.
     """
-    corrections = _corrections(path, layout.root.name)
+    corrections = _corrections(path, layout.root.name, columns)
     complete_replacement(layout.raw)
     known: set[str] = set()
     corrected = 0
@@ -42,7 +42,8 @@ def add_feedback(layout: Layout, path: Path, columns: Data) -> tuple[int, int]:
         for part, file in sorted(find_part_files(layout.raw).items(), key=lambda item: item[0] == "train"):
             rows, changes = list(_rows(file, columns)), 0
             for row in rows if part != "oos" else ():
-                key = normalize_text(join_columns([row.get(name) for name in columns.text_columns]) or "")
+                text = join_columns([row.get(name) for name in columns.text_columns]) or ""
+                key = normalize_text(columns.text_rule.cleaned(text))
                 if key in corrections:
                     known.add(key)
                     changes += row[columns.label_column] != corrections[key].label
@@ -76,7 +77,7 @@ class _Correction:
         return values | {columns.label_column: self.label}
 
 
-def _corrections(path: Path, project: str) -> dict[str, _Correction]:
+def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correction]:
     """Return each correction by the normalized text.
 
     The feedback of a model that several tasks share names the task. Only that of this project, by
@@ -90,7 +91,8 @@ def _corrections(path: Path, project: str) -> dict[str, _Correction]:
         wanted = not is_blank(text) and (names or examples.multi_label) and task in (None, "", project)
         if wanted:
             label: Label = list(names) if examples.multi_label else names[0]
-            found[normalize_text(text)] = _Correction(text, label, values if isinstance(values, dict) else {})
+            known = values if isinstance(values, dict) else {}
+            found[normalize_text(columns.text_rule.cleaned(text))] = _Correction(text, label, known)
     if not found:
         raise InputError(f"{path} has no texts with labels for this project")
     return found

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.expectations import Finding, Table
+from tasks.expectations import USUAL, Finding, Table
 from tasks.faulty_rows import NAME as FAULTS
 from tasks.faulty_rows import place_fields, table_lines
 from tokensieve.data.label_names import OTHER, Prepared
@@ -218,7 +218,8 @@ def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
     shown = f" ({between.join(named)}{more})" if named else ""
     if rule is None:
         return f"not met in {count:,} {units}{shown}; see validate.suite"
-    return f"{count:,} {units} {rule.fails}{shown}; {rule.remedy}"
+    share = f" ({count / len(table.examples):.0%})" if check["name"] in USUAL else ""
+    return f"{count:,} {units}{share} {rule.fails}{shown}; {rule.remedy}"
 
 
 def _classes(table: Table, check: Mapping[str, Any], settings: Settings) -> str:

@@ -79,7 +79,8 @@ class FittedClassifier:
         Raises:
             InputError: If `top` is less than 1, or `TextRule.text` raises it.
         """
-        joined = self._manifest.text_rule.texts(texts)
+        rule = self._manifest.text_rule
+        joined = rule.all_cleaned(rule.texts(texts))
         lengths = token_counts(self._tokenizer, joined)
         truncated = [length > self._manifest.max_length for length in lengths]
         return predictions(self._logits(joined), self._manifest, truncated, top)
@@ -224,6 +225,7 @@ def _calibrated(
         parity={},
         truncation=settings.base.truncation,
         text_columns=settings.data.text_rule.columns,
+        clean=settings.data.clean,
     )
 
 
@@ -250,4 +252,4 @@ def _examples(texts: Sequence[TextOrColumns], labels: Labels, what: str, rule: T
             f"{what}: {len(texts)} texts and {len(labels)} labels; use one label, or one list of labels, "
             "per text"
         )
-    return Examples.of(rule.texts(texts), labels)
+    return Examples.of(rule.all_cleaned(rule.texts(texts)), labels)

@@ -1,7 +1,8 @@
 """The text that a model reads of a row, equally in training and in serving.
 
 A model may read several columns, such as subject and body. Their values are joined by a line feed,
-in the order of the columns. Blank values are left out.
+in the order of the columns. Blank values are left out. Then the text is cleaned, if the project
+says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tokensieve.cleaning import HTML, NONE, strip_html
 from tokensieve.errors import InputError, excerpt
 
 JOINT = "\n"
@@ -25,9 +27,25 @@ class TextRule:
 
     Attributes:
         columns: The columns that are joined, at least two. Empty: a model of one text.
+        clean: What is stripped from the joined text: none, or html (`cleaning.py`).
     """
 
     columns: tuple[str, ...] = ()
+    clean: str = NONE
+
+    def cleaned(self, text: str) -> str:
+        """Return a joined text as the model reads it. A text that is clean already stays."""
+        return strip_html(text) if self.clean == HTML else text
+
+    def all_cleaned(self, texts: Sequence[str]) -> Sequence[str]:
+        """Return joined texts as the model reads them.
+
+        Raises:
+            TypeError: If `texts` is a single string.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts is one text; give a list of texts")
+        return texts if self.clean == NONE else list(map(self.cleaned, texts))
 
     def texts(self, given: Sequence[TextOrColumns], name: str = "texts") -> list[str]:
         """Return the text of each item of `given`, which has the name `name` in messages.

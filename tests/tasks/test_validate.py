@@ -88,6 +88,8 @@ def test_good_data_passes_every_check(project: Callable[..., Layout]) -> None:
         "control",
         "encoding",
         "truncated",
+        "markup",
+        "quoted",
     ]
 
 

@@ -6,13 +6,17 @@ texts. They are parsed once. The result is stored as JSON Lines files, which the
 
 from __future__ import annotations
 
+import logging
 import math
+import operator
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from tokensieve.cleaning import NONE
 from tokensieve.data.examples import Examples
 from tokensieve.data.normalize import is_blank
 from tokensieve.data.table_formats import ENDINGS, FORMATS, TYPED, ending_of, format_of
@@ -21,6 +25,8 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_folder, read_json_or_none, sha256, write_json
 from tokensieve.settings import Data
 from tokensieve.text_rule import join_columns
+
+log = logging.getLogger("tokensieve")
 
 PARTS = ("train", "validation", "test", "oos")  # oos: texts out of scope, which have no label
 # The names of a part's file, also as data sets on the Hugging Face hub have it, in one piece.
@@ -109,6 +115,7 @@ def read_raw_once(files: dict[str, Path], columns: Data, folder: Path) -> RawDat
         "parser": PARSER,
         "columns": [text, columns.label_column, columns.label_separator, columns.encoding],
         "id": columns.id_column,
+        "clean": columns.clean,
         "files": {
             part: [ending_of(path), sha256(path)] for part, path in sorted(files.items()) if path.exists()
         },
@@ -133,15 +140,30 @@ def read_raw(files: dict[str, Path], columns: Data) -> RawData:
     for part, path in files.items():
         label = None if part == "oos" else columns.label_column
         try:
-            found.parts[part] = read_examples(
+            own = read_examples(
                 path, columns.text_columns, label, columns.label_separator, columns.codec, columns.id_column
             )
+            found.parts[part] = _cleaned(own, columns)
         except InputError as error:
             found.errors[part] = error
     if any(examples.multi_label for examples in found.parts.values()):
         for part, examples in found.parts.items():
             found.parts[part] = replace(examples, multi_label=part != "oos")
     return found
+
+
+def _cleaned(examples: Examples, columns: Data) -> Examples:
+    """Return the examples with clean texts, and log what that costs. `Predictor` cleans as well."""
+    if columns.clean == NONE:
+        return examples
+    began = time.perf_counter()
+    texts = list(map(columns.text_rule.cleaned, examples.texts))
+    cost = 1e6 * (time.perf_counter() - began) / max(1, len(texts))
+    changed = sum(map(operator.ne, texts, examples.texts))
+    log.info(
+        "data.clean=%s: %d of %d texts changed, %.0f µs per text", columns.clean, changed, len(texts), cost
+    )
+    return replace(examples, texts=texts)
 
 
 def read_examples(

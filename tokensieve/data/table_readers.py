@@ -6,6 +6,7 @@ header has no number. Every error names the file and, if it concerns one row, th
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.data.arrow_tables import damaged, is_label, is_text, record_batches
+from tokensieve.data.one_hot import refuse_one_hot
 from tokensieve.data.table_formats import FORMATS, TYPED, Wanted, check_columns, format_of, import_pyarrow
 from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
@@ -26,6 +28,8 @@ CHUNK_SIZE = 2**21
 BATCH_ROWS = 64
 # The same if only the text and label columns are read.
 NARROW_BATCH_ROWS = 4096
+
+FIRST_ROWS = 1000  # that show whether columns have only 0 and 1
 
 # JSON can express half of a surrogate pair (\ud800), and UTF-8 cannot. The json module joins
 # complete pairs.
@@ -85,7 +89,7 @@ def read_rows(
     elif kind == ".jsonl":
         rows = _strict_objects(path, read_lines_without_nul(path, encoding), wanted, texts)
     else:
-        rows = _cells(path, read_lines_without_nul(path, encoding), wanted)
+        rows = _cells(path, read_lines_without_nul(path, encoding), wanted, labels)
     number = 0
     for number, values in rows:
         yield number, values
@@ -129,9 +133,14 @@ def _chunks(pieces: Iterator[Piece]) -> Iterator[Chunk]:
         yield Chunk(texts, rows, size)
 
 
-def _cells(path: Path, lines: Iterator[str], wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+def _cells(
+    path: Path, lines: Iterator[str], wanted: Wanted, labels: Sequence[str]
+) -> Iterator[tuple[int, list[Any]]]:
     records = read_records(path, lines)
     header = next(records, [])
+    if missing_label := next((column for column in labels if column not in header), None):
+        first = [dict(zip(header, record, strict=True)) for record in itertools.islice(records, FIRST_ROWS)]
+        refuse_one_hot(path, first, missing_label)
     check_columns(path, header, wanted)
     places = [header.index(column) for column in wanted]
     for number, record in enumerate(records, 1):

@@ -11,6 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
+from tokensieve.cleaning import NONE
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference import manifest
 from tokensieve.inference.manifest import Manifest
@@ -68,6 +69,8 @@ def _for_clients(served: Manifest) -> dict[str, str]:
         found |= {"truncation": served.truncation, "max_length": str(served.max_length)}
     if served.text_columns:
         found["text_columns"] = json.dumps(served.text_columns)
+    if served.clean != NONE:
+        found["clean"] = served.clean
     return found
 
 

@@ -144,7 +144,7 @@ def occlude(model: Model, text: str, phrases: Collection[str] | None = None, mos
 
     The arguments are those of `explain`.
     """
-    text = replace_surrogates(text)
+    text = model.text_rule.cleaned(replace_surrogates(text))
     tokens, spans = model.tokenize_with_spans(text)
     read = text[: max((end for _, end in spans), default=0)]
     places = _TokenPlaces(spans, len(read))

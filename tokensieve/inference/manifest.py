@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokensieve.cleaning import HTML, NONE
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256, write_text
 from tokensieve.inference.listed_files import are_hashes, check_files, read_files
@@ -66,13 +67,14 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "variant": (lambda v: isinstance(v, str) and v in VARIANTS, f"one of {', '.join(VARIANTS)}"),
     "files": (are_hashes, "names of files inside the folder, each with its SHA-256"),
     "truncation": (lambda v: v in (HEAD, HEAD_TAIL), f"{HEAD} or {HEAD_TAIL}"),
+    "clean": (lambda v: v in (NONE, HTML), f"{NONE} or {HTML}"),
     "text_columns": (
         lambda v: isinstance(v, list) and len(v) != 1 and all(map(_text, v)) and len(set(v)) == len(v),
         "a list of at least two different names, in UTF-8",
     ),
 }
 # Values that a manifest has only if they differ from the default.
-OPTIONAL = {"truncation": HEAD, "text_columns": ()}
+OPTIONAL = {"truncation": HEAD, "text_columns": (), "clean": NONE}
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Manifest:
         files: The SHA-256 of each file by its name. `save` sets it.
         variant: The variant of the graph; fp16 needs a GPU.
         truncation: The part that is read of a longer text (`truncation.py`).
+        clean: What is stripped from the texts (`text_rule.py`).
         text_columns: The columns of which the texts are joined (`text_rule.py`); empty for one.
     """
 
@@ -105,11 +108,12 @@ class Manifest:
     variant: str = "fp32"
     truncation: str = HEAD
     text_columns: tuple[str, ...] = ()
+    clean: str = NONE
 
     @property
     def text_rule(self) -> TextRule:
         """How a row becomes a text."""
-        return TextRule(self.text_columns)
+        return TextRule(self.text_columns, self.clean)
 
     @property
     def rule(self) -> DecisionRule:

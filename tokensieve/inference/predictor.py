@@ -117,11 +117,11 @@ class Predictor:
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids that the model reads of each text, at least one per text."""
-        return self._tokenizer.tokenize(texts)
+        return self._tokenizer.tokenize(self.text_rule.all_cleaned(texts))
 
     def tokenize_with_spans(self, text: str) -> tuple[TokenIds, list[Span]]:
         """Return the token ids of a text without surrogates, and the span of each token in it."""
-        return self._tokenizer.tokenize_with_spans(text)
+        return self._tokenizer.tokenize_with_spans(self.text_rule.cleaned(text))
 
     def by_task(self, logits: Floats) -> dict[str, Floats]:
         """Return the logits by the name of the only task."""

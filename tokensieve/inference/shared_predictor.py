@@ -115,11 +115,11 @@ class SharedPredictor:
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids of each text, at least one per text. All tasks have the same ids."""
-        return self._tokenizer.tokenize(texts)
+        return self._tokenizer.tokenize(self.text_rule.all_cleaned(texts))
 
     def tokenize_with_spans(self, text: str) -> tuple[TokenIds, list[Span]]:
         """Return the token ids of a text without surrogates, and the span of each token in it."""
-        return self._tokenizer.tokenize_with_spans(text)
+        return self._tokenizer.tokenize_with_spans(self.text_rule.cleaned(text))
 
     def run(self, ids: Sequence[Sequence[int]] | Ids) -> Floats:
         """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens.

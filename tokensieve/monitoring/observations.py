@@ -84,7 +84,8 @@ def observe(folder: Path, texts: Sequence[str]) -> Observations:
     graph, output = _with_states(folder / MODEL, files[MODEL])
     tokenizer = load_tokenizer(folder / TOKENIZER, files[TOKENIZER], manifest.max_length, manifest.truncation)
     bounded = BoundedTokenizer(tokenizer, manifest.max_length, manifest.truncation)
-    ids = [text.ids for text in bounded.tokenize(list(texts))]
+    texts = manifest.text_rule.all_cleaned(list(texts))
+    ids = [text.ids for text in bounded.tokenize(texts)]
     session = create_session(
         folder / MODEL, cores(), cuda=manifest.variant == "fp16", files={**files, MODEL: graph}
     )

@@ -40,7 +40,8 @@ class ExplainEndpoint:
         """
         asked = await read_body(request, ExplainRequest, "text")
         loaded, began = self._watcher.current, time.perf_counter()
-        text = read_text(asked.text, loaded.model.text_rule, "text", self._limits)
+        rule = loaded.model.text_rule
+        text = rule.cleaned(read_text(asked.text, rule, "text", self._limits))
         client = f"{request.client.host} {request.client.port}" if request.client else ""
         try:
             async with asyncio.timeout(self._limits.timeout):

@@ -105,5 +105,6 @@ def _model_info(manifest: Manifest, version: str) -> ModelInfo:
         parity=dict(manifest.parity),
         files=dict(manifest.files),
         text_columns=list(manifest.text_columns),
+        clean=manifest.clean,
         **{name: getattr(manifest, name) for name in same},
     )

@@ -250,6 +250,7 @@ class ModelInfo(ModelOrigin):
     text_columns: list[str] = Field(
         description="columns that the model reads, joined by line feeds; empty for one text"
     )
+    clean: str = Field(description="what the model strips from its texts: none, or html")
     temperature: float = Field(description="temperature of the calibration: logits are divided by it")
     threshold: float = Field(description="confidence below which a prediction is uncertain")
     margin: float = Field(description="lead over the second label below which a prediction is uncertain")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tokensieve.cleaning import HTML, NONE
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings.declaration import Section, setting
 from tokensieve.settings.values import FORMAT_NAMES
@@ -35,6 +36,11 @@ class Data(Section):
         "text", "column with the text, or a list of columns, for example [subject, body]"
     )
     label_column: str = setting("label", "column with the label")
+    clean: str = setting(
+        NONE,
+        "what is stripped from the texts, here and by the model: html strips HTML tags and entities",
+        among=(NONE, HTML),
+    )
     id_column: str | None = setting(None, "column that identifies a row, for messages and tables")
     format: str = setting(
         "auto",
@@ -90,7 +96,7 @@ class Data(Section):
     @property
     def text_rule(self) -> TextRule:
         """How a row becomes a text."""
-        return TextRule(() if isinstance(self.text_column, str) else self.text_column)
+        return TextRule(() if isinstance(self.text_column, str) else self.text_column, self.clean)
 
     @property
     def codec(self) -> str | None:

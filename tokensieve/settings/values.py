@@ -19,6 +19,8 @@ CHECKS = (
     "unknown_label",
     "vanished_label",
     "truncated",
+    "markup",
+    "quoted",
 )
 
 FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "arrow")

@@ -49,7 +49,7 @@ def test_old_settings_and_parameters_get_their_new_names(moved_old_project: Path
     expected = yaml.safe_load(render(settings))
     # New settings, which the file need not have.
     del expected["validate"]["suite"], expected["gate"]
-    for name in ("encoding", "id_column", "normalize_labels", "rare", "rare_below"):
+    for name in ("encoding", "id_column", "clean", "normalize_labels", "rare", "rare_below"):
         del expected["data"][name]
     assert yaml.safe_load(after) == expected
     assert "data:\n  # my comment\n  text_column: text  # column with the text\n" in after

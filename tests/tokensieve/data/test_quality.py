@@ -1,11 +1,10 @@
 import pytest
 
+from tokensieve.data.broken_characters import count_broken_sequences, count_control_characters
 from tokensieve.data.examples import Examples
 from tokensieve.data.normalize import normalize_text
 from tokensieve.data.quality import (
     class_sizes,
-    count_broken_sequences,
-    count_control_characters,
     count_copies_in,
     count_earlier_copies,
     count_labels_of_text,
@@ -113,7 +112,7 @@ def test_every_check_that_has_numbers_has_a_rule() -> None:
     train = Examples.of(["a", "b"], ["x", "y"])
     parts = {"train": train, "validation": train, "test": train, "oos": Examples.of(["c"])}
     found = {part: set(measure_rows(part, parts)) for part in parts}
-    assert found["oos"] == {"control", "encoding"}
+    assert found["oos"] == {"control", "encoding", "markup", "quoted"}
     assert found["validation"] == found["oos"] | {"conflict"}
     assert found["test"] == found["validation"] | {"leak"}
     assert found["train"] == found["validation"] | {"class_size", "rare_class", "lookalike"}

@@ -97,3 +97,18 @@ def test_feedback_keeps_the_columns(client_of: Callable[..., Any], folder: Path,
     log.close()
     row = json.loads((tmp_path / "right.jsonl").read_text(encoding="utf-8"))
     assert (row["text"], row["columns"], row["label"]) == (TEXT, ROW, label)
+
+
+def test_a_model_that_strips_html_shows_what_it_read(
+    client_of: Callable[..., Any], served: Any, tmp_path: Path
+) -> None:
+    folder = served.write(tmp_path / "clean")
+    replace(served.manifest, clean="html").save(folder)
+    client = client_of(folder)
+    assert client.get("/model").json()["clean"] == "html"
+    mail, clean = "<p>where is&nbsp;my card</p>", "where is my card"
+    first, second = client.post("/predict", json={"texts": [mail, clean]}).json()["predictions"]
+    assert first == second
+    found = client.post("/explain", json={"text": mail}).json()
+    assert found["text"] == clean
+    assert all(clean[slice(*word["spans"][0])] == word["text"] for word in found["words"])

@@ -53,3 +53,13 @@ def test_large_data_are_fitted_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> N
 def test_texts_of_small_classes_are_not_judged() -> None:
     assert judged_texts(np.array([0, 1, 0, 2, 0, 1]), 2).tolist() == [0, 1, 2, 4, 5]
     assert judged_texts(np.array([], np.int64), 2).tolist() == []
+
+
+def test_many_classes_are_told_apart() -> None:
+    """The gradient at coefficients of 0 is small then: a loose tolerance would stop there."""
+    random = np.random.default_rng(0)
+    labels, folds = np.arange(1200) % 400, np.arange(1200) // 400
+    states = unit_length(random.normal(size=(400, 384))[labels] + 0.3 * random.normal(size=(1200, 384)))
+    found = out_of_fold(states, labels, folds, 0)
+    assert (found.argmax(1) == labels).mean() > 0.95
+    assert found[np.arange(1200), labels].min() > 2 / 400

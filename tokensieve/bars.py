@@ -56,14 +56,15 @@ class Bar(tqdm):  # type: ignore[type-arg]
         super().close()
 
     def state(self) -> str:
-        """Return how far it is, as "scoring weights 300 of 1,200 texts, 12/s, about 75 s left"."""
+        """Return how far it is, as "scoring weights, 300 of 1,200 texts, 12/s, about 75 s left"."""
         total = f" of {self.total:,}" if self.total else ""
-        known = f"{self._name} {self._done:,}{total} {self._unit}s".lstrip()
+        known = f"{self._name}, {self._done:,}{total} {self._unit}s"
         seconds = time.monotonic() - self._began
         if not self._done or not seconds:
             return known
         left = f", about {seconds / self._done * (self.total - self._done):.0f} s left" if self.total else ""
-        return f"{known}, {self._done / seconds:.3g}/s{left}"
+        rate = self._done / seconds
+        return f"{known}, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'}/s{left}"
 
     # tqdm compares bars by their position, and has no hash of its own.
     __hash__ = object.__hash__

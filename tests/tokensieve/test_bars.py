@@ -21,10 +21,10 @@ def test_a_bar_counts_without_a_terminal_and_says_how_long_it_takes(clock: list[
     with Bar(name="scoring weights", unit="text", total=1200) as bar:
         assert bar.disable
         assert progress.open_bars == [bar]
-        assert bar.state() == "scoring weights 0 of 1,200 texts"
+        assert bar.state() == "scoring weights, 0 of 1,200 texts"
         bar.update(300)
         clock[0] += 25.0
-        assert bar.state() == "scoring weights 300 of 1,200 texts, 12/s, about 75 s left"
+        assert bar.state() == "scoring weights, 300 of 1,200 texts, 12/s, about 75 s left"
 
 
 def test_a_bar_of_items_counts_each_that_is_finished(clock: list[float]) -> None:
@@ -32,15 +32,15 @@ def test_a_bar_of_items_counts_each_that_is_finished(clock: list[float]) -> None
     for _ in Bar("abcd", "timing", "turn"):
         states.append(progress.open_bars[0].state())
         clock[0] += 2.0
-    assert states[0] == "timing 0 of 4 turns"
-    assert states[3] == "timing 3 of 4 turns, 0.5/s, about 2 s left"
+    assert states[0] == "timing, 0 of 4 turns"
+    assert states[3] == "timing, 3 of 4 turns, 0.5/s, about 2 s left"
 
 
 def test_a_bar_without_a_total_has_no_estimate(clock: list[float]) -> None:
     with Bar(name="tokenizing", unit="text") as bar:
         bar.update(5000)
         clock[0] += 2.0
-        assert bar.state() == "tokenizing 5,000 texts, 2.5e+03/s"
+        assert bar.state() == "tokenizing, 5,000 texts, 2,500/s"
 
 
 @pytest.mark.usefixtures("clock")

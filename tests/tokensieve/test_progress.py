@@ -38,7 +38,7 @@ def test_the_line_has_the_state_of_the_outermost_bar(lines: pytest.LogCaptureFix
             time.sleep(2.0)
     (line,) = lines.messages
     assert re.fullmatch(
-        r"evaluate   1 s so far: cross-fitting 1 of 4 models, [\d.]+/s, about \d s left", line
+        r"evaluate   1 s so far: cross-fitting, 1 of 4 models, [\d.]+/s, about \d s left", line
     )
 
 

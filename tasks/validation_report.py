@@ -137,6 +137,15 @@ def data_docs(checks: Sequence[Mapping[str, Any]], tables: Mapping[str, Sequence
         outcome = "passed" if check["passed"] else check["severity"]
         rows.append((outcome, [outcome, check["message"]]))
     body = [_table(["Result", "Check"], rows)]
+    at_fault = [
+        (outcome, [check["name"], check["part"], _place(row), row["label"]])
+        for (outcome, _), check in zip(rows, checks, strict=True)
+        for row in (() if check["passed"] else check["rows"])
+        if row["row"]
+    ]
+    if at_fault:
+        body.append(f"<h2>Rows at fault: the first {LISTED} of each check; all are in {FAULTS}</h2>")
+        body.append(_table(["Check", "Part", "Row", "Label"], at_fault))
     for name, findings in tables.items():
         met = sum(finding.met for finding in findings)
         body.append(f"<h2>{html.escape(name)}: {met} of {len(findings)} expectations met</h2>")

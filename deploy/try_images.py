@@ -121,7 +121,7 @@ def use(environment: Path) -> list[Row]:
     rows = []
     for name, url in (
         ("mlflow", "http://127.0.0.1:5000/health"),
-        ("prefect", "http://127.0.0.1:4200/api/health"),
+        ("prefect, with its page", "http://127.0.0.1:4200/"),
     ):
         rows.append((f"start of {name}", wait(began, lambda url=url: get(url))))
     rows.append(("start of worker", wait(began, lambda: "started!" in logs("worker"))))

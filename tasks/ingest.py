@@ -48,7 +48,7 @@ def ingest(
             names = {}
             rows = count_rows(layout, found, settings.data)
         else:
-            source, found = public(data), _local_files(layout, repo, data, test, settings.data)
+            source, found = public(data), _local_files(layout, data, test, settings.data)
             rows = count_rows(layout, found, settings.data)
             names = {
                 part: _file_name(path, data, test if part == "test" else None) for part, path in found.items()
@@ -171,16 +171,16 @@ def _file_name(path: Path, data: str, test: str | None) -> str:
     return address.rsplit("/", 1)[-1] if "://" in address and path.stem == "data" else path.name
 
 
-def _local_files(layout: Layout, repo: Repo, data: str, test: str | None, columns: Data) -> dict[str, Path]:
+def _local_files(layout: Layout, data: str, test: str | None, columns: Data) -> dict[str, Path]:
     given = {"data": data, "test": test}
     local = {
-        option: _fetched(layout, repo, address, option, columns) if address and "://" in address else address
+        option: _fetched(layout, address, option, columns) if address and "://" in address else address
         for option, address in given.items()
     }
     return local_parts(str(local["data"]), local["test"])
 
 
-def _fetched(layout: Layout, repo: Repo, url: str, option: str, columns: Data) -> str:
+def _fetched(layout: Layout, url: str, option: str, columns: Data) -> str:
     """Return a local copy of `url`.
 
     For http(s) it is a file that is deleted after ingestion, otherwise an import of DVC.
@@ -198,26 +198,31 @@ def _fetched(layout: Layout, repo: Repo, url: str, option: str, columns: Data) -
             f"--{option} {public(url)}: its password would be written to a file; "
             f"pass it as {parts.scheme}'s own client reads it"
         )
-    return _imported(layout, repo, url, option)
+    return _imported(layout, url, option)
 
 
-def _imported(layout: Layout, repo: Repo, url: str, option: str) -> str:
+def _imported(layout: Layout, url: str, option: str) -> str:
     """Return a copy of `url` in data/source. DVC imports it, or updates what it imported before."""
     name = url.rstrip("/").rsplit("/", 1)[-1]
     out = layout.at("data", "source", option, name if name.lower().endswith(tuple(ENDINGS)) else "folder")
     pointer = out.with_name(f"{out.name}.dvc")
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if pointer.exists() and yaml.safe_load(pointer.read_text(encoding="utf-8"))["deps"][0]["path"] == url:
-            wait_for_lock(lambda: repo.update([str(pointer)]))
-        else:
-            pointer.unlink(missing_ok=True)
-            wait_for_lock(lambda: repo.imp_url(url, str(out), force=True))
-    except Exception as error:  # DVC's own, or one of a remote's library
-        if full_disk_error(error, layout.root):
-            raise
-        raise _import_error(url, option, error) from error
+    with opened(layout, git=False) as repo:  # git ignores data/source
+        try:
+            _import(repo, url, out, pointer)
+        except Exception as error:  # DVC's own, or one of a remote's library
+            if full_disk_error(error, layout.root):
+                raise
+            raise _import_error(url, option, error) from error
     return str(out)
+
+
+def _import(repo: Repo, url: str, out: Path, pointer: Path) -> None:
+    if pointer.exists() and yaml.safe_load(pointer.read_text(encoding="utf-8"))["deps"][0]["path"] == url:
+        wait_for_lock(lambda: repo.update([str(pointer)]))
+    else:
+        pointer.unlink(missing_ok=True)
+        wait_for_lock(lambda: repo.imp_url(url, str(out), force=True))
 
 
 def _import_error(url: str, option: str, error: Exception) -> InputError:

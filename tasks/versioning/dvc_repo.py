@@ -47,8 +47,13 @@ LOCK_SECONDS = 600
 
 
 @contextlib.contextmanager
-def opened(layout: Layout) -> Iterator[Repo]:
+def opened(layout: Layout, git: bool = True) -> Iterator[Repo]:
     """Yield DVC's repository of the project.
+
+    Args:
+        layout: The project.
+        git: Whether DVC regards a git repository around it. With it, DVC refuses to write .dvc
+            files in folders that git ignores.
 
     Raises:
         InputError: If DVC fails. The message is one line, without passwords.
@@ -56,7 +61,7 @@ def opened(layout: Layout) -> Iterator[Repo]:
     """
     with _without_output():
         try:
-            scm = git_of(layout.root) or NoSCM(str(layout.root))
+            scm = (git_of(layout.root) if git else None) or NoSCM(str(layout.root))
             with Repo(str(layout.root), scm=scm) as repo:
                 repo.stage_cache = _RunCache(repo)
                 yield repo

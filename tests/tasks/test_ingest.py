@@ -119,6 +119,25 @@ def test_what_a_url_may_hide_is_not_kept(layout: Layout, server: str) -> None:
     assert f"{server}/texts.csv" in kept
 
 
+@pytest.mark.parametrize("git", [True, False])
+def test_what_dvc_imports_is_taken_and_updated_inside_git_and_outside(
+    git: bool, tmp_path: Path, source: Path
+) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    if git:
+        subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    layout = open_project(root)
+    with layout.at(".dvc", "config").open("a", encoding="utf-8") as config:
+        config.write(f"['remote \"inputs\"']\n    url = {source.parent}\n")
+    address = f"remote://inputs/{source.name}"
+    found = ingest(layout, Settings(), address)
+    assert (layout.raw / "train.csv").read_text() == CSV
+    source.write_text(f"{CSV}a new text,card\n")
+    assert ingest(layout, Settings(), address) != found
+    assert (layout.raw / "train.csv").read_text() == source.read_text()
+
+
 def test_credentials_in_urls_are_not_stored(layout: Layout, server: str) -> None:
     address = server.replace("http://", "http://user:secret@")
     for _ in range(2):

@@ -94,9 +94,9 @@ def test_a_clone_elsewhere_with_empty_caches_predicts_the_same(
     for text, line in zip(TEXTS, answers.splitlines(), strict=True):
         served = _asked(f"http://127.0.0.1:{port}/predict", {"text": text})
         predicted = json.loads(line)
-        assert {key: served[key] for key in ("label", "probability")} == {
-            key: predicted[key] for key in ("label", "probability")
-        }
+        assert served["label"] == predicted["label"]
+        # One text at a time, and three in a batch.
+        assert served["probability"] == pytest.approx(predicted["probability"], abs=1e-6)
 
 
 FAULTS = {

@@ -233,7 +233,7 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(f"{path} is {excerpt(tree)}; it must be one object: export the model again")
     if tree.get("format") not in versions:
-        found, known = excerpt(tree.get("format")), " and ".join(map(str, versions))
+        found, known = excerpt(tree.get("format")), ", ".join(map(str, versions))
         raise InputError(
             f"{path} has format {found}, this version reads {known}; export again, or install the version "
             "that exported it"

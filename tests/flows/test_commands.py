@@ -85,13 +85,13 @@ INVALID = {
     "one class": (_rows([(text, "a") for text, _ in _text_rows(9)]), ["class", "2"]),
     "long text": (
         _rows([*_text_rows(30), ("x" * 200_000, "class 0")]),
-        ["31", "validate.max_characters", "20,000"],
+        ["line 32", "validate.max_characters", "20,000"],
     ),
     "many classes": (
         _rows([(f"text {i}", f"class {i}") for i in range(100_000)]),
         ["100,000", "validate.max_classes"],
     ),
-    "empty text": (_rows([*_text_rows(30), ("  ", "class 0")]), ["31", "empty"]),
+    "empty text": (_rows([*_text_rows(30), ("  ", "class 0")]), ["line 32", "empty"]),
 }
 
 

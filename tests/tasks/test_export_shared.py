@@ -226,7 +226,7 @@ def test_a_broken_shared_folder_is_refused(project: Callable[..., Layout], tmp_p
     export_shared([project("cards", 2).root, project("parcels", 2).root], folder)
     tree = json.loads((folder / "shared.json").read_text(encoding="utf-8"))
     for change, words in [
-        ({"format": 9}, "has format '9', this version reads 1 and 2"),
+        ({"format": 9}, "has format '9', this version reads 1, 2"),
         ({"tasks": {}}, "lacks its files or its tasks"),
         ({"tasks": {"cards": tree["tasks"]["cards"] | {"threshold": 2}}}, "threshold is '2'; it must be"),
         (

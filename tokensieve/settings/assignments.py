@@ -14,7 +14,7 @@ import yaml
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import write_text
 from tokensieve.settings.declaration import value_types
-from tokensieve.settings.params_file import Settings, parse, render, sections
+from tokensieve.settings.params_file import Settings, parse, render, sections, value_text
 from tokensieve.settings.renamed import log_renamed, renamed
 
 log = logging.getLogger("tokensieve")
@@ -83,7 +83,7 @@ def tried(path: Path, assignments: list[str]) -> Iterator[None]:
     before = path.read_text(encoding="utf-8") if assignments and path.exists() else ""
     differing = changed(path, assignments) if assignments else {}
     for key, (old, new) in differing.items():
-        log.info("%s: %s = %s (was %s)", path.name, key, new, old)
+        log.info("%s: %s = %s (was %s)", path.name, key, value_text(new), value_text(old))
     after = path.read_text(encoding="utf-8") if differing else ""
     try:
         yield
@@ -107,7 +107,7 @@ def _restore(path: Path, before: str, differing: Mapping[str, tuple[Any, Any]]) 
         )
         return
     for key, (old, _) in differing.items():
-        log.warning("%s: %s is %s again, because this command failed", path.name, key, old)
+        log.warning("%s: %s is %s again, because this command failed", path.name, key, value_text(old))
 
 
 def _value(section: str, key: str, text: str) -> Any:

@@ -118,11 +118,15 @@ def render(settings: Settings | None = None) -> str:
         for spec in fields(kind):
             value = spec.default if settings is None else getattr(getattr(settings, name), spec.name)
             assert value is not MISSING
-            shown = _list(value) if isinstance(value, tuple) else _scalar(value)
             allowed = f" ({allowed_text(spec.metadata)})" if allowed_text(spec.metadata) else ""
-            lines.append(f"  {spec.name}: {shown}  # {spec.metadata['about']}{allowed}")
+            lines.append(f"  {spec.name}: {value_text(value)}  # {spec.metadata['about']}{allowed}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
+
+
+def value_text(value: Any) -> str:
+    """Return the value of a setting as a `params.yaml` has it."""
+    return _list(value) if isinstance(value, tuple) else _scalar(value)
 
 
 def _scalar(value: Any) -> str:

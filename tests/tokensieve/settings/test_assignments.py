@@ -143,8 +143,10 @@ def test_assignments_stay_after_success_and_are_undone_after_failure(
         raise InputError("base.model nosuch was not found")
     assert path.read_text() == before
     assert f"base.model is {Base().model} again, because this command failed" in caplog.text
-    with tried(path, ["finetune.max_epochs=3"]):
+    caplog.set_level("INFO", "tokensieve")
+    with tried(path, ["finetune.max_epochs=3", "data.text_column=[subject, body]"]):
         pass
+    assert "data.text_column = [subject, body] (was text)" in caplog.text
     assert Settings.load(path).finetune.max_epochs == 3
     with pytest.raises(KeyboardInterrupt), tried(path, ["finetune.max_epochs=4"]):
         raise KeyboardInterrupt

@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,12 +88,32 @@ def watched(line: str) -> Iterator[Interrupts]:
     pipe_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=interrupts.watch, args=[reader], name="interrupts", daemon=True).start()
     try:
-        yield interrupts
+        with _without_swallowed_interrupts():
+            yield interrupts
     finally:
         signal.set_wakeup_fd(pipe_before)
         for number, handler in before.items():
             signal.signal(number, handler)
         os.close(writer)
+
+
+@contextlib.contextmanager
+def _without_swallowed_interrupts() -> Iterator[None]:
+    """Print no stack trace if a signal arrives in a finalizer, where Python ignores exceptions.
+
+    The thread of `watched` ends the process then.
+    """
+    before = sys.unraisablehook
+
+    def hook(found: sys.UnraisableHookArgs) -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            before(found)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager

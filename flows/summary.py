@@ -78,7 +78,7 @@ def summarize(
 
 
 def _judged(layout: Layout, evaluated: dict[str, Any]) -> dict[str, Any]:
-    """Return what is said about model and data. Early evaluations have no baselines."""
+    """Return baselines, verdict, audit and the number of likely label errors."""
     audit = Audit.load_or_none(layout.audit)
     return {
         "label_errors": audit.totals["label_errors"] if audit and audit.is_separable else 0,

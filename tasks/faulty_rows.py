@@ -1,4 +1,4 @@
-"""faults.csv: all rows that do not meet a check, with their places, for a spreadsheet."""
+"""faults.csv: the rows that do not meet a check, at most 100,000 per check, for a spreadsheet."""
 
 from __future__ import annotations
 

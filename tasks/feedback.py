@@ -74,7 +74,8 @@ class _Correction:
         *others, last = columns.text_columns
         known = self.values.keys() == set(columns.text_columns)
         values = dict(self.values) if known else dict.fromkeys(others) | {last: self.text}
-        return values | {columns.label_column: self.label}
+        ids = {columns.id_column: None} if columns.id_column else {}
+        return values | ids | {columns.label_column: self.label}
 
 
 def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correction]:

@@ -29,12 +29,15 @@ BLOCKS = frozenset(_BLOCKS.split())
 TAGS = BLOCKS | HIDDEN | frozenset(_INLINE.split())
 
 _ESCAPED = re.compile(r"&(?:(?:amp|#0*38|#[xX]0*26);)+")  # an ampersand that was escaped many times
-# What html.parser is given as markup. Other angle brackets are escaped for it: its
-# time grows with the square of the length for "<a <a <a". Comments are bounded for the same reason.
+# What html.parser is given as markup. Other angle brackets are escaped for it: its time grows with
+# the square of the length for "<a <a <a". Comments are bounded for the same reason. Ampersands that
+# begin no entity are escaped, too: it would read "&section" as an entity "&sect" without semicolon.
 _MARKUP = re.compile(
-    r"(</?[a-zA-Z][^<>]*>|<!--.{0,2000}?-->|<![a-zA-Z][^<>]*>|<\?[^<>]*>)|<",
+    r"(</?[a-zA-Z][^<>]*>|<!--.{0,2000}?-->|<![a-zA-Z][^<>]*>|<\?[^<>]*>)|<"
+    r"|&(?!(?:[a-zA-Z][a-zA-Z0-9]+|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});)",
     re.DOTALL,
 )
+_LITERAL = {"<": "&lt;", "&": "&amp;"}
 _SPACES = re.compile(r"[^\S\n]+")
 _TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9:]*)(?:[\s/][^<>]*)?>")
 _ENTITY = re.compile(r"&(?:[a-zA-Z][a-zA-Z0-9]+|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
@@ -74,12 +77,16 @@ def count_quoted_lines(text: str) -> int:
 
 
 class _Reader(HTMLParser):
-    """Collects the text of a document."""
+    """Collects the text of a document.
 
-    def __init__(self) -> None:
+    `closed` are the elements of HIDDEN that are closed somewhere. Without an end, an element would
+    hide the rest of the text.
+    """
+
+    def __init__(self, closed: frozenset[str]) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
-        self._hidden = 0
+        self._closed, self._hidden = closed, 0
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
@@ -87,7 +94,7 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         if tag in HIDDEN:
-            self._hidden += 1
+            self._hidden += tag in self._closed
         elif tag in BLOCKS:
             self.parts.append("\n")
         elif tag not in TAGS and not self._hidden:
@@ -107,8 +114,9 @@ class _Reader(HTMLParser):
 
 
 def _stripped(text: str) -> str:
-    reader = _Reader()
-    reader.feed(_MARKUP.sub(lambda found: found[1] or "&lt;", text))
+    lower = text.lower()
+    reader = _Reader(frozenset(tag for tag in HIDDEN if f"</{tag}" in lower))
+    reader.feed(_MARKUP.sub(lambda found: found[1] or _LITERAL[found[0]], text))
     reader.close()
     lines = (line.strip() for line in _SPACES.sub(" ", "".join(reader.parts)).split("\n"))
     return "\n".join(line for line in lines if line)

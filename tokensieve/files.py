@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
     leave an empty file.
     """
     _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.new")
+    temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{threading.get_native_id()}.new")
     temporary.unlink(missing_ok=True)
     temporary.touch()
     mode = temporary.stat().st_mode & 0o777
@@ -94,11 +95,16 @@ def atomic_file(path: Path, flush: bool = False) -> Iterator[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of `path` that killed processes have left."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-\d+\.new")
+    """Remove the temporary files of `path` that killed processes of this machine have left."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.{_machine()}-(\d+)-\d+\.new")
     for other in path.parent.iterdir():
         if (found := pattern.fullmatch(other.name)) and not _is_alive(int(found[1])):
             other.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """Return the name of this machine or container: process ids of another one are unknown here."""
+    return re.sub(r"\W", "_", socket.gethostname())[:64]
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,8 +1,8 @@
 """The text that a model reads of a row, equally in training and in serving.
 
 A model may read several columns, such as subject and body. Their values are joined by a line feed,
-in the order of the columns. Blank values are left out. Then the text is cleaned, if the project
-says so.
+in the order of the columns. Blank values are left out. Then the text is cleaned as
+`data.clean` requires.
 """
 
 from __future__ import annotations
@@ -65,10 +65,13 @@ class TextRule:
         """Return the text of a row. A string is returned as it is: it is joined already.
 
         Raises:
-            InputError: If the row lacks a column, has another one, or a value that is not a text.
+            InputError: If it is neither a text nor an object, or if the row lacks a column, has
+                another one, or a value that is not a text.
         """
         if isinstance(given, str):
             return given
+        if not isinstance(given, Mapping):
+            raise InputError(f"{name} is {excerpt(given)}; give a string")
         if not self.columns:
             raise InputError(f"{name} is an object; the model reads one text per row: give a string")
         return join_columns([self._value(given, column, name) for column in self._checked(given, name)]) or ""

@@ -3,7 +3,7 @@
     python -m benchmarks.training.long_texts [--data FILE] [--classes 6] [--texts 30]
 
 The texts are planted: each is a sequence of short texts of FILE (the sample's by default), of
-random classes, and has the label of the last one. So the beginning says nothing about the label. A
+random classes, and has the label of the last one. So the label does not depend on the beginning. A
 third of the texts is the test. `cut` is the share of the texts longer than the model reads.
 """
 

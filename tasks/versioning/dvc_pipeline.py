@@ -72,11 +72,20 @@ def stale_stages(layout: Layout, names: Sequence[str]) -> set[str]:
 
     These are the stages that are not unchanged, and those that read what they write. Nothing is
     restored from DVC's cache.
+
+    Raises:
+        InputError: If DVC fails.
     """
     stale, written = set[str](), set[Path]()
     with opened(layout) as repo:
         # One by one, DVC would read dvc.yaml and dvc.lock for each of them.
-        stages = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
+        # Other folders may have a dvc.yaml too.
+        pipeline = layout.pipeline.resolve()
+        stages = {
+            stage.name: stage
+            for stage in repo.index.stages
+            if isinstance(stage, PipelineStage) and Path(stage.path).resolve() == pipeline
+        }
         for name in names:
             stage = stages[name]
             read = [Path(dependency.fs_path) for dependency in stage.deps if dependency.fs_path]

@@ -52,7 +52,7 @@ def opened(layout: Layout, git: bool = True) -> Iterator[Repo]:
 
     Args:
         layout: The project.
-        git: Whether DVC regards a git repository around it. With it, DVC refuses to write .dvc
+        git: Whether DVC uses the git repository around it. With it, DVC refuses to write .dvc
             files in folders that git ignores.
 
     Raises:

@@ -134,3 +134,15 @@ def test_texts_of_several_columns_are_corrected_and_added(
     assert found["a\nplain text"] == ("b",)
     rows = [json.loads(line) for line in (layout.raw / "train.jsonl").read_text().splitlines()]
     assert {"subject": "N", "body": "new", "label": "a"} in rows
+
+
+def test_new_texts_have_no_id(layout: Layout, tmp_path: Path, feedback: Callable[..., Path]) -> None:
+    columns = Data(id_column="ticket")
+    source = tmp_path / "tickets.csv"
+    source.write_text("ticket,text,label\nT1,one,a\nT2,two,a\nT3,three,b\nT4,four,b\n")
+    ingest(layout, Settings(data=columns), str(source))
+    path = feedback({"text": "one", "label": "b"}, {"text": "new", "label": "a"})
+    assert add_feedback(layout, path, columns) == (1, 1)
+    rows = [json.loads(line) for line in (layout.raw / "train.jsonl").read_text().splitlines()]
+    assert {"ticket": "T1", "text": "one", "label": "b"} in rows
+    assert {"ticket": None, "text": "new", "label": "a"} in rows

@@ -35,5 +35,5 @@ def test_a_first_run_has_no_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert str(found) == "runs split, mask, finetune; first time, so no estimate"
 
 
-def test_nothing_to_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_without_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(planned(Layout(tmp_path), monkeypatch, set())) == "every stage is unchanged"

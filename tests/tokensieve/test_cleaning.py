@@ -38,6 +38,8 @@ CLEAN = "where is my card\nsend <money>"
         ('<IMG alt="x" src=y/>a<BR/>b', "a\nb"),
         ("&amp;amp;lt;b&amp;gt;caf&eacute; &#39;&#x1F600;", "café '😀"),
         ("unfinished <b", "unfinished <b"),
+        ("http://x/?a=1&section=2&amp;copy=3", "http://x/?a=1&section=2&copy=3"),
+        ("my <title> is wrong, <b>please</b> help", "my is wrong, please help"),
         ("", ""),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.killed import killed_before_each_change
+from tokensieve import files
 from tokensieve.errors import InputError
 from tokensieve.files import (
     atomic_file,
@@ -98,9 +99,15 @@ def test_temporary_files_of_killed_processes_are_removed_and_others_are_not(tmp_
     path = tmp_path / "report.json"
     for _ in killed_before_each_change(lambda: write_text(path, "killed"), tmp_path):
         pass
-    (tmp_path / f".report.json.{os.getppid()}-7.new").touch()
+    kept = {
+        f".report.json.{files._machine()}-{os.getppid()}-7.new",
+        ".report.json.another_host-99999999-7.new",
+    }
+    for name in kept:
+        (tmp_path / name).touch()
+    (tmp_path / f".report.json.{files._machine()}-99999999-7.new").touch()
     write_text(path, "new")
-    assert names(tmp_path) == [f".report.json.{os.getppid()}-7.new", "report.json"]
+    assert set(names(tmp_path)) == kept | {"report.json"}
 
 
 def test_json_is_read_back_and_leaves_no_temporary_file(tmp_path: Path) -> None:

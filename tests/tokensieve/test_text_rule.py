@@ -71,6 +71,9 @@ def test_a_row_is_an_object_with_all_columns_or_a_joined_text() -> None:
             RULE.texts([given])  # type: ignore[list-item]
     with pytest.raises(InputError, match="is an object; the model reads one text per row: give a string"):
         TextRule().texts([{"text": "a"}])
+    for rule in (TextRule(), RULE):
+        with pytest.raises(InputError, match=r"texts\[0\] is None; give a string|texts\[0\] is 'None'"):
+            rule.texts([None])  # type: ignore[list-item]
     with pytest.raises(TypeError):
         RULE.texts("one text")
 
@@ -171,7 +174,7 @@ def test_a_file_with_the_columns_is_predicted(ending: str, folder: Path, tmp_pat
         predict_file(folder, source, output, ["title", "body"])
 
 
-def test_triton_tells_its_clients(served: Any) -> None:
+def test_config_of_triton_has_the_columns(served: Any) -> None:
     assert "text_columns" not in config("classifier", served.manifest)
     shown = config("classifier", replace(served.manifest, text_columns=COLUMNS))
     assert 'key: "text_columns"\n  value: { string_value: "[\\"subject\\", \\"body\\"]" }' in shown

@@ -157,7 +157,7 @@ def test_a_patch_carries_it_and_is_refused_by_older_versions(
     assert read_patch(path).classifier == classifier
 
 
-def test_triton_tells_its_clients(served: Any) -> None:
+def test_config_of_triton_has_the_columns(served: Any) -> None:
     assert "truncation" not in config("classifier", served.manifest)
     told = config("classifier", replace(served.manifest, truncation=HEAD_TAIL))
     assert 'key: "truncation"\n  value: { string_value: "head_tail" }' in told

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokensieve.cli.interrupts import INTERRUPTED, Interrupts, watched
-from tokensieve.cli.output import error_line, log_to_stderr, only_answers_on_stdout, quiet_libraries
+from tokensieve.cli.output import JSON, error_line, log_to_stderr, only_answers_on_stdout, quiet_libraries
 from tokensieve.cli.parser import build_parser
 from tokensieve.cli.renamed import with_new_names
 from tokensieve.disk import full_disk_error, permission_error
@@ -78,7 +78,10 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
 def _input_message(error: Exception, options: argparse.Namespace) -> str:
     """Return the message of an error that the user can correct; empty for an internal error."""
     if isinstance(error, InputError):
-        return "\n".join(filter(None, [str(error), error.detail]))
+        # The detail may quote texts, which do not belong in a log that programs collect. That of a
+        # refusal is the table of the gate.
+        hidden = options.log_format == JSON and not isinstance(error, Refused)
+        return "\n".join(filter(None, [str(error), "" if hidden else error.detail]))
     if isinstance(error, ModuleNotFoundError) and options.command.extra:
         package = str(error.name).partition(".")[0]
         if package not in ("tokensieve", *PACKAGES):

@@ -34,7 +34,7 @@ def log_to_stderr(quiet: bool = False, log_format: str = TEXT) -> None:
     log.setLevel(logging.INFO)
     if quiet or log_format == JSON:
         hide_bars()
-    if log_format == JSON:
+    if quiet or log_format == JSON:
         # Those of the server itself. It leaves a log with a handler as it is.
         server = logging.getLogger("uvicorn")
         server.handlers, server.propagate = [handler], False

@@ -33,5 +33,6 @@ def refuse_one_hot(path: Path, rows: Sequence[Mapping[str, object]], label: str)
         f"{path} has no column {excerpt(label)}, but columns of 0 and 1: {shown}{more}. If they are labels, "
         "write the names of those with 1 into one column, joined by |, and add --set "
         f"data.label_separator='|'. In pandas: table[{label!r}] = table[names].apply("
-        "lambda row: '|'.join(row.index[row == 1]), axis=1)"
+        "lambda row: '|'.join(row.index[row == 1]), axis=1). If not, name the label column with --set "
+        "data.label_column=COLUMN"
     )

@@ -128,8 +128,8 @@ def explain(
         model: A loaded model.
         text: The text to explain.
         label: The label to explain, for the tasks that have it. None for the most likely label.
-    wanted = frozenset(model.phrases if phrases is None else phrases)
-    found = _merged(text, _find_phrases(read, wanted, places), places)
+        phrases: Constructs. Those of several words that the text contains are removed as a whole,
+            too. None: those of the model.
         most: The most removals.
 
     Raises:

@@ -22,7 +22,7 @@ from tokensieve.files import atomic_file, read_json_or_none
 KEY, LOCK = "key.json", "lock"
 PART = rf"{re.escape(KEY)}|\d{{8,}}\.\w+|counts-\d{{8,}}\.json"
 # The names of the files in the folder, and of files that are being written there.
-NAMES = rf"{LOCK}|{PART}|\.({PART})(\.[\d-]+)?\.new"
+NAMES = rf"{LOCK}|{PART}|\.({PART})(\.[\w-]+)?\.new"
 
 log = logging.getLogger("tokensieve")
 

@@ -177,7 +177,7 @@ def _uvicorn_config(app: Starlette, config: ServerConfig, limits: Limits, held: 
         access_log=False,
         http=connection_class(ConnectionLimits(limits.timeout, room_for(limits.max_connections)), held),
         ws="none",
-        # The command line has given it a handler, if its lines are to be JSON.
+        # The command line has given it a handler for --quiet and --log-format json.
         log_config=None if logging.getLogger("uvicorn").handlers else uvicorn.config.LOGGING_CONFIG,
         # The batcher distinguishes clients by their connections, also behind a proxy.
         proxy_headers=False,

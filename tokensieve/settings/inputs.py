@@ -80,6 +80,11 @@ class Data(Section):
                 f"data.text_column and data.label_column are both {excerpt(self.label_column)}; "
                 "use two different columns"
             )
+        if self.id_column in self.text_columns:
+            raise InputError(
+                f"data.text_column and data.id_column are both {excerpt(self.id_column)}; "
+                "use two different columns"
+            )
         try:
             "".encode(self.codec or "utf-8")
         except LookupError:

@@ -55,7 +55,7 @@ def test_texts_of_small_classes_are_not_judged() -> None:
     assert judged_texts(np.array([], np.int64), 2).tolist() == []
 
 
-def test_many_classes_are_told_apart() -> None:
+def test_many_classes_are_distinguished() -> None:
     """The gradient at coefficients of 0 is small then: a loose tolerance would stop there."""
     random = np.random.default_rng(0)
     labels, folds = np.arange(1200) % 400, np.arange(1200) // 400

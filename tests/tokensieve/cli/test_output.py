@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from argparse import Namespace
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from tokensieve import progress
 from tokensieve.cli import parser
-from tokensieve.cli.main import main
-from tokensieve.cli.output import JSON, log_to_stderr
+from tokensieve.cli.main import _input_message, main
+from tokensieve.cli.output import JSON, TEXT, log_to_stderr
+from tokensieve.errors import InputError, Refused
 
 log = logging.getLogger("tokensieve")
 
@@ -71,6 +73,15 @@ def test_an_error_is_a_line_of_the_log(capfd: pytest.CaptureFixture[str], tmp_pa
     (line,) = capfd.readouterr().err.splitlines()
     assert (tree := json.loads(line))["level"] == "error"
     assert "nosuch does not exist" in tree["message"]
+
+
+def test_texts_of_rows_at_fault_are_not_in_the_log_for_programs() -> None:
+    text, for_programs = Namespace(log_format=TEXT), Namespace(log_format=JSON)
+    fault = InputError("bad.csv: 1 row", detail="line 6: text 'my private words'")
+    assert _input_message(fault, text) == "bad.csv: 1 row\nline 6: text 'my private words'"
+    assert _input_message(fault, for_programs) == "bad.csv: 1 row"
+    refused = Refused("the gate refuses it", detail="rule  value")
+    assert _input_message(refused, for_programs) == "the gate refuses it\nrule  value"
 
 
 @pytest.mark.parametrize("value", ["1", ""])

@@ -25,7 +25,7 @@ def folder(served: Any, tmp_path: Path) -> Path:
     return made
 
 
-def test_objects_and_strings_may_stand_side_by_side(
+def test_objects_and_strings_in_one_request(
     client_of: Callable[..., Any], folder: Path, tmp_path: Path
 ) -> None:
     log = PredictionLog(tmp_path / "log.jsonl")

@@ -49,6 +49,7 @@ PARAMS = Path(__file__).parents[3] / "params.yaml"
             {"data": {"text_column": "a", "label_column": "a"}},
             "data.text_column and data.label_column are both 'a'; use two different columns",
         ),
+        ({"data": {"id_column": "text"}}, "data.text_column and data.id_column are both 'text'"),
         ({"data": {"text_column": "label"}}, "data.text_column and data.label_column are both 'label'"),
         ({"mask": {"unit": 5}}, "mask.unit is '5'; use text (allowed: rows, columns"),
         (

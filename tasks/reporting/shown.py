@@ -7,7 +7,7 @@ from typing import Any
 
 from tokensieve.errors import excerpt
 
-MANY_DIVIDED = 0.5  # share of the words that a tokenizer does not know from which there is a warning
+MANY_DIVIDED = 0.5  # share of the words in pieces from which there is a warning
 NAMED = 3  # classes that a message names
 BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", "logits differ", "")
 

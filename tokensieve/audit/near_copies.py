@@ -18,6 +18,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from tokensieve.data.normalize import without_invisible
 from tokensieve.inference.words import marks
 
 Ints = npt.NDArray[np.int64]
@@ -42,7 +43,7 @@ def comparable(text: str) -> str:
     invisible characters are left out. A text without words is only stripped.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    visible = without_invisible(folded)
     return _not_words().sub(" ", visible).strip() or visible.strip()
 
 

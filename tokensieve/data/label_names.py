@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tokensieve.data.examples import Examples
+from tokensieve.data.normalize import without_invisible
 from tokensieve.settings import Data
 
 OTHER = "other"  # the class into which rare ones are merged
@@ -71,8 +72,7 @@ def lookalike_labels(sizes: Mapping[str, int]) -> list[list[tuple[str, int]]]:
 
 def _appearance(name: str) -> str:
     folded = unicodedata.normalize("NFKC", name).casefold()
-    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    return " ".join(visible.replace("_", " ").replace("-", " ").split()) or name
+    return " ".join(without_invisible(folded).replace("_", " ").replace("-", " ").split()) or name
 
 
 def _sizes(parts: Mapping[str, Examples]) -> Counter[str]:

@@ -23,8 +23,12 @@ def copy_key(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     composed = unicodedata.normalize("NFKC", normalize_text(text)).lower()
-    visible = "".join(char for char in composed if unicodedata.category(char) != "Cf")
-    return " ".join(visible.split())
+    return " ".join(without_invisible(composed).split())
+
+
+def without_invisible(text: str) -> str:
+    """Return `text` without format characters (Unicode category Cf), such as zero-width spaces."""
+    return "".join(char for char in text if unicodedata.category(char) != "Cf")
 
 
 def is_blank(text: str) -> bool:

@@ -72,6 +72,18 @@ def test_a_stale_stage_makes_those_stale_that_read_what_it_writes(layout: Layout
     assert dvc_pipeline.stale_stages(layout, names) >= {"split", "vocabulary", "register"}
 
 
+def test_stages_of_another_dvc_yaml_are_not_those_of_the_project(layout: Layout, source: Path) -> None:
+    ingest(layout, Settings(), str(source))
+    for path in (layout.champion, layout.base, layout.suite):
+        path.write_text("{}")
+    _pretend(layout, "validate", "first")
+    other = layout.root / "another"
+    other.mkdir()
+    (other / "dvc.yaml").write_text("stages:\n  validate:\n    cmd: echo a\n    outs: [never]\n")
+    names = dvc_pipeline.stage_names(layout)
+    assert "validate" not in dvc_pipeline.stale_stages(layout, names)
+
+
 def test_what_an_earlier_run_of_the_same_inputs_made_comes_back_from_the_cache(
     layout: Layout, source: Path
 ) -> None:

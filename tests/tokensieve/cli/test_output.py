@@ -38,6 +38,7 @@ def test_by_default_a_line_is_its_message(capsys: pytest.CaptureFixture[str]) ->
 def test_quiet_prints_warnings_alone_and_no_bars(capsys: pytest.CaptureFixture[str]) -> None:
     log_to_stderr(quiet=True)
     log.info("mask       ...")
+    logging.getLogger("uvicorn.error").info("Uvicorn running")
     log.warning("warning: few texts")
     assert capsys.readouterr().err == "warning: few texts\n"
     assert progress.bars_hidden()

@@ -45,7 +45,7 @@ def word_warnings(vocabulary: Mapping[str, Any]) -> Iterator[str]:
         example, tokens = pieces["example"], " ".join(pieces["pieces"])
         shown = f", for example {excerpt(example, 40)}: {excerpt(tokens, 80)}" if example else ""
         yield (
-            f"the base model's tokenizer has no token of their own for {pieces['divided']:.0%} of the words "
+            f"the base model's tokenizer divides or does not know {pieces['divided']:.0%} of the words "
             f"({pieces['tokens_per_word']:.1f} tokens per word{shown}); set base.model to an encoder of this "
             "language (docs/how-to/base-model.md)"
         )

@@ -62,7 +62,7 @@ def test_classes_without_words_and_divided_words_are_warned_of() -> None:
     assert found == [
         "no word or phrase indicates 5 classes ('a', 'b', 'c' and 2 more), so the weights are chosen without "
         "knowing these classes; add texts, or set vocabulary.min_texts=1 or mask.score=fisher",
-        "the base model's tokenizer has no token of their own for 63% of the words (1.9 tokens per word, for "
+        "the base model's tokenizer divides or does not know 63% of the words (1.9 tokens per word, for "
         "example 'rechnung': 'rec hn ung'); set base.model to an encoder of this language "
         "(docs/how-to/base-model.md)",
     ]

@@ -243,7 +243,8 @@ def simulated_table(records: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the share of refusals per simulated cell, as Markdown."""
     rules = ("refused", "by accuracy", "by macro F1", "by classes", "plain rule")
     lines = [f"| classes | test texts | points lost | {' | '.join(rules)} |", "|---" * (3 + len(rules)) + "|"]
-    for row in records.values():
+    cells = sorted(records.values(), key=lambda row: (row["classes"], row["texts"], row["loss"]))
+    for row in cells:
         shares = " | ".join(f"{row[rule]:.1%}" for rule in rules)
         lines.append(f"| {row['classes']} | {row['texts']:,} | {100 * row['loss']:g} | {shares} |")
     return "\n".join(lines)

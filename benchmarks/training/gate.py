@@ -1,13 +1,13 @@
 """Measure how often the gate errs: it refuses an equally good challenger, or passes a worse one.
 
     python -m benchmarks.training.gate simulate
-    python -m benchmarks.training.gate retrain --data DIR --task banking77 --classes 15 --texts 20
+    python -m benchmarks.training.gate retrain --data DIR --task banking77 --projects DIR
 
-`simulate` draws the answers of two models with a known difference in accuracy. `retrain` trains a
-champion on drawn texts. Then it trains challengers with other seeds, which should pass, and
-challengers on shuffled labels, which should be refused. Both models are compared by their exported
-packages on the test file of the task, as in a promotion. Latency and size are left out. Finished
-cells are kept in the results, so the same command goes on after an interrupt.
+`simulate` draws the answers of two models with a known difference in accuracy. `retrain` trains
+models with other seeds on drawn texts. Each is the challenger of each other and should pass. Models
+trained on shuffled labels challenge them too and should be refused. Both models are compared by
+their exported packages on the test file of the task, as in a promotion. Latency and size are left
+out. Trained models and compared pairs are kept, so the same command goes on after an interrupt.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +62,8 @@ def main() -> int:
     parser.add_argument("--task", help="name of a folder in --data")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--texts", type=int, default=25, help="training and validation texts per class")
-    parser.add_argument("--seeds", type=int, default=6, help="challengers with another seed")
+    parser.add_argument("--seeds", type=int, default=8, help="models that differ in the seed alone")
+    parser.add_argument("--projects", type=Path, help="folder that keeps the trained models of retrain")
     parser.add_argument("--shuffles", type=int, default=2, help="challengers per share of shuffled labels")
     asked = parser.parse_args()
     file = asked.results / f"{asked.way}.jsonl"
@@ -130,39 +130,50 @@ def largest_fall(pair: Pair) -> float:
     return float((fall[counts > 0] / counts[counts > 0]).max())
 
 
+class Kind(NamedTuple):
+    """What a trained model is determined by, beside the drawn texts.
+
+    Attributes:
+        share: Of the labels that are shuffled.
+        where: The parts whose labels are shuffled, "train" or "all".
+        seed: Of the division, the shuffling and the training.
+    """
+
+    share: float
+    where: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.share:.0%} shuffled in {self.where}, seed {self.seed}"
+
+
 def retrain_all(asked: argparse.Namespace, file: Path) -> None:
-    """Compare challengers of one task with its champion."""
-    known, about = read(file), f"{asked.task}, {asked.classes} classes of {asked.texts}"
-    cells = [
-        *((0.0, "train", seed) for seed in range(1, asked.seeds + 1)),
-        *((share, "train", seed) for share in (0.1, 0.25) for seed in range(1, asked.shuffles + 1)),
-        *((0.25, "all", seed) for seed in range(1, asked.shuffles + 1)),
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        champion = None
-        for share, where, seed in cells:
-            cell = f"{about}, {share:.0%} shuffled in {where}, seed {seed}"
-            if cell in known:
+    """Compare each challenger with each champion: a model on labels as they are."""
+    champions = [Kind(0.0, "train", seed) for seed in range(asked.seeds)]
+    shuffled_in = ((0.1, "train"), (0.25, "train"), (0.25, "all"))
+    worse = [Kind(*how, seed) for how in shuffled_in for seed in range(asked.shuffles)]
+    about = f"{asked.task}, {asked.classes} classes of {asked.texts}"
+    for challenger in (*champions, *worse):
+        for champion in champions:
+            cell = f"{about}, {challenger}, against seed {champion.seed}"
+            if champion == challenger or cell in read(file):
                 continue
-            champion = champion or trained(asked, Path(folder) / "champion", 0)
-            challenger = trained(asked, Path(folder) / "challenger", seed, share, where)
-            rows = compared(challenger, champion)
-            record = {"cell": cell, "task": asked.task, "shuffled": share, "where": where, "seed": seed}
+            models = [trained(asked, asked.projects / about, kind) for kind in (challenger, champion)]
+            rows = compared(*models)
+            record = {"cell": cell, "drawn": about, "shuffled": challenger.share, "where": challenger.where}
+            record |= {"seed": challenger.seed, "champion": champion.seed}
             record |= {"refused": any(row.refuses for row in rows)}
             record |= {row.rule: [row.value, row.verdict] for row in rows}
             append(file, record)
             print(cell, [row.rule for row in rows if row.refuses] or "passes", file=sys.stderr)
 
 
-def trained(
-    asked: argparse.Namespace, folder: Path, seed: int, share: float = 0.0, where: str = "train"
-) -> Layout:
-    """Train and export a model in a project of its own.
-
-    The share `share` of the labels is shuffled, in train or in all parts.
-    """
-    settings, layout = settings_of(seed), Layout(folder)
-    parts = drawn_parts(asked, settings, seed, share, where)
+def trained(asked: argparse.Namespace, folder: Path, kind: Kind) -> Layout:
+    """Train and export a model in a project of its own in `folder`, unless it is there."""
+    settings, layout = settings_of(kind.seed), Layout(folder / str(kind))
+    if layout.onnx.exists():
+        return layout
+    parts = drawn_parts(asked, settings, kind)
     layout.split.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
         part.save(layout.split / f"{name}.jsonl")
@@ -170,7 +181,7 @@ def trained(
     save_class_names(layout.split, class_names(parts["train"].labels))
     write_text(layout.params, render(settings))
     layout.raw_pointer.parent.mkdir(parents=True, exist_ok=True)
-    write_text(layout.raw_pointer, f"outs:\n- md5: {seed:032x}.dir\n  path: raw\n")
+    write_text(layout.raw_pointer, f"outs:\n- md5: {kind.seed:032x}.dir\n  path: raw\n")
     for stage in (vocabulary, mask, finetune, evaluate, export):
         stage(layout, settings)
     return layout
@@ -192,9 +203,7 @@ def settings_of(seed: int) -> Settings:
     )
 
 
-def drawn_parts(
-    asked: argparse.Namespace, settings: Settings, seed: int, share: float, where: str
-) -> dict[str, Examples]:
+def drawn_parts(asked: argparse.Namespace, settings: Settings, kind: Kind) -> dict[str, Examples]:
     """Return the parts of the drawn classes.
 
     The texts are the same for each seed. The seed divides and shuffles them.
@@ -213,9 +222,9 @@ def drawn_parts(
     ]
     test = [place for place, own in enumerate(parts["test"].labels) if own[0] in chosen]
     given = {"train": parts["train"].take(kept), "test": parts["test"].take(test)}
-    for name in given if where == "all" else ("train",):
-        given[name] = shuffled(given[name], share, random.Random(seed))
-    return split_examples(given, settings.split, seed)[0]
+    for name in given if kind.where == "all" else ("train",):
+        given[name] = shuffled(given[name], kind.share, random.Random(kind.seed))
+    return split_examples(given, settings.split, kind.seed)[0]
 
 
 def shuffled(examples: Examples, share: float, draw: random.Random) -> Examples:
@@ -254,9 +263,9 @@ def retrained_table(records: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the refusals per task and kind of challenger, and their rules, as Markdown."""
     groups: dict[tuple[str, float, str], list[Mapping[str, Any]]] = defaultdict(list)
     for row in records.values():
-        groups[row["task"], row["shuffled"], row["where"]].append(row)
-    lines = ["| task | labels shuffled | in | challengers | refused | rules |", "|---" * 6 + "|"]
-    for (task, share, where), rows in groups.items():
+        groups[row["drawn"], row["shuffled"], row["where"]].append(row)
+    lines = ["| data | labels shuffled | in | pairs | refused | rules |", "|---" * 6 + "|"]
+    for (drawn, share, where), rows in groups.items():
         counts: dict[str, int] = defaultdict(int)
         for row in rows:
             for rule, cell in row.items():
@@ -264,7 +273,7 @@ def retrained_table(records: Mapping[str, Mapping[str, Any]]) -> str:
                     counts[rule] += 1
         rules = ", ".join(f"{rule} {count}" for rule, count in counts.items()) or "none"
         refused = sum(row["refused"] for row in rows)
-        lines.append(f"| {task} | {share:.0%} | {where} | {len(rows)} | {refused} | {rules} |")
+        lines.append(f"| {drawn} | {share:.0%} | {where} | {len(rows)} | {refused} | {rules} |")
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ OURS = re.compile(
     | params\.yaml: | epoch \s | \w+ \s is \s (served|refused)
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b | gate: | audit:
-    | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task) (/s)? [\],]
+    | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task|pair|tree) (/s)? [\],]
     | (try|serve|promote) \s it \b | the \s (data|mask|run|report|audit) \b | confusions \b | warning:
     | then \s open \b
     | figure \b

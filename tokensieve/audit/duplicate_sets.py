@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from tokensieve.audit.near_copies import Ints, Pairs, comparable, near_copies
+from tokensieve.bars import Bar
 
 COPY, NEAR_COPY, MEANING = "copy", "near-copy", "meaning"
 TRAIN = "train"
@@ -42,7 +43,8 @@ def copies_of(texts: Sequence[str]) -> tuple[list[str], Ints]:
         The different texts in the order of their first occurrence, and int64 [texts].
     """
     index: dict[str, int] = {}
-    own = np.array([index.setdefault(comparable(text), len(index)) for text in texts], np.int64)
+    compared = map(comparable, Bar(texts, "looking for copies", "text"))
+    own = np.array([index.setdefault(text, len(index)) for text in compared], np.int64)
     return list(index), own
 
 

@@ -18,6 +18,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from tokensieve.bars import Bar
 from tokensieve.data.normalize import without_invisible
 from tokensieve.inference.words import marks
 
@@ -61,7 +62,7 @@ def near_copies(texts: Sequence[str]) -> Pairs:
     candidates = _candidates(_band_keys(texts))
     similarity = np.empty(len(candidates), np.float32)
     first, own = -1, _shingles("")
-    for i, (left, right) in enumerate(candidates.tolist()):
+    for i, (left, right) in enumerate(Bar(candidates.tolist(), "comparing near-copies", "pair")):
         if left != first:  # candidates are sorted
             first, own = left, np.unique(_shingles(texts[left]))
         other = np.unique(_shingles(texts[right]))
@@ -87,15 +88,17 @@ def _band_keys(texts: Sequence[str]) -> Hashes:
     random = np.random.default_rng(SEED)
     factors = random.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     keys = np.empty((len(texts), BANDS), np.uint64)
-    for begin, shingles, starts in _chunks(texts):
-        for band in range(BANDS):
-            key = np.full(len(starts), band, np.uint64)
-            for factor in factors[band * ROWS : (band + 1) * ROWS]:
-                # The high bits of a product with a random odd number are a random order.
-                least = np.minimum.reduceat((shingles * factor) >> np.uint64(16), starts)
-                key = (key ^ least) * _PRIMES[0]
-                key ^= key >> np.uint64(31)
-            keys[begin : begin + len(starts), band] = key
+    with Bar(name="looking for near-copies", unit="text", total=len(texts)) as bar:
+        for begin, shingles, starts in _chunks(texts):
+            for band in range(BANDS):
+                key = np.full(len(starts), band, np.uint64)
+                for factor in factors[band * ROWS : (band + 1) * ROWS]:
+                    # The high bits of a product with a random odd number are a random order.
+                    least = np.minimum.reduceat((shingles * factor) >> np.uint64(16), starts)
+                    key = (key ^ least) * _PRIMES[0]
+                    key ^= key >> np.uint64(31)
+                keys[begin : begin + len(starts), band] = key
+            bar.update(len(starts))
     return keys
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokensieve.audit.near_copies import Floats, Ints, Pairs
+from tokensieve.bars import Bar
 
 LEAF = 512  # texts that are compared with each other
 TREES = 8
@@ -76,7 +77,7 @@ def find_neighbours(states: Floats, seed: int) -> Neighbours:
     if not most:
         return found
     random = np.random.default_rng(seed)
-    for _ in range(TREES if texts > LEAF else 1):
+    for _ in Bar(range(TREES if texts > LEAF else 1), "comparing meanings", "tree"):
         for leaf in _leaves(states, np.arange(texts), random):
             cosines = states[leaf] @ states[leaf].T
             np.fill_diagonal(cosines, -np.inf)

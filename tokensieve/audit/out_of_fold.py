@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokensieve.audit.near_copies import Floats, Ints
+from tokensieve.bars import Bar
 
 PENALTY = 0.1  # 1 / C of the regression, for states of unit length
 ITERATIONS = 50
@@ -36,7 +37,7 @@ def out_of_fold(states: Floats, classes: Ints, folds: Ints, seed: int) -> Floats
 
     found = np.zeros((len(states), int(classes.max()) + 1), np.float32)
     random = np.random.default_rng(seed)
-    for fold in np.unique(folds):
+    for fold in Bar(np.unique(folds), "judging labels", "model"):
         held_out, fitted = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if len(fitted) > MAX_FITTED:
             fitted = random.choice(fitted, MAX_FITTED, replace=False)

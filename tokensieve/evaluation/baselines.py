@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
+from tokensieve.bars import Bar
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation import intervals, metrics
 from tokensieve.evaluation.metrics import Bools, Ints, Targets
@@ -129,7 +130,7 @@ def _tfidf_predictions(
         dtype=np.float32,
     )
     try:
-        features = vectorizer.fit_transform([train_texts[i][:MAX_TEXT] for i in chosen])
+        features = vectorizer.fit_transform(_read([train_texts[i] for i in chosen], "counting words"))
     except ValueError:  # no text has a word
         return None, 0
     known = targets[chosen]
@@ -137,16 +138,21 @@ def _tfidf_predictions(
         return None, 0
     machine = LinearSVC(random_state=0)
     model = machine if targets.ndim == 1 else OneVsRestClassifier(machine)
-    with warnings.catch_warnings():
+    with Bar(name="baseline: training", unit="text", total=len(chosen)), warnings.catch_warnings():
         # A baseline that has not quite converged is good enough, and a label that all texts of a
         # sample have, or none, is predicted as such.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "Label .* is present in all training examples", UserWarning)
         warnings.filterwarnings("ignore", "Label not .* is present in all training examples", UserWarning)
         model.fit(features, known.astype(np.int64))
-    predicted = model.predict(vectorizer.transform([text[:MAX_TEXT] for text in test_texts]))
+    predicted = model.predict(vectorizer.transform(_read(test_texts, "predicting")))
     found: Any = np.asarray(predicted, targets.dtype)
     return found, len(chosen)
+
+
+def _read(texts: Sequence[str], what: str) -> Iterator[str]:
+    """Yield what is read of each text, and show the progress of doing `what`."""
+    return (text[:MAX_TEXT] for text in Bar(texts, f"baseline: {what}", "text"))
 
 
 def _longest(texts: Sequence[str]) -> int:

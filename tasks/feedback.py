@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def add_feedback(layout: Layout, path: Path, columns: Data) -> tuple[int, int]:
             new = [corrections[key] for key in corrections.keys() - known] if part == "train" else []
             rows += [own.row(columns) for own in sorted(new, key=lambda own: own.text)]
             if changes or new:
-                (folder / f"{part}.jsonl").write_bytes(b"".join(map(json_line, rows)))
+                (folder / f"{part}.jsonl").write_bytes(_encoded(rows, columns.codec))
             else:
                 shutil.copyfile(file, folder / file.name)
             corrected += changes
@@ -84,9 +85,9 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
     The feedback of a model that several tasks share names the task. Only that of this project, by
     the name of its folder, is taken.
     """
-    examples = read_examples(path)
-    _, chunks = read_chunks(path, "text")
+    _, chunks = read_chunks(path, "text")  # first, because data.encoding does not concern this file
     rows = [(row.get("task"), row.get("columns")) for chunk in chunks for row in row_dicts(chunk)]
+    examples = read_examples(path)
     found: dict[str, _Correction] = {}
     for text, names, (task, values) in zip(examples.texts, examples.labels, rows, strict=True):
         wanted = not is_blank(text) and (names or examples.multi_label) and task in (None, "", project)
@@ -100,6 +101,20 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
 
 
 def _rows(path: Path, columns: Data) -> Iterator[dict[str, Any]]:
-    _, chunks = read_chunks(path, columns.text_columns)
+    _, chunks = read_chunks(path, columns.text_columns, columns.codec)
     for chunk in chunks:
         yield from row_dicts(chunk)
+
+
+def _encoded(rows: Iterable[Mapping[str, Any]], codec: str | None) -> bytes:
+    """Return rows as JSON Lines in the encoding in which the raw data are read.
+
+    Characters that it does not have are escaped.
+    """
+    lines = [json_line(row).decode() for row in rows]
+    for place, line in enumerate(lines if codec else ()):
+        try:
+            line.encode(codec or "")
+        except UnicodeEncodeError:
+            lines[place] = json.dumps(json.loads(line)) + "\n"
+    return "".join(lines).encode(codec or "utf-8")

@@ -146,3 +146,21 @@ def test_new_texts_have_no_id(layout: Layout, tmp_path: Path, feedback: Callable
     rows = [json.loads(line) for line in (layout.raw / "train.jsonl").read_text().splitlines()]
     assert {"ticket": "T1", "text": "one", "label": "b"} in rows
     assert {"ticket": None, "text": "new", "label": "a"} in rows
+
+
+@pytest.mark.parametrize("codec", ["cp1252", "cp1251", "shift_jis", "utf-16", "utf-16-le"])
+def test_the_raw_data_keep_their_encoding(
+    layout: Layout, tmp_path: Path, feedback: Callable[..., Path], codec: str
+) -> None:
+    own = {"cp1252": "Straße", "cp1251": "верните"}.get(codec, "返品")
+    source = tmp_path / "train.csv"
+    source.write_bytes(f"text,label\n{own},a\ntwo,b\n".encode(codec))
+    columns = Data(encoding=codec)
+    ingest(layout, Settings(data=columns), str(source))
+    path = feedback({"text": own, "label": "b"}, {"text": "верните 返品 Straße €😀", "label": "b"})
+    assert add_feedback(layout, path, columns) == (1, 1)
+    assert parts(layout, columns)["train"] == [
+        (own, ("b",)),
+        ("two", ("b",)),
+        ("верните 返品 Straße €😀", ("b",)),
+    ]

@@ -1,25 +1,14 @@
-"""Find out how a text file is written: its encoding, and the separator and quotes of a table."""
+"""Find out how a table in a text file is written: its separator and its quotes."""
 
 from __future__ import annotations
 
-import codecs
 import csv
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 SEPARATORS = (",", ";", "\t", "|")
 SEP = "sep="  # Excel writes and reads a first line such as sep=;
-PUNCTUATION = "€‚„…†‡‰‹‘’“”•–—™›¡£§©«®°±²³·»¿×"
 SAMPLE = 2**20  # characters from the beginning of a file that decide on its quotes
-# Byte order marks. UTF-32's begins with UTF-16's.
-MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 
 @dataclass(frozen=True)
@@ -35,31 +24,6 @@ class Dialect:
     separator: str
     has_quotes: bool = True
     first_line: int = 0
-
-
-def marked_encoding(start: bytes) -> str:
-    """Return the encoding that a byte order mark at the start of a file names.
-
-    Without a mark, it is UTF-8.
-    """
-    return next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8")
-
-
-def likely_encoding(line: bytes) -> str:
-    """Return the likely encoding of a line that is not UTF-8.
-
-    It is Windows-1252, which has the characters of Latin-1, if that gives Latin letters and
-    punctuation. Otherwise charset-normalizer guesses, if it is installed.
-    """
-    text = line.decode("cp1252", "replace")
-    if all(char.isascii() or char in PUNCTUATION or "LATIN" in unicodedata.name(char, "") for char in text):
-        return "cp1252"
-    try:
-        from charset_normalizer import from_bytes
-    except ImportError:  # an installation for serving
-        return "cp1252"
-    best = from_bytes(line).best()
-    return str(best.encoding) if best else "cp1252"
 
 
 def csv_dialect(lines: Sequence[str]) -> Dialect:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_pyarrow
-from tokensieve.data.text_tables import read_lines, read_records
+from tokensieve.data.text_tables import codec_of, read_lines, read_records
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Data
 
@@ -22,9 +22,9 @@ Answers = Mapping[int, tuple[str, ...] | None]
 def write_relabelled(source: Path, target: Path, answers: Answers, columns: Data) -> None:
     """Write the file `source` to `target`, with the labels of `answers` in the label column.
 
-    Both have the same format. A text file is UTF-8 or has the encoding that `columns` names, and
-    the separator of a CSV file is a comma. Several labels are joined as they are in `source`: by
-    `columns.label_separator`, or in a list.
+    Both have the same format. A text file is UTF-8, or if `columns` names an encoding in that of
+    `source`. The separator of a CSV file is a comma. Several labels are joined as they are in
+    `source`: by `columns.label_separator`, or in a list.
 
     Raises:
         InputError: If the encoding, or the type of an Arrow or Parquet column, cannot contain a
@@ -35,14 +35,15 @@ def write_relabelled(source: Path, target: Path, answers: Answers, columns: Data
         _write_typed(source, target, answers, columns)
         return
     lines = _json_lines(source, answers, columns) if kind == ".jsonl" else _records(source, answers, columns)
+    encoding = codec_of(source, columns.codec) if columns.codec else "utf-8"
     compressed = ending_of(source).endswith(".gz")
     with gzip.open(target, "wb") if compressed else target.open("wb") as file:
-        text = io.TextIOWrapper(file, encoding=columns.codec or "utf-8", newline="")
+        text = io.TextIOWrapper(file, encoding=encoding, newline="")
         try:
             text.writelines(lines)
         except UnicodeEncodeError as error:
             raise InputError(
-                f"{source.name} is {columns.codec} (data.encoding), which has no "
+                f"{source.name} is {encoding} (data.encoding), which has no "
                 f"{excerpt(error.object[error.start])}; write another label, or save the data as UTF-8"
             ) from None
         finally:

@@ -97,13 +97,15 @@ def read_rows(
         raise InputError(f"{path} has a header and no rows; it needs at least one")
 
 
-def read_chunks(path: Path, text: str | Sequence[str]) -> tuple[Any, Iterator[Chunk]]:
+def read_chunks(
+    path: Path, text: str | Sequence[str], encoding: str | None = None
+) -> tuple[Any, Iterator[Chunk]]:
     """Return the columns of a table, and an iterator over its rows in chunks.
 
     The texts are in column `text`, or joined of several columns (`text_rule.join_columns`). The
     columns are a list of names, or for a Parquet or Arrow file
     an Arrow schema. For JSON Lines, the list is empty, because each row has its own columns. The
-    same file always gives the same chunks.
+    same file always gives the same chunks. Text files have the encoding of `read_rows`.
 
     Raises:
         InputError: If the file is missing, its format is unknown, a column `text` is missing or not
@@ -111,10 +113,12 @@ def read_chunks(path: Path, text: str | Sequence[str]) -> tuple[Any, Iterator[Ch
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a {', '.join(FORMATS)} file")
-    read = {".jsonl": _json_pieces, ".parquet": _typed_pieces, ".arrow": _typed_pieces}
-    header, pieces = read.get(format_of(path), _delimited_pieces)(
-        path, (text,) if isinstance(text, str) else text
-    )
+    texts = (text,) if isinstance(text, str) else text
+    if format_of(path) in TYPED:
+        header, pieces = _typed_pieces(path, texts)
+        return header, _chunks(pieces)
+    lines = read_lines(path, encoding, is_settable=encoding is not None)
+    header, pieces = (_json_pieces if format_of(path) == ".jsonl" else _delimited_pieces)(path, lines, texts)
     return header, _chunks(pieces)
 
 
@@ -191,16 +195,18 @@ def _typed_rows(path: Path, wanted: Wanted, texts: Sequence[str]) -> Iterator[tu
         raise damaged(path, number, error) from None
 
 
-def _delimited_pieces(path: Path, texts: Sequence[str]) -> tuple[list[str], Iterator[Piece]]:
-    records = read_records(path, read_lines(path))
+def _delimited_pieces(
+    path: Path, lines: Iterator[str], texts: Sequence[str]
+) -> tuple[list[str], Iterator[Piece]]:
+    records = read_records(path, lines)
     names = next(records, [])
     check_columns(path, names, dict.fromkeys((*texts, *names), ("--text", "COLUMN")))
     rows = (dict(zip(names, record, strict=True)) for record in records)
     return names, ((sum(map(len, row.values())), [_joined(row, texts)], [row]) for row in rows)
 
 
-def _json_pieces(path: Path, texts: Sequence[str]) -> tuple[list[str], Iterator[Piece]]:
-    rows = read_objects(path, read_lines(path), dict.fromkeys(texts, ("--text", "COLUMN")), texts)
+def _json_pieces(path: Path, lines: Iterator[str], texts: Sequence[str]) -> tuple[list[str], Iterator[Piece]]:
+    rows = read_objects(path, lines, dict.fromkeys(texts, ("--text", "COLUMN")), texts)
     return [], ((length, [_joined(row, texts)], [row]) for _, length, row in rows)
 
 

@@ -13,9 +13,10 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
-from tokensieve.data.dialects import SAMPLE, csv_dialect, likely_encoding, marked_encoding, tsv_dialect
+from tokensieve.data.dialects import SAMPLE, csv_dialect, tsv_dialect
+from tokensieve.data.encodings import encoding_of, likely_encoding
 from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
 from tokensieve.errors import InputError, excerpt
 
@@ -27,56 +28,74 @@ CSV_ERRORS = {
 }
 
 
-def read_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
-    """Yield the decoded lines of a text file with their line ends, without a byte order mark.
+def read_lines(path: Path, encoding: str | None = None, *, is_settable: bool = True) -> Iterator[str]:
+    """Yield the decoded lines of a text file with their line ends, without byte order marks.
 
-    Without an `encoding`, a byte order mark names it, and a file without one is UTF-8.
+    A byte order mark names the encoding. A file without one has the given `encoding`, or is UTF-8.
+    `is_settable` is whether the user can set it with `data.encoding`, for the message.
 
     Raises:
         InputError: If the file has another encoding, or is not a complete gzip file.
     """
-    is_packed = ending_of(path).endswith(".gz")
+    used = encoding or "UTF-8"
     try:
-        with gzip.open(path, "rb") if is_packed else path.open("rb") as file:
-            used = encoding or marked_encoding(file.peek(4)[:4])
+        used = codec_of(path, encoding)
+        with _opened(path) as file:
             if used.startswith("utf-8"):
-                yield from _utf8_lines(path, file)
+                lines = _utf8_lines(path, file, is_settable)
             else:
-                with io.TextIOWrapper(file, encoding=used, newline="") as text:
-                    yield from _line_feeds(text)
+                lines = _line_feeds(file, used)
+            # Programs that join files leave marks, or write a second one.
+            yield from (line.lstrip("\ufeff") for line in itertools.islice(lines, 1))
+            yield from lines
     except UnicodeError as error:
-        raise InputError(
-            f"{path} is not {used} ({error}); save it as UTF-8, or name its encoding with "
-            "--set data.encoding=NAME"
-        ) from None
+        remedy = ", or name its encoding with --set data.encoding=NAME" if is_settable else ""
+        raise InputError(f"{path} is not {used} ({error}); save it as UTF-8{remedy}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path} is not a gzip file, or damaged ({error}); write it again") from None
 
 
-def _utf8_lines(path: Path, file: Iterable[bytes]) -> Iterator[str]:
+def codec_of(path: Path, encoding: str | None) -> str:
+    """Return the encoding with which `read_lines` reads a file.
+
+    Raises:
+        InputError: If `encoding_of` raises it.
+    """
+    with _opened(path) as file:
+        return encoding_of(path, file, encoding)
+
+
+def _opened(path: Path) -> BinaryIO:
+    is_packed = ending_of(path).endswith(".gz")
+    return cast(BinaryIO, gzip.open(path, "rb") if is_packed else path.open("rb"))
+
+
+def _utf8_lines(path: Path, file: Iterable[bytes], is_settable: bool) -> Iterator[str]:
     for number, line in enumerate(file, 1):
         try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield line.decode()
         except UnicodeDecodeError as error:
             likely = likely_encoding(line)
+            save = f"save the file as UTF-8 (iconv -f {likely} -t utf-8)"
+            remedy = f"read it so with --set data.encoding={likely}, or {save}" if is_settable else save
             raise InputError(
                 f"{path}, line {number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not "
-                f"UTF-8; it may be {likely}: read it so with --set data.encoding={likely}, or save the file "
-                f"as UTF-8 (iconv -f {likely} -t utf-8)"
+                f"UTF-8; it may be {likely}: {remedy}"
             ) from None
 
 
-def _line_feeds(text: IO[str]) -> Iterator[str]:
-    """Yield the lines of an open text, which end at line feeds.
+def _line_feeds(file: BinaryIO, encoding: str) -> Iterator[str]:
+    """Yield the lines of an open file, which end at line feeds.
 
     A carriage return alone ends no line, as in a UTF-8 file.
     """
     part = ""
-    for line in text:
-        part += line
-        if part.endswith("\n"):
-            yield part
-            part = ""
+    with io.TextIOWrapper(file, encoding=encoding, newline="") as text:
+        for line in text:
+            part += line
+            if part.endswith("\n"):
+                yield part
+                part = ""
     if part:
         yield part
 

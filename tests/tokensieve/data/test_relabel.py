@@ -103,3 +103,10 @@ def test_a_label_that_the_encoding_lacks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\none,a\n")
     with pytest.raises(InputError, match="has no 'Ł'"):
         write_relabelled(tmp_path / "a.csv", tmp_path / "new.csv", {1: ("Łódź",)}, Data(encoding="cp1252"))
+
+
+def test_a_file_with_a_byte_order_mark_keeps_its_encoding(tmp_path: Path) -> None:
+    source, target = tmp_path / "train.csv", tmp_path / "new.csv"
+    source.write_bytes("text,label\nверните,a\n".encode("utf-8-sig"))
+    write_relabelled(source, target, {1: ("b",)}, Data(encoding="cp1252"))
+    assert target.read_bytes() == "text,label\nверните,b\n".encode("utf-8-sig")

@@ -52,6 +52,9 @@ def main() -> int:
     )
     parser.add_argument("--no-build", action="store_true", help="use the images of the last build")
     options = parser.parse_args()
+    if options.encoder and (fault := unreadable(options.encoder)):
+        print(fault, file=sys.stderr)
+        return 2
     missing = [name for name in ("podman", "podman-compose") if not shutil.which(name)]
     if missing:
         print(
@@ -78,6 +81,22 @@ def main() -> int:
     print("\n| what | result |\n|---|---|")
     print("\n".join(f"| {name} | {result} |" for name, result in rows))
     return 0
+
+
+def unreadable(encoder: Path) -> str:
+    """Return what hinders the user of the containers from reading a folder. Empty: nothing does.
+
+    That user is none of this machine's, so it has the rights of others.
+    """
+    if not (encoder / "config.json").exists():
+        return f"{encoder} is not the folder of an encoder: it has no config.json"
+    for path in (encoder, *sorted(encoder.rglob("*"))):
+        if not path.exists():
+            return f"{path} is a link to a file that does not exist; name a folder with all files"
+        needed = 0o005 if path.is_dir() else 0o004
+        if path.stat().st_mode & needed != needed:
+            return f"{path} cannot be read in a container; run: chmod -R o+rX {shlex.quote(str(encoder))}"
+    return ""
 
 
 def build() -> list[Row]:

@@ -12,14 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import great_expectations as gx
 import pandas as pd
-from great_expectations import expectations as gxe
-from great_expectations.core import ExpectationValidationResult
-from great_expectations.exceptions import GreatExpectationsError
-from great_expectations.expectations.expectation import Expectation
-from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
+from tasks.hidden_packages import hidden
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import class_names
 from tokensieve.data.normalize import copy_key, is_blank
@@ -27,6 +22,16 @@ from tokensieve.data.quality import count_earlier_copies, rules
 from tokensieve.errors import InputError, causes, excerpt
 from tokensieve.files import read_json
 from tokensieve.settings import Validate
+
+# Great Expectations imports all of PySpark if it is installed. That warns of new versions of
+# pandas, and ends a process whose main module is not a file.
+with hidden("pyspark"):
+    import great_expectations as gx
+    from great_expectations import expectations as gxe
+    from great_expectations.core import ExpectationValidationResult
+    from great_expectations.exceptions import GreatExpectationsError
+    from great_expectations.expectations.expectation import Expectation
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 MAX_LABELS = 20  # that a check misses
 MAX_ROWS = 100_000  # of a check that failed

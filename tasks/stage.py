@@ -32,20 +32,20 @@ from tokensieve.settings import Settings
 if TYPE_CHECKING:
     from tasks.promotion.gate_report import GateReport
 
+AUDIT, REGISTER = "audit", "register"
 # Stage NAME is function NAME of tasks/NAME.py. It is imported when it runs: a skipped stage costs
 # no import.
 STAGES = (
     "validate",
     "split",
     "vocabulary",
-    "audit",
+    AUDIT,
     "mask",
     "finetune",
     "evaluate",
     "export",
-    "register",
+    REGISTER,
 )
-REGISTER = "register"
 LONG = 10.0  # seconds; after a longer run, the log names its duration when the stage starts again
 
 log = logging.getLogger("tokensieve")

@@ -16,9 +16,10 @@ from typing import Any
 from tasks.promotion.gate_report import GateReport
 from tasks.promotion.locked_test import test_part_hash
 from tasks.promotion.shadow_rule import with_shadow
+from tasks.promotion.version_pair import VersionPair
 from tokensieve.files import read_json_or_none, sha256, write_json
 from tokensieve.project import Layout
-from tokensieve.registry.store import RegistryEditor, RegistryReader
+from tokensieve.registry.store import RegistryEditor
 from tokensieve.settings import Settings
 
 # Tags of a version: the report as JSON, its outcome, and the champion that it was compared with.
@@ -29,42 +30,28 @@ TEST = "test"  # of the basis: the hash of the test part; empty if the report wa
 log = logging.getLogger("tokensieve")
 
 
-def gate(
-    layout: Layout,
-    settings: Settings,
-    registry: RegistryReader,
-    name: str,
-    challenger: str,
-    champion: str | None,
-    tags: Mapping[str, str] | None = None,
-) -> GateReport:
+def gate(pair: VersionPair, tags: Mapping[str, str] | None = None) -> GateReport:
     """Return the report on a challenger: the kept one if it is still valid, otherwise a new one.
 
-    Args:
-        layout: The project.
-        settings: Its settings.
-        registry: The registry of the model.
-        name: The name of the registered model.
-        challenger: The number of the version that may become the champion.
-        champion: The number of the present champion. None: there is none.
-        tags: The tags of the challenger. They may have a report that another machine made.
+    `tags` of the challenger may have a report that another machine made.
 
     Raises:
         InputError: If the challenger cannot be loaded.
         RegistryError: If the registry does not respond.
     """
-    basis = _basis(layout, settings, registry, name, challenger, champion)
+    layout, limit = pair.layout, pair.settings.gate.min_shadow_agreement
+    basis = _basis(pair)
     for tree in (read_json_or_none(layout.gate), _parsed((tags or {}).get(REPORT))):
         report = GateReport.of(tree)
         # What hindered a comparison may be over by now.
         if report and not report.not_compared and _holds(report.basis, basis):
-            return with_shadow(report, layout, settings.gate.min_shadow_agreement)
+            return with_shadow(report, layout, limit)
     from tasks.promotion.gate_measurement import new_report  # imports scikit-learn and ONNX Runtime
 
-    report = new_report(layout, settings, registry, name, challenger, champion, basis)
+    report = new_report(pair, basis)
     layout.gate.parent.mkdir(parents=True, exist_ok=True)
     write_json(layout.gate, report.tree())
-    return with_shadow(report, layout, settings.gate.min_shadow_agreement)
+    return with_shadow(report, layout, limit)
 
 
 def check_gate(
@@ -86,7 +73,7 @@ def check_gate(
     if settings.gate.mode == OFF:
         return None
     tags = registry.version_tags(name, challenger)
-    report = gate(layout, settings, registry, name, challenger, champion, tags)
+    report = gate(VersionPair(layout, settings, registry, name, challenger, champion), tags)
     if settings.gate.mode != DRY_RUN and not force:
         report.check()
     elif report.refused:
@@ -94,26 +81,21 @@ def check_gate(
     return report
 
 
-def _basis(
-    layout: Layout,
-    settings: Settings,
-    registry: RegistryReader,
-    name: str,
-    challenger: str,
-    champion: str | None,
-) -> dict[str, str]:
+def _basis(pair: VersionPair) -> dict[str, str]:
     """Return what a report depends on."""
-    limits = {key: value for key, value in asdict(settings.gate).items() if key != "mode"}
-    found = {
-        role: registry.version(name, number) if number else None
-        for role, number in (("challenger", challenger), ("champion", champion))
-    }
+    limits = {key: value for key, value in asdict(pair.settings.gate).items() if key != "mode"}
+    cases = pair.layout.cases
+
+    def mark(number: str | None) -> str:
+        found = pair.registry.version(pair.model, number) if number else None
+        return f"{number} {found.mark if found else ''}"
+
     return {
-        "model": name,
-        "challenger": f"{challenger} {found['challenger'].mark if found['challenger'] else ''}",
-        "champion": f"{champion} {found['champion'].mark if found['champion'] else ''}",
-        TEST: test_part_hash(layout),
-        "cases": sha256(layout.cases) if layout.cases.exists() else "",
+        "model": pair.model,
+        "challenger": mark(pair.challenger),
+        "champion": mark(pair.champion),
+        TEST: test_part_hash(pair.layout),
+        "cases": sha256(cases) if cases.exists() else "",
         "limits": hashlib.sha256(json.dumps(limits, sort_keys=True).encode()).hexdigest(),
     }
 

@@ -8,6 +8,7 @@ from tasks.artifacts import Registration
 from tasks.promotion.gate import OFF, gate
 from tasks.promotion.gate_report import GateReport
 from tasks.promotion.move_champion import CHAMPION
+from tasks.promotion.version_pair import VersionPair
 from tasks.tracking.registered_files import open_reader
 from tokensieve.files import read_json_or_none
 from tokensieve.project import Layout
@@ -33,7 +34,7 @@ def gate_challenger(layout: Layout, settings: Settings) -> tuple[GateReport | No
     if registry is None or champion == own.version:
         return None, False
     before = GateReport.of(read_json_or_none(layout.gate))
-    report = gate(layout, settings, registry, own.name, own.version, champion)
+    report = gate(VersionPair(layout, settings, registry, own.name, own.version, champion))
     after = GateReport.of(read_json_or_none(layout.gate))
     if before and after and replace(before, at=after.at) == after:
         return report, False

@@ -14,6 +14,7 @@ from tasks.promotion import gate_rules
 from tasks.promotion.gate_report import GateReport, Row
 from tasks.promotion.locked_test import locked_test
 from tasks.promotion.scored_version import score
+from tasks.promotion.version_pair import VersionPair
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.files import read_json_or_none
@@ -25,45 +26,29 @@ from tokensieve.registry.store import SERVED, RegistryError, RegistryReader, loc
 from tokensieve.settings import Settings
 
 
-def new_report(
-    layout: Layout,
-    settings: Settings,
-    registry: RegistryReader,
-    name: str,
-    challenger: str,
-    champion: str | None,
-    basis: Mapping[str, str],
-) -> GateReport:
-    """Return the report on a challenger, measured afresh.
-
-    Args:
-        layout: The project.
-        settings: Its settings.
-        registry: The registry of the model.
-        name: The name of the registered model.
-        challenger: The number of the version that may become the champion.
-        champion: The number of the present champion. None: there is none.
-        basis: What the report depends on.
+def new_report(pair: VersionPair, basis: Mapping[str, str]) -> GateReport:
+    """Return the report on a challenger, measured afresh. It depends on `basis`.
 
     Raises:
         InputError: If the challenger cannot be loaded.
         RegistryError: If the registry does not respond.
     """
-    folder, reason = _champion_folder(layout, registry, name, champion)
+    layout, challenger = pair.layout, pair.challenger
+    folder, reason = _champion_folder(layout, pair.registry, pair.model, pair.champion)
     rows: list[Row] = []
     if folder or layout.cases.exists():
-        own = _folder(layout, registry, name, challenger)
+        own = _folder(layout, pair.registry, pair.model, challenger)
     if folder:
-        rows, reason = _comparison(layout, settings, {str(champion): folder, challenger: own})
+        rows, reason = _comparison(layout, pair.settings, {str(pair.champion): folder, challenger: own})
     if layout.cases.exists():
         rows.append(gate_rules.behaviour(layout.cases, Predictor.load(own)))
     validation = read_json_or_none(layout.validation / "report.json")
-    if validation and _is_present(layout, name, challenger):
+    if validation and _is_present(layout, pair.model, challenger):
         rows.append(gate_rules.data_checks(validation))
     if reason:
         rows.insert(0, Row("comparison", reason, "", "not possible"))
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return GateReport(name, challenger, champion, at, tuple(rows), reason, basis)
+    return GateReport(pair.model, challenger, pair.champion, at, tuple(rows), reason, basis)
 
 
 def _comparison(layout: Layout, settings: Settings, folders: Mapping[str, Path]) -> tuple[list[Row], str]:

@@ -19,7 +19,7 @@ from tasks.promotion.answering_version import model_folder
 from tasks.promotion.lineage import Lineage, lineage
 from tasks.promotion.registry_lookups import existing_version, open_registry
 from tasks.split import load_part
-from tasks.stage import REGISTER, STAGES, run_if_stale, run_ingest
+from tasks.stage import AUDIT, REGISTER, STAGES, run_if_stale, run_ingest
 from tasks.tracking import provenance
 from tasks.tracking.registered_files import copy_run_file
 from tasks.versioning.data_versions import pull_version
@@ -157,7 +157,7 @@ def _settings_of(layout: Layout, stages: dict[str, Any], manifest: Manifest) -> 
 
 
 def _train(layout: Layout, settings: Settings, found: Lineage, into: Path) -> Layout:
-    """Return the new project in `into` after all stages but the last, which registers."""
+    """Return the new project in `into` after the stages that make the model."""
     new = open_project(into)
     write_text(new.params, render(settings))
     new.champion.parent.mkdir(exist_ok=True)
@@ -167,7 +167,7 @@ def _train(layout: Layout, settings: Settings, found: Lineage, into: Path) -> La
             pull_version(layout, repo, found.version.data_hash, Path(folder))
         run_ingest(new, settings, folder)
     for stage in STAGES:
-        if stage != REGISTER:
+        if stage not in (AUDIT, REGISTER):
             run_if_stale(new, stage)
     return new
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import zipfile
 from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -36,6 +37,7 @@ from tokensieve.settings import Settings
 
 CLASSES = "evaluation/classes.json"
 MODEL = "model"  # the folder of the model in a run
+CODE = "code/tokensieve.zip"  # the package in the folder of the model
 RUNTIME = ("numpy", "onnxruntime", "pyyaml", "tokenizers")  # what the model needs to run
 METRICS_PER_REQUEST = 1000
 EXAMPLE = "input_example.json"
@@ -200,16 +202,32 @@ def _log_model(client: MlflowClient, run_id: str, layout: Layout) -> None:
             str(folder),
             loader_module="tokensieve.inference.mlflow_model",
             data_path=str(layout.onnx),
-            code_paths=[str(Path(tokensieve.__file__).parent)],
             # Without them, MLflow would load the model in another process to find out.
             pip_requirements=[f"{name}=={installed(name)}" for name in RUNTIME],
             # With the arguments `signature` and `input_example`, MLflow would load the model and
             # predict the example.
             mlflow_model=model,
         )
+        _write_code(folder / CODE)
+        model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.CODE] = CODE
+        model.save(str(folder / "MLmodel"))
         names = [column.name for column in model.signature.inputs.inputs]
         write_json(folder / EXAMPLE, {"columns": names, "data": [[_example(layout)] * len(names)]})
         client.log_artifacts(run_id, str(folder), MODEL)
+
+
+def _write_code(path: Path) -> None:
+    """Write the package `tokensieve` as one zip file, which MLflow adds to `sys.path` as it is.
+
+    A server with users checks the password at each file, which takes it a tenth of a second by
+    design. The package has more than 200 files.
+    """
+    package = Path(tokensieve.__file__).parent
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for file in sorted(package.rglob("*")):
+            if file.is_file() and file.parent.name != "__pycache__":
+                archive.write(file, file.relative_to(package.parent))
 
 
 def _example(layout: Layout) -> str:

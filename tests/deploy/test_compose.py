@@ -56,8 +56,7 @@ def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     services = json.loads(read.stdout)["services"]
     assert services.keys() == SERVICES.keys()
     assert services["server"]["environment"]["TOKENSIEVE_API_KEY"] == "secret1"
-    # A single $ would be replaced by Compose.
-    assert '"$$name"' in services["worker"]["command"][2]
+    assert services["worker"]["command"] == SERVICES["worker"]["command"]
 
 
 def test_compose_refuses_an_empty_password(tmp_path: Path) -> None:
@@ -106,9 +105,19 @@ def test_built_and_mounted_paths_exist() -> None:
                 if source.startswith(".")
                 else source in yaml.safe_load(TEXT)["volumes"]
             )
-    deployments = yaml.safe_load((DEPLOY / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    (names,) = re.findall(r"for name in (.*); do", SERVICES["worker"]["command"][2])
-    assert names.split() == [deployment["name"] for deployment in deployments]
+
+
+def test_the_worker_deploys_all_deployments_on_its_project(tmp_path: Path) -> None:
+    script: str = SERVICES["worker"]["command"][2]
+    assert "$" not in script  # Compose would replace it
+    (line,) = (line for line in script.splitlines() if line.startswith("sed "))
+    made = tmp_path / "prefect.yaml"
+    subprocess.run(line.replace("/tmp/prefect.yaml", str(made)), shell=True, cwd=DEPLOY.parent, check=True)
+    assert "deploy --all --prefect-file /tmp/prefect.yaml" in script
+    expected = yaml.safe_load((DEPLOY / "prefect.yaml").read_text(encoding="utf-8"))
+    for deployment in expected["deployments"]:
+        deployment["parameters"]["project"] = "/project"
+    assert yaml.safe_load(made.read_text(encoding="utf-8")) == expected
 
 
 def test_server_container_is_read_only() -> None:

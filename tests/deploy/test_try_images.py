@@ -50,6 +50,34 @@ def test_without_podman_it_names_what_is_missing(tmp_path: Path) -> None:
     assert done.stderr.startswith("podman and podman-compose not found; install podman")
 
 
+def test_an_encoder_that_the_containers_cannot_read_is_one_line(script: Any, tmp_path: Path) -> None:
+    encoder = tmp_path / "encoder"
+    encoder.mkdir(mode=0o755)
+
+    def refused() -> str:
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), "--encoder", str(encoder)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PATH": str(tmp_path)},
+        )
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        return line
+
+    assert refused() == f"{encoder} is not the folder of an encoder: it has no config.json"
+    (encoder / "config.json").write_text("{}", encoding="utf-8")
+    (encoder / "config.json").chmod(0o600)
+    line = refused()
+    assert line == f"{encoder}/config.json cannot be read in a container; run: chmod -R o+rX {encoder}"
+    (encoder / "config.json").chmod(0o644)
+    (encoder / "model.safetensors").symlink_to(tmp_path / "gone")
+    assert refused().startswith(f"{encoder}/model.safetensors is a link to a file that does not exist")
+    (encoder / "model.safetensors").unlink()
+    assert script.unreadable(encoder) == ""
+
+
 @pytest.mark.parametrize(
     ("status", "allowed"),
     [

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -193,7 +192,6 @@ def test_predict_starts_fast_for_it_imports_neither_torch_nor_the_orchestration(
         "print(sorted({'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas'} & set(sys.modules)), "
         "file=sys.stderr)"
     )
-    start = time.perf_counter()
     done = subprocess.run(
         [
             sys.executable,
@@ -210,12 +208,10 @@ def test_predict_starts_fast_for_it_imports_neither_torch_nor_the_orchestration(
         text=True,
         check=True,
     )
-    seconds = time.perf_counter() - start
 
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["text"] for answer in answers] == ["one text", "another"]
     assert done.stderr.strip() == "[]"
-    assert seconds < 10, "on a quiet machine it is under one second; README tells how it was measured"
 
 
 def test_a_folder_that_is_no_project_shares_nothing(

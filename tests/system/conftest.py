@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -61,11 +62,21 @@ def browser() -> Iterator[Browser]:
     yield from opened_browser()
 
 
+# Below the ports that the system gives to connections, and above one that Chromium refuses. In an
+# order of this process's own.
+_PORTS = iter(random.Random(os.getpid()).sample(range(10_081, 32_000), 10_000))
+
+
 def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a TCP port that is free, and that stays free until a server of the test takes it.
+
+    None is returned twice, and the system gives it to no other program.
+    """
+    for port in _PORTS:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 @dataclass
@@ -228,7 +239,7 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     cluster = Postgres(programs[-1], free_port())
     cluster.start()
-    wait_for(cluster.responds, 60, "PostgreSQL")
+    wait_for(cluster.responds, STARTUP_SECONDS, "PostgreSQL")
     yield cluster
     cluster.remove()
 

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,14 @@ class Postgres:
 
     def __init__(self, bin: Path, port: int) -> None:
         self.bin, self.port = bin, port
-        self._folder = Path("/tmp") / f"tokensieve-postgres-{port}"
+        # Short: PostgreSQL's socket is in it.
+        self._folder = Path(tempfile.mkdtemp(prefix="tokensieve-postgres-", dir="/tmp"))
         self._numbers: Iterator[int] = itertools.count(1)
         # PostgreSQL refuses to run as root.
         user = pwd.getpwnam("postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)
         self._as_user: dict[str, Any] = (
             {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
         )
-        self._folder.mkdir(mode=0o700)
         os.chown(self._folder, user.pw_uid, user.pw_gid)
         command = [
             bin / "initdb",

@@ -152,7 +152,7 @@ class Story:
 
     def wait_for_version(self, version: str) -> None:
         """Wait until the server answers with a version."""
-        wait_for(lambda: self.version() == version, 60, f"version {version} to answer")
+        wait_for(lambda: self.version() == version, 180, f"version {version} to answer")
 
 
 @dataclass

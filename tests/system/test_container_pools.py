@@ -14,7 +14,7 @@ from tests.system.conftest import BIN, Process
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_prefect_deploys_the_templates(
     start_prefect: Callable[..., Process], environment: dict[str, str]
 ) -> None:

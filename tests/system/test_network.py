@@ -102,7 +102,7 @@ def test_no_command_leaves_the_machine(
         str(port),
     ]
     server = start("serve", *command, url=f"http://127.0.0.1:{port}/ready")
-    wait_for(lambda: answers(f"http://127.0.0.1:{port}/docs"), 30, "the docs")
+    wait_for(lambda: answers(f"http://127.0.0.1:{port}/docs"), 120, "the docs")
     server.stop(signal.SIGTERM)
     assert left(trace) == []
     assert [path for path in Path(environment["HOME"]).rglob("*") if "Microsoft" in path.parts] == []

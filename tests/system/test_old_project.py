@@ -84,7 +84,7 @@ def test_model_of_an_old_registry_is_served(
 
     body = json.dumps({"text": "topup failed"}).encode()
     request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         answer = json.load(response)
 
     assert answer["label"] == "topup"

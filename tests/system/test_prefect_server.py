@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_configured_server_that_does_not_answer_is_named(
     tokensieve: Run,
     start: Start,
@@ -85,7 +85,7 @@ for server in servers:
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_first_servers_at_once_do_not_break_each_others_tables(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -95,7 +95,7 @@ def test_first_servers_at_once_do_not_break_each_others_tables(
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_killed_command_leaves_no_run_that_seems_to_run(
     start: Start, environment: dict[str, str], small: list[str], data_file: Path, tmp_path: Path
 ) -> None:
@@ -119,9 +119,9 @@ def test_a_killed_command_leaves_no_run_that_seems_to_run(
     assert states("flow_run") == {"RUNNING"}, command.text()
     os.kill(command.popen.pid, signal.SIGKILL)
 
-    wait_for(lambda: states("flow_run") == {"CRASHED"}, 30, "the end of the run")
-    wait_for(lambda: "RUNNING" not in states("task_run"), 10, "the end of its tasks")
-    wait_for(lambda: not any(str(project) in line for line in command_lines()), 30, "the end of the server")
+    wait_for(lambda: states("flow_run") == {"CRASHED"}, 120, "the end of the run")
+    wait_for(lambda: "RUNNING" not in states("task_run"), 60, "the end of its tasks")
+    wait_for(lambda: not any(str(project) in line for line in command_lines()), 120, "the end of the server")
 
 
 def command_lines() -> list[str]:

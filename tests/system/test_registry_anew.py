@@ -20,7 +20,7 @@ from .conftest import BIN, free_port, wait_for
 def asked(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     data = json.dumps(body).encode() if body else None
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return dict(json.load(response))
 
 
@@ -34,7 +34,7 @@ def registered(address: str, folder: Path) -> None:
     client.set_registered_model_alias("m", "champion", "1")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_server_follows_a_registry_that_was_made_anew(
     start: Callable[..., Any],
     start_mlflow: Callable[..., Any],

@@ -17,11 +17,11 @@ from .conftest import BIN, free_port, wait_for
 
 
 def ready(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         return dict(json.load(response))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_it_starts_while_mlflow_is_down(
     start: Callable[..., Any],
     start_mlflow: Callable[..., Any],

@@ -31,11 +31,11 @@ def predict(url: str, text: str) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{url}/predict", json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return dict(json.load(response))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_aliases_move_during_traffic_and_the_gate_reads_the_report(
     start: Callable[..., Any],
     start_mlflow: Callable[..., Any],

@@ -143,7 +143,7 @@ def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
         if found.cmdline()[1:5] == ["-m", "prefect", "worker", "start"]
     )
     worker.kill()
-    wait_for(lambda: "worker starts again in 1 s" in running.process.text(), 30, "the end of the worker")
+    wait_for(lambda: "worker starts again in 1 s" in running.process.text(), 120, "the end of the worker")
     wait_for(lambda: running.process.text().count("worker is ready") == 2, READY, "the worker")
 
     processes = running.descendants()
@@ -169,7 +169,7 @@ def test_a_killed_up_leaves_no_process_and_the_next_one_goes_on(
     processes = running.descendants()
     assert len(processes) > 6
     os.kill(running.process.popen.pid, signal.SIGKILL)
-    wait_for(lambda: alive(processes) == [], 30, "the end of all processes")
+    wait_for(lambda: alive(processes) == [], 120, "the end of all processes")
 
     again = up()
     again.begin("nightly")
@@ -198,7 +198,7 @@ def test_events_start_retrainings_and_people_are_notified(
         assert (promoted["version"], promoted["action"], promoted["replaced"]) == ("1", "promote", None)
         assert promoted["text"].startswith("project: version 1 of project is now the champion")
 
-        # Nothing new: the run ends within seconds.
+        # Nothing new: the run trains nothing.
         assert emit(
             Layout(running.project),
             DriftFound("project", "1", 200, ("labels",)),
@@ -206,7 +206,7 @@ def test_events_start_retrainings_and_people_are_notified(
         wait_for(lambda: len(running.retrainings("COMPLETED")) == 2, RUN, "a run after drift")
         last = running.retrainings("COMPLETED")[-1]
         assert last["state"]["message"] == "Nothing new: version 1 of project is current."
-        assert last["total_run_time"] < 30
+        assert last["total_run_time"] < first["total_run_time"]
 
         with data_file.open("a", encoding="utf-8") as file:
             file.write("a text of its own kind,lonely\n")
@@ -216,7 +216,7 @@ def test_events_start_retrainings_and_people_are_notified(
         assert failed["stage"] == "validate"
         assert "lonely" in failed["reason"]
         assert "a text of its own kind" not in str(webhook.bodies)
-        wait_for(lambda: running.retrainings("FAILED"), 60, "the end of the run")
+        wait_for(lambda: running.retrainings("FAILED"), RUN, "the end of the run")
         (run,) = running.retrainings("FAILED")
         made = running.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
         (page,) = (found for found in made if found["key"] == "run-failed")
@@ -235,7 +235,7 @@ block.save("people")
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_prefects_notification_block_gets_the_events(
     start_prefect: Callable[..., Process], environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -205,9 +206,12 @@ def test_the_mlflow_run_has_the_results_of_all_stages(
         "model/MLmodel",
         "model/input_example.json",
         "model/data/onnx/model.onnx",
-        "model/code/tokensieve/inference/predictor.py",
+        "model/code/tokensieve.zip",
     }
-    assert not [name for name in found if name.endswith((".pkl", ".pyc"))]
+    with zipfile.ZipFile(root / "model/code/tokensieve.zip") as code:
+        packed = set(code.namelist())
+    assert packed >= {"tokensieve/inference/predictor.py", "tokensieve/server/console/console.js"}
+    assert not [name for name in found | packed if name.endswith((".pkl", ".pyc"))]
     table = json.loads((root / "vocabulary/constructs.json").read_text(encoding="utf-8"))
     assert table == {
         "columns": ["text", "label", "information", "texts"],

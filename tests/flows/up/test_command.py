@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.up.postgres import VARIABLE
+from tests.system.conftest import free_port
 from tokensieve.cli.main import main
 
 DEAD = "http://127.0.0.1:1"
@@ -61,8 +62,5 @@ def test_a_taken_port_is_named_with_its_option(tmp_path: Path, capfd: pytest.Cap
 
 
 def _free_ports() -> list[str]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    ports = [str(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
+    ports = [str(free_port()) for _ in range(3)]
     return ["--port", ports[0], "--prefect-port", ports[1], "--mlflow-port", ports[2]]

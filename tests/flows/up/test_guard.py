@@ -15,7 +15,8 @@ import pytest
 
 from tokensieve import packages
 
-# Starts a process in a session of its own that ignores SIGTERM, writes its id, and waits.
+# Starts a process in a session of its own that ignores SIGTERM, writes its id, and waits for a
+# file.
 PARENT = """
 import pathlib, subprocess, sys, time
 child = (
@@ -24,7 +25,9 @@ child = (
 started = subprocess.Popen([sys.executable, "-c", child], start_new_session=True, stdout=subprocess.PIPE)
 started.stdout.readline()
 pathlib.Path(sys.argv[1]).write_text(str(started.pid))
-time.sleep(float(sys.argv[2]))
+end = pathlib.Path(sys.argv[2])
+while not end.exists():
+    time.sleep(0.05)
 sys.exit(7)
 """
 # Starts a guard as `tokensieve up` does, and waits.
@@ -41,7 +44,7 @@ def note(tmp_path: Path) -> Path:
 
 
 def _wait(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -52,14 +55,13 @@ def _child(note: Path) -> psutil.Process:
     return psutil.Process(int(note.read_text()))
 
 
-def _guarded(note: Path, seconds: float) -> list[str]:
-    return [sys.executable, "-c", PARENT, str(note), str(seconds)]
+def _guarded(note: Path) -> list[str]:
+    return [sys.executable, "-c", PARENT, str(note), str(note.with_name("end"))]
 
 
 @pytest.fixture(params=["SIGTERM", "end"])
 def guard(request: pytest.FixtureRequest, note: Path) -> tuple[subprocess.Popen[bytes], str]:
-    seconds = 0.5 if request.param == "end" else 120
-    command = packages.command("flows.up.guard", str(os.getpid()), *_guarded(note, seconds))
+    command = packages.command("flows.up.guard", str(os.getpid()), *_guarded(note))
     return subprocess.Popen(command, start_new_session=True), request.param
 
 
@@ -70,13 +72,15 @@ def test_nothing_is_left_after_sigterm_or_the_commands_end(
     child = _child(note)
     if way == "SIGTERM":
         process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == (7 if way == "end" else 128 + signal.SIGTERM)
+    else:
+        note.with_name("end").touch()
+    assert process.wait(60) == (7 if way == "end" else 128 + signal.SIGTERM)
     assert not child.is_running()
 
 
 def test_nothing_is_left_after_the_parent_was_killed(note: Path) -> None:
     command = packages.command("flows.up.guard")
-    starter = subprocess.Popen([sys.executable, "-c", STARTER, *command, *_guarded(note, 120)])
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, *command, *_guarded(note)])
     child = _child(note)
     (guard,) = psutil.Process(starter.pid).children()
     starter.kill()

@@ -16,6 +16,7 @@ from tasks.promotion import gate as gates
 from tasks.promotion import gate_measurement, scored_version
 from tasks.promotion.gate import REPORT, gate
 from tasks.promotion.gate_report import GateReport
+from tasks.promotion.version_pair import VersionPair
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError, Refused
 from tokensieve.project import Layout
@@ -84,7 +85,7 @@ def judged(
         registry.folders["2"] = export_words(
             tmp_path / f"challenger{count}", RIGHT | (changed or {}), **given
         )
-        return gate(layout, settings, registry, "words", "2", "1")  # type: ignore[arg-type]
+        return gate(VersionPair(layout, settings, registry, "words", "2", "1"))  # type: ignore[arg-type]
 
     return judge
 
@@ -138,7 +139,7 @@ def test_a_better_challenger_passes(
     judged: Callable[..., GateReport], registry: Registry, layout: Layout
 ) -> None:
     judged({"word0": "b", "word5": "c", "word10": "d"})
-    report = gate(layout, SETTINGS, registry, "words", "1", "2")  # type: ignore[arg-type]
+    report = gate(VersionPair(layout, SETTINGS, registry, "words", "1", "2"))  # type: ignore[arg-type]
     assert verdicts(report)["accuracy"] == "better"
     assert report.outcome == "passed"
 
@@ -242,10 +243,10 @@ def test_multi_label_models_are_compared(
     registry.folders["1"] = export_words(tmp_path / "one", RIGHT, LABELS, multi_label=True)
     worse = RIGHT | dict.fromkeys(WORDS[1:20:4], "a")
     registry.folders["2"] = export_words(tmp_path / "two", worse, LABELS, multi_label=True)
-    report = gate(layout, SETTINGS, registry, "words", "2", "1")  # type: ignore[arg-type]
+    report = gate(VersionPair(layout, SETTINGS, registry, "words", "2", "1"))  # type: ignore[arg-type]
     assert {"exact match", "micro F1", "macro F1", "classes"} <= set(refusing(report))
     registry.folders["3"] = export_words(tmp_path / "three", RIGHT, LABELS)
-    report = gate(layout, SETTINGS, registry, "words", "3", "1")  # type: ignore[arg-type]
+    report = gate(VersionPair(layout, SETTINGS, registry, "words", "3", "1"))  # type: ignore[arg-type]
     assert report.not_compared == "one of the two is multi-label and the other is not"
     assert not report.refused
 
@@ -254,19 +255,19 @@ def test_without_a_comparison_nothing_is_refused_and_the_reason_is_given(
     layout: Layout, registry: Registry, tmp_path: Path, export_words: Callable[..., Path]
 ) -> None:
     registry.folders["2"] = export_words(tmp_path / "two", RIGHT, LABELS, trained=[text for text, _ in TEXTS])
-    first = gate(layout, SETTINGS, registry, "words", "2", None)  # type: ignore[arg-type]
+    first = gate(VersionPair(layout, SETTINGS, registry, "words", "2", None))  # type: ignore[arg-type]
     assert (first.outcome, first.not_compared) == ("not compared", "model 'words' has no champion yet")
-    gone = gate(layout, SETTINGS, registry, "words", "2", "1")  # type: ignore[arg-type]
+    gone = gate(VersionPair(layout, SETTINGS, registry, "words", "2", "1"))  # type: ignore[arg-type]
     assert gone.not_compared == "the champion, version 1, cannot be read (its files are gone)"
     registry.folders["1"] = export_words(tmp_path / "one", RIGHT, LABELS)
-    trained = gate(layout, SETTINGS, registry, "words", "2", "1")  # type: ignore[arg-type]
+    trained = gate(VersionPair(layout, SETTINGS, registry, "words", "2", "1"))  # type: ignore[arg-type]
     assert trained.not_compared == "all test texts were trained on"
     registry.folders["3"] = export_words(tmp_path / "three", {"word0": "x", "word1": "y"}, ["x", "y"])
-    renamed = gate(layout, SETTINGS, registry, "words", "3", "1")  # type: ignore[arg-type]
+    renamed = gate(VersionPair(layout, SETTINGS, registry, "words", "3", "1"))  # type: ignore[arg-type]
     assert renamed.not_compared == "no test text has a label that both know"
     assert not any(report.refused for report in (first, gone, trained, renamed))
     (layout.split / "test.jsonl").unlink()
-    empty = gate(layout, SETTINGS, registry, "words", "3", "1")  # type: ignore[arg-type]
+    empty = gate(VersionPair(layout, SETTINGS, registry, "words", "3", "1"))  # type: ignore[arg-type]
     assert empty.not_compared == "the project has no test texts here"
 
 
@@ -286,7 +287,7 @@ def test_a_registry_that_is_down_is_no_reason_to_promote(
 
     monkeypatch.setattr(gate_measurement, "_folder", down)
     with pytest.raises(RegistryError):
-        gate(layout, SETTINGS, registry, "words", "2", "1")  # type: ignore[arg-type]
+        gate(VersionPair(layout, SETTINGS, registry, "words", "2", "1"))  # type: ignore[arg-type]
 
 
 def test_the_report_is_kept_until_something_changes(
@@ -297,13 +298,13 @@ def test_the_report_is_kept_until_something_changes(
     fresh = gate_measurement.new_report
 
     def counted(*arguments: Any) -> GateReport:
-        made.append(arguments[4])
+        made.append(arguments[0].challenger)
         return fresh(*arguments)
 
     monkeypatch.setattr(gate_measurement, "new_report", counted)
 
     def again(settings: Settings = SETTINGS, champion: str | None = "1", tags: Any = None) -> GateReport:
-        return gate(layout, settings, registry, "words", "2", champion, tags)  # type: ignore[arg-type]
+        return gate(VersionPair(layout, settings, registry, "words", "2", champion), tags)  # type: ignore[arg-type]
 
     assert (again(), made) == (first, [])
     assert again(with_gate(mode="dry_run")) == first and made == []
@@ -328,7 +329,7 @@ def test_a_report_of_another_machine_is_in_the_versions_tags(
     layout.gate.unlink()
     (layout.split / "test.jsonl").unlink()  # a clone without the data
     monkeypatch.setattr(gate_measurement, "new_report", lambda *_: pytest.fail("made again"))
-    assert gate(layout, SETTINGS, registry, "words", "2", "1", tags) == first  # type: ignore[arg-type]
+    assert gate(VersionPair(layout, SETTINGS, registry, "words", "2", "1"), tags) == first  # type: ignore[arg-type]
     monkeypatch.undo()
     for damaged in ("no JSON", "[]", '{"rows": 1}', "[" * 100_000):
         assert GateReport.of(gates._parsed(damaged)) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -231,9 +230,7 @@ def test_the_report_of_a_retrain_is_kept_with_the_version(
     assert logged == {"gate/report.json", "gate/report.txt"}
     layout.gate.unlink()  # another clone of the project
     monkeypatch.setattr(gate_measurement, "new_report", lambda *_: pytest.fail("measured again"))
-    start = time.monotonic()
     promote(layout, SETTINGS)
-    assert time.monotonic() - start < 2
     assert champion(client) == "2"
     settings = replace(SETTINGS, gate=replace(SETTINGS.gate, mode="off"))
     assert gate_challenger(layout, settings) == (None, False)

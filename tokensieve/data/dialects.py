@@ -45,11 +45,11 @@ def tsv_dialect(lines: Sequence[str], is_whole: bool) -> Dialect:
     """Return the dialect of a TSV file by the lines at its beginning, or by all of them.
 
     Some programs write quotes around a cell with a tab or a line end, and others write every
-    character as it is. Quotes are characters if they cannot be read as quotes, or if they would
-    join lines each of which is a row already.
+    character as it is. Quotes are characters if the lines have none, if they cannot be read as
+    quotes, or if they would join lines each of which is a row already.
     """
     if not any('"' in line for line in lines):
-        return Dialect("\t")
+        return Dialect("\t", has_quotes=False)
     plain = {line.count("\t") for line in lines if line.strip("\r\n")}
     try:
         rows = [row for row in csv.reader(lines, delimiter="\t", strict=True) if row]

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from tokensieve.data.dialects import SAMPLE, csv_dialect, tsv_dialect
 from tokensieve.data.encodings import encoding_of, likely_encoding
+from tokensieve.data.joined_rows import JoinedRows
 from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
 from tokensieve.errors import InputError, excerpt
 
@@ -130,7 +131,8 @@ def numbered_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, li
     file.
 
     Raises:
-        InputError: If a row has another number of columns than the header, or wrong quotes.
+        InputError: If a row has another number of columns than the header, or wrong quotes, or
+            after the last row, if a row is several (`JoinedRows`).
     """
     csv.field_size_limit(2**31 - 1)
     begin, rest = _begin(lines)
@@ -141,23 +143,28 @@ def numbered_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, li
         quoting=csv.QUOTE_MINIMAL if dialect.has_quotes else csv.QUOTE_NONE,
         strict=True,
     )
-    row, start, columns = 0, dialect.first_line, 0
+    row, start, joined = 0, dialect.first_line, None
     try:
         for record in reader:
+            end = reader.line_num + dialect.first_line
             if record:
-                columns = columns or len(record)
-                if len(record) != columns:
+                joined = joined or JoinedRows(dialect.separator, record)
+                if len(record) != len(joined.columns):
                     raise InputError(
                         f"{path}, row {row} (line {start + 1}) has {len(record)} columns, the header "
-                        f"{columns}; put quotes around a text that contains the separator"
+                        f"{len(joined.columns)}; put quotes around a text that contains the separator"
                     )
+                if row:
+                    joined.add(row, start + 1, end, record)
                 yield start + 1, record
                 row += 1
-            start = reader.line_num + dialect.first_line
+            start = end
     except csv.Error as error:
         known = (meaning for words, meaning in CSV_ERRORS.items() if words in str(error))
         reason = next(known, f"{error}; double the quotes inside a quoted text")
         raise InputError(f"{path}, row {max(1, row)} (from line {start + 1}): {reason}") from None
+    if joined:
+        joined.check(path)
 
 
 def _begin(lines: Iterator[str]) -> tuple[list[str], list[str]]:

@@ -25,7 +25,7 @@ def audit(options: argparse.Namespace, answer: Answer) -> None:
     from tasks.auditing.label_studio import label_studio_tasks
     from tasks.auditing.review_file import REVIEW, review_cells
     from tasks.projects.project import template
-    from tasks.projects.upgrade import add_stage, rename_settings
+    from tasks.projects.upgrade import add_stage, complete_stages, rename_settings
     from tasks.stage import run_if_stale
     from tasks.versioning.data_versions import data_hash
     from tokensieve.files import locked, write_json
@@ -35,6 +35,7 @@ def audit(options: argparse.Namespace, answer: Answer) -> None:
     with locked(layout.busy):
         rename_settings(layout)
         add_stage(layout.pipeline, template(), "audit")
+        complete_stages(layout, template())
         for name in STAGES:
             run_if_stale(layout, name)
         found = Audit.load(layout.audit)

@@ -22,8 +22,7 @@ def audit_lines(layout: Layout) -> list[str]:
     if found is None:
         return []
     headline = found.headline()
-    lines = [f"audit: {headline}: {_shown(layout)}"] if headline else []
-    return [*lines, *([f"audit: {_no_constructs(found)}"] if found.lacks_constructs else [])]
+    return [f"audit: {headline}: {_shown(layout)}"] if headline else []
 
 
 def audit_text(found: Audit, layout: Layout, project: str) -> str:
@@ -53,7 +52,7 @@ def _sections(found: Audit) -> Iterator[str]:
     if total := found.totals["outliers"]:
         outliers = [(*_place(own.row), f"{own.similarity:.2f}") for own in found.outliers[:SHOWN]]
         title = f"Texts unlike all others: {total:,}{_first(total)}"
-        yield table_text(("row", "text", "label", "cosine"), outliers, title)
+        yield table_text(("where", "text", "label", "cosine"), outliers, title)
 
 
 def _errors(found: Audit) -> str:
@@ -66,7 +65,7 @@ def _errors(found: Audit) -> str:
     ]
     kind = "Likely label errors" if found.is_separable else "Doubtful labels"
     title = f"{kind}: {total:,} of {found.judged:,} texts{_first(total)}"
-    table = table_text(("row", "text", "label", "p", "suggested", "p"), rows, title)
+    table = table_text(("where", "text", "label", "p", "suggested", "p"), rows, title)
     if found.is_separable:
         return table
     return (
@@ -83,7 +82,7 @@ def _sets(found: Audit) -> str:
     )
     sets = [own for own in found.duplicate_sets if own.conflict or own.leak]
     rows = [cells for own in sets[:SHOWN] for cells in _set_rows(own)]
-    return table_text(("set", "row", "text", "label"), rows, title) if rows else title
+    return table_text(("set", "where", "text", "label"), rows, title) if rows else title
 
 
 def _notes(found: Audit) -> Iterator[str]:
@@ -99,15 +98,6 @@ def _notes(found: Audit) -> Iterator[str]:
         f"tokens per text: median {lengths['median']:,}, 90% have at most {lengths['p90']:,}, "
         f"longest {lengths['longest']:,}; {lengths['share']:.1%} are cut at {lengths['max_length']:,}"
     )
-    if found.lacks_constructs:
-        yield _no_constructs(found)
-
-
-def _no_constructs(found: Audit) -> str:
-    return (
-        f"{found.unspaced_without_constructs:,} of {found.unspaced_texts:,} training texts in scripts "
-        "without spaces have no construct; mask.score=fisher does not need any"
-    )
 
 
 def _set_rows(own: Duplicates) -> Iterator[tuple[str, ...]]:
@@ -121,7 +111,7 @@ def _place(row: AuditedRow) -> tuple[str, str, str]:
     text = " ".join(row.text.split())
     cut = text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
     printable = "".join(char if char.isprintable() else "·" for char in cut)
-    return f"{row.file} {row.row}", printable, ", ".join(row.labels)
+    return f"{row.file}, {row.where}", printable, ", ".join(row.labels)
 
 
 def _size(own: ClassSize) -> str:

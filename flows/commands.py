@@ -111,7 +111,8 @@ def report(options: argparse.Namespace, answer: Answer) -> None:
 def stage(options: argparse.Namespace, answer: Answer) -> None:
     """Run one stage if its inputs have changed. `dvc repro` calls this command."""
     from tasks import stage as stages
-    from tasks.projects.upgrade import rename_settings
+    from tasks.projects.project import template
+    from tasks.projects.upgrade import complete_stages, rename_settings
     from tokensieve.settings import Settings
 
     function, layout = stages.function_of(options.name), existing_project(options)
@@ -122,6 +123,7 @@ def stage(options: argparse.Namespace, answer: Answer) -> None:
         if called_by_dvc:
             function(layout, Settings.load(layout.params))
         else:
+            complete_stages(layout, template())
             stages.run_if_stale(layout, options.name, options.force)
 
 

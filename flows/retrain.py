@@ -20,7 +20,8 @@ from flows.prefect_runs import alone, log_to_page
 from flows.run_page import summary_markdown
 from flows.summary import summarize
 from tasks.plan import make_plan
-from tasks.projects.project import open_project
+from tasks.projects.project import open_project, template
+from tasks.projects.upgrade import complete_stages
 from tasks.promotion.gate_report import GateReport
 from tasks.stage import gate_task, ingest_task, registry_task, report_task, stage_task
 from tasks.versioning.dvc_pipeline import stage_names
@@ -91,6 +92,7 @@ def _run_stages(
     with reported(layout, ("ingest", "registry", *names, "gate", "report"), seconds):
         seconds["ingest"] = ingest_task(layout, settings, data, test)
         seconds["registry"] = registry_task(layout, settings, force)
+        complete_stages(layout, template())
         log.info("%-10s %s", "plan", make_plan(layout, names, force))
         for name in names:
             seconds[name] = stage_task(layout, name, force)

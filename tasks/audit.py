@@ -25,5 +25,5 @@ def audit(layout: Layout, settings: Settings) -> None:
     rows = review_rows(texts, sets, judgement.suspects, outliers)
     findings = Findings(texts, sets, judgement, outliers, len(rows))
     with atomic_folder(layout.audit) as folder:
-        write_review(folder / REVIEW, rows, texts, layout, settings)
+        write_review(folder / REVIEW, rows, texts, settings)
         audit_of(findings, layout, settings).save(folder)

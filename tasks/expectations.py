@@ -51,7 +51,6 @@ class Table:
         name: Different for each table. A part's table has the name of the part.
         part: train, validation, test or oos.
         file: The name of the part's file.
-        path: The file. None for the labels of a part, and for a file that cannot be read.
         examples: The texts and labels. Empty if the file cannot be read.
         measures: Numbers per row of the checks that Great Expectations does not have.
         known_labels: The labels that are not new: those of the champion for train, those of train
@@ -74,7 +73,6 @@ class Table:
     dropped: int = 0
     lengths: Sequence[int] = ()
     changes: Mapping[str, str] = field(default_factory=dict)
-    path: Path | None = None
 
     @property
     def is_part(self) -> bool:

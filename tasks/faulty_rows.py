@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.expectations import Finding, Table
-from tokensieve.data.delimited import safe_cell
-from tokensieve.data.row_lines import row_lines
+from tokensieve.data.safe_cells import safe_cell
 from tokensieve.files import write_text
-from tokensieve.settings import Settings
 
 NAME = "faults.csv"
 COLUMNS = ("check", "severity", "file", "row", "line", "id", "label", "text")
 MAX_CHARACTERS = 1000  # of a text
 
 
-def table_lines(table: Table, findings: Sequence[Finding], settings: Settings) -> dict[int, int]:
-    """Return the line of each row at fault by its row number. Empty for Parquet and Arrow."""
-    rows = {table.examples.rows[place] for finding in findings for place in finding.places if not finding.met}
-    return row_lines(table.path, rows, settings.data.codec) if table.path and rows else {}
-
-
-def place_fields(table: Table, place: int, lines: dict[int, int]) -> dict[str, Any]:
-    """Return row, and line and id if they are known, of the row at index `place` of a table."""
-    row, ids = table.examples.rows[place], table.examples.ids
-    found: dict[str, Any] = {"row": row}
-    found |= {"line": lines[row]} if row in lines else {}
-    return found | ({"id": ids[place]} if ids else {})
-
-
-def write_faulty_rows(
-    path: Path, tables: Sequence[tuple[Table, Sequence[Finding]]], settings: Settings
-) -> None:
+def write_faulty_rows(path: Path, tables: Iterable[tuple[Table, Sequence[Finding]]]) -> None:
     """Write the rows that do not meet a check. If there are none, write nothing."""
-    rows = [row for table, findings in tables for row in _rows(table, findings, settings)]
+    rows = [row for table, findings in tables for row in _rows(table, findings)]
     if not rows:
         return
     output = io.StringIO()
@@ -48,8 +30,7 @@ def write_faulty_rows(
     write_text(path, f"\ufeff{output.getvalue()}")
 
 
-def _rows(table: Table, findings: Sequence[Finding], settings: Settings) -> Iterator[dict[str, Any]]:
-    lines = table_lines(table, findings, settings)
+def _rows(table: Table, findings: Sequence[Finding]) -> Iterator[dict[str, Any]]:
     for finding in findings:
         for place in () if finding.met else finding.places:
             text = table.examples.texts[place][:MAX_CHARACTERS]
@@ -57,7 +38,7 @@ def _rows(table: Table, findings: Sequence[Finding], settings: Settings) -> Iter
                 "check": finding.check,
                 "severity": "error" if finding.stops else "warning",
                 "file": table.file,
-                **place_fields(table, place, lines),
+                **table.examples.place_fields(place),
                 "label": ", ".join(table.examples.labels[place]).encode("utf-8", "replace").decode(),
                 "text": text.encode("utf-8", "replace").decode(),
             }

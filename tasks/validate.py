@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tasks.artifacts import Champion
@@ -69,7 +68,7 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         (folder / "docs").mkdir()
         (folder / "docs" / "index.html").write_text(data_docs(checks, findings), encoding="utf-8")
         write_json(folder / "report.json", report)
-        write_faulty_rows(folder / FAULTS, [(table, findings[table.name]) for table in tables], settings)
+        write_faulty_rows(folder / FAULTS, [(table, findings[table.name]) for table in tables])
     if errors:
         raise InputError(error_message(errors), error_detail(errors, layout))
     return report
@@ -98,8 +97,8 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
         if part in unreadable:
             tables.append(Table(part, part, names.get(part, files[part].name), unreadable=unreadable[part]))
         else:
-            file = files[part], names.get(part, files[part].name)
-            tables.append(_part_table(part, *file, examples, dropped[part], champion, settings, base))
+            file = names.get(part, files[part].name)
+            tables.append(_part_table(part, file, examples, dropped[part], champion, settings, base))
     if any(own.multi_label for own in examples.values()):
         labelled = [part for part in PARTS if part in examples and part != "oos"]
         tables += [
@@ -115,7 +114,6 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
 
 def _part_table(
     part: str,
-    path: Path,
     file: str,
     examples: Mapping[str, Examples],
     dropped: int,
@@ -131,8 +129,7 @@ def _part_table(
     measures = {**measure_rows(part, examples, settings.data.rare_below), "truncated": unread}
     known = _known_labels(part, examples, champion)
     vanishing = champion if part == "train" else ()
-    table = Table(part, part, file, own, measures, known, vanishing, dropped=dropped, lengths=lengths)
-    return replace(table, path=path)
+    return Table(part, part, file, own, measures, known, vanishing, dropped=dropped, lengths=lengths)
 
 
 def _label_table(

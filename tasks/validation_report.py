@@ -10,7 +10,6 @@ from typing import Any
 
 from tasks.expectations import USUAL, Finding, Table
 from tasks.faulty_rows import NAME as FAULTS
-from tasks.faulty_rows import place_fields, table_lines
 from tokensieve.data.label_names import OTHER, Prepared
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import rules
@@ -56,7 +55,6 @@ def checks_of(table: Table, findings: Sequence[Finding], context: Context) -> li
     The project's own expectations are last.
     """
     checks = []
-    lines = table_lines(table, findings, context.settings)
     for finding in findings:
         check: dict[str, Any] = {
             "name": finding.check,
@@ -65,7 +63,7 @@ def checks_of(table: Table, findings: Sequence[Finding], context: Context) -> li
             "passed": finding.met,
             "changed": finding.check in table.changes,
             "count": finding.count,
-            "rows": [_row(table, i, lines) for i in finding.places[:LISTED]]
+            "rows": [_row(table, i) for i in finding.places[:LISTED]]
             + [{"row": None, "text": "", "label": _printable(label)} for label in finding.missing],
         }
         checks.append(check | {"message": _message(table, check, context)})
@@ -181,10 +179,10 @@ def _place(row: Mapping[str, Any]) -> str:
     return f"{place}, id {excerpt(row['id'], 40)}" if row.get("id") else place
 
 
-def _row(table: Table, i: int, lines: dict[int, int]) -> dict[str, Any]:
+def _row(table: Table, i: int) -> dict[str, Any]:
     own = table.examples
     return {
-        **place_fields(table, i, lines),
+        **own.place_fields(i),
         "text": _printable(own.texts[i][:MAX_CHARACTERS]),
         "label": _printable(", ".join(own.labels[i])[:MAX_CHARACTERS]),
     }

@@ -59,10 +59,10 @@ def test_words_alone_do_not_tell_the_intent(parts: dict[str, Examples]) -> None:
 
 
 def test_behaviour_cases_have_each_class_and_none_of_the_texts(parts: dict[str, Examples]) -> None:
-    cases = read_cases(FOLDER / "cases.yaml").cases
+    cases = read_cases(FOLDER / "cases.yaml")
     classes = class_names(parts["train"].labels)
     check_labels(cases, classes)
-    plain = [case.labels[0] for case in cases if case.kind == "minimum_functionality" and case.labels]
+    plain = [case.labels[0] for case in cases.cases if case.kind == "minimum_functionality" and case.labels]
     assert sorted(plain) == classes
     known = {normalize_text(text) for part in parts.values() for text in part.texts}
-    assert not known & {normalize_text(case.text) for case in cases}
+    assert not known & {normalize_text(case.text) for case in cases.cases}

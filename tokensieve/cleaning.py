@@ -1,4 +1,4 @@
-"""Strip HTML from texts, equally in training and in serving, and recognize quoted mails.
+"""Strip HTML from texts, equally in training and in serving.
 
 `strip_html` parses with html.parser of the standard library. It is repeated until nothing is left
 to strip. So a text that is clean already stays as it is, and text that was escaped twice is read.
@@ -41,11 +41,6 @@ _LITERAL = {"<": "&lt;", "&": "&amp;"}
 _SPACES = re.compile(r"[^\S\n]+")
 _TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9:]*)(?:[\s/][^<>]*)?>")
 _ENTITY = re.compile(r"&(?:[a-zA-Z][a-zA-Z0-9]+|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
-_QUOTED = re.compile(
-    r"^>+ ?\S|^-{2,} ?(?:original message|forwarded message|ursprüngliche nachricht)|^on .{5,80} wrote:\s*$"
-    r"|^am .{5,80} schrieb .{1,80}:\s*$|^-- ?$",
-    re.IGNORECASE | re.MULTILINE,
-)
 
 
 def strip_html(text: str) -> str:
@@ -69,11 +64,6 @@ def count_markup(text: str) -> int:
         return 0
     tags = sum(found[1].lower() in TAGS for found in _TAG.finditer(text))
     return tags + sum(1 for _ in _ENTITY.finditer(text))
-
-
-def count_quoted_lines(text: str) -> int:
-    """Return the number of lines that quote another mail, introduce one or begin a signature."""
-    return len(_QUOTED.findall(text)) if "\n" in text or text.startswith(">") else 0
 
 
 class _Reader(HTMLParser):

@@ -71,7 +71,7 @@ class TextRule:
         if isinstance(given, str):
             return given
         if not isinstance(given, Mapping):
-            raise InputError(f"{name} is {excerpt(given)}; give a string")
+            raise InputError(f"{name} is {excerpt(given)}; give {self.accepted}")
         if not self.columns:
             raise InputError(f"{name} is an object; the model reads one text per row: give a string")
         return join_columns([self._value(given, column, name) for column in self._checked(given, name)]) or ""
@@ -91,9 +91,16 @@ class TextRule:
             raise InputError(f"{name}: {excerpt(column, 100)} is not a text; give a string, or null")
         return value
 
+    @property
+    def accepted(self) -> str:
+        """What a text may be, in a message."""
+        return f"a string or an object with the columns {self._shown()}" if self.columns else "a string"
+
     def _wanted(self) -> str:
-        shown = ", ".join(excerpt(column, 100) for column in self.columns[:SHOWN])
-        return f"the model reads the columns {shown}"
+        return f"the model reads the columns {self._shown()}"
+
+    def _shown(self) -> str:
+        return ", ".join(excerpt(column, 100) for column in self.columns[:SHOWN])
 
 
 def join_columns(values: Sequence[str | None]) -> str | None:

@@ -27,6 +27,7 @@ class AuditedRow:
         labels: Its labels.
         text: Its text, which may be cut.
         id: The value of `data.id_column`; empty without this setting.
+        line: The line of the file where the row starts. None: the file has no lines.
     """
 
     file: str
@@ -35,6 +36,12 @@ class AuditedRow:
     labels: tuple[str, ...]
     text: str
     id: str = ""
+    line: int | None = None
+
+    @property
+    def where(self) -> str:
+        """Where people find the row in their file: its line, or its number without lines."""
+        return f"row {self.row}" if self.line is None else f"line {self.line}"
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,6 @@ class Audit:
         lengths: Tokens per text: `texts` counted, `truncated`, `share`, `median`, `p90`, `p99`,
             `longest`, `max_length`, `histogram` of (most tokens, texts), and others.
         outliers: The most unlike first.
-        unspaced_texts: Training texts in scripts without spaces between words.
-        unspaced_without_constructs: Those of them without any construct.
         reviewed: The number of rows in review.csv.
         agreement: The share of the judged texts that the probe gives the label that they have.
     """
@@ -123,15 +128,8 @@ class Audit:
     lookalikes: tuple[tuple[ClassSize, ...], ...]
     lengths: Mapping[str, Any]
     outliers: tuple[Outlier, ...]
-    unspaced_texts: int
-    unspaced_without_constructs: int
     reviewed: int
     agreement: float = 1.0
-
-    @property
-    def lacks_constructs(self) -> bool:
-        """Whether half of the texts in scripts without spaces have no construct."""
-        return self.unspaced_texts > 0 and 2 * self.unspaced_without_constructs >= self.unspaced_texts
 
     @property
     def is_separable(self) -> bool:

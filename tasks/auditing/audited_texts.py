@@ -27,6 +27,7 @@ class AuditedTexts:
         files: The part of the raw data that has the row.
         rows: The row in that file.
         ids: The id of each row. Empty texts if the data have none.
+        lines: The line of each row in that file. None if it has no lines.
         places: The index of the text in its part of the split; -1 for a text that was left out.
         names: The names of the users' files by part of the raw data.
         multi_label: Whether a text may have any number of labels.
@@ -39,6 +40,7 @@ class AuditedTexts:
     rows: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    lines: list[int | None] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     multi_label: bool = False
 
@@ -49,7 +51,15 @@ class AuditedTexts:
         """Return one text with its place, cut after `longest` characters."""
         text = self.texts[index][:longest]
         own = self.names[self.files[index]]
-        return AuditedRow(own, self.rows[index], self.parts[index], self.labels[index], text, self.ids[index])
+        return AuditedRow(
+            own,
+            self.rows[index],
+            self.parts[index],
+            self.labels[index],
+            text,
+            self.ids[index],
+            self.lines[index],
+        )
 
 
 def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
@@ -61,6 +71,7 @@ def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
     found, files = AuditedTexts(), find_part_files(layout.raw)
     known = file_names(layout)
     found.names = {part: known.get(part, path.name) for part, path in files.items()}
+    raw = read_raw_once(files, settings.data, layout.parsed).checked()
     seen = set()
     for part in SPLIT_PARTS:
         examples = load_part(layout, part)
@@ -69,13 +80,16 @@ def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
         for place, row in enumerate(examples.rows):
             _add(found, examples, place, part, file, place)
             seen.add((file, row))
-    raw = read_raw_once(files, settings.data, layout.parsed).checked()
     for part, examples in prepare_labels(raw, settings.data).parts.items():
         if part == "oos":
             continue
         for index, row in enumerate(examples.rows):
             if (part, row) not in seen and (examples.labels[index] or examples.multi_label):
                 _add(found, examples, index, part, part, -1)
+    # Split files of earlier versions lack the lines. The raw data have them, and all rows in order.
+    for file, row in zip(found.files, found.rows, strict=True):
+        lines = raw[file].lines
+        found.lines.append(lines[row - 1] if lines else None)
     return found
 
 

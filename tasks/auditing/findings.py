@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.artifacts import load_constructs
 from tasks.auditing.audit_report import Audit, ClassSize, Duplicates, LabelError
 from tasks.auditing.audit_report import Outlier as ReportedOutlier
 from tasks.auditing.audited_texts import AuditedTexts
@@ -17,8 +16,6 @@ from tokensieve.audit.classes import small_classes
 from tokensieve.audit.duplicate_sets import MEANING, DuplicateSet
 from tokensieve.data.label_names import lookalike_labels
 from tokensieve.data.token_lengths import length_distribution, sampling_step, truncation_summary
-from tokensieve.inference.words import is_spaceless
-from tokensieve.method.constructs import count_without_constructs
 from tokensieve.model.batches import token_counts
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
@@ -44,9 +41,6 @@ def audit_of(found: Findings, layout: Layout, settings: Settings) -> Audit:
     """Return the artifact of the findings."""
     texts, sets, judgement = found.texts, found.sets, found.judgement
     sizes = Counter(name for names in texts.labels for name in names)
-    training = [text for text, part in zip(texts.texts, texts.parts, strict=True) if part == "train"]
-    unspaced = [text for text in training if is_spaceless(text)]
-    constructs = [construct.text for construct in load_constructs(layout.vocabulary)]
     return Audit(
         parts=dict(Counter(texts.parts)),
         judged=judgement.judged,
@@ -71,10 +65,6 @@ def audit_of(found: Findings, layout: Layout, settings: Settings) -> Audit:
         outliers=tuple(
             ReportedOutlier(texts.row(own.text, MOST_CHARACTERS), own.similarity)
             for own in found.outliers[:MOST_OUTLIERS]
-        ),
-        unspaced_texts=len(unspaced),
-        unspaced_without_constructs=count_without_constructs(
-            unspaced, constructs, settings.vocabulary.max_words
         ),
         reviewed=found.reviewed,
     )

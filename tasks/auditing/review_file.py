@@ -9,18 +9,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.auditing.audited_texts import AuditedTexts
 from tasks.auditing.review_rows import ReviewRow
-from tokensieve.data.delimited import plain_cell, safe_cell
-from tokensieve.data.raw_data import find_part_files
-from tokensieve.data.row_lines import row_lines
+from tokensieve.data.safe_cells import plain_cell, safe_cell
 from tokensieve.errors import InputError
 from tokensieve.files import write_text
-from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 REVIEW = "review.csv"
@@ -69,15 +67,13 @@ def text_id(text: str, labels: Sequence[str]) -> str:
     return f"t{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def write_review(
-    path: Path, rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout, settings: Settings
-) -> None:
+def write_review(path: Path, rows: Sequence[ReviewRow], found: AuditedTexts, settings: Settings) -> None:
     """Write the rows to look at as a table for a spreadsheet."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     columns = COLUMNS if settings.data.id_column else COLUMNS[:-1]
     writer.writerow(columns)
-    for cells in _table(rows, found, layout, settings):
+    for cells in _table(rows, found):
         writer.writerow([safe_cell(cells[name]) for name in columns])
     write_text(path, f"\ufeff{output.getvalue()}")
 
@@ -101,7 +97,7 @@ def read_review(path: Path) -> list[Answer]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Yield the last line and the cells of each row, by column.
+    """Yield the line where each row starts, and its cells by column.
 
     A spreadsheet may have written semicolons or tabs between the cells.
     """
@@ -113,18 +109,23 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
         raise InputError(f"--review {path} cannot be read ({error}); save it as CSV in UTF-8") from None
     csv.field_size_limit(2**31 - 1)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    start = 1
     try:
-        missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+        names = next(reader, [])
+        missing = [name for name in NEEDED if name not in names]
         if missing:
             raise InputError(
                 f"--review {path} has no column {', '.join(missing)}; fill in the {REVIEW} that tokensieve "
                 "audit writes, and keep its columns"
             )
-        for cells in reader:
-            yield reader.line_num, cells
+        start = reader.line_num + 1
+        for record in reader:
+            if record:
+                yield start, dict(itertools.zip_longest(names, record[: len(names)]))
+            start = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"--review {path}, line {reader.line_num}: {error}; save it as CSV again") from None
+        raise InputError(f"--review {path}, line {start}: {error}; save it as CSV again") from None
 
 
 def _answer(path: Path, line: int, cells: dict[str, str | None]) -> Answer:
@@ -137,22 +138,8 @@ def _answer(path: Path, line: int, cells: dict[str, str | None]) -> Answer:
     return Answer(line, plain_cell(cells["file"] or ""), int(row), (cells["id"] or "").strip(), right)
 
 
-def _lines(
-    rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout, settings: Settings
-) -> dict[str, dict[int, int]]:
-    """Return the line of each row in its file, by the part of the raw data."""
-    wanted: dict[str, set[int]] = {}
-    for row in rows:
-        wanted.setdefault(found.files[row.text], set()).add(found.rows[row.text])
-    files = find_part_files(layout.raw)
-    return {part: row_lines(files[part], numbers, settings.data.codec) for part, numbers in wanted.items()}
-
-
-def _table(
-    rows: Sequence[ReviewRow], found: AuditedTexts, layout: Layout, settings: Settings
-) -> list[dict[str, str]]:
+def _table(rows: Sequence[ReviewRow], found: AuditedTexts) -> list[dict[str, str]]:
     """Return the cells of each row to look at, by column."""
-    lines = _lines(rows, found, layout, settings)
     table = []
     for row in rows:
         own = found.row(row.text)
@@ -161,7 +148,7 @@ def _table(
             {
                 "file": own.file,
                 "row": str(own.row),
-                "line": str(lines[found.files[row.text]].get(own.row, "")),
+                "line": "" if own.line is None else str(own.line),
                 "part": own.part,
                 "label": JOINT.join(own.labels),
                 "suggested_label": row.suggested,

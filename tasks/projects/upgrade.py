@@ -188,3 +188,110 @@ def _block(text: str, stage: str) -> str:
     """Return the lines of a stage in a dvc.yaml, without blank lines at their end."""
     found = re.search(rf"^  {stage}:[^\n]*\n(?:(?:   [^\n]*)?\n)*", text, re.MULTILINE)
     return f"{found[0].rstrip()}\n" if found else ""
+
+
+def complete_stages(layout: Layout, template: Path) -> None:
+    """Give the stages in dvc.yaml the parameters and dependencies of `template` that they lack.
+
+    Otherwise a stage does not run again if only a new setting changes. Stages with another command
+    are the user's own and stay, and so does what the user added. A parameter needs its setting in
+    params.yaml: DVC refuses one without, so it is added when the setting is, and taken out when the
+    setting is. A dependency needs its file, or a stage that writes it.
+    """
+    text, whole = (path.read_text(encoding="utf-8") for path in (layout.pipeline, template))
+    try:
+        settings = yaml.safe_load(layout.params.read_text(encoding="utf-8")) or {}
+        stages, wanted = dict(yaml.safe_load(text)["stages"]), yaml.safe_load(whole)["stages"]
+    except (yaml.YAMLError, LookupError, TypeError, ValueError):
+        return  # the command that reads the file reports what is wrong with it
+    written = {out for stage in stages.values() for out in _outs(stage)}
+    for name in wanted:
+        own = stages.get(name)
+        if not isinstance(own, dict) or own.get("cmd") != wanted[name]["cmd"]:
+            continue
+        lists = {
+            "params": _completed_params(own.get("params", []), wanted[name]["params"], settings),
+            "deps": [
+                *own.get("deps", []),
+                *(
+                    path
+                    for path in wanted[name]["deps"]
+                    if path not in own.get("deps", []) and (path in written or layout.at(path).exists())
+                ),
+            ],
+        }
+        for key, items in lists.items():
+            if items != own.get(key, []):
+                text = _with_list(layout.pipeline, text, name, key, items)
+    if text != layout.pipeline.read_text(encoding="utf-8"):
+        write_text(layout.pipeline, text)
+        log.info("%s now has the new inputs of its stages", layout.pipeline.name)
+
+
+def _outs(stage: Any) -> Iterator[str]:
+    for out in stage.get("outs", []) if isinstance(stage, dict) else ():
+        yield from out if isinstance(out, dict) else [out]
+
+
+def _completed_params(own: list[Any], wanted: list[str], settings: Any) -> list[Any]:
+    """Return the parameters of a stage: its own, and those of `wanted` that `settings` have."""
+
+    def is_set(name: str) -> bool:
+        section, _, key = name.partition(".")
+        return section in settings and (not key or key in (settings[section] or {}))
+
+    kept = [name for name in own if name not in wanted or is_set(name)]
+    return kept + [
+        name for name in wanted if is_set(name) and name not in own and name.partition(".")[0] not in own
+    ]
+
+
+def _with_list(path: Path, text: str, stage: str, key: str, items: list[Any]) -> str:
+    """Return the text of a dvc.yaml with other `items` in a list of a stage.
+
+    Comments and layout stay. If the layout is unusual, warn, and return the text as it is.
+    """
+    before = yaml.safe_load(text)
+    block = _block(text, stage)
+    changed = re.sub(
+        rf"^( +{key}: *\[)[^\]\n]*(\].*)$",
+        lambda found: f"{found[1]}{', '.join(map(str, items))}{found[2]}",
+        block,
+        count=1,
+        flags=re.MULTILINE,
+    )
+    if changed == block:
+        changed = re.sub(
+            rf"^ +{key}: *(?:#.*)?\n((?: *(?:- .*|#.*)\n)+)",
+            lambda found: _with_lines(found, items, before["stages"][stage][key]),
+            block,
+            count=1,
+            flags=re.MULTILINE,
+        )
+    after = text.replace(block, changed, 1) if block else text
+    before["stages"][stage][key] = items
+    try:
+        is_right = yaml.safe_load(after) == before
+    except yaml.YAMLError:
+        is_right = False
+    if not is_right:
+        log.warning(
+            "%s: the %s of stage %s should be [%s]; change it by hand, because its layout is unusual",
+            path.name,
+            key,
+            stage,
+            ", ".join(map(str, items)),
+        )
+        return text
+    return after
+
+
+def _with_lines(found: re.Match[str], items: list[Any], before: list[Any]) -> str:
+    """Return the text of a list with one item per line, for other `items`."""
+    lines = found[0].splitlines()
+    last = max(i for i, line in enumerate(lines) if line.lstrip().startswith("- "))
+    indent = lines[last][: lines[last].index("-")]
+    lines[last + 1 : last + 1] = [f"{indent}- {item}" for item in items if item not in before]
+    removed = [str(item) for item in before if item not in items]
+    kept = (line for line in lines if re.sub(r"^ *- |\s*(#.*)?$", "", line) not in removed)
+    return "".join(f"{line}\n" for line in kept)

@@ -155,7 +155,7 @@ def behaviour(path: Path, challenger: Predictor) -> Row:
     limit = f"min_share of {path.name}"
     try:
         cases = read_cases(path)
-        check_labels(cases.cases, challenger.manifest.labels)
+        check_labels(cases, challenger.manifest.labels)
     except InputError as error:
         return Row("behaviour", str(error), limit, "cannot be tested", True)
 

@@ -27,14 +27,6 @@ def findings(audit: Audit) -> Iterator[Finding]:
             about,
             Table(("text", "label", "where", "similarity"), rows),
         )
-    if audit.lacks_constructs:
-        yield Finding(
-            "Words were not found",
-            f"{audit.unspaced_without_constructs:,} of {audit.unspaced_texts:,} training texts in scripts "
-            "without spaces have no construct: the weights were chosen without them.",
-            Table((), ()),
-            has_texts=False,
-        )
 
 
 def remedy(audit: Audit) -> tuple[str, bool]:
@@ -153,4 +145,4 @@ def _labels(row: AuditedRow) -> str:
 
 
 def _place(row: AuditedRow) -> str:
-    return f"{row.file}, row {row.row}"
+    return f"{row.file}, {row.where}"

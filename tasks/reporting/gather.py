@@ -148,7 +148,7 @@ def _sorted(part: Examples) -> Examples:
     """Return the examples with the labels of each text in sorted order, as earlier versions saved
     them in any.
     """
-    return Examples(part.texts, [tuple(sorted(names)) for names in part.labels], part.rows, part.multi_label)
+    return replace(part, labels=[tuple(sorted(names)) for names in part.labels])
 
 
 def _vocabulary(layout: Layout) -> dict[str, Any]:

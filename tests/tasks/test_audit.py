@@ -75,16 +75,6 @@ def test_classes_lengths_and_lookalikes(audited: Audited) -> None:
     assert "1 group of labels that look alike, 1 class with few texts" in found.headline()
 
 
-def test_texts_without_spaces_have_constructs(audited: Audited) -> None:
-    rows = [(f"我的卡{mark}丢了", "card") for mark in "甲乙丙丁戊己"]
-    rows += [(f"退款{mark}在哪里", "refund") for mark in "甲乙丙丁戊己"]
-    layout, _ = audited(rows)
-    found = Audit.load(layout.audit)
-    assert found.unspaced_texts == found.parts["train"] > 0
-    assert found.unspaced_without_constructs == 0
-    assert not found.lacks_constructs
-
-
 def test_multi_label_data_are_audited_but_their_labels_are_not_judged(audited: Audited) -> None:
     rows = [(text, f"{label}|all") for text, label in clean_rows()]
     rows += [("Where is it?", "all"), ("where is it", "")]

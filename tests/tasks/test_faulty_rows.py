@@ -73,6 +73,17 @@ def test_data_without_faults_have_no_table(layout: Layout) -> None:
     assert not (layout.validation / "faults.csv").exists()
 
 
+def test_lines_are_kept_with_the_texts(layout: Layout, tmp_path: Path) -> None:
+    files = find_part_files(layout.raw)
+    for _ in range(2):  # parsed, and found again
+        found = read_raw_once(files, Settings().data, layout.parsed).parts["train"]
+        assert found.lines[:7] == [2, 5, 6, 7, 8, 10, 11]
+    assert (found.place(5), found.place(0)) == ("row 6 (line 10)", "row 1 (line 2)")
+    taken = found.take([9, 0])
+    taken.save(tmp_path / "part.jsonl")
+    assert Examples.load(tmp_path / "part.jsonl").lines == [14, 2]
+
+
 def test_ids_are_kept_with_the_texts(layout: Layout, tmp_path: Path) -> None:
     columns = Settings.of({"data": {"id_column": "ticket"}}).data
     files = find_part_files(layout.raw)

@@ -306,7 +306,7 @@ def test_a_few_broken_texts_warn_and_many_stop(project: Callable[..., Layout]) -
 
 def test_lone_surrogates_are_refused_as_unreadable(project: Callable[..., Layout]) -> None:
     layout = project(train=[*GOOD, ("half \ud83d", "card")])
-    with pytest.raises(InputError, match=r"train\.jsonl, row 5: .*half of a character"):
+    with pytest.raises(InputError, match=r"train\.jsonl, row 5 \(line 5\): .*half of a character"):
         validate(layout, Settings())
     assert ("columns", "train") in failed(report_of(layout))
 

@@ -41,7 +41,7 @@ def check(options: argparse.Namespace, answer: Answer) -> int:
         raise InputError(
             f"the model has the tasks {', '.join(model.tasks)}; check the models of the tasks one by one"
         )
-    check_labels(cases.cases, model.tasks[SINGLE_TASK].labels)
+    check_labels(cases, model.tasks[SINGLE_TASK].labels)
 
     def predict(texts: Sequence[str]) -> list[tuple[str, ...]]:
         found = model.predict_by_task(texts)[SINGLE_TASK]

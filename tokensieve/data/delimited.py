@@ -1,22 +1,10 @@
-"""Write rows as CSV or TSV, and cells that no spreadsheet takes for formulas."""
+"""Write rows as CSV or TSV."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Sequence
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def safe_cell(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: one gets an apostrophe before it."""
-    return f"'{cell}" if cell.lstrip("'").startswith(FORMULA) else cell.replace("\0", "")
-
-
-def plain_cell(cell: str) -> str:
-    """Return the cell that `safe_cell` was given."""
-    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
 
 
 def delimited(rows: Iterable[Sequence[str]], kind: str) -> bytes:

@@ -23,6 +23,8 @@ class Examples:
         rows: The row of the raw file that each text comes from. Row 1 comes after the header.
         multi_label: Whether a text may have any number of labels; otherwise it has at most one.
         ids: The value of `data.id_column` of each text. Empty without this setting.
+        lines: The line of the raw file where each row starts; line 1 is the first of the file.
+            Empty if the file has no lines, and if an earlier version saved the examples.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -30,6 +32,7 @@ class Examples:
     rows: list[int] = field(default_factory=list)
     multi_label: bool = False
     ids: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, texts: Iterable[str], labels: Iterable[str | Sequence[str]] | None = None) -> Examples:
@@ -55,7 +58,19 @@ class Examples:
             [self.rows[i] for i in indices],
             self.multi_label,
             [self.ids[i] for i in indices] if self.ids else [],
+            [self.lines[i] for i in indices] if self.lines else [],
         )
+
+    def place(self, index: int) -> str:
+        """Return where the example at `index` is in the raw file, for messages."""
+        line = f" (line {self.lines[index]})" if self.lines else ""
+        return f"row {self.rows[index]}{line}"
+
+    def place_fields(self, index: int) -> dict[str, int | str]:
+        """Return the row of the example at `index`, and its line and id if they are known."""
+        found: dict[str, int | str] = {"row": self.rows[index]}
+        found |= {"line": self.lines[index]} if self.lines else {}
+        return found | ({"id": self.ids[index]} if self.ids else {})
 
     def save(self, path: Path) -> None:
         """Write the examples as JSON Lines, atomically.
@@ -65,7 +80,10 @@ class Examples:
         """
         with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for i, (row, text, names) in enumerate(zip(self.rows, self.texts, self.labels, strict=True)):
-                payload: dict[str, Any] = {"row": row, "text": text}
+                payload: dict[str, Any] = {"row": row}
+                if self.lines:
+                    payload["line"] = self.lines[i]
+                payload["text"] = text
                 if self.ids:
                     payload["id"] = self.ids[i]
                 if self.multi_label:
@@ -81,14 +99,15 @@ class Examples:
         Raises:
             InputError: If the file is damaged.
         """
-        rows, texts, labels, ids, multi_label = [], [], [], [], separator is not None
+        rows, lines, texts, labels, ids, multi_label = [], [], [], [], [], separator is not None
         for row, names in _saved_rows(path, separator):
             rows.append(row["row"])
+            lines += [row["line"]] if "line" in row else []
             texts.append(row["text"])
             labels.append(names)
             ids += [row["id"]] if "id" in row else []
             multi_label = multi_label or isinstance(row.get("label"), list)
-        return cls(texts, labels, rows, multi_label, ids)
+        return cls(texts, labels, rows, multi_label, ids, lines)
 
 
 def load_labels(path: Path, separator: str | None = None) -> tuple[list[tuple[str, ...]], bool]:
@@ -115,7 +134,7 @@ def _saved_rows(path: Path, separator: str | None) -> Iterator[tuple[dict[str, A
                 row = json.loads(line)
             except ValueError as error:
                 raise InputError(
-                    f"{path}, row {number}: not JSON ({error}); run the stage split again"
+                    f"{path}, line {number}: not JSON ({error}); run the stage split again"
                 ) from None
             label = row.get("label", "")
             if isinstance(label, str) and separator is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tokensieve.data.examples import Examples
@@ -55,6 +55,25 @@ def prepare_labels(parts: Mapping[str, Examples], settings: Data) -> Prepared:
         rare = {name: n for name, n in sorted(sizes.items()) if n < settings.rare_below and name != OTHER}
     rare_rows = _rename(found, dict.fromkeys(rare, OTHER if settings.rare == "merge" else None))
     return Prepared(found, merged, merged_rows, rare, rare_rows)
+
+
+def match_labels(examples: Examples, known: Sequence[str], settings: Data) -> tuple[Examples, dict[str, str]]:
+    """Return new examples with the labels of a model, and the labels that were renamed.
+
+    A run merges labels that look alike if `data.normalize_labels` is set. So a label that is not
+    one of the model's, `known`, becomes the one that looks like it, if there is exactly one.
+    """
+    if not settings.normalize_labels:
+        return examples, {}
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for name in known:
+        alike[_appearance(name)].append(name)
+    others = sorted({name for names in examples.labels for name in names} - set(known))
+    groups = {name: alike.get(_appearance(name), []) for name in others}
+    renamed = {name: group[0] for name, group in groups.items() if len(group) == 1}
+    parts = {"data": examples}
+    _rename(parts, renamed)
+    return parts["data"], renamed
 
 
 def lookalike_labels(sizes: Mapping[str, int]) -> list[list[tuple[str, int]]]:

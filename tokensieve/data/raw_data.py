@@ -191,12 +191,13 @@ def read_examples(
     found = Examples()
     multi_label = separator is not None and label is not None
     parsed: dict[object, tuple[str, ...]] = {}  # labels repeat: each different value is parsed once
-    fraction: tuple[int, str] | None = None
+    fraction: tuple[str, str] | None = None  # the place of the first one
     columns = [text] if isinstance(text, str) else list(text)
     labels, ids = [label] if label is not None else [], [id] if id is not None else []
-    for number, values in read_rows(path, columns, labels, encoding, ids):
+    for number, line, values in read_rows(path, columns, labels, encoding, ids):
         found.texts.append(join_columns(values[: len(columns)]) or "")
         found.rows.append(number)
+        found.lines.extend([] if line is None else [line])
         found.ids.extend("" if cell is None else str(cell) for cell in values[len(values) - len(ids) :])
         value = None if label is None else values[len(columns)]
         multi_label = multi_label or isinstance(value, list)
@@ -206,16 +207,16 @@ def read_examples(
             parsed[key] = _names(value, separator, format_of(path) in TYPED)
             may_be_number = format_of(path) not in TYPED or any(isinstance(c, float | Decimal) for c in cells)
             fractions = [name for name in parsed[key] if may_be_number and _is_fraction(name)]
-            fraction = fraction or ((number, fractions[0]) if fractions else None)
+            fraction = fraction or ((found.place(len(found) - 1), fractions[0]) if fractions else None)
         found.labels.append(parsed[key])
     if fraction and len(parsed) > len(found) * MOST:
         raise _numbers(path, label, *fraction, len(parsed), len(found))
     return replace(found, multi_label=multi_label)
 
 
-def _numbers(path: Path, label: str | None, row: int, fraction: str, values: int, rows: int) -> InputError:
+def _numbers(path: Path, label: str | None, place: str, fraction: str, values: int, rows: int) -> InputError:
     return InputError(
-        f"{path}, row {row}: column {excerpt(label)} has the fraction {excerpt(fraction)}; "
+        f"{path}, {place}: column {excerpt(label)} has the fraction {excerpt(fraction)}; "
         f"it has {values:,} different values in {rows:,} rows, like a column of numbers: name "
         "the right column with --set data.label_column=COLUMN"
     )

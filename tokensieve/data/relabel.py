@@ -53,7 +53,7 @@ def write_relabelled(source: Path, target: Path, answers: Answers, columns: Data
 
 def _records(source: Path, answers: Answers, columns: Data) -> Iterator[str]:
     place = 0
-    for row, record in enumerate(read_records(source, read_lines(source, columns.codec))):
+    for row, (_, record) in enumerate(read_records(source, read_lines(source, columns.codec))):
         cells = list(record)
         if row == 0:
             place = cells.index(columns.label_column)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tokensieve.data.table_formats import TYPED, format_of
-from tokensieve.data.text_tables import numbered_records, read_lines
+from tokensieve.data.text_tables import read_lines, read_records
 
 
 def row_lines(path: Path, rows: Collection[int], encoding: str | None = None) -> dict[int, int]:
@@ -35,4 +35,4 @@ def _starts(path: Path, kind: str, encoding: str | None) -> Iterator[int]:
         yield 0
         yield from (number for number, line in enumerate(lines, 1) if line.strip())
     else:
-        yield from (line for line, _ in numbered_records(path, lines))
+        yield from (line for line, _ in read_records(path, lines))

@@ -1,7 +1,8 @@
 """Read tables from CSV, TSV, JSON Lines, Parquet and Arrow files.
 
 A few rows are read at a time, so a file may be larger than memory. Rows are numbered from 1; the
-header has no number. Every error names the file and, if it concerns one row, the row.
+header has no number. Every error names the file and, if it concerns one row, the row, with its line
+if the file is a text.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from tokensieve.data.arrow_tables import damaged, is_label, is_text, record_batches
 from tokensieve.data.one_hot import refuse_one_hot
+from tokensieve.data.safe_cells import has_safe_cells, plain_cell
 from tokensieve.data.table_formats import FORMATS, TYPED, Wanted, check_columns, format_of, import_pyarrow
 from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
@@ -51,6 +53,9 @@ class Chunk:
     size: int = 0
 
 
+# The number of a row, the line where it starts, and its values. Parquet and Arrow have no lines.
+Row = tuple[int, int | None, list[Any]]
+Record = tuple[int, list[str]]  # the line where a row of a CSV or TSV file starts, and its cells
 # The size of some rows, their texts, and the rows themselves, as in `Chunk`.
 Piece = tuple[int, list[str | None], list[Any]]
 
@@ -61,8 +66,8 @@ def read_rows(
     labels: Sequence[str] = (),
     encoding: str | None = None,
     ids: Sequence[str] = (),
-) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the number of each row, and its values in the columns `texts`, `labels` and `ids`.
+) -> Iterator[Row]:
+    """Yield the number of each row, its line, and its values in `texts`, `labels` and `ids`.
 
     Text files have the given encoding, or else the one of their byte order mark, or UTF-8.
 
@@ -90,10 +95,10 @@ def read_rows(
         rows = _strict_objects(path, read_lines_without_nul(path, encoding), wanted, texts)
     else:
         rows = _cells(path, read_lines_without_nul(path, encoding), wanted, labels)
-    number = 0
-    for number, values in rows:
-        yield number, values
-    if not number:
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
         raise InputError(f"{path} has a header and no rows; it needs at least one")
 
 
@@ -137,42 +142,47 @@ def _chunks(pieces: Iterator[Piece]) -> Iterator[Chunk]:
         yield Chunk(texts, rows, size)
 
 
-def _cells(
-    path: Path, lines: Iterator[str], wanted: Wanted, labels: Sequence[str]
-) -> Iterator[tuple[int, list[Any]]]:
-    records = read_records(path, lines)
-    header = next(records, [])
+def _cells(path: Path, lines: Iterator[str], wanted: Wanted, labels: Sequence[str]) -> Iterator[Row]:
+    header, records = _plain(read_records(path, lines))
     if missing_label := next((column for column in labels if column not in header), None):
-        first = [dict(zip(header, record, strict=True)) for record in itertools.islice(records, FIRST_ROWS)]
+        first = [
+            dict(zip(header, record, strict=True)) for _, record in itertools.islice(records, FIRST_ROWS)
+        ]
         refuse_one_hot(path, first, missing_label)
     check_columns(path, header, wanted)
     places = [header.index(column) for column in wanted]
-    for number, record in enumerate(records, 1):
-        yield number, [record[place] for place in places]
+    for number, (line, record) in enumerate(records, 1):
+        yield number, line, [record[place] for place in places]
 
 
-def _strict_objects(
-    path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str]
-) -> Iterator[tuple[int, list[Any]]]:
-    for number, _, row in read_objects(path, lines, wanted, texts):
+def _plain(records: Iterator[Record]) -> tuple[list[str], Iterator[Record]]:
+    """Return the header and the rows, without the apostrophes that a table of predictions has."""
+    _, header = next(records, (1, []))
+    if not has_safe_cells(header):
+        return header, records
+    return [*map(plain_cell, header)], ((line, [*map(plain_cell, record)]) for line, record in records)
+
+
+def _strict_objects(path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str]) -> Iterator[Row]:
+    for number, line, _, row in read_objects(path, lines, wanted, texts):
+        place = f"{path}, row {number} (line {line})"
         for column in wanted:
             values = row[column] if isinstance(row[column], list) else [row[column]]
             for value in values:
                 if isinstance(value, dict | list):
                     raise InputError(
-                        f"{path}, row {number}: {excerpt(column)} is {excerpt(row[column])}; give a label, "
-                        "or a list of labels"
+                        f"{place}: {excerpt(column)} is {excerpt(row[column])}; give a label, or a list of "
+                        "labels"
                     )
                 lone = LONE_SURROGATE.search(value) if isinstance(value, str) else None
                 if lone:
                     raise InputError(
-                        f"{path}, row {number}: {excerpt(column)} has {lone[0]!a}, half of a character; "
-                        "remove it"
+                        f"{place}: {excerpt(column)} has {lone[0]!a}, half of a character; remove it"
                     )
-        yield number, [row[column] for column in wanted]
+        yield number, line, [row[column] for column in wanted]
 
 
-def _typed_rows(path: Path, wanted: Wanted, texts: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+def _typed_rows(path: Path, wanted: Wanted, texts: Sequence[str]) -> Iterator[Row]:
     pyarrow = import_pyarrow(path)
     number = 0
     try:
@@ -190,7 +200,7 @@ def _typed_rows(path: Path, wanted: Wanted, texts: Sequence[str]) -> Iterator[tu
                 part = batch.slice(start, NARROW_BATCH_ROWS)
                 for values in zip(*(part.column(column).to_pylist() for column in wanted), strict=True):
                     number += 1
-                    yield number, list(values)
+                    yield number, None, list(values)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise damaged(path, number, error) from None
 
@@ -198,16 +208,15 @@ def _typed_rows(path: Path, wanted: Wanted, texts: Sequence[str]) -> Iterator[tu
 def _delimited_pieces(
     path: Path, lines: Iterator[str], texts: Sequence[str]
 ) -> tuple[list[str], Iterator[Piece]]:
-    records = read_records(path, lines)
-    names = next(records, [])
+    names, records = _plain(read_records(path, lines))
     check_columns(path, names, dict.fromkeys((*texts, *names), ("--text", "COLUMN")))
-    rows = (dict(zip(names, record, strict=True)) for record in records)
+    rows = (dict(zip(names, record, strict=True)) for _, record in records)
     return names, ((sum(map(len, row.values())), [_joined(row, texts)], [row]) for row in rows)
 
 
 def _json_pieces(path: Path, lines: Iterator[str], texts: Sequence[str]) -> tuple[list[str], Iterator[Piece]]:
     rows = read_objects(path, lines, dict.fromkeys(texts, ("--text", "COLUMN")), texts)
-    return [], ((length, [_joined(row, texts)], [row]) for _, length, row in rows)
+    return [], ((len(line), [_joined(row, texts)], [row]) for _, _, line, row in rows)
 
 
 def _joined(row: dict[str, Any], texts: Sequence[str]) -> str | None:

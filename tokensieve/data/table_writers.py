@@ -2,8 +2,8 @@
 
 The formats are CSV, TSV, JSON Lines, Parquet and Arrow. `inference/bulk.py` makes the predictions.
 The output is written in parts, one per chunk of rows, which are joined at the end. A part in CSV or
-TSV has no header. Rows that come from a Parquet or Arrow file stay Arrow record batches if the
-output is such a file as well.
+TSV has no header, and its cells are no formulas (`safe_cells.py`). Rows that come from a Parquet or
+Arrow file stay Arrow record batches if the output is such a file as well.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.data.delimited import delimited, plain_text, without_surrogates
+from tokensieve.data.row_lines import row_lines
+from tokensieve.data.safe_cells import safe_value
 from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_pyarrow
 from tokensieve.data.table_readers import Chunk, read_chunks
 from tokensieve.errors import InputError, excerpt
@@ -142,7 +144,9 @@ def encode_chunk(chunk: Chunk, answers: Mapping[str, Sequence[Any]], table: Outp
         for name in lists:
             record[name] = None if record[name] is None else "|".join(map(str, record[name]))
     columns = (*table.names, *table.answers)
-    return delimited(([plain_text(record.get(name)) for name in columns] for record in records), kind)
+    return delimited(
+        ([safe_value(plain_text(record.get(name))) for name in columns] for record in records), kind
+    )
 
 
 def join_parts(parts: Iterable[Path], table: OutputTable, path: Path) -> None:
@@ -160,7 +164,7 @@ def join_parts(parts: Iterable[Path], table: OutputTable, path: Path) -> None:
         return
     with gzip.open(path, "wb") if ending_of(table.path).endswith(".gz") else path.open("wb") as file:
         if kind != ".jsonl":
-            file.write(delimited([[*table.names, *table.answers]], kind))
+            file.write(delimited([[*map(safe_value, (*table.names, *table.answers))]], kind))
         for part in parts:
             with part.open("rb") as content:
                 shutil.copyfileobj(content, file)
@@ -195,10 +199,11 @@ def _widened(schema: Any, chunk: Chunk, source: Path, first: int, pyarrow: Any) 
             [schema, _table(chunk.rows, None, pyarrow).schema], promote_options="permissive"
         )
     except (pyarrow.ArrowException, OverflowError, UnicodeEncodeError) as error:
-        rows = f"{first} to {first + len(chunk.texts) - 1}"
+        last = first + len(chunk.texts) - 1
+        lines = row_lines(source, (first, last))
         raise InputError(
-            f"{source}, rows {rows}: values of several types in a column ({error}); write to .jsonl, which "
-            "accepts all types"
+            f"{source}, rows {first} to {last} (lines {lines[first]} to {lines[last]}): values of several "
+            f"types in a column ({error}); write to .jsonl, which accepts all types"
         ) from None
 
 

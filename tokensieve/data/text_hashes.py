@@ -7,13 +7,13 @@ test whether a guessed text was among them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokensieve.data.normalize import normalize_text
+from tokensieve.data.normalize import copy_key, normalize_text
 from tokensieve.errors import InputError
 
 NAME = "trained_texts.npy"  # in the folder of an exported model
@@ -23,12 +23,23 @@ Hashes = NDArray[np.uint64]
 def hash_texts(texts: Iterable[str]) -> Hashes:
     """Return a hash of each text, uint64 [texts], in their order.
 
-    Copies of a text have the same hash. Of a million texts, two share a hash by chance with a
-    probability of 3e-8.
+    Copies of a text (`copy_key`) have the same hash. Of a million texts, two share a hash by chance
+    with a probability of 3e-8.
     """
-    digests = (
-        hashlib.sha256(normalize_text(text).encode("utf-8", "surrogatepass")).digest() for text in texts
-    )
+    return _hashes(map(copy_key, texts))
+
+
+def are_among(texts: Sequence[str], hashes: Hashes) -> NDArray[np.bool_]:
+    """Return for each text whether the `hashes` of some texts have a copy of it, bool [texts].
+
+    Earlier versions hashed texts by `normalize_text`. Of a text in their files, those copies are
+    found that are equal to it but for case, and the one that `copy_key` itself returns.
+    """
+    return np.isin(hash_texts(texts), hashes) | np.isin(_hashes(map(normalize_text, texts)), hashes)
+
+
+def _hashes(keys: Iterable[str]) -> Hashes:
+    digests = (hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest() for key in keys)
     return np.array([int.from_bytes(digest[:8]) for digest in digests], np.uint64)
 
 

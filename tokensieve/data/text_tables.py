@@ -116,13 +116,7 @@ def read_lines_without_nul(path: Path, encoding: str | None = None) -> Iterator[
         yield line
 
 
-def read_records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
-    """Yield the header and then the rows of a CSV or TSV file, as `numbered_records` does."""
-    for _, record in numbered_records(path, lines):
-        yield record
-
-
-def numbered_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+def read_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the header and then the rows of a CSV or TSV file, with the line where each starts.
 
     The first line is line 1. Blank lines are skipped.
@@ -181,8 +175,8 @@ def _begin(lines: Iterator[str]) -> tuple[list[str], list[str]]:
 
 def read_objects(
     path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str]
-) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the number, the length in characters and the values of each row of a JSON Lines file.
+) -> Iterator[tuple[int, int, str, dict[str, Any]]]:
+    """Yield the number, the line number, the line and the values of each row of a JSON Lines file.
 
     Each row has the required columns. The columns `texts` have a text or null.
 
@@ -194,28 +188,25 @@ def read_objects(
         if not line.strip():
             continue
         row += 1
+        place = f"{path}, row {row} (line {number})"
         try:
             values = json.loads(line)
         except json.JSONDecodeError as error:
             raise InputError(
-                f"{path}, row {row} (line {number}): not JSON ({error.msg} at column {error.colno}); give "
-                "one object per line"
+                f"{place}: not JSON ({error.msg} at column {error.colno}); give one object per line"
             ) from None
         except (ValueError, RecursionError) as error:  # thousands of digits, thousands of brackets
             raise InputError(
-                f"{path}, row {row} (line {number}): JSON that cannot be read ({error}); give one flat "
-                "object per line"
+                f"{place}: JSON that cannot be read ({error}); give one flat object per line"
             ) from None
         if not isinstance(values, dict):
             raise InputError(
-                f"{path}, row {row}: {excerpt(values)} is not an object; give one per line, with keys "
+                f"{place}: {excerpt(values)} is not an object; give one per line, with keys "
                 f"{', '.join(wanted)}"
             )
         if not wanted.keys() <= values.keys():
-            check_columns(f"{path}, row {row}", list(values), wanted)
+            check_columns(place, list(values), wanted)
         for text in texts:
             if not isinstance(values[text], str | None):
-                raise InputError(
-                    f"{path}, row {row}: {excerpt(text)} is {excerpt(values[text])}; give a text, or null"
-                )
-        yield row, len(line), values
+                raise InputError(f"{place}: {excerpt(text)} is {excerpt(values[text])}; give a text, or null")
+        yield row, number, line, values

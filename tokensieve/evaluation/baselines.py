@@ -24,7 +24,7 @@ from tokensieve.bars import Bar
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation import intervals, metrics
 from tokensieve.evaluation.metrics import Bools, Ints, Targets
-from tokensieve.inference.words import is_spaceless, word_pattern
+from tokensieve.inference.words import is_unspaced, word_pattern
 
 # Limits of the training, so that it takes seconds on large data too.
 MAX_PAIRS = 3_000_000  # training texts times classes: one linear model is fitted per class
@@ -158,7 +158,7 @@ def _read(texts: Sequence[str], what: str) -> Iterator[str]:
 def _longest(texts: Sequence[str]) -> int:
     """Return 2 if most texts have no spaces between words: pairs of characters are their words."""
     sampled = texts[:: max(1, len(texts) // MAX_LOOKED_AT)]
-    return 2 if 2 * sum(map(is_spaceless, sampled)) > len(sampled) else 1
+    return 2 if 2 * sum(map(is_unspaced, sampled)) > len(sampled) else 1
 
 
 def _sample(lengths: Sequence[int], classes: int) -> Ints:

@@ -36,6 +36,7 @@ class Case:
         labels: The expected labels. If None, the labels predicted for `original` are expected.
         original: The text before the perturbation; empty for other kinds of cases.
         change: The name of the perturbation; empty for other kinds of cases.
+        line: The line of the cases file where the case starts.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Case:
     labels: Labels | None = None
     original: str = ""
     change: str = ""
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of a file.
+    """The cases of the file `path`.
 
     `min_share` is the share of each kind that must pass, 0 to 1. It is 1 for kinds that are not in
     it.
     """
 
+    path: Path
     cases: list[Case]
     min_share: dict[str, float] = field(default_factory=dict)
 
@@ -78,14 +81,11 @@ def read_cases(path: Path) -> Cases:
         InputError: If the file cannot be read, or a part of it has another form.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise InputError(f"{path} cannot be read ({reason[:300]})") from None
-    try:
-        return _cases_of(document)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    return _cases_of(path, document)
 
 
 def run_cases(cases: Sequence[Case], predict: Predict) -> list[Outcome]:
@@ -118,17 +118,18 @@ def kind_counts(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def check_labels(cases: Sequence[Case], known: Sequence[str]) -> None:
+def check_labels(cases: Cases, known: Sequence[str]) -> None:
     """Check that the cases expect only labels of the model.
 
     Raises:
         InputError: If a case has a label that is not in `known`.
     """
-    for case in cases:
+    for case in cases.cases:
         for label in case.labels or ():
             if label not in known:
                 raise InputError(
-                    f"{case.kind}: label {excerpt(label)} of {excerpt(case.text)} is not one of the model's "
+                    f"{cases.path}, line {case.line}: {case.kind}: label {excerpt(label)} of "
+                    f"{excerpt(case.text)} is not one of the model's "
                     f"{len(known)} labels: "
                     f"{', '.join(known[:LISTED])}{', ...' if len(known) > LISTED else ''}"
                 )
@@ -170,60 +171,86 @@ def perturbed(text: str, change: str) -> str:
     return change.replace(SLOT, text) if SLOT in change else PERTURBATIONS[change](text)
 
 
-def _cases_of(document: Any) -> Cases:
-    sections = _mapping(document, "the file", (*KINDS, "min_share"))
+class _List(list[Any]):
+    """A list of a YAML file. `lines` has the line of each item; line 1 is the first of the file."""
+
+    lines: Sequence[int] = ()
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads lists as `_List`."""
+
+    def construct_numbered(self, node: yaml.SequenceNode) -> Iterator[_List]:
+        """Yield the list before its items are read, as PyYAML does for a list that has itself."""
+        found = _List()
+        found.lines = [item.start_mark.line + 1 for item in node.value]
+        yield found
+        found.extend(self.construct_sequence(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.construct_numbered)
+
+
+def _cases_of(path: Path, document: Any) -> Cases:
+    sections = _mapping(document, f"{path}: the file", (*KINDS, "min_share"))
     cases = [
-        *_minimum_functionality(sections.get("minimum_functionality")),
-        *_invariance(sections.get("invariance")),
-        *_direction(sections.get("direction")),
+        *_minimum_functionality(path, sections.get("minimum_functionality")),
+        *_invariance(path, sections.get("invariance")),
+        *_direction(path, sections.get("direction")),
     ]
     if not cases:
-        raise InputError(f"there are no cases; add {', '.join(KINDS)} or one of them")
-    shares = _mapping(sections.get("min_share"), "min_share", KINDS)
+        raise InputError(f"{path}: there are no cases; add {', '.join(KINDS)} or one of them")
+    shares = _mapping(sections.get("min_share"), f"{path}: min_share", KINDS)
     for kind, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise InputError(f"min_share.{kind} is {excerpt(str(share))}; allowed: 0 to 1")
-    return Cases(cases, {kind: float(share) for kind, share in shares.items()})
+            raise InputError(f"{path}: min_share.{kind} is {excerpt(str(share))}; allowed: 0 to 1")
+    return Cases(path, cases, {kind: float(share) for kind, share in shares.items()})
 
 
-def _minimum_functionality(rows: Any) -> Iterator[Case]:
-    for row in _list(rows, "minimum_functionality"):
-        case = _mapping(row, "minimum_functionality: a case", ("text", "label"))
-        text = _text(case.get("text"), "minimum_functionality: text")
-        yield Case("minimum_functionality", text, _labels(case.get("label"), f"the label of {excerpt(text)}"))
+def _minimum_functionality(path: Path, rows: Any) -> Iterator[Case]:
+    for line, row in _numbered(rows, f"{path}: minimum_functionality"):
+        place = f"{path}, line {line}: minimum_functionality"
+        case = _mapping(row, f"{place}: a case", ("text", "label"))
+        text = _text(case.get("text"), f"{place}: text")
+        labels = _labels(case.get("label"), f"{place}: the label of {excerpt(text)}")
+        yield Case("minimum_functionality", text, labels, line=line)
 
 
-def _invariance(section: Any) -> Iterator[Case]:
-    parts = _mapping(section, "invariance", ("texts", "perturbations"))
-    changes = _list(parts.get("perturbations", list(PERTURBATIONS)), "invariance.perturbations")
+def _invariance(path: Path, section: Any) -> Iterator[Case]:
+    parts = _mapping(section, f"{path}: invariance", ("texts", "perturbations"))
+    name = f"{path}: invariance.perturbations"
+    changes = [change for _, change in _numbered(parts.get("perturbations"), name)]
+    changes = changes if "perturbations" in parts else list(PERTURBATIONS)
     for change in changes:
-        if _text(change, "invariance.perturbations") not in PERTURBATIONS and SLOT not in change:
+        if _text(change, name) not in PERTURBATIONS and SLOT not in change:
             raise InputError(
-                f"invariance.perturbations has {excerpt(change)}; allowed: {', '.join(PERTURBATIONS)}, "
+                f"{name} has {excerpt(change)}; allowed: {', '.join(PERTURBATIONS)}, "
                 f"or a sentence with {SLOT} in the place of the text"
             )
-    for row in _list(parts.get("texts"), "invariance.texts"):
-        text = _text(row, "invariance.texts")
+    for line, row in _numbered(parts.get("texts"), f"{path}: invariance.texts"):
+        text = _text(row, f"{path}, line {line}: invariance.texts")
         for change in changes:
             other = perturbed(text, change)
             if other != text:
-                yield Case("invariance", other, None, text, change)
+                yield Case("invariance", other, None, text, change, line)
 
 
-def _direction(rows: Any) -> Iterator[Case]:
-    for row in _list(rows, "direction"):
-        parts = _mapping(row, "direction: a case", ("text", "phrases"))
-        sentence = _text(parts.get("text"), "direction: text")
+def _direction(path: Path, rows: Any) -> Iterator[Case]:
+    for line, row in _numbered(rows, f"{path}: direction"):
+        place = f"{path}, line {line}: direction"
+        parts = _mapping(row, f"{place}: a case", ("text", "phrases"))
+        sentence = _text(parts.get("text"), f"{place}: text")
         if SLOT not in sentence:
-            raise InputError(f"direction: {excerpt(sentence)} has no {SLOT} in the place of the phrase")
+            raise InputError(f"{place}: {excerpt(sentence)} has no {SLOT} in the place of the phrase")
         phrases = parts.get("phrases")
         if not isinstance(phrases, dict) or len(phrases) < 2:
             raise InputError(
-                f"direction: phrases of {excerpt(sentence)} must map two phrases or more to their labels"
+                f"{place}: phrases of {excerpt(sentence)} must map two phrases or more to their labels"
             )
         for phrase, label in phrases.items():
-            text = sentence.replace(SLOT, _text(phrase, f"a phrase of {excerpt(sentence)}"))
-            yield Case("direction", text, _labels(label, f"the label of {excerpt(text)}"))
+            text = sentence.replace(SLOT, _text(phrase, f"{place}: a phrase of {excerpt(sentence)}"))
+            labels = _labels(label, f"{place}: the label of {excerpt(text)}")
+            yield Case("direction", text, labels, line=line)
 
 
 def _mapping(value: Any, name: str, keys: Sequence[str]) -> dict[str, Any]:
@@ -237,10 +264,13 @@ def _mapping(value: Any, name: str, keys: Sequence[str]) -> dict[str, Any]:
     return value
 
 
-def _list(value: Any, name: str) -> list[Any]:
-    if value is not None and not isinstance(value, list):
+def _numbered(value: Any, name: str) -> list[tuple[int, Any]]:
+    """Return the items of a list, each with its line."""
+    if value is None:
+        return []
+    if not isinstance(value, _List):
         raise InputError(f"{name} must be a list")
-    return value or []
+    return list(zip(value.lines, value, strict=True))
 
 
 def _text(value: Any, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tokensieve.data.examples import Examples
+from tokensieve.data.label_names import match_labels
 from tokensieve.data.raw_data import read_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.evaluation.comparison import MACRO_F1, MICRO_F1, figure_intervals
@@ -27,6 +28,9 @@ LISTED = 10  # unknown labels that a message names
 def evaluate_file(model: Predictor, data: Path, columns: Data, oos: Path | None = None) -> dict[str, Any]:
     """Return the figures of a model on the labelled texts of a file.
 
+    Labels that look like one of the model's are merged with it if `columns` says so, as in a run.
+    `merged_labels` names them, each with the one of the model.
+
     Args:
         model: The model.
         data: A file with texts and labels.
@@ -41,12 +45,13 @@ def evaluate_file(model: Predictor, data: Path, columns: Data, oos: Path | None 
     examples = read_examples(data, columns.text_columns, columns.label_column, separator, columns.codec)
     outside = read_examples(oos, columns.text_columns, None, encoding=columns.codec) if oos else Examples()
     if not model.manifest.thresholds and (examples.multi_label or not all(examples.labels)):
-        row = next((row for row, own in zip(examples.rows, examples.labels, strict=True) if len(own) != 1), 1)
+        place = next((i for i, own in enumerate(examples.labels) if len(own) != 1), 0)
         raise InputError(
-            f"{data}, row {row}: the model gives one label per text, so each row needs one; add the label, "
-            "or put texts that belong to no class into another file (--oos)"
+            f"{data}, {examples.place(place)}: the model gives one label per text, so each row needs "
+            "one; add the label, or put texts that belong to no class into another file (--oos)"
         )
-    return evaluate_examples(model, examples, outside.texts)
+    examples, merged = match_labels(examples, model.manifest.labels, columns)
+    return evaluate_examples(model, examples, outside.texts) | {"merged_labels": merged}
 
 
 def evaluate_examples(model: Predictor, examples: Examples, oos: Sequence[str] = ()) -> dict[str, Any]:
@@ -94,6 +99,10 @@ def evaluate_examples(model: Predictor, examples: Examples, oos: Sequence[str] =
 def figure_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the name and the value of each figure. In brackets: the 95% confidence interval."""
     yield "texts", f"{result['texts']:,}"
+    if merged := result.get("merged_labels"):
+        named = ", ".join(f"{excerpt(old)} as {excerpt(new)}" for old, new in [*merged.items()][:LISTED])
+        more = f" and {len(merged) - LISTED} more" if len(merged) > LISTED else ""
+        yield "labels read as", f"{named}{more} (data.normalize_labels=true)"
     if result["unknown_labels"]:
         named = ", ".join(
             f"{label} ({count:,})" for label, count in [*result["unknown_labels"].items()][:LISTED]

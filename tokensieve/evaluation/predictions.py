@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tokensieve.data.delimited import safe_cell
 from tokensieve.data.examples import Examples
+from tokensieve.data.safe_cells import safe_cell
 from tokensieve.inference.decisions import DecisionRule, Decisions, Logits, certainty, decide
 
 NAME = "predictions.csv"
@@ -26,8 +26,9 @@ def write_predictions(
 ) -> None:
     """Write a CSV file with a row per text, in the columns `COLUMNS`.
 
-    If the data have ids, there is a column `data_id` after them. No cell is a formula for a
-    spreadsheet (`delimited.safe_cell`).
+    If the data have lines, there is a column `line` after `row`, and if they have ids, a column
+    `data_id` at the end. A part without them has empty cells. No cell is a formula for a
+    spreadsheet (`safe_cells.safe_cell`).
 
     `probability` is that of the predicted label. For multi-label data it is the certainty of the
     prediction, and `second` is the most probable label that is not given. `uncertain` is true or
@@ -42,18 +43,21 @@ def write_predictions(
     """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        with_ids = any(examples.ids for examples, _ in parts.values())
-        writer.writerow([*COLUMNS, "data_id"] if with_ids else COLUMNS)
+        columns = [*COLUMNS]
+        if any(examples.lines for examples, _ in parts.values()):
+            columns.insert(columns.index("row") + 1, "line")
+        if any(examples.ids for examples, _ in parts.values()):
+            columns.append("data_id")
+        writer.writerow(columns)
         for part, (examples, logits) in parts.items():
-            writer.writerows(
-                [safe_cell(str(cell)) for cell in (part, *row)]
-                for row in _rows(examples, decide(logits, rule), labels, rule, separator or JOINED)
-            )
+            for row in _rows(examples, decide(logits, rule), labels, rule, separator or JOINED):
+                cells = {"part": part, "data_id": row.get("id", "")} | row
+                writer.writerow([safe_cell(str(cells.get(name, ""))) for name in columns])
 
 
 def _rows(
     examples: Examples, found: Decisions, labels: Sequence[str], rule: DecisionRule, separator: str
-) -> Iterator[tuple[str | int, ...]]:
+) -> Iterator[dict[str, str | int]]:
     if rule.thresholds:
         given = [np.flatnonzero(row) for row in found.labels]
         second = np.where(found.labels, -1.0, found.probabilities).argmax(1)
@@ -63,13 +67,12 @@ def _rows(
         second = np.argsort(-found.probabilities, axis=1, kind="stable")[:, 1]
         shown = found.probabilities.max(1)
     for i, text in enumerate(examples.texts):
-        yield (
-            examples.rows[i],
-            text.encode("utf-8", "replace").decode(),
-            separator.join(examples.labels[i]),
-            separator.join(labels[int(place)] for place in given[i]),
-            f"{shown[i]:.4f}",
-            labels[int(second[i])] if len(given[i]) < len(labels) else "",
-            str(not found.confident[i]).lower(),
-            *([examples.ids[i]] if examples.ids else []),
-        )
+        yield {
+            **examples.place_fields(i),
+            "text": text.encode("utf-8", "replace").decode(),
+            "label": separator.join(examples.labels[i]),
+            "predicted": separator.join(labels[int(place)] for place in given[i]),
+            "probability": f"{shown[i]:.4f}",
+            "second": labels[int(second[i])] if len(given[i]) < len(labels) else "",
+            "uncertain": str(not found.confident[i]).lower(),
+        }

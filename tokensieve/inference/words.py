@@ -22,7 +22,7 @@ Span = tuple[int, int]  # the index of the first character, and the index after 
 
 # Characters of scripts without spaces between words, as ranges of a regular expression: Thai, Lao,
 # Burmese, Khmer, Japanese kana, and Chinese characters.
-SPACELESS = (
+UNSPACED = (
     "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
     "\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -51,10 +51,10 @@ def word_pattern(inner: str = "") -> str:
 
     Characters of `inner` belong to a word if they are between letters.
     """
-    letter = rf"[^\W{SPACELESS}]"
+    letter = rf"[^\W{UNSPACED}]"
     run = rf"{letter}+(?:[{marks()}]+{letter}*|[{_JOINERS}]{letter}+)*"
     joined = rf"(?:[{inner}]{run})*" if inner else ""
-    return rf"(?=\w)[{SPACELESS}][{marks()}]*|{run}{joined}"
+    return rf"(?=\w)[{UNSPACED}][{marks()}]*|{run}{joined}"
 
 
 def word_spans(text: str) -> list[Span]:
@@ -75,8 +75,8 @@ def _words() -> re.Pattern[str]:
 
 
 @cache
-def _spaceless() -> re.Pattern[str]:
-    return re.compile(f"[{SPACELESS}]")
+def _unspaced() -> re.Pattern[str]:
+    return re.compile(f"[{UNSPACED}]")
 
 
 def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
@@ -119,10 +119,10 @@ def count_words(construct: str) -> int:
     return len(word_spans(construct))
 
 
-def is_spaceless(text: str) -> bool:
+def is_unspaced(text: str) -> bool:
     """Return whether at least half of the letters of `text` are of a script without spaces."""
     letters = 0 if text.isascii() else sum(character.isalpha() for character in text)
-    return letters > 0 and 2 * sum(map(str.isalpha, _spaceless().findall(text))) >= letters
+    return letters > 0 and 2 * sum(map(str.isalpha, _unspaced().findall(text))) >= letters
 
 
 def find_words(text: str, tokens: Iterable[Span]) -> list[Span]:
@@ -179,7 +179,7 @@ def _divided(text: str, run: Span, starts: set[int]) -> Iterator[Span]:
     """Yield the run, divided before the tokens that start beside a character without spaces."""
     start, end = run
     for place in range(start + 1, end):
-        beside = _spaceless().match(text, place - 1) or _spaceless().match(text, place)
+        beside = _unspaced().match(text, place - 1) or _unspaced().match(text, place)
         if beside and place in starts and not _extends(text[place]):
             yield start, place
             start = place

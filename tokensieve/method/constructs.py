@@ -121,12 +121,6 @@ def _construct(
     return Construct(found.text, label, found.information, round(weights[label], 9), n)
 
 
-def count_without_constructs(texts: Iterable[str], constructs: Collection[str], longest: int) -> int:
-    """Return the number of texts that contain none of `constructs`, of at most `longest` words."""
-    known = frozenset(constructs)
-    return sum(all(words not in known for words, _, _ in ngrams(text, longest)) for text in texts)
-
-
 def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
     """Return for each label the texts of the `most` constructs with the highest weight."""
     table: dict[str, list[str]] = defaultdict(list)

@@ -57,7 +57,7 @@ def tokenize_file(
     ids, lengths = folder / f"{key}.ids", folder / f"{key}.lengths"
     if not distributed.all_agree(lengths.exists()) and distributed.local_rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        texts = (str(values[0] or "") for _, values in read_rows(path, [text]))
+        texts = (str(values[0] or "") for _, _, values in read_rows(path, [text]))
         _write_token_ids(
             texts, lambda chunk: tokenize(tokenizer, chunk, max_length, truncation), ids, lengths
         )

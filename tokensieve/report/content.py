@@ -68,9 +68,9 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class WrongText:
-    """A text with a wrong prediction. `row` is the row of the raw file."""
+    """A text with a wrong prediction. `where` is its line in the raw file, or its row."""
 
-    row: int
+    where: str
     text: str
     probability: float
 

@@ -76,12 +76,16 @@ def confusions(
             count=len(places),
             of=of[true],
             texts=tuple(
-                WrongText(test.rows[i], test.texts[i], float(sure[i]))
+                WrongText(_where(test, i), test.texts[i], float(sure[i]))
                 for i in sorted(places, key=lambda i: -sure[i])[:TEXTS]
             ),
         )
         for (true, other), places in worst
     )
+
+
+def _where(test: Examples, index: int) -> str:
+    return f"line {test.lines[index]}" if test.lines else f"row {test.rows[index]}"
 
 
 def matrix(test: Examples, logits: Logits, labels: Sequence[str]) -> Matrix | None:

@@ -92,7 +92,9 @@ class PredictEndpoint:
 
 def _texts(asked: PredictRequest, rule: TextRule, limits: Limits) -> list[str]:
     if (asked.text is None) == (asked.texts is None):
-        raise HTTPException(422, "give either text, a string, or texts, a list of strings")
+        if not rule.columns:
+            raise HTTPException(422, "give either text, a string, or texts, a list of strings")
+        raise HTTPException(422, f"give either text, {rule.accepted}, or texts, a list of them")
     texts = asked.texts if asked.text is None else [asked.text]
     assert texts is not None
     if len(texts) > limits.max_texts:

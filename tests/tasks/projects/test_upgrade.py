@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.projects.upgrade import add_stage, never_cached, rename_settings
+from tasks.projects.upgrade import add_stage, complete_stages, never_cached, rename_settings
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
@@ -130,3 +130,89 @@ def test_an_unusual_pipeline_is_not_changed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="add this to its stages"):
         add_stage(path, TEMPLATE, "audit")
     assert path.read_text() == "stages: {own: {cmd: 'true'}}\n"
+
+
+def stages_of(layout: Layout) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = yaml.safe_load(layout.pipeline.read_text("utf-8"))["stages"]
+    return found
+
+
+def test_new_parameters_come_with_their_settings_and_go_with_them(moved_old_project: Path) -> None:
+    layout = Layout(moved_old_project)
+    rename_settings(layout)
+    old, params = layout.pipeline.read_text(encoding="utf-8"), layout.params.read_text(encoding="utf-8")
+    complete_stages(layout, TEMPLATE)
+    before = stages_of(layout)
+    assert "data.clean" not in before["validate"]["params"]  # params.yaml does not have it
+    layout.params.write_text(params.replace("data:\n", "data:\n  clean: html\n"), encoding="utf-8")
+    for _ in range(2):
+        complete_stages(layout, TEMPLATE)
+        after = stages_of(layout)
+        assert after["validate"]["params"] == [*before["validate"]["params"], "data.clean"]
+    assert {name: own for name, own in after.items() if name != "validate"} == {
+        name: own for name, own in before.items() if name != "validate"
+    }
+    assert [line for line in old.splitlines() if "#" in line] == [
+        line for line in layout.pipeline.read_text(encoding="utf-8").splitlines() if "#" in line
+    ]
+    layout.params.write_text(params, encoding="utf-8")
+    complete_stages(layout, TEMPLATE)
+    assert stages_of(layout) == before
+
+
+def test_new_dependencies_come_if_something_writes_them(tmp_path: Path) -> None:
+    layout, whole = Layout(tmp_path), TEMPLATE.read_text(encoding="utf-8")
+    layout.params.write_text(render(), encoding="utf-8")
+    start, end = whole.index("  audit:"), whole.index("  mask:")
+    without = (whole[:start] + whole[end:]).replace("      - artifacts/audit\n", "")
+    without = without.replace(", data/suite.json]", "]").replace(
+        "      - artifacts/mask\n      - artifacts/model\n"
+        "      - artifacts/evaluation\n    outs: [artifacts/onnx]",
+        "      - artifacts/model # mine\n      - artifacts/evaluation\n    outs: [artifacts/onnx]",
+    )
+    layout.pipeline.write_text(without, encoding="utf-8")
+    complete_stages(layout, TEMPLATE)
+    found = stages_of(layout)
+    assert "data/suite.json" not in found["validate"]["deps"]
+    assert "artifacts/audit" not in found["register"]["deps"]
+    assert found["export"]["deps"][-2:] == ["artifacts/evaluation", "artifacts/mask"]
+    assert "      - artifacts/model # mine\n" in layout.pipeline.read_text(encoding="utf-8")
+    layout.suite.parent.mkdir()
+    layout.suite.write_text("{}", encoding="utf-8")
+    add_stage(layout.pipeline, TEMPLATE, "audit")
+    complete_stages(layout, TEMPLATE)
+    wanted = yaml.safe_load(whole)["stages"]
+    for name, own in stages_of(layout).items():
+        for key in ("deps", "params"):
+            assert sorted(own[key]) == sorted(wanted[name][key])
+
+
+def test_what_the_user_changed_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = Layout(tmp_path)
+    layout.params.write_text(
+        "base:\n  model: a\ndata:\n  clean: html\n  seed: 1\nmine: 1\n", encoding="utf-8"
+    )
+    pipeline = (
+        "stages:\n  validate:\n    cmd: python mine.py\n    params: [mine]\n"
+        "  split:\n    cmd: tokensieve stage split\n"
+        "    params:\n    # whole\n    - mine # own\n    - other.yaml:\n    deps: [mine.txt]\n"
+        "  mask:\n    cmd: tokensieve stage mask\n"
+        "    params: [\n      base,\n      mine]\n    deps: [mine.txt]\n"
+    )
+    layout.pipeline.write_text(pipeline, encoding="utf-8")
+    complete_stages(layout, TEMPLATE)
+    assert layout.pipeline.read_text(encoding="utf-8") == pipeline.replace(
+        "    - other.yaml:\n", "    - other.yaml:\n    - data\n"
+    )
+    assert (
+        "dvc.yaml: the params of stage mask should be [base, mine, data.seed]; change it by hand"
+        in caplog.text
+    )
+
+
+def test_the_template_is_complete(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.params.write_text(render(), encoding="utf-8")
+    layout.pipeline.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
+    complete_stages(layout, TEMPLATE)
+    assert layout.pipeline.read_text(encoding="utf-8") == TEMPLATE.read_text(encoding="utf-8")

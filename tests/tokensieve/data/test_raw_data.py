@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,8 @@ def test_every_format_reads_back(tmp_path: Path, suffix: str) -> None:
 def test_columns_may_have_other_names_and_labels_may_be_left_out(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"train{suffix}", PAIRS[:2], header=("utterance", "intent"))
     assert labels_of(path, text="utterance", label="intent") == ["track", "refund"]
-    assert read_examples(path, "utterance", None) == Examples.of([text for text, _ in PAIRS[:2]])
+    found = read_examples(path, "utterance", None)
+    assert replace(found, lines=[]) == Examples.of([text for text, _ in PAIRS[:2]])
 
 
 def test_endings_are_read_in_capitals_too(tmp_path: Path, file: Callable[..., Path]) -> None:
@@ -154,7 +156,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(file: Callable[..., Pa
 
 def test_quoted_texts_keep_their_line_ends_and_blank_lines_are_no_rows(file: Callable[..., Path]) -> None:
     examples = read_examples(file(b'text,label\n"one\r\n\r\ntwo",a\n\n\n"say ""hi""",b\n'))
-    assert examples == Examples.of(["one\r\n\r\ntwo", 'say "hi"'], ["a", "b"])
+    lines = [2, 5]
+    assert examples == replace(Examples.of(["one\r\n\r\ntwo", 'say "hi"'], ["a", "b"]), lines=lines)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -9,6 +9,7 @@ import pytest
 from tokensieve.errors import InputError
 from tokensieve.evaluation.behaviour import (
     Case,
+    Cases,
     check_labels,
     perturbed,
     read_cases,
@@ -41,13 +42,13 @@ def test_cases_file_is_read(tmp_path: Path) -> None:
     cases = read(tmp_path, EVERYTHING)
     assert cases.min_share == {"invariance": 0.5}
     assert cases.cases == [
-        Case("minimum_functionality", "Where is my card?", ("card",)),
-        Case("minimum_functionality", "Hello", ()),
-        Case("invariance", "i lost my card.", None, "I lost my card.", "lower_case"),
-        Case("invariance", "I lost my card", None, "I lost my card.", "no_punctuation"),
-        Case("invariance", "Hi, I lost my card.", None, "I lost my card.", "Hi, {}"),
-        Case("direction", "I lost my card.", ("card",)),
-        Case("direction", "I lost my money.", ("money",)),
+        Case("minimum_functionality", "Where is my card?", ("card",), line=4),
+        Case("minimum_functionality", "Hello", (), line=5),
+        Case("invariance", "i lost my card.", None, "I lost my card.", "lower_case", 7),
+        Case("invariance", "I lost my card", None, "I lost my card.", "no_punctuation", 7),
+        Case("invariance", "Hi, I lost my card.", None, "I lost my card.", "Hi, {}", 7),
+        Case("direction", "I lost my card.", ("card",), line=10),
+        Case("direction", "I lost my money.", ("money",), line=10),
     ]
 
 
@@ -107,8 +108,17 @@ def test_missing_cases_file_is_named(tmp_path: Path) -> None:
         read_cases(tmp_path / "none.yaml")
 
 
+def test_a_case_at_fault_is_named_by_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cases\.yaml, line 3: minimum_functionality: text is ''"):
+        read(tmp_path, "minimum_functionality:\n- {text: a, label: b}\n- {text: '', label: b}\n")
+    with pytest.raises(InputError, match=r"cases\.yaml, line 5: invariance\.texts is '7'"):
+        read(tmp_path, "\ninvariance:\n  texts:\n  - a\n  - 7\n")
+    with pytest.raises(InputError, match=r"cases\.yaml, line 2: direction: a case has the key 'label'"):
+        read(tmp_path, "direction:\n- text: 'a {}'\n  label: b\n")
+
+
 def test_label_that_the_model_does_not_have_is_refused() -> None:
-    with pytest.raises(
-        InputError, match="label 'crad' of 'a' is not one of the model's 2 labels: card, money"
-    ):
-        check_labels([Case("direction", "a", ("crad",))], ["card", "money"])
+    cases = Cases(Path("cases.yaml"), [Case("direction", "a", ("crad",), line=7)])
+    words = "cases.yaml, line 7: direction: label 'crad' of 'a' is not one of the model's 2 labels: card"
+    with pytest.raises(InputError, match=re.escape(words)):
+        check_labels(cases, ["card", "money"])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tokensieve.data.examples import Examples
+from tokensieve.errors import InputError
 from tokensieve.evaluation.labelled_data import class_rows, evaluate_examples, evaluate_file, figure_rows
 from tokensieve.inference.manifest import Manifest
 from tokensieve.settings import Data
@@ -51,3 +53,47 @@ def test_the_separator_of_the_settings_splits_the_labels(tmp_path: Path) -> None
     path.write_text("text,label\na b,a;b\nb,b\nnothing,\n")
     found = evaluate_file(Words(("a", "b")), path, Data(label_separator=";"))  # type: ignore[arg-type]
     assert found["test_exact_match"] == 1.0
+
+
+LABELS = ["Billing", "billing\u200b", " billing ", "BILLING", "cafe\u0301", "TRUE", "two_words"]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_labels_that_look_like_the_models_are_merged_as_in_a_run(tmp_path: Path, normalize: bool) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "text,label\n" + "".join(f"x,{label}\n" for label in [*LABELS, "billing", "new"]), "utf-8"
+    )
+    model = Words(("billing", "caf\u00e9", "true", "two words"))
+    settings = Data(normalize_labels=normalize)
+    found = evaluate_file(model, path, settings)  # type: ignore[arg-type]
+    if not normalize:
+        assert (found["texts"], found["left_out"], found["merged_labels"]) == (2, 7, {})
+        return
+    assert (found["texts"], found["unknown_labels"]) == (8, {"new": 1})
+    assert found["merged_labels"] == {
+        "BILLING": "billing",
+        "Billing": "billing",
+        "TRUE": "true",
+        "billing\u200b": "billing",
+        "cafe\u0301": "caf\u00e9",
+        "two_words": "two words",
+    }
+    shown = dict(figure_rows(found))["labels read as"]
+    assert shown.startswith("'BILLING' as 'billing', ")
+    assert shown.endswith("(data.normalize_labels=true)")
+
+
+def test_a_label_like_two_of_the_model_stays_unknown_and_an_exact_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\nx,a\nx,A\nx,a-\n")
+    found = evaluate_file(Words(("a", "A")), path, Data(normalize_labels=True))  # type: ignore[arg-type]
+    assert (found["texts"], found["unknown_labels"], found["merged_labels"]) == (2, {"a-": 1}, {})
+
+
+def test_a_row_without_a_label_is_named_by_its_line(tmp_path: Path) -> None:
+    model = Words(("a", "b"))
+    model.manifest = replace(model.manifest, thresholds=())
+    (tmp_path / "rows.csv").write_text('text,label\n"a\nb",a\n\nb,\n')
+    with pytest.raises(InputError, match=r"rows\.csv, row 2 \(line 5\): the model gives one label per text"):
+        evaluate_file(model, tmp_path / "rows.csv", Data())  # type: ignore[arg-type]

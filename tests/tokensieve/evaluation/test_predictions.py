@@ -45,6 +45,20 @@ def test_a_text_with_a_lone_surrogate_is_written(tmp_path: Path) -> None:
     assert read(tmp_path / "found.csv")[0]["text"] == "half ? pair"
 
 
+def test_lines_of_the_file_are_shown_where_it_has_lines(tmp_path: Path) -> None:
+    path = tmp_path / "found.csv"
+    in_lines = Examples(["a"], [("card",)], [1], lines=[2])
+    typed = Examples(["b"], [("card",)], [1], ids=["T1"])
+    rule = DecisionRule(1.0, 0.5)
+    parts = {"validation": (in_lines, np.eye(2)[:1]), "test": (typed, np.eye(2)[:1])}
+    write_predictions(path, parts, ["bill", "card"], rule)
+    assert [(row["row"], row["line"], row["data_id"]) for row in read(path)] == [
+        ("1", "2", ""),
+        ("1", "", "T1"),
+    ]
+    assert [*read(path)[0]][:3] == ["part", "row", "line"]
+
+
 def test_ids_are_shown_and_no_cell_is_a_formula(tmp_path: Path) -> None:
     path = tmp_path / "found.csv"
     part = Examples(["=1+1", "@a"], [("card",), ("-5",)], [1, 2], ids=["+7", "8"])

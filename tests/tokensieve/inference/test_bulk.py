@@ -276,7 +276,8 @@ def test_rows_of_json_may_differ(served: Any, tmp_path: Path) -> None:
         predict_file(served.folder, path, tmp_path / "out.csv")
     path.write_text('{"text": "card", "a": 1}\n{"text": "card", "a": "x"}\n', encoding="utf-8")
     with pytest.raises(
-        InputError, match=r"in\.jsonl, rows 1 to 2: values of several types .*; write to \.jsonl"
+        InputError,
+        match=r"in\.jsonl, rows 1 to 2 \(lines 1 to 2\): values of several .*; write to \.jsonl",
     ):
         predict_file(served.folder, path, tmp_path / "out.parquet")
 
@@ -315,9 +316,21 @@ def test_no_rows_make_no_rows(ending: str, served: Any, tmp_path: Path) -> None:
         ("in.csv", b"text,a\nx,1\n\n\xe9,1\n", r"line 4: byte 0xe9 at column 1 is not UTF-8"),
         ("in.jsonl", b'{"text": "a"}\n\n{"text": \n', r"row 2 \(line 3\): not JSON"),
         ("in.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', r"line 2: byte 0xe9 at column 11 is not UTF-8"),
-        ("in.jsonl", b'{"text": "a"}\n[1]\n', r"row 2: '\[1\]' is not an object; give one per line"),
-        ("in.jsonl", b'{"text": "a"}\n{"txt": "a"}\n', r"row 2 has no column 'text'; it has 'txt'"),
-        ("in.jsonl", b'{"text": "a"}\n{"text": 5}\n', r"row 2: 'text' is '5'; give a text, or null"),
+        (
+            "in.jsonl",
+            b'{"text": "a"}\n[1]\n',
+            r"row 2 \(line 2\): '\[1\]' is not an object",
+        ),
+        (
+            "in.jsonl",
+            b'{"text": "a"}\n\n{"txt": "a"}\n',
+            r"row 2 \(line 3\) has no column 'text'; it has 'txt'",
+        ),
+        (
+            "in.jsonl",
+            b'{"text": "a"}\n{"text": 5}\n',
+            r"row 2 \(line 2\): 'text' is '5'; give a text",
+        ),
         ("in.parquet", b"PAR1 no PAR1", r"is no Parquet file, or a damaged one, after row 0"),
         ("in.arrow", b"nothing", r"is no Arrow file, or a damaged one, after row 0"),
         ("in.xlsx", b"x", r"has the ending '\.xlsx'; allowed: \.csv"),

@@ -10,7 +10,7 @@ from tokensieve.inference.words import (
     construct_name,
     count_words,
     find_words,
-    is_spaceless,
+    is_unspaced,
     ngrams,
     word_pattern,
     word_spans,
@@ -115,12 +115,12 @@ def test_a_text_without_words_is_its_own_name() -> None:
 
 @pytest.mark.parametrize("text", ["我的卡丢了", "カードをなくした", "บัตรหาย", "PIN 我的卡丢了"])
 def test_texts_without_spaces(text: str) -> None:
-    assert is_spaceless(text)
+    assert is_unspaced(text)
 
 
 @pytest.mark.parametrize("text", ["my card", "मेरा कार्ड", "카드 분실", "карта", "12345", "", "lost card 卡"])
 def test_texts_with_spaces_or_without_letters(text: str) -> None:
-    assert not is_spaceless(text)
+    assert not is_unspaced(text)
 
 
 def test_n_grams_with_their_places() -> None:

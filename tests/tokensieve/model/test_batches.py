@@ -268,7 +268,7 @@ def test_streamed_texts_are_tokenized_once(
 def test_a_file_that_cannot_be_streamed_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "a"}\n{"text": 3}\n')
-    with pytest.raises(InputError, match="row 2: 'text' is '3'; give a text"):
+    with pytest.raises(InputError, match=r"row 2 \(line 2\): 'text' is '3'; give a text"):
         tokenize_file(path, load_tokenizer(tiny_model), 12, tmp_path / "ids")
     assert list((tmp_path / "ids").iterdir()) == []
 

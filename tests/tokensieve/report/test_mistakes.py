@@ -29,9 +29,9 @@ def test_the_most_frequent_confusion_is_first_with_its_surest_texts() -> None:
         ("bill", "card", 2, 3),
         ("card", "rate", 1, 1),
     ]
-    assert [(text.row, text.text, round(text.probability, 2)) for text in found[0].texts] == [
-        (2, "t2", 0.8),
-        (1, "t1", 0.5),
+    assert [(text.where, text.text, round(text.probability, 2)) for text in found[0].texts] == [
+        ("row 2", "t2", 0.8),
+        ("row 1", "t1", 0.5),
     ]
 
 

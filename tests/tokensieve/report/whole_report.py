@@ -68,7 +68,9 @@ def whole_report(
             for i, phase in enumerate(["head only"] * 4 + ["all layers"] * 3 + ["top layers"] * 3)
         ),
         confusions=tuple(
-            Confusion(name, names[i - 1], 9, 20, tuple(WrongText(7 + i, text, 0.81) for i in range(8)))
+            Confusion(
+                name, names[i - 1], 9, 20, tuple(WrongText(f"line {i}", text, 0.81) for i in range(7, 15))
+            )
             for i, name in enumerate(names[:12])
         ),
         matrix=_matrix(names[:9]),

@@ -53,6 +53,11 @@ def test_objects_and_strings_in_one_request(
             "text has 'id'; the model reads the columns 'subject', 'body'",
         ),
         ({"text": ROW | {"body": 7}}, "text: 'body' is not a text; give a string, or null"),
+        (
+            {"text": None},
+            "give either text, a string or an object with the columns 'subject', 'body', or texts, a list of "
+            "them",
+        ),
         ({"text": ["a"]}, "text: Input should be a valid string"),
         ({"texts": [ROW, 5]}, "texts[1]: Input should be a valid string"),
         (

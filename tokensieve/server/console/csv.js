@@ -17,7 +17,8 @@ export function readTable(text, name) {
   if (ending === "jsonl") return readJson(text);
   if (ending === "csv" || ending === "tsv") {
     const [header = [], ...rows] = readRecords(text, ending === "tsv" ? "\t" : separator(text));
-    return { header, rows };
+    const plain = hasSafeCells(header) ? (record) => record.map(plainCell) : (record) => record;
+    return { header: plain(header), rows: rows.map(plain) };
   }
   return { header: null, rows: readLines(text).map((line) => [line]) };
 }
@@ -71,8 +72,19 @@ function readRecords(text, mark) {
   return records;
 }
 
-// Return a CSV file. It begins with a byte order mark, without which Excel does not read UTF-8.
+// As in safe_cells.py: a cell that a spreadsheet would take for a formula gets an apostrophe, unless it is a number. It is
+// taken off when a table of predictions is read, which is known by its columns.
+const FORMULA = /^[\0']*[=+\-@\t\r]/;
+const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
+const safeCell = (cell) => (FORMULA.test(cell) && !NUMBER.test(cell) ? `'${cell}` : cell);
+const plainCell = (cell) => (cell.startsWith("'") && FORMULA.test(cell) ? cell.slice(1) : cell);
+
+const hasSafeCells = (header) => ["predicted", "second", "uncertain"].every((name) => header.includes(name))
+  || header.some((name) => name.endsWith("uncertain") && header.includes(name.replace(/uncertain$/, "truncated")));
+
+// Return a CSV file. It begins with a byte order mark, without which Excel does not read UTF-8. No cell is a formula.
 export function writeCsv(rows) {
-  const cell = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const cell = (value) => quoted(safeCell(value));
   return "\ufeff" + rows.map((row) => row.map((value) => cell(String(value))).join(",") + "\r\n").join("");
 }

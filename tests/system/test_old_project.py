@@ -74,6 +74,20 @@ def test_old_settings_are_changed_under_their_old_names(
     )
 
 
+def test_a_change_of_only_a_new_setting_validates_again(
+    tokensieve: Callable[..., Any], old_project: Path
+) -> None:
+    """dvc.yaml gets the parameters that its stages lack, once params.yaml has them."""
+    command = ("stage", "validate", "--project", str(old_project))
+    assert tokensieve(*command).returncode == 0
+    for arguments, runs in (((), False), (("--set", "data.clean=html"), True), ((), False)):
+        done = tokensieve(*command, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert ("validate   unchanged" in done.stderr) is not runs, done.stderr
+    stage = yaml.safe_load((old_project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["validate"]
+    assert "data.clean" in stage["params"]
+
+
 def test_model_of_an_old_registry_is_served(
     start: Start, environment: dict[str, str], old_project: Path
 ) -> None:

@@ -589,3 +589,24 @@ def test_few_bytes_are_held(served: Any, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(bulk, "_write", writing)
     assert predict_file(served.folder, path, tmp_path / "out.jsonl").rows == 30
     assert 20_000 < most <= 50_000
+
+
+CELLS = ["=1+1", "- one item", "-5", "'+49", "@ann", "\ttab", "card"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+def test_no_cell_is_a_formula_and_each_is_read_as_it_was(
+    ending: str, served: Any, predictor: Predictor, tmp_path: Path
+) -> None:
+    rows = [{"text": cell, "=key": cell} for cell in CELLS]
+    source, table = write(tmp_path / "in.jsonl", rows), tmp_path / f"out{ending}"
+    predict_file(served.folder, source, table)
+    found = read(table)
+    assert [*found[0]] == ["text", "'=key", *ANSWERS]
+    safe = ["'=1+1", "'- one item", "-5", "''+49", "'@ann", "'\ttab", "card"]
+    assert [(row["text"], row["'=key"]) for row in found] == list(zip(safe, safe, strict=True))
+    check(found, predictor.predict(CELLS))
+    predict_file(served.folder, table, tmp_path / "again.jsonl", prefix="new_")
+    again = read(tmp_path / "again.jsonl")
+    assert [(row["text"], row["=key"]) for row in again] == list(zip(CELLS, CELLS, strict=True))
+    check([{name: row[f"new_{name}"] for name in ANSWERS} for row in again], predictor.predict(CELLS))

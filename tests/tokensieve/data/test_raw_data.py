@@ -156,7 +156,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(file: Callable[..., Pa
 
 def test_quoted_texts_keep_their_line_ends_and_blank_lines_are_no_rows(file: Callable[..., Path]) -> None:
     examples = read_examples(file(b'text,label\n"one\r\n\r\ntwo",a\n\n\n"say ""hi""",b\n'))
-    lines = [2, 5]
+    lines = [2, 7]
     assert examples == replace(Examples.of(["one\r\n\r\ntwo", 'say "hi"'], ["a", "b"]), lines=lines)
 
 
@@ -175,7 +175,11 @@ def test_whole_numbers_are_names(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("label", [1.0, 0.25, "1.0", "0.5", "1e-3", "1E5", " -.5 "])
 def test_fractions_of_which_most_occur_once_are_no_labels(tmp_path: Path, suffix: str, label: object) -> None:
     path = write(tmp_path / f"train{suffix}", [("x", "a"), ("y", label)])
-    refused(path, f"row 2: column 'label' has the fraction '{str(label).strip()}'; it has 2 different values")
+    line = {".jsonl": " (line 2)", ".csv": " (line 3)", ".tsv": " (line 3)"}.get(suffix, "")
+    refused(
+        path,
+        f"row 2{line}: column 'label' has the fraction '{str(label).strip()}'; it has 2 different values",
+    )
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
@@ -333,20 +337,23 @@ def test_a_bad_csv_file_is_refused_with_its_place(
         (b"", "train.jsonl is empty"),
         (b"\n \n", "has a header and no rows"),
         (b'{"text": "x", "label": "y"}\n\n{"text": "x"', "row 2 (line 3): not JSON ("),
-        (b'"text"\n', "row 1: 'text' is not an object; give one per line, with keys text, label"),
-        (b"[1]\n", "row 1: '[1]' is not an object; give one per line"),
+        (b'"text"\n', "row 1 (line 1): 'text' is not an object; give one per line, with keys text, label"),
+        (b"[1]\n", "row 1 (line 1): '[1]' is not an object; give one per line"),
         (b'{"text": "x"}\n', "has no column 'label'; it has 'text'"),
-        (b'{"text": 5, "label": "y"}\n', "row 1: 'text' is '5'; give a text"),
-        (b'{"text": ["x"], "label": "y"}\n', "row 1: 'text' is \"['x']\"; give a text"),
-        (b'{"text": "x", "label": [["y"]]}\n', "row 1: 'label' is \"[['y']]\"; give a label, or a list of"),
-        (b'{"text": "x", "label": 0.5}\n', "row 1: column 'label' has the fraction '0.5'"),
+        (b'{"text": 5, "label": "y"}\n', "row 1 (line 1): 'text' is '5'; give a text"),
+        (b'{"text": ["x"], "label": "y"}\n', "row 1 (line 1): 'text' is \"['x']\"; give a text"),
+        (
+            b'{"text": "x", "label": [["y"]]}\n',
+            "row 1 (line 1): 'label' is \"[['y']]\"; give a label, or a list of",
+        ),
+        (b'{"text": "x", "label": 0.5}\n', "row 1 (line 1): column 'label' has the fraction '0.5'"),
         (
             b'{"text": "x", "label": "y"}\n{"text": "a \\ud800 b", "label": "y"}\n',
-            r"row 2: 'text' has '\ud800', half of a character",
+            r"row 2 (line 2): 'text' has '\ud800', half of a character",
         ),
         (
             b'{"text": "x", "label": "\\udfff"}\n',
-            r"row 1: 'label' has '\udfff', half of a character; remove it",
+            r"row 1 (line 1): 'label' has '\udfff', half of a character; remove it",
         ),
         (b'{"text": "\xe4", "label": "y"}\n', "line 1: byte 0xe4 at column 11 is not UTF-8"),
         (b'{"text": "x", "label": ' + b"9" * 5000 + b"}\n", "row 1 (line 1): JSON that cannot be read ("),
@@ -492,7 +499,7 @@ def test_labels_are_separated_in_the_reader(tmp_path: Path, suffix: str) -> None
 
 
 def test_a_fraction_among_several_labels_is_refused(file: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"row 2: column 'label' has the fraction '0\.5'"):
+    with pytest.raises(InputError, match=r"row 2 \(line 3\): column 'label' has the fraction '0\.5'"):
         read_examples(file(b"text,label\nx,a|3\ny,a|0.5\n"), separator="|")
 
 

@@ -39,7 +39,7 @@ NAMES = {
 PIECE = r"(?P<piece>-\d{5}-of-(?P<pieces>\d{5}))?"
 KEY = "key.json"  # in the folder with the parsed files: the raw data that they come from
 MOST = 0.5  # share of rows with a label of their own from which labels are numbers
-PARSER = 3  # to be raised if the same raw data are parsed differently from now on
+PARSER = 4  # to be raised if the same raw data are parsed differently from now on
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,7 @@ def read_examples(
 
     Texts and labels are in the columns `text` and `label`. If `label` is None, there are no labels.
     With several columns `text`, their values are joined (`text_rule.join_columns`). Column `id`
-    identifies the rows.
-    The file is multi-label if `separator` is given or the label column has lists.
+    identifies rows. The file is multi-label with a `separator`, or if the label column has lists.
 
     A label is the text of its cell, without white space at its ends. In Parquet and Arrow, the
     float 3.0 is the label 3. Fractions such as 1.5 may be names, for example of tariffs. But if

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.failure import reported
 from flows.gated_promotion import promote_challenger
+from flows.prefect_page import final_message, show_run
 from flows.prefect_runs import alone, log_to_page
-from flows.run_page import summary_markdown
 from flows.summary import summarize
 from tasks.plan import make_plan
 from tasks.projects.project import open_project, template
@@ -74,14 +73,14 @@ def retrain(
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
             result, report = _run_stages(layout, settings, data, test, force)
-        _write_page(result, layout, without_password(tracking_uri(layout, settings)))
+        is_new = not set(stage_names(layout)) <= set(result["skipped"])
+        show_run(result, layout, without_password(tracking_uri(layout, settings)), is_new)
     if promote and (state := promote_challenger(layout, settings, result, report, approve)):
         return state  # type: ignore[return-value]
-    if set(stage_names(layout)) <= set(result["skipped"]):
-        message = f"Nothing new: version {result['model_version']} of {result['model_name']} is current."
+    message = final_message(result, is_new)
+    if not is_new:
         log.info("%s", message)
-        return Completed(message=message, data=result)  # type: ignore[return-value]
-    return result
+    return Completed(message=message, data=result)  # type: ignore[return-value]
 
 
 def _run_stages(
@@ -99,11 +98,3 @@ def _run_stages(
         report, seconds["gate"] = gate_task(layout, settings)
         seconds["report"] = report_task(layout, settings)
         return summarize(layout, settings, seconds, report), report
-
-
-def _write_page(result: dict[str, Any], layout: Layout, registry: str) -> None:
-    """Show the summary on the page of the run in Prefect. `registry` is the address of MLflow."""
-    page = summary_markdown(result, layout, registry)
-    create_markdown_artifact(
-        key="retrain-summary", markdown=page, description=f"Summary of {layout.root.name}"
-    )

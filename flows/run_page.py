@@ -19,9 +19,10 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
     model version.
     """
     name, version = result["model_name"], result["model_version"]
-    parts = [f"# {inline(name)} version {version}", table(("figure", "value"), figures(result))]
+    parts = [f"# {inline(name)} version {version}"]
     if verdict := result.get("verdict"):
-        parts.insert(1, inline(verdict_text(verdict)))
+        parts.append(inline(verdict_text(verdict)))
+    parts += [_pages(result, registry), "## Figures", table(("figure", "value"), figures(result))]
     if result["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {inline(warning)}" for warning in result["warnings"])]
     if result.get("audit"):
@@ -36,29 +37,39 @@ def summary_markdown(result: dict[str, Any], layout: Layout, registry: str) -> s
             for note in notes(result["race"], result["parity"]["texts"], result["rows"]["test"])
         ),
         "## Artifacts",
-        _places(result, layout, registry),
+        _places(result, layout),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _places(result: dict[str, Any], layout: Layout, registry: str) -> str:
+def picture(result: dict[str, Any]) -> tuple[str, str]:
+    """Return what the picture of the test texts shows, and the name of its file."""
+    return ("confusions", "confusion.png") if "test_accuracy" in result else ("each label", "labels.png")
+
+
+def _pages(result: dict[str, Any], registry: str) -> str:
+    """Return links to the run and the version in MLflow. Empty if `registry` is not a server."""
+    if not registry.startswith("http"):
+        return ""
     name, version = result["model_name"], result["model_version"]
-    confusions = (
-        ("confusions", "confusion.png") if "test_accuracy" in result else ("each label", "labels.png")
-    )
+    address = f"{registry.rstrip('/')}/#/models/{quote(name)}/versions/{version}"
+    links = [f"- [the version in MLflow]({address})"]
+    if page := result.get("run_page"):
+        links.insert(0, f"- [the run in MLflow]({page}): its data, figures per class, pictures, report")
+    return "\n".join(links)
+
+
+def _places(result: dict[str, Any], layout: Layout) -> str:
+    about, file = picture(result)
+    command = f"tokensieve promote --project {layout.root} --version {result['model_version']}"
     lines = [
         f"- report of the run: {_code(layout.report)}; without texts: `report.html` in the run in MLflow",
         f"- exported model: {_code(layout.onnx)}",
         f"- checks of the data: {_code(layout.validation / 'docs' / 'index.html')}",
         f"- trained weights: {_code(layout.mask / 'mask.png')}",
-        f"- {confusions[0]}: {_code(layout.evaluation / confusions[1])}",
-        f"- make it the champion: {_code(f'tokensieve promote --project {layout.root} --version {version}')}",
+        f"- {about}: {_code(layout.evaluation / file)}",
+        f"- make it the champion: {_code(command)}",
     ]
-    if registry.startswith("http"):
-        address = f"{registry.rstrip('/')}/#/models/{quote(name)}/versions/{version}"
-        lines.insert(0, f"- [the version in MLflow]({address})")
-        if page := result.get("run_page"):
-            lines.insert(0, f"- [the run in MLflow]({page}): its data, figures per class, pictures, report")
     return "\n".join(lines)
 
 

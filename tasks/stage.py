@@ -197,8 +197,8 @@ def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
 _retried: Any = partial(
     task, retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=is_transient, persist_result=False
 )
-ingest_task = _retried(run_ingest, name="ingest")
-registry_task = _retried(check_registry, name="registry")
-gate_task = _retried(run_gate, name="gate")
-report_task = _retried(run_report, name="report")
+ingest_task = _retried(run_ingest, name="ingest", task_run_name="ingest")
+registry_task = _retried(check_registry, name="registry", task_run_name="registry")
+gate_task = _retried(run_gate, name="gate", task_run_name="gate")
+report_task = _retried(run_report, name="report", task_run_name="report")
 stage_task = _retried(run_if_stale, name="stage", task_run_name="{name}")

@@ -78,7 +78,14 @@ def prefect(layout: Layout, at: Addresses, databases: Databases | None) -> Servi
         _log(layout, PREFECT),
         lambda began: answers(f"{at.api}/health"),
         f"http://{LOOPBACK}:{at.prefect_port}",
-        LOGGED | {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database, "PREFECT_API_URL": at.api},
+        LOGGED
+        | {
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+            "PREFECT_API_URL": at.api,  # the pages send their requests there, too
+            # By default Prefect writes its pages into the environment's folder, which may be
+            # read-only.
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(Path(layout.up) / "prefect-pages"),
+        },
     )
 
 

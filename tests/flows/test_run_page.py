@@ -64,4 +64,6 @@ def test_a_database_has_no_page_to_link_to() -> None:
 def test_the_verdict_is_below_the_title() -> None:
     judged = RESULT | {"verdict": {"sentence": "good enough for *all*: promote it."}}
     text = summary_markdown(judged, Layout(Path("/project")), "sqlite:////project/mlflow.db")
-    assert text.startswith("# claims\\_v2 version 3\n\nGood enough for \\*all\\*: promote it.\n\n|")
+    assert text.startswith(
+        "# claims\\_v2 version 3\n\nGood enough for \\*all\\*: promote it.\n\n## Figures\n\n|"
+    )

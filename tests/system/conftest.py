@@ -189,6 +189,8 @@ def start_prefect(start: Start, environment: dict[str, str]) -> Callable[..., Pr
         port = port or free_port()
         if database:
             environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+        # By default its pages ask port 4200.
+        environment["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
         process = start(
             "prefect",
             str(BIN / "prefect"),

@@ -122,6 +122,8 @@ def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
     for option in ("--port", "--prefect-port", "--mlflow-port"):
         assert running.address(option) in text
     assert "nightly (0 3 * * * UTC)" in text
+    pages = running.project / ".tokensieve" / "up" / "prefect-pages"
+    assert (pages / "v2" / "index.html").exists()  # not in the folder of the environment
     assert not is_up(f"{running.address('--port')}/ready")
 
     # The first look at the data starts a run.

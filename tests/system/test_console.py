@@ -203,7 +203,7 @@ def test_other_files_and_encodings_are_read(open_page: Open, tmp_path: Path) -> 
         "windows.csv": ("text,n\ngröße,1\n".encode("cp1252"), "1 texts, Windows-1252", "größe"),
         "utf16.tsv": ("n\ttext\n1\tmy card\n".encode("utf-16"), "1 texts, UTF-16", "my card"),
         "lines.txt": (b"lost\r\n\r\nmy card\r\n", "2 texts, UTF-8", "lost"),
-        "rows.jsonl": (b'{"n": 1}\n{"text": "send money", "n": [2]}\n', "2 texts, UTF-8", ""),
+        "rows.jsonl": (b'{"n": 1}\n{"text": "send money", "n": [2]}\n', "2 texts, UTF-8", "send money"),
     }
     for name, (content, note, first) in files.items():
         (tmp_path / name).write_bytes(content)
@@ -215,6 +215,32 @@ def test_other_files_and_encodings_are_read(open_page: Open, tmp_path: Path) -> 
     (tmp_path / "wrong.jsonl").write_bytes(b"{\n")
     page.get_by_label("CSV, TSV, JSONL or text file").set_input_files(tmp_path / "wrong.jsonl")
     expect(page.get_by_role("alert")).to_have_text("wrong.jsonl: line 1 is not a JSON object.")
+    (tmp_path / "a.json").write_bytes(b'["my card"]')
+    page.get_by_label("CSV, TSV, JSONL or text file").set_input_files(tmp_path / "a.json")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "a.json: the ending .json is not read here; allowed: .csv,"
+    )
+    (tmp_path / "numbers.jsonl").write_bytes(b'{"text": 5}')
+    page.get_by_label("CSV, TSV, JSONL or text file").set_input_files(tmp_path / "numbers.jsonl")
+    page.get_by_role("button", name="Predict all").click()
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Row 1 has a value in the column of the texts that is not"
+    )
+
+
+def test_a_row_without_a_text_has_no_prediction(open_page: Open, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,text\n1,\n2,my card\n3,  \n")
+    page = open_page()
+    page.get_by_label("CSV, TSV, JSONL or text file").set_input_files(tmp_path / "rows.csv")
+    page.get_by_role("button", name="Predict all").click()
+    expect(page.locator("#summary")).to_contain_text("2 without a text, so without a label.")
+    expect(page.locator("#table tbody tr").first).to_contain_text("(no text)")
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download as CSV").click()
+    saved = Path(downloading.value.path()).read_text(encoding="utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(saved, newline="")))
+    assert [bool(row["label"]) for row in rows] == [False, True, False]
+    assert [row["probability"] == "" for row in rows] == [True, False, True]
 
 
 def test_the_page_asks_for_the_key_behind_a_prefix(open_page: Open, tmp_path: Path) -> None:

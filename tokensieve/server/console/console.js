@@ -1,6 +1,6 @@
 // The page at the server's root: predict one text or many, explain, correct, and watch the traffic.
 
-import { decode, readLines, readTable, writeCsv } from "./csv.js";
+import { checkName, decode, readLines, readTable, writeCsv } from "./csv.js";
 import { count, countsView, element, foreign, labelsOf, labelText, percent, predictionView, remarks, terms, wordsView } from "./view.js";
 
 const facts = document.body.dataset;
@@ -171,8 +171,13 @@ async function chooseFile(file) {
   at("column-choice").hidden = true;
   table = null;
   if (!file) return;
-  const { text, encoding } = decode(new Uint8Array(await file.arrayBuffer()));
-  try { table = readTable(text.replace(/^\ufeff/, ""), file.name); } catch (error) { showError(`${file.name}: ${error.message}.`); return; }
+  let encoding;
+  try {
+    checkName(file.name);
+    const content = decode(new Uint8Array(await file.arrayBuffer()));
+    encoding = content.encoding;
+    table = readTable(content.text.replace(/^\ufeff/, ""), file.name);
+  } catch (error) { showError(`${file.name}: ${error.message}.`); return; }
   at("file-note").textContent = `${file.name}: ${count(table.rows.length)} texts, ${encoding}`;
   if (!table.header) return;
   const names = table.header;
@@ -189,16 +194,19 @@ function longestColumn({ header, rows }) {
   return header.reduce((best, _, place) => (size(place) > size(best) ? place : best), 0);
 }
 
-// Return the rows to predict: their cells, and the text among them.
+// Return the rows to predict: their cells, and the text among them. A number or a list in JSON is no text.
 function chosenRows() {
   if (!table) return { header: ["text"], rows: readLines(at("lines").value).map((line) => ({ cells: [line], text: line })) };
   const places = modelColumns(table);
+  const read = places.length ? places : [table.header ? Number(at("column").value) : 0];
+  const wrong = table.rows.findIndex((cells) => read.some((place) => cells.wrong?.includes(place)));
+  if (wrong >= 0) throw new Refused(422, `Row ${count(wrong + 1)} has a value in the column of the texts that is not a text; give a text, or null.`);
   if (places.length) {
     const columns = columnsOf(model);
     const given = (cells) => Object.fromEntries(columns.map((name, number) => [name, cells[places[number]] ?? ""]));
     return { header: table.header, rows: table.rows.map((cells) => ({ cells, text: joined(Object.values(given(cells))), given: given(cells) })) };
   }
-  const place = table.header ? Number(at("column").value) : 0;
+  const [place] = read;
   return { header: table.header ?? ["text"], rows: table.rows.map((cells) => ({ cells, text: cells[place] ?? "" })) };
 }
 
@@ -235,9 +243,11 @@ async function predictMany() {
   try {
     for (const part of requests(rows)) {
       if (stopped) break;
-      const answer = await patiently(() => ask("predict", { texts: part.map(({ text, given }) => given ?? text), top: 1 }));
-      for (const [place, prediction] of answer.predictions.entries()) {
-        const row = { ...part[place], prediction };
+      const asked = part.filter(({ text }) => text.trim()); // a row without a text has no prediction
+      const texts = asked.map(({ text, given }) => given ?? text);
+      const predictions = texts.length ? (await patiently(() => ask("predict", { texts, top: 1 }))).predictions : [];
+      for (const own of part) {
+        const row = { ...own, prediction: own.text.trim() ? predictions.shift() : null };
         found.rows.push(row);
         if (found.rows.length <= SHOWN_ROWS) body.append(resultRow(row));
       }
@@ -260,12 +270,15 @@ async function patiently(run) {
 }
 
 function summary(rows) {
-  const uncertain = rows.filter(({ prediction }) => tasksOf(prediction).some(([, tree]) => tree.uncertain)).length;
+  const uncertain = rows.filter(({ prediction }) => prediction && tasksOf(prediction).some(([, tree]) => tree.uncertain)).length;
+  const empty = rows.filter(({ prediction }) => !prediction).length;
+  const without = empty ? ` ${count(empty)} without a text, so without a label.` : "";
   const more = rows.length > SHOWN_ROWS ? ` The table shows the first ${SHOWN_ROWS}; the file has all.` : "";
-  return rows.length ? `${count(rows.length)} texts, ${count(uncertain)} uncertain.${more}` : "";
+  return rows.length ? `${count(rows.length)} texts, ${count(uncertain)} uncertain.${without}${more}` : "";
 }
 
 function resultRow({ text, given, prediction }) {
+  if (!prediction) return element("tr", {}, element("td", {}, "(no text)"), element("td", {}, "-"), element("td", { className: "number" }, "-"));
   const open = element("button", { type: "button", className: "text", title: "Show the words that decide" }, element("span", { className: "clamp" }, foreign(text)));
   open.addEventListener("click", () => {
     enterText(given ?? text);
@@ -284,13 +297,13 @@ function resultRow({ text, given, prediction }) {
 const probabilities = (tree) => labelsOf(tree).map(({ probability }) => percent(probability)).join(", ") || "-";
 
 function download() {
-  const tasks = tasksOf(found.rows[0]?.prediction ?? {}).map(([task]) => task);
+  const tasks = tasksOf(found.rows.find(({ prediction }) => prediction)?.prediction ?? {}).map(([task]) => task);
   const taken = new Set(found.header);
   const columns = tasks.flatMap((task) => ["label", "probability", "uncertain", "truncated"].map((name) => {
     const full = task ? `${task}_${name}` : name;
     return taken.has(full) ? `predicted_${full}` : full;
   }));
-  const answers = ({ prediction }) => tasksOf(prediction).flatMap(([, tree]) => {
+  const answers = ({ prediction }) => !prediction ? columns.map(() => "") : tasksOf(prediction).flatMap(([, tree]) => {
     const labels = labelsOf(tree);
     return [labels.map(({ label }) => label).join("|"), labels.map(({ probability }) => probability).join("|"), tree.uncertain, tree.truncated];
   });

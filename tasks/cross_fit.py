@@ -59,7 +59,10 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
     count = settings.evaluate.calibration_folds
     folds = assign_folds(train.texts, train.labels, count, settings.data.seed)
     log.info(
-        "  %d validation texts: calibrating on the training texts too, with %d models", len(validation), count
+        "  %d validation texts: calibrating on the training texts too. This trains %d models, each in about "
+        "the time of finetune (evaluate.calibration_folds; 0: none)",
+        len(validation),
+        count,
     )
     logits = torch.zeros(len(train), validation_logits.shape[1])
     for fold in Bar(range(count), "cross-fitting", "model"):

@@ -35,7 +35,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
         hide = True if hidden or progress.bars_hidden() else None  # None: shown on a terminal
         super().__init__(items, desc=name, unit=unit, total=total, leave=False, miniters=1, disable=hide)
         self._name, self._unit, self._done = name, unit, 0
-        self._began = time.monotonic()
+        self._began = self._last = time.monotonic()
         progress.open_bars.append(self)
 
     def __iter__(self) -> Iterator[Any]:
@@ -47,6 +47,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def update(self, n: float | None = 1) -> bool | None:
         """Count `n` more items as finished."""
         self._done += int(n or 0)
+        self._last = time.monotonic()
         return super().update(n)
 
     def close(self) -> None:
@@ -56,15 +57,20 @@ class Bar(tqdm):  # type: ignore[type-arg]
         super().close()
 
     def state(self) -> str:
-        """Return how far it is, as "scoring weights, 300 of 1,200 texts, 12/s, about 75 s left"."""
+        """Return how far it is, as "scoring weights, 300 of 1,200 texts, 12/s, about 75 s left".
+
+        The rate is that of the finished items, so that it does not fall during a long item.
+        """
         total = f" of {self.total:,}" if self.total else ""
         known = f"{self._name}, {self._done:,}{total} {self._unit}s"
-        seconds = time.monotonic() - self._began
+        seconds = self._last - self._began
         if not self._done or not seconds:
             return known
-        left = f", about {seconds / self._done * (self.total - self._done):.0f} s left" if self.total else ""
+        each, under_way = seconds / self._done, time.monotonic() - self._last
+        left = each * (self.total - self._done) - min(each, under_way) if self.total else 0.0
+        estimate = f", about {left:.0f} s left" if self.total else ""
         rate = self._done / seconds
-        return f"{known}, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'}/s{left}"
+        return f"{known}, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'}/s{estimate}"
 
     # tqdm compares bars by their position, and has no hash of its own.
     __hash__ = object.__hash__

@@ -52,7 +52,7 @@ def bars_hidden() -> bool:
 def log_while_running(name: str, last: float | None = None) -> Iterator[None]:
     """Run the block, and log how long it has run if nothing else is logged for `SILENCE_SECONDS`.
 
-    The line has the state of the outermost progress bar, too.
+    The line has the states of the outermost and the innermost progress bar, too.
 
     `name` is the name of the step. `last` is its duration in the last run, in seconds, and is
     logged too.
@@ -74,5 +74,7 @@ def _log_progress(name: str, last: float | None, finished: threading.Event) -> N
     while not finished.wait(max(1.0, max(start, _last_line.time) + SILENCE_SECONDS - time.monotonic())):
         if time.monotonic() - max(start, _last_line.time) >= SILENCE_SECONDS:
             estimate = f" (last time {last:.0f} s)" if last else ""
-            state = "".join(f": {bar.state()}" for bar in open_bars[:1])
-            log.info("%-10s %.0f s so far%s%s", name, time.monotonic() - start, estimate, state)
+            bars = [*open_bars[:1], *open_bars[1:][-1:]]
+            state = "; ".join(bar.state() for bar in bars)
+            so_far = f"{time.monotonic() - start:.0f} s so far{estimate}"
+            log.info("%-10s %s%s", name, so_far, f": {state}" if state else "")

@@ -82,7 +82,8 @@ def test_few_validation_texts_are_supplemented_by_cross_fitting(
     assert sum(right) / len(right) == report["test_accuracy"]
     lines = [record.getMessage() for record in caplog.records]
     assert any(
-        "12 validation texts: calibrating on the training texts too, with 3 models" in line for line in lines
+        "12 validation texts: calibrating on the training texts too. This trains 3 models" in line
+        for line in lines
     )
     assert not any("epoch" in line for line in lines)
 

@@ -22,8 +22,8 @@ def test_a_bar_counts_without_a_terminal_and_says_how_long_it_takes(clock: list[
         assert bar.disable
         assert progress.open_bars == [bar]
         assert bar.state() == "scoring weights, 0 of 1,200 texts"
-        bar.update(300)
         clock[0] += 25.0
+        bar.update(300)
         assert bar.state() == "scoring weights, 300 of 1,200 texts, 12/s, about 75 s left"
 
 
@@ -38,9 +38,19 @@ def test_a_bar_of_items_counts_each_that_is_finished(clock: list[float]) -> None
 
 def test_a_bar_without_a_total_has_no_estimate(clock: list[float]) -> None:
     with Bar(name="tokenizing", unit="text") as bar:
-        bar.update(5000)
         clock[0] += 2.0
+        bar.update(5000)
         assert bar.state() == "tokenizing, 5,000 texts, 2,500/s"
+
+
+def test_the_estimate_does_not_grow_during_a_long_item(clock: list[float]) -> None:
+    with Bar(name="cross-fitting", unit="model", total=4) as bar:
+        clock[0] += 100.0
+        bar.update()
+        clock[0] += 60.0
+        assert bar.state() == "cross-fitting, 1 of 4 models, 0.01/s, about 240 s left"
+        clock[0] += 60.0  # this model takes longer than the first
+        assert bar.state() == "cross-fitting, 1 of 4 models, 0.01/s, about 200 s left"
 
 
 @pytest.mark.usefixtures("clock")

@@ -31,14 +31,17 @@ def test_a_silent_step_is_logged_with_its_last_duration(
     assert lines.messages == ["export     1 s so far (last time 60 s)"]
 
 
-def test_the_line_has_the_state_of_the_outermost_bar(lines: pytest.LogCaptureFixture) -> None:
+def test_the_line_has_the_states_of_the_outermost_and_the_innermost_bar(lines: pytest.LogCaptureFixture) -> None:
     with log_while_running("evaluate"), Bar(name="cross-fitting", unit="model", total=4) as outer:
+        time.sleep(0.1)
         outer.update()
         with Bar(name="epoch 1 of 3", unit="step", total=9):
             time.sleep(2.0)
     (line,) = lines.messages
     assert re.fullmatch(
-        r"evaluate   1 s so far: cross-fitting, 1 of 4 models, [\d.]+/s, about \d s left", line
+        r"evaluate   1 s so far: cross-fitting, 1 of 4 models, [\d.]+/s, about \d s left"
+        r"; epoch 1 of 3, 0 of 9 steps",
+        line,
     )
 
 

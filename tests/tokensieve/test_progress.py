@@ -31,7 +31,7 @@ def test_a_silent_step_is_logged_with_its_last_duration(
     assert lines.messages == ["export     1 s so far (last time 60 s)"]
 
 
-def test_the_line_has_the_states_of_the_outermost_and_the_innermost_bar(lines: pytest.LogCaptureFixture) -> None:
+def test_the_line_has_the_states_of_the_outer_and_the_inner_bar(lines: pytest.LogCaptureFixture) -> None:
     with log_while_running("evaluate"), Bar(name="cross-fitting", unit="model", total=4) as outer:
         time.sleep(0.1)
         outer.update()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from tasks.auditing.audited_texts import load_texts
 from tasks.auditing.findings import Findings, audit_of
 from tasks.auditing.judgement import judge
@@ -13,9 +15,11 @@ from tokensieve.files import atomic_folder
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
+log = logging.getLogger("tokensieve")
+
 
 def audit(layout: Layout, settings: Settings) -> None:
-    """Write audit.json, the findings, and review.csv, the rows to look at."""
+    """Write audit.json, the findings, and review.csv, the rows to look at. Log their numbers."""
     texts = load_texts(layout, settings)
     different, own = copies_of(texts.texts)
     states = compute_states(layout, settings, texts)
@@ -26,4 +30,7 @@ def audit(layout: Layout, settings: Settings) -> None:
     findings = Findings(texts, sets, judgement, outliers, len(rows))
     with atomic_folder(layout.audit) as folder:
         write_review(folder / REVIEW, rows, texts, settings)
-        audit_of(findings, layout, settings).save(folder)
+        found = audit_of(findings, layout, settings)
+        found.save(folder)
+    if headline := found.headline():
+        log.info("audit: %s; %s has %d rows", headline, layout.audit / REVIEW, len(rows))

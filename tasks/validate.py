@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from tasks.artifacts import Champion
 from tasks.expectations import Table, check_table, load_suite
 from tasks.faulty_rows import NAME as FAULTS
 from tasks.faulty_rows import write_faulty_rows
+from tasks.reporting.shown import data_warnings
 from tasks.validation_report import Context, checks_of, data_docs, error_detail, error_message, label_changes
 from tasks.versioning.data_versions import file_names
 from tasks.vocabulary import base_folder
@@ -31,9 +33,13 @@ from tokensieve.settings import Settings
 # read in a wrong encoding.
 FEW_BROKEN = 0.01
 
+log = logging.getLogger("tokensieve")
+
 
 def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     """Check the raw data, write report.json and the Data Docs, and return the report.
+
+    Warnings are logged at once, so that the data can be corrected before the training.
 
     Some checks stop a run even if `validate.errors` does not name them: a file that cannot be read,
     a row without a label (unless `data.unlabelled` drops it), and a label of validation or test
@@ -71,6 +77,8 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         write_faulty_rows(folder / FAULTS, [(table, findings[table.name]) for table in tables])
     if errors:
         raise InputError(error_message(errors), error_detail(errors, layout))
+    for message in data_warnings(report, {}):
+        log.warning("warning: %s", message)
     return report
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.expectations import USUAL, Finding, Table
 from tasks.faulty_rows import NAME as FAULTS
-from tokensieve.data.label_names import OTHER, Prepared
+from tokensieve.data.label_names import OTHER, Prepared, lookalike_labels
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import rules
 from tokensieve.data.token_lengths import truncation_message
@@ -226,7 +227,24 @@ def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
     if rule is None:
         return f"not met in {count:,} {units}{shown}; see validate.suite"
     share = f" ({count / len(table.examples):.0%})" if check["name"] in USUAL else ""
-    return f"{count:,} {units}{share} {rule.fails}{shown}; {rule.remedy}"
+    remedy = _merge_first(table, check) + rule.remedy
+    return f"{count:,} {units}{share} {rule.fails}{shown}; {remedy}"
+
+
+def _merge_first(table: Table, check: Mapping[str, Any]) -> str:
+    """Return the remedy for small classes whose labels look like other labels. Empty: none does."""
+    if check["name"] != "class_size":
+        return ""
+    sizes = Counter(name for names in table.examples.labels for name in names)
+    alike = {_printable(name) for group in lookalike_labels(sizes) for name, _ in group}
+    found = [row["label"] for row in check["rows"] if row["label"] in alike]
+    if not found:
+        return ""
+    looks, them = ("looks", "it") if len(found) == 1 else ("look", "them")
+    return (
+        f"{_listed([excerpt(name, 40) for name in found])} {looks} like another label, so merge {them}: "
+        "--set data.normalize_labels=true. Otherwise: "
+    )
 
 
 def _classes(table: Table, check: Mapping[str, Any], settings: Settings) -> str:

@@ -63,13 +63,13 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
     title = f"{registered.name} version {registered.version}"
     report = gather_model(layout, title, manifest, race, gate)
     audit = Audit.load_or_none(layout.audit)
-    promote = not report.advice or report.advice.is_good is not False
+    verdict = run_verdict(layout)
     return replace(
         report,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         champion=headline.champion_sentence(registered, Champion.load(layout.champion), gate),
         gate=headline.gate_table(gate),
-        advice=headline.advice(run_verdict(layout), gate),
+        advice=headline.advice(verdict, gate),
         data=(
             *report.data,
             *origin.source_facts(layout, validation, manifest.data_hash),
@@ -82,7 +82,7 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
         mask_facts=tuple(_mask_facts(layout)),
         lineage=tuple(origin.lineage_facts(layout, settings, registered, tags)),
         changed_settings=origin.changed_settings(settings),
-        commands=tuple(origin.commands(layout, registered, promote)),
+        commands=tuple(origin.commands(layout, registered, headline.is_advised(verdict, gate))),
         **_on_test_texts(layout, list(manifest.labels)),
     )
 

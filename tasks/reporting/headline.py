@@ -13,6 +13,7 @@ from tokensieve.report.content import Advice, Fact, Measure, Table
 BASELINES = {"tfidf": "linear SVM on TF-IDF", "majority": "most frequent class"}
 # What a model is good for, as `evaluation.verdict.Grade` names it.
 ASSISTS = "suggests answers"
+EVEN = "not better than TF-IDF"
 
 
 def advice(verdict: Mapping[str, Any] | None, gate: GateReport | None) -> Advice | None:
@@ -23,14 +24,21 @@ def advice(verdict: Mapping[str, Any] | None, gate: GateReport | None) -> Advice
     if gate and gate.refused:
         reasons = "; ".join(f"{row.rule}: {row.value}, {row.verdict}" for row in gate.reasons)
         promote = f"the gate refuses it ({reasons})"
-    is_good = verdict["promote"] and not (gate and gate.refused)
+    refused = bool(gate and gate.refused)
+    is_good = verdict["promote"] and not refused
+    is_fair = not refused and verdict["grade"] in (ASSISTS, EVEN)
     return Advice(
-        is_good=None if is_good and verdict["grade"] == ASSISTS else is_good,
+        is_good=None if is_fair else is_good,
         title=verdict["grade"],
         good_for=verdict["good_for"],
         promote=promote,
         remedies=tuple(verdict["remedies"]),
     )
+
+
+def is_advised(verdict: Mapping[str, Any] | None, gate: GateReport | None) -> bool:
+    """Return whether the verdict, if there is one, and the gate are for a promotion."""
+    return (not verdict or bool(verdict["promote"])) and not (gate and gate.refused)
 
 
 def champion_sentence(registered: Registration, champion: Champion | None, gate: GateReport | None) -> str:

@@ -28,11 +28,16 @@ def clean_rows() -> list[tuple[str, str]]:
     ]
 
 
-def test_a_wrong_label_is_found_and_the_right_one_suggested(audited: Audited) -> None:
+def test_a_wrong_label_is_found_and_the_right_one_suggested(
+    audited: Audited, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tokensieve")
     rows = clean_rows()
     rows[3] = (rows[3][0], "track")
     layout, _ = audited(rows)
     found = Audit.load(layout.audit)
+    logged = f"audit: {found.headline()}; {layout.audit / REVIEW} has {found.reviewed} rows"
+    assert [own.getMessage() for own in caplog.records if own.name == "tokensieve"] == [logged]
     first = found.label_errors[0]
     assert (first.row.row, first.row.labels, first.suggested) == (4, ("track",), "card")
     assert first.given_probability < 0.2 < first.suggested_probability

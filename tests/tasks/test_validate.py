@@ -620,3 +620,28 @@ def test_rare_labels_of_multi_label_data_are_counted(project: Callable[..., Layo
         "train.jsonl, rare_class: 2 classes with fewer than 8 training texts dropped ('pin' 3, 'tax' 4), "
         "7 rows (data.rare=drop)"
     ]
+
+
+def test_small_classes_are_merged_if_their_labels_look_alike(project: Callable[..., Layout]) -> None:
+    layout = project(train=[*GOOD, ("it is lost", "Card"), ("a song", "music")])
+    validate(layout, WARN)
+    message = failed(report_of(layout))["class_size", "train"]["message"]
+    remedy = message.rpartition("; ")[2]
+    assert remedy == (
+        "'Card' looks like another label, so merge it: --set data.normalize_labels=true. Otherwise: add "
+        "examples, or merge or remove the classes (data.rare=merge or data.rare=drop)"
+    )
+    three = Settings.of({"validate": {"errors": [], "min_examples_per_class": 3}})
+    validate(layout, three)
+    message = failed(report_of(layout))["class_size", "train"]["message"]
+    assert message.endswith("or lower validate.min_examples_per_class (at least 2)")
+
+
+def test_warnings_are_logged_at_once(
+    project: Callable[..., Layout], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tokensieve")
+    report = validate(project(train=[*GOOD, ("lost my card", "transfer")]), Settings())
+    logged = [record.getMessage() for record in caplog.records if record.name == "tokensieve"]
+    assert logged == [f"warning: {message}" for message in data_warnings(report, {})]
+    assert any("conflict: 2 rows" in message for message in logged)

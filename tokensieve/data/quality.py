@@ -123,6 +123,8 @@ def rules(limits: Validate, part: str, rare_below: int = 0) -> dict[str, Rule]:
     A class with fewer than `rare_below` examples is called rare.
     """
     longest, least = limits.max_characters, limits.min_examples_per_class
+    # 2 is the lowest allowed value of the setting.
+    lower = ", or lower validate.min_examples_per_class (at least 2)" if least > 2 else ""
     overlong = Rule(
         None,
         longest,
@@ -135,7 +137,7 @@ def rules(limits: Validate, part: str, rare_below: int = 0) -> dict[str, Rule]:
         None,
         f"at least {least:,} examples per class",
         f"with fewer than {least:,} examples",
-        "add examples, merge or remove the classes, or lower validate.min_examples_per_class (at least 2)",
+        f"add examples, or merge or remove the classes (data.rare=merge or data.rare=drop){lower}",
         "class",
     )
     rare_class = Rule(

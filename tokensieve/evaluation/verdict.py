@@ -37,6 +37,7 @@ class Grade(StrEnum):
     ASSISTS = "suggests answers"
     UNREADY = "not ready"
     LOSES = "worse than TF-IDF"
+    EVEN = "not better than TF-IDF"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def in_one_sentence(good_for: str, advice: str, remedies: Sequence[str]) -> str:
 def _grade(result: ModelOnTest, accuracy: float) -> Grade:
     tfidf, figures = result.baselines.tfidf, result.figures
     if tfidf and tfidf.only_baseline > tfidf.only_model:
-        return Grade.LOSES
+        return Grade.LOSES if tfidf.model_is_worse <= LEVEL else Grade.EVEN
     if result.baselines.majority.model_is_better > LEVEL:
         return Grade.UNREADY
     if figures["coverage"] >= MIN_COVERAGE and (figures["accepted_accuracy"] or 0) >= MIN_ACCEPTED:
@@ -135,10 +136,10 @@ def _grade(result: ModelOnTest, accuracy: float) -> Grade:
 def _good_for(grade: Grade, figures: Mapping[str, Any], accuracy: float, tfidf: Baseline | None) -> str:
     low, high = _interval(figures)
     right = f"{accuracy:.0%} of the test texts right, {low:.0%} to {high:.0%} with 95% confidence"
-    if grade is Grade.LOSES and tfidf:
-        chance = ", maybe by chance" if tfidf.model_is_worse > LEVEL else ""
+    if grade in (Grade.LOSES, Grade.EVEN) and tfidf:
+        better = "is better" if grade is Grade.LOSES else "is as good, as far as the test texts show"
         return (
-            f"a linear SVM on TF-IDF, which trains in a second, is better{chance} "
+            f"a linear SVM on TF-IDF, which trains in a second, {better} "
             f"({tfidf.accuracy:.1%} of the test texts right, this model {accuracy:.1%})"
         )
     if grade is Grade.ALONE:
@@ -160,9 +161,10 @@ def _interval(figures: Mapping[str, Any]) -> tuple[float, float]:
 def _advice(grade: Grade, accuracy: float, baselines: Baselines) -> tuple[bool, str]:
     """Return whether to promote the model, and the advice in words."""
     tfidf, majority = baselines.tfidf, baselines.majority
-    if grade is Grade.LOSES and tfidf:
-        surely = tfidf.model_is_worse <= LEVEL
-        return False, "do not promote it" if surely else "test it on more texts before you promote it"
+    if grade is Grade.LOSES:
+        return False, "do not promote it"
+    if grade is Grade.EVEN:
+        return False, "test it on more texts before you promote it"
     if grade is Grade.UNREADY:
         no_better = f", the most frequent class alone gives {majority.accuracy:.0%}"
         return False, f"do not promote it{no_better if majority.model_is_better > LEVEL else ' yet'}"

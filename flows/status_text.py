@@ -69,6 +69,9 @@ def _state(status: Status) -> Iterator[tuple[str, str]]:
         yield "data", f"{status.data.data_hash[:HASH]}  {rows}{added}"
     else:
         yield "data", "none yet"
+    if status.running_since:
+        step = f", now {status.running_step}" if status.running_step else ""
+        yield "running", f"since {_when(status.running_since)} (UTC){step}"
     last = f"version {status.registered}, {_when(status.registered_at)}" if status.registered else "none yet"
     yield "last run registered", last
     yield "model", f"{status.model} in {status.registry}"

@@ -25,6 +25,7 @@ from tasks.versioning.dvc_repo import Repo, opened
 from tasks.versioning.external_inputs import note_base, note_suite
 from tokensieve.disk import report_full_disk
 from tokensieve.errors import InputError
+from tokensieve.files import note_step
 from tokensieve.progress import log_while_running
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -172,6 +173,7 @@ def _timed(layout: Layout, name: str) -> Iterator[Callable[[], float]]:
     Yield a function that returns the seconds since its start.
     """
     start = time.perf_counter()
+    note_step(layout.busy, name)
     with log_while_running(name, last_seconds(layout.seconds).get(name)), report_full_disk(layout.root):
         yield lambda: time.perf_counter() - start
 

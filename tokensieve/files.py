@@ -14,8 +14,10 @@ import re
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,18 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+HOLDER = ".holder"  # suffix of the file that names the process in a locked block
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that is in a locked block: its id, since when (Unix time), and at which step."""
+
+    pid: int
+    since: float
+    step: str
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Run the block while no other process runs a block with the same `path`.
@@ -131,13 +145,51 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.info("waiting for another run of this project (%s)", path)
+        known = holder(path)
+        about = f", which began at {time.strftime('%H:%M', time.localtime(known.since))}" if known else ""
+        step = f" and is at {known.step}" if known and known.step else ""
+        log.info("waiting for another run of this project%s%s (%s)", about, step, path)
         with log_while_running("waiting"):
             lock.acquire()
+    note = path.with_suffix(HOLDER)
     try:
+        write_json(note, asdict(Holder(os.getpid(), time.time(), "")))
         yield
     finally:
+        note.unlink(missing_ok=True)
         lock.release()
+
+
+def note_step(path: Path, step: str) -> None:
+    """Note that this process begins `step`, if it is in a block of `locked(path)`."""
+    known = _noted(path)
+    if known and known.pid == os.getpid():
+        write_json(path.with_suffix(HOLDER), asdict(replace(known, step=step)))
+
+
+def holder(path: Path) -> Holder | None:
+    """Return the process that is in a block of `locked(path)`. None: there is none, or none known.
+
+    The note of a killed process does not count: its lock is free.
+    """
+    from filelock import FileLock, Timeout
+
+    known = _noted(path)
+    if known:
+        try:
+            with FileLock(path, timeout=0):
+                return None
+        except Timeout:
+            return known
+    return None
+
+
+def _noted(path: Path) -> Holder | None:
+    known = read_json_or_none(path.with_suffix(HOLDER))
+    try:
+        return Holder(int(known["pid"]), float(known["since"]), str(known["step"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from tasks.versioning.data_versions import DataVersion, data_hash, data_versions
 from tasks.versioning.dvc_pipeline import is_unchanged, stage_names
 from tasks.versioning.dvc_repo import opened
 from tokensieve.errors import InputError
+from tokensieve.files import holder
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import identity
 from tokensieve.registry.store import RegistryEditor, tracking_uri, without_password
@@ -41,6 +42,8 @@ class Status:
         registered_at: When (UTC, ISO 8601).
         versions: The version of each alias that exists.
         stale: The stages whose inputs have changed since they ran, and those after them.
+        running_since: Since when a run of the project is under way (UTC, ISO 8601). Empty: none is.
+        running_step: What it does.
         fault: What is wrong with the registry or the record. Empty: nothing.
         advice: What to do next, as sentences with a command.
     """
@@ -53,6 +56,8 @@ class Status:
     registered_at: str
     versions: dict[str, VersionFacts]
     stale: tuple[str, ...]
+    running_since: str
+    running_step: str
     fault: str
     advice: tuple[str, ...]
 
@@ -65,6 +70,7 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
     data = _present_data(layout)
     stale = _stale_stages(layout) if data else ()
     registered, registered_at = _last_registration(layout)
+    running = holder(layout.busy)
     name = identity(layout, settings).model
     versions: dict[str, VersionFacts] = {}
     fault, undone = "", set[str]()
@@ -84,8 +90,10 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
         registered_at,
         versions,
         stale,
+        _utc(running.since) if running else "",
+        running.step if running else "",
         fault,
-        tuple(_advice(data, stale, versions, undone, project)),
+        () if running else tuple(_advice(data, stale, versions, undone, project)),
     )
 
 
@@ -111,8 +119,12 @@ def _last_registration(layout: Layout) -> tuple[str, str]:
         registration = Registration.load(layout.registration)
     except InputError:
         return "", ""
-    at = datetime.fromtimestamp((layout.registration / Registration.NAME).stat().st_mtime, UTC)
-    return registration.version, at.isoformat(timespec="seconds")
+    return registration.version, _utc((layout.registration / Registration.NAME).stat().st_mtime)
+
+
+def _utc(seconds: float) -> str:
+    """Return a Unix time in ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _aliased(store: RegistryEditor, name: str) -> tuple[dict[str, VersionFacts], Record | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from tokensieve.cli.main import main
+from tokensieve.files import locked, note_step
+from tokensieve.project import Layout
 
 
 @pytest.fixture
@@ -88,3 +91,13 @@ def test_the_status_of_a_new_project_says_how_to_begin(
     tree = json.loads(capfd.readouterr().out)
     assert (tree["data"], tree["registered"], tree["versions"], tree["fault"]) == (None, "", {}, "")
     assert tree["advice"][0].startswith("add data and train: tokensieve run")
+
+
+def test_the_status_has_the_run_that_is_under_way(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    layout = Layout(project)
+    with locked(layout.busy):
+        note_step(layout.busy, "evaluate")
+        assert main(["status", "--project", str(project)]) == 0
+    out = capfd.readouterr().out
+    assert re.search(r"running .*since \d{4}-\d\d-\d\d \d\d:\d\d \(UTC\), now evaluate", out)
+    assert "next:" not in out

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from tokensieve.files import (
     atomic_file,
     atomic_folder,
     complete_replacement,
+    holder,
+    locked,
+    note_step,
     read_json,
     write_json,
     write_text,
@@ -149,3 +154,33 @@ def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
         InputError, match=r"report.json is damaged .* delete it and run the same command again"
     ):
         read_json(tmp_path / "report.json")
+
+
+def test_who_waits_for_a_lock_learns_since_when_and_for_which_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, said = tmp_path / "lock", []
+    monkeypatch.setattr(files.log, "info", lambda text, *values: said.append(text % values))
+    assert holder(lock) is None
+    with ThreadPoolExecutor() as pool:
+        with locked(lock):
+            note_step(lock, "finetune")
+            known = holder(lock)
+            second = pool.submit(locked(lock).__enter__)
+            while not said:
+                time.sleep(0.01)
+        second.result()
+    assert known is not None
+    assert known.step == "finetune"
+    assert abs(known.since - time.time()) < 60
+    assert re.match(
+        r"waiting for another run of this project, which began at \d\d:\d\d and is at finetune", said[0]
+    )
+
+
+def test_the_note_of_a_killed_process_does_not_count(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    write_json(tmp_path / "lock.holder", {"pid": 1, "since": 1.0, "step": "evaluate"})
+    assert holder(lock) is None
+    note_step(lock, "finetune")  # of another process
+    assert "evaluate" in (tmp_path / "lock.holder").read_text()

@@ -44,9 +44,10 @@ def init(options: argparse.Namespace, answer: Answer) -> None:
     else:
         with _locked_with_settings(options, layout):
             pass
+    data = "" if options.data else " --data PATH"
     answer(
         f"{layout.root} is ready; settings: {layout.params}; "
-        f"next: tokensieve run --project {options.folder} --data PATH"
+        f"next: tokensieve run --project {options.folder}{data}"
     )
 
 

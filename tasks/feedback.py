@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokensieve.broken_characters import count_control_characters
 from tokensieve.data.normalize import is_blank, normalize_text
 from tokensieve.data.raw_data import find_part_files, read_examples, read_raw
 from tokensieve.data.table_readers import read_chunks
@@ -83,18 +84,33 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
     """Return each correction by the normalized text.
 
     The feedback of a model that several tasks share names the task. Only that of this project, by
-    the name of its folder, is taken.
+    the name of its folder, is taken. Texts with control characters are left out, with a warning,
+    because the validation would stop at them.
     """
-    _, chunks = read_chunks(path, "text")  # first, because data.encoding does not concern this file
+    header, chunks = read_chunks(path, "text")  # first, because data.encoding does not concern this file
+    if "right_label" in header:
+        raise InputError(f"{path} is a review, with column right_label; take it in with --review {path}")
     rows = [(row.get("task"), row.get("columns")) for chunk in chunks for row in row_dicts(chunk)]
     examples = read_examples(path)
     found: dict[str, _Correction] = {}
-    for text, names, (task, values) in zip(examples.texts, examples.labels, rows, strict=True):
+    strange: list[int] = []
+    for number, (text, names, (task, values)) in enumerate(
+        zip(examples.texts, examples.labels, rows, strict=True), 1
+    ):
         wanted = not is_blank(text) and (names or examples.multi_label) and task in (None, "", project)
-        if wanted:
+        if wanted and count_control_characters(text):
+            strange.append(number)
+        elif wanted:
             label: Label = list(names) if examples.multi_label else names[0]
             known = values if isinstance(values, dict) else {}
             found[normalize_text(columns.text_rule.cleaned(text))] = _Correction(text, label, known)
+    if strange:
+        log.warning(
+            "warning: %s: %d texts with control characters are left out, the first in row %d",
+            path,
+            len(strange),
+            strange[0],
+        )
     if not found:
         raise InputError(f"{path} has no texts with labels for this project")
     return found

@@ -103,7 +103,7 @@ def _right_labels(
     multi_label = any(own.multi_label for own in parts.values())
     found: dict[Answer, tuple[str, ...] | None] = {}
     for answer in given:
-        if answer.right == REMOVE and REMOVE not in known:
+        if answer.right.casefold() == REMOVE and answer.right not in known:
             found[answer] = None
             continue
         names = [name.strip() for name in answer.right.split(JOINT)] if multi_label else [answer.right]

@@ -164,3 +164,22 @@ def test_the_raw_data_keep_their_encoding(
         ("two", ("b",)),
         ("верните 返品 Straße €😀", ("b",)),
     ]
+
+
+def test_texts_with_control_characters_are_left_out_and_named(
+    layout: Layout, source: Path, feedback: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    ingest(layout, Settings(), str(source), None)
+    path = feedback(
+        {"text": "new", "label": "a"}, {"text": "a\0b", "label": "a"}, {"text": "\x1b[1m", "label": "b"}
+    )
+    assert add_feedback(layout, path, Data()) == (0, 1)
+    assert "2 texts with control characters are left out, the first in row 2" in caplog.text
+
+
+def test_a_review_is_refused(layout: Layout, source: Path, tmp_path: Path) -> None:
+    ingest(layout, Settings(), str(source), None)
+    path = tmp_path / "review.csv"
+    path.write_text("label,right_label,text\na,b,one\n")
+    with pytest.raises(InputError, match="is a review, with column right_label; take it in with --review"):
+        add_feedback(layout, path, Data())

@@ -14,8 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tokensieve.broken_characters import count_broken_sequences, count_control_characters
 from tokensieve.cleaning import count_markup
-from tokensieve.data.broken_characters import count_broken_sequences, count_control_characters
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import lookalike_labels
 from tokensieve.data.normalize import copy_key

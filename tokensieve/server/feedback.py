@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tokensieve.broken_characters import count_control_characters
 from tokensieve.errors import excerpt
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.prediction import SINGLE_TASK
@@ -101,6 +102,8 @@ class FeedbackEndpoint:
         text = read_text(asked.text, model.text_rule, "text", self._limits)
         if not text.strip():
             raise HTTPException(422, "text is empty")
+        if count_control_characters(text):
+            raise HTTPException(422, "text has control characters, which no training accepts; remove them")
         tasks = model.tasks
         task = SINGLE_TASK if asked.task is None else asked.task
         if task not in tasks:

@@ -1,6 +1,6 @@
 import pytest
 
-from tokensieve.data.broken_characters import count_broken_sequences, count_control_characters
+from tokensieve.broken_characters import count_broken_sequences, count_control_characters
 from tokensieve.data.examples import Examples
 from tokensieve.data.normalize import normalize_text
 from tokensieve.data.quality import (

@@ -70,6 +70,7 @@ def test_no_text_is_stored_without_a_file(client_of: Callable[..., Any], served:
         ({"label": ["größe"]}, "the model needs one label, as a string"),
         ({"label": ""}, "use one of the labels"),
         ({"text": " \n"}, "text is empty"),
+        ({"text": "a\0b"}, "text has control characters"),
         ({"text": "x" * 201}, "text has 201 characters, allowed: 200"),
         ({"predicted": "x" * 1001}, "at most 1000 characters"),
         ({"predicted": ["x"] * 101}, "predicted: Input should"),

@@ -14,8 +14,11 @@ WORDS = {
 }
 
 
-def promoted_text(moved: dict[str, Any], project: str) -> str:
-    """Return a promotion in words. `project` is the value of --project."""
+def promoted_text(moved: dict[str, Any], project: str, against: str = "") -> str:
+    """Return a promotion in words.
+
+    `project` is the value of --project, `against` what the verdict advises against it.
+    """
     if moved["version"] == moved["replaced"]:
         return (
             f"Version {moved['version']} of '{moved['name']}' is already the "
@@ -24,9 +27,10 @@ def promoted_text(moved: dict[str, Any], project: str) -> str:
     first = (
         f"Version {moved['version']} of '{moved['name']}' is now the champion{_figures(moved['figures'])}."
     )
+    warning = f"\nwarning: the verdict on this version was: {against}" if against else ""
     if not moved["replaced"]:
-        return f"{first} There was no champion before."
-    return f"{first} {_before(moved)}\nTo undo: tokensieve rollback{_project(project)}"
+        return f"{first} There was no champion before.{warning}"
+    return f"{first} {_before(moved)}{warning}\nTo undo: tokensieve rollback{_project(project)}"
 
 
 def rolled_back_text(moved: dict[str, Any], project: str) -> str:
@@ -43,11 +47,13 @@ def rolled_back_text(moved: dict[str, Any], project: str) -> str:
 
 
 def _before(moved: dict[str, Any]) -> str:
-    other = (
-        " The two versions have different data, so their metrics are measured on different test texts."
-        if moved["same_data"] is False
-        else ""
-    )
+    other = ""
+    if moved["same_data"] is False:
+        gate = moved.get("gate_accuracy")
+        same = f" On the same texts, the gate measured: {gate}." if gate else ""
+        other = (
+            f" The two versions have different data, so these were measured on different test texts.{same}"
+        )
     return f"Before: version {moved['replaced']}{_figures(moved['replaced_figures'])}.{other}"
 
 

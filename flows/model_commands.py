@@ -27,6 +27,7 @@ def promote(options: argparse.Namespace, answer: Answer) -> None:
     from flows.champion_text import promoted_text
     from flows.notifications import promoted
     from tasks.promotion import promote as promotions
+    from tasks.promotion.last_verdict import advice_against
     from tokensieve.settings import Settings
 
     layout = existing_project(options)
@@ -39,7 +40,9 @@ def promote(options: argparse.Namespace, answer: Answer) -> None:
         force=options.force,
     )
     promoted(layout, moved, "promote", options.reason)
-    answer(json.dumps(moved, ensure_ascii=False) if options.json else promoted_text(moved, options.project))
+    against = advice_against(layout, moved["name"], moved["version"])
+    shown = promoted_text(moved, options.project, against)
+    answer(json.dumps(moved, ensure_ascii=False) if options.json else shown)
 
 
 def rollback(options: argparse.Namespace, answer: Answer) -> None:

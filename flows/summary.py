@@ -263,7 +263,9 @@ def _next_steps(result: dict[str, Any], layout: Layout) -> str:
     promote = f"\npromote it    tokensieve promote{here}" if advised else ""
     review = _shown(layout.audit / REVIEW, layout)
     correct = (
-        f"\ncorrect it    tokensieve data add{here} --review {review}" if result.get("label_errors") else ""
+        f"\ncorrect it    fill in right_label in {review}, then: tokensieve data add{here} --review {review}"
+        if result.get("label_errors")
+        else ""
     )
     return f"""
 try it        tokensieve predict --model {_shown(layout.onnx, layout)} "your text"

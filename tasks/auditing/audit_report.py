@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.audit.classes import Overlap
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, excerpt
 from tokensieve.files import read_json, write_json
 
 NAME = "audit.json"
@@ -40,8 +40,9 @@ class AuditedRow:
 
     @property
     def where(self) -> str:
-        """Where people find the row in their file: its line, or its number without lines."""
-        return f"row {self.row}" if self.line is None else f"line {self.line}"
+        """Where people find the row: its line, or its number without lines, and its id."""
+        place = f"row {self.row}" if self.line is None else f"line {self.line}"
+        return f"{place}, id {excerpt(self.id, 40)}" if self.id else place
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from tasks.promotion.answering_version import why_not_answering
 from tasks.promotion.checks import check_complete, check_not_rolled_back, check_project, same_model
 from tasks.promotion.gate import check_gate
-from tasks.promotion.gate_report import REFUSED
+from tasks.promotion.gate_report import REFUSED, GateReport
 from tasks.promotion.history import PROMOTE, REFUSE, ROLLBACK, Entry, champions
 from tasks.promotion.move_champion import CHAMPION, move_champion, settled_record
 from tasks.promotion.record import Record
@@ -33,6 +33,7 @@ from tokensieve.settings import Settings
 CHALLENGER = "challenger"
 LOCK = "tokensieve.lock_hash"  # tag of a run: the SHA-256 of dvc.lock
 COMMIT = "mlflow.source.git.commit"  # tag of a run: MLflow's own name
+COMPARED = ("accuracy", "exact match")  # rules of the gate
 MAX_REASON = 1000  # characters
 # Figures that a promotion shows: test_NAME is the metric test/NAME of a run.
 FIGURES = (
@@ -73,8 +74,8 @@ def promote(
 ) -> dict[str, Any]:
     """Make `version`, by default the challenger, the champion, unless the gate refuses it.
 
-    Return what `_moved` returns. A refusal is recorded once. Without `by_person`, a version that
-    was rolled back is refused, whatever the reason.
+    Return what `_moved` does, and `gate_accuracy` of the gate. A refusal is recorded once. Without
+    `by_person`, a version that was rolled back is refused, whatever the reason.
 
     Raises:
         InputError: If registry, model, version or files do not exist; if another project registered
@@ -105,7 +106,7 @@ def promote(
         raise
     cause = Cause(reason, flow_run, report.tree() if report else None, force)
     move_champion(store, record, _entry(store, record, PROMOTE, replaced, number, cause))
-    return _moved(store, name, number, replaced)
+    return _moved(store, name, number, replaced) | {"gate_accuracy": _gate_accuracy(report)}
 
 
 def rollback(
@@ -228,6 +229,12 @@ def _moved(store: RegistryEditor, name: str, version: str, replaced: str | None)
         "skipped": [],
         "skipped_why": {},
     }
+
+
+def _gate_accuracy(report: GateReport | None) -> str:
+    """Return what the gate measured of both versions on the same texts. Empty: nothing."""
+    found = (row for row in (report.rows if report else ()) if row.rule in COMPARED)
+    return next((f"{row.rule} {row.value}" for row in found), "")
 
 
 def figures_of(run: Run | None) -> dict[str, float]:

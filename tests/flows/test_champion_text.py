@@ -30,7 +30,12 @@ def test_a_promotion_is_told_with_both_figures_and_the_way_back() -> None:
         "Version 2 of 'tickets' is now the champion (test accuracy 0.8750, macro F1 0.5000). "
         "Before: version 1 (test accuracy 0.7500).\nTo undo: tokensieve rollback --project 'my tickets'"
     )
-    assert "different test texts" in promoted_text(MOVED | {"same_data": False}, ".")
+    other = MOVED | {"same_data": False}
+    assert "different test texts.\n" in promoted_text(other, ".")
+    measured = "On the same texts, the gate measured: accuracy 0.9 to 0.8."
+    assert measured in promoted_text(other | {"gate_accuracy": "accuracy 0.9 to 0.8"}, ".")
+    warned = promoted_text(MOVED, ".", "not good enough: do not promote it yet")
+    assert "\nwarning: the verdict on this version was: not good enough: do not" in warned
     first = promoted_text(MOVED | {"replaced": None, "replaced_figures": {}, "same_data": None}, ".")
     assert first.endswith("There was no champion before.")
     assert "is already the champion" in promoted_text(MOVED | {"replaced": "2"}, ".")

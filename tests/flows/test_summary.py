@@ -197,7 +197,8 @@ def test_likely_label_errors_bring_the_command_that_takes_corrections_in(layout:
     assert "correct it" not in summary_text(result, layout)
     text = summary_text(result | {"label_errors": 67}, layout)
     review = layout.audit / "review.csv"
-    assert f"\ncorrect it    tokensieve data add --project {layout.root} --review {review}\n" in text
+    command = f"tokensieve data add --project {layout.root} --review {review}"
+    assert f"\ncorrect it    fill in right_label in {review}, then: {command}\n" in text
 
 
 def test_an_evaluation_of_an_earlier_version_has_no_verdict(layout: Layout) -> None:

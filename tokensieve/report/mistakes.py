@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from tokensieve.data.examples import Examples
+from tokensieve.errors import excerpt
 from tokensieve.evaluation import intervals
 from tokensieve.inference.decisions import DecisionRule, Logits, certainty, decide
 from tokensieve.report.content import ClassRow, Confusion, Matrix, WrongText
@@ -85,7 +86,8 @@ def confusions(
 
 
 def _where(test: Examples, index: int) -> str:
-    return f"line {test.lines[index]}" if test.lines else f"row {test.rows[index]}"
+    place = f"line {test.lines[index]}" if test.lines else f"row {test.rows[index]}"
+    return f"{place}, id {excerpt(test.ids[index], 40)}" if test.ids else place
 
 
 def matrix(test: Examples, logits: Logits, labels: Sequence[str]) -> Matrix | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tasks.auditing.audit_report import Audit, AuditedRow, ClassSize, Duplicates, LabelError, Outlier
@@ -51,6 +52,11 @@ def test_label_errors_are_first_with_both_probabilities() -> None:
         ("my private words / my private word", "bill / no label", "copy", "train, test"),
     )
     assert all(one.has_texts for one in found)
+
+
+def test_a_row_is_named_by_its_line_and_the_users_id() -> None:
+    assert replace(ROW, id="T0381").where == "line 9, id 'T0381'"
+    assert (ROW.where, OTHER.where) == ("line 9", "row 8")
 
 
 def test_findings_about_classes_have_no_texts() -> None:

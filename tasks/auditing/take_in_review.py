@@ -87,6 +87,12 @@ def take_in_review(layout: Layout, settings: Settings, review: Path, new_labels:
         else:
             changes.setdefault(part, {})[row] = labels[answer]
     applied = [value for rows in changes.values() for value in rows.values()]
+    for part, answers_of in changes.items():
+        if sum(value is None for value in answers_of.values()) == len(parts[part]):
+            raise InputError(
+                f"--review {review} removes all {len(parts[part]):,} rows of {names[part]}; at least one has "
+                "to stay"
+            )
     if applied:
         _write(layout, settings, changes, files, f"review of {before}")
     removed = sum(value is None for value in applied)

@@ -93,6 +93,11 @@ _FIXED_RULES = {
         "with quoted mails or signatures",
         "remove them before: they have the words of other texts",
     ),
+    "ids": _none(
+        "an id in every row, and each id once",
+        "without an id, or with the id of another row",
+        "correct the column, or set another data.id_column",
+    ),
     "truncated": _none(
         "no text truncated", "truncated", "raise base.max_length or set base.truncation=head_tail"
     ),
@@ -175,6 +180,8 @@ def measure_rows(
         "markup": list(map(count_markup, own.texts)),
         "quoted": list(map(count_quoted_lines, own.texts)),
     }
+    if own.ids:
+        numbers["ids"] = count_faulty_ids(own.ids)
     if part != "oos":
         numbers["conflict"] = count_labels_of_text(own.texts, own.labels, own.multi_label)
     if part == "test" and train:
@@ -184,6 +191,12 @@ def measure_rows(
         if part == "oos" or own.multi_label
         else numbers | measure_classes(part, own.labels, rare_below)
     )
+
+
+def count_faulty_ids(ids: Sequence[str]) -> list[int]:
+    """Return 1 for each id that is blank or occurs more than once, else 0."""
+    times = Counter(ids)
+    return [int(not name.strip() or times[name] > 1) for name in ids]
 
 
 def measure_classes(

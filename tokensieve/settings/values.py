@@ -21,6 +21,7 @@ CHECKS = (
     "truncated",
     "markup",
     "quoted",
+    "ids",
 )
 
 FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "arrow")

@@ -43,6 +43,15 @@ def reviewed(layout: Layout, tmp_path: Path) -> Reviewed:
     return take
 
 
+def test_a_review_must_not_remove_every_row(layout: Layout, reviewed: Reviewed) -> None:
+    before = data_hash(layout)
+    with pytest.raises(
+        InputError, match=r"review.csv removes all 6 rows of shop.csv; at least one has to stay"
+    ):
+        reviewed(dict.fromkeys(range(1, 7), "(Remove)"))
+    assert data_hash(layout) == before
+
+
 def test_answers_change_labels_remove_rows_and_leave_the_others(layout: Layout, reviewed: Reviewed) -> None:
     before = data_hash(layout)
     done = reviewed({1: "b", 2: "b", 3: REMOVE, 6: "b"})

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tokensieve.broken_characters import count_broken_sequences, count_control_characters
@@ -118,6 +120,12 @@ def test_every_check_that_has_numbers_has_a_rule() -> None:
     assert found["train"] == found["validation"] | {"class_size", "rare_class", "lookalike"}
     for part, checks in found.items():
         assert checks <= set(rules(Validate(), part)) <= set(CHECKS)
+
+
+def test_a_blank_id_and_an_id_of_two_rows_are_faults() -> None:
+    own = replace(Examples.of(["a", "b", "c", "d"], ["x"] * 4), ids=["T1", "T2", "T1", " "])
+    assert measure_rows("train", {"train": own})["ids"] == [1, 0, 1, 1]
+    assert "ids" in rules(Validate(), "train")
 
 
 def test_without_a_readable_train_nothing_is_compared_to_it() -> None:

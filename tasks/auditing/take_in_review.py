@@ -87,13 +87,8 @@ def take_in_review(layout: Layout, settings: Settings, review: Path, new_labels:
         else:
             changes.setdefault(part, {})[row] = labels[answer]
     applied = [value for rows in changes.values() for value in rows.values()]
-    for part, answers_of in changes.items():
-        if sum(value is None for value in answers_of.values()) == len(parts[part]):
-            raise InputError(
-                f"--review {review} removes all {len(parts[part]):,} rows of {names[part]}; at least one has "
-                "to stay"
-            )
     if applied:
+        _check_rows_stay(review, changes, parts, names)
         _write(layout, settings, changes, files, f"review of {before}")
     removed = sum(value is None for value in applied)
     unanswered = len(answers) - len(given)
@@ -166,6 +161,17 @@ def _places(
             more,
         )
     return places, missing
+
+
+def _check_rows_stay(
+    review: Path, changes: Mapping[str, Answers], parts: Mapping[str, Examples], names: Mapping[str, str]
+) -> None:
+    for part, answers in changes.items():
+        if sum(value is None for value in answers.values()) == len(parts[part]):
+            raise InputError(
+                f"--review {review} removes all {len(parts[part]):,} rows of {names[part]}; at least one has "
+                "to stay"
+            )
 
 
 def _write(

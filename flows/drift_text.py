@@ -7,6 +7,11 @@ from collections.abc import Iterator, Sequence
 from tasks.monitoring.drift import DriftReport
 from tokensieve.monitoring.drift import LEAST_TEXTS
 
+# A p-value below this, adjusted for all tests, is hardly chance: with a look per hour, that is
+# one in a hundred years.
+SURE = 1e-6
+REPORT = "artifacts/drift/report.json"
+
 MEANINGS = {
     "domain": "a classifier tells the texts apart (area under the ROC curve, above 0.5)",
     "labels": "other labels are predicted (population stability index)",
@@ -39,6 +44,11 @@ def verdict(report: DriftReport) -> str:
     differ = f"differ from the held-out texts of {model} ({causes})"
     if report.alarm:
         return f"Drift: {compared} and the window before {differ}. Retrain with new labelled texts."
+    if min(test.p for test in report.found.tests if test.differs) < SURE:
+        return (
+            f"{compared} {differ}. This is hardly chance, but may pass: it is drift if the next window "
+            "differs too."
+        )
     return f"{compared} {differ}. One window may differ by chance; the next one decides."
 
 
@@ -61,6 +71,8 @@ def _details(report: DriftReport, words: bool) -> Iterator[str]:
         if words:
             yield f"  words of the window: {_shares(report.words[:10])}"
         yield "  in brackets: share of the window, share of the held-out texts"
+        yield f"  next: read the texts in {REPORT} (unlike). If the model must answer such texts, label some,"
+        yield "  add them to the data and train again: tokensieve run --data FILE"
 
 
 def _shares(rows: Sequence[tuple[str, float, float]]) -> str:

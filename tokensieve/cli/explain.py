@@ -87,7 +87,7 @@ def _constructs(layout: Layout) -> list[dict[str, Any]]:
 def _explain_label(options: argparse.Namespace, answer: Answer) -> None:
     """Print the words and phrases that the model relies on for a label."""
     from tokensieve.data.examples import Examples
-    from tokensieve.evaluation.reliance import measure_reliance, texts_given
+    from tokensieve.evaluation.reliance import measure_reliance, texts_given, without_overlaps
     from tokensieve.inference.predictor import Predictor
 
     layout = existing_project(options)
@@ -118,7 +118,7 @@ def _explain_label(options: argparse.Namespace, answer: Answer) -> None:
             reliance.indicates or "-",
             reliance.text,
         )
-        for reliance in found[:SHOWN_OF_LABEL]
+        for reliance in without_overlaps(found)[:SHOWN_OF_LABEL]
     ]
     answer(f"{options.label}: {len(texts)} held-out texts with this prediction, in {seconds:.1f} s")
     for line in aligned([header, *rows]):

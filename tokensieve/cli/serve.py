@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from tokensieve.cli.model_option import model_source
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
 from tokensieve.server.config import Limits, ServerConfig, ShadowConfig
+
+log = logging.getLogger("tokensieve")
 
 KEY = "TOKENSIEVE_API_KEY"
 
@@ -103,6 +106,7 @@ def serve(options: argparse.Namespace, answer: Answer) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _refuse(options)
     key = _key(options.api_key_file)
+    log.info("loading %s ...", options.model)  # the imports below take seconds, too
     from tokensieve.server import app, tls
     from tokensieve.server.feedback import FeedbackLog
     from tokensieve.server.model_watcher import ModelWatcher

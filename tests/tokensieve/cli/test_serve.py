@@ -119,7 +119,9 @@ def test_a_prefix_or_an_origin_that_matches_nothing_is_refused(
     assert words in capfd.readouterr().err
 
 
-def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_reach_the_service(
+    served: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
         "tokensieve.server.model_watcher.ModelWatcher", lambda source, threads: (source, threads)
@@ -136,6 +138,7 @@ def test_options_reach_the_service(served: Path, monkeypatch: pytest.MonkeyPatch
         main(["serve", "--model", str(served), *options.split(), "--log-texts", str(served / "texts.jsonl")])
         == 0
     )
+    assert f"loading {served} ..." in capfd.readouterr().err
     (source, threads), settings, limits, key, journal, shadow, feedback = seen
     assert (source.path, threads) == (served, 2)
     assert (settings.workers, settings.threads, settings.max_batch_tokens, settings.poll_interval) == (

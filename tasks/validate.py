@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 from tasks.artifacts import Champion
+from tasks.data_docs import data_docs
 from tasks.expectations import Table, check_table, load_suite
 from tasks.faulty_rows import NAME as FAULTS
 from tasks.faulty_rows import write_faulty_rows
 from tasks.reporting.shown import data_warnings
-from tasks.validation_report import Context, checks_of, data_docs, error_detail, error_message, label_changes
+from tasks.validation_report import Context, checks_of, error_detail, error_message, label_changes
 from tasks.versioning.data_versions import file_names
 from tasks.vocabulary import base_folder
 from tokensieve.data.examples import Examples
@@ -27,6 +28,7 @@ from tokensieve.files import atomic_folder, write_json
 from tokensieve.model.batches import token_counts
 from tokensieve.model.encoder_check import Base, check_base
 from tokensieve.project import Layout
+from tokensieve.registry.project_identity import identity
 from tokensieve.settings import Settings
 
 # With up to this share of broken texts, these are few faults of the data; with more, the file was
@@ -53,11 +55,11 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     base = check_base(base_folder(layout, settings), settings)
     own = load_suite(layout.root / settings.validate.suite) if settings.validate.suite else []
     tables = _tables(layout, settings, base)
-    findings, checks = {}, []
+    found, checks = [], []
     for table in tables:
-        stops = partial(_stops, table, settings)
-        findings[table.name] = check_table(table, settings.validate, stops, own)
-        checks += checks_of(table, findings[table.name], Context(settings, base))
+        findings = check_table(table, settings.validate, partial(_stops, table, settings), own)
+        found.append((table, findings))
+        checks += checks_of(table, findings, Context(settings, base))
     failed = [check for check in checks if not check["passed"]]
     errors = [check for check in failed if check["severity"] == "error"]
     lengths = [length for table in tables for length in table.lengths]
@@ -72,9 +74,10 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     }
     with atomic_folder(layout.validation) as folder:
         (folder / "docs").mkdir()
-        (folder / "docs" / "index.html").write_text(data_docs(checks, findings), encoding="utf-8")
+        page = data_docs(identity(layout, settings).model, checks, found, settings.base.max_length)
+        (folder / "docs" / "index.html").write_text(page, encoding="utf-8")
         write_json(folder / "report.json", report)
-        write_faulty_rows(folder / FAULTS, [(table, findings[table.name]) for table in tables])
+        write_faulty_rows(folder / FAULTS, found)
     if errors:
         raise InputError(error_message(errors), error_detail(errors, layout))
     for message in data_warnings(report, {}):

@@ -1,9 +1,7 @@
-"""The report of the stage validate: its checks with messages and first rows, and the Data Docs."""
+"""The report of the stage validate: its checks with messages and first rows."""
 
 from __future__ import annotations
 
-import html
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
@@ -23,23 +21,6 @@ from tokensieve.settings import CHECKS, Data, Settings
 MAX_CHARACTERS = 200  # of a text or label in the report
 NAMED = 3  # rows or labels that a message names
 LISTED = 20  # rows of a check in the report
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Data Docs</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em }
-table { border-collapse: collapse; width: 100% }
-td, th { border-bottom: 1px solid #ddd; padding: .3em .6em; text-align: left; vertical-align: top }
-tr.error td:first-child { color: #b00020 }
-tr.warning td:first-child { color: #8a5a00 }
-</style>
-<h1>Data Docs</h1>
-BODY
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +65,7 @@ def error_message(errors: Sequence[Mapping[str, Any]]) -> str:
 def error_detail(errors: Sequence[Mapping[str, Any]], layout: Layout) -> str:
     """Return the content of the first rows that failed, and where to find more."""
     lines = [
-        f"  {_place(row)}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
+        f"  {place_of(row)}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
         for check in errors
         for row in check["rows"][:NAMED]
         if row["row"]
@@ -125,56 +106,7 @@ def _listed(named: Sequence[str]) -> str:
     return ", ".join(named[:NAMED]) + more
 
 
-def data_docs(checks: Sequence[Mapping[str, Any]], tables: Mapping[str, Sequence[Finding]]) -> str:
-    """Return the Data Docs as an HTML page.
-
-    It shows the result of each check, then the expectations of each table. The page contains no
-    text of the data and loads nothing. Labels and file names are escaped.
-    """
-    rows = []
-    for check in checks:
-        outcome = "passed" if check["passed"] else check["severity"]
-        rows.append((outcome, [outcome, check["message"]]))
-    body = [_table(["Result", "Check"], rows)]
-    at_fault = [
-        (outcome, [check["name"], check["part"], _place(row), row["label"]])
-        for (outcome, _), check in zip(rows, checks, strict=True)
-        for row in (() if check["passed"] else check["rows"])
-        if row["row"]
-    ]
-    if at_fault:
-        body.append(f"<h2>Rows at fault: the first {LISTED} of each check; all are in {FAULTS}</h2>")
-        body.append(_table(["Check", "Part", "Row", "Label"], at_fault))
-    for name, findings in tables.items():
-        met = sum(finding.met for finding in findings)
-        body.append(f"<h2>{html.escape(name)}: {met} of {len(findings)} expectations met</h2>")
-        body.append(_table(["Result", "Expectation", "Arguments", "Found"], map(_expectation, findings)))
-    return PAGE.replace("BODY", "\n".join(body))
-
-
-def _expectation(finding: Finding) -> tuple[str, list[str]]:
-    arguments = {
-        key: [*value[:NAMED], f"and {len(value) - NAMED:,} more"]
-        if isinstance(value, list) and len(value) > NAMED
-        else value
-        for key, value in finding.arguments.items()
-    }
-    found = f"{finding.count:,} unexpected values found" if finding.count else ""
-    outcome = "met" if finding.met else "failed"
-    kind = "passed" if finding.met else "error" if finding.stops else "warning"
-    return kind, [outcome, finding.type, json.dumps(arguments, ensure_ascii=False, default=str), found]
-
-
-def _table(head: Sequence[str], rows: Any) -> str:
-    lines = ["<table>", "<tr>" + "".join(f"<th>{title}</th>" for title in head) + "</tr>"]
-    for kind, cells in rows:
-        lines.append(
-            f'<tr class="{kind}">' + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        )
-    return "\n".join([*lines, "</table>"])
-
-
-def _place(row: Mapping[str, Any]) -> str:
+def place_of(row: Mapping[str, Any]) -> str:
     """Return where a row is: its line, or its number in a file without lines, and its id."""
     place = f"line {row['line']}" if "line" in row else f"row {row['row']}"
     return f"{place}, id {excerpt(row['id'], 40)}" if row.get("id") else place
@@ -219,7 +151,7 @@ def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
     if check["passed"]:
         return rule.holds if rule else "met"
     unit = rule.unit if rule else "row"
-    named = [excerpt(row["label"], 40) if unit == "class" else _place(row) for row in check["rows"][:NAMED]]
+    named = [excerpt(row["label"], 40) if unit == "class" else place_of(row) for row in check["rows"][:NAMED]]
     more = f" and {count - NAMED:,} more" if count > NAMED else ""
     units = unit if count == 1 else {"row": "rows", "class": "classes"}[unit]
     between = "; " if any(row.get("id") for row in check["rows"]) and unit == "row" else ", "

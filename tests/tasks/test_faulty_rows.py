@@ -53,7 +53,7 @@ def test_and_the_id_if_there_is_a_column_with_it(layout: Layout) -> None:
     assert "  line 14, id 'T9': text ''" in raised.value.detail
     assert [row["id"] for row in faults(layout)] == ["T5", "T9"]
     docs = (layout.validation / "docs" / "index.html").read_text(encoding="utf-8")
-    assert "<td>empty</td><td>train</td><td>line 10, id &#x27;T5&#x27;</td><td>b</td>" in docs
+    assert "<td>empty</td><td>train</td><td>line 10, id &#39;T5&#39;</td><td>b</td>" in docs
 
 
 def test_all_rows_are_in_the_table_and_none_is_a_formula(layout: Layout) -> None:

@@ -76,22 +76,51 @@ def line_chart(
     near the top.
     """
     across, down = _scale(x, LEFT, WIDTH - RIGHT), _scale(y, HEIGHT - BOTTOM, TOP)
-    parts = [_band(band, across) for band in bands]
-    for value, text in y.ticks:
-        parts.append(_line(LEFT, down(value), WIDTH - RIGHT, down(value), "grid"))
-        parts.append(_text(LEFT - 6, down(value) + 4, text, "tick", "end"))
-    for value, text in x.ticks:
-        parts.append(_text(across(value), HEIGHT - BOTTOM + 16, text, "tick", "middle"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x.name, "name", "middle"))
+    parts = [_band(band, across) for band in bands] + _axes(x, y, across, down)
     for line in series:
         parts += _series(line, across, down)
     if mark:
-        at, name = across(mark[0]), mark[1]
-        near_the_end = at > WIDTH * 0.6
-        parts.append(_line(at, TOP, at, HEIGHT - BOTTOM, "mark"))
-        anchor, height = "end" if near_the_end else "start", TOP + 32 if mark_is_high else HEIGHT - BOTTOM - 7
-        parts.append(_text(at + (-5 if near_the_end else 5), height, name, "tick strong above", anchor))
+        parts += _mark(across(mark[0]), mark[1], mark_is_high)
     return _svg(title, HEIGHT, parts)
+
+
+def histogram(
+    title: str, series: Sequence[Series], x: Axis, y: Axis, mark: tuple[float, str] | None = None
+) -> Markup:
+    """Return columns of equal width, with the counts of all series on top of each other.
+
+    The points of each series are the right end of a column and its count. `mark` is a vertical line
+    with its name.
+    """
+    across, down = _scale(x, LEFT, WIDTH - RIGHT), _scale(y, HEIGHT - BOTTOM, TOP)
+    parts = _axes(x, y, across, down)
+    columns = max((len(line.points) for line in series), default=1)
+    width, reached = (WIDTH - RIGHT - LEFT) / columns, [0.0] * columns
+    for line in series:
+        for i, (end, count) in enumerate(line.points):
+            top = down(reached[i] + count)
+            height = down(reached[i]) - top
+            if count:
+                left = across(end) - width
+                parts.append(_rectangle(left + 0.5, top, width - 1, height, f"fill {line.style}"))
+            reached[i] += count
+    if mark:
+        parts += _mark(across(mark[0]), mark[1], is_high=True)
+    return _svg(title, HEIGHT, parts)
+
+
+def stacked_bar(counts: Sequence[tuple[str, float]], most: float) -> Markup:
+    """Return one bar of pairs of style and count; a bar of `most` has the whole width.
+
+    It has no name: the numbers are beside it.
+    """
+    parts, x = [], 0.0
+    for style, count in counts:
+        width = WIDTH * count / most
+        parts.append(_rectangle(x, 0, width, 8, f"fill {style}"))
+        x += width
+    head = Markup('<svg class="bar" viewBox="0 0 {} 8" preserveAspectRatio="none" aria-hidden="true">')
+    return head.format(WIDTH) + Markup("").join(parts) + Markup("</svg>")
 
 
 def interval_chart(title: str, measures: Sequence[Measure]) -> Markup:
@@ -155,6 +184,25 @@ def heat_map(title: str, mask: MaskMap) -> Markup:
             style = "tick inverse" if depth > 0.6 else "tick strong"
             parts.append(_text(x + width / 2, y + 17, f"{share:.0%}", style, "middle"))
     return _svg(title, head + row * len(mask.layers), parts)
+
+
+def _axes(x: Axis, y: Axis, across: Callable[[float], float], down: Callable[[float], float]) -> list[Markup]:
+    parts = []
+    for value, text in y.ticks:
+        parts.append(_line(LEFT, down(value), WIDTH - RIGHT, down(value), "grid"))
+        parts.append(_text(LEFT - 6, down(value) + 4, text, "tick", "end"))
+    for value, text in x.ticks:
+        parts.append(_text(across(value), HEIGHT - BOTTOM + 16, text, "tick", "middle"))
+    return [*parts, _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x.name, "name", "middle")]
+
+
+def _mark(at: float, name: str, is_high: bool) -> list[Markup]:
+    near_the_end = at > WIDTH * 0.6
+    anchor, height = "end" if near_the_end else "start", TOP + 32 if is_high else HEIGHT - BOTTOM - 7
+    return [
+        _line(at, TOP, at, HEIGHT - BOTTOM, "mark"),
+        _text(at + (-5 if near_the_end else 5), height, name, "tick strong above", anchor),
+    ]
 
 
 def _scale(axis: Axis, start: float, end: float) -> Callable[[float], float]:

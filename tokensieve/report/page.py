@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -25,6 +26,11 @@ def render_page(report: Report) -> str:
     """Return the page. Every text in `report` is shown as text, whatever it contains."""
     page = _environment().get_template("report.html.j2").render(report=report, shown=_shown(report))
     return FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", page)
+
+
+def stylesheet() -> str:
+    """Return the style sheet of the report, for other pages with its charts."""
+    return files("tokensieve.report").joinpath("templates", "report.css").read_text(encoding="utf-8")
 
 
 def _shown(report: Report) -> dict[str, bool]:
@@ -53,14 +59,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"label": _label, "text": _text, "short": _short}
+    environment.filters |= {"label": short_label, "text": _text, "short": _short}
     environment.filters |= {"percent": _percent, "sentence": _sentence, "opening": opening}
     environment.globals["charts"] = charts
     environment.globals |= {"learning": _learning, "reliability": _reliability, "threshold": _threshold}
     return environment
 
 
-def _label(value: str) -> Markup:
+def short_label(value: str) -> Markup:
     """Return a label, cut and isolated: one that is written from right to left moves nothing.
 
     A line may end after an underscore.
@@ -107,9 +113,9 @@ def _learning(epochs: Sequence[Epoch]) -> Markup:
     ]
     mark = (float(best), f"best: epoch {best}")
     y, shares = charts.number_axis("loss", highest), charts.percent_axis("")
-    return _figure(
+    return figure(
         "loss", losses, charts.line_chart("Loss per epoch", losses, x, y, bands, mark, mark_is_high=True)
-    ) + _figure(
+    ) + figure(
         "accuracy",
         accuracy,
         charts.line_chart("Validation accuracy per epoch", accuracy, x, shares, bands, mark),
@@ -125,7 +131,7 @@ def _reliability(found: Calibration) -> Markup:
     ]
     axis = charts.percent_axis
     chart = charts.line_chart("Accuracy by confidence", lines, axis("confidence"), axis("accuracy"))
-    return _figure("accuracy by confidence", lines, chart)
+    return figure("accuracy by confidence", lines, chart)
 
 
 def _threshold(curve: ThresholdCurve) -> Markup:
@@ -142,10 +148,11 @@ def _threshold(curve: ThresholdCurve) -> Markup:
     x = charts.percent_axis("confidence threshold", curve.thresholds[0])
     mark = (curve.chosen, f"chosen: {curve.chosen:.3f}")
     chart = charts.line_chart("Shares by threshold", lines, x, charts.percent_axis(""), bands, mark)
-    return _figure("shares by threshold", lines, chart)
+    return figure("shares by threshold", lines, chart)
 
 
-def _figure(caption: str, legend: Sequence[Series], chart: Markup) -> Markup:
+def figure(caption: str, legend: Sequence[Series], chart: Markup) -> Markup:
+    """Return a chart with its caption and the colours of its series."""
     keys = Markup("").join(
         Markup('<span class="key {}">{}</span>').format(line.style, line.name) for line in legend
     )

@@ -84,9 +84,20 @@ def notes(rows: Sequence[Mapping[str, Any]], compared: float, tested: int) -> It
     for row in rows:
         reasons = row.get("measured") or {fault: f"fails {fault}" for fault in row["faults"]}
         if reasons:
-            yield f"{row['variant']} is refused: {'; '.join(reasons.values())}"
+            why = "; ".join(reasons.values())
+            if _is_unproven(row):
+                yield f"the build {row['variant']} agrees, but on too few texts to prove it: {why}"
+            else:
+                yield f"the build {row['variant']} is refused: {why}"
 
 
 def state(row: Mapping[str, Any], served: str) -> str:
-    """Return whether a build is served, refused, or neither."""
-    return "served" if row["variant"] == served else "refused" if row["faults"] else ""
+    """Return whether a build is served, refused, without proof, or none of these."""
+    if row["variant"] == served:
+        return "served"
+    return "not proven" if _is_unproven(row) else "refused" if row["faults"] else ""
+
+
+def _is_unproven(row: Mapping[str, Any]) -> bool:
+    """Return whether all confident answers agree, but are too few to prove the agreement."""
+    return list(row["faults"]) == ["min_proven_agreement"] and row.get("confident_agreement") == 1.0

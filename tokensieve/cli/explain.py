@@ -87,8 +87,9 @@ def _constructs(layout: Layout) -> list[dict[str, Any]]:
 def _explain_label(options: argparse.Namespace, answer: Answer) -> None:
     """Print the words and phrases that the model relies on for a label."""
     from tokensieve.data.examples import Examples
-    from tokensieve.evaluation.reliance import measure_reliance, texts_given, without_overlaps
+    from tokensieve.evaluation.reliance import measure_reliance, texts_given
     from tokensieve.inference.predictor import Predictor
+    from tokensieve.method.overlaps import without_overlaps
 
     layout = existing_project(options)
     path = layout.split / "test.jsonl"

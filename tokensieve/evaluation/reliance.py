@@ -92,32 +92,3 @@ def texts_given(model: Predictor, texts: Sequence[str], label: str) -> list[str]
         if label in (name for name, _ in found.labels)
     ]
     return given[:MOST_TEXTS]
-
-
-def without_overlaps(found: Sequence[Reliance]) -> list[Reliance]:
-    """Return the strongest of overlapping words and phrases, in the order given.
-
-    A phrase is left out if an earlier one shares words with it, as a whole or at an end, and is in
-    about as many texts: both are parts of one sentence.
-    """
-    kept: list[Reliance] = []
-    for one in found:
-        if not any(
-            _overlap(one.text.split(), other.text.split()) and _is_alike(one, other) for other in kept
-        ):
-            kept.append(one)
-    return kept
-
-
-def _is_alike(one: Reliance, other: Reliance) -> bool:
-    return min(one.texts, other.texts) >= 0.8 * max(one.texts, other.texts)
-
-
-def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Return whether the end of one is the beginning of the other, or one contains the other."""
-    short, long = sorted((one, other), key=len)
-    if any(long[i : i + len(short)] == short for i in range(len(long) - len(short) + 1)):
-        return True
-    return any(
-        short[-count:] == long[:count] or long[-count:] == short[:count] for count in range(1, len(short))
-    )

@@ -83,8 +83,8 @@ def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
     """Yield the n-grams of 1 to `longest` words in `text`, in lower case.
 
     There is one space between the words of an n-gram, unless the text has nothing between them, as
-    in scripts without spaces. With each n-gram come the index of its first character and the index
-    after its last character.
+    in scripts without spaces. No n-gram crosses a line end. With each n-gram come the index of its
+    first character and the index after its last character.
     """
     spans = word_spans(text)
     words = [text[start:end].lower() for start, end in spans]
@@ -92,6 +92,8 @@ def ngrams(text: str, longest: int) -> Iterator[tuple[str, int, int]]:
         name = words[first]
         yield name, start, spans[first][1]
         for last in range(first + 1, min(first + longest, len(spans))):
+            if "\n" in text[spans[last - 1][1] : spans[last][0]]:
+                break
             name += ("" if spans[last][0] == spans[last - 1][1] else " ") + words[last]
             yield name, start, spans[last][1]
 

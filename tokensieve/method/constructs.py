@@ -18,7 +18,7 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerFast
 
 from tokensieve.data.labels import class_names
-from tokensieve.inference.words import ngrams
+from tokensieve.inference.words import count_words, ngrams
 from tokensieve.method.information import (
     Measure,
     least_texts,
@@ -26,6 +26,7 @@ from tokensieve.method.information import (
     single_label_information,
 )
 from tokensieve.method.ngram_counts import Corpus, Ngrams, count_labels, frequent_longer, frequent_words
+from tokensieve.method.overlaps import without_overlaps
 from tokensieve.model.batches import token_offsets
 from tokensieve.truncation import HEAD
 
@@ -122,12 +123,15 @@ def _construct(
 
 
 def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str, list[str]]:
-    """Return for each label the texts of the `most` constructs with the highest weight."""
-    table: dict[str, list[str]] = defaultdict(list)
-    for construct in sorted(constructs, key=lambda construct: -construct.weight):
-        if construct.label and len(table[construct.label]) < most:
-            table[construct.label].append(construct.text)
-    return dict(sorted(table.items()))
+    """Return for each label the texts of the `most` constructs with the highest weight.
+
+    Of parts of one sentence, only the one with the highest weight is among them, or the longest.
+    """
+    table: dict[str, list[Construct]] = defaultdict(list)
+    for construct in sorted(constructs, key=lambda own: (-own.weight, -count_words(own.text))):
+        if construct.label:
+            table[construct.label].append(construct)
+    return {label: [own.text for own in without_overlaps(table[label])[:most]] for label in sorted(table)}
 
 
 def tokens_in_constructs(

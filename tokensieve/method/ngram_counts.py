@@ -5,7 +5,7 @@ so one with a part that is too rare is never counted (Apriori: Agrawal and Srika
 vldb.org/conf/1994/P487.PDF). Nothing is lost by this. Most n-grams of a large corpus occur in one
 text only; those need no memory once their part of the texts is counted (`_likely`).
 
-Words have numbers, so the texts take 5 bytes per word, and 4 bytes more per length of n-grams.
+Words have numbers, so the texts take 6 bytes per word, and 4 bytes more per length of n-grams.
 """
 
 from __future__ import annotations
@@ -36,28 +36,33 @@ class Corpus:
         names: The words in lower case, by number.
         words: The numbers of all words of all texts, int32 [words].
         glued: Whether nothing is between the word and the one before it, bool [words].
+        opens: Whether the word is the first one of a line, bool [words].
         starts: The index of the first word of each text, and of the end, int64 [texts + 1].
     """
 
     names: list[str]
     words: Places
     glued: npt.NDArray[np.bool_]
+    opens: npt.NDArray[np.bool_]
     starts: Ints
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Corpus:
         """Return the words of `texts`."""
         numbers: dict[str, int] = {}
-        words, close, starts = array("i"), bytearray(), array("q", [0])
+        words, close, opens, starts = array("i"), bytearray(), bytearray(), array("q", [0])
         for text in texts:
-            found, glued = words_in_a_row(text)
-            words.extend([numbers.setdefault(word, len(numbers)) for word in found])
-            close.extend(glued)
+            for line in text.split("\n"):
+                found, glued = words_in_a_row(line)
+                words.extend([numbers.setdefault(word, len(numbers)) for word in found])
+                close.extend(glued)
+                opens.extend((b"\1" + bytes(len(found)))[: len(found)])
             starts.append(len(words))
         return cls(
             list(numbers),
             np.frombuffer(words, np.int32) if words else np.empty(0, np.int32),
             np.frombuffer(close, np.bool_),
+            np.frombuffer(opens, np.bool_),
             np.frombuffer(starts, np.int64),
         )
 
@@ -119,6 +124,7 @@ def frequent_longer(corpus: Corpus, shorter: Ngrams, least: int) -> Ngrams:
         if len(at) > more:
             whole = texts[:-more] == texts[more:]
             whole &= frequent[at[:-more]] & frequent[at[1 : len(at) - more + 1]]
+            whole &= ~corpus.opens[places][more:]  # no n-gram crosses a line end
             last = 2 * corpus.words[places][more:].astype(np.int64) + corpus.glued[places][more:]
             found[:-more][whole] = (at[:-more] * np.int64(radix) + last)[whole]
         return found

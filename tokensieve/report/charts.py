@@ -15,18 +15,28 @@ from tokensieve.report.content import Build, MaskMap, Measure
 
 WIDTH, HEIGHT = 328, 220
 LEFT, RIGHT, TOP, BOTTOM = 42, 12, 10, 40  # margins around the axes
+DOT, LEAST_DOT, LARGEST_DOT = 3.5, 2.0, 7.0  # radii
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line through points. `style` is the class of its colour: c1, c2, c3 or quiet."""
+    """A line through points.
+
+    Attributes:
+        name: In the legend.
+        points: From left to right.
+        style: The class of its colour: c1, c2, c3 or quiet.
+        dots: Whether each point has a dot.
+        sizes: What the area of each dot shows. Empty: all dots are alike.
+    """
 
     name: str
     points: Sequence[Point]
     style: str
     dots: bool = False
+    sizes: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -221,8 +231,11 @@ def _series(line: Series, across: Callable[[float], float], down: Callable[[floa
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     parts = [Markup('<polyline class="line {}" points="{}"/>').format(line.style, path)]
     if line.dots:
-        dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>')
-        parts += [dot.format(line.style, x, y) for x, y in places]
+        dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="{:.3g}"/>')
+        most = max(line.sizes, default=1.0)
+        radii = [max(LEAST_DOT, LARGEST_DOT * (size / most) ** 0.5) for size in line.sizes]
+        radii = radii or [DOT] * len(places)
+        parts += [dot.format(line.style, x, y, radius) for (x, y), radius in zip(places, radii, strict=True)]
     return parts
 
 

@@ -176,7 +176,7 @@ class Build:
 
     name: str
     milliseconds: float
-    state: str  # served, refused, or empty
+    state: str  # served, refused, not proven, or empty
     cells: tuple[str, ...]
 
 

@@ -126,8 +126,13 @@ def _reliability(found: Calibration) -> Markup:
     """Return the reliability diagram before and after the scaling."""
     lines = [
         Series("perfect", [(0.0, 0.0), (1.0, 1.0)], "quiet"),
-        Series("before scaling", [(x, y) for x, y, _ in found.before], "c2", dots=True),
-        Series("after scaling", [(x, y) for x, y, _ in found.after], "c1", dots=True),
+        *(
+            Series(name, [(x, y) for x, y, _ in bins], style, dots=True, sizes=[texts for *_, texts in bins])
+            for name, bins, style in (
+                ("before scaling", found.before, "c2"),
+                ("after scaling", found.after, "c1"),
+            )
+        ),
     ]
     axis = charts.percent_axis
     chart = charts.line_chart("Accuracy by confidence", lines, axis("confidence"), axis("accuracy"))

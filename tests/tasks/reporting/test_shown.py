@@ -42,8 +42,20 @@ def test_builds_are_served_or_say_why_not() -> None:
     assert list(notes(rows, 350, 200)) == [
         "agree: with PyTorch, on 350 texts that were not trained on; accuracy: on 200 test texts",
         "builds are compared from the fastest until one can be served",
-        f"int8 is refused: {reason}",
+        f"the build int8 is refused: {reason}",
     ]
+
+
+def test_a_build_that_agrees_on_too_few_texts_is_not_called_refused() -> None:
+    reason = "94 confident answers show an agreement of at least 96.9%; 99.0% needs 299 or more"
+    measured = {"min_proven_agreement": reason}
+    found = row(
+        "int8", 1.5, **COMPARED | {"confident_agreement": 1.0}, faults=list(measured), measured=measured
+    )
+    assert printed([found])[0].endswith(" not proven")
+    assert list(notes([found], 94, 70))[-1] == (
+        f"the build int8 agrees, but on too few texts to prove it: {reason}"
+    )
 
 
 def test_an_export_of_an_earlier_version_is_shown_as_it_was() -> None:
@@ -53,7 +65,7 @@ def test_an_export_of_an_earlier_version_is_shown_as_it_was() -> None:
     ]
     lines = printed(rows)
     assert any("refused" in line and "90.00%" in line for line in lines)
-    assert list(notes(rows, 350, 200))[1:] == ["int8 is refused: fails agreement"]
+    assert list(notes(rows, 350, 200))[1:] == ["the build int8 is refused: fails agreement"]
 
 
 def test_classes_without_words_and_divided_words_are_warned_of() -> None:

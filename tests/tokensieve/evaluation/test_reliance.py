@@ -14,13 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 
 from tokensieve.errors import InputError
-from tokensieve.evaluation.reliance import (
-    MOST_TEXTS,
-    Reliance,
-    measure_reliance,
-    texts_given,
-    without_overlaps,
-)
+from tokensieve.evaluation.reliance import MOST_TEXTS, measure_reliance, texts_given
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
 
@@ -103,17 +97,3 @@ def test_other_classes_do_not_rely_on_the_shortcut(model: Predictor) -> None:
 def test_a_label_that_no_text_gets_is_an_error(model: Predictor) -> None:
     with pytest.raises(InputError, match="to no held-out text"):
         measure_reliance(model, [], CLASS, [])
-
-
-def test_of_the_parts_of_one_sentence_the_strongest_stays() -> None:
-    found = [
-        Reliance(text, 0.5, 0.6, texts, None, "")
-        for text, texts in (
-            ("case opened through", 10),
-            ("case opened", 11),
-            ("opened through zephyr", 10),
-            ("case", 40),  # in many other texts, too
-            ("refund", 10),
-        )
-    ]
-    assert [one.text for one in without_overlaps(found)] == ["case opened through", "case", "refund"]

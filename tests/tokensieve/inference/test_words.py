@@ -143,4 +143,5 @@ def test_n_grams_with_their_places() -> None:
         "three",
     ]
     assert list(ngrams(" ?! ", 3)) == []
+    assert [name for name, _, _ in ngrams("my card\r\n is", 3)] == ["my", "my card", "card", "is"]
     assert [name for name, _, _ in ngrams("Größe Ñandú d’accord", 1)] == ["größe", "ñandú", "d’accord"]

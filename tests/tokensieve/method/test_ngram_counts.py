@@ -16,7 +16,8 @@ from tokensieve.method.information import least_texts, multi_label_information, 
 from tokensieve.method.ngram_counts import Corpus, count_labels, frequent_longer, frequent_words
 
 WORDS = ["a", "B", "can't", "x-y", "漢", "字", "机", "हिन्दी"]
-TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=7).map(" ".join), min_size=1, max_size=14)
+LINE = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
+TEXTS = st.lists(st.lists(LINE, max_size=3).map("\n".join), min_size=1, max_size=14)
 ONE_LABEL = st.sampled_from([("x",), ("y",), ("z",)])
 LABELS = st.sampled_from([(), ("x",), ("y",), ("x", "y"), ("x", "y", "z")])
 

@@ -28,6 +28,16 @@ def test_points_are_placed_between_the_ends_of_the_axes() -> None:
     assert chart.count("<circle") == 3
 
 
+def test_the_area_of_a_dot_shows_its_size() -> None:
+    line = Series("s", [(0.1, 0.0), (0.5, 1.0), (0.9, 0.9)], "c1", dots=True, sizes=[1, 25, 100])
+    chart = line_chart("t", [line], percent_axis("x"), percent_axis("y"))
+    assert [float(r) for r in re.findall(' r="(.*?)"', chart)] == [
+        charts.LEAST_DOT,
+        charts.LARGEST_DOT / 2,
+        charts.LARGEST_DOT,
+    ]
+
+
 def test_a_mark_near_the_end_is_named_to_its_left() -> None:
     axis = percent_axis("x")
     assert 'text-anchor="start">half<' in line_chart("t", [], axis, axis, mark=(0.5, "half"))

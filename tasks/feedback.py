@@ -117,7 +117,7 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
 
 
 def _rows(path: Path, columns: Data) -> Iterator[dict[str, Any]]:
-    _, chunks = read_chunks(path, columns.text_columns, columns.codec)
+    _, chunks = read_chunks(path, columns.text_columns, columns.codec, written_numbers=True)
     for chunk in chunks:
         yield from row_dicts(chunk)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tasks.auditing.audited_texts import AuditedTexts
 from tasks.auditing.review_rows import ReviewRow
+from tokensieve.data.encodings import likely_encoding, marked_encoding
 from tokensieve.data.safe_cells import plain_cell, safe_cell
 from tokensieve.errors import InputError
 from tokensieve.files import write_text
@@ -102,10 +103,19 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
     A spreadsheet may have written semicolons or tabs between the cells.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode(marked_encoding(content[:4]) or "utf-8")
     except FileNotFoundError:
         raise InputError(f"--review {path} does not exist; tokensieve audit writes {REVIEW}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise InputError(f"--review {path} is a folder; name the file, such as {path / REVIEW}") from None
+    except UnicodeDecodeError as error:
+        line = content.split(b"\n")[content[: error.start].count(b"\n")]
+        raise InputError(
+            f"--review {path} is not UTF-8; it may be {likely_encoding(line)}: save it as CSV in UTF-8, or "
+            f"convert it (iconv -f {likely_encoding(line)} -t utf-8)"
+        ) from None
+    except OSError as error:
         raise InputError(f"--review {path} cannot be read ({error}); save it as CSV in UTF-8") from None
     csv.field_size_limit(2**31 - 1)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)

@@ -183,3 +183,15 @@ def test_a_review_is_refused(layout: Layout, source: Path, tmp_path: Path) -> No
     path.write_text("label,right_label,text\na,b,one\n")
     with pytest.raises(InputError, match="is a review, with column right_label; take it in with --review"):
         add_feedback(layout, path, Data())
+
+
+def test_numbers_as_labels_stay_as_they_are_written(
+    layout: Layout, tmp_path: Path, feedback: Callable[..., Path]
+) -> None:
+    source = tmp_path / "train.jsonl"
+    labels = {"a": "8471.30", "b": "8471.30", "c": "1.5", "d": "1.5"}
+    rows = (f'{{"text": "{text}", "label": {label}}}\n' for text, label in labels.items())
+    source.write_text("".join(rows))
+    ingest(layout, Settings(), str(source))
+    add_feedback(layout, feedback(*({"text": text, "label": "8471.30"} for text in "ac")), Data())
+    assert [label for _, (label,) in parts(layout)["train"]] == ["8471.30", "8471.30", "8471.30", "1.5"]

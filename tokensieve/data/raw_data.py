@@ -11,7 +11,7 @@ import math
 import operator
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -39,7 +39,7 @@ NAMES = {
 PIECE = r"(?P<piece>-\d{5}-of-(?P<pieces>\d{5}))?"
 KEY = "key.json"  # in the folder with the parsed files: the raw data that they come from
 MOST = 0.5  # share of rows with a label of their own from which labels are numbers
-PARSER = 4  # to be raised if the same raw data are parsed differently from now on
+PARSER = 5  # to be raised if the same raw data are parsed differently from now on
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,12 @@ def read_examples(
     most rows have a label of their own, the column is one of numbers, and not the right one.
 
     Raises:
-        InputError: If `read_rows` raises it, or if the labels are numbers as above.
+        InputError: If `read_rows` raises it, for numbers as above, or if only some rows have lists.
     """
     found = Examples()
-    multi_label = separator is not None and label is not None
     parsed: dict[object, tuple[str, ...]] = {}  # labels repeat: each different value is parsed once
     fraction: tuple[str, str] | None = None  # the place of the first one
+    kinds: dict[bool, str] = {}  # the place of the first label that is a list, and of the first other
     columns = [text] if isinstance(text, str) else list(text)
     labels, ids = [label] if label is not None else [], [id] if id is not None else []
     for number, line, values in read_rows(path, columns, labels, encoding, ids):
@@ -199,18 +199,35 @@ def read_examples(
         found.lines.extend([] if line is None else [line])
         found.ids.extend("" if cell is None else str(cell) for cell in values[len(values) - len(ids) :])
         value = None if label is None else values[len(columns)]
-        multi_label = multi_label or isinstance(value, list)
         cells = value if isinstance(value, list) else [value]
         key = (type(value), *((type(cell), cell) for cell in cells))  # 1 and True are equal in Python
         if key not in parsed:
             parsed[key] = _names(value, separator, format_of(path) in TYPED)
-            may_be_number = format_of(path) not in TYPED or any(isinstance(c, float | Decimal) for c in cells)
-            fractions = [name for name in parsed[key] if may_be_number and _is_fraction(name)]
-            fraction = fraction or ((found.place(len(found) - 1), fractions[0]) if fractions else None)
+            place = found.place(len(found) - 1)
+            kinds |= {isinstance(value, list): place} | kinds if value not in (None, "") else {}
+            fraction = fraction or _fraction(place, parsed[key], cells, format_of(path) in TYPED)
         found.labels.append(parsed[key])
+    _refuse_mixed(path, kinds, separator)
     if fraction and len(parsed) > len(found) * MOST:
         raise _numbers(path, label, *fraction, len(parsed), len(found))
-    return replace(found, multi_label=multi_label)
+    return replace(found, multi_label=True in kinds or None not in (separator, label))
+
+
+def _refuse_mixed(path: Path, kinds: Mapping[bool, str], separator: str | None) -> None:
+    if len(kinds) > 1 and separator is None:
+        raise InputError(
+            f"{path}: the label in {kinds[True]} is a list, and that in {kinds[False]} is not; if a text can "
+            "have several labels, write a list in each row, and otherwise in none"
+        )
+
+
+def _fraction(
+    place: str, names: Sequence[str], cells: Sequence[object], is_typed: bool
+) -> tuple[str, str] | None:
+    """Return the place and the first of the names that is a fraction. None: none is."""
+    if is_typed and not any(isinstance(cell, float | Decimal) for cell in cells):
+        return None
+    return next(((place, name) for name in names if _is_fraction(name)), None)
 
 
 def _numbers(path: Path, label: str | None, place: str, fraction: str, values: int, rows: int) -> InputError:

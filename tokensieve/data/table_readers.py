@@ -103,7 +103,7 @@ def read_rows(
 
 
 def read_chunks(
-    path: Path, text: str | Sequence[str], encoding: str | None = None
+    path: Path, text: str | Sequence[str], encoding: str | None = None, *, written_numbers: bool = False
 ) -> tuple[Any, Iterator[Chunk]]:
     """Return the columns of a table, and an iterator over its rows in chunks.
 
@@ -111,6 +111,7 @@ def read_chunks(
     columns are a list of names, or for a Parquet or Arrow file
     an Arrow schema. For JSON Lines, the list is empty, because each row has its own columns. The
     same file always gives the same chunks. Text files have the encoding of `read_rows`.
+    With `written_numbers`, fractions in JSON Lines are `WrittenNumber`.
 
     Raises:
         InputError: If the file is missing, its format is unknown, a column `text` is missing or not
@@ -123,7 +124,10 @@ def read_chunks(
         header, pieces = _typed_pieces(path, texts)
         return header, _chunks(pieces)
     lines = read_lines(path, encoding, is_settable=encoding is not None)
-    header, pieces = (_json_pieces if format_of(path) == ".jsonl" else _delimited_pieces)(path, lines, texts)
+    if format_of(path) == ".jsonl":
+        header, pieces = _json_pieces(path, lines, texts, written_numbers)
+    else:
+        header, pieces = _delimited_pieces(path, lines, texts)
     return header, _chunks(pieces)
 
 
@@ -164,7 +168,7 @@ def _plain(records: Iterator[Record]) -> tuple[list[str], Iterator[Record]]:
 
 
 def _strict_objects(path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str]) -> Iterator[Row]:
-    for number, line, _, row in read_objects(path, lines, wanted, texts):
+    for number, line, _, row in read_objects(path, lines, wanted, texts, written_numbers=True):
         place = f"{path}, row {number} (line {line})"
         for column in wanted:
             values = row[column] if isinstance(row[column], list) else [row[column]]
@@ -214,8 +218,16 @@ def _delimited_pieces(
     return names, ((sum(map(len, row.values())), [_joined(row, texts)], [row]) for row in rows)
 
 
-def _json_pieces(path: Path, lines: Iterator[str], texts: Sequence[str]) -> tuple[list[str], Iterator[Piece]]:
-    rows = read_objects(path, lines, dict.fromkeys(texts, ("--text", "COLUMN")), texts)
+def _json_pieces(
+    path: Path, lines: Iterator[str], texts: Sequence[str], written_numbers: bool
+) -> tuple[list[str], Iterator[Piece]]:
+    rows = read_objects(
+        path,
+        lines,
+        dict.fromkeys(texts, ("--text", "COLUMN")),
+        texts,
+        written_numbers=written_numbers,
+    )
     return [], ((len(line), [_joined(row, texts)], [row]) for _, _, line, row in rows)
 
 

@@ -18,6 +18,13 @@ from typing import Any, BinaryIO, cast
 from tokensieve.data.dialects import SAMPLE, csv_dialect, tsv_dialect
 from tokensieve.data.encodings import encoding_of, likely_encoding
 from tokensieve.data.joined_rows import JoinedRows
+from tokensieve.data.json_objects import (
+    RepeatedKeyError,
+    WrittenNumber,
+    read_object,
+    read_plain_object,
+    refuse_whole_document,
+)
 from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
 from tokensieve.errors import InputError, excerpt
 
@@ -174,14 +181,15 @@ def _begin(lines: Iterator[str]) -> tuple[list[str], list[str]]:
 
 
 def read_objects(
-    path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str]
+    path: Path, lines: Iterator[str], wanted: Wanted, texts: Sequence[str], *, written_numbers: bool = False
 ) -> Iterator[tuple[int, int, str, dict[str, Any]]]:
     """Yield the number, the line number, the line and the values of each row of a JSON Lines file.
 
-    Each row has the required columns. The columns `texts` have a text or null.
+    Each row has the required columns. The columns `texts` have a text or null. With
+    `written_numbers`, fractions are `WrittenNumber`.
 
     Raises:
-        InputError: If a line is not a JSON object, or a required column is missing.
+        InputError: If a line is not a JSON object, has a key twice, or lacks a required column.
     """
     row = 0
     for number, line in enumerate(lines, 1):
@@ -190,8 +198,11 @@ def read_objects(
         row += 1
         place = f"{path}, row {row} (line {number})"
         try:
-            values = json.loads(line)
+            values = read_object(line) if written_numbers else read_plain_object(line)
+        except RepeatedKeyError as error:
+            raise InputError(f"{place}: {error}; keep one of them") from None
         except json.JSONDecodeError as error:
+            refuse_whole_document(path, row, line)
             raise InputError(
                 f"{place}: not JSON ({error.msg} at column {error.colno}); give one object per line"
             ) from None
@@ -200,6 +211,7 @@ def read_objects(
                 f"{place}: JSON that cannot be read ({error}); give one flat object per line"
             ) from None
         if not isinstance(values, dict):
+            refuse_whole_document(path, row, line)
             raise InputError(
                 f"{place}: {excerpt(values)} is not an object; give one per line, with keys "
                 f"{', '.join(wanted)}"
@@ -207,6 +219,6 @@ def read_objects(
         if not wanted.keys() <= values.keys():
             check_columns(place, list(values), wanted)
         for text in texts:
-            if not isinstance(values[text], str | None):
+            if isinstance(values[text], WrittenNumber) or not isinstance(values[text], str | None):
                 raise InputError(f"{place}: {excerpt(text)} is {excerpt(values[text])}; give a text, or null")
         yield row, number, line, values

@@ -120,7 +120,9 @@ def _checked_list(
     for item in value:
         if (among and item not in among) or not isinstance(item, str) or not item.strip():
             raise InputError(f"{key} contains {excerpt(item)}{allowed or '; use texts in quotes'}")
-    if str in allowed_types and (len(value) < 2 or len(set(value)) < len(value)):
+    if repeated := next((item for item in value if str in allowed_types and value.count(item) > 1), None):
+        raise InputError(f"{key} has {excerpt(repeated)} {value.count(repeated)} times; name it once")
+    if str in allowed_types and len(value) < 2:
         raise InputError(f"{key} is a list of {len(value)}; use text, or a list of different texts")
     return tuple(value)
 

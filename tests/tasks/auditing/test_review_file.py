@@ -44,7 +44,7 @@ def test_answers_are_read_as_spreadsheets_write_them(tmp_path: Path, delimiter: 
         (b"", "has no column"),
         (f"{HEAD}\nx.csv,seven,a,t1\n".encode(), "line 2: row is 'seven'"),
         (f'{HEAD}\nx.csv,7,"a,t1\n'.encode(), "save it as CSV again"),
-        (b"\xff\xfe", "save it as CSV in UTF-8"),
+        (b"\xff", "save it as CSV in UTF-8"),
         (None, "does not exist"),
     ],
 )
@@ -53,4 +53,19 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes | None, message:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message):
+        read_review(path)
+
+
+def test_a_review_saved_as_unicode_text_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    path.write_bytes("file\trow\tright_label\tid\nx.csv\t7\tmoña\tt1\n".encode("utf-16"))
+    assert [answer.right for answer in read_review(path)] == ["moña"]
+
+
+def test_a_review_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is a folder; name the file, such as .*review\.csv"):
+        read_review(tmp_path)
+    path = tmp_path / "review.csv"
+    path.write_bytes(f"{HEAD}\rx\nx.csv,7,Größe,t1\n".encode("cp1252"))
+    with pytest.raises(InputError, match="is not UTF-8; it may be cp1252: save it as CSV in UTF-8"):
         read_review(path)

@@ -339,6 +339,19 @@ def test_a_bad_csv_file_is_refused_with_its_place(
         (b'{"text": "x", "label": "y"}\n\n{"text": "x"', "row 2 (line 3): not JSON ("),
         (b'"text"\n', "row 1 (line 1): 'text' is not an object; give one per line, with keys text, label"),
         (b"[1]\n", "row 1 (line 1): '[1]' is not an object; give one per line"),
+        (
+            b'{"text": "a", "label": "x", "text": "b"}\n',
+            "row 1 (line 1): the object has the key 'text' 2 times; keep one of them",
+        ),
+        (b'{"text": "a", "label": "x", "more": {"a": 1, "a": 2}}\n', "the key 'a' 2 times"),
+        (b'[{"text": "x", "label": "y"}]\n', "is an array and not JSON Lines; write one object per line"),
+        (b'[\n{"text": "x", "label": "y"}\n]\n', "jq -c '.[]' FILE"),
+        (b'{\n"text": "x", "label": "y"\n}\n', "is an object of several lines and not JSON Lines"),
+        (b'{"text": 5.5, "label": "y"}\n', "row 1 (line 1): 'text' is '5.5'; give a text"),
+        (
+            b'\n{"text": "x", "label": null}\n{"text": "x", "label": "y"}\n{"text": "z", "label": ["y"]}\n',
+            "the label in row 3 (line 4) is a list, and that in row 2 (line 3) is not",
+        ),
         (b'{"text": "x"}\n', "has no column 'label'; it has 'text'"),
         (b'{"text": 5, "label": "y"}\n', "row 1 (line 1): 'text' is '5'; give a text"),
         (b'{"text": ["x"], "label": "y"}\n', "row 1 (line 1): 'text' is \"['x']\"; give a text"),
@@ -585,3 +598,14 @@ def test_a_file_that_cannot_be_read_is_an_error_of_its_part_and_nothing_is_kept(
     with pytest.raises(InputError, match=r"test\.csv does not exist"):
         found.checked()
     assert not (tmp_path / "parsed").exists()
+
+
+@pytest.mark.parametrize(
+    "number", ["8471.30", "1e400", "12345678901234567890.5", "-0.0", "12345678901234567890"]
+)
+def test_numbers_as_labels_in_json_stay_as_they_are_written(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(f'{{"text": "x", "label": {number}}}\n' * 4)
+    assert labels_of(path) == [number] * 4
+    path.write_text(f'{{"text": "x", "label": [{number}, "a"]}}\n' * 4)
+    assert read_examples(path).labels == [tuple(sorted([number, "a"]))] * 4

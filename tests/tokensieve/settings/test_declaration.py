@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tokensieve.errors import InputError
-from tokensieve.settings import Settings
+from tokensieve.settings import Data, Settings
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 
@@ -123,3 +123,8 @@ def test_one_calibration_fold_is_refused() -> None:
         InputError, match=r"^evaluate\.calibration_folds is 1, which leaves no text to train on"
     ):
         dataclasses.replace(Settings().evaluate, calibration_folds=1)
+
+
+def test_a_repeated_column_is_named() -> None:
+    with pytest.raises(InputError, match=r"data\.text_column has 'subject' 2 times; name it once"):
+        Data(text_column=("subject", "body", "subject"))

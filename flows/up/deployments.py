@@ -17,7 +17,7 @@ from tokensieve.project import Layout
 POOL = "tokensieve"
 NAME = "prefect.yaml"
 AUTOMATIONS, NOTIFICATIONS = "automations.yaml", "notifications.yaml"
-WATCH = "watch"  # the deployment that looks at the data
+WATCH, MONITOR = "watch", "monitor"  # the deployments that look at the data, and for drift
 
 
 def template(layout: Layout) -> Path:
@@ -97,6 +97,7 @@ def write(
 
 
 def _described(deployment: dict[str, Any]) -> str:
+    """Return the name of a deployment with when it runs, and what it needs for a schedule."""
     schedules = [
         f"{found['cron']} {found.get('timezone', 'UTC')}"
         if "cron" in found
@@ -104,4 +105,6 @@ def _described(deployment: dict[str, Any]) -> str:
         for found in deployment.get("schedules", [])
         if found.get("active", True) and ("cron" in found or "interval" in found)
     ]
-    return f"{deployment['name']} ({', '.join(schedules)})" if schedules else str(deployment["name"])
+    needs = {WATCH: "off: needs --data", MONITOR: "off: needs --log-texts"}
+    state = ", ".join(schedules) or needs.get(deployment["name"], "on request")
+    return f"{deployment['name']} ({state})"

@@ -91,7 +91,7 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
 
 
 def table(plan: Plan) -> str:
-    """Return the addresses, the schedules and the folder of the logs, a line each."""
+    """Return the addresses, schedules and logs, and which runs Prefect's page shows."""
     rows = [(service.name, service.address) for service in [*plan.servers, plan.worker]]
     if plan.outside:
         rows.insert(1, (services.MLFLOW, f"{plan.outside} (it ran before)"))
@@ -100,6 +100,9 @@ def table(plan: Plan) -> str:
     rows += [("runs" if not place else "", line) for place, line in enumerate(plan.described)]
     if not plan.shared:
         rows += [("commands", f"export MLFLOW_TRACKING_URI={plan.addresses['mlflow']}")]
+    # Without the variable, a command starts a Prefect server of its own for its run.
+    rows += [("pages", "Prefect's page shows the runs of these deployments. For those of the command line,")]
+    rows += [("", f"first: export PREFECT_API_URL={plan.addresses['prefect_api']}")]
     rows += [("logs", str(plan.layout.up))]
     return "\n".join(f"{name:<9} {value}" for name, value in rows)
 

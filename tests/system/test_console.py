@@ -269,10 +269,14 @@ def test_model_and_traffic_are_shown(open_page: Open, model: Path) -> None:
     manifest = Manifest.load(model)
     expect(page.locator("#model")).to_contain_text(manifest.data_hash)
     expect(page.locator("#model")).to_contain_text(manifest.base)
+    assert not page.get_by_text(LABELS[1]).first.is_visible()
+    page.locator("#model summary").click()
+    assert page.locator("#model li").all_text_contents() == list(LABELS)
+    expect(page.locator("#lines-hint")).to_be_empty()
     predict(page, "my card")
     predict(page, "send money")
     expect(page.locator("#traffic")).to_contain_text("Half answered within")
-    expect(page.locator("#counts caption")).to_have_text("2 labels given")
+    expect(page.locator("#counts caption")).to_have_text("2 answers")
     label = Predictor.load(model).predict(["my card"])[0].label
     assert label in page.locator("#counts tbody th").all_text_contents()
 
@@ -283,6 +287,9 @@ def test_a_model_of_several_columns_has_a_field_for_each(
     replace(Manifest.load(model), text_columns=("subject", "the body"), files={}).save(model)
     path = tmp_path / "right.jsonl"
     page = open_page("--feedback", str(path), width=360)
+    expect(page.locator("#lines-hint")).to_have_text(
+        "Each line is read as the body, without subject. For texts with all columns, choose a file."
+    )
     page.get_by_label("subject").fill("my card")
     page.get_by_label("the body").fill("is lost")
     page.get_by_role("button", name="Predict", exact=True).click()

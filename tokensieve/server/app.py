@@ -7,7 +7,9 @@ without a prediction log.
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 from collections.abc import Iterable
 from functools import partial
 
@@ -198,8 +200,10 @@ def _log_start(loaded: LoadedModel, address: str, key: str | None, console: bool
     access = "requests need the API key" if key else "no API key: every request is answered"
     log.info("%s at %s%s", access, address, " (open it in a browser to try the model)" if console else "")
     header = ' -H "authorization: Bearer $TOKENSIEVE_API_KEY"' if key else ""
-    example = "curl -s %s/predict%s -H 'content-type: application/json' -d '{\"text\": \"...\"}'"
-    log.info(example, address, header)
+    columns = next(iter(loaded.model.tasks.values())).text_columns
+    text = dict.fromkeys(columns, "...") if columns else "..."
+    body = shlex.quote(json.dumps({"text": text}, ensure_ascii=False))
+    log.info("curl -s %s/predict%s -H 'content-type: application/json' -d %s", address, header, body)
 
 
 def _address(config: ServerConfig, port: int) -> str:

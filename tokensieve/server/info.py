@@ -67,12 +67,13 @@ class InfoEndpoints:
         """Return the labels and thresholds of the model, and the hashes of its files."""
         current = self._watcher.current
         tasks = {
-            task: _model_info(manifest, current.version) for task, manifest in current.model.tasks.items()
+            task: _model_info(manifest, self._watcher.name, current.version)
+            for task, manifest in current.model.tasks.items()
         }
         return _json(
             tasks[SINGLE_TASK]
             if SINGLE_TASK in tasks
-            else ModelInfoByTask(version=current.version, tasks=tasks)
+            else ModelInfoByTask(name=self._watcher.name, version=current.version, tasks=tasks)
         )
 
     async def metrics(self, request: Request) -> Response:
@@ -96,9 +97,10 @@ def _json(body: BaseModel) -> Response:
     return Response(body.model_dump_json(), media_type="application/json")
 
 
-def _model_info(manifest: Manifest, version: str) -> ModelInfo:
+def _model_info(manifest: Manifest, name: str, version: str) -> ModelInfo:
     same = ("data_hash", "base", "variant", "max_length", "truncation", "temperature", "threshold", "margin")
     return ModelInfo(
+        name=name,
         version=version,
         labels=list(manifest.labels),
         several=bool(manifest.thresholds),
@@ -106,5 +108,5 @@ def _model_info(manifest: Manifest, version: str) -> ModelInfo:
         files=dict(manifest.files),
         text_columns=list(manifest.text_columns),
         clean=manifest.clean,
-        **{name: getattr(manifest, name) for name in same},
+        **{field: getattr(manifest, field) for field in same},
     )

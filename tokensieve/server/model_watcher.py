@@ -37,6 +37,10 @@ class ModelSource(Protocol):
     """A place that models come from, by version."""
 
     @property
+    def name(self) -> str:
+        """The name of the registered model. Empty if the model is a folder."""
+
+    @property
     def interval(self) -> float:
         """Seconds between two checks for a newer version."""
 
@@ -77,6 +81,7 @@ class FolderSource:
     path: Path
     interval: float = 2.0
     stale: str | None = None
+    name: str = ""
 
     def version(self) -> str:
         path = manifest_path(self.path)
@@ -110,6 +115,7 @@ class ModelWatcher:
     """Serve the newest model of a source.
 
     Attributes:
+        name: That of the registered model. Empty if the model is a folder.
         current: The model that is served.
         last_checked: When the source last responded, in seconds since 1970; None if never.
         reloads: The number of newer models that were loaded ("taken") or failed ("refused").
@@ -128,6 +134,7 @@ class ModelWatcher:
                 on a test text.
         """
         self._source, self._threads, self._prefix = source, threads, prefix
+        self.name = source.name
         self._stopped = threading.Event()
         self._last_error: str | None = None
         self._before: Callable[[], Model | None] = lambda: None

@@ -240,6 +240,7 @@ class Readiness(BaseModel):
 class ModelInfo(ModelOrigin):
     """The model that is served."""
 
+    name: str = Field("", description="name of the registered model; empty for a folder")
     base: str = Field(description="pretrained model that it was trained from")
     labels: list[str]
     several: bool = Field(description="true for a multi-label model")
@@ -262,5 +263,6 @@ class ModelInfo(ModelOrigin):
 class ModelInfoByTask(BaseModel):
     """The shared model that is served."""
 
+    name: str = Field("", description="name of the registered model; empty for a folder")
     version: str = Field(description="first digits of its manifest's SHA-256")
     tasks: dict[str, ModelInfo]

@@ -46,7 +46,12 @@ def test_the_schedule_of_monitor_is_active_if_there_is_a_log_of_texts(tmp_path: 
     (monitor,) = (found for found in tree["deployments"] if found["name"] == "monitor")
     assert monitor["parameters"]["log"] == "/srv/texts.jsonl"
     assert monitor["schedules"] == [{"interval": 3600, "active": True}]
-    assert "monitor" in write(Layout(tmp_path), None, None, tmp_path)
+    without = write(Layout(tmp_path), None, None, tmp_path)
+    assert [line for line in without if "off" in line] == [
+        "watch (off: needs --data)",
+        "monitor (off: needs --log-texts)",
+    ]
+    assert "promote (on request)" in without
     assert "monitor (every 3600 s)" in write(Layout(tmp_path), None, None, tmp_path, "/srv/texts.jsonl")
 
 

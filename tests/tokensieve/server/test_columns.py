@@ -41,6 +41,12 @@ def test_objects_and_strings_in_one_request(
     assert [json.loads(line)["text"] for line in lines] == [TEXT, TEXT, TEXT, "a"]
 
 
+def test_the_command_at_the_start_gives_the_columns(folder: Path, start: Callable[..., Any]) -> None:
+    server = start(folder)
+    body = '{"text": {"subject": "...", "body": "..."}}'
+    assert f"-H 'content-type: application/json' -d '{body}'" in server.log_text()
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -29,6 +29,7 @@ class Shelf:
     fetched: list[str] = field(default_factory=list)
     interval: float = 0.01
     stale: str | None = None
+    name: str = ""
     made: str = "first"
 
     def version(self) -> str:

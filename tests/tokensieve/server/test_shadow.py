@@ -35,6 +35,7 @@ class Alias:
     wanted: str = ""
     interval: float = 0.01
     stale: str | None = None
+    name: str = ""
 
     def version(self) -> str:
         if not self.wanted:

@@ -76,6 +76,8 @@ function showFields(columns) {
     field.value = before[place] ?? "";
     return [element("label", { for: id }, columns.length ? foreign(name) : name), field];
   }));
+  const [last, ...empty] = [...columns].reverse();
+  at("lines-hint").replaceChildren(...(empty.length ? ["Each line is read as ", foreign(last), ", without ", foreign(empty.reverse().join(", ")), ". For texts with all columns, choose a file."] : []));
 }
 
 const fields = () => [...at("fields").querySelectorAll("textarea")];
@@ -322,11 +324,11 @@ async function showModel() {
   if (now === shownModel) return;
   if (String(columnsOf(model)) !== String(columnsOf(info))) showFields(columnsOf(info));
   [model, shownModel] = [info, now];
-  at("served").textContent = `Model ${info.version}`;
-  const pairs = [["Version", foreign(info.version)]];
+  at("served").replaceChildren("Model ", ...(info.name ? [foreign(info.name), ", version "] : []), info.version);
+  const pairs = [...(info.name ? [["Name", foreign(info.name)]] : []), ["Version", foreign(info.version)]];
   for (const [task, tree] of tasksOf(info)) {
     if (task) pairs.push(["Task", foreign(task)]);
-    pairs.push(["Labels", `${count(tree.labels.length)}${tree.several ? ", any number per text" : ""}`]);
+    pairs.push(["Labels", labelList(tree)]);
     pairs.push(["Uncertain", tree.several ? `if a label is close to its threshold (certainty below ${percent(tree.threshold)})` : `below ${percent(tree.threshold)}`]);
     pairs.push(["Reads", `${count(tree.max_length)} tokens${tree.truncation === "head_tail" ? ", from both ends of a long text" : ""}`]);
     if (tree.text_columns.length) pairs.push(["Columns", foreign(tree.text_columns.join(", "))]);
@@ -338,6 +340,12 @@ async function showModel() {
   if (state.trouble) pairs.push(["Newer model", foreign(state.trouble)]);
   pairs.push(["Server", `tokensieve ${facts.program}`]);
   at("model").replaceChildren(...terms(pairs));
+}
+
+// Show the number of labels, and on request their names.
+function labelList(tree) {
+  const number = `${count(tree.labels.length)}${tree.several ? ", any number per text" : ""}`;
+  return element("details", {}, element("summary", {}, number), element("ul", { tabIndex: 0, "aria-label": "Labels" }, ...tree.labels.map((label) => element("li", {}, foreign(label)))));
 }
 
 // Return the samples of the Prometheus text format, as {name, labels, value}.
@@ -378,7 +386,7 @@ async function showTraffic() {
   before = { now, total };
   const counts = named("tokensieve_labels_total").map(({ labels, value }) => [labels.task ? `${labels.task}: ${labels.label}` : labels.label, value]);
   counts.sort((one, other) => other[1] - one[1]);
-  at("counts").replaceChildren(...(counts.length ? [countsView(counts, SHOWN_LABELS)] : []));
+  at("counts").replaceChildren(...(counts.length ? [countsView(counts, SHOWN_LABELS, model && tasksOf(model).some(([, tree]) => tree.several))] : []));
 }
 
 async function refresh() {

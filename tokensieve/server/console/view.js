@@ -129,11 +129,12 @@ export function terms(pairs) {
   return pairs.flatMap(([term, description]) => [element("dt", {}, term), element("dd", {}, description)]);
 }
 
-// Show how often each label was given.
-export function countsView(counts, shown) {
+// Show how often each label was given. An answer has one label, or with several any number.
+export function countsView(counts, shown, several) {
   const total = counts.reduce((sum, [, number]) => sum + number, 0);
   const rows = counts.slice(0, shown).map(([label, times]) =>
     element("tr", {}, element("th", { scope: "row" }, foreign(label)), bar(times / Math.max(1, counts[0][1])), number(count(times))));
-  const rest = counts.length > shown ? `, and ${count(counts.length - shown)} other labels` : "";
-  return table(`${count(total)} ${total === 1 ? "label" : "labels"} given${rest}`, ["Label", "", "Texts"], rows);
+  const rest = counts.length > shown ? `; ${count(counts.length - shown)} other labels are not shown` : "";
+  const name = several ? "label" : "answer";
+  return table(`${count(total)} ${name}${total === 1 ? "" : "s"}${several ? " in all answers" : ""}${rest}`, ["Label", "", "Texts"], rows);
 }

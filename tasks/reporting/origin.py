@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -83,13 +84,13 @@ def lineage_facts(
 
 
 def changed_settings(settings: Settings) -> dict[str, str]:
-    """Return the settings that differ from the defaults, as section.key.
+    """Return the settings that differ from the defaults, as section.key, with values as in JSON.
 
     `register.uri` is left out: it may contain a password.
     """
     defaults = asdict(Settings())
     return {
-        f"{section}.{key}": str(value)
+        f"{section}.{key}": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for section, keys in asdict(settings).items()
         for key, value in keys.items()
         if value != defaults[section][key] and (section, key) != ("register", "uri")

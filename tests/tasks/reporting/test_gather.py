@@ -7,6 +7,7 @@ from tasks.artifacts import Champion, Registration
 from tasks.auditing.audit_report import LabelError
 from tasks.promotion.gate_report import GateReport, Row
 from tasks.reporting.gather import gather
+from tasks.reporting.origin import changed_settings
 from tests.tasks.reporting.test_audit_findings import NOTHING, ROW, audit
 from tokensieve.files import read_json, write_json
 from tokensieve.project import Layout
@@ -62,6 +63,14 @@ def test_a_gate_report_about_another_version_is_left_out(layout: Layout) -> None
     report = gathered(layout)
     assert report.gate is None
     assert report.champion == "this version is the champion"
+
+
+def test_settings_are_shown_as_they_are_written() -> None:
+    settings = Settings.of({"data": {"text_column": ["subject", "body"], "normalize_labels": True}})
+    assert changed_settings(settings) == {
+        "data.text_column": '["subject", "body"]',
+        "data.normalize_labels": "true",
+    }
 
 
 def test_data_and_lineage_name_their_sources_without_passwords(layout: Layout) -> None:

@@ -32,7 +32,8 @@ OURS = re.compile(
     | agree: | builds \s are | \d+ \s validation \s texts:
     | [┏┡└┃│] | classifier\b | project\b | gate: | audit:
     | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task|pair|tree) (/s)? [\],]
-    | (try|serve|promote|correct) \s it \b | the \s (data|mask|run|report|audit) \b | confusions \b | warning:
+    | (try|serve|promote|correct) \s it \b | the \s (data|mask|run|report|audit|build) \b | confusions \b
+    | warning:
     | then \s open \b
     | figure \b
     | A \s linear \s SVM | Good \s enough | Not \s good \s enough

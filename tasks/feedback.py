@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.broken_characters import count_control_characters
+from tokensieve.data.json_objects import WrittenNumber
 from tokensieve.data.normalize import is_blank, normalize_text
 from tokensieve.data.raw_data import find_part_files, read_examples, read_raw
 from tokensieve.data.table_readers import read_chunks
@@ -119,7 +120,19 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
 def _rows(path: Path, columns: Data) -> Iterator[dict[str, Any]]:
     _, chunks = read_chunks(path, columns.text_columns, columns.codec, written_numbers=True)
     for chunk in chunks:
-        yield from row_dicts(chunk)
+        for row in row_dicts(chunk):
+            yield {
+                name: value if name == columns.label_column else _plain(value) for name, value in row.items()
+            }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with fractions as numbers again: only labels are as the file has them."""
+    if isinstance(value, WrittenNumber):
+        return float(value)
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return {name: _plain(own) for name, own in value.items()} if isinstance(value, dict) else value
 
 
 def _encoded(rows: Iterable[Mapping[str, Any]], codec: str | None) -> bytes:

@@ -46,8 +46,9 @@ def read_window(path: Path, after: str = "", task: str | None = None) -> Window:
         InputError: If there is no such file, or if a line is not of a prediction log or has
             no date in `time`.
     """
-    begin = _moment(after) if after else None
     latest = datetime.now(UTC) + TOLERANCE
+    # An earlier window may end in the future, if it was read when that was not checked.
+    begin = min(_moment(after), datetime.now(UTC)) if after else None
     future: list[int] = []
     found: deque[tuple[str, str]] = deque(maxlen=MOST)
     try:

@@ -210,18 +210,18 @@ def complete_stages(layout: Layout, template: Path) -> None:
         if not isinstance(own, dict) or own.get("cmd") != wanted[name]["cmd"]:
             continue
         lists = {
-            "params": _completed_params(own.get("params", []), wanted[name]["params"], settings),
+            "params": _completed_params(own.get("params") or [], wanted[name]["params"], settings),
             "deps": [
-                *own.get("deps", []),
+                *(own.get("deps") or []),
                 *(
                     path
                     for path in wanted[name]["deps"]
-                    if path not in own.get("deps", []) and (path in written or layout.at(path).exists())
+                    if path not in (own.get("deps") or []) and (path in written or layout.at(path).exists())
                 ),
             ],
         }
         for key, items in lists.items():
-            if items != own.get(key, []):
+            if items != (own.get(key) or []):
                 text = _with_list(layout.pipeline, text, name, key, items)
     if text != layout.pipeline.read_text(encoding="utf-8"):
         write_text(layout.pipeline, text)

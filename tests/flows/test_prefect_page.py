@@ -60,6 +60,8 @@ def test_prefects_database_does_not_grow_with_large_or_known_pictures(
 
 
 def test_a_picture_that_is_missing_is_left_out(made: Artifacts, tmp_path: Path) -> None:
+    show_run(RESULT, Layout(tmp_path), "", is_new=True)
+    assert list(made) == ["retrain-summary"]
     show_run(RESULT, Layout(tmp_path), "", is_new=False)
     assert made["retrain-summary"]["description"] == "claims_v2: unchanged, v3 0.931"
 

@@ -89,8 +89,9 @@ class Deployed:
         return "\n".join(line["message"] for line in self.api("/logs/filter", body))
 
     def artifact_of(self, run: dict[str, Any]) -> dict[str, Any]:
-        """Return the only artifact on the run's page."""
-        (artifact,) = self.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+        """Return the only text on the run's page. There may be a picture, too."""
+        found = self.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+        (artifact,) = (artifact for artifact in found if artifact["type"] == "markdown")
         return dict(artifact)
 
 

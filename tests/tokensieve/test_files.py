@@ -167,7 +167,8 @@ def test_who_waits_for_a_lock_learns_since_when_and_for_which_step(
             note_step(lock, "finetune")
             known = holder(lock)
             second = pool.submit(locked(lock).__enter__)
-            while not said:
+            end = time.monotonic() + 60
+            while not said and time.monotonic() < end:
                 time.sleep(0.01)
         second.result()
     assert known is not None

@@ -39,7 +39,7 @@ def test_the_line_has_the_states_of_the_outer_and_the_inner_bar(lines: pytest.Lo
             time.sleep(2.0)
     (line,) = lines.messages
     assert re.fullmatch(
-        r"evaluate   1 s so far: cross-fitting, 1 of 4 models, [\d.]+/s, about \d s left"
+        r"evaluate   \d+ s so far: cross-fitting, 1 of 4 models, [\d.]+/s, about \d+ s left"
         r"; epoch 1 of 3, 0 of 9 steps",
         line,
     )

@@ -119,7 +119,7 @@ def _explain_label(options: argparse.Namespace, answer: Answer) -> None:
             reliance.indicates or "-",
             reliance.text,
         )
-        for reliance in without_overlaps(found)[:SHOWN_OF_LABEL]
+        for reliance in without_overlaps(found, SHOWN_OF_LABEL)
     ]
     answer(f"{options.label}: {len(texts)} held-out texts with this prediction, in {seconds:.1f} s")
     for line in aligned([header, *rows]):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 SEPARATORS = (",", ";", "\t", "|")
 SEP = "sep="  # Excel writes and reads a first line such as sep=;
-SAMPLE = 2**20  # characters from the beginning of a file that decide on its quotes
+SAMPLE = 2**20  # characters that decide on the dialect of a file
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def csv_dialect(lines: Sequence[str]) -> Dialect:
 
 
 def tsv_dialect(lines: Sequence[str], is_whole: bool) -> Dialect:
-    """Return the dialect of a TSV file by the lines at its beginning, or by all of them.
+    """Return the dialect of a TSV file by its header and the lines from its first quote on.
 
     Some programs write quotes around a cell with a tab or a line end, and others write every
     character as it is. Quotes are characters if the lines have none, if they cannot be read as

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,10 @@ MARKS = {
 START = 1024  # bytes in which UTF-16 shows
 # So many bytes beyond one per character, all valid as UTF-8, are enough to know that it is UTF-8.
 SURE = 1000
+# Characters that UTF-8 has where a single-byte encoding would have two or three unlikely ones: é as
+# Ã©. Other characters, such as ə for É™, need some company.
+LIKELY = re.compile(r"[\u00a0-\u00ff\u2010-\u2026\u20ac]")
+MORE_THAN_ONE_WORD = 3  # different characters
 # Two bytes of a Chinese or Japanese encoding can be valid as UTF-8 by chance, a number of them not.
 MORE_THAN_CHANCE = 16
 
@@ -91,12 +96,17 @@ def _is_utf8(start: bytes, file: BinaryIO, name: str) -> bool:
     """Return whether a file has characters beyond ASCII, and all of them are valid as UTF-8."""
     is_single_byte = len(bytes(range(128, 256)).decode(name, "replace")) == 128
     decoder, extra, block = codecs.getincrementaldecoder("utf-8")(), 0, start
+    found: set[str] = set()
     try:
         while block and extra < SURE:
-            extra += len(block) - len(decoder.decode(block))
+            text = decoder.decode(block)
+            extra += len(block) - len(text)
+            found.update(char for char in text if not char.isascii())
             block = file.read(2**20)
         if not block:
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
-    return extra >= (1 if is_single_byte else MORE_THAN_CHANCE)
+    if is_single_byte:
+        return len(found) >= MORE_THAN_ONE_WORD or any(map(LIKELY.match, found))
+    return extra >= MORE_THAN_CHANCE

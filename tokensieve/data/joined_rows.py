@@ -84,7 +84,10 @@ class JoinedRows:
                     )
 
     def _values(self, cells: Sequence[str]) -> dict[int, list[str]] | None:
-        """Return the values of each line but the last, by column. None: not each line is a row."""
+        """Return the values that the lines give each other column. None: not each line is a row.
+
+        The values of the row itself are left out: they say nothing about its lines.
+        """
         joined = [place for place, cell in enumerate(cells) if "\n" in cell]
         if len(joined) != 1:
             return None
@@ -98,7 +101,10 @@ class JoinedRows:
         if self.separator == "," and len(cells) == 2:
             rows = [["", ""] if NUMBER.search(line) else row for line, row in zip(lines, rows, strict=True)]
         return {
-            place: [row[place] if len(row[place]) <= LONGEST else "" for row in rows[:-1]]
+            place: [
+                row[place] if len(row[place]) <= LONGEST else ""
+                for row in (rows[1:] if place < joined[0] else rows[:-1])
+            ]
             for place in self._known
             if place != joined[0]
         }

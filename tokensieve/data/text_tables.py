@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from tokensieve.data.dialects import SAMPLE, csv_dialect, tsv_dialect
+from tokensieve.data.dialects import SAMPLE, Dialect, csv_dialect, tsv_dialect
 from tokensieve.data.encodings import encoding_of, likely_encoding
 from tokensieve.data.joined_rows import JoinedRows
 from tokensieve.data.json_objects import (
@@ -128,28 +128,19 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[s
 
     The first line is line 1. Blank lines are skipped.
 
-    The beginning of the file decides on the separator of a CSV file and on the quotes of a TSV
-    file.
+    The beginning of a CSV file decides on its separator, and the first quotes of a TSV file decide
+    on what quotes are in it.
 
     Raises:
         InputError: If a row has another number of columns than the header, or wrong quotes, or
             after the last row, if a row is several (`JoinedRows`).
     """
     csv.field_size_limit(2**31 - 1)
-    begin, rest = _begin(lines)
-    dialect = tsv_dialect(begin, not rest) if format_of(path) == ".tsv" else csv_dialect(begin)
-    reader = csv.reader(
-        itertools.islice(itertools.chain(begin, rest, lines), dialect.first_line, None),
-        delimiter=dialect.separator,
-        quoting=csv.QUOTE_MINIMAL if dialect.has_quotes else csv.QUOTE_NONE,
-        strict=True,
-    )
-    row, start, joined = 0, dialect.first_line, None
+    row, start, joined = 0, 0, None
     try:
-        for record in reader:
-            end = reader.line_num + dialect.first_line
+        for end, separator, record in _records(path, lines):
             if record:
-                joined = joined or JoinedRows(dialect.separator, record)
+                joined = joined or JoinedRows(separator, record)
                 if len(record) != len(joined.columns):
                     raise InputError(
                         f"{path}, row {row} (line {start + 1}) has {len(record)} columns, the header "
@@ -166,6 +157,51 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[s
         raise InputError(f"{path}, row {max(1, row)} (from line {start + 1}): {reason}") from None
     if joined:
         joined.check(path)
+
+
+def _records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield the last line of each row, the separator and the cells. Blank lines have no cells."""
+    before = 0
+    for dialect, own in _dialects(path, lines):
+        before += dialect.first_line
+        reader = csv.reader(
+            itertools.islice(own, dialect.first_line, None),
+            delimiter=dialect.separator,
+            quoting=csv.QUOTE_MINIMAL if dialect.has_quotes else csv.QUOTE_NONE,
+            strict=True,
+        )
+        for record in reader:
+            yield before + reader.line_num, dialect.separator, record
+        before += reader.line_num
+
+
+def _dialects(path: Path, lines: Iterator[str]) -> Iterator[tuple[Dialect, Iterator[str]]]:
+    """Yield the dialect of a file with its lines.
+
+    In a TSV file, the lines from the first quote on decide on the quotes. Those before are the same
+    in both dialects, and are not kept.
+    """
+    if format_of(path) != ".tsv":
+        begin, rest = _begin(lines)
+        yield csv_dialect(begin), itertools.chain(begin, rest, lines)
+        return
+    header: list[str] = []
+    quoted: list[str] = []
+    yield Dialect("\t", has_quotes=False), _until_quote(lines, header, quoted)
+    if quoted:
+        begin, rest = _begin(itertools.chain(quoted, lines))
+        yield tsv_dialect([*header, *begin], not rest), itertools.chain(begin, rest, lines)
+
+
+def _until_quote(lines: Iterator[str], header: list[str], quoted: list[str]) -> Iterator[str]:
+    """Yield the lines before the first one with a quote, and put the header and that one aside."""
+    for line in lines:
+        if '"' in line:
+            quoted.append(line)
+            return
+        if not header:
+            header.append(line)
+        yield line
 
 
 def _begin(lines: Iterator[str]) -> tuple[list[str], list[str]]:

@@ -131,7 +131,7 @@ def top_constructs(constructs: Sequence[Construct], most: int = 10) -> dict[str,
     for construct in sorted(constructs, key=lambda own: (-own.weight, -count_words(own.text))):
         if construct.label:
             table[construct.label].append(construct)
-    return {label: [own.text for own in without_overlaps(table[label])[:most]] for label in sorted(table)}
+    return {label: [own.text for own in without_overlaps(table[label], most)] for label in sorted(table)}
 
 
 def tokens_in_constructs(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tasks.artifacts import Registration
@@ -17,8 +18,12 @@ def test_the_verdict_is_named_for_the_version_of_the_last_run_alone(tmp_path: Pa
         folder.mkdir(parents=True)
     Registration("0" * 32, "m", "2", "models:/m/2").save(layout.registration)
     assert advice_against(layout, "m", "2") == ""  # nothing was evaluated
-    write_json(layout.evaluation / "report.json", {"verdict": AGAINST})
+    report = layout.evaluation / "report.json"
+    write_json(report, {"verdict": AGAINST})
+    os.utime(report, (0, 0))
     assert advice_against(layout, "m", "2") == "not good enough: do not promote it yet"
     assert advice_against(layout, "m", "1") == ""
-    write_json(layout.evaluation / "report.json", {"verdict": AGAINST | {"promote": True}})
+    os.utime(report, (2**32, 2**32))
+    assert advice_against(layout, "m", "2") == ""  # of a later run, which has registered nothing
+    write_json(report, {"verdict": AGAINST | {"promote": True}})
     assert advice_against(layout, "m", "2") == ""

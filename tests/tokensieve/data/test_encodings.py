@@ -38,7 +38,9 @@ def test_a_setting_left_from_an_earlier_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["cp1252", "latin-1", "cp1251", "gb18030", "shift_jis", "utf-16-le"])
 def test_a_file_in_the_encoding_of_the_setting_is_read(tmp_path: Path, codec: str) -> None:
-    text = {"cp1251": "«СССР»", "gb18030": "联通", "shift_jis": "返品"}.get(codec, "ß")
+    text = {"cp1251": "«СССР»", "gb18030": "联通", "shift_jis": "返品", "cp1252": "NESTLÉ™ CAFÉ®"}.get(
+        codec, "ß"
+    )
     path = tmp_path / "train.csv"
     path.write_bytes(f"text,label\n{text},a\n".encode(codec))
     assert pairs_of(path, codec) == [(text, "a")]

@@ -67,12 +67,34 @@ def test_texts_of_several_lines_are_read(tmp_path: Path, texts: Sequence[str], l
         assert read == [text for text, _ in rows]
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        'label,text\nrefund,one\nrefund,"Hello there\nI was charged twice, please help"\nlost,two\n',
+        'channel,text,label\nmail,one,lost\nmail,"Hello, my card is lost\nThanks, Bob",lost\n',
+    ],
+)
+def test_the_row_itself_says_nothing_about_its_lines(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text(table)
+    assert "\n" in pairs_of(path)[1][0]
+
+
 def test_many_values_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tokensieve.data.joined_rows.MOST_VALUES", 4)
     path = tmp_path / "train.csv"
     path.write_text("id,text,label\n" + "".join(f"{i},t{i},a\n" for i in range(9)) + '9,"x,a\n10,y",b\n')
     with pytest.raises(InputError, match="in column 'label', such as 'a'"):
         pairs_of(path)
+
+
+def test_quoted_cells_after_the_beginning_of_a_tsv_file_are_read(tmp_path: Path) -> None:
+    rows = [(f"{'text ' * 20}{i}", "ab") for i in range(SAMPLE // 100)]
+    rows += [('He said "hi"', "b"), ("two\nlines", "c"), ("a\ttab", "ab")]
+    path = tmp_path / "train.tsv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([("text", "label"), *rows])
+    assert pairs_of(path) == rows
 
 
 def test_quotes_after_the_beginning_of_a_tsv_file_without_quotes_are_characters(tmp_path: Path) -> None:

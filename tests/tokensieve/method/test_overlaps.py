@@ -21,7 +21,8 @@ def test_of_the_parts_of_one_sentence_the_strongest_stays() -> None:
             ("refund", 10),
         )
     ]
-    assert [one.text for one in without_overlaps(found)] == ["case opened through", "case", "refund"]
+    assert [one.text for one in without_overlaps(found, 9)] == ["case opened through", "case", "refund"]
+    assert [one.text for one in without_overlaps(found, 2)] == ["case opened through", "case"]
 
 
 def test_of_equally_strong_parts_a_class_shows_the_longest_and_another_word_instead() -> None:
@@ -32,3 +33,13 @@ def test_of_equally_strong_parts_a_class_shows_the_longest_and_another_word_inst
         construct("through", 10),
     ]
     assert top_constructs(found, 2) == {"refund": ["case opened through", "money"]}
+
+
+def test_phrases_with_one_word_in_common_stay() -> None:
+    texts = ("cancel my", "my refund", "refund to", "to cancel")
+    assert [one.text for one in without_overlaps([construct(text, 10) for text in texts], 9)] == list(texts)
+
+
+def test_words_of_scripts_without_spaces_overlap() -> None:
+    found = [construct("客服热", 10), construct("服热线", 10), construct("服热", 10), construct("退款", 10)]
+    assert [one.text for one in without_overlaps(found, 9)] == ["客服热", "退款"]

@@ -1,7 +1,7 @@
 // Read and write tables by the rules of tokensieve/data: CSV, TSV, JSON Lines, and files with one text per line.
 
 const SEPARATORS = [",", ";", "\t", "|"];
-const SAMPLE = 2 ** 20; // characters at the beginning of a TSV file that decide on its quotes
+const SAMPLE = 2 ** 20; // characters of a TSV file that decide on its quotes
 const FORMATS = { csv: readCsv, tsv: readTsv, jsonl: readJson, ndjson: readJson, txt: readText };
 
 // Return the content of a file as text. Files that are not UTF-8 are read as UTF-16 or Windows-1252.
@@ -99,9 +99,12 @@ function readCsv(text) {
 
 // Some programs write quotes around a cell with a tab or a line end, and others write every character as it is.
 // Quotes are characters if they cannot be read as quotes, or would join lines each of which is a row already.
+// The header and the lines from the first quote on decide: those before are the same with and without quotes.
 function readTsv(text) {
-  const end = text.length > SAMPLE ? text.indexOf("\n", SAMPLE) + 1 || text.length : text.length;
-  return tableOf(text, "\t", quotesIn(text.slice(0, end), end < text.length));
+  const begin = text.lastIndexOf("\n", text.indexOf('"')) + 1;
+  const end = text.length > begin + SAMPLE ? text.indexOf("\n", begin + SAMPLE) + 1 || text.length : text.length;
+  const header = begin ? text.slice(0, text.indexOf("\n") + 1) : "";
+  return tableOf(text, "\t", quotesIn(header + text.slice(begin, end), end < text.length));
 }
 
 function quotesIn(sample, isCut) {

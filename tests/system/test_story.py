@@ -185,7 +185,7 @@ def drift_starts_a_retraining(story: Story, texts: dict[str, Rows]) -> None:
     story.ask(window)
     first = story.run("monitor", texts=DRAWN)
     assert first["state_name"] == "Completed"
-    assert "the next one decides" in story.page(first, "drift")
+    assert "if the next window differs too" in story.page(first, "drift")
     story.ask(window)
     run = story.retrained_after(lambda: story.begin("monitor", texts=DRAWN))
     assert (run["state_name"], run["created_by"]["type"]) == ("Completed", "AUTOMATION")

@@ -114,7 +114,7 @@ def test_the_setting_is_a_column_or_a_list_of_columns(tmp_path: Path) -> None:
     assert Settings().data.text_rule == TextRule()
     for value, words in (
         (["a"], "data.text_column is a list of 1; use text, or a list of different texts"),
-        (["a", "a"], "data.text_column is a list of 2; use text, or a list of different texts"),
+        (["a", "a"], "data.text_column has .a. 2 times; name it once"),
         (["a", 7], "data.text_column contains '7'; use texts in quotes"),
         (["a", "label"], "data.text_column and data.label_column are both 'label'"),
         (7, "data.text_column is '7'; use text in quotes"),

@@ -174,11 +174,19 @@ def test_the_server_starts_without_a_challenger(
     path = tmp_path / "shadow.json"
     server = start(served.folder, *QUICK, "--shadow", str(empty), "--shadow-report", str(path))
     assert_unchanged(ask(server, TEXTS), served.folder, TEXTS)
-    assert "tokensieve_shadow_trouble 1.0" in metrics(server)
+    wait_for_metric(server, "tokensieve_shadow_trouble 1.0")
     empty.rmdir()
     replace(served, weight=-served.weight).write(tmp_path / "made").rename(empty)
     wait_for_challenger(server, FolderSource(empty).version())
-    assert "tokensieve_shadow_trouble 0.0" in metrics(server)
+    wait_for_metric(server, "tokensieve_shadow_trouble 0.0")
+
+
+def wait_for_metric(server: Any, line: str) -> None:
+    """Wait until the server has a metric: the challenger is loaded beside the answers."""
+    deadline = time.monotonic() + 60
+    while line not in metrics(server):
+        assert time.monotonic() < deadline, line
+        time.sleep(0.1)
 
 
 def metrics(server: Any) -> str:

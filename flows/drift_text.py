@@ -9,7 +9,7 @@ from tokensieve.monitoring.drift import LEAST_TEXTS
 
 # A p-value below this, adjusted for all tests, is hardly chance: with a look per hour, that is
 # one in a hundred years.
-SURE = 1e-6
+HARDLY_CHANCE = 1e-6
 REPORT = "artifacts/drift/report.json"
 
 MEANINGS = {
@@ -44,7 +44,7 @@ def verdict(report: DriftReport) -> str:
     differ = f"differ from the held-out texts of {model} ({causes})"
     if report.alarm:
         return f"Drift: {compared} and the window before {differ}. Retrain with new labelled texts."
-    if min(test.p for test in report.found.tests if test.differs) < SURE:
+    if min(test.p for test in report.found.tests if test.differs) < HARDLY_CHANCE:
         return (
             f"{compared} {differ}. This is hardly chance, but may pass: it is drift if the next window "
             "differs too."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ from tasks.tracking.run_words import run_name
 from tasks.versioning.data_versions import find_data_version
 from tokensieve.project import Layout
 
+log = logging.getLogger("tokensieve")
+
 MAX_PICTURE = 500_000  # bytes; Prefect stores it in its database
 
 
 def show_run(result: dict[str, Any], layout: Layout, registry: str, is_new: bool) -> None:
     """Name the run of the flow, and make its artifacts: the summary and a picture.
+
+    The run has registered its model by then, so a page that cannot be written is a warning.
 
     Args:
         result: The summary of the run.
@@ -29,16 +34,19 @@ def show_run(result: dict[str, Any], layout: Layout, registry: str, is_new: bool
         is_new: Whether the run made something new.
     """
     name = _name(result, layout, is_new)
-    if flow_run.id:
-        with get_client(sync_client=True) as client:
-            tags = sorted({*flow_run.tags, result["model_name"]})
-            client.update_flow_run(flow_run.id, name=f"retrain {name}", tags=tags)
-    create_markdown_artifact(
-        key="retrain-summary", markdown=summary_markdown(result, layout, registry), description=name
-    )
+    summary = summary_markdown(result, layout, registry)
     about, file = picture(result)
-    if is_new and (address := _data_url(layout.evaluation / file)):
-        create_image_artifact(key="retrain-picture", image_url=address, description=f"{name}: {about}")
+    address = _data_url(layout.evaluation / file) if is_new else ""
+    try:
+        if flow_run.id:
+            with get_client(sync_client=True) as client:
+                tags = sorted({*flow_run.tags, result["model_name"]})
+                client.update_flow_run(flow_run.id, name=f"retrain {name}", tags=tags)
+        create_markdown_artifact(key="retrain-summary", markdown=summary, description=name)
+        if address:
+            create_image_artifact(key="retrain-picture", image_url=address, description=f"{name}: {about}")
+    except Exception as error:  # Prefect's, or its network library's: they share no narrower base
+        log.warning("warning: the page of the run in Prefect is incomplete (%s)", error)
 
 
 def final_message(result: dict[str, Any], is_new: bool) -> str:

@@ -66,6 +66,17 @@ def test_a_picture_that_is_missing_is_left_out(made: Artifacts, tmp_path: Path) 
     assert made["retrain-summary"]["description"] == "claims_v2: unchanged, v3 0.931"
 
 
+def test_a_page_that_cannot_be_written_does_not_fail_a_run_that_has_registered_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(**_: Any) -> None:
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(prefect_page, "create_markdown_artifact", fail)
+    show_run(RESULT, Layout(tmp_path), "", is_new=True)
+    assert "the page of the run in Prefect is incomplete (no answer)" in caplog.text
+
+
 def test_the_message_has_the_verdict() -> None:
     judged = RESULT | {"verdict": {"sentence": "good enough: promote it."}}
     assert final_message(judged, True) == "Version 3 of claims_v2: Good enough: promote it."

@@ -21,7 +21,7 @@ MARKS = {
 }
 START = 1024  # bytes in which UTF-16 shows
 # So many bytes beyond one per character, all valid as UTF-8, are enough to know that it is UTF-8.
-SURE = 1000
+SURE_BYTES = 1000
 # Characters that UTF-8 has where a single-byte encoding would have two or three unlikely ones: é as
 # Ã©. Other characters, such as ə for É™, need some company.
 LIKELY = re.compile(r"[\u00a0-\u00ff\u2010-\u2026\u20ac]")
@@ -98,7 +98,7 @@ def _is_utf8(start: bytes, file: BinaryIO, name: str) -> bool:
     decoder, extra, block = codecs.getincrementaldecoder("utf-8")(), 0, start
     found: set[str] = set()
     try:
-        while block and extra < SURE:
+        while block and extra < SURE_BYTES:
             text = decoder.decode(block)
             extra += len(block) - len(text)
             found.update(char for char in text if not char.isascii())

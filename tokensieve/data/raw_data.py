@@ -181,8 +181,7 @@ def read_examples(
     identifies rows. The file is multi-label with a `separator`, or if the label column has lists.
 
     A label is the text of its cell, without white space at its ends. In Parquet and Arrow, the
-    float 3.0 is the label 3. Fractions such as 1.5 may be names, for example of tariffs. But if
-    most rows have a label of their own, the column is one of numbers, and not the right one.
+    float 3.0 is the label 3. A column of fractions is refused if most rows have one of their own.
 
     Raises:
         InputError: If `read_rows` raises it, for numbers as above, or if only some rows have lists.
@@ -204,7 +203,8 @@ def read_examples(
         if key not in parsed:
             parsed[key] = _names(value, separator, format_of(path) in TYPED)
             place = found.place(len(found) - 1)
-            kinds |= {isinstance(value, list): place} | kinds if value not in (None, "") else {}
+            if value not in (None, ""):
+                kinds.setdefault(isinstance(value, list), place)
             fraction = fraction or _fraction(place, parsed[key], cells, format_of(path) in TYPED)
         found.labels.append(parsed[key])
     _refuse_mixed(path, kinds, separator)

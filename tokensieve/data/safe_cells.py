@@ -1,7 +1,8 @@
 """Cells that no spreadsheet takes for formulas: in all CSV and TSV files that tokensieve writes.
 
 A cell that begins as a formula gets an apostrophe before it. It is taken off when tokensieve reads
-such a file, which it knows by its columns. So nothing is lost.
+such a file, which it knows by its columns. Tables of predictions that an earlier version wrote have
+none: a text such as '@bob loses its own.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ misses it. This process adopts what its descendants leave behind, and so finds a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -51,13 +52,17 @@ def main(parent: int, command: list[str]) -> int:
 
 def _end_rest(seconds: float) -> None:
     """End all descendants: those that run after `seconds` are killed."""
-    for process in (rest := _descendants()):
-        process.terminate()
+    _send(signal.SIGTERM, rest := _descendants())
     psutil.wait_procs(rest, timeout=seconds)
     while rest := _descendants():
-        for process in rest:
-            process.kill()
+        _send(signal.SIGKILL, rest)
         psutil.wait_procs(rest, timeout=1.0)
+
+
+def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # its own parent collects it meanwhile
+            process.send_signal(number)
 
 
 def _descendants() -> list[psutil.Process]:

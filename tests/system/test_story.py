@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from collections.abc import Callable, Iterator
@@ -111,7 +112,7 @@ def story(
     left = psutil.Process(process.popen.pid).children(recursive=True)
     yield Story(process, project, data, prefect, mlflow, server, tokensieve)
     for service in left:
-        if service.is_running():
+        with contextlib.suppress(psutil.NoSuchProcess):
             service.kill()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -102,15 +103,21 @@ def up(
 
     yield begin
     for process in left:
-        if process.is_running():
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Return those that are running."""
-    return [
-        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [process for process in processes if command_line(process)]
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Return the words that started a process; none if it has ended, be it since a moment ago."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie too
+        return []
 
 
 @pytest.mark.timeout(900)
@@ -139,10 +146,11 @@ def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
     second = tokensieve("up", "--project", str(running.project))
     assert (second.returncode, "runs already" in second.stderr) == (2, True), second.stderr
 
-    (worker,) = (
+    # The first one: a process that the worker is about to start has its words for a moment.
+    worker = next(
         found
         for found in running.descendants()
-        if found.cmdline()[1:5] == ["-m", "prefect", "worker", "start"]
+        if command_line(found)[1:5] == ["-m", "prefect", "worker", "start"]
     )
     worker.kill()
     wait_for(lambda: "worker starts again in 1 s" in running.process.text(), 120, "the end of the worker")

@@ -111,7 +111,7 @@ def _place(row: AuditedRow) -> tuple[str, str, str]:
     text = " ".join(row.text.split())
     cut = text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
     printable = "".join(char if char.isprintable() else "·" for char in cut)
-    return f"{row.file}, {row.where}", printable, ", ".join(row.labels)
+    return f"{row.file}, {row.place}", printable, ", ".join(row.labels)
 
 
 def _size(own: ClassSize) -> str:

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from tasks.expectations import Finding, Table
 from tasks.faulty_rows import NAME as FAULTS
-from tasks.validation_report import LISTED, NAMED, place_of
+from tasks.validation_report import LISTED, NAMED
+from tokensieve.data.row_place import row_place
 from tokensieve.report.distributions import PartTexts, class_table, length_chart
 from tokensieve.report.page import FORBIDDEN, stylesheet
 
@@ -65,7 +66,7 @@ def data_docs(
     rows = [(outcome, [outcome, check["message"]]) for outcome, check in results]
     body = [_section("Checks", _table("Checks", ["Result", "Check"], rows))]
     at_fault = [
-        (outcome, [check["name"], check["part"], place_of(row), row["label"]])
+        (outcome, [check["name"], check["part"], row_place(row), row["label"]])
         for outcome, check in results
         for row in (() if check["passed"] else check["rows"])
         if row["row"]

@@ -12,6 +12,7 @@ from tasks.faulty_rows import NAME as FAULTS
 from tokensieve.data.label_names import OTHER, Prepared, lookalike_labels
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import rules
+from tokensieve.data.row_place import row_place
 from tokensieve.data.token_lengths import truncation_message
 from tokensieve.errors import excerpt
 from tokensieve.model.encoder_check import Base
@@ -65,7 +66,7 @@ def error_message(errors: Sequence[Mapping[str, Any]]) -> str:
 def error_detail(errors: Sequence[Mapping[str, Any]], layout: Layout) -> str:
     """Return the content of the first rows that failed, and where to find more."""
     lines = [
-        f"  {place_of(row)}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
+        f"  {row_place(row)}: text {excerpt(row['text'])}, label {excerpt(row['label'], 40)}"
         for check in errors
         for row in check["rows"][:NAMED]
         if row["row"]
@@ -104,12 +105,6 @@ def _counted(found: Sized, one: str, many: str = "") -> str:
 def _listed(named: Sequence[str]) -> str:
     more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
     return ", ".join(named[:NAMED]) + more
-
-
-def place_of(row: Mapping[str, Any]) -> str:
-    """Return where a row is: its line, or its number in a file without lines, and its id."""
-    place = f"line {row['line']}" if "line" in row else f"row {row['row']}"
-    return f"{place}, id {excerpt(row['id'], 40)}" if row.get("id") else place
 
 
 def _row(table: Table, i: int) -> dict[str, Any]:
@@ -151,7 +146,9 @@ def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
     if check["passed"]:
         return rule.holds if rule else "met"
     unit = rule.unit if rule else "row"
-    named = [excerpt(row["label"], 40) if unit == "class" else place_of(row) for row in check["rows"][:NAMED]]
+    named = [
+        excerpt(row["label"], 40) if unit == "class" else row_place(row) for row in check["rows"][:NAMED]
+    ]
     more = f" and {count - NAMED:,} more" if count > NAMED else ""
     units = unit if count == 1 else {"row": "rows", "class": "classes"}[unit]
     between = "; " if any(row.get("id") for row in check["rows"]) and unit == "row" else ", "

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.audit.classes import Overlap
-from tokensieve.errors import InputError, excerpt
+from tokensieve.data.row_place import row_place
+from tokensieve.errors import InputError
 from tokensieve.files import read_json, write_json
 
 NAME = "audit.json"
@@ -39,10 +40,9 @@ class AuditedRow:
     line: int | None = None
 
     @property
-    def where(self) -> str:
+    def place(self) -> str:
         """Where people find the row: its line, or its number without lines, and its id."""
-        place = f"row {self.row}" if self.line is None else f"line {self.line}"
-        return f"{place}, id {excerpt(self.id, 40)}" if self.id else place
+        return row_place(vars(self))
 
 
 @dataclass(frozen=True)

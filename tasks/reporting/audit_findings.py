@@ -145,4 +145,4 @@ def _labels(row: AuditedRow) -> str:
 
 
 def _place(row: AuditedRow) -> str:
-    return f"{row.file}, {row.where}"
+    return f"{row.file}, {row.place}"

@@ -78,7 +78,7 @@ def test_lines_are_kept_with_the_texts(layout: Layout, tmp_path: Path) -> None:
     for _ in range(2):  # parsed, and found again
         found = read_raw_once(files, Settings().data, layout.parsed).parts["train"]
         assert found.lines[:7] == [2, 5, 6, 7, 8, 10, 11]
-    assert (found.place(5), found.place(0)) == ("row 6 (line 10)", "row 1 (line 2)")
+    assert (found.place(5), found.place(0)) == ("line 10", "line 2")
     taken = found.take([9, 0])
     taken.save(tmp_path / "part.jsonl")
     assert Examples.load(tmp_path / "part.jsonl").lines == [14, 2]

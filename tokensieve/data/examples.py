@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tokensieve.data.row_place import row_place
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_file
 
@@ -63,8 +64,7 @@ class Examples:
 
     def place(self, index: int) -> str:
         """Return where the example at `index` is in the raw file, for messages."""
-        line = f" (line {self.lines[index]})" if self.lines else ""
-        return f"row {self.rows[index]}{line}"
+        return row_place(self.place_fields(index))
 
     def place_fields(self, index: int) -> dict[str, int | str]:
         """Return the row of the example at `index`, and its line and id if they are known."""

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from tokensieve.data.examples import Examples
-from tokensieve.errors import excerpt
 from tokensieve.evaluation import intervals
 from tokensieve.inference.decisions import DecisionRule, Logits, certainty, decide
 from tokensieve.report.content import ClassRow, Confusion, Matrix, WrongText
@@ -77,17 +76,12 @@ def confusions(
             count=len(places),
             of=of[true],
             texts=tuple(
-                WrongText(_where(test, i), test.texts[i], float(sure[i]))
+                WrongText(test.place(i), test.texts[i], float(sure[i]))
                 for i in sorted(places, key=lambda i: -sure[i])[:TEXTS]
             ),
         )
         for (true, other), places in worst
     )
-
-
-def _where(test: Examples, index: int) -> str:
-    place = f"line {test.lines[index]}" if test.lines else f"row {test.rows[index]}"
-    return f"{place}, id {excerpt(test.ids[index], 40)}" if test.ids else place
 
 
 def matrix(test: Examples, logits: Logits, labels: Sequence[str]) -> Matrix | None:

@@ -55,8 +55,8 @@ def test_label_errors_are_first_with_both_probabilities() -> None:
 
 
 def test_a_row_is_named_by_its_line_and_the_users_id() -> None:
-    assert replace(ROW, id="T0381").where == "line 9, id 'T0381'"
-    assert (ROW.where, OTHER.where) == ("line 9", "row 8")
+    assert replace(ROW, id="T0381").place == "line 9, id 'T0381'"
+    assert (ROW.place, OTHER.place) == ("line 9", "row 8")
 
 
 def test_findings_about_classes_have_no_texts() -> None:

@@ -61,4 +61,4 @@ def test_data_without_a_known_label_or_with_a_missing_one_are_refused(
     assert "no text has labels that the model knows; labels of the data: 'refund'" in capfd.readouterr().err
     path.write_text("text,label\nmy card,transfer\nlost,\n")
     assert main(command) == 2
-    assert f"{path}, row 2 (line 3): the model gives one label per text" in capfd.readouterr().err
+    assert f"{path}, line 3: the model gives one label per text" in capfd.readouterr().err

@@ -175,10 +175,10 @@ def test_whole_numbers_are_names(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("label", [1.0, 0.25, "1.0", "0.5", "1e-3", "1E5", " -.5 "])
 def test_fractions_of_which_most_occur_once_are_no_labels(tmp_path: Path, suffix: str, label: object) -> None:
     path = write(tmp_path / f"train{suffix}", [("x", "a"), ("y", label)])
-    line = {".jsonl": " (line 2)", ".csv": " (line 3)", ".tsv": " (line 3)"}.get(suffix, "")
+    place = {".jsonl": "line 2", ".csv": "line 3", ".tsv": "line 3"}.get(suffix, "row 2")
     refused(
         path,
-        f"row 2{line}: column 'label' has the fraction '{str(label).strip()}'; it has 2 different values",
+        f"{place}: column 'label' has the fraction '{str(label).strip()}'; it has 2 different values",
     )
 
 
@@ -350,7 +350,7 @@ def test_a_bad_csv_file_is_refused_with_its_place(
         (b'{"text": 5.5, "label": "y"}\n', "row 1 (line 1): 'text' is '5.5'; give a text"),
         (
             b'\n{"text": "x", "label": null}\n{"text": "x", "label": "y"}\n{"text": "z", "label": ["y"]}\n',
-            "the label in row 3 (line 4) is a list, and that in row 2 (line 3) is not",
+            "the label in line 4 is a list, and that in line 3 is not",
         ),
         (b'{"text": "x"}\n', "has no column 'label'; it has 'text'"),
         (b'{"text": 5, "label": "y"}\n', "row 1 (line 1): 'text' is '5'; give a text"),
@@ -359,7 +359,7 @@ def test_a_bad_csv_file_is_refused_with_its_place(
             b'{"text": "x", "label": [["y"]]}\n',
             "row 1 (line 1): 'label' is \"[['y']]\"; give a label, or a list of",
         ),
-        (b'{"text": "x", "label": 0.5}\n', "row 1 (line 1): column 'label' has the fraction '0.5'"),
+        (b'{"text": "x", "label": 0.5}\n', "line 1: column 'label' has the fraction '0.5'"),
         (
             b'{"text": "x", "label": "y"}\n{"text": "a \\ud800 b", "label": "y"}\n',
             r"row 2 (line 2): 'text' has '\ud800', half of a character",
@@ -512,7 +512,7 @@ def test_labels_are_separated_in_the_reader(tmp_path: Path, suffix: str) -> None
 
 
 def test_a_fraction_among_several_labels_is_refused(file: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"row 2 \(line 3\): column 'label' has the fraction '0\.5'"):
+    with pytest.raises(InputError, match=r"line 3: column 'label' has the fraction '0\.5'"):
         read_examples(file(b"text,label\nx,a|3\ny,a|0.5\n"), separator="|")
 
 

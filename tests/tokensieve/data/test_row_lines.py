@@ -42,9 +42,9 @@ def test_tables_without_lines(tmp_path: Path) -> None:
         (
             "a.csv",
             'text,label\n"b\nc",1.5\n\nd,2.5\n',
-            "row 1 (line 2): column 'label' has the fraction",
+            "line 2: column 'label' has the fraction",
         ),
-        ("a.csv", 'text,label\n"b\nc",x\n\nd,2.5\n', "row 2 (line 5): column 'label' has the fraction"),
+        ("a.csv", 'text,label\n"b\nc",x\n\nd,2.5\n', "line 5: column 'label' has the fraction"),
         ("a.tsv", "text\tlabel\nb\tx\n\nd\n", "row 2 (line 4) has 1 columns"),
     ],
 )

@@ -95,5 +95,5 @@ def test_a_row_without_a_label_is_named_by_its_line(tmp_path: Path) -> None:
     model = Words(("a", "b"))
     model.manifest = replace(model.manifest, thresholds=())
     (tmp_path / "rows.csv").write_text('text,label\n"a\nb",a\n\nb,\n')
-    with pytest.raises(InputError, match=r"rows\.csv, row 2 \(line 5\): the model gives one label per text"):
+    with pytest.raises(InputError, match=r"rows\.csv, line 5: the model gives one label per text"):
         evaluate_file(model, tmp_path / "rows.csv", Data())  # type: ignore[arg-type]

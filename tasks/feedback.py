@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from tokensieve.data.normalize import is_blank, normalize_text
 from tokensieve.data.raw_data import find_part_files, read_examples, read_raw
 from tokensieve.data.table_readers import read_chunks
 from tokensieve.data.table_writers import json_line, row_dicts
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_folder, complete_replacement
 from tokensieve.project import Layout
 from tokensieve.settings import Data
 from tokensieve.text_rule import join_columns
 
 log = logging.getLogger("tokensieve")
+
+NAMED = 5  # other tasks that a message names
 
 Label = str | list[str]
 
@@ -85,26 +88,44 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
     """Return each correction by the normalized text.
 
     The feedback of a model that several tasks share names the task. Only that of this project, by
-    the name of its folder, is taken. Texts with control characters are left out, with a warning,
-    because the validation would stop at them.
+    the name of its folder, is taken. Texts with control characters are left out, because the
+    validation would stop at them. The numbers of rows that are left out are logged.
     """
     header, chunks = read_chunks(path, "text")  # first, because data.encoding does not concern this file
     if "right_label" in header:
         raise InputError(f"{path} is a review, with column right_label; take it in with --review {path}")
     rows = [(row.get("task"), row.get("columns")) for chunk in chunks for row in row_dicts(chunk)]
-    examples = read_examples(path)
+    others = Counter(str(task) for task, _ in rows if task not in (None, "", project))
+    own = {number for number, (task, _) in enumerate(rows, 1) if task in (None, "", project)}
+    # The rows of other tasks may have labels of another form: they are not read as examples.
+    examples = read_examples(path, rows=own)
     found: dict[str, _Correction] = {}
     strange: list[int] = []
-    for number, (text, names, (task, values)) in enumerate(
-        zip(examples.texts, examples.labels, rows, strict=True), 1
-    ):
-        wanted = not is_blank(text) and (names or examples.multi_label) and task in (None, "", project)
+    for number, text, names in zip(examples.rows, examples.texts, examples.labels, strict=True):
+        wanted = not is_blank(text) and (names or examples.multi_label)
         if wanted and count_control_characters(text):
             strange.append(number)
         elif wanted:
             label: Label = list(names) if examples.multi_label else names[0]
+            _, values = rows[number - 1]
             known = values if isinstance(values, dict) else {}
             found[normalize_text(columns.text_rule.cleaned(text))] = _Correction(text, label, known)
+    _warn(path, others, strange)
+    if not found:
+        takes = f", which takes the task {excerpt(project, 40)}, the name of its folder" if others else ""
+        raise InputError(f"{path} has no texts with labels for this project{takes}")
+    return found
+
+
+def _warn(path: Path, others: Counter[str], strange: Sequence[int]) -> None:
+    """Log how many rows are of other tasks, and how many texts have control characters."""
+    if others:
+        log.warning(
+            "warning: %s: %d rows of other tasks are left out (%s)",
+            path,
+            others.total(),
+            ", ".join(f"{excerpt(task, 40)} {count:,}" for task, count in others.most_common(NAMED)),
+        )
     if strange:
         log.warning(
             "warning: %s: %d texts with control characters are left out, the first in row %d",
@@ -112,9 +133,6 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
             len(strange),
             strange[0],
         )
-    if not found:
-        raise InputError(f"{path} has no texts with labels for this project")
-    return found
 
 
 def _rows(path: Path, columns: Data) -> Iterator[dict[str, Any]]:

@@ -102,11 +102,37 @@ def test_only_the_feedback_for_the_task_of_the_project_is_taken(
     assert parts(layout)["train"][0] == ("one", ("a",))
 
 
+def test_labels_of_other_tasks_may_have_any_form_and_their_rows_are_counted(
+    layout: Layout, source: Path, feedback: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    ingest(layout, Settings(), str(source))
+    own = {"text": "two", "label": "b", "task": layout.root.name}
+    lists = [{"text": f"text {i}", "label": ["x", "y"], "task": "topics"} for i in range(3)]
+    fractions = [{"text": f"text {i}", "label": f"{i}.5", "task": "<prices>"} for i in range(2)]
+    assert add_feedback(layout, feedback(*lists, own, *fractions), Data()) == (1, 0)
+    assert parts(layout)["train"][1] == ("two", ("b",))
+    assert "5 rows of other tasks are left out ('topics' 3, '<prices>' 2)" in caplog.text
+
+
+def test_a_row_of_this_task_is_named_by_its_line_in_the_file(
+    layout: Layout, source: Path, feedback: Callable[..., Path]
+) -> None:
+    ingest(layout, Settings(), str(source))
+    path = feedback(
+        {"text": "x", "label": ["a"], "task": "other"},
+        {"text": "two", "label": "a"},
+        {"text": "one", "label": ["b"]},
+    )
+    with pytest.raises(InputError, match=r"the label in line 3 is a list, and that in line 2 is not"):
+        add_feedback(layout, path, Data())
+
+
 def test_a_file_without_corrections_leaves_the_data_as_they_are(
     layout: Layout, source: Path, feedback: Callable[..., Path]
 ) -> None:
     ingest(layout, Settings(), str(source))
-    with pytest.raises(InputError, match="has no texts with labels for this project"):
+    wanted = f"no texts with labels for this project, which takes the task '{layout.root.name}'"
+    with pytest.raises(InputError, match=wanted):
         add_feedback(layout, feedback({"text": "one", "label": "b", "task": "other"}), Data())
     with pytest.raises(InputError, match="does not exist"):
         add_feedback(layout, layout.root / "none.jsonl", Data())

@@ -7,18 +7,17 @@ texts. They are parsed once. The result is stored as JSON Lines files, which the
 from __future__ import annotations
 
 import logging
-import math
 import operator
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from tokensieve.cleaning import NONE
 from tokensieve.data.examples import Examples
-from tokensieve.data.normalize import is_blank
+from tokensieve.data.label_cells import LabelCells
 from tokensieve.data.table_formats import ENDINGS, FORMATS, TYPED, ending_of, format_of
 from tokensieve.data.table_readers import read_rows
 from tokensieve.errors import InputError, excerpt
@@ -38,7 +37,6 @@ NAMES = {
 }
 PIECE = r"(?P<piece>-\d{5}-of-(?P<pieces>\d{5}))?"
 KEY = "key.json"  # in the folder with the parsed files: the raw data that they come from
-MOST = 0.5  # share of rows with a label of their own from which labels are numbers
 PARSER = 5  # to be raised if the same raw data are parsed differently from now on
 
 
@@ -173,12 +171,14 @@ def read_examples(
     separator: str | None = None,
     encoding: str | None = None,
     id: str | None = None,
+    rows: Collection[int] | None = None,
 ) -> Examples:
     """Return the examples in the table `path`, in any of the formats.
 
     Texts and labels are in the columns `text` and `label`. If `label` is None, there are no labels.
     With several columns `text`, their values are joined (`text_rule.join_columns`). Column `id`
     identifies rows. The file is multi-label with a `separator`, or if the label column has lists.
+    With `rows`, only the rows with these numbers are read.
 
     A label is the text of its cell, without white space at its ends. In Parquet and Arrow, the
     float 3.0 is the label 3. A column of fractions is refused if most rows have one of their own.
@@ -187,55 +187,19 @@ def read_examples(
         InputError: If `read_rows` raises it, for numbers as above, or if only some rows have lists.
     """
     found = Examples()
-    parsed: dict[object, tuple[str, ...]] = {}  # labels repeat: each different value is parsed once
-    fraction: tuple[str, str] | None = None  # the place of the first one
-    kinds: dict[bool, str] = {}  # the place of the first label that is a list, and of the first other
     columns = [text] if isinstance(text, str) else list(text)
     labels, ids = [label] if label is not None else [], [id] if id is not None else []
+    cells = LabelCells(separator, format_of(path) in TYPED, partial(found.place, -1))
     for number, line, values in read_rows(path, columns, labels, encoding, ids):
+        if rows is not None and number not in rows:
+            continue
         found.texts.append(join_columns(values[: len(columns)]) or "")
         found.rows.append(number)
         found.lines.extend([] if line is None else [line])
         found.ids.extend("" if cell is None else str(cell) for cell in values[len(values) - len(ids) :])
-        value = None if label is None else values[len(columns)]
-        cells = value if isinstance(value, list) else [value]
-        key = (type(value), *((type(cell), cell) for cell in cells))  # 1 and True are equal in Python
-        if key not in parsed:
-            parsed[key] = _names(value, separator, format_of(path) in TYPED)
-            place = found.place(len(found) - 1)
-            if value not in (None, ""):
-                kinds.setdefault(isinstance(value, list), place)
-            fraction = fraction or _fraction(place, parsed[key], cells, format_of(path) in TYPED)
-        found.labels.append(parsed[key])
-    _refuse_mixed(path, kinds, separator)
-    if fraction and len(parsed) > len(found) * MOST:
-        raise _numbers(path, label, *fraction, len(parsed), len(found))
-    return replace(found, multi_label=True in kinds or None not in (separator, label))
-
-
-def _refuse_mixed(path: Path, kinds: Mapping[bool, str], separator: str | None) -> None:
-    if len(kinds) > 1 and separator is None:
-        raise InputError(
-            f"{path}: the label in {kinds[True]} is a list, and that in {kinds[False]} is not; if a text can "
-            "have several labels, write a list in each row, and otherwise in none"
-        )
-
-
-def _fraction(
-    place: str, names: Sequence[str], cells: Sequence[object], is_typed: bool
-) -> tuple[str, str] | None:
-    """Return the place and the first of the names that is a fraction. None: none is."""
-    if is_typed and not any(isinstance(cell, float | Decimal) for cell in cells):
-        return None
-    return next(((place, name) for name in names if _is_fraction(name)), None)
-
-
-def _numbers(path: Path, label: str | None, place: str, fraction: str, values: int, rows: int) -> InputError:
-    return InputError(
-        f"{path}, {place}: column {excerpt(label)} has the fraction {excerpt(fraction)}; "
-        f"it has {values:,} different values in {rows:,} rows, like a column of numbers: name "
-        "the right column with --set data.label_column=COLUMN"
-    )
+        found.labels.append(cells.names(None if label is None else values[len(columns)]))
+    cells.check(path, label, len(found))
+    return replace(found, multi_label=cells.has_lists or None not in (separator, label))
 
 
 def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Examples, int]:
@@ -256,33 +220,3 @@ def drop_unlabelled(examples: Examples, columns: Data, path: Path) -> tuple[Exam
             "one with the labels?"
         )
     return examples.take(kept), len(examples) - len(kept)
-
-
-def _names(value: object, separator: str | None, typed: bool) -> tuple[str, ...]:
-    """Return the names in a cell of the label column, sorted."""
-    if separator is not None and isinstance(value, str):
-        value = value.split(separator)
-    cells = value if isinstance(value, list) else [value]
-    return tuple(sorted({_name(cell, typed) for cell in cells} - {""}))
-
-
-def _name(cell: object, typed: bool) -> str:
-    """Return the name of the label in one cell, or "" if there is none."""
-    if cell is None or (isinstance(cell, float | Decimal) and math.isnan(cell)):
-        return ""
-    if typed and isinstance(cell, float | Decimal) and math.isfinite(cell) and cell == int(cell):
-        cell = int(cell)
-    return "" if is_blank(str(cell)) else str(cell).strip()
-
-
-def _is_fraction(text: str) -> bool:
-    try:
-        if not math.isfinite(float(text)):
-            return False
-    except ValueError:
-        return False
-    try:
-        int(text)
-    except ValueError:
-        return True
-    return False

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.broken_characters import count_control_characters
-from tokensieve.data.json_objects import WrittenNumber
 from tokensieve.data.normalize import is_blank, normalize_text
 from tokensieve.data.raw_data import find_part_files, read_examples, read_raw
+from tokensieve.data.relabel import relabelled_json_lines
+from tokensieve.data.table_formats import format_of
 from tokensieve.data.table_readers import read_chunks
 from tokensieve.data.table_writers import json_line, row_dicts
 from tokensieve.errors import InputError, excerpt
@@ -46,22 +47,18 @@ def add_feedback(layout: Layout, path: Path, columns: Data) -> tuple[int, int]:
     corrected = 0
     with atomic_folder(layout.raw) as folder:
         for part, file in sorted(find_part_files(layout.raw).items(), key=lambda item: item[0] == "train"):
-            rows, changes = list(_rows(file, columns)), 0
-            for row in rows if part != "oos" else ():
-                text = join_columns([row.get(name) for name in columns.text_columns]) or ""
-                key = normalize_text(columns.text_rule.cleaned(text))
-                if key in corrections:
-                    known.add(key)
-                    changes += row[columns.label_column] != corrections[key].label
-                    row[columns.label_column] = corrections[key].label
+            rows = list(_rows(file, columns))
+            answers = _answers(rows, corrections, columns, known) if part != "oos" else {}
             # The part train comes last.
             new = [corrections[key] for key in corrections.keys() - known] if part == "train" else []
-            rows += [own.row(columns) for own in sorted(new, key=lambda own: own.text)]
-            if changes or new:
-                (folder / f"{part}.jsonl").write_bytes(_encoded(rows, columns.codec))
+            added = [own.row(columns) for own in sorted(new, key=lambda own: own.text)]
+            if answers or added:
+                lines = _lines(file, rows, answers, columns)
+                lines += [json_line(row).decode() for row in added]
+                (folder / f"{part}.jsonl").write_bytes(_encoded(lines, columns.codec))
             else:
                 shutil.copyfile(file, folder / file.name)
-            corrected += changes
+            corrected += len(answers)
         read_raw(find_part_files(folder), columns).checked()
     log.info("feedback: %d labels corrected, %d texts added", corrected, len(new))
     return corrected, len(new)
@@ -97,8 +94,9 @@ def _corrections(path: Path, project: str, columns: Data) -> dict[str, _Correcti
     rows = [(row.get("task"), row.get("columns")) for chunk in chunks for row in row_dicts(chunk)]
     others = Counter(str(task) for task, _ in rows if task not in (None, "", project))
     own = {number for number, (task, _) in enumerate(rows, 1) if task in (None, "", project)}
-    # The rows of other tasks may have labels of another form: they are not read as examples.
-    examples = read_examples(path, rows=own)
+    # The rows of other tasks may have labels of another form: they are not read as examples. The
+    # server has compared the labels with those of the model, so fractions among them are labels.
+    examples = read_examples(path, rows=own, refuse_numbers=False)
     found: dict[str, _Correction] = {}
     strange: list[int] = []
     for number, text, names in zip(examples.rows, examples.texts, examples.labels, strict=True):
@@ -138,30 +136,58 @@ def _warn(path: Path, others: Counter[str], strange: Sequence[int]) -> None:
 def _rows(path: Path, columns: Data) -> Iterator[dict[str, Any]]:
     _, chunks = read_chunks(path, columns.text_columns, columns.codec, written_numbers=True)
     for chunk in chunks:
-        for row in row_dicts(chunk):
-            yield {
-                name: value if name == columns.label_column else _plain(value) for name, value in row.items()
-            }
+        yield from row_dicts(chunk)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value with fractions as numbers again: only labels are as the file has them."""
-    if isinstance(value, WrittenNumber):
-        return float(value)
-    if isinstance(value, list):
-        return list(map(_plain, value))
-    return {name: _plain(own) for name, own in value.items()} if isinstance(value, dict) else value
+def _answers(
+    rows: Sequence[Mapping[str, Any]],
+    corrections: Mapping[str, _Correction],
+    columns: Data,
+    known: set[str],
+) -> dict[int, Label]:
+    """Return the right labels of the rows that have others, by their number from 1.
+
+    Add the keys of the corrections that are about a row to `known`.
+    """
+    found = {}
+    for number, row in enumerate(rows, 1):
+        text = join_columns([row.get(name) for name in columns.text_columns]) or ""
+        key = normalize_text(columns.text_rule.cleaned(text))
+        if key in corrections:
+            known.add(key)
+            if row[columns.label_column] != corrections[key].label:
+                found[number] = corrections[key].label
+    return found
 
 
-def _encoded(rows: Iterable[Mapping[str, Any]], codec: str | None) -> bytes:
-    """Return rows as JSON Lines in the encoding in which the raw data are read.
+def _lines(
+    path: Path, rows: Sequence[Mapping[str, Any]], answers: Mapping[int, Label], columns: Data
+) -> list[str]:
+    """Return the rows of a file as JSON Lines, with the labels of `answers`."""
+    if format_of(path) == ".jsonl":  # all else stays as it is written
+        names = {row: (label,) if isinstance(label, str) else tuple(label) for row, label in answers.items()}
+        return list(relabelled_json_lines(path, names, columns))
+    return [
+        json_line({**row, columns.label_column: answers.get(number, row[columns.label_column])}).decode()
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _encoded(lines: Iterable[str], codec: str | None) -> bytes:
+    """Return lines of JSON in the encoding in which the raw data are read.
 
     Characters that it does not have are escaped.
     """
-    lines = [json_line(row).decode() for row in rows]
-    for place, line in enumerate(lines if codec else ()):
-        try:
-            line.encode(codec or "")
-        except UnicodeEncodeError:
-            lines[place] = json.dumps(json.loads(line)) + "\n"
-    return "".join(lines).encode(codec or "utf-8")
+    return "".join(line if _has(codec, line) else _escaped(line) for line in lines).encode(codec or "utf-8")
+
+
+def _has(codec: str | None, line: str) -> bool:
+    try:
+        line.encode(codec or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(line: str) -> str:
+    return "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in line)

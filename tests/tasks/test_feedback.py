@@ -221,3 +221,30 @@ def test_numbers_as_labels_stay_as_they_are_written(
     ingest(layout, Settings(), str(source))
     add_feedback(layout, feedback(*({"text": text, "label": "8471.30"} for text in "ac")), Data())
     assert [label for _, (label,) in parts(layout)["train"]] == ["8471.30", "8471.30", "8471.30", "1.5"]
+
+
+def test_json_rows_keep_all_but_their_label_as_written(
+    layout: Layout, tmp_path: Path, feedback: Callable[..., Path]
+) -> None:
+    source = tmp_path / "train.jsonl"
+    rows = ['{"text" : "\\u00e9n", "label": 1.50, "at":1.10}', '{"at":1e3,"label":"a","text":"two"}']
+    source.write_text("\n".join([*rows, *(f'{{"text": "t{i}", "label": "a"}}' for i in range(4))]))
+    ingest(layout, Settings(), str(source))
+    path = feedback({"text": "én", "label": "1.75"}, {"text": "new", "label": "a"})
+    assert add_feedback(layout, path, Data()) == (1, 1)
+    found = (layout.raw / "train.jsonl").read_text().splitlines()
+    assert found[:2] == [rows[0].replace("1.50", "1.75"), rows[1]]
+    assert found[-1] == '{"text": "new", "label": "a"}'
+
+
+def test_characters_that_the_encoding_lacks_are_escaped_and_numbers_stay(
+    layout: Layout, tmp_path: Path, feedback: Callable[..., Path]
+) -> None:
+    columns = Data(encoding="cp1252")
+    source = tmp_path / "train.jsonl"
+    rows = '{"text": "верните 😀", "label": "a", "at": 1.10}\n{"text": "ü", "label": "b"}\n'
+    source.write_bytes(rows.encode("utf-8-sig"))
+    ingest(layout, Settings(data=columns), str(source))
+    assert add_feedback(layout, feedback({"text": "ü", "label": "a"}), columns) == (1, 0)
+    assert parts(layout, columns)["train"] == [("верните 😀", ("a",)), ("ü", ("a",))]
+    assert b'\\ud83d\\ude00", "label": "a", "at": 1.10}\n' in (layout.raw / "train.jsonl").read_bytes()

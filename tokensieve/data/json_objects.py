@@ -1,8 +1,9 @@
-"""Read JSON objects with numbers as they are written, and without repeated keys."""
+"""Read JSON objects with numbers as they are written, and without repeated keys. Change a value."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,31 @@ def _without_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 read_object = json.JSONDecoder(object_pairs_hook=_without_repeated_keys, parse_float=WrittenNumber).decode
-read_plain_object = json.JSONDecoder(object_pairs_hook=_without_repeated_keys).decode
+_PLAIN = json.JSONDecoder(object_pairs_hook=_without_repeated_keys)
+read_plain_object = _PLAIN.decode
+
+
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def with_value(line: str, key: str, value: str) -> str:
+    """Return an object with another value of `key`. All else is as it is written in `line`.
+
+    `line` is a JSON object that has the key, and `value` is JSON, too.
+    """
+    place = _after_blanks(line, 0) + 1  # after the bracket
+    while True:
+        name, place = _PLAIN.raw_decode(line, _after_blanks(line, place))
+        start = _after_blanks(line, _after_blanks(line, place) + 1)  # after the colon
+        _, end = _PLAIN.raw_decode(line, start)
+        if name == key:
+            return line[:start] + value + line[end:]
+        place = _after_blanks(line, end) + 1  # after the comma
+
+
+def _after_blanks(line: str, place: int) -> int:
+    found = _BLANKS.match(line, place)
+    return found.end() if found else place
 
 
 def refuse_whole_document(path: Path, row: int, line: str) -> None:

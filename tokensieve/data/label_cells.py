@@ -52,8 +52,8 @@ class LabelCells:
                 self._fraction = self._fraction or next(iter(fractions), None)
         return self._read[key]
 
-    def check(self, path: Path, column: str | None, rows: int) -> None:
-        """Check the cells that have been read, those of `rows` rows.
+    def check(self, path: Path, column: str | None, rows: int | None) -> None:
+        """Check the cells that have been read, those of `rows` rows. None: fractions are labels.
 
         Raises:
             InputError: If only some cells are lists, or if there are fractions and most rows have a
@@ -64,7 +64,7 @@ class LabelCells:
                 f"{path}: the label in {self._kinds[True]} is a list, and that in {self._kinds[False]} is "
                 "not; if a text can have several labels, write a list in each row, and otherwise in none"
             )
-        if self._fraction and len(self._read) > rows * MOST:
+        if rows is not None and self._fraction and len(self._read) > rows * MOST:
             place, fraction = self._fraction
             raise InputError(
                 f"{path}, {place}: column {excerpt(column)} has the fraction {excerpt(fraction)}; "

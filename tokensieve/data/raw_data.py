@@ -171,7 +171,9 @@ def read_examples(
     separator: str | None = None,
     encoding: str | None = None,
     id: str | None = None,
+    *,
     rows: Collection[int] | None = None,
+    refuse_numbers: bool = True,
 ) -> Examples:
     """Return the examples in the table `path`, in any of the formats.
 
@@ -181,7 +183,8 @@ def read_examples(
     With `rows`, only the rows with these numbers are read.
 
     A label is the text of its cell, without white space at its ends. In Parquet and Arrow, the
-    float 3.0 is the label 3. A column of fractions is refused if most rows have one of their own.
+    float 3.0 is the label 3. With `refuse_numbers`, a column of fractions is refused if most rows
+    have one of their own.
 
     Raises:
         InputError: If `read_rows` raises it, for numbers as above, or if only some rows have lists.
@@ -198,7 +201,7 @@ def read_examples(
         found.lines.extend([] if line is None else [line])
         found.ids.extend("" if cell is None else str(cell) for cell in values[len(values) - len(ids) :])
         found.labels.append(cells.names(None if label is None else values[len(columns)]))
-    cells.check(path, label, len(found))
+    cells.check(path, label, len(found) if refuse_numbers else None)
     return replace(found, multi_label=cells.has_lists or None not in (separator, label))
 
 

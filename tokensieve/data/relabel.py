@@ -6,14 +6,19 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokensieve.data.json_objects import WrittenNumber, read_object, with_value
 from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_pyarrow
 from tokensieve.data.text_tables import codec_of, read_lines, read_records
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Data
+
+# A number in JSON. Python refuses to read thousands of digits.
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,999})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 Answers = Mapping[int, tuple[str, ...] | None]
 """The labels of rows by their number from 1. None: the row is removed."""
@@ -34,7 +39,8 @@ def write_relabelled(source: Path, target: Path, answers: Answers, columns: Data
     if kind in TYPED:
         _write_typed(source, target, answers, columns)
         return
-    lines = _json_lines(source, answers, columns) if kind == ".jsonl" else _records(source, answers, columns)
+    written = relabelled_json_lines if kind == ".jsonl" else _records
+    lines = written(source, answers, columns)
     encoding = codec_of(source, columns.codec) if columns.codec else "utf-8"
     compressed = ending_of(source).endswith(".gz")
     with gzip.open(target, "wb") if compressed else target.open("wb") as file:
@@ -80,29 +86,42 @@ def _line(cells: Sequence[str], delimiter: str) -> str:
     return output.getvalue()
 
 
-def _json_lines(source: Path, answers: Answers, columns: Data) -> Iterator[str]:
-    row = 0
+def relabelled_json_lines(source: Path, answers: Answers, columns: Data) -> Iterator[str]:
+    """Yield the lines of the JSON Lines file `source`, with the labels of `answers`.
+
+    Only labels change: all other characters of a line are as they are written, such as 1.10 and
+    blanks between keys.
+    """
+    row, listed = 0, _has_lists(source, columns)
     for line in read_lines(source, columns.codec):
-        if not line.strip():
-            continue
-        row += 1
-        if row not in answers:
-            yield line if line.endswith("\n") else f"{line}\n"
-            continue
-        labels = answers[row]
-        if labels is not None:
-            values = json.loads(line)
-            values[columns.label_column] = _json_label(values[columns.label_column], labels, columns)
-            yield json.dumps(values, ensure_ascii=False) + "\n"
+        ended = line if line.endswith("\n") else f"{line}\n"
+        is_row = bool(line.strip())
+        row += is_row
+        if not is_row or row not in answers:
+            yield ended
+        elif (labels := answers[row]) is not None:
+            before = read_object(line)[columns.label_column]
+            yield with_value(ended, columns.label_column, _json_label(before, labels, columns, listed))
 
 
-def _json_label(before: Any, labels: tuple[str, ...], columns: Data) -> Any:
-    """Return the labels as a value like the one before: a list, a number or a string."""
-    if isinstance(before, list):
-        return list(labels)
-    joined = _joined(labels, columns)
-    is_number = isinstance(before, int) and not isinstance(before, bool)
-    return int(joined) if is_number and joined.isdecimal() else joined
+def _has_lists(source: Path, columns: Data) -> bool:
+    """Return whether labels are lists. The first one decides: they are all lists, or none is."""
+    lines = (line for line in read_lines(source, columns.codec) if line.strip())
+    labels = (read_object(line)[columns.label_column] for line in lines)
+    return isinstance(next((label for label in labels if label not in (None, "")), None), list)
+
+
+def _json_label(before: Any, labels: tuple[str, ...], columns: Data, listed: bool) -> str:
+    """Return the labels as JSON like the value before: a list, a number or a string."""
+    if isinstance(before, list) or (listed and columns.label_separator is None):
+        return f"[{', '.join(_json_name(label, before or []) for label in labels)}]"
+    return _json_name(_joined(labels, columns), [before])
+
+
+def _json_name(name: str, before: Sequence[Any]) -> str:
+    numbers = [isinstance(value, int | WrittenNumber) and not isinstance(value, bool) for value in before]
+    is_number = numbers and all(numbers) and name != "-0" and NUMBER.fullmatch(name)
+    return name if is_number else json.dumps(name, ensure_ascii=False)
 
 
 def _write_typed(source: Path, target: Path, answers: Answers, columns: Data) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tokensieve.data.raw_data import read_examples
-from tokensieve.data.relabel import write_relabelled
+from tokensieve.data.relabel import relabelled_json_lines, write_relabelled
 from tokensieve.errors import InputError
 from tokensieve.settings import Data
 
@@ -72,8 +75,9 @@ def test_numbers_stay_numbers(tmp_path: Path) -> None:
     rows = [{"text": "one", "label": 1}, {"text": "two", "label": 2}]
     source = write(tmp_path / "a.jsonl", rows)
     write_relabelled(source, tmp_path / "new.jsonl", {1: ("2",), 2: ("other",)}, Data())
-    lines = (tmp_path / "new.jsonl").read_text().splitlines()
-    assert [json.loads(line)["label"] for line in lines] == [2, "other"]
+    assert (tmp_path / "new.jsonl").read_text() == source.read_text().replace(": 2}", ': "other"}').replace(
+        ": 1}", ": 2}"
+    )
     source = write(tmp_path / "a.parquet", rows)
     write_relabelled(source, tmp_path / "new.parquet", {1: ("2",)}, Data())
     assert pq.read_table(tmp_path / "new.parquet").column("label").to_pylist() == [2, 2]
@@ -110,3 +114,63 @@ def test_a_file_with_a_byte_order_mark_keeps_its_encoding(tmp_path: Path) -> Non
     source.write_bytes("text,label\nверните,a\n".encode("utf-8-sig"))
     write_relabelled(source, target, {1: ("b",)}, Data(encoding="cp1252"))
     assert target.read_bytes() == "text,label\nверните,b\n".encode("utf-8-sig")
+
+
+BLANKS = st.text(" \t", max_size=2)
+NUMBERS = st.sampled_from(["0", "-0", "1.10", "-2.50e+3", "1e400", "0.1000000000000000055", "1" + "0" * 30])
+STRINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+LITERALS = st.one_of(
+    NUMBERS,
+    st.sampled_from(["true", "null", '[1.0, {"label": 2.0}]', '{"text" : "x","label":1.50}', '"\\u00e9\\/"']),
+    st.builds(json.dumps, STRINGS, ensure_ascii=st.booleans()),
+)
+# The label before, the labels after, and how these are written.
+CHANGES = st.sampled_from(
+    [
+        ('"a"', ("b",), '"b"'),
+        ('"\\u0061"', ('é"',), '"é\\""'),
+        ("1.10", ("1.20",), "1.20"),
+        ("7", ("007",), '"007"'),
+        ("7", ("-0",), '"-0"'),
+        ("1e3", ("8",), "8"),
+        ("true", ("1",), '"1"'),
+        ("null", ("a",), '"a"'),
+        ("5", ("9" * 5000,), f'"{"9" * 5000}"'),
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_all_but_the_label_of_a_json_row_stays_as_it_is_written(tmp_path: Path, data: st.DataObject) -> None:
+    before, labels, after = data.draw(CHANGES)
+    keys = data.draw(
+        st.lists(STRINGS.filter(lambda key: key not in ("text", "label")), unique=True, max_size=3)
+    )
+    pairs = [(json.dumps(key), data.draw(LITERALS)) for key in keys]
+    pairs += [('"text"', '"t"'), (data.draw(st.sampled_from(['"label"', '"l\\u0061bel"'])), "LABEL")]
+    pairs = data.draw(st.permutations(pairs))
+    blank = partial(data.draw, BLANKS)
+    inner = ",".join(f"{blank()}{key}{blank()}:{blank()}{value}{blank()}" for key, value in pairs)
+    line = f"{blank()}{{{inner}}}{blank()}{data.draw(st.sampled_from(['', chr(13)]))}\n"
+    other = '{"text": "u", "label": "c", "at": 1.10}\n \n' * 3  # many with one label: no column of numbers
+    source = tmp_path / "train.jsonl"
+    source.write_bytes((other + line.replace("LABEL", before) + other).encode())
+    written = "".join(relabelled_json_lines(source, {4: labels}, Data()))
+    assert written == other + line.replace("LABEL", after) + other
+    source.write_bytes(written.encode())
+    assert read_examples(source).labels[3] == labels
+
+
+@pytest.mark.parametrize("first", ['["a", "b"]', "[]"])
+def test_a_missing_label_becomes_a_list_among_lists(tmp_path: Path, first: str) -> None:
+    source = tmp_path / "a.jsonl"
+    labels = ["null", '""', first, "[1, 2]"]
+    source.write_text("".join(f'{{"text": "t", "label": {label}}}\n' for label in labels))
+    answers = {1: ("a", "b"), 2: ("c",), 4: ("2", "3")}
+    write_relabelled(source, tmp_path / "new.jsonl", answers, Data())
+    found = [
+        line[len('{"text": "t", "label": ') : -1]
+        for line in (tmp_path / "new.jsonl").read_text().splitlines()
+    ]
+    assert found == ['["a", "b"]', '["c"]', first, "[2, 3]"]

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokensieve.data.json_objects import WrittenNumber, read_object, with_value
 from tokensieve.data.table_formats import TYPED, ending_of, format_of, import_pyarrow
 from tokensieve.data.text_tables import codec_of, read_lines, read_records
 from tokensieve.errors import InputError, excerpt
+from tokensieve.json_objects import WrittenNumber, read_object, with_value
 from tokensieve.settings import Data
 
 # A number in JSON. Python refuses to read thousands of digits.

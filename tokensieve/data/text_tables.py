@@ -18,15 +18,15 @@ from typing import Any, BinaryIO, cast
 from tokensieve.data.dialects import SAMPLE, Dialect, csv_dialect, tsv_dialect
 from tokensieve.data.encodings import encoding_of, likely_encoding
 from tokensieve.data.joined_rows import JoinedRows
-from tokensieve.data.json_objects import (
+from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
+from tokensieve.errors import InputError, excerpt
+from tokensieve.json_objects import (
     RepeatedKeyError,
     WrittenNumber,
     read_object,
     read_plain_object,
     refuse_whole_document,
 )
-from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
-from tokensieve.errors import InputError, excerpt
 
 # Messages of the csv module, and what they mean.
 CSV_ERRORS = {

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.json_objects import RepeatedKeyError, check_keys
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.config import Limits
 from tokensieve.text_rule import TextOrColumns, TextRule
@@ -33,7 +34,8 @@ async def read_body(request: Request, kind: type[Body], fields: str) -> Body:
         raise HTTPException(415, detail)
     try:
         # Not request.body(), which keeps the bytes as long as the request.
-        asked = kind.model_validate_json(b"".join([chunk async for chunk in request.stream()]))
+        body = b"".join([chunk async for chunk in request.stream()])
+        asked = kind.model_validate_json(body)
     except ValidationError as error:
         raise HTTPException(422, _reason(error, wanted)) from None
     except ClientDisconnect:
@@ -41,6 +43,7 @@ async def read_body(request: Request, kind: type[Body], fields: str) -> Body:
         raise HTTPException(422, "the body ended early") from None
     if asked.model_extra:
         raise HTTPException(422, f"{_shown(next(iter(asked.model_extra)))}: Extra inputs are not permitted")
+    _refuse_repeated_keys(body)
     return asked
 
 
@@ -76,6 +79,18 @@ def too_slow(limits: Limits, remedy: str) -> HTTPException:
     """Return the response to a request that takes longer than allowed."""
     detail = f"no answer within {limits.timeout:g} s; {remedy}, or try again later"
     return HTTPException(503, detail, {"Retry-After": "5"})
+
+
+def _refuse_repeated_keys(body: bytes) -> None:
+    """Raise HTTPException with status 422 if an object has a key twice.
+
+    pydantic takes the last value, and its parser cannot be asked for the others. So the body is
+    read once more, which takes a microsecond for a short text.
+    """
+    try:
+        check_keys(body.decode())
+    except RepeatedKeyError as error:
+        raise HTTPException(422, f"{error}; send it once") from None
 
 
 def _reason(error: ValidationError, wanted: str) -> str:

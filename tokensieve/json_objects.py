@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,16 @@ class RepeatedKeyError(ValueError):
 def _without_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise RepeatedKeyError(f"the object has the key {excerpt(repeated, 40)} {keys.count(repeated)} times")
+        repeated, times = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise RepeatedKeyError(f"the object has the key {excerpt(repeated, 40)} {times} times")
     return found
 
 
 read_object = json.JSONDecoder(object_pairs_hook=_without_repeated_keys, parse_float=WrittenNumber).decode
 _PLAIN = json.JSONDecoder(object_pairs_hook=_without_repeated_keys)
 read_plain_object = _PLAIN.decode
+# For its errors alone: numbers stay texts, because Python refuses to read thousands of digits.
+check_keys = json.JSONDecoder(object_pairs_hook=_without_repeated_keys, parse_float=str, parse_int=str).decode
 
 
 _BLANKS = re.compile(r"[ \t\r\n]*")

@@ -229,7 +229,7 @@ def test_other_files_and_encodings_are_read(open_page: Open, tmp_path: Path) -> 
 
 
 def test_a_row_without_a_text_has_no_prediction(open_page: Open, tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("id,text\n1,\n2,my card\n3,  \n")
+    (tmp_path / "rows.csv").write_text("id,text\n1,\n2,my card\n3, \u200b \n", encoding="utf-8")
     page = open_page()
     page.get_by_label("CSV, TSV, JSONL or text file").set_input_files(tmp_path / "rows.csv")
     page.get_by_role("button", name="Predict all").click()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tokensieve.data.normalize import is_blank
 from tokensieve.data.text_tables import read_lines, read_records
 from tokensieve.errors import InputError
 
@@ -21,6 +22,10 @@ READ = """async ({source, bytes, name}) => {
         const {header, rows} = module.readTable(text.replace(/^\\ufeff/, ""), name);
         return {header, rows: rows.map((row) => [...row]), encoding, wrong: rows.map((row) => row.wrong)};
     } catch (error) { return {error: error.message}; }
+}"""
+BLANK = """async ({source, texts}) => {
+    const module = await import("data:text/javascript;charset=utf-8," + encodeURIComponent(source));
+    return texts.map(module.isBlank);
 }"""
 TABLES = {
     "plain.csv": b'text,label\nhello,a\n"two, ""words""",b\r\n',
@@ -89,6 +94,12 @@ def test_tables_are_read_as_by_the_command_line(name: str, page: Page, tmp_path:
 )
 def test_other_files_are_refused(name: str, content: bytes, error: str, page: Page) -> None:
     assert error in read(page, name, content).get("error", "")
+
+
+def test_a_text_is_blank_as_by_the_command_line(page: Page) -> None:
+    texts = ["", "a", *map(chr, range(0xD800)), *map(chr, range(0xE000, 0x10000)), " \u200b\x85", "\ufeffx"]
+    blank = page.evaluate(BLANK, {"source": SOURCE, "texts": texts})
+    assert [text for text, own in zip(texts, blank, strict=True) if own != is_blank(text)] == []
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.NDJSON"])

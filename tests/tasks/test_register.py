@@ -464,7 +464,9 @@ def test_the_signature_names_the_columns_of_the_answers(
     assert outputs == columns | {"uncertain": "boolean", "truncated": "boolean"}
     (row,) = _load_pyfunc(str(layout.onnx)).predict({"text": ["lost"]})
     assert list(row) == list(outputs)
-    for absent in _load_pyfunc(str(layout.onnx)).predict({"text": [None, float("nan"), pandas.NA]}):
+    for absent in _load_pyfunc(str(layout.onnx)).predict(
+        {"text": [None, float("nan"), pandas.NA, "", "\u200b "]}
+    ):
         assert list(absent) == list(outputs)
         assert absent["uncertain"]
     with pytest.raises(InputError, match="column 'text' has '5'; give texts"):

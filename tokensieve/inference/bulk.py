@@ -25,6 +25,7 @@ from tokensieve import __version__
 from tokensieve.bars import Bar
 from tokensieve.cpus import cores
 from tokensieve.data import table_readers, table_writers
+from tokensieve.data.normalize import is_blank
 from tokensieve.data.table_formats import format_of
 from tokensieve.data.table_readers import Chunk
 from tokensieve.data.table_writers import OutputTable
@@ -70,7 +71,7 @@ class FileSummary:
 
     Attributes:
         rows: The number of rows of the file.
-        without_text: The number of rows without a text.
+        without_text: The number of rows without a text, or with a blank one.
         tasks: The counts of the predictions for the other rows, by task.
         seconds: The duration of the run.
     """
@@ -88,8 +89,9 @@ def predict_file(
 
     The added columns are label, probability, uncertain and truncated. For a multi-label model,
     labels and probabilities replace the first two. If several tasks share the model, each task has
-    these columns, and their names begin with the name of the task and _. A row without a text
-    (null) has no prediction; an empty text has one. An existing `output` is replaced at the end.
+    these columns, and their names begin with the name of the task and _. A row without a visible
+    character in its text (`is_blank`) has no prediction. An existing `output` is replaced at the
+    end.
 
     Args:
         folder: A model folder.
@@ -197,16 +199,16 @@ def _sum_counts(paths: Sequence[Path], model: Model) -> tuple[int, dict[str, Tas
 
 def _write(model: Model, chunk: Chunk, top: int | None, form: OutputTable, prefix: str, path: Path) -> int:
     rows: list[dict[str, Any]] = [{} for _ in chunk.texts]
-    with_text = [place for place, text in enumerate(chunk.texts) if text is not None]
-    predictions = model.predict_by_task([text for text in chunk.texts if text is not None], top or 1)
+    present = {place: text for place, text in enumerate(chunk.texts) if text and not is_blank(text)}
+    predictions = model.predict_by_task(list(present.values()), top or 1)
     counts = {task: TaskCounts() for task in predictions}
     for task, found in predictions.items():
-        for place, answer in zip(with_text, found, strict=True):
+        for place, answer in zip(present, found, strict=True):
             rows[place] |= {_column(task, name, prefix): value for name, value in _row(answer, top).items()}
             counts[task].add(answer)
     columns = {name: [row.get(name) for row in rows] for name in form.answers}
     tree = {
-        "without_text": len(rows) - len(with_text),
+        "without_text": len(rows) - len(present),
         "tasks": {task: vars(count) for task, count in counts.items()},
     }
     # The counts are written first. So if a part exists, its counts exist too.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+from tokensieve.data.normalize import is_blank
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.predictor import Predictor
 from tokensieve.text_rule import join_columns
@@ -40,7 +42,8 @@ class TextClassifier:
     def predict(self, table: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
         """Return one dict per row, with the keys of `SINGLE_LABEL` or `MULTI_LABEL`.
 
-        Spark converts it to a struct. A row without a text has no label and is uncertain.
+        Spark converts it to a struct. A row without a text, or with a blank one, has no label and
+        is uncertain.
 
         Raises:
             InputError: If a column has a value that is not a text.
@@ -48,9 +51,10 @@ class TextClassifier:
         columns = self._predictor.text_rule.columns or ("text",)
         values = ([_text(value, name) for value in table[name]] for name in columns)
         texts = [join_columns(row) for row in zip(*values, strict=True)]
-        predictions = iter(self._predictor.predict([text for text in texts if text is not None]))
+        present = [text is not None and not is_blank(text) for text in texts]
+        predictions = iter(self._predictor.predict([text for text in compress(texts, present) if text]))
         absent = NO_LABELS if self._predictor.manifest.thresholds else NO_LABEL
-        return [dict(absent) if text is None else next(predictions).columns() for text in texts]
+        return [next(predictions).columns() if has_text else dict(absent) for has_text in present]
 
 
 def _text(value: Any, column: str) -> str | None:

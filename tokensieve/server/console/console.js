@@ -1,6 +1,6 @@
 // The page at the server's root: predict one text or many, explain, correct, and watch the traffic.
 
-import { checkName, decode, readLines, readTable, writeCsv } from "./csv.js";
+import { checkName, decode, isBlank, readLines, readTable, writeCsv } from "./csv.js";
 import { count, countsView, element, foreign, labelsOf, labelText, percent, predictionView, remarks, terms, wordsView } from "./view.js";
 
 const facts = document.body.dataset;
@@ -96,7 +96,7 @@ function enterText(given) {
 
 async function predictOne(given) {
   const text = typeof given === "string" ? given : joined(Object.values(given));
-  if (!text.trim()) { showError("Enter a text first."); at("text").focus(); return; }
+  if (isBlank(text)) { showError("Enter a text first."); at("text").focus(); return; }
   if (text.length > MOST_CHARACTERS && characters(text) > MOST_CHARACTERS) {
     showError(`The text has ${count(characters(text))} characters; the server reads at most ${count(MOST_CHARACTERS)}.`);
     return;
@@ -245,11 +245,11 @@ async function predictMany() {
   try {
     for (const part of requests(rows)) {
       if (stopped) break;
-      const asked = part.filter(({ text }) => text.trim()); // a row without a text has no prediction
+      const asked = part.filter(({ text }) => !isBlank(text)); // a row without a text has no prediction
       const texts = asked.map(({ text, given }) => given ?? text);
       const predictions = texts.length ? (await patiently(() => ask("predict", { texts, top: 1 }))).predictions : [];
       for (const own of part) {
-        const row = { ...own, prediction: own.text.trim() ? predictions.shift() : null };
+        const row = { ...own, prediction: isBlank(own.text) ? null : predictions.shift() };
         found.rows.push(row);
         if (found.rows.length <= SHOWN_ROWS) body.append(resultRow(row));
       }

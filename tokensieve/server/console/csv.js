@@ -39,8 +39,11 @@ export function readTable(text, name) {
 
 const endingOf = (name) => (name.includes(".") ? name.toLowerCase().split(".").pop() : "");
 
+// As in normalize.py: whether a text has no visible character, only white space and format characters.
+export const isBlank = (text) => /^[\s\x1c-\x1f\x85\p{Cf}]*$/u.test(text);
+
 export function readLines(text) {
-  return text.split(/\r\n|\n|\r/).filter((line) => line.trim());
+  return text.split(/\r\n|\n|\r/).filter((line) => !isBlank(line));
 }
 
 function readText(text) {

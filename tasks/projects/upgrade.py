@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tasks.projects.missing_settings import write_missing_settings
 from tokensieve.errors import InputError
 from tokensieve.files import write_text
 from tokensieve.project import Layout
@@ -194,10 +195,11 @@ def complete_stages(layout: Layout, template: Path) -> None:
     """Give the stages in dvc.yaml the parameters and dependencies of `template` that they lack.
 
     Otherwise a stage does not run again if only a new setting changes. Stages with another command
-    are the user's own and stay, and so does what the user added. A parameter needs its setting in
-    params.yaml: DVC refuses one without, so it is added when the setting is, and taken out when the
-    setting is. A dependency needs its file, or a stage that writes it.
+    are the user's own and stay, and so does what the user added. A parameter is added when its
+    setting is in params.yaml: DVC refuses one without. A setting that is then taken out gets its
+    default. A dependency needs its file, or a stage that writes it.
     """
+    write_missing_settings(layout)
     text, whole = (path.read_text(encoding="utf-8") for path in (layout.pipeline, template))
     try:
         settings = yaml.safe_load(layout.params.read_text(encoding="utf-8")) or {}
@@ -235,15 +237,13 @@ def _outs(stage: Any) -> Iterator[str]:
 
 def _completed_params(own: list[Any], wanted: list[str], settings: Any) -> list[Any]:
     """Return the parameters of a stage: its own, and those of `wanted` that `settings` have."""
-
-    def is_set(name: str) -> bool:
+    added = []
+    for name in wanted:
         section, _, key = name.partition(".")
-        return section in settings and (not key or key in (settings[section] or {}))
-
-    kept = [name for name in own if name not in wanted or is_set(name)]
-    return kept + [
-        name for name in wanted if is_set(name) and name not in own and name.partition(".")[0] not in own
-    ]
+        is_set = section in settings and (not key or key in (settings[section] or {}))
+        if is_set and name not in own and section not in own:
+            added.append(name)
+    return [*own, *added]
 
 
 def _with_list(path: Path, text: str, stage: str, key: str, items: list[Any]) -> str:

@@ -77,13 +77,23 @@ def test_old_settings_are_changed_under_their_old_names(
 def test_a_change_of_only_a_new_setting_validates_again(
     tokensieve: Callable[..., Any], old_project: Path
 ) -> None:
-    """dvc.yaml gets the parameters that its stages lack, once params.yaml has them."""
+    """dvc.yaml gets the parameters that its stages lack, once params.yaml has them.
+
+    If the setting is then taken out, it is the default again, and the stage runs again.
+    """
     command = ("stage", "validate", "--project", str(old_project))
     assert tokensieve(*command).returncode == 0
     for arguments, runs in (((), False), (("--set", "data.clean=html"), True), ((), False)):
         done = tokensieve(*command, *arguments)
         assert done.returncode == 0, done.stderr
         assert ("validate   unchanged" in done.stderr) is not runs, done.stderr
+    params = old_project / "params.yaml"
+    lines = params.read_text(encoding="utf-8").splitlines(keepends=True)
+    params.write_text("".join(line for line in lines if not line.startswith("  clean:")), encoding="utf-8")
+    for runs in (True, False):
+        done = tokensieve(*command)
+        assert ("validate   unchanged" in done.stderr) is not runs, done.stderr
+    assert yaml.safe_load(params.read_text(encoding="utf-8"))["data"]["clean"] == "none"
     stage = yaml.safe_load((old_project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["validate"]
     assert "data.clean" in stage["params"]
 

@@ -13,7 +13,8 @@ from prefect.states import Failed
 
 from tasks import stage
 from tasks.artifacts import Champion
-from tasks.projects.project import open_project
+from tasks.projects.project import open_project, template
+from tasks.projects.upgrade import complete_stages
 from tasks.tracking import registry_check
 from tasks.versioning.download import FetchError
 from tokensieve.errors import InputError
@@ -39,6 +40,22 @@ def test_a_stage_runs_once(layout: Layout) -> None:
     assert stage.run_if_stale(layout, "validate") is not None
     assert stage.run_if_stale(layout, "validate") is None
     assert stage.run_if_stale(layout, "validate", force=True) is not None
+
+
+def test_a_stage_runs_again_after_its_setting_is_taken_out(layout: Layout) -> None:
+    """The setting is the default again, and the stage ran with another value."""
+    full, default = layout.params.read_text(), "  clean: none"
+    assert default in full
+    without = "".join(line for line in full.splitlines(keepends=True) if not line.startswith(default))
+    for params, runs in (
+        (full.replace(default, "  clean: html"), True),
+        (without, True),
+        (without, False),  # the default is what it ran with
+    ):
+        layout.params.write_text(params)
+        complete_stages(layout, template())
+        assert (stage.run_if_stale(layout, "validate") is not None) is runs
+        assert (default in layout.params.read_text()) is (params is without)
 
 
 def test_a_stage_opens_dvc_once_and_leaves_the_working_directory(

@@ -137,7 +137,7 @@ def stages_of(layout: Layout) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def test_new_parameters_come_with_their_settings_and_go_with_them(moved_old_project: Path) -> None:
+def test_new_parameters_come_with_their_settings_and_then_stay(moved_old_project: Path) -> None:
     layout = Layout(moved_old_project)
     rename_settings(layout)
     old, params = layout.pipeline.read_text(encoding="utf-8"), layout.params.read_text(encoding="utf-8")
@@ -157,7 +157,10 @@ def test_new_parameters_come_with_their_settings_and_go_with_them(moved_old_proj
     ]
     layout.params.write_text(params, encoding="utf-8")
     complete_stages(layout, TEMPLATE)
-    assert stages_of(layout) == before
+    assert stages_of(layout) == after
+    assert Settings.load(layout.params).data.clean == Settings().data.clean
+    written = layout.params.read_text(encoding="utf-8").splitlines()
+    assert [line for line in written if not line.startswith("  clean: none")] == params.splitlines()
 
 
 def test_new_dependencies_come_if_something_writes_them(tmp_path: Path) -> None:

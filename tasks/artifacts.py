@@ -6,7 +6,7 @@ The reports beside them are for people.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -42,7 +42,7 @@ class Artifact:
             tree = read_json(path)
         except FileNotFoundError:
             raise InputError(f"{path} is missing; run tokensieve run --force") from None
-        known = {field.name for field in fields(cls)}
+        known = {spec.name for spec in fields(cls)}
         try:
             return cls(**{key: _as_tuple(value) for key, value in tree.items() if key in known})
         except (AttributeError, TypeError):
@@ -64,6 +64,8 @@ class Registration(Artifact):
         name, version: Of the registered model.
         uri: models:/NAME/VERSION.
         experiment: The id of the run's experiment. Empty if an earlier version registered it.
+        reports: The SHA-256 of the reports of validation and evaluation at that time, by the name
+            of the folder. Empty if an earlier version registered it.
     """
 
     NAME: ClassVar[str] = "registration.json"
@@ -72,6 +74,7 @@ class Registration(Artifact):
     version: str
     uri: str
     experiment: str = ""
+    reports: dict[str, str] = field(default_factory=dict)
 
     def run_page(self, server: str) -> str:
         """Return the address of the run in MLflow's pages.

@@ -19,6 +19,7 @@ from tasks.artifacts import Registration
 from tasks.projects import moved_project
 from tasks.promotion.checks import FINGERPRINT, PROJECT
 from tasks.promotion.promote import CHALLENGER, LOCK, user_name
+from tasks.promotion.registered_report import report_hashes
 from tasks.tracking import provenance
 from tasks.tracking.log_run import MODEL, describe, log_run
 from tasks.tracking.mlflow_client import aliases_of, connect, find_model, open_experiment
@@ -64,7 +65,9 @@ def register(layout: Layout, settings: Settings) -> Registration:
     version = _version(client, own, run, tags)
     describe(client, run, layout, name, version)
     client.set_registered_model_alias(name, CHALLENGER, version)
-    registration = Registration(run.info.run_id, name, version, f"models:/{name}/{version}", experiment)
+    registration = Registration(
+        run.info.run_id, name, version, f"models:/{name}/{version}", experiment, report_hashes(layout)
+    )
     registration.save(layout.registration)
     return registration
 

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.artifacts import Registration
 from tasks.promotion import gate_rules
 from tasks.promotion.gate_report import GateReport, Row
 from tasks.promotion.locked_test import locked_test
+from tasks.promotion.registered_report import registered_report
 from tasks.promotion.scored_version import score
 from tasks.promotion.version_pair import VersionPair
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
-from tokensieve.files import read_json_or_none
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.predictor import Predictor
 from tokensieve.project import Layout
@@ -42,8 +41,7 @@ def new_report(pair: VersionPair, basis: Mapping[str, str]) -> GateReport:
         rows, reason = _comparison(layout, pair.settings, {str(pair.champion): folder, challenger: own})
     if layout.cases.exists():
         rows.append(gate_rules.behaviour(layout.cases, Predictor.load(own)))
-    validation = read_json_or_none(layout.validation / "report.json")
-    if validation and _is_present(layout, pair.model, challenger):
+    if validation := registered_report(layout, layout.validation, pair.model, challenger):
         rows.append(gate_rules.data_checks(validation))
     if reason:
         rows.insert(0, Row("comparison", reason, "", "not possible"))
@@ -99,12 +97,3 @@ def _folder(layout: Layout, registry: RegistryReader, name: str, version: str) -
         Manifest.load(local / SERVED)
         return local / SERVED
     return RegisteredModel(f"models:/{name}/{version}", registry.uri, layout.served).fetch(version)
-
-
-def _is_present(layout: Layout, name: str, version: str) -> bool:
-    """Return whether the artifacts in the project are those of a version."""
-    try:
-        registration = Registration.load(layout.registration)
-    except InputError:
-        return False
-    return (registration.name, registration.version) == (name, version)

@@ -324,6 +324,7 @@ def test_a_model_shared_with_another_project_is_warned_of(
 
 def test_the_same_artifacts_are_registered_once(layout: Layout) -> None:
     first = register.register(layout, SETTINGS)
+    assert first.reports.keys() == {"validation", "evaluation"}
     assert register.register(layout, SETTINGS) == first
     assert len(runs(layout)) == 1
     serve(layout, temperature=2.0)

@@ -16,6 +16,7 @@ from tasks.promotion import gate as gates
 from tasks.promotion import gate_measurement, scored_version
 from tasks.promotion.gate import REPORT, gate
 from tasks.promotion.gate_report import GateReport
+from tasks.promotion.registered_report import report_hashes
 from tasks.promotion.version_pair import VersionPair
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError, Refused
@@ -231,6 +232,23 @@ def test_the_checks_of_the_challengers_data_are_a_row(
     assert verdicts(judged())["data checks"] == "passed with warnings"
     (layout.validation / "report.json").write_text(json.dumps(report | {"errors": 1}))
     assert refusing(judged(settings=with_gate(margin=0.02))) == ["data checks"]
+
+
+def test_the_checks_of_data_that_came_later_are_no_row(
+    judged: Callable[..., GateReport], layout: Layout
+) -> None:
+    """A later run validated other data and failed: the version that is registered is as it was."""
+    layout.validation.mkdir(parents=True)
+    report = layout.validation / "report.json"
+    report.write_text(json.dumps({"errors": 0, "warnings": 0, "checks": []}))
+    Registration("run", "words", "2", "models:/words/2", "", report_hashes(layout)).save(layout.registration)
+    assert verdicts(judged())["data checks"] == "clean"
+    report.write_text(
+        json.dumps({"errors": 1, "warnings": 0, "checks": [{"name": "empty", "passed": False}]})
+    )
+    after = judged(settings=with_gate(margin=0.02))
+    assert "data checks" not in verdicts(after)
+    assert not after.refused
 
 
 def test_multi_label_models_are_compared(

@@ -90,6 +90,7 @@ def test_tables_are_read_as_by_the_command_line(name: str, page: Page, tmp_path:
         ("a.jsonl", b'{"text": "a"}\n["b"]\n', "line 2 is not a JSON object"),
         ("a.jsonl", b'{"text": "a", "text": "b"}\n', 'line 1 has the key "text" twice'),
         ("a.csv", b"text,label\na,b\n\nc\n", "row 2 (line 4) has 1 columns, the header 2"),
+        ("a.csv", b'sep=;\na;b\n"x\ny";"open\nz\n', "line 3 has a quote in line 4 that is never closed"),
     ],
 )
 def test_other_files_are_refused(name: str, content: bytes, error: str, page: Page) -> None:

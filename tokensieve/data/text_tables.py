@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from tokensieve.data.dialects import SAMPLE, Dialect, csv_dialect, tsv_dialect
 from tokensieve.data.encodings import encoding_of, likely_encoding
 from tokensieve.data.joined_rows import JoinedRows
+from tokensieve.data.open_quotes import MOST, OpenQuoteError, RowLines
 from tokensieve.data.table_formats import Wanted, check_columns, ending_of, format_of
 from tokensieve.errors import InputError, excerpt
 from tokensieve.json_objects import (
@@ -28,12 +29,8 @@ from tokensieve.json_objects import (
     refuse_whole_document,
 )
 
-# Messages of the csv module, and what they mean.
-CSV_ERRORS = {
-    "unexpected end of data": "a quote is opened and never closed; double the quotes inside a quoted text",
-    "new-line character": "a carriage return without a line feed; end lines with LF or CRLF, and put quotes "
-    "around a text of several lines",
-}
+# Messages of the csv module.
+OPEN_QUOTE, LONE_RETURN = "unexpected end of data", "new-line character"
 
 
 def read_lines(path: Path, encoding: str | None = None, *, is_settable: bool = True) -> Iterator[str]:
@@ -132,13 +129,14 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[s
     on what quotes are in it.
 
     Raises:
-        InputError: If a row has another number of columns than the header, or wrong quotes, or
-            after the last row, if a row is several (`JoinedRows`).
+        InputError: If a row has another number of columns than the header, or wrong quotes, or a
+            quote that is open after `open_quotes.MOST` characters, or after the last row, if a row
+            is several (`JoinedRows`).
     """
     csv.field_size_limit(2**31 - 1)
-    row, start, joined = 0, 0, None
+    row, start, joined, row_lines = 0, 0, None, RowLines()
     try:
-        for end, separator, record in _records(path, lines):
+        for end, separator, record in _records(path, lines, row_lines):
             if record:
                 joined = joined or JoinedRows(separator, record)
                 if len(record) != len(joined.columns):
@@ -151,26 +149,45 @@ def read_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[s
                 yield start + 1, record
                 row += 1
             start = end
-    except csv.Error as error:
-        known = (meaning for words, meaning in CSV_ERRORS.items() if words in str(error))
-        reason = next(known, f"{error}; double the quotes inside a quoted text")
+    except (csv.Error, OpenQuoteError) as error:
+        reason = _reason(error, start + 1, row_lines)
         raise InputError(f"{path}, row {max(1, row)} (from line {start + 1}): {reason}") from None
     if joined:
         joined.check(path)
 
 
-def _records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, str, list[str]]]:
+def _reason(error: Exception, start: int, row_lines: RowLines) -> str:
+    """Return why a row cannot be read that starts at line `start`."""
+    double = "double the quotes inside a quoted text"
+    if isinstance(error, OpenQuoteError):
+        return (
+            f"the quote in line {start + row_lines.opened()} is not closed within {MOST:,} characters; close "
+            f"it, {double}, or save longer texts as JSON Lines"
+        )
+    if OPEN_QUOTE in str(error):
+        return f"the quote in line {start + row_lines.opened()} is never closed; close it, or {double}"
+    if LONE_RETURN in str(error):
+        return (
+            "a carriage return without a line feed; end lines with LF or CRLF, and put quotes around a text "
+            "of several lines"
+        )
+    return f"{error}; {double}"
+
+
+def _records(path: Path, lines: Iterator[str], row_lines: RowLines) -> Iterator[tuple[int, str, list[str]]]:
     """Yield the last line of each row, the separator and the cells. Blank lines have no cells."""
     before = 0
     for dialect, own in _dialects(path, lines):
         before += dialect.first_line
+        row_lines.separator = dialect.separator
         reader = csv.reader(
-            itertools.islice(own, dialect.first_line, None),
+            row_lines.feed(itertools.islice(own, dialect.first_line, None)),
             delimiter=dialect.separator,
             quoting=csv.QUOTE_MINIMAL if dialect.has_quotes else csv.QUOTE_NONE,
             strict=True,
         )
         for record in reader:
+            row_lines.end_row()
             yield before + reader.line_num, dialect.separator, record
         before += reader.line_num
 

@@ -309,7 +309,7 @@ def test_absent_values_are_empty(tmp_path: Path, suffix: str) -> None:
         (b"text,label\na\0b,y\n", "line 2: a NUL byte at column 2; remove it"),
         (
             b'text,label\nx,y\n"never closed,y\nz,y\n',
-            "row 2 (from line 3): a quote is opened and never closed",
+            "row 2 (from line 3): the quote in line 3 is never closed; close it, or double",
         ),
         (b'text,label\n\n"x"y,z\n', "row 1 (from line 3): "),
         (
@@ -322,7 +322,7 @@ def test_absent_values_are_empty(tmp_path: Path, suffix: str) -> None:
             b"text,label\rx,y\r",
             "row 1 (from line 1): a carriage return without a line feed; end lines with LF or CRLF",
         ),
-        (b'"text,label\nx,y\n', "row 1 (from line 1): a quote is opened and never closed"),
+        (b'"text,label\nx,y\n', "row 1 (from line 1): the quote in line 1 is never closed"),
     ],
 )
 def test_a_bad_csv_file_is_refused_with_its_place(

@@ -316,7 +316,7 @@ def test_no_rows_make_no_rows(ending: str, served: Any, tmp_path: Path) -> None:
         ),
         ("in.jsonl", b'{"text": "a"}\n{"text": "a", "truncated": 1}\n', r"has a column 'truncated'"),
         ("in.csv", b"text,a\nx,1\ny\n", r"row 2 \(line 3\) has 1 columns, the header 2"),
-        ("in.csv", b'text,a\nx,1\n"y,1\n', r"row 2 .*a quote is opened and never closed"),
+        ("in.csv", b'text,a\nx,1\n"y,1\n', r"row 2 .*: the quote in line 3 is never closed"),
         ("in.csv", b"text,a\nx,1\n\n\xe9,1\n", r"line 4: byte 0xe9 at column 1 is not UTF-8"),
         ("in.jsonl", b'{"text": "a"}\n\n{"text": \n', r"row 2 \(line 3\): not JSON"),
         ("in.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', r"line 2: byte 0xe9 at column 11 is not UTF-8"),

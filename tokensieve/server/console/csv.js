@@ -94,7 +94,7 @@ function readCsv(text) {
   const first = text.split("\n", 1)[0].split("\r", 1)[0];
   if (/^sep=.$/i.test(first)) {
     const begin = text.indexOf("\n") + 1;
-    return tableOf(begin ? text.slice(begin) : "", first[4], true, 1);
+    return tableOf(begin ? text.slice(begin) : "", first[4], true, 2);
   }
   const cells = (mark) => [...records(first, mark, true, false)][0]?.cells.length ?? 0;
   return tableOf(text, cells(",") > 1 ? "," : SEPARATORS.reduce((best, mark) => (cells(mark) > cells(best) ? mark : best)), true);
@@ -120,8 +120,9 @@ function quotesIn(sample, isCut) {
   return widths.size === 1 && !(joins && plain.size === 1 && plain.has(rows[0].length));
 }
 
-function tableOf(text, mark, hasQuotes, before = 0) {
-  const [header = [], ...rows] = Array.from(records(text, mark, hasQuotes), ({ cells, line }) => Object.assign(cells, { line: line + before }));
+// `first` is the number of the first line.
+function tableOf(text, mark, hasQuotes, first = 1) {
+  const [header = [], ...rows] = Array.from(records(text, mark, hasQuotes, true, first), ({ cells, line }) => Object.assign(cells, { line }));
   const twice = header.find((name, place) => header.indexOf(name) !== place);
   if (twice !== undefined) throw new Error(`two columns have the name "${twice}"; rename one`);
   for (const [place, row] of rows.entries()) {
@@ -133,8 +134,8 @@ function tableOf(text, mark, hasQuotes, before = 0) {
 }
 
 // Yield the cells and the first line of each record of RFC 4180. Quotes within an unquoted cell stay as they are.
-function* records(text, mark, hasQuotes, isStrict = true) {
-  let cells = [], cell = "", line = 1, start = 1, state = "begin"; // or plain, quoted, closed
+function* records(text, mark, hasQuotes, isStrict = true, first = 1) {
+  let cells = [], cell = "", line = first, start = first, opened = first, state = "begin"; // or plain, quoted, closed
   const refuse = (reason) => Object.assign(new Error(`the row from line ${start} ${reason}`), { isOpen: state === "quoted" });
   for (let place = 0; place < text.length; place++) {
     const character = text[place];
@@ -144,7 +145,7 @@ function* records(text, mark, hasQuotes, isStrict = true) {
       if (character !== '"') cell += character;
       else if (text[place + 1] === '"') { cell += '"'; place++; }
       else state = "closed";
-    } else if (hasQuotes && character === '"' && state === "begin") state = "quoted";
+    } else if (hasQuotes && character === '"' && state === "begin") { state = "quoted"; opened = line; }
     else if (character === mark) { cells.push(cell); cell = ""; state = "begin"; }
     else if (ends) {
       if (cells.length || state !== "begin") yield { cells: [...cells, cell], line: start };
@@ -159,7 +160,7 @@ function* records(text, mark, hasQuotes, isStrict = true) {
       state = "plain";
     }
   }
-  if (state === "quoted" && isStrict) throw refuse("opens a quote that is never closed; double the quotes inside a quoted text");
+  if (state === "quoted" && isStrict) throw refuse(`has a quote in line ${opened} that is never closed; close it, or double the quotes inside a quoted text`);
   if (cells.length || state !== "begin") yield { cells: [...cells, cell], line: start };
 }
 

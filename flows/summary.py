@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from flows.audit_text import audit_lines
 from tasks.artifacts import MaskFacts, Registration, SplitSizes
 from tasks.auditing.audit_report import Audit
-from tasks.auditing.review_file import REVIEW
 from tasks.promotion.gate_report import GateReport, text_table
+from tasks.reporting.headline import is_advised
+from tasks.reporting.next_steps import next_steps, see_run, shown
 from tasks.reporting.run_verdict import run_verdict
 from tasks.reporting.shown import BUILDS, builds, data_warnings, notes
 from tasks.tracking.registry_check import confirmed
@@ -81,7 +83,7 @@ def _judged(layout: Layout, evaluated: dict[str, Any]) -> dict[str, Any]:
     """Return baselines, verdict, audit and the number of likely label errors."""
     audit = Audit.load_or_none(layout.audit)
     return {
-        "label_errors": audit.totals["label_errors"] if audit and audit.is_separable else 0,
+        "label_errors": audit.to_correct if audit else 0,
         "baselines": evaluated.get("baselines"),
         "verdict": run_verdict(layout),
         "audit": audit_lines(layout),
@@ -252,30 +254,20 @@ def _seconds(result: dict[str, Any]) -> str:
 
 def _next_steps(result: dict[str, Any], layout: Layout) -> str:
     """Return the commands and files for the next steps."""
-    database, page = layout.root / "mlflow.db", result.get("run_page", "")
+    here, page = Path.cwd(), result.get("run_page", "")
     labels = ("confusions ", "confusion.png") if "test_accuracy" in result else ("each label ", "labels.png")
     run = f"\nthe run       {page}" if page else ""
-    if database.exists() and page.startswith(MLFLOW_UI):
-        ui = f"mlflow ui --backend-store-uri sqlite:///{_shown(database, layout)}"
+    if page.startswith(MLFLOW_UI) and (ui := see_run(layout, here)):
         run = f"\nthe run       {ui}\n  then open   {page}"
-    here = f" --project {layout.root}" if layout.root != layout.root.cwd() else ""
-    advised = (result.get("verdict") or {}).get("promote", True)
-    promote = f"\npromote it    tokensieve promote{here}" if advised else ""
-    review = _shown(layout.audit / REVIEW, layout)
-    correct = (
-        f"\ncorrect it    fill in right_label in {review}, then: tokensieve data add{here} --review {review}"
-        if result.get("label_errors")
-        else ""
+    advised = is_advised(result.get("verdict"), GateReport.of(result.get("gate")))
+    errors = result.get("label_errors", 0)
+    steps = "\n".join(
+        f"{step.name:<14}{f'{step.note}, then: ' if step.note else ''}{step.value}"
+        for step in next_steps(layout, result["model_version"], advised, errors, here)
     )
     return f"""
-try it        tokensieve predict --model {_shown(layout.onnx, layout)} "your text"
-serve it      tokensieve serve --model {_shown(layout.onnx, layout)}{promote}{correct}
-the data      {_shown(layout.validation / "docs" / "index.html", layout)}
-the mask      {_shown(layout.mask / "mask.png", layout)}
-{labels[0]}   {_shown(layout.evaluation / labels[1], layout)}{run}
-the report    {_shown(layout.report, layout)}"""
-
-
-def _shown(path: Any, layout: Layout) -> str:
-    """Return a path, relative to the working directory if it is inside."""
-    return str(path.relative_to(layout.root.cwd())) if path.is_relative_to(layout.root.cwd()) else str(path)
+{steps}
+the data      {shown(layout.validation / "docs" / "index.html", here)}
+the mask      {shown(layout.mask / "mask.png", here)}
+{labels[0]}   {shown(layout.evaluation / labels[1], here)}{run}
+the report    {shown(layout.report, here)}"""

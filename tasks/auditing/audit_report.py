@@ -137,6 +137,11 @@ class Audit:
         """Whether the probe knows the classes well enough for its doubts to be likely errors."""
         return self.agreement >= SEPARABLE
 
+    @property
+    def to_correct(self) -> int:
+        """The number of likely label errors. 0 if they are only doubtful labels."""
+        return self.totals["label_errors"] if self.is_separable else 0
+
     def headline(self) -> str:
         """Return what was found in one line. Empty: nothing."""
         doubt = "likely label error" if self.is_separable else "doubtful label"

@@ -82,7 +82,11 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
         mask_facts=tuple(_mask_facts(layout)),
         lineage=tuple(origin.lineage_facts(layout, settings, registered, tags)),
         changed_settings=origin.changed_settings(settings),
-        commands=tuple(origin.commands(layout, registered, headline.is_advised(verdict, gate))),
+        commands=tuple(
+            origin.commands(
+                layout, registered, headline.is_advised(verdict, gate), audit.to_correct if audit else 0
+            )
+        ),
         **_on_test_texts(layout, list(manifest.labels)),
     )
 

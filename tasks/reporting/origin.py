@@ -11,6 +11,7 @@ from urllib.parse import quote
 from tasks.artifacts import ModelFacts, Registration, SplitSizes
 from tasks.promotion.promote import COMMIT, LOCK
 from tasks.reporting.headline import minute
+from tasks.reporting.next_steps import next_steps, project_option, see_run
 from tasks.tracking import provenance
 from tasks.versioning.data_versions import data_versions
 from tokensieve.files import read_json_or_none
@@ -97,15 +98,13 @@ def changed_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def commands(layout: Layout, registered: Registration, promote: bool) -> Iterator[Fact]:
-    """Yield the commands to go on, as comment and command, from the project's folder."""
-    model = layout.onnx.relative_to(layout.root).as_posix()
-    yield Fact("try it", f'tokensieve predict --model {model} "your text"')
-    yield Fact("serve it", f"tokensieve serve --model {model}")
-    if promote:
-        yield Fact("make it the champion", f"tokensieve promote --version {registered.version}")
-    yield Fact("test it on other labelled texts", "tokensieve evaluate --data FILE")
-    yield Fact("correct or add data, and train again", "tokensieve run --data FILE")
-    yield Fact("who promoted what", "tokensieve history")
-    if layout.at("mlflow.db").exists():
-        yield Fact("see the run", "mlflow ui --backend-store-uri sqlite:///mlflow.db")
+def commands(layout: Layout, registered: Registration, promote: bool, label_errors: int) -> Iterator[Fact]:
+    """Yield the commands to go on, as `next_steps` has them, and those for later."""
+    yield from next_steps(layout, registered.version, promote, label_errors)
+    project = project_option(layout)
+    if label_errors:
+        yield Fact("train again with the right labels", f"tokensieve run{project}")
+    yield Fact("test it on other labelled texts", f"tokensieve evaluate{project} --data FILE")
+    yield Fact("who promoted what", f"tokensieve history{project}")
+    if ui := see_run(layout):
+        yield Fact("see the run", ui)

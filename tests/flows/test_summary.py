@@ -205,4 +205,4 @@ def test_an_evaluation_of_an_earlier_version_has_no_verdict(layout: Layout) -> N
     served = {"served": SERVED | UNMEASURED}
     text = summary_text(summarized(layout, served), layout)
     assert "TF-IDF" not in text
-    assert "promote it    tokensieve promote" in text
+    assert f"\npromote it    tokensieve promote --project {layout.root} --version 1\n" in text

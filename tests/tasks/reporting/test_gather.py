@@ -41,7 +41,7 @@ def test_the_verdict_and_the_figures_of_the_served_build_are_on_top(layout: Layo
         ("most frequent class", 0.5),
     ]
     assert report.champion == "there is no champion yet"
-    assert "tokensieve promote --version 2" in named(report.commands).values()
+    assert named(report.commands)["promote it"] == f"tokensieve promote --project {layout.root} --version 2"
 
 
 def test_a_refusal_of_the_gate_is_the_advice(layout: Layout) -> None:
@@ -119,6 +119,10 @@ def test_the_audit_adds_its_findings_and_its_remedy(layout: Layout) -> None:
     assert [finding.title for finding in report.audit] == ["1 likely label error"]
     assert report.advice is not None
     assert report.advice.remedies[0].startswith("corrected labels: 1 label is likely wrong")
+    added = f"tokensieve data add --project {layout.root} --review {layout.audit / 'review.csv'}"
+    assert named(report.commands)["correct it"] == added
+    again = f"tokensieve run --project {layout.root}"
+    assert named(report.commands)["train again with the right labels"] == again
     assert named(report.data)["tokens per text"] == "12 in the middle, 30 at most for 99%"
 
 

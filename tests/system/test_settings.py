@@ -58,7 +58,9 @@ def test_settings_wait_for_the_run_under_way_and_are_taken_back_if_they_are_wron
         "run", "--project", str(project), "--set", "base.model=nosuch", "finetune.max_epochs=3"
     )
     assert wrong.returncode == 2, wrong.stderr
-    assert "params.yaml: finetune.max_epochs is 2 again, because this command failed" in wrong.stderr
+    assert "finetune.max_epochs is 2 again, because this command failed" in wrong.stderr
+    again = f"type: tokensieve run --project {project} --set base.model=nosuch finetune.max_epochs=3\n"
+    assert again in wrong.stderr
     assert params.read_text() == before
     assert tokensieve("run", "--project", str(project)).returncode == 0
 

@@ -17,6 +17,7 @@ from tokensieve.cli.interrupts import INTERRUPTED, Interrupts, watched
 from tokensieve.cli.output import JSON, error_line, log_to_stderr, only_answers_on_stdout, quiet_libraries
 from tokensieve.cli.parser import build_parser
 from tokensieve.cli.renamed import with_new_names
+from tokensieve.cli.retyped import retyped
 from tokensieve.disk import full_disk_error, permission_error
 from tokensieve.errors import InputError, Refused
 from tokensieve.packages import PACKAGES
@@ -30,16 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 success, 1 internal error or a refusal, 2 invalid input, 130 or 143 after a signal.
     """
     parser = build_parser()
-    options = parser.parse_args(with_new_names(sys.argv[1:] if arguments is None else arguments))
+    words = with_new_names(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(words)
     if "command" not in options:
         parser.print_help()
         return 0
     log_to_stderr(options.quiet, options.log_format)
     quiet_libraries(options.debug)
     if options.command.handles_signals:
-        return _status(options, Interrupts())
+        return _status(options, words, Interrupts())
     with watched(error_line(INTERRUPTED, options.log_format)) as interrupts:
-        status = _status(options, interrupts)
+        status = _status(options, words, interrupts)
         if interrupts.number:
             interrupts.announce()
             status = interrupts.status
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
+def _status(options: argparse.Namespace, words: Sequence[str], interrupts: Interrupts) -> int:
     """Run a command and return its exit status. Errors that follow a signal are ignored."""
     try:
         with only_answers_on_stdout() as answer:
@@ -67,7 +69,7 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
             return interrupts.status
         if options.debug:
             raise
-        if message := _input_message(error, options):
+        if message := _input_message(error, options, words):
             print(error_line(message, options.log_format), file=sys.stderr)
             return REFUSED if isinstance(error, Refused) else INVALID_INPUT
         message = f"{type(error).__name__}: {error} (--debug shows the stack trace)"
@@ -75,13 +77,15 @@ def _status(options: argparse.Namespace, interrupts: Interrupts) -> int:
         return INTERNAL_ERROR
 
 
-def _input_message(error: Exception, options: argparse.Namespace) -> str:
+def _input_message(error: Exception, options: argparse.Namespace, words: Sequence[str]) -> str:
     """Return the message of an error that the user can correct; empty for an internal error."""
     if isinstance(error, InputError):
         # The detail may quote texts, which do not belong in a log that programs collect. That of a
         # refusal is the table of the gate.
         hidden = options.log_format == JSON and not isinstance(error, Refused)
-        return "\n".join(filter(None, [str(error), "" if hidden else error.detail]))
+        again = retyped(words, getattr(options, "set", None) or (), str(error))
+        detail = [] if hidden else [error.detail, "" if isinstance(error, Refused) else again]
+        return "\n".join(filter(None, [str(error), *detail]))
     if isinstance(error, ModuleNotFoundError) and options.command.extra:
         package = str(error.name).partition(".")[0]
         if package not in ("tokensieve", *PACKAGES):

@@ -106,8 +106,8 @@ def _restore(path: Path, before: str, differing: Mapping[str, tuple[Any, Any]]) 
             error.strerror,
         )
         return
-    for key, (old, _) in differing.items():
-        log.warning("%s: %s is %s again, because this command failed", path.name, key, value_text(old))
+    undone = ", ".join(f"{key} is {value_text(old)} again" for key, (old, _) in differing.items())
+    log.warning("%s: %s, because this command failed", path.name, undone)
 
 
 def _value(section: str, key: str, text: str) -> Any:

@@ -79,10 +79,10 @@ def test_an_error_is_a_line_of_the_log(capfd: pytest.CaptureFixture[str], tmp_pa
 def test_texts_of_rows_at_fault_are_not_in_the_log_for_programs() -> None:
     text, for_programs = Namespace(log_format=TEXT), Namespace(log_format=JSON)
     fault = InputError("bad.csv: 1 row", detail="line 6: text 'my private words'")
-    assert _input_message(fault, text) == "bad.csv: 1 row\nline 6: text 'my private words'"
-    assert _input_message(fault, for_programs) == "bad.csv: 1 row"
+    assert _input_message(fault, text, []) == "bad.csv: 1 row\nline 6: text 'my private words'"
+    assert _input_message(fault, for_programs, []) == "bad.csv: 1 row"
     refused = Refused("the gate refuses it", detail="rule  value")
-    assert _input_message(refused, for_programs) == "the gate refuses it\nrule  value"
+    assert _input_message(refused, for_programs, []) == "the gate refuses it\nrule  value"
 
 
 @pytest.mark.parametrize("value", ["1", ""])

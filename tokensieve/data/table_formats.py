@@ -22,6 +22,10 @@ ENDINGS = {
 # The required columns. Each has the option that names another column: the flag, and its value with
 # COLUMN in place of the name.
 Wanted = Mapping[str, tuple[str, str]]
+ONE_TEXT = ("--set", "data.text_column=COLUMN")  # the option of a single column with texts
+
+WORDS = 3  # of a cell that is a text rather than a label, a name or a date
+MOST_COLUMNS = 3  # that a message suggests as a list
 
 
 def ending_of(path: Path) -> str:
@@ -65,8 +69,13 @@ def import_pyarrow(path: Path) -> Any:
     return pyarrow
 
 
-def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> None:
+def check_columns(
+    path: Path | str, header: Sequence[str], wanted: Wanted, first: Sequence[Mapping[str, object]] = ()
+) -> None:
     """Check that a table has each required column exactly once.
+
+    If the column of the texts is missing and the rows `first` have several columns with texts, the
+    message names them as a list.
 
     Raises:
         InputError: If a column is missing or repeated. The message names `path`.
@@ -76,14 +85,15 @@ def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> No
         shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
         raise InputError(
             f"{path} has no columns {' and '.join(map(excerpt, missing))}; it has {shown}: name the right "
-            f"ones with {_options(wanted, missing)}; if this is a row and no header, write a header above it"
+            f"ones with {_options(wanted, missing)}{_as_list(wanted, missing, first)}; if this is a row and "
+            "no header, write a header above it"
         )
     for column, (flag, value) in wanted.items():
         if column not in header:
             shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
             same = (name for name in header if name.strip().casefold() == column.strip().casefold())
             close = next((name for name in same if name.isprintable()), None)
-            remedy = f"name the right one with {_option(flag, value)}"
+            remedy = f"name the right one with {_option(flag, value)}{_as_list(wanted, [column], first)}"
             if close is not None and value.count("COLUMN") == 1:
                 remedy = f'write {flag} "{value.replace("COLUMN", close)}"'
             raise InputError(f"{path} has no column {excerpt(column)}; it has {shown}: {remedy}")
@@ -91,6 +101,21 @@ def check_columns(path: Path | str, header: Sequence[str], wanted: Wanted) -> No
             raise InputError(
                 f"{path} has {header.count(column)} columns {excerpt(column)}; rename all but one"
             )
+
+
+def _as_list(wanted: Wanted, missing: Sequence[str], first: Sequence[Mapping[str, object]]) -> str:
+    """Return how several columns of texts are named. Empty: the rows have less than two of them."""
+    found = [name for name in first[0] if _has_texts([row.get(name) for row in first])] if first else []
+    if len(found) < 2 or ONE_TEXT not in {wanted[column] for column in missing}:
+        return ""
+    names = ", ".join(found[:MOST_COLUMNS])
+    return f', or for texts in several columns, which are read as one: "data.text_column=[{names}]"'
+
+
+def _has_texts(cells: Sequence[object]) -> bool:
+    """Return whether more than half of the cells have several words."""
+    texts = [cell for cell in cells if isinstance(cell, str) and len(cell.split()) >= WORDS]
+    return len(texts) > len(cells) / 2
 
 
 def _options(wanted: Wanted, columns: Sequence[str]) -> str:

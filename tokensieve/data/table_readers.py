@@ -17,7 +17,15 @@ from typing import Any
 from tokensieve.data.arrow_tables import damaged, is_label, is_text, record_batches
 from tokensieve.data.one_hot import refuse_one_hot
 from tokensieve.data.safe_cells import has_safe_cells, plain_cell
-from tokensieve.data.table_formats import FORMATS, TYPED, Wanted, check_columns, format_of, import_pyarrow
+from tokensieve.data.table_formats import (
+    FORMATS,
+    ONE_TEXT,
+    TYPED,
+    Wanted,
+    check_columns,
+    format_of,
+    import_pyarrow,
+)
 from tokensieve.data.text_tables import read_lines, read_lines_without_nul, read_objects, read_records
 from tokensieve.errors import InputError, excerpt
 from tokensieve.text_rule import join_columns
@@ -86,7 +94,7 @@ def read_rows(
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; it needs a header and at least one row")
     names = "COLUMN" if len(texts) == 1 else f"[{', '.join(['COLUMN'] * len(texts))}]"
-    wanted = dict.fromkeys(texts, ("--set", f"data.text_column={names}"))
+    wanted = dict.fromkeys(texts, (ONE_TEXT[0], ONE_TEXT[1].replace("COLUMN", names)))
     wanted |= dict.fromkeys(labels, ("--set", "data.label_column=COLUMN"))
     wanted |= dict.fromkeys(ids, ("--set", "data.id_column=COLUMN"))
     if kind in TYPED:
@@ -148,12 +156,14 @@ def _chunks(pieces: Iterator[Piece]) -> Iterator[Chunk]:
 
 def _cells(path: Path, lines: Iterator[str], wanted: Wanted, labels: Sequence[str]) -> Iterator[Row]:
     header, records = _plain(read_records(path, lines))
-    if missing_label := next((column for column in labels if column not in header), None):
+    first = []
+    if not wanted.keys() <= set(header):
         first = [
             dict(zip(header, record, strict=True)) for _, record in itertools.islice(records, FIRST_ROWS)
         ]
+    if missing_label := next((column for column in labels if column not in header), None):
         refuse_one_hot(path, first, missing_label)
-    check_columns(path, header, wanted)
+    check_columns(path, header, wanted, first)
     places = [header.index(column) for column in wanted]
     for number, (line, record) in enumerate(records, 1):
         yield number, line, [record[place] for place in places]
@@ -191,6 +201,10 @@ def _typed_rows(path: Path, wanted: Wanted, texts: Sequence[str]) -> Iterator[Ro
     number = 0
     try:
         schema, batches = record_batches(path, NARROW_BATCH_ROWS, pyarrow, list(wanted))
+        if not wanted.keys() <= set(schema.names):
+            whole = next(record_batches(path, BATCH_ROWS, pyarrow)[1], None)
+            first = whole.slice(0, BATCH_ROWS).to_pylist() if whole else []
+            check_columns(path, schema.names, wanted, first)
         check_columns(path, schema.names, wanted)
         for column in wanted:
             kind = schema.field(column).type

@@ -270,7 +270,7 @@ def read_objects(
                 f"{', '.join(wanted)}"
             )
         if not wanted.keys() <= values.keys():
-            check_columns(place, list(values), wanted)
+            check_columns(place, list(values), wanted, [values] if row == 1 else [])
         for text in texts:
             if isinstance(values[text], WrittenNumber) or not isinstance(values[text], str | None):
                 raise InputError(f"{place}: {excerpt(text)} is {excerpt(values[text])}; give a text, or null")

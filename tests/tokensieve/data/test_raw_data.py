@@ -258,6 +258,41 @@ def test_a_column_that_differs_by_case_or_spaces_is_offered(tmp_path: Path, suff
     assert labels_of(path, text="Text ", label=" Label") == ["track", "refund"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".arrow"])
+def test_several_columns_with_texts_are_offered_as_a_list(tmp_path: Path, suffix: str) -> None:
+    rows = [
+        {"id": "T1", "subject": "Parcel not here", "body": "Where is my parcel now?", "queue": "track"},
+        {"id": "T2", "subject": "Money back please", "body": "I want my money back", "queue": "refund"},
+    ]
+    path = write_table(tmp_path / f"train{suffix}", rows)
+    offer = 'or for texts in several columns, which are read as one: "data.text_column=[subject, body]"'
+    refused(path, f"--set data.text_column=COLUMN data.label_column=COLUMN, {offer}; if this is a row")
+    refused(path, f"name the right one with --set data.text_column=COLUMN, {offer}", label="queue")
+    with pytest.raises(InputError, match=r"label_column=COLUMN$"):
+        read_examples(path, "body")
+    path = write_table(tmp_path / f"other{suffix}", [row | {"subject": "news"} for row in rows])
+    with pytest.raises(InputError, match=r"text_column=COLUMN$"):
+        read_examples(path, label="queue")
+
+
+def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
+    """Write rows of texts to a table in the format of its ending."""
+    table = pyarrow.Table.from_pylist(rows)
+    if path.suffix == ".jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path)
+    elif path.suffix == ".arrow":
+        with pyarrow.ipc.new_file(str(path), table.schema) as file:
+            file.write_table(table)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
 def test_a_column_is_offered_on_one_line_only(file: Callable[..., Path]) -> None:
     refused(file(b'"text\n",label\nx,y\n'), "name the right one with --set data.text_column=COLUMN")
 

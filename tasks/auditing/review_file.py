@@ -37,11 +37,11 @@ COLUMNS = (
     "reason",
     "right_label",
     "text",
-    "id",
-    "data_id",
+    "text_id",
 )
-# data_id, the value of data.id_column, is there only if that is set.
-NEEDED = ("file", "row", "right_label", "id")
+OLD_ID = "id"  # the name of text_id in reviews of earlier versions
+DATA_ID = "data_id"  # of the column with the users' ids if its own name is one of COLUMNS
+NEEDED = ("file", "row", "right_label", "text_id")
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,17 @@ def text_id(text: str, labels: Sequence[str]) -> str:
 
 
 def write_review(path: Path, rows: Sequence[ReviewRow], found: AuditedTexts, settings: Settings) -> None:
-    """Write the rows to look at as a table for a spreadsheet."""
+    """Write the rows to look at as a table for a spreadsheet.
+
+    The last column is `data.id_column`, if that is set.
+    """
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    columns = COLUMNS if settings.data.id_column else COLUMNS[:-1]
-    writer.writerow(columns)
+    own = settings.data.id_column
+    columns = [*COLUMNS, *([DATA_ID if own in COLUMNS else own] if own else [])]
+    writer.writerow(map(safe_cell, columns))
     for cells in _table(rows, found):
-        writer.writerow([safe_cell(cells[name]) for name in columns])
+        writer.writerow([safe_cell(cells.get(name, cells[DATA_ID])) for name in columns])
     write_text(path, f"\ufeff{output.getvalue()}")
 
 
@@ -122,7 +126,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     start = 1
     try:
-        names = next(reader, [])
+        names = list(map(plain_cell, next(reader, [])))
+        if "text_id" not in names:
+            names = ["text_id" if name == OLD_ID else name for name in names]
         missing = [name for name in NEEDED if name not in names]
         if missing:
             raise InputError(
@@ -145,7 +151,7 @@ def _answer(path: Path, line: int, cells: dict[str, str | None]) -> Answer:
             f"--review {path}, line {line}: row is '{row}', not a row number; leave it as it was"
         )
     right = plain_cell((cells["right_label"] or "").strip()).strip()
-    return Answer(line, plain_cell(cells["file"] or ""), int(row), (cells["id"] or "").strip(), right)
+    return Answer(line, plain_cell(cells["file"] or ""), int(row), (cells["text_id"] or "").strip(), right)
 
 
 def _table(rows: Sequence[ReviewRow], found: AuditedTexts) -> list[dict[str, str]]:
@@ -167,8 +173,8 @@ def _table(rows: Sequence[ReviewRow], found: AuditedTexts) -> list[dict[str, str
                 "reason": "; ".join(row.reasons),
                 "right_label": "",
                 "text": own.text,
-                "id": text_id(own.text, own.labels),
-                "data_id": own.id,
+                "text_id": text_id(own.text, own.labels),
+                DATA_ID: own.id,
             }
         )
     return table

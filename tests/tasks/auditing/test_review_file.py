@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.auditing.review_file import read_review
+from tasks.auditing.audited_texts import AuditedTexts
+from tasks.auditing.review_file import COLUMNS, read_review, review_cells, text_id, write_review
+from tasks.auditing.review_rows import ReviewRow
 from tokensieve.data.safe_cells import FORMULA, plain_cell, safe_cell
 from tokensieve.errors import InputError
+from tokensieve.settings import Settings
 
-HEAD = "file,row,right_label,id"
+HEAD = "file,row,right_label,text_id"
 
 
 @given(st.text(alphabet="=+-@'\t\rab", max_size=5))
@@ -24,7 +27,7 @@ def test_no_cell_is_a_formula_and_each_is_read_as_it_was(cell: str) -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_answers_are_read_as_spreadsheets_write_them(tmp_path: Path, delimiter: str) -> None:
-    rows = [["id", "row", "text", "right_label", "file"], ["t1", "7", "a\nb", " card ", "x.csv"]]
+    rows = [["text_id", "row", "text", "right_label", "file"], ["t1", "7", "a\nb", " card ", "x.csv"]]
     rows += [["t2", "8", "", "", "x.csv"], ["t3", "9", "", "'+1 plan", "x.csv"]]
     path = tmp_path / "review.csv"
     with path.open("w", encoding="utf-8-sig", newline="") as file:
@@ -40,7 +43,7 @@ def test_answers_are_read_as_spreadsheets_write_them(tmp_path: Path, delimiter: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"text,label\na,b\n", "has no column file, row, right_label, id"),
+        (b"text,label\na,b\n", "has no column file, row, right_label, text_id"),
         (b"", "has no column"),
         (f"{HEAD}\nx.csv,seven,a,t1\n".encode(), "line 2: row is 'seven'"),
         (f'{HEAD}\nx.csv,7,"a,t1\n'.encode(), "save it as CSV again"),
@@ -60,6 +63,37 @@ def test_a_review_saved_as_unicode_text_is_read(tmp_path: Path) -> None:
     path = tmp_path / "review.csv"
     path.write_bytes("file\trow\tright_label\tid\nx.csv\t7\tmoña\tt1\n".encode("utf-16"))
     assert [answer.right for answer in read_review(path)] == ["moña"]
+
+
+def test_a_review_of_an_earlier_version_has_another_name_for_the_hash(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text("file,row,right_label,id,data_id\nx.csv,7,card,t1,4711\n")
+    assert [(answer.id, answer.right) for answer in read_review(path)] == [("t1", "card")]
+    path.write_text("file,row,right_label,text_id,id\nx.csv,7,card,t1,4711\n")
+    assert [answer.id for answer in read_review(path)] == ["t1"]
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"), [(None, None), ("id", "id"), ("=ticket", "'=ticket"), ("row", "data_id")]
+)
+def test_the_users_ids_are_the_last_column_by_its_name(
+    tmp_path: Path, column: str | None, shown: str | None
+) -> None:
+    found = AuditedTexts(
+        ["lost card"], [("card",)], ["train"], ["train"], [7], [0], ["T7"], [8], {"train": "x.csv"}
+    )
+    path = tmp_path / "review.csv"
+    settings = Settings.of({"data": {"id_column": column}})
+    write_review(path, [ReviewRow(0, ["likely label error"])], found, settings)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        head, row = csv.reader(file)
+    assert head == [*COLUMNS, *([shown] if shown else [])]
+    assert row[head.index("row")] == "7"
+    assert row[len(COLUMNS) :] == (["T7"] if shown else [])
+    assert read_review(path)[0].id == text_id("lost card", ("card",))
+    assert review_cells(path)[0].get(column or "text") == (
+        "lost card" if column is None else "7" if column == "row" else "T7"
+    )
 
 
 def test_a_review_that_cannot_be_read_is_named(tmp_path: Path) -> None:

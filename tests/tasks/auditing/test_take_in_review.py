@@ -36,7 +36,7 @@ def reviewed(layout: Layout, tmp_path: Path) -> Reviewed:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
             for number, (text, label) in enumerate(rows, 1):
-                known = {"file": "shop.csv", "row": number, "id": text_id(text, (label,))}
+                known = {"file": "shop.csv", "row": number, "text_id": text_id(text, (label,))}
                 writer.writerow(known | {"right_label": answers.get(number, "")})
         return take_in_review(layout, Settings(), path, **options)
 

@@ -13,6 +13,7 @@ from tokensieve.errors import InputError
 from tokensieve.files import read_json, write_json
 
 NAME = "audit.json"
+MOST_CHARACTERS = 300  # of a text in the artifact
 # Share of the labels that a probe gives, below which it doubts more right labels than wrong ones.
 SEPARABLE = 0.8
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.auditing.audit_report import Audit, ClassSize, Duplicates, LabelError
+from tasks.auditing.audit_report import MOST_CHARACTERS, Audit, ClassSize, Duplicates, LabelError
 from tasks.auditing.audit_report import Outlier as ReportedOutlier
 from tasks.auditing.audited_texts import AuditedTexts
 from tasks.auditing.judgement import Judgement
@@ -23,7 +23,6 @@ from tokensieve.settings import Settings
 
 # What the artifact has at most. `Audit.totals` has the full numbers.
 MOST_ERRORS, MOST_SETS, MOST_ROWS, MOST_OUTLIERS = 500, 200, 10, 50
-MOST_CHARACTERS = 300  # of a text
 
 
 @dataclass(frozen=True)

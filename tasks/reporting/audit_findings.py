@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.auditing.audit_report import Audit, AuditedRow
+from tasks.auditing.audit_report import MOST_CHARACTERS, Audit, AuditedRow, Duplicates
+from tokensieve.cleaning import strip_html
 from tokensieve.report.content import Fact, Finding, Table
 
-LISTED = 12  # rows of each finding
+LISTED = 12  # rows of each finding, or sets
+OF_A_SET = 3  # different texts of a set, and places of each
+CHARACTERS = 200  # of a text
 MANY = 0.02  # share of likely label errors from which they are the first remedy
 
 
@@ -18,7 +21,7 @@ def findings(audit: Audit) -> Iterator[Finding]:
     yield from _classes(audit)
     if audit.outliers:
         rows = tuple(
-            (own.row.text, _labels(own.row), _place(own.row), f"{own.similarity:.2f}")
+            (_text(own.row), _labels(own.row), _place(own.row), f"{own.similarity:.2f}")
             for own in audit.outliers[:LISTED]
         )
         about = "Their nearest other texts are far away. They may be of no class, or in another language."
@@ -62,7 +65,7 @@ def _label_errors(audit: Audit) -> Iterator[Finding]:
     if audit.label_errors:
         rows = tuple(
             (
-                own.row.text,
+                _text(own.row),
                 f"{_labels(own.row)} ({own.given_probability:.0%})",
                 f"{own.suggested} ({own.suggested_probability:.0%})",
                 _place(own.row),
@@ -88,21 +91,25 @@ def _label_errors(audit: Audit) -> Iterator[Finding]:
 def _duplicates(audit: Audit) -> Iterator[Finding]:
     chosen = [own for own in audit.duplicate_sets if own.conflict or own.leak][:LISTED]
     if chosen:
-        rows = tuple(
-            (
-                " / ".join(row.text for row in own.rows[:2]),
-                " / ".join(dict.fromkeys(_labels(row) for row in own.rows)),
-                own.kind,
-                ", ".join(dict.fromkeys(row.part for row in own.rows)),
-            )
-            for own in chosen
-        )
+        rows = tuple(row for number, own in enumerate(chosen, 1) for row in _set_rows(number, own))
         yield Finding(
             "Similar texts with different labels, or in train and test",
             f"Of copies and near-copies: {audit.totals.get('conflicts', 0):,} sets with different labels, "
             f"{audit.totals.get('leaks', 0):,} in train and another part.",
-            Table(("texts", "labels", "kind", "parts"), rows),
+            Table(("text", "labels", "where", "set"), rows),
         )
+
+
+def _set_rows(number: int, own: Duplicates) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of the first different texts of a set, each with its labels and places."""
+    rows: dict[str, list[AuditedRow]] = {}
+    for row in own.rows:
+        rows.setdefault(_text(row), []).append(row)
+    for text, same in list(rows.items())[:OF_A_SET]:
+        labels = " / ".join(dict.fromkeys(map(_labels, same)))
+        places = "; ".join(f"{_place(row)} ({row.part})" for row in same[:OF_A_SET])
+        more = f" and {len(same) - OF_A_SET:,} more" if len(same) > OF_A_SET else ""
+        yield text, labels, f"{places}{more}", f"{number}: {own.kind}, {own.texts:,} texts"
 
 
 def _classes(audit: Audit) -> Iterator[Finding]:
@@ -142,6 +149,13 @@ def _counted(number: int, one: str, many: str) -> str:
 
 def _labels(row: AuditedRow) -> str:
     return ", ".join(row.labels) or "no label"
+
+
+def _text(row: AuditedRow) -> str:
+    """Return the words of a text without HTML. A long one is cut and then ends in an ellipsis."""
+    words = " ".join((strip_html(row.text) or row.text).split())
+    is_cut = len(words) > CHARACTERS or len(row.text) >= MOST_CHARACTERS
+    return f"{words[:CHARACTERS].rstrip()}…" if is_cut else words
 
 
 def _place(row: AuditedRow) -> str:

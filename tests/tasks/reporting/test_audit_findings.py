@@ -49,9 +49,38 @@ def test_label_errors_are_first_with_both_probabilities() -> None:
     ]
     assert found[0].table.rows == (("my private words", "bill (2%)", "card (91%)", "x.csv, line 9"),)
     assert found[1].table.rows == (
-        ("my private words / my private word", "bill / no label", "copy", "train, test"),
+        ("my private words", "bill", "x.csv, line 9 (train)", "1: copy, 2 texts"),
+        ("my private word", "no label", "y.csv, row 8 (test)", "1: copy, 2 texts"),
     )
     assert all(one.has_texts for one in found)
+
+
+def sets(*texts: str) -> tuple[tuple[str, ...], ...]:
+    rows = tuple(
+        AuditedRow("x.csv", number, "train", (f"label {number % 2}",), text)
+        for number, text in enumerate(texts, 1)
+    )
+    totals = NOTHING["totals"] | {"conflicts": 1}
+    copies = Duplicates("copy", 1.0, True, False, len(rows), rows)
+    (found,) = findings(audit(totals=totals, duplicate_sets=(copies,)))
+    return found.table.rows
+
+
+def test_identical_texts_are_shown_once_with_their_labels_and_places() -> None:
+    assert sets("my card", "my card", "My card!") == (
+        ("my card", "label 1 / label 0", "x.csv, row 1 (train); x.csv, row 2 (train)", "1: copy, 3 texts"),
+        ("My card!", "label 1", "x.csv, row 3 (train)", "1: copy, 3 texts"),
+    )
+    ((_, _, places, _),) = sets(*["my card"] * 5)
+    assert places.endswith("x.csv, row 3 (train) and 2 more")
+
+
+def test_texts_are_shown_without_html_and_cut_alike() -> None:
+    html, plain = sets("<p>My <b>card</b>\nis &amp; was lost</p>", f"<p>{'word ' * 60}"[:300])
+    assert html[0] == "My card is & was lost"
+    assert (len(plain[0]), plain[0][-6:]) == (200, " word…")
+    assert sets("x" * 199)[0][0] == "x" * 199
+    assert sets("<br>")[0][0] == "<br>"
 
 
 def test_a_row_is_named_by_its_line_and_the_users_id() -> None:

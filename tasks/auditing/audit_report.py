@@ -143,6 +143,11 @@ class Audit:
         """The number of likely label errors. 0 if they are only doubtful labels."""
         return self.totals["label_errors"] if self.is_separable else 0
 
+    def suggested_labels(self, part: str) -> dict[int, str]:
+        """Return the label suggested for each likely label error of a part, by its row."""
+        found = self.label_errors if self.is_separable else ()
+        return {own.row.row: own.suggested for own in found if own.row.part == part}
+
     def headline(self) -> str:
         """Return what was found in one line. Empty: nothing."""
         doubt = "likely label error" if self.is_separable else "doubtful label"

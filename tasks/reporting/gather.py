@@ -87,7 +87,7 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
                 layout, registered, headline.is_advised(verdict, gate), audit.to_correct if audit else 0
             )
         ),
-        **_on_test_texts(layout, list(manifest.labels)),
+        **_on_test_texts(layout, list(manifest.labels), audit.suggested_labels("test") if audit else {}),
     )
 
 
@@ -130,8 +130,11 @@ def _classes(layout: Layout, evaluated: Mapping[str, Any]) -> tuple[ClassRow, ..
     return class_rows(evaluated["per_class"], Counter(name for own in names for name in own))
 
 
-def _on_test_texts(layout: Layout, labels: list[str]) -> dict[str, Any]:
-    """Return the fields of the report that are computed from the logits of the test texts."""
+def _on_test_texts(layout: Layout, labels: list[str], suggested: Mapping[int, str]) -> dict[str, Any]:
+    """Return the fields of the report that are computed from the logits of the test texts.
+
+    `suggested` are the labels that the audit suggests for some of them, by their row.
+    """
     evaluated = read_json(layout.evaluation / "report.json")
     logits, test = load_file(layout.evaluation / "logits.safetensors"), load_part(layout, "test")
     fitted = FittedRule.load(layout.evaluation)
@@ -141,7 +144,7 @@ def _on_test_texts(layout: Layout, labels: list[str]) -> dict[str, Any]:
     if "oos" in logits:
         oos = logits["oos"][~is_for_threshold(load_part(layout, "oos").texts)]
     return {
-        "confusions": confusions(_sorted(test), logits["test"], labels, rule),
+        "confusions": confusions(_sorted(test), logits["test"], labels, rule, suggested),
         "matrix": matrix(test, logits["test"], labels),
         "calibration": calibration(logits["test"], targets, rule, evaluated),
         "threshold": threshold_curve(logits["test"], targets, oos, rule, evaluated.get("threshold_interval")),

@@ -68,11 +68,19 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class WrongText:
-    """A text with a wrong prediction. `where` is its line in the raw file, or its row."""
+    """A text with a wrong prediction.
+
+    Attributes:
+        where: Its line in the raw file, or its row.
+        text: The text.
+        probability: That of the prediction.
+        suggested: The label that the audit suggests. Empty: it does not doubt the label.
+    """
 
     where: str
     text: str
     probability: float
+    suggested: str = ""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,11 @@ def _weakness(row: ClassRow) -> tuple[bool, float, float, str]:
 
 
 def confusions(
-    test: Examples, logits: Logits, labels: Sequence[str], rule: DecisionRule
+    test: Examples,
+    logits: Logits,
+    labels: Sequence[str],
+    rule: DecisionRule,
+    suggested: Mapping[int, str] | None = None,
 ) -> tuple[Confusion, ...]:
     """Return the most frequent confusions, with the texts that were predicted most surely.
 
@@ -55,6 +59,7 @@ def confusions(
         logits: Their logits [texts, classes].
         labels: The names of the classes.
         rule: The decision rule.
+        suggested: The labels that the audit suggests, by the row of the text.
     """
     found = decide(logits, rule)
     if rule.thresholds:
@@ -76,7 +81,9 @@ def confusions(
             count=len(places),
             of=of[true],
             texts=tuple(
-                WrongText(test.place(i), test.texts[i], float(sure[i]))
+                WrongText(
+                    test.place(i), test.texts[i], float(sure[i]), (suggested or {}).get(test.rows[i], "")
+                )
                 for i in sorted(places, key=lambda i: -sure[i])[:TEXTS]
             ),
         )

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tasks.artifacts import Champion, Registration
-from tasks.auditing.audit_report import LabelError
+from tasks.auditing.audit_report import AuditedRow, LabelError
 from tasks.promotion.gate_report import GateReport, Row
 from tasks.reporting.gather import gather
 from tasks.reporting.origin import changed_settings
@@ -124,6 +125,20 @@ def test_the_audit_adds_its_findings_and_its_remedy(layout: Layout) -> None:
     again = f"tokensieve run --project {layout.root}"
     assert named(report.commands)["train again with the right labels"] == again
     assert named(report.data)["tokens per text"] == "12 in the middle, 30 at most for 99%"
+
+
+def test_a_mistake_whose_label_the_audit_doubts_is_marked(layout: Layout) -> None:
+    wrong = AuditedRow("x.csv", 2, "test", ("bill",), "my private words")
+    errors = (
+        LabelError(replace(wrong, part="train"), "track", 0.02, 0.9),
+        LabelError(wrong, "card", 0.1, 0.8),
+    )
+    layout.audit.mkdir(parents=True)
+    totals = NOTHING["totals"] | {"label_errors": 2}
+    audit(totals=totals, label_errors=errors).save(layout.audit)
+    assert [text.suggested for text in gathered(layout).confusions[0].texts] == ["card"]
+    audit(totals=totals, label_errors=errors, agreement=0.5).save(layout.audit)
+    assert [text.suggested for text in gathered(layout).confusions[0].texts] == [""]
 
 
 def test_training_and_mask_are_shown_by_phase_and_layer(layout: Layout) -> None:

@@ -51,6 +51,11 @@ class Page(HTMLParser):
         self.text += data
 
 
+def test_a_doubted_label_of_a_mistake_is_marked() -> None:
+    page = Page(render_page(whole_report(classes=3)))
+    assert page.text.count("the label may be wrong: the audit suggests customs hold") == 3
+
+
 def test_the_page_is_well_formed_and_loads_nothing() -> None:
     html = render_page(whole_report())
     page = Page(html)

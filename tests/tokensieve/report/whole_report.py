@@ -69,7 +69,11 @@ def whole_report(
         ),
         confusions=tuple(
             Confusion(
-                name, names[i - 1], 9, 20, tuple(WrongText(f"line {i}", text, 0.81) for i in range(7, 15))
+                name,
+                names[i - 1],
+                9,
+                20,
+                tuple(WrongText(f"line {i}", text, 0.81, label if i == 7 else "") for i in range(7, 15)),
             )
             for i, name in enumerate(names[:12])
         ),

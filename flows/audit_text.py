@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flows.record_text import table_text
-from tasks.auditing.audit_report import Audit, AuditedRow, ClassSize, Duplicates
+from tasks.auditing.audit_report import MISSED, Audit, AuditedRow, ClassSize, Duplicates
 from tasks.auditing.review_file import REVIEW
 from tokensieve.project import Layout
 
@@ -58,7 +58,8 @@ def _sections(found: Audit) -> Iterator[str]:
 def _errors(found: Audit) -> str:
     total = found.totals["label_errors"]
     if found.not_judged or not total:
-        return f"Likely label errors: {found.not_judged or f'none in {found.judged:,} texts'}"
+        none = f"none in {found.judged:,} texts; {MISSED}"
+        return f"Likely label errors: {found.not_judged or none}"
     rows = [
         (*_place(own.row), f"{own.given_probability:.2f}", own.suggested, f"{own.suggested_probability:.2f}")
         for own in found.label_errors[:SHOWN]

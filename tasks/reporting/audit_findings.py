@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.auditing.audit_report import MOST_CHARACTERS, Audit, AuditedRow, Duplicates
+from tasks.auditing.audit_report import MISSED, MOST_CHARACTERS, Audit, AuditedRow, Duplicates
 from tokensieve.cleaning import strip_html
 from tokensieve.report.content import Fact, Finding, Table
 
@@ -62,6 +62,9 @@ def length_facts(audit: Audit) -> Iterator[Fact]:
 def _label_errors(audit: Audit) -> Iterator[Finding]:
     if audit.not_judged:
         yield Finding("Labels were not judged", f"{audit.not_judged}.", Table((), ()), has_texts=False)
+    elif not audit.totals["label_errors"]:
+        about = f"None in {audit.judged:,} texts; {MISSED}."
+        yield Finding("No likely label errors", about, Table((), ()), has_texts=False)
     if audit.label_errors:
         rows = tuple(
             (

@@ -17,7 +17,7 @@ from tasks.promotion.gate_report import GateReport, text_table
 from tasks.reporting.headline import is_advised
 from tasks.reporting.next_steps import next_steps, see_run, shown
 from tasks.reporting.run_verdict import run_verdict
-from tasks.reporting.shown import BUILDS, builds, data_warnings, notes
+from tasks.reporting.shown import BUILDS, builds, data_notes, data_warnings, notes
 from tasks.tracking.registry_check import confirmed
 from tokensieve.evaluation.weak_class import WeakClass
 from tokensieve.export import choose_variant
@@ -61,6 +61,7 @@ def summarize(
         "total_parameters": mask.total_parameters,
         "tokens_saved": vocabulary["saved"],
         "warnings": [*data_warnings(validation, vocabulary), *_calibration_warning(shown)],
+        "notes": data_notes(validation),
         "unlabelled": sum(validation.get("unlabelled", {}).values()),
         "truncated": validation.get("truncated", {}),
         "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},

@@ -13,9 +13,9 @@ from tasks.data_docs import data_docs
 from tasks.expectations import Table, check_table, load_suite
 from tasks.faulty_rows import NAME as FAULTS
 from tasks.faulty_rows import write_faulty_rows
-from tasks.reporting.shown import data_warnings
+from tasks.reporting.shown import data_notes, data_warnings
 from tasks.validation_report import Context, checks_of, error_detail, error_message, label_changes
-from tasks.versioning.data_versions import file_names
+from tasks.versioning.data_versions import shown_names
 from tasks.vocabulary import base_folder
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import prepare_labels
@@ -41,7 +41,7 @@ log = logging.getLogger("tokensieve")
 def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
     """Check the raw data, write report.json and the Data Docs, and return the report.
 
-    Warnings are logged at once, so that the data can be corrected before the training.
+    Warnings and notes are logged at once, so that the data can be corrected before the training.
 
     Some checks stop a run even if `validate.errors` does not name them: a file that cannot be read,
     a row without a label (unless `data.unlabelled` drops it), and a label of validation or test
@@ -80,6 +80,8 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         write_faulty_rows(folder / FAULTS, found)
     if errors:
         raise InputError(error_message(errors), error_detail(errors, layout))
+    for message in data_notes(report):
+        log.info("note: %s", message)
     for message in data_warnings(report, {}):
         log.warning("warning: %s", message)
     return report
@@ -87,7 +89,8 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
 
 def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
     """Return a table per part, and for multi-label data a table of labels per part."""
-    files, names = find_part_files(layout.raw), file_names(layout)
+    files = find_part_files(layout.raw)
+    names = shown_names(layout, files)
     raw = read_raw_once(files, settings.data, layout.parsed)
     examples: dict[str, Examples] = {}
     unreadable = {part: str(error) for part, error in raw.errors.items()}
@@ -106,16 +109,13 @@ def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:
     tables = []
     for part in (part for part in PARTS if part in files):
         if part in unreadable:
-            tables.append(Table(part, part, names.get(part, files[part].name), unreadable=unreadable[part]))
+            tables.append(Table(part, part, names[part], unreadable=unreadable[part]))
         else:
-            file = names.get(part, files[part].name)
+            file = names[part]
             tables.append(_part_table(part, file, examples, dropped[part], champion, settings, base))
     if any(own.multi_label for own in examples.values()):
         labelled = [part for part in PARTS if part in examples and part != "oos"]
-        tables += [
-            _label_table(part, names.get(part, files[part].name), examples, champion, settings)
-            for part in labelled
-        ]
+        tables += [_label_table(part, names[part], examples, champion, settings) for part in labelled]
     changes = label_changes(prepared, settings.data)
     return [
         replace(table, changes=changes) if table.part == "train" and table.has_classes else table

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tasks.auditing.audit_report import AuditedRow
 from tasks.split import load_part
-from tasks.versioning.data_versions import file_names
+from tasks.versioning.data_versions import shown_names
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.raw_data import find_part_files, read_raw_once
@@ -69,8 +69,7 @@ def load_texts(layout: Layout, settings: Settings) -> AuditedTexts:
     have no label and are not audited.
     """
     found, files = AuditedTexts(), find_part_files(layout.raw)
-    known = file_names(layout)
-    found.names = {part: known.get(part, path.name) for part, path in files.items()}
+    found.names = shown_names(layout, files)
     raw = read_raw_once(files, settings.data, layout.parsed).checked()
     seen = set()
     for part in SPLIT_PARTS:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tasks.auditing.review_file import JOINT, REMOVE, Answer, read_review, text_id
 from tasks.ingest import ingest_relabelled, present_files
-from tasks.versioning.data_versions import data_hash, file_names
+from tasks.versioning.data_versions import data_hash, file_names, reviewed_source, shown_names
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.labels import class_names
@@ -72,7 +72,8 @@ def take_in_review(layout: Layout, settings: Settings, review: Path, new_labels:
     parts = prepare_labels(raw, settings.data).parts  # the review has the labels that the model has
     labels = _right_labels(review, given, parts, new_labels)
     names = {part: file_names(layout).get(part, path.name) for part, path in files.items()}
-    places, missing = _places(review, given, parts, names)
+    shown = shown_names(layout, files)
+    places, missing = _places(review, given, parts, {part: (names[part], shown[part]) for part in files})
     if not places:
         raise InputError(
             f"--review {review}: none of its {len(given):,} answered texts is in the data with the label "
@@ -89,7 +90,7 @@ def take_in_review(layout: Layout, settings: Settings, review: Path, new_labels:
     applied = [value for rows in changes.values() for value in rows.values()]
     if applied:
         _check_rows_stay(review, changes, parts, names)
-        _write(layout, settings, changes, files, f"review of {before}")
+        _write(layout, settings, changes, files, reviewed_source(layout))
     removed = sum(value is None for value in applied)
     unanswered = len(answers) - len(given)
     counts = (len(applied) - removed, removed, confirmed, unanswered, len(missing))
@@ -121,7 +122,10 @@ def _right_labels(
 
 
 def _places(
-    review: Path, given: Sequence[Answer], parts: Mapping[str, Examples], names: Mapping[str, str]
+    review: Path,
+    given: Sequence[Answer],
+    parts: Mapping[str, Examples],
+    names: Mapping[str, tuple[str, str]],
 ) -> tuple[dict[Place, Answer], list[Answer]]:
     """Return the place of each answered text in the present data, and the answers without one.
 
@@ -138,7 +142,7 @@ def _places(
     missing = []
     for answer in given:
         copies = found.get(answer.id, [])
-        same = [place for place in copies if (names[place[0]], place[1]) == (answer.file, answer.row)]
+        same = [place for place in copies if answer.file in names[place[0]] and answer.row == place[1]]
         if not same and len(copies) != 1:
             missing.append(answer)
             continue

@@ -43,7 +43,11 @@ def source_facts(layout: Layout, validation: Mapping[str, Any], data_hash: str) 
     """
     for known in data_versions(layout):
         if known.data_hash == data_hash:
-            yield Fact("source", without_password(known.source), f"added {minute(known.date)}")
+            lines = "; lines and rows are those of data/raw" if known.parent else ""
+            yield Fact("source", without_password(known.source), f"added {minute(known.date)}{lines}")
+    for check in validation["checks"]:
+        if check["passed"] and check.get("changed"):
+            yield Fact("changed by the settings", check["message"])
     if unlabelled := sum((validation.get("unlabelled") or {}).values()):
         yield Fact("without a label", f"{unlabelled:,}")
     if cut := validation.get("truncated"):

@@ -15,14 +15,23 @@ BUILDS = ("build", "ms per text", "MB", "agree", "confident agree", "accuracy", 
 def data_warnings(validation: dict[str, Any], vocabulary: Mapping[str, Any]) -> list[str]:
     """Return the warnings of the reports of the stages validate and vocabulary.
 
-    Those of validate are the checks that failed, and those that changed the data.
+    Those of validate are the checks that failed.
+    """
+    failed = [check["message"] for check in validation["checks"] if not check["passed"]]
+    return [*failed, *word_warnings(vocabulary)]
+
+
+def data_notes(validation: Mapping[str, Any]) -> list[str]:
+    """Return what the settings changed in the data, as the user wants it: so these are no warnings.
+
+    `validation` is the report of the stage validate.
     """
     left_out = {("unlabelled", part) for part in validation.get("unlabelled", {})}
     return [
         check["message"]
         for check in validation["checks"]
-        if not check["passed"] or check.get("changed") or (check["name"], check["part"]) in left_out
-    ] + list(word_warnings(vocabulary))
+        if check["passed"] and (check.get("changed") or (check["name"], check["part"]) in left_out)
+    ]
 
 
 def word_warnings(vocabulary: Mapping[str, Any]) -> Iterator[str]:

@@ -142,7 +142,8 @@ def _log_dataset(
     data = find_data_version(layout, data_hash)
     raw = layout.raw.relative_to(layout.root).as_posix()
     source = data.source if data else raw
-    scheme = source.split("://")[0] if "://" in source else ""
+    is_address = "://" in source and not (data and data.parent)
+    scheme = source.split("://")[0] if is_address else ""
     kind, key = SCHEMES.get(scheme, ("local", "uri"))
     sizes = asdict(SplitSizes.load(layout.split))
     columns = [*settings.data.text_columns, settings.data.label_column]

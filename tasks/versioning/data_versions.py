@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ class DataVersion:
     Attributes:
         data_hash: DVC's content hash.
         date: When it was added (UTC, ISO 8601).
-        source: The path or the public address that it came from.
+        source: The path or the public address that it came from, and whether it was reviewed.
         rows: Rows per part.
         names: The names of the users' files per part. data/raw has them as train.csv, test.csv and
             so on.
@@ -89,6 +90,26 @@ def file_names(layout: Layout) -> dict[str, str]:
         return {}
     known = find_data_version(layout, data_hash(layout))
     return known.names if known else {}
+
+
+def shown_names(layout: Layout, files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the names of the raw data's `files` in messages, per part: those of the users' files.
+
+    After a review they are the paths in the project, because the users' files have other lines.
+    """
+    known = find_data_version(layout, data_hash(layout)) if layout.raw_pointer.exists() else None
+    if known and known.parent:
+        return {part: path.relative_to(layout.root).as_posix() for part, path in files.items()}
+    return {part: (known.names if known else {}).get(part, path.name) for part, path in files.items()}
+
+
+def reviewed_source(layout: Layout) -> str:
+    """Return the source of a version with answers to a review: that of the first version before."""
+    known = {version.data_hash: version for version in data_versions(layout)}
+    first = data_hash(layout)
+    while first in known and known[first].parent:
+        first = known[first].parent
+    return f"{known[first].source if first in known else first}, reviewed"
 
 
 def add_version(

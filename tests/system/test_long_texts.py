@@ -85,7 +85,7 @@ def test_long_tickets_are_told_read_at_both_ends_and_served_as_trained(
         "100.0% of the texts (60 of 60) have more than 32 tokens" in warning
         for warning in summary["warnings"]
     )
-    assert any("7 rows without a label dropped" in warning for warning in summary["warnings"])
+    assert any("7 rows without a label dropped" in note for note in summary["notes"])
 
     # The end of the text decides, and all ways to predict give the same label.
     model = project / "artifacts" / "onnx"

@@ -33,7 +33,7 @@ OURS = re.compile(
     | [┏┡└┃│] | classifier\b | project\b | gate: | audit:
     | [\w\ -]+ : .* [ /?\d] (text|step|turn|variant|row|model|task|pair|tree) (/s)? [\],]
     | (try|serve|promote|correct) \s it \b | the \s (data|mask|run|report|audit|build) \b | confusions \b
-    | warning:
+    | warning: | note:
     | then \s open \b
     | figure \b
     | A \s linear \s SVM | Good \s enough | Not \s good \s enough

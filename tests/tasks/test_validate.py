@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tasks import validate as validation
-from tasks.reporting.shown import data_warnings
+from tasks.reporting.shown import data_notes, data_warnings
 from tasks.validate import validate
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
@@ -179,6 +179,8 @@ def test_unlabelled_rows_are_dropped_and_counted_if_set(project: Callable[..., L
         "train.jsonl, unlabelled: 53 rows without a label dropped (data.unlabelled=drop)",
         "test.jsonl, unlabelled: 1 row without a label dropped (data.unlabelled=drop)",
     ]
+    assert data_notes(report) == messages
+    assert not set(messages) & set(data_warnings(report, {}))
     with pytest.raises(InputError, match=r"no row has a label; is column 'label' \(data\.label_column\)"):
         validate(
             project_of(layout, "train", [("a", ""), ("b", "")]), Settings.of({"data": {"unlabelled": "drop"}})
@@ -567,9 +569,9 @@ def test_labels_that_look_alike_are_warned_of_with_the_setting(project: Callable
 def test_labels_that_look_alike_are_merged_if_set(project: Callable[..., Layout]) -> None:
     report = validate(project(LOOKALIKES), Settings.of({"data": {"normalize_labels": True}}))
     assert report["classes"] == 2
-    assert data_warnings(report, {})[:2] == [
-        "train.jsonl, rare_class: 2 classes with fewer than 8 examples ('card', 'fee'); add examples, or set "
-        "data.rare=drop, or data.rare=merge for one class 'other'",
+    assert data_warnings(report, {})[0].startswith("train.jsonl, rare_class: 2 classes with fewer than 8")
+    assert not any("merged" in message for message in data_warnings(report, {}))
+    assert data_notes(report) == [
         "train.jsonl, lookalike: 2 labels merged that look like another ('Card' into 'card', 'card\\u200b' "
         "into 'card'), in 2 rows (data.normalize_labels=true)",
     ]
@@ -608,7 +610,8 @@ def test_rare_classes_are_counted_and_named(
 ) -> None:
     report = validate(project(RARE), Settings.of({"data": {"rare": rare}}))
     assert report["classes"] == classes
-    assert data_warnings(report, {}) == [f"train.jsonl, rare_class: {message}"]
+    shown = data_notes(report) if rare == "drop" else data_warnings(report, {})
+    assert shown == [f"train.jsonl, rare_class: {message}"]
 
 
 def test_rare_labels_of_multi_label_data_are_counted(project: Callable[..., Layout]) -> None:
@@ -616,7 +619,7 @@ def test_rare_labels_of_multi_label_data_are_counted(project: Callable[..., Layo
     settings = Settings.of({"data": {"rare": "drop", "label_separator": "|"}})
     report = validate(project(rows), settings)
     assert report["classes"] == 3
-    assert data_warnings(report, {}) == [
+    assert data_notes(report) == [
         "train.jsonl, rare_class: 2 classes with fewer than 8 training texts dropped ('pin' 3, 'tax' 4), "
         "7 rows (data.rare=drop)"
     ]
@@ -635,6 +638,16 @@ def test_small_classes_are_merged_if_their_labels_look_alike(project: Callable[.
     validate(layout, three)
     message = failed(report_of(layout))["class_size", "train"]["message"]
     assert message.endswith("or lower validate.min_examples_per_class (at least 2)")
+
+
+def test_what_settings_changed_is_logged_as_a_note(
+    project: Callable[..., Layout], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tokensieve")
+    report = validate(project(LOOKALIKES), Settings.of({"data": {"normalize_labels": True}}))
+    logged = [record.getMessage() for record in caplog.records if record.name == "tokensieve"]
+    assert logged[0] == f"note: {data_notes(report)[0]}"
+    assert logged[1:] == [f"warning: {message}" for message in data_warnings(report, {})]
 
 
 def test_warnings_are_logged_at_once(

@@ -13,7 +13,7 @@ import pytest
 from tasks.auditing.review_file import COLUMNS, REMOVE, text_id
 from tasks.auditing.take_in_review import TakenIn, take_in_review
 from tasks.ingest import ingest
-from tasks.versioning.data_versions import data_hash, data_versions, file_names
+from tasks.versioning.data_versions import data_hash, data_versions, file_names, shown_names
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -30,13 +30,18 @@ def reviewed(layout: Layout, tmp_path: Path) -> Reviewed:
         csv.writer(file).writerows([("text", "label", "id"), *((*row, i) for i, row in enumerate(ROWS))])
     ingest(layout, Settings(), str(source))
 
-    def take(answers: dict[int, str], rows: list[tuple[str, str]] = ROWS, **options: bool) -> TakenIn:
+    def take(
+        answers: dict[int, str],
+        rows: list[tuple[str, str]] = ROWS,
+        file: str = "shop.csv",
+        **options: bool,
+    ) -> TakenIn:
         path = tmp_path / "review.csv"
-        with path.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
+        with path.open("w", encoding="utf-8-sig", newline="") as table:
+            writer = csv.DictWriter(table, COLUMNS, restval="")
             writer.writeheader()
             for number, (text, label) in enumerate(rows, 1):
-                known = {"file": "shop.csv", "row": number, "text_id": text_id(text, (label,))}
+                known = {"file": file, "row": number, "text_id": text_id(text, (label,))}
                 writer.writerow(known | {"right_label": answers.get(number, "")})
         return take_in_review(layout, Settings(), path, **options)
 
@@ -64,7 +69,25 @@ def test_answers_change_labels_remove_rows_and_leave_the_others(layout: Layout, 
     assert (done.before, done.data_hash) == (before, data_hash(layout))
     assert version.rows == {"train": 5}
     assert file_names(layout) == {"train": "shop.csv"}
-    assert version.source == f"review of {before}"
+    assert version.source == f"{data_versions(layout)[0].source}, reviewed"
+
+
+def test_after_a_review_messages_name_the_file_that_has_the_lines(layout: Layout, reviewed: Reviewed) -> None:
+    files = {"train": layout.raw / "train.csv"}
+    assert shown_names(layout, files) == {"train": "shop.csv"}
+    reviewed({1: "b"})
+    assert shown_names(layout, files) == {"train": "data/raw/train.csv"}
+    reviewed({2: "a"}, rows=[("one", "b"), *ROWS[1:]])
+    first, _, last = data_versions(layout)
+    assert last.source == f"{first.source}, reviewed"
+
+
+@pytest.mark.parametrize("file", ["shop.csv", "data/raw/train.csv"])
+def test_a_copy_is_found_by_either_name_of_its_file(layout: Layout, reviewed: Reviewed, file: str) -> None:
+    reviewed({1: "b"})
+    done = reviewed({6: "b"}, rows=[("one", "b"), *ROWS[1:]], file=file)
+    assert (done.changed, done.missing) == (1, 0)
+    assert "same,a,4\nsame,b,5\n" in (layout.raw / "train.csv").read_text()
 
 
 def test_a_version_without_a_parent_has_the_form_that_it_had(layout: Layout, reviewed: Reviewed) -> None:

@@ -9,6 +9,7 @@ from tasks.auditing.audit_report import AuditedRow, LabelError
 from tasks.promotion.gate_report import GateReport, Row
 from tasks.reporting.gather import gather
 from tasks.reporting.origin import changed_settings
+from tests.tasks.reporting.conftest import HASH
 from tests.tasks.reporting.test_audit_findings import NOTHING, ROW, audit
 from tokensieve.files import read_json, write_json
 from tokensieve.project import Layout
@@ -87,6 +88,26 @@ def test_data_and_lineage_name_their_sources_without_passwords(layout: Layout) -
     assert lineage["git commit of tokensieve"] == "abc123"
     assert report.changed_settings == {"finetune.max_epochs": "3"}
     assert not any(fact.link for fact in report.lineage)
+
+
+def test_data_after_a_review_name_what_changed_them(layout: Layout) -> None:
+    path = layout.validation / "report.json"
+    merged = {
+        "name": "lookalike",
+        "part": "train",
+        "passed": True,
+        "changed": True,
+        "message": "1 label merged",
+    }
+    write_json(path, read_json(path) | {"checks": [merged]})
+    version = {"data_hash": HASH, "date": "2026-01-02T03:04:05", "source": "x.csv, reviewed", "rows": {}}
+    layout.versions.write_text(json.dumps(version | {"parent": "before"}) + "\n")
+    report = gathered(layout)
+    (source,) = (fact for fact in report.data if fact.name == "source")
+    assert source.value == "x.csv, reviewed"
+    assert source.note == "added 2026-01-02 03:04 UTC; lines and rows are those of data/raw"
+    assert named(report.data)["changed by the settings"] == "1 label merged"
+    assert report.warnings == ()
 
 
 def test_the_version_on_an_mlflow_server_is_linked(layout: Layout) -> None:

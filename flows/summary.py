@@ -61,9 +61,7 @@ def summarize(
         "total_parameters": mask.total_parameters,
         "tokens_saved": vocabulary["saved"],
         "warnings": [*data_warnings(validation, vocabulary), *_calibration_warning(shown)],
-        "notes": data_notes(validation),
-        "unlabelled": sum(validation.get("unlabelled", {}).values()),
-        "truncated": validation.get("truncated", {}),
+        **_changes(validation),
         "seconds": {name: round(taken, 2) for name, taken in seconds.items() if taken is not None},
         "skipped": [name for name, taken in seconds.items() if taken is None and name not in STEPS],
         "data_hash": manifest.data_hash,
@@ -77,6 +75,15 @@ def summarize(
         "parity": dict(manifest.parity),
         **_judged(layout, evaluated),
         "gate": report.tree() if report else None,
+    }
+
+
+def _changes(validation: dict[str, Any]) -> dict[str, Any]:
+    """Return what the settings changed in the data, and the texts that are cut off."""
+    return {
+        "notes": data_notes(validation),
+        "unlabelled": sum(validation.get("unlabelled", {}).values()),
+        "truncated": validation.get("truncated", {}),
     }
 
 

@@ -80,11 +80,15 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         write_faulty_rows(folder / FAULTS, found)
     if errors:
         raise InputError(error_message(errors), error_detail(errors, layout))
+    _log(report)
+    return report
+
+
+def _log(report: dict[str, Any]) -> None:
     for message in data_notes(report):
         log.info("note: %s", message)
     for message in data_warnings(report, {}):
         log.warning("warning: %s", message)
-    return report
 
 
 def _tables(layout: Layout, settings: Settings, base: Base) -> list[Table]:

@@ -16,8 +16,8 @@ NAME = "audit.json"
 MOST_CHARACTERS = 300  # of a text in the artifact
 # Share of the labels that a probe gives, below which it doubts more right labels than wrong ones.
 SEPARABLE = 0.8
-# Measured by benchmarks/training/audit.py: 20% to 25% of the planted errors were missed.
-MISSED = "that is no proof: of the errors planted to measure the audit, it missed about one in five"
+# Measured by benchmarks/training/audit.py on banking77 and clinc150.
+MISSED = "that is no proof: of the wrong labels planted to measure the audit, it missed 20% to 25%"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from tokensieve.cli.interrupts import INTERRUPTED, Interrupts, watched
 from tokensieve.cli.output import JSON, error_line, log_to_stderr, only_answers_on_stdout, quiet_libraries
 from tokensieve.cli.parser import build_parser
 from tokensieve.cli.renamed import with_new_names
-from tokensieve.cli.retyped import retyped
 from tokensieve.disk import full_disk_error, permission_error
 from tokensieve.errors import InputError, Refused
 from tokensieve.packages import PACKAGES
@@ -83,9 +82,13 @@ def _input_message(error: Exception, options: argparse.Namespace, words: Sequenc
         # The detail may quote texts, which do not belong in a log that programs collect. That of a
         # refusal is the table of the gate.
         hidden = options.log_format == JSON and not isinstance(error, Refused)
-        again = retyped(words, getattr(options, "set", None) or (), str(error))
-        detail = [] if hidden else [error.detail, "" if isinstance(error, Refused) else again]
-        return "\n".join(filter(None, [str(error), *detail]))
+        assignments = getattr(options, "set", None)
+        again = ""
+        if assignments and not isinstance(error, Refused):
+            from tokensieve.cli.retyped import retyped
+
+            again = retyped(words, assignments, str(error))
+        return "\n".join(filter(None, [str(error), *([] if hidden else [error.detail, again])]))
     if isinstance(error, ModuleNotFoundError) and options.command.extra:
         package = str(error.name).partition(".")[0]
         if package not in ("tokensieve", *PACKAGES):

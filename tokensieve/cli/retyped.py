@@ -8,7 +8,10 @@ from collections.abc import Sequence
 
 from tokensieve.registry.store import without_password
 
-REMEDY = re.compile(r"--set((?: \w+\.\w+=(?:\[[^\]]*\]|[^\s;,]+))+)")
+# As messages write them: "data.text_column=Text ", data.text_column=[subject, body],
+# data.label_separator='|', data.unlabelled=drop. A dot at the end is that of the sentence.
+ASSIGNMENT = r"""(?:"\w+\.\w+=[^"]+"|\w+\.\w+=(?:\[[^\]]*\]|'[^']*'|[^\s;,'"]*[^\s;,'".]))"""
+REMEDY = re.compile(rf"--set((?: {ASSIGNMENT})+)")
 
 
 def retyped(words: Sequence[str], assignments: Sequence[str], message: str) -> str:
@@ -20,16 +23,26 @@ def retyped(words: Sequence[str], assignments: Sequence[str], message: str) -> s
         message: Of the error.
 
     Returns:
-        A sentence with the command, without passwords. Empty if the command had no assignments, or
-        if the error is about one of them.
+        A sentence with the command, without passwords. Empty if an assignment cannot be read or is
+        not allowed.
     """
-    if not assignments or message.startswith("--set"):
+    if message.startswith("--set"):
         return ""
     found = REMEDY.search(message)
-    remedies = re.findall(r"\w+\.\w+=(?:\[[^\]]*\]|\S+)", found[1]) if found else []
-    named = {assignment.partition("=")[0] for assignment in remedies}
-    kept = [own for own in assignments if own.partition("=")[0].strip() not in named]
+    remedies = [_unquoted(word) for word in re.findall(ASSIGNMENT, found[1])] if found else []
+    named = set(map(_key, remedies))
+    kept = [own for own in assignments if _key(own) not in named]
     rest = [word for word in words if word != "--set" and word.removeprefix("--set=") not in assignments]
     command = ["tokensieve", *rest, "--set", *kept, *remedies]
-    when = "With this correction" if remedies else "After the correction"
+    doubted = " and ".join(key for key in map(_key, assignments) if key in message)
+    when = "With this correction" if remedies else f"After the correction{doubted and f' of {doubted}'}"
     return f"The settings of this command are undone. {when}, type: {without_password(shlex.join(command))}"
+
+
+def _key(assignment: str) -> str:
+    return assignment.partition("=")[0].strip()
+
+
+def _unquoted(assignment: str) -> str:
+    key, equals, value = assignment.strip('"').partition("=")
+    return key + equals + value.strip("'")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,30 @@ def test_several_settings_of_a_remedy_belong_together() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("message", "assignment"),
+    [
+        ('it has Text : write --set "data.text_column=Text "', "data.text_column=Text "),
+        ("merge them: --set data.normalize_labels=true. Otherwise: add", "data.normalize_labels=true"),
+        ("add --set data.label_separator='|'. In pandas", "data.label_separator=|"),
+        ("use --set data.encoding=auto, or save the file", "data.encoding=auto"),
+    ],
+)
+def test_a_setting_is_read_as_messages_write_it(message: str, assignment: str) -> None:
+    command = retyped(["run", "--set", "mask.budget=0.2"], ["mask.budget=0.2"], message).partition("type: ")[
+        2
+    ]
+    assert shlex.split(command) == ["tokensieve", "run", "--set", "mask.budget=0.2", assignment]
+
+
+def test_a_setting_that_the_message_doubts_is_named() -> None:
+    words = ["run", "--set", "base.model=nosuch", "mask.budget=0.2"]
+    assert retyped(words, words[2:], "base.model nosuch was not found") == (
+        "The settings of this command are undone. After the correction of base.model, type: "
+        "tokensieve run --set base.model=nosuch mask.budget=0.2"
+    )
+
+
 def test_without_a_setting_in_the_message_the_command_is_the_same() -> None:
     words = ["run", "--data", "https://me:secret@host/x.csv", "--set", "mask.budget=0.2"]
     assert retyped(words, words[4:], "the file is empty") == (
@@ -34,13 +59,8 @@ def test_without_a_setting_in_the_message_the_command_is_the_same() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("assignments", "message"), [([], NO_LABEL), (["mask.budget=2"], "--set mask.budget is 2")]
-)
-def test_a_command_without_settings_or_with_a_wrong_one_is_not_repeated(
-    assignments: list[str], message: str
-) -> None:
-    assert retyped(["run", "--set", *assignments], assignments, message) == ""
+def test_a_command_with_a_setting_that_is_not_allowed_is_not_repeated() -> None:
+    assert retyped(["run", "--set", "mask.budget=2"], ["mask.budget=2"], "--set: mask.budget is 2") == ""
 
 
 def test_a_failed_command_prints_it_once_after_the_error(
@@ -54,5 +74,7 @@ def test_a_failed_command_prints_it_once_after_the_error(
     assert command.endswith(
         f"type: tokensieve data add --project {tmp_path} --review no.csv --set mask.budget=0.2"
     )
-    assert main([*arguments[:-1], "mask.budget=0.2", "--log-format", "json"]) == 2
+    assert main([*arguments, "--log-format", "json"]) == 2
+    assert "type: tokensieve" not in capsys.readouterr().err
+    assert main(arguments[:-2]) == 2
     assert "type: tokensieve" not in capsys.readouterr().err

@@ -85,7 +85,7 @@ def _label_errors(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             _counted(audit.totals["label_errors"], kind, f"{kind}s"),
             "The likeliest first, with the probabilities of a probe that did not see the text. All rows are "
-            "in artifacts/audit/review.csv, whose column right_label is for the right labels."
+            "in artifacts/audit/review.csv: fill in the right labels, then tokensieve data add --review."
             f"{hard}",
             Table(("text", "label", "suggested", "where"), rows),
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from sklearn.metrics import confusion_matrix
+from transformers import PreTrainedTokenizerFast
 
 from tasks.artifacts import FittedRule, load_class_names
 from tasks.cross_fit import is_needed, out_of_fold
@@ -27,6 +29,7 @@ from tokensieve.evaluation.plots import calibration_picture, confusion_picture, 
 from tokensieve.evaluation.predictions import NAME as PREDICTIONS
 from tokensieve.evaluation.predictions import write_predictions
 from tokensieve.evaluation.report import is_correct, is_for_threshold, report
+from tokensieve.evaluation.shortcuts import find_shortcuts, shared_phrases
 from tokensieve.evaluation.verdict import ModelOnTest, judge
 from tokensieve.files import atomic_folder, write_json
 from tokensieve.inference.decisions import DecisionRule, Decisions, decide, sigmoid
@@ -47,14 +50,8 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     set_threads(settings.finetune.threads)
     classifier, tokenizer = Classifier.load(layout.model), load_tokenizer(layout.model)
     parts = {name: load_part(layout, name) for name in ("validation", "test", "oos")}
-    tensors = {
-        name: compute_logits(
-            classifier,
-            Inputs(tokenize(tokenizer, part.texts, settings.base.max_length, settings.base.truncation)),
-        )
-        for name, part in parts.items()
-        if len(part)
-    }
+    logits_of = partial(_logits, classifier, tokenizer, settings)
+    tensors = {name: logits_of(part.texts) for name, part in parts.items() if len(part)}
     logits: dict[str, Float64s] = {name: values.double().numpy() for name, values in tensors.items()}
     targets = {
         name: encode_targets(parts[name].labels, classifier.labels, parts[name].multi_label).numpy()
@@ -69,7 +66,8 @@ def evaluate(layout: Layout, settings: Settings) -> None:
     figures = report(evaluated, targets["test"], classifier.labels, rule)
     lengths = token_counts(tokenizer, parts["test"].texts)
     cut = np.array(lengths) > settings.base.max_length
-    judged = _judged(layout, settings, parts["test"], decide(logits["test"], rule), figures, cut)
+    gets = partial(_gets, lambda texts: decide(logits_of(texts).double().numpy(), rule), classifier.labels)
+    judged = _judged(layout, settings, parts["test"], decide(logits["test"], rule), figures, cut, gets)
     shown = {name: (parts[name], logits[name]) for name in ("validation", "test")}
     with atomic_folder(layout.evaluation) as folder:
         FittedRule(**asdict(rule)).save(folder)
@@ -77,6 +75,25 @@ def evaluate(layout: Layout, settings: Settings) -> None:
         save_file(tensors, folder / "logits.safetensors")
         write_predictions(folder / PREDICTIONS, shown, classifier.labels, rule, settings.data.label_separator)
         _draw(folder, logits["test"], targets["test"], classifier.labels, rule)
+
+
+def _logits(
+    classifier: Classifier, tokenizer: PreTrainedTokenizerFast, settings: Settings, texts: Sequence[str]
+) -> torch.Tensor:
+    """Return the logits of texts, float32 [texts, classes]."""
+    base = settings.base
+    return compute_logits(classifier, Inputs(tokenize(tokenizer, texts, base.max_length, base.truncation)))
+
+
+def _gets(
+    decisions_of: Callable[[Sequence[str]], Decisions],
+    labels: Sequence[str],
+    texts: Sequence[str],
+    label: str,
+) -> Bools:
+    """Return which texts get a label from the model, bool [texts]."""
+    found, column = decisions_of(texts).labels, labels.index(label)
+    return np.asarray(found[:, column] if found.dtype == bool else found[:, 0] == column)
 
 
 def _calibration_texts(
@@ -99,10 +116,12 @@ def _judged(
     decisions: Decisions,
     figures: dict[str, Any],
     cut: Bools,
+    gets: Callable[[Sequence[str], str], Bools],
 ) -> dict[str, Any]:
-    """Return the entries of the report about the baselines, and the verdict.
+    """Return the entries of the report about the baselines and shortcuts, and the verdict.
 
-    `cut` says which test texts are truncated, bool [texts].
+    `cut` says which test texts are truncated, bool [texts]. `gets` returns which texts get a label
+    from the model.
     """
     train, labels = load_part(layout, "train"), load_class_names(layout.split)
     trained, wanted = (
@@ -112,6 +131,8 @@ def _judged(
     correct = is_correct(decisions.labels, wanted)
     baselines = measure_baselines(train, test.texts, (trained, wanted), correct)
     counts = Counter(name for names in train.labels for name in names)
+    phrases = shared_phrases(train.texts, train.labels)
+    shortcuts = tuple(find_shortcuts(phrases, test.texts, test.labels, gets))
     verdict = judge(
         ModelOnTest(
             figures=figures,
@@ -122,9 +143,14 @@ def _judged(
             predicted=predicted.astype(wanted.dtype),
             cut=cut,
             max_length=settings.base.max_length,
+            shortcuts=shortcuts,
         )
     )
-    return {"baselines": asdict(baselines), "verdict": asdict(verdict)}
+    return {
+        "baselines": asdict(baselines),
+        "shortcuts": [asdict(own) for own in shortcuts],
+        "verdict": asdict(verdict),
+    }
 
 
 def _draw(folder: Path, logits: Float64s, targets: Targets, labels: list[str], rule: DecisionRule) -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import csv
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
 from tasks import cross_fit
+from tasks import evaluate as evaluation
 from tasks.artifacts import SplitSizes
 from tasks.evaluate import evaluate
 from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples
+from tokensieve.evaluation import shortcuts
 from tokensieve.evaluation.report import is_for_threshold
+from tokensieve.evaluation.shortcuts import SharedPhrase
 from tokensieve.files import read_json, sha256, write_json
+from tokensieve.inference.decisions import Decisions
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
 
@@ -75,6 +81,7 @@ def test_few_validation_texts_are_supplemented_by_cross_fitting(
     assert set(report["baselines"]) == {"majority", "tfidf"}
     assert 0 <= report["baselines"]["tfidf"]["accuracy"] <= 1
     assert report["verdict"]["sentence"].endswith(".")
+    assert report["shortcuts"] == []
     with (layout.evaluation / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["part"] for row in rows] == ["validation"] * 12 + ["test"] * 12
@@ -127,3 +134,29 @@ def test_only_a_small_validation_part_needs_help(
     layout.split.mkdir(parents=True)
     SplitSizes(800, texts, 100).save(layout.split)
     assert cross_fit.is_needed(layout, Settings.of({"evaluate": {"calibration_folds": folds}})) is needed
+
+
+def test_a_phrase_that_the_model_takes_for_a_class_is_in_report_and_verdict(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.load(layout.params)
+    label = Examples.load(layout.split / "train.jsonl").labels[0][0]
+    phrase = SharedPhrase("sent by form", label, 10, 12, 0)
+    monkeypatch.setattr(evaluation, "shared_phrases", lambda texts, labels: [phrase])
+    monkeypatch.setattr(shortcuts, "MOVED", 0.0)
+    evaluate(layout, settings)
+    report = read_json(layout.evaluation / "report.json")
+    (found,) = report["shortcuts"]
+    assert found["phrase"] == asdict(phrase)
+    assert found["tried"] == sum(
+        names != (label,) for names in Examples.load(layout.split / "test.jsonl").labels
+    )
+    assert report["verdict"]["remedies"][0].startswith(f"texts of '{label}' without 'sent by form'")
+
+
+def test_what_gets_a_label_is_asked_of_the_decisions() -> None:
+    ranks, has = np.array([[1, 0], [0, 1]]), np.array([[True, True], [False, True]])
+    for labels, expected in ((ranks, [True, False]), (has, [True, True])):
+        decisions = Decisions(labels, np.ones((2, 2)), np.ones(2, bool))
+        found = evaluation._gets(lambda texts, own=decisions: own, ["a", "b"], ["x", "y"], "b")
+        assert found.tolist() == expected

@@ -15,6 +15,7 @@ from tokensieve.errors import excerpt
 from tokensieve.evaluation import intervals
 from tokensieve.evaluation.baselines import Baseline, Baselines
 from tokensieve.evaluation.metrics import Bools, Ints, Targets
+from tokensieve.evaluation.shortcuts import Shortcut
 from tokensieve.evaluation.weak_class import WeakClass
 
 LEVEL = 0.05  # highest p-value of a difference that is not due to chance
@@ -79,6 +80,7 @@ class ModelOnTest:
         predicted: The predictions, in the form of `targets`.
         cut: Which test texts are truncated, bool [texts].
         max_length: Tokens that are read of a text.
+        shortcuts: Phrases that the model takes for a class.
     """
 
     figures: Mapping[str, Any]
@@ -89,6 +91,7 @@ class ModelOnTest:
     predicted: Targets
     cut: Bools
     max_length: int
+    shortcuts: Sequence[Shortcut] = ()
 
     @property
     def correct(self) -> Bools:
@@ -175,12 +178,16 @@ def _advice(grade: Grade, accuracy: float, baselines: Baselines) -> tuple[bool, 
 
 
 def _remedies(result: ModelOnTest, accuracy: float) -> list[str]:
-    """Return what would help. The remedy that concerns the most wrong test texts is first."""
+    """Return what would help. The remedy that concerns the most wrong test texts is first.
+
+    Only texts without a shortcut help more: no wrong test text shows it.
+    """
     wrong = int((~result.correct).sum())
     found = [*_longer_texts(result, wrong), *_more_texts(result, accuracy)]
     if result.targets.ndim == 1:
         found += _clearer_labels(result)
     remedies = [text for _, text in sorted(found, key=lambda remedy: -remedy[0])]
+    remedies = [*map(str, result.shortcuts), *remedies]
     if wrong and not remedies:
         remedies.append(f"more training texts like the {wrong:,} wrong ones")
     name = (

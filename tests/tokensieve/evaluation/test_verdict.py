@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from tokensieve.evaluation import metrics
 from tokensieve.evaluation.baselines import Baseline, Baselines
 from tokensieve.evaluation.intervals import interval, mcnemar_p_value
 from tokensieve.evaluation.metrics import Ints
+from tokensieve.evaluation.shortcuts import SharedPhrase, Shortcut
 from tokensieve.evaluation.verdict import Grade, ModelOnTest, Verdict, judge
 
 LABELS = ["bill", "card", "rate"]
@@ -138,6 +140,35 @@ def test_a_class_with_one_test_text_is_not_the_weakest_and_is_counted() -> None:
         "'rate' (1 training text, tested on 1 text, wrong)",
     ]
     assert found.tested_on_one == 1
+
+
+def test_a_shortcut_is_the_first_remedy_also_of_a_model_without_errors() -> None:
+    targets, predicted = texts((0, 1, 20))
+    shortcut = Shortcut(SharedPhrase("sent by form", "card", 25, 30, 0), 36, 40)
+    figures = {
+        "test_accuracy_interval": interval(100, 120),
+        "coverage": 0.9,
+        "accepted_accuracy": 0.95,
+        "per_class": metrics.class_report(targets, predicted, LABELS),
+    }
+    result = ModelOnTest(
+        figures,
+        WEAK_BASELINES,
+        LABELS,
+        (5, 30, 30),
+        targets,
+        predicted,
+        np.zeros(120, bool),
+        128,
+        (shortcut,),
+    )
+    found = judge(result)
+    assert found.remedies[0] == (
+        "texts of 'card' without 'sent by form': this phrase is in 25 of its 30 training texts and in no "
+        "other, and put before 40 test texts of other classes it turns 36 into 'card'"
+    )
+    assert found.remedies[1].startswith("more texts for 'bill'")
+    assert judge(replace(result, predicted=targets)).remedies[0] == found.remedies[0]
 
 
 def test_a_model_without_errors_needs_no_remedy() -> None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_port
 from tests.system.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -60,23 +59,6 @@ def browser() -> Iterator[Browser]:
     from tests.system.chromium import opened_browser
 
     yield from opened_browser()
-
-
-# Below the ports that the system gives to connections, and above one that Chromium refuses. In an
-# order of this process's own.
-_PORTS = iter(random.Random(os.getpid()).sample(range(10_081, 32_000), 10_000))
-
-
-def free_port() -> int:
-    """Return a TCP port that is free, and that stays free until a server of the test takes it.
-
-    None is returned twice, and the system gives it to no other program.
-    """
-    for port in _PORTS:
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no port is free")
 
 
 @dataclass

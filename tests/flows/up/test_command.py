@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.up.postgres import VARIABLE
-from tests.system.conftest import free_port
+from tests.ports import free_port
 from tokensieve.cli.main import main
 
 DEAD = "http://127.0.0.1:1"

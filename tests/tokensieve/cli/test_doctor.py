@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tokensieve.cli import installation_checks
 from tokensieve.cli.main import main
 
@@ -46,8 +46,7 @@ def test_a_sound_installation_has_a_line_per_check(tmp_path: Path, capfd: pytest
 def test_servers_that_do_not_answer_are_wrong_and_no_secret_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql://ann:s3cret@host/db")

@@ -454,16 +454,17 @@ def test_a_failed_run_keeps_the_old_output_and_resumes_if_nothing_changed(
 
 
 PROGRAM = """
-import sys, time
+import itertools, sys, time
 from pathlib import Path
 from tokensieve.data import table_readers
 from tokensieve.data.normalize import is_blank
 from tokensieve.inference import bulk
 from tokensieve.inference.predictor import Predictor
 table_readers.CHUNK_ROWS, table_readers.BATCH_ROWS = 50, 10
-predict = Predictor.predict_by_task
+predict, most, numbers = Predictor.predict_by_task, int(sys.argv[5]), itertools.count()
 def slow(self, texts, top=3):
-    time.sleep(float(sys.argv[4]))
+    # After `most` chunks it waits to be killed, however late that is.
+    time.sleep(float(sys.argv[4]) if next(numbers) < most else 600)
     sys.stdout.write(f"{len(texts)}\\n")  # in one piece, whichever thread
     return predict(self, texts, top)
 Predictor.predict_by_task = slow
@@ -477,24 +478,23 @@ def test_killed_at_any_time_it_goes_on_to_the_same_file(ending: str, served: Any
     path = write(tmp_path / f"in{ending}", rows)
     output, whole = tmp_path / f"out{ending}", tmp_path / f"whole{ending}"
 
-    def command(output: Path, seconds: float) -> list[str]:
-        return [sys.executable, "-c", PROGRAM, str(served.folder), str(path), str(output), str(seconds)]
+    def start(output: Path, seconds: float, most: int = 20) -> subprocess.Popen[str]:
+        arguments = [served.folder, path, output, seconds, most]
+        command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
-    def start(output: Path, seconds: float) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command(output, seconds), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+    def finished() -> int:
+        return len(list(tmp_path.glob(f"out{ending}.parts/0*")))
 
     assert start(whole, 0).communicate(timeout=60)[0].split() == ["50"] * 20
-    done = 0
     for parts in (3, 8):
-        with start(output, 0.05) as process:
-            while len(list(tmp_path.glob(f"out{ending}.parts/0*"))) < parts:
+        with start(output, 0.05, 18 - finished()) as process:
+            while finished() < parts:
                 assert process.poll() is None
                 time.sleep(0.005)
             os.kill(process.pid, signal.SIGKILL)
         assert not output.exists()
-        done = len(list(tmp_path.glob(f"out{ending}.parts/0*")))
+    done = finished()
     assert 8 <= done < 20
     assert start(output, 0).communicate(timeout=60)[0].split() == ["50"] * (20 - done)
     assert output.read_bytes() == whole.read_bytes()

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from urllib.request import urlopen
 import pytest
 from mlflow import MlflowClient
 
+from tests.ports import free_port
 from tokensieve.errors import InputError
 from tokensieve.files import sha256
 from tokensieve.inference.manifest import Manifest
@@ -135,12 +135,6 @@ def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
             assert process.poll() is None, log.read_text(encoding="utf-8")
             time.sleep(0.2)
     pytest.fail(f"no server after two minutes: {log.read_text(encoding='utf-8')}")
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import tokensieve
+from tests.ports import free_port
 from tokensieve.server.app import create_app
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.config import Limits
@@ -42,9 +44,7 @@ class Server:
         limit: str = "",
     ) -> None:
         self.trusted = trusted
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.log = log
         command = ["serve", "--model", str(folder), "--port", str(self.port), *options]
         code = f"import sys; from tokensieve.cli.main import main; sys.exit(main({command!r}))"
@@ -63,12 +63,14 @@ class Server:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def ready(self) -> dict[str, Any]:
+        """Wait until the server takes a connection and is ready; return what it tells of itself."""
         deadline = time.monotonic() + 60
         while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                return self.get("/ready")[1]
-            except OSError:
-                time.sleep(0.05)
+            with contextlib.suppress(OSError):
+                status, answer = self.get("/ready")
+                if status == 200:
+                    return dict(answer)
+            time.sleep(0.05)
         raise AssertionError(
             f"not ready; the process returned {self.process.poll()}: {self.log.read_text(encoding='utf-8')}"
         )

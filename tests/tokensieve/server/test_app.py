@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 import tokensieve
+from tests.ports import free_port
 from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor
 from tokensieve.server.app import create_app, serve
@@ -531,9 +532,7 @@ def test_no_text_is_logged_or_sent_back(client: TestClient, caplog: pytest.LogCa
 
 
 def test_process_serves_http_until_sigterm(served: Any, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     arguments = ["serve", "--model", str(served.folder), "--port", str(port)]
     code = f"import sys; from tokensieve.cli.main import main; sys.exit(main({arguments!r}))"
     address = f"http://127.0.0.1:{port}"

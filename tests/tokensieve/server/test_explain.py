@@ -97,17 +97,18 @@ def test_an_explanation_has_as_many_predictions_as_a_request_may_have(
 def test_a_full_queue_and_a_late_answer_are_status_503(
     client_of: Callable[..., Any], served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = client_of(served.folder, Limits(timeout=0.2))
-
     async def full(*_: Any) -> Any:
         raise QueueFull
 
     async def slow(*_: Any) -> Any:
         await asyncio.sleep(5)
 
-    for compute, words, after in ((full, "the queue is full", "1"), (slow, "no answer within 0.2 s", "5")):
+    for compute, limits, words, after in (
+        (full, Limits(), "the queue is full", "1"),
+        (slow, Limits(timeout=0.2), "no answer within 0.2 s", "5"),
+    ):
         monkeypatch.setattr(Batcher, "compute", compute)
-        answer = client.post("/explain", json={"text": "lost"})
+        answer = client_of(served.folder, limits).post("/explain", json={"text": "lost"})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, after)
         assert words in answer.json()["detail"]
 

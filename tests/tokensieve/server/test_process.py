@@ -96,7 +96,7 @@ def test_broken_export_keeps_the_old_model_and_shows_the_reason(
     replace(served.manifest, data_hash="new").save(broken)
     (broken / "model.onnx").write_bytes(b"half")
     exchange(broken, live)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     # Between the two renames, the error is that there is no folder.
     while "SHA-256" not in ((told := server.ready())["trouble"] or "") and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -107,7 +107,7 @@ def test_broken_export_keeps_the_old_model_and_shows_the_reason(
 
 
 def test_slow_or_disconnected_clients_do_not_affect_others(served: Any, start: Callable[..., Any]) -> None:
-    server = start(served.folder, "--timeout", "1")
+    server = start(served.folder, "--timeout", "5")
     head = (
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     )
@@ -126,9 +126,9 @@ def test_slow_or_disconnected_clients_do_not_affect_others(served: Any, start: C
             rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     began = time.monotonic()
     assert server.predict({"text": "card"})[0] == 200
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     slow.settimeout(0.1)
-    answer, deadline = "", time.monotonic() + 10
+    answer, deadline = "", time.monotonic() + 30
     while not answer and time.monotonic() < deadline:  # single bytes do not extend the timeout
         slow.sendall(b"r")
         with contextlib.suppress(TimeoutError):

@@ -90,7 +90,7 @@ class Rig:
         return report
 
 
-def until(done: Callable[[], Any], seconds: float = 30.0) -> None:
+def until(done: Callable[[], Any], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it did not happen in time"

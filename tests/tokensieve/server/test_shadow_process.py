@@ -23,11 +23,12 @@ TEXTS = ["I lost my card", "what is my balance", "my card is stolen", "send mone
 QUICK = ("--poll-interval", "0.05", "--shadow-share", "1")
 BROKEN_ROWS = 8  # of the embedding: longer words fail, the probe's tokens do not
 LOOPS = 20_000
+PATIENCE = 120.0  # seconds; on a busy machine the challenger, of the lowest priority, waits long
 
 
-def report_at(path: Path, done: Callable[[ShadowReport], bool], seconds: float = 40.0) -> ShadowReport:
+def report_at(path: Path, done: Callable[[ShadowReport], bool]) -> ShadowReport:
     """Return the report once it is as wanted."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while (report := ShadowReport.load(path)) is None or not done(report):
         assert time.monotonic() < deadline, report
         time.sleep(0.05)
@@ -134,8 +135,8 @@ def test_a_slow_challenger_delays_no_answer(served: Any, tmp_path: Path, start: 
     wait_for_challenger(server, FolderSource(crawling).version())
     texts = TEXTS * 100
     assert_unchanged(ask(server, texts), served.folder, texts)
-    report = report_at(path, lambda report: report.dropped > 0)
-    assert report.dropped >= 400 - 256 - report.total.texts - 10
+    # The file may be of a moment in which not all texts had arrived.
+    report_at(path, lambda report: report.dropped >= max(1, 400 - 256 - report.total.texts - 10))
     report = report_at(path, lambda report: report.total.texts > 0)
     assert report.total.challenger_ms > 4 * report.total.champion_ms
     assert report.total.agreement == 1.0
@@ -155,7 +156,7 @@ def test_another_challenger_takes_over_during_traffic(
     made.rename(live)
     second = FolderSource(live).version()
     assert second != first
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while f'version="{second}"' not in metrics(server):
         answers += ask(server, TEXTS)
         assert time.monotonic() < deadline, metrics(server)
@@ -183,7 +184,7 @@ def test_the_server_starts_without_a_challenger(
 
 def wait_for_metric(server: Any, line: str) -> None:
     """Wait until the server has a metric: the challenger is loaded beside the answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while line not in metrics(server):
         assert time.monotonic() < deadline, line
         time.sleep(0.1)
@@ -196,7 +197,7 @@ def metrics(server: Any) -> str:
 
 
 def wait_for_challenger(server: Any, version: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while f'tokensieve_shadow_model{{version="{version}"}} 1.0' not in metrics(server):
         assert time.monotonic() < deadline, server.log_text()
         time.sleep(0.05)

@@ -137,8 +137,8 @@ def _notes(folder: Path, own: str) -> Iterator[tuple[Path, bool]]:
         try:
             with lock:
                 dead = note.exists()
-                if not dead:  # it has just ended
-                    Path(lock.lock_file).unlink()
+                if not dead:  # it has just ended, and may have deleted its lock itself
+                    Path(lock.lock_file).unlink(missing_ok=True)
         except Timeout:
             dead = False
         yield note, not dead

@@ -146,7 +146,7 @@ def test_a_person_approves_on_the_page_of_the_run(promotions: list[Any], prefect
             time.sleep(0.2)
     assert paused is not None and promotions == []
     resume_flow_run(paused.id)
-    thread.join(60)
+    thread.join(200)
     ((state, result),) = done
     assert state is None and result["promoted"]["version"] == "2"
     assert promotions == [("promote", "2"), ("promote", "retrained, approved by a person")]

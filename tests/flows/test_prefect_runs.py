@@ -69,6 +69,24 @@ def test_a_killed_run_does_not_count_as_waiting_and_is_closed(
     assert closed == [layout.active / "other.json"]
 
 
+def test_a_run_that_ends_during_the_look_is_no_error(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = layout.active / "other.json"
+    write_json(note, PARAMETERS | {"waits": True})
+
+    class Ending(FileLock):
+        """A lock that is acquired just when the run that had it has deleted both of its files."""
+
+        def __enter__(self) -> Ending:
+            super().__enter__()
+            note.unlink()
+            Path(self.lock_file).unlink()
+            return self
+
+    monkeypatch.setattr(prefect_runs, "FileLock", Ending)
+    assert list(prefect_runs._waiting(layout.active, "own")) == []
+    assert list(layout.active.iterdir()) == []
+
+
 def test_a_run_that_fails_is_listed_no_longer(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_runs, "_run_id", lambda: "own")
     with pytest.raises(InputError), prefect_runs.alone(layout, PARAMETERS, skip=False):

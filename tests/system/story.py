@@ -48,9 +48,11 @@ def shuffled(given: Rows, share: float) -> Rows:
 
 
 def write_rows(path: Path, given: Rows) -> None:
-    """Write rows as a CSV file."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    """Write rows as a CSV file: beside, then renamed, for a run may be reading it."""
+    beside = path.with_suffix(".new")
+    with beside.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *given])
+    beside.replace(path)
 
 
 def fetch(url: str, body: Any = None, method: str | None = None) -> bytes:
@@ -101,11 +103,17 @@ class Story:
         return found if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else {}
 
     def stop_schedules(self, name: str) -> None:
-        """Make the schedules of a deployment inactive, as a person does on Prefect's page."""
+        """Make the schedules of a deployment inactive, as a person does on Prefect's page, and wait
+        for its runs that have begun.
+        """
         found = self.deployment(name)
         for schedule in found["schedules"]:
             path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
             self.api(path, {"active": False}, "PATCH")
+        # Those that are due are deleted, and one may have begun.
+        states = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}
+        body = {"deployments": {"id": {"any_": [found["id"]]}}, "flow_runs": states}
+        wait_for(lambda: not self.api("/flow_runs/filter", body), RUN, f"the runs of {name} under way")
 
     def retrainings(self) -> list[dict[str, Any]]:
         """Return the ended runs of nightly that did not wait in vain, oldest first."""

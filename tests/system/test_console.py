@@ -232,7 +232,7 @@ def test_a_row_without_a_text_has_no_prediction(open_page: Open, tmp_path: Path)
     (tmp_path / "rows.csv").write_text("id,text\n1,\n2,my card\n3, \u200b \n", encoding="utf-8")
     page = open_page()
     page.get_by_label("CSV, TSV, JSONL or text file").set_input_files(tmp_path / "rows.csv")
-    page.get_by_role("button", name="Predict all").click()
+    page.get_by_role("button", name="Predict all").click()  # at once: it waits for the file
     expect(page.locator("#summary")).to_contain_text("2 without a text, so without a label.")
     expect(page.locator("#table tbody tr").first).to_contain_text("(no text)")
     with page.expect_download() as downloading:

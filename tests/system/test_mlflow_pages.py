@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.system.chromium import TIMEOUT
+
 
 @pytest.mark.timeout(600)
 def test_a_newcomer_finds_run_data_classes_picture_and_model(
@@ -26,6 +28,7 @@ def test_a_newcomer_finds_run_data_classes_picture_and_model(
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     page = browser.new_page()
+    page.set_default_timeout(TIMEOUT)
     name = f"v1 {data_file.name} {result['test_accuracy']:.3f}"
 
     # The list of the runs, and not traces of a language model.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.system.chromium import TIMEOUT
 from tests.system.conftest import Process
 
 
@@ -28,6 +29,7 @@ def test_a_newcomer_finds_run_verdict_figures_and_picture(
     result = json.loads(done.stdout)
     name = f"mails: v1 {data_file.name} {result['test_accuracy']:.3f}"
     page = browser.new_page(viewport={"width": 1400, "height": 1200})
+    page.set_default_timeout(TIMEOUT)
     # Nothing outside this machine is needed.
     page.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())
 
@@ -48,7 +50,7 @@ def test_a_newcomer_finds_run_verdict_figures_and_picture(
     artifact(page, "retrain-picture", f"{name}: confusions")
     picture = page.locator("img[src^='data:image/png']").first
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 300
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
     page.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.system.chromium import SCHEMES, WIDTHS, found_by_axe, overflow
+from tests.system.chromium import SCHEMES, TIMEOUT, WIDTHS, found_by_axe, overflow
 from tests.tokensieve.report.whole_report import whole_report
 from tokensieve.report.content import Report
 from tokensieve.report.page import render_page
@@ -29,6 +29,7 @@ def open_report(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         path.write_text(render_page(report), encoding="utf-8")
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
+        context.set_default_timeout(TIMEOUT)
         page = context.new_page()
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))

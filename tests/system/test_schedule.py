@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -83,6 +84,16 @@ class Deployed:
             return not json.loads(note.read_text(encoding="utf-8"))["waits"]
         return False
 
+    def pid(self, run_id: str) -> int:
+        """Wait until a run is in its turn and the worker has reported its process.
+
+        Return the id of the process.
+        """
+        wait_for(
+            lambda: self.works(run_id) and self.run(run_id)["infrastructure_pid"], RUN_SECONDS, "the run"
+        )
+        return int(self.run(run_id)["infrastructure_pid"].rpartition(":")[2])
+
     def log_of(self, run: dict[str, Any]) -> str:
         """Return the log on the run's page."""
         body = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
@@ -141,13 +152,27 @@ def start_worker(start: Start) -> Process:
     return start("worker", str(BIN / "prefect"), "worker", "start", "--pool", "tokensieve", cwd=ROOT)
 
 
+def kill_with_children(worker: Process) -> None:
+    """Kill a worker and the process that it may have started for a run, before that process has
+    begun the run: it takes seconds to import the flow.
+    """
+    worker.popen.send_signal(signal.SIGSTOP)  # so that it starts none meanwhile
+    children = psutil.Process(worker.popen.pid).children(recursive=True)
+    worker.kill()
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
 def replace_text(data_file: Path) -> None:
     """Change the last text of the data."""
     with data_file.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     rows[-1][0] += " since yesterday"
-    with data_file.open("w", encoding="utf-8", newline="") as file:
+    beside = data_file.with_suffix(".new")  # a run may be reading it
+    with beside.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
+    beside.replace(data_file)
 
 
 def versions(mlflow: str) -> int:
@@ -251,20 +276,18 @@ def test_a_killed_run_is_marked_as_crashed_and_the_next_one_starts_at_once(
     # A worker is killed before the flow's process begins.
     lost = deployed.begin()
     wait_for(lambda: deployed.run(lost)["state_type"] == "PENDING", RUN_SECONDS, "the worker to take a run")
-    deployed.worker.kill()
+    kill_with_children(deployed.worker)
     assert deployed.run(lost)["state_type"] == "PENDING"
     deployed.worker = start_worker(start)
 
     # The worker sees the end of the flow's process.
     first = deployed.begin()
-    wait_for(lambda: deployed.works(first), RUN_SECONDS, "the first run")
-    os.kill(int(deployed.run(first)["infrastructure_pid"].rpartition(":")[2]), signal.SIGKILL)
+    os.kill(deployed.pid(first), signal.SIGKILL)
     wait_for(lambda: deployed.run(first)["state_type"] == "CRASHED", 180, "the worker's report")
 
     # With the worker killed, too, the server misses the heartbeats.
     second = deployed.begin()
-    wait_for(lambda: deployed.works(second), RUN_SECONDS, "the second run")
-    flow = int(deployed.run(second)["infrastructure_pid"].rpartition(":")[2])
+    flow = deployed.pid(second)
     deployed.worker.kill()
     os.kill(flow, signal.SIGKILL)
     assert deployed.run(second)["state_type"] == "RUNNING"

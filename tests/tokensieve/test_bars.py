@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ from tokensieve.bars import Bar
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """Return a list whose only element is the time, in seconds."""
     now = [100.0]
-    monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: now[0]))
     yield now
     assert progress.open_bars == []
 

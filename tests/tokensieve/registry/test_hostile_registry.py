@@ -20,7 +20,7 @@ import pytest
 from tokensieve import packages
 from tokensieve.errors import InputError
 from tokensieve.inference.manifest import Manifest
-from tokensieve.registry import http_deadline, mlflow_rest
+from tokensieve.registry import mlflow_rest
 from tokensieve.registry.mlflow_process import MlflowProcess
 from tokensieve.registry.models import RegisteredModel
 from tokensieve.registry.store import RegistryError
@@ -369,9 +369,8 @@ def test_a_child_process_without_output_is_reported(tmp_path: Path, monkeypatch:
 
 
 def test_the_fetched_version_is_used_while_the_registry_is_down(
-    whole: Path, tmp_path: Path, server: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, server: Callable[[Answer], str]
 ) -> None:
-    monkeypatch.setattr(http_deadline, "TIMEOUT", 0.5)
     down = threading.Event()
     known = model(whole, "7")
     address = server(lambda request: respond(request, b"", 503) if down.is_set() else known(request))

@@ -385,9 +385,8 @@ def test_a_file_that_is_no_registry_and_an_old_schema_are_named(tmp_path: Path) 
 
 
 @pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Any], None]], str]]:
+def answering() -> Iterator[Callable[[Callable[[Any], None]], str]]:
     """Starts a server of one answer to everything; returns its address."""
-    monkeypatch.setattr(http_deadline, "TIMEOUT", 0.5)
     started = []
 
     def start(answer: Callable[[Any], None]) -> str:
@@ -430,7 +429,10 @@ def test_a_server_that_goes_away_is_named_at_once_and_without_its_password(tmp_p
     assert time.monotonic() - started < 5
 
 
-def test_a_server_that_never_answers_is_not_waited_for(tmp_path: Path, answering: Callable[..., str]) -> None:
+def test_a_server_that_never_answers_is_not_waited_for(
+    tmp_path: Path, answering: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_deadline, "TIMEOUT", 0.5)
     ended = threading.Event()
     address = answering(lambda request: ended.wait(30) or None)
     with pytest.raises(RegistryError, match=r"gives no answer: .*timed out"):

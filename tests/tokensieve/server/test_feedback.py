@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def test_too_many_corrections_are_refused_for_a_while(
     client_of: Callable[..., Any], served: Any, log: FeedbackLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(feedback.time, "monotonic", lambda: now)
+    monkeypatch.setattr(feedback, "time", SimpleNamespace(monotonic=lambda: now))
     client = client_of(served.folder, Limits(max_feedback=10**6), feedback=FeedbackLogOf(log))
     statuses = [client.post("/feedback", json=RIGHT).status_code for _ in range(PER_MINUTE + 1)]
     assert statuses == [201] * PER_MINUTE + [429]

@@ -12,7 +12,9 @@ const at = (id) => document.getElementById(id);
 let key = "";
 let model = null; // what GET /model returned
 let shownModel = ""; // what the page shows of it
-let table = null; // the chosen file
+let chosen = null; // the chosen file
+let reading = null; // resolves when it has been read
+let table = null; // its content
 let found = null; // rows of the last predictions of many texts
 let stopped = false;
 let before = null; // the traffic some seconds ago
@@ -171,15 +173,17 @@ function feedbackView(text, task, prediction, version) {
 async function chooseFile(file) {
   at("file-note").textContent = "";
   at("column-choice").hidden = true;
-  table = null;
+  [chosen, table] = [file, null];
   if (!file) return;
   let encoding;
   try {
     checkName(file.name);
-    const content = decode(new Uint8Array(await file.arrayBuffer()));
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    if (file !== chosen) return; // another one has been chosen meanwhile
+    const content = decode(bytes);
     encoding = content.encoding;
     table = readTable(content.text.replace(/^\ufeff/, ""), file.name);
-  } catch (error) { showError(`${file.name}: ${error.message}.`); return; }
+  } catch (error) { if (file === chosen) showError(`${file.name}: ${error.message}.`); return; }
   at("file-note").textContent = `${file.name}: ${count(table.rows.length)} texts, ${encoding}`;
   if (!table.header) return;
   const names = table.header;
@@ -231,6 +235,7 @@ function* requests(rows) {
 }
 
 async function predictMany() {
+  await reading;
   const { header, rows } = chosenRows();
   if (!rows.length) { showError("Enter at least one line, or choose a file."); return; }
   const long = rows.findIndex(({ text }) => text.length > MOST_CHARACTERS && characters(text) > MOST_CHARACTERS);
@@ -410,7 +415,7 @@ at("lines-form").addEventListener("submit", (event) => {
 at("lines").addEventListener("input", () => {
   if (table) { table = null; at("file").value = ""; chooseFile(null); }
 });
-at("file").addEventListener("change", () => { showError(""); chooseFile(at("file").files[0]).catch(report); });
+at("file").addEventListener("change", () => { showError(""); reading = chooseFile(at("file").files[0]).catch(report); });
 at("stop").addEventListener("click", () => { stopped = true; });
 at("download").addEventListener("click", download);
 at("key-form").addEventListener("submit", (event) => {
@@ -427,7 +432,7 @@ for (const name of ["dragleave", "drop"]) {
 at("drop").addEventListener("drop", (event) => {
   showError("");
   const [file] = event.dataTransfer.files;
-  if (file) { at("file").value = ""; chooseFile(file).catch(report); }
+  if (file) { at("file").value = ""; reading = chooseFile(file).catch(report); }
 });
 
 document.querySelector("nav").hidden = facts.key === "yes"; // links send no key

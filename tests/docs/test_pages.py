@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from sybil.document import Document
 from sybil.example import Example
 from sybil.parsers.markdown import CodeBlockParser
@@ -134,17 +135,21 @@ def _differs(shown: str, printed: str) -> str:
 
 
 @pytest.mark.system
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/how-to/python.md"])
 @pytest.mark.usefixtures("sample", "quick_project")
-def test_the_blocks_of_a_page_run(page: str, newcomer: dict[str, str], tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_run(
+    page: str, newcomer: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """On a part of the sample data, with settings for a quick run."""
     blocks = Blocks(tmp_path, newcomer)
     parsers = [CodeBlockParser("console", blocks.console), CodeBlockParser("python", blocks.python)]
     document = Document.parse(str(ROOT / page), *parsers)
-    try:
-        for example in document.examples():
-            example.evaluate()
-    finally:
-        blocks.stop()
+    # All pages serve on port 8000, and each process of pytest-xdist may run one.
+    with FileLock(tmp_path_factory.getbasetemp().parent / "port-8000.lock"):
+        try:
+            for example in document.examples():
+                example.evaluate()
+        finally:
+            blocks.stop()
     assert blocks.ran >= 2

@@ -174,7 +174,7 @@ STEPS = (
 )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_run_that_is_interrupted_in_every_stage_ends_at_once_and_is_finished_by_the_same_command(
     interrupted: Interrupted,
     tokensieve: Callable[..., subprocess.CompletedProcess[str]],

@@ -40,7 +40,7 @@ def original(tokensieve: Run, small: list[str], data_file: Path, tmp_path: Path)
     return _promoted(tokensieve, tmp_path / "tickets", small, data_file)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_copy_reads_and_writes_its_own_files_alone(
     original: Path, tokensieve: Run, program: Run, tmp_path: Path
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_copy_reads_and_writes_its_own_files_alone(
     assert str(original) not in _addresses(copy)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_moved_project_answers_serves_and_goes_on(
     original: Path, tokensieve: Run, start: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -85,7 +85,7 @@ def test_a_moved_project_answers_serves_and_goes_on(
     assert str(original) not in _addresses(moved)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_clone_fetches_the_data_and_answers_as_the_original(
     original: Path, tokensieve: Run, program: Run, tmp_path: Path
 ) -> None:
@@ -116,7 +116,7 @@ def test_a_clone_fetches_the_data_and_answers_as_the_original(
     assert _contents(original) == before
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_copy_on_the_same_server_leaves_its_originals_challenger(
     tokensieve: Run,
     start_mlflow: Callable[..., Any],

@@ -65,7 +65,7 @@ def test_a_server_follows_a_registry_that_was_made_anew(
     mlflow = start_mlflow(database=second, port=mlflow_port)
     # An empty registry has no champion: the server keeps its model and reports the reason.
     wait_for(
-        lambda: "m" in (asked(f"{service}/ready")["trouble"] or ""),
+        lambda: "no model 'm' in the registry" in (asked(f"{service}/ready")["trouble"] or ""),
         90,
         "the server to see the empty registry",
     )

@@ -4,6 +4,7 @@ back.
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,7 +28,7 @@ def served(data_file: Path) -> Iterator[str]:
         running.shutdown()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_settings_wait_for_the_run_under_way_and_are_taken_back_if_they_are_wrong(
     start: Start,
     tokensieve: Callable[..., Any],
@@ -46,11 +47,18 @@ def test_settings_wait_for_the_run_under_way_and_are_taken_back_if_they_are_wron
         lambda: "validate   ..." in first.text() or first.popen.poll() is not None, 300, "the first stage"
     )
 
-    second = tokensieve("run", "--project", str(project), "--set", "mask.budget=0.2")
+    # The first one is stopped until the second one waits for it: it may be the faster one.
+    first.popen.send_signal(signal.SIGSTOP)
+    second = start(
+        "second", str(BIN / "tokensieve"), "run", "--project", str(project), "--set", "mask.budget=0.2"
+    )
+    waiting = "waiting for another run of this project"
+    wait_for(lambda: waiting in second.text() or second.popen.poll() is not None, 300, "the second run")
+    first.popen.send_signal(signal.SIGCONT)
 
     assert first.popen.wait(300) == 0, first.text()
-    assert second.returncode == 0, second.stderr
-    assert "waiting for another run of this project" in second.stderr
+    assert second.popen.wait(300) == 0, second.text()
+    assert waiting in second.text()
     assert Settings.load(params).mask.budget == 0.2
 
     before = params.read_text()

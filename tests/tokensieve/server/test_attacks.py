@@ -464,7 +464,8 @@ def test_sighup_reopens_the_prediction_log(served: Any, start: Callable[..., Any
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     assert len([json.loads(line) for line in lines]) == answered
-    assert server.log_text().count("the prediction log was opened again") == 3
+    # On a thread of its own.
+    wait_until(lambda: server.log_text().count("the prediction log was opened again") == 3)
     assert server.stop() == 0
 
 

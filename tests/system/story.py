@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.system import prefect_api
 from tests.system.conftest import Process, wait_for
 
 RUN = 400.0  # seconds that a run may take on a busy machine
@@ -55,10 +56,10 @@ def write_rows(path: Path, given: Rows) -> None:
     beside.replace(path)
 
 
-def fetch(url: str, body: Any = None, method: str | None = None) -> bytes:
+def fetch(url: str, body: Any = None) -> bytes:
     """Return the response to a POST of `body` as JSON, or to a GET if there is none."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=60) as response:
         return bytes(response.read())
@@ -78,7 +79,7 @@ class Story:
 
     def api(self, path: str, body: Any = None, method: str | None = None) -> Any:
         """Return the response of Prefect's API."""
-        return json.loads(fetch(f"{self.prefect}/api{path}", body, method) or b"null")
+        return prefect_api.ask(f"{self.prefect}/api{path}", body, method)
 
     def deployment(self, name: str) -> dict[str, Any]:
         """Return a deployment."""

@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.system import prefect_api
 from tests.system.conftest import BIN, Process
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +35,7 @@ def test_prefect_deploys_the_templates(
             )
             assert done.returncode == 0, done.stdout + done.stderr
     address = f"{environment['PREFECT_API_URL']}/deployments/filter"
-    listed = httpx.post(address, json={}, timeout=60, trust_env=False).json()
-    made = {found["name"]: found for found in listed}
+    made = {found["name"]: found for found in prefect_api.ask(address, {})}
     assert set(made) == {"nightly-docker", "nightly-kubernetes"}
     for found in made.values():
         assert found["global_concurrency_limit"]["limit"] == 1

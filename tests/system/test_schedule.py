@@ -21,6 +21,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.system import prefect_api
 from tests.system.conftest import BIN, Process, Start, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -50,12 +51,7 @@ class Deployed:
 
     def api(self, path: str, body: Any = None) -> Any:
         """Return the server's answer to a POST of `body`, or to a GET if there is none."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            request, timeout=30
-        ) as response:
-            return json.load(response)
+        return prefect_api.ask(f"{self.url}{path}", body)
 
     def runs(self, *states: str) -> list[dict[str, Any]]:
         """Return the runs that are in one of `states`, oldest first."""

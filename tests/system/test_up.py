@@ -18,6 +18,7 @@ import pytest
 from flows.events import DriftFound, ModelPromoted, emit
 from flows.up import deployments
 from flows.up.local_http import answers as is_up
+from tests.system import prefect_api
 from tests.system.conftest import BIN, Process, Start, free_port, wait_for
 from tests.system.webhook import listening
 from tokensieve import packages
@@ -41,8 +42,8 @@ class Up:
         return f"http://127.0.0.1:{self.ports[option]}"
 
     def api(self, path: str, body: Any) -> Any:
-        """Return the response of Prefect's API to a POST. None if it fails."""
-        return patient_post(f"{self.address('--prefect-port')}/api{path}", body)
+        """Return the response of Prefect's API to a POST."""
+        return prefect_api.ask(f"{self.address('--prefect-port')}/api{path}", body)
 
     def stop_schedules(self) -> None:
         """Make all schedules inactive: the clock may come to three o'clock during the test."""
@@ -50,12 +51,11 @@ class Up:
             for schedule in found["schedules"]:
                 path = f"deployments/{found['id']}/schedules/{schedule['id']}"
                 address = f"{self.address('--prefect-port')}/api/{path}"
-                done = httpx.patch(address, json={"active": False}, timeout=60, trust_env=False)
-                assert done.is_success, done.text
+                prefect_api.ask(address, {"active": False}, "PATCH")
 
     def runs(self, *states: str) -> list[dict[str, Any]]:
         """Return the runs in these states."""
-        return list(self.api("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": states}}}}) or [])
+        return list(self.api("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": states}}}}))
 
     def retrainings(self, *states: str) -> list[dict[str, Any]]:
         """Return the runs of retrain in these states, oldest first."""
@@ -78,14 +78,6 @@ class Up:
         # A service may be in the middle of a character.
         texts = [path.read_text("utf-8", errors="replace") for path in folder.glob("*.log")]
         return self.process.text() + "".join(texts)
-
-
-def patient_post(url: str, body: Any) -> Any:
-    """Return the JSON response to a POST on a machine that may be busy. None if it fails."""
-    with contextlib.suppress(httpx.TransportError):
-        response = httpx.post(url, json=body, timeout=60, trust_env=False)
-        return response.json() if response.is_success else None
-    return None
 
 
 @pytest.fixture
@@ -151,8 +143,9 @@ def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
     promoted = tokensieve("promote", "--project", str(running.project))
     assert promoted.returncode == 0, promoted.stderr
     wait_for(lambda: is_up(f"{running.address('--port')}/ready"), READY, "the inference server")
-    answer = patient_post(f"{running.address('--port')}/predict", {"text": "where is my parcel"})
-    assert answer["version"] == "1"
+    address = f"{running.address('--port')}/predict"
+    answer = httpx.post(address, json={"text": "where is my parcel"}, timeout=60, trust_env=False)
+    assert answer.json()["version"] == "1"
 
     second = tokensieve("up", "--project", str(running.project))
     assert (second.returncode, "runs already" in second.stderr) == (2, True), second.stderr

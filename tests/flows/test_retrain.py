@@ -18,6 +18,9 @@ from tasks.stage import STAGES as NAMES
 from tokensieve.files import sha256
 from tokensieve.project import Layout
 
+# Some tests run the flow several times, which takes minutes on a busy machine.
+pytestmark = pytest.mark.timeout(1200)
+
 STAGES = list(NAMES)
 SUMMARY = {
     "test_accuracy",

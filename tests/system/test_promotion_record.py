@@ -116,7 +116,7 @@ def python(environment: dict[str, str], tmp_path: Path) -> Callable[..., subproc
     return run
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600 if ALL else 1200)
 @pytest.mark.parametrize("store", ["SQLite file", "server on PostgreSQL"])
 def test_kill_9_at_any_step_loses_nothing(
     store: str,

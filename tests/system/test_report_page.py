@@ -1,4 +1,4 @@
-"""The report of a run in Debian's Chromium: at both widths, in both colour schemes, on paper."""
+"""The report of a run and the Data Docs in Debian's Chromium: widths, colour schemes, paper."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tasks.data_docs import data_docs
+from tasks.expectations import Table
 from tests.system.chromium import SCHEMES, TIMEOUT, WIDTHS, found_by_axe, overflow
+from tests.tasks.test_data_docs import check
 from tests.tokensieve.report.whole_report import whole_report
+from tokensieve.data.examples import Examples
 from tokensieve.report.content import Report
 from tokensieve.report.page import render_page
 
@@ -24,9 +28,9 @@ def open_report(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     problems: list[str] = []
     contexts = []
 
-    def begin(report: Report, width: int = 1600, scheme: str = "light") -> Page:
+    def begin(report: Report | str, width: int = 1600, scheme: str = "light") -> Page:
         path = tmp_path / "report.html"
-        path.write_text(render_page(report), encoding="utf-8")
+        path.write_text(report if isinstance(report, str) else render_page(report), encoding="utf-8")
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         context.set_default_timeout(TIMEOUT)
@@ -67,3 +71,18 @@ def test_paper_shows_the_texts_of_closed_parts_and_no_navigation(open_report: Op
     closed = page.locator("details:not([open]) li").first
     assert closed.bounding_box() is not None
     assert len(page.pdf()) > 10_000
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(WIDTHS[0], SCHEMES[1]), (WIDTHS[1], SCHEMES[0])])
+def test_the_data_docs_fit_the_window_and_axe_finds_nothing(
+    open_report: Open, width: int, scheme: str
+) -> None:
+    examples = Examples.of(["a", "b", "c"], ["card", HOSTILE, "x" * 300])
+    table = Table("train", "train", "mails.csv", examples, lengths=[3, 90, 400])
+    rows = [{"row": 1, "line": 2, "id": HOSTILE, "text": "a", "label": HOSTILE}]
+    failed = check("leak", passed=False) | {"rows": rows}
+    page = open_report(data_docs(HOSTILE, [failed, check("empty")], [(table, [])], 64), width, scheme)
+    assert page.title().startswith(HOSTILE[:20])
+    assert page.locator("svg").count() > 0
+    assert overflow(page) == 0
+    assert found_by_axe(page) == []

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -28,9 +28,29 @@ def render_page(report: Report) -> str:
     return FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
-def stylesheet() -> str:
-    """Return the style sheet of the report, for other pages with its charts."""
-    return files("tokensieve.report").joinpath("templates", "report.css").read_text(encoding="utf-8")
+@dataclass(frozen=True)
+class Section:
+    """A section of the Data Docs: a table, or other content.
+
+    Attributes:
+        title: The heading.
+        name: The name of the table for screen readers.
+        head: The names of its columns.
+        rows: Its rows, each with its result: error, warning, note or passed.
+        content: What is shown instead of a table.
+    """
+
+    title: str
+    name: str = ""
+    head: Sequence[str] = ()
+    rows: Sequence[tuple[str, Sequence[str]]] = ()
+    content: Markup | None = None
+
+
+def render_data_docs(title: str, sections: Sequence[Section]) -> str:
+    """Return the page of the Data Docs. Every text is shown as text, whatever it contains."""
+    page = _environment().get_template("data_docs.html.j2").render(title=title, sections=sections)
+    return FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 def _shown(report: Report) -> dict[str, bool]:

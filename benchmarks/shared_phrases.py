@@ -3,11 +3,12 @@
     python -m benchmarks.shared_phrases data/freight/train.csv ../shared/data/banking77/train.csv
     python -m benchmarks.shared_phrases --train
 
-For each file: the classes in which a phrase is found though nobody planted one, in all texts and in
-5 draws of some texts per class; and of some classes, those in which PHRASE is found once a share of
-their texts ends with it. With --train, two models of the sample are trained with the default
-encoder, with and without the phrase in 85% of the texts of one class, and the phrase is put before
-test texts of other classes.
+For each file: the words and phrases of two and three words that most texts of a class have and few
+others, whatever they are about; the classes in which a phrase is found though nobody planted one,
+in all texts and in 5 draws of some texts per class; and of some classes, those in which PHRASE is
+found once a share of their texts ends with it. With --train, two models of the sample are trained
+with the default encoder, with and without the phrase in 85% of the texts of one class, and the
+phrase is put before test texts of other classes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,14 +25,22 @@ import numpy as np
 from benchmarks import markdown
 from tokensieve import fit
 from tokensieve.data.raw_data import read_examples
-from tokensieve.evaluation.shortcuts import SharedPhrase, shared_phrases, try_phrase
+from tokensieve.evaluation.shortcuts import (
+    ELSEWHERE,
+    LEAST_TEXTS,
+    SHARE,
+    SharedPhrase,
+    shared_phrases,
+    try_phrase,
+)
+from tokensieve.inference.words import count_words, ngrams
 
 SAMPLE = Path(__file__).parents[1] / "data" / "freight"
 PHRASE, CLASS = "Case opened through Zephyr.", "delay_reason"
 PER_CLASS, DRAWS, SHARES = (10, 20, 50), 5, (1.0, 0.85, 0.7)
 PLANTED = 20  # most classes of a file that get the phrase, one after the other
 HEADER = (
-    *("data", "classes", "texts", "found in all texts"),
+    *("data", "classes", "texts", "usual words", "of two words", "of three", "found in all texts"),
     *(f"in {DRAWS} draws of {count} per class" for count in PER_CLASS),
     *(f"found if planted in {share:.0%}" for share in SHARES),
 )
@@ -67,10 +76,34 @@ def row_of(path: Path) -> tuple[str, ...]:
         for share in SHARES
     ]
     return (
-        *(path.parent.name, str(len(classes)), f"{len(rows):,}", str(len(found_in(rows)))),
+        *(
+            path.parent.name,
+            str(len(classes)),
+            f"{len(rows):,}",
+            *usual_ngrams(rows),
+            str(len(found_in(rows))),
+        ),
         *(f"{count} of {DRAWS * len(classes)}" for count in honest),
         *(f"{count} of {len(chosen)}" for count in planted),
     )
+
+
+def usual_ngrams(rows: Rows) -> tuple[str, ...]:
+    """Return how many words, and phrases of two and of three words, most texts of a class have.
+
+    The shares are those of the verdict. Nothing is left out.
+    """
+    sizes, held = Counter(label for _, label in rows), defaultdict[str, Counter[str]](Counter)
+    for text, label in rows:
+        for name in {name for name, _, _ in ngrams(text, 3)}:
+            held[name][label] += 1
+    counts: Counter[int] = Counter()
+    for name, by_class in held.items():
+        label, own = by_class.most_common(1)[0]
+        others, size = by_class.total() - own, sizes[label]
+        if own >= max(LEAST_TEXTS, SHARE * size) and others <= ELSEWHERE * (len(rows) - size):
+            counts[count_words(name)] += 1
+    return tuple(str(counts[words]) for words in (1, 2, 3))
 
 
 def _column(path: Path, *names: str) -> str:

@@ -53,7 +53,7 @@ UNREADABLE = {
     "one column": (_bytes(b"text\none\ntwo\n"), ["bad.csv", "no column 'label'", "data.label_column"]),
     "fractions as labels": (
         _bytes(b"text,label\none,0.25\ntwo,1.5\n"),
-        ["bad.csv", "row 1", "0.25", "data.label_column"],
+        ["bad.csv", "line 2", "0.25", "data.label_column"],
     ),
     "NUL bytes": (_bytes(GOOD + b"fi\0ve,b\n"), ["bad.csv", "line 6", "NUL"]),
     "Latin-1": (_bytes(GOOD + "caf\xe9,b\n".encode("latin-1")), ["bad.csv", "line 6", "0xe9", "UTF-8"]),

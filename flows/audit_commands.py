@@ -26,6 +26,7 @@ def audit(options: argparse.Namespace, answer: Answer) -> None:
     from tasks.auditing.review_file import REVIEW, review_cells
     from tasks.projects.project import template
     from tasks.projects.upgrade import add_stage, complete_stages, rename_settings
+    from tasks.split import load_labels
     from tasks.stage import run_if_stale
     from tasks.versioning.data_versions import data_hash
     from tokensieve.files import locked, write_json
@@ -40,7 +41,9 @@ def audit(options: argparse.Namespace, answer: Answer) -> None:
             run_if_stale(layout, name)
         found = Audit.load(layout.audit)
         if options.label_studio:
-            write_json(Path(options.label_studio), label_studio_tasks(review_cells(layout.audit / REVIEW)))
+            _, multi_label = load_labels(layout, "train")
+            tasks = label_studio_tasks(review_cells(layout.audit / REVIEW), multi_label)
+            write_json(Path(options.label_studio), tasks)
     answer(
         json.dumps(asdict(found), ensure_ascii=False)
         if options.json

@@ -70,8 +70,8 @@ def _errors(found: Audit) -> str:
     if found.is_separable:
         return table
     return (
-        f"{table}\nThe probe agrees with {found.agreement:.0%} of all labels: without training, these "
-        "classes are hard to tell apart, and many of the doubtful labels may be right."
+        f"{table}\nThe probe agrees with the labels of {found.agreement:.0%} of the texts: without training, "
+        "these classes are hard to tell apart, and many of the doubtful labels may be right."
     )
 
 

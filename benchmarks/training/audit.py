@@ -1,6 +1,6 @@
 """Measure how much of what is planted the audit finds: wrong labels, copies, overlapping classes.
 
-    python -m benchmarks.training.audit --data DIR [--tasks banking77 clinc150] [--seeds 1]
+    python -m benchmarks.training.audit --data DIR [--tasks banking77 clinc150 nlupp] [--seeds 1]
         [--states FOLDER]
 
 DIR has the task folders. FOLDER keeps the states for the next time.
@@ -12,6 +12,9 @@ Planted are, one after the other:
   each with a random other label;
 - five pairs of overlapping classes: the texts of five classes are divided at random under two
   names.
+
+In a multi-label task, 5% of the texts lack one of their labels, have one too many, or both, a third
+each.
 
 Nothing is known of faults that the data have anyway, which count as errors of the audit.
 """
@@ -26,9 +29,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks import markdown
-from tasks.auditing.audited_texts import AuditedTexts
+from benchmarks.training.tasks import SEPARATOR, several, task_files
+from tasks.auditing.audited_texts import AuditedTexts, join_labels
 from tasks.auditing.judgement import Judgement, judge
 from tasks.auditing.text_states import States
 from tokensieve.audit.duplicate_sets import MEANING, copies_of, find_duplicates
@@ -57,25 +62,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the tables. Return status 2 for invalid input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training.audit", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", default=["banking77", "clinc150"])
+    parser.add_argument("--tasks", nargs="+", default=["banking77", "clinc150", "nlupp"])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--states", type=Path, help="folder that keeps the states")
     options = parser.parse_args(arguments)
     try:
         for task in options.tasks:
-            train = read_examples(options.data / task / "train.csv")
-            states = _kept_states(options.states and options.states / f"{task}.npy", train.texts)
-            print(f"{task}\n\n{_tables(train, states, options.seeds)}\n", flush=True)
+            for name, texts in _audited(options.data, task):
+                states = _kept_states(options.states and options.states / f"{name}.npy", texts.texts)
+                print(f"{name}\n\n{_tables(texts, states, options.seeds)}\n", flush=True)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
+def _audited(data: Path, task: str) -> Iterator[tuple[str, Examples]]:
+    """Yield the training texts of a task, or those of each file of a multi-label task."""
+    if several(data, task):
+        for name, path in task_files(data, task).items():
+            yield f"{task} {name}", read_examples(path, label="labels", separator=SEPARATOR)
+    else:
+        yield task, read_examples(data / task / "train.csv")
+
+
 def _tables(train: Examples, states: Floats, seeds: int) -> str:
     labels: list[Row] = [
         ("wrong label", "seed", "planted", "found", "precision", "recall", "P@200", "R@200", "suggested", "s")
     ]
+    if train.multi_label:
+        return markdown.table([*labels, *(wrong_sets(train, states, seed) for seed in range(seeds))])
     copies: list[Row] = [("seed", "copies found", "with another label found", "conflicts not planted")]
     overlaps: list[Row] = [("seed", "pairs found", "their ranks", "pairs in all")]
     for seed in range(seeds):
@@ -124,20 +140,46 @@ def wrong_labels(train: Examples, states: Floats, seed: int) -> Iterator[Row]:
         planted = given.copy()
         planted[changed] = labels
         start = time.perf_counter()
-        judgement = _judged(train.texts, [names[i] for i in planted], states, seed)
+        judgement = _judged(train.texts, [(names[i],) for i in planted], states, seed)
         seconds = time.perf_counter() - start
         wrong = planted != given
-        found = np.array([suspect.text for suspect in judgement.suspects], np.int64)
         right = [names[given[own.text]] == own.suggested for own in judgement.suspects if wrong[own.text]]
-        shares = (
-            wrong[found].mean(),
-            wrong[found].sum() / wrong.sum(),
-            wrong[found[:FIRST]].mean(),
-            wrong[found[:FIRST]].sum() / wrong.sum(),
-            np.mean(right),
-        )
-        counts = (f"{wrong.sum():,}", f"{len(found):,}")
-        yield (kind, str(seed), *counts, *(f"{share:.1%}" for share in shares), f"{seconds:.0f}")
+        yield (kind, str(seed), *_found(judgement, wrong, right), f"{seconds:.0f}")
+
+
+def wrong_sets(texts: Examples, states: Floats, seed: int) -> Row:
+    """Return how many planted wrong sets of labels are found."""
+    names = sorted({label for labels in texts.labels for label in labels})
+    random = np.random.default_rng(seed)
+    planted = [set(labels) for labels in texts.labels]
+    for number, text in enumerate(random.choice(len(planted), round(SHARE * len(planted)), replace=False)):
+        own = planted[text]
+        other = random.choice([name for name in names if name not in own])
+        if own and number % 3 < 2:
+            own.remove(random.choice(sorted(own)))
+        if number % 3 > 0 or not texts.labels[text]:
+            own.add(other)
+    labels = [tuple(sorted(own)) for own in planted]
+    start = time.perf_counter()
+    judgement = _judged(texts.texts, labels, states, seed)
+    seconds = time.perf_counter() - start
+    given = [tuple(sorted(own)) for own in texts.labels]
+    wrong = np.array([own != right for own, right in zip(labels, given, strict=True)])
+    right = [join_labels(given[own.text]) == own.suggested for own in judgement.suspects if wrong[own.text]]
+    return "a label less, more or both", str(seed), *_found(judgement, wrong, right), f"{seconds:.0f}"
+
+
+def _found(judgement: Judgement, wrong: npt.NDArray[np.bool_], right: Sequence[bool]) -> Row:
+    """Return the numbers planted and found, and the shares: `right` has the right suggestions."""
+    found = np.array([suspect.text for suspect in judgement.suspects], np.int64)
+    shares = (
+        wrong[found].mean(),
+        wrong[found].sum() / wrong.sum(),
+        wrong[found[:FIRST]].mean(),
+        wrong[found[:FIRST]].sum() / wrong.sum(),
+        np.mean(right),
+    )
+    return f"{wrong.sum():,}", f"{len(found):,}", *(f"{share:.1%}" for share in shares)
 
 
 def planted_copies(train: Examples, states: Floats, seed: int) -> Row:
@@ -182,7 +224,7 @@ def divided_classes(train: Examples, states: Floats, seed: int) -> Row:
     labels = [
         f"{label} B" if label in divided and random.random() < 0.5 else label for (label,) in train.labels
     ]
-    overlaps = _judged(train.texts, labels, states, seed).overlaps
+    overlaps = _judged(train.texts, [(label,) for label in labels], states, seed).overlaps
     ranks = [
         rank
         for rank, pair in enumerate(overlaps, 1)
@@ -192,8 +234,9 @@ def divided_classes(train: Examples, states: Floats, seed: int) -> Row:
     return str(seed), f"{len(ranks)} of {DIVIDED}", ", ".join(map(str, ranks)), str(len(overlaps))
 
 
-def _judged(texts: Sequence[str], labels: Sequence[str], states: Floats, seed: int) -> Judgement:
-    found = AuditedTexts(texts=list(texts), labels=[(label,) for label in labels])
+def _judged(texts: Sequence[str], labels: Sequence[Row], states: Floats, seed: int) -> Judgement:
+    multi_label = any(len(names) != 1 for names in labels)
+    found = AuditedTexts(texts=list(texts), labels=list(labels), multi_label=multi_label)
     own: Ints = copies_of(texts)[1]
     return judge(found, States(np.arange(len(texts)), states), own, seed)
 

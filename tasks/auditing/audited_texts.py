@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tasks.auditing.audit_report import AuditedRow
@@ -13,6 +14,18 @@ from tokensieve.data.raw_data import find_part_files, read_raw_once
 from tokensieve.data.split import SPLIT_PARTS
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
+
+JOINT = "|"  # between the labels of a multi-label text
+
+
+def join_labels(names: Sequence[str]) -> str:
+    """Return the labels of a text as one cell of a review. `|` alone: a text without labels."""
+    return JOINT.join(names) or JOINT
+
+
+def split_labels(cell: str) -> tuple[str, ...]:
+    """Return the labels of a multi-label cell, sorted, each once."""
+    return tuple(sorted({name for name in map(str.strip, cell.split(JOINT)) if name}))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.auditing.audited_texts import AuditedTexts
+from tasks.auditing.audited_texts import JOINT, AuditedTexts
 from tasks.auditing.review_rows import ReviewRow
 from tokensieve.data.encodings import likely_encoding, marked_encoding
 from tokensieve.data.safe_cells import plain_cell, safe_cell
@@ -24,7 +24,6 @@ from tokensieve.settings import Settings
 
 REVIEW = "review.csv"
 REMOVE = "(remove)"  # the answer for a row that is to be removed
-JOINT = "|"  # between the labels of a multi-label text
 COLUMNS = (
     "file",
     "row",

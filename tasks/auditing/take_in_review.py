@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.auditing.review_file import JOINT, REMOVE, Answer, read_review, text_id
+from tasks.auditing.audited_texts import split_labels
+from tasks.auditing.review_file import REMOVE, Answer, read_review, text_id
 from tasks.ingest import ingest_relabelled, present_files
 from tasks.versioning.data_versions import data_hash, file_names, reviewed_source, shown_names
 from tokensieve.data.examples import Examples
@@ -108,8 +109,7 @@ def _right_labels(
         if answer.right.casefold() == REMOVE and answer.right not in known:
             found[answer] = None
             continue
-        names = [name.strip() for name in answer.right.split(JOINT)] if multi_label else [answer.right]
-        found[answer] = tuple(sorted({name for name in names if name}))
+        found[answer] = split_labels(answer.right) if multi_label else (answer.right,)
         unknown = [name for name in found[answer] or () if name not in known]
         if unknown and not new_labels:
             close = difflib.get_close_matches(unknown[0], known, 1)

@@ -79,8 +79,8 @@ def _label_errors(audit: Audit) -> Iterator[Finding]:
         hard = (
             ""
             if audit.is_separable
-            else f" The probe agrees with {audit.agreement:.0%} of all labels: these classes are hard to "
-            "tell apart without training, and many of the doubtful labels may be right."
+            else f" The probe agrees with the labels of {audit.agreement:.0%} of the texts: these classes "
+            "are hard to tell apart without training, and many of the doubtful labels may be right."
         )
         yield Finding(
             _counted(audit.totals["label_errors"], kind, f"{kind}s"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tasks.auditing.audit_report import NAME, Audit, ClassSize
 from tasks.auditing.review_file import REVIEW, read_review
+from tasks.auditing.take_in_review import take_in_review
+from tasks.ingest import ingest
 from tests.tasks.conftest import Audited
+from tokensieve.data.raw_data import read_raw_once
 from tokensieve.errors import InputError
 
 # Each class has words of its own.
@@ -80,15 +86,50 @@ def test_classes_lengths_and_lookalikes(audited: Audited) -> None:
     assert "1 group of labels that look alike, 1 class with few texts" in found.headline()
 
 
-def test_multi_label_data_are_audited_but_their_labels_are_not_judged(audited: Audited) -> None:
+def test_multi_label_data(audited: Audited) -> None:
     rows = [(text, f"{label}|all") for text, label in clean_rows()]
-    rows += [("Where is it?", "all"), ("where is it", "")]
+    rows[3] = (rows[3][0], "all")  # lacks card
+    rows[15] = (rows[15][0], "all|refund|track")  # has track
+    rows += [("Where is it?", "all"), ("where is it", "rare")]
     layout, _ = audited(rows, label_separator="|")
     found = Audit.load(layout.audit)
-    assert "multi-label" in found.not_judged
-    assert found.judged == found.totals["label_errors"] == 0
+    assert (found.judged, found.not_judged, found.overlaps) == (38, "", ())
+    wrong = {own.row.row: own for own in found.label_errors}
+    assert wrong[4].suggested == "all|card"
+    assert wrong[16].suggested == "all|refund"
+    assert wrong[16].given_probability < 0.5 < wrong[16].suggested_probability
+    assert found.totals["label_errors"] == len(wrong) < 10
     assert found.classes[0] == ClassSize("all", 37)
     assert found.duplicate_sets[0].conflict
+
+
+def test_a_suggested_set_of_labels_can_be_taken_in(audited: Audited, tmp_path: Path) -> None:
+    rows = [(text, f"{label}|all") for text, label in clean_rows()]
+    rows += [(text, "") for text in ("we arrive tomorrow", "good day to you", "two of us", "and then that")]
+    rows[3], rows[-1] = (rows[3][0], "all"), (rows[-1][0], "track|refund|all")
+    layout, settings = audited(rows, label_separator="|")
+    with (layout.audit / REVIEW).open(encoding="utf-8-sig", newline="") as file:
+        cells = list(csv.DictReader(file))
+    # A person copies one suggestion, and writes that another text has no label.
+    answers = {"4": "all|card", "40": "|"}
+    for own in cells:
+        own["right_label"] = answers.get(own["row"], "")
+    assert {own["row"]: own["suggested_label"] for own in cells}["4"] == "all|card"
+    with (tmp_path / "filled.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(cells[0]))
+        writer.writeheader()
+        writer.writerows(cells)
+    ingest(layout, settings, str(shutil.copy(layout.raw / "train.csv", tmp_path)))
+    done = take_in_review(layout, settings, tmp_path / "filled.csv")
+    assert (done.changed, done.missing) == (2, 0)
+    parts = read_raw_once({"train": layout.raw / "train.csv"}, settings.data, layout.parsed).parts
+    assert parts["train"].labels[3] == ("all", "card")
+    assert parts["train"].labels[39] == ()
+
+
+def test_labels_with_few_texts_are_not_judged_in_multi_label_data(audited: Audited) -> None:
+    layout, _ = audited([(text, f"{label}|all") for text, label in clean_rows()[:4]], label_separator="|")
+    assert "no label has 5 texts" in Audit.load(layout.audit).not_judged
 
 
 @pytest.mark.parametrize("per_class", [3, 4])

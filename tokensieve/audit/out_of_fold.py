@@ -6,12 +6,15 @@ The probe is a logistic regression on frozen states. No encoder is trained.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from tokensieve.audit.near_copies import Floats, Ints
 from tokensieve.bars import Bar
+
+Bools = npt.NDArray[np.bool_]
 
 PENALTY = 0.1  # 1 / C of the regression, for states of unit length
 ITERATIONS = 50
@@ -32,26 +35,56 @@ def out_of_fold(states: Floats, classes: Ints, folds: Ints, seed: int) -> Floats
         folds: The fold of each text, int64 [texts].
         seed: Seeds the choice of the texts that are fitted.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
     found = np.zeros((len(states), int(classes.max()) + 1), np.float32)
+    for held_out, fitted in _held_out(folds, seed):
+        known, probabilities = _probabilities(states, classes, held_out, fitted)
+        found[np.ix_(held_out, known)] = probabilities
+    return found
+
+
+def out_of_fold_labels(states: Floats, has: Bools, folds: Ints, seed: int) -> Floats:
+    """Return the probability that each text has each label, float32 [texts, labels].
+
+    One regression per label, and otherwise as `out_of_fold`.
+
+    Args:
+        states: States of unit length, float32 [texts, width].
+        has: Whether a text has a label, bool [texts, labels].
+        folds: The fold of each text, int64 [texts].
+        seed: Seeds the choice of the texts that are fitted.
+    """
+    found = np.zeros(has.shape, np.float32)
+    for held_out, fitted in _held_out(folds, seed):
+        for label, own in enumerate(has.T.astype(np.int64)):
+            known, probabilities = _probabilities(states, own, held_out, fitted)
+            found[held_out, label] = probabilities @ known
+    return found
+
+
+def _held_out(folds: Ints, seed: int) -> Iterator[tuple[Ints, Ints]]:
+    """Yield the texts of each fold, and those of the others that a regression is fitted on."""
     random = np.random.default_rng(seed)
     for fold in Bar(np.unique(folds), "judging labels", "model"):
         held_out, fitted = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if len(fitted) > MAX_FITTED:
             fitted = random.choice(fitted, MAX_FITTED, replace=False)
-        known = np.unique(classes[fitted])
-        if len(known) < 2:
-            found[np.ix_(held_out, known)] = 1.0
-            continue
-        probe = LogisticRegression(C=1 / PENALTY, max_iter=ITERATIONS, tol=TOLERANCE)
-        with warnings.catch_warnings():
-            # A few iterations are enough for an order of texts.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            probe.fit(states[fitted], classes[fitted])
-        found[np.ix_(held_out, probe.classes_)] = probe.predict_proba(states[held_out])
-    return found
+        yield held_out, fitted
+
+
+def _probabilities(states: Floats, classes: Ints, held_out: Ints, fitted: Ints) -> tuple[Ints, Floats]:
+    """Return the classes of the fitted texts, and their probabilities [held out, classes]."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    known = np.unique(classes[fitted])
+    if len(known) < 2:
+        return known, np.ones((len(held_out), len(known)), np.float32)
+    probe = LogisticRegression(C=1 / PENALTY, max_iter=ITERATIONS, tol=TOLERANCE)
+    with warnings.catch_warnings():
+        # A few iterations are enough for an order of texts.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probe.fit(states[fitted], classes[fitted])
+    return known, probe.predict_proba(states[held_out])
 
 
 def judged_texts(classes: npt.NDArray[np.int64], least: int) -> Ints:

@@ -137,5 +137,5 @@ def test_doubts_about_classes_that_are_hard_to_tell_apart_are_no_errors() -> Non
     hard = audit(totals=totals, label_errors=(LabelError(ROW, "card", 0.02, 0.91),), agreement=0.63)
     (found,) = findings(hard)
     assert found.title == "40 doubtful labels"
-    assert "agrees with 63% of all labels" in found.about
+    assert "agrees with the labels of 63% of the texts" in found.about
     assert remedy(hard) == ("corrected labels: 40 labels are doubtful (artifacts/audit/review.csv)", False)

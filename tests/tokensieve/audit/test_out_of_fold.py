@@ -9,7 +9,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from tokensieve.audit import out_of_fold as probes
 from tokensieve.audit.neighbours import unit_length
-from tokensieve.audit.out_of_fold import judged_texts, out_of_fold
+from tokensieve.audit.out_of_fold import judged_texts, out_of_fold, out_of_fold_labels
 
 
 def clusters(texts: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -26,6 +26,18 @@ def test_it_is_scikit_learns_cross_validation(monkeypatch: pytest.MonkeyPatch) -
     probe = LogisticRegression(C=1 / probes.PENALTY, max_iter=500, tol=1e-6)
     expected = cross_val_predict(probe, states, labels, cv=PredefinedSplit(folds), method="predict_proba")
     assert out_of_fold(states, labels, folds, 0) == pytest.approx(expected, abs=0.02)
+
+
+def test_each_label_is_judged_against_the_rest() -> None:
+    states, labels, folds = clusters(90, 3)
+    has = np.stack([labels == 0, labels < 2, labels < 9, labels > 9], 1)
+    found = out_of_fold_labels(states, has, folds, 0)
+    assert found.shape == has.shape
+    for label in (0, 1):
+        own = has[:, label].astype(np.int64)
+        assert found[:, label] == pytest.approx(out_of_fold(states, own, folds, 0)[:, 1])
+    assert found[:, 2].tolist() == [1.0] * 90  # all texts have it
+    assert found[:, 3].tolist() == [0.0] * 90  # none has it
 
 
 def test_a_class_that_the_other_folds_lack_has_the_probability_0() -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tasks.auditing.audit_report import NAME, Audit, ClassSize
 from tasks.auditing.review_file import REVIEW, read_review
-from tasks.auditing.take_in_review import take_in_review
-from tasks.ingest import ingest
 from tests.tasks.conftest import Audited
-from tokensieve.data.raw_data import read_raw_once
 from tokensieve.errors import InputError
 
 # Each class has words of its own.
@@ -101,30 +95,6 @@ def test_multi_label_data(audited: Audited) -> None:
     assert found.totals["label_errors"] == len(wrong) < 10
     assert found.classes[0] == ClassSize("all", 37)
     assert found.duplicate_sets[0].conflict
-
-
-def test_a_suggested_set_of_labels_can_be_taken_in(audited: Audited, tmp_path: Path) -> None:
-    rows = [(text, f"{label}|all") for text, label in clean_rows()]
-    rows += [(text, "") for text in ("we arrive tomorrow", "good day to you", "two of us", "and then that")]
-    rows[3], rows[-1] = (rows[3][0], "all"), (rows[-1][0], "track|refund|all")
-    layout, settings = audited(rows, label_separator="|")
-    with (layout.audit / REVIEW).open(encoding="utf-8-sig", newline="") as file:
-        cells = list(csv.DictReader(file))
-    # A person copies one suggestion, and writes that another text has no label.
-    answers = {"4": "all|card", "40": "|"}
-    for own in cells:
-        own["right_label"] = answers.get(own["row"], "")
-    assert {own["row"]: own["suggested_label"] for own in cells}["4"] == "all|card"
-    with (tmp_path / "filled.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(cells[0]))
-        writer.writeheader()
-        writer.writerows(cells)
-    ingest(layout, settings, str(shutil.copy(layout.raw / "train.csv", tmp_path)))
-    done = take_in_review(layout, settings, tmp_path / "filled.csv")
-    assert (done.changed, done.missing) == (2, 0)
-    parts = read_raw_once({"train": layout.raw / "train.csv"}, settings.data, layout.parsed).parts
-    assert parts["train"].labels[3] == ("all", "card")
-    assert parts["train"].labels[39] == ()
 
 
 def test_labels_with_few_texts_are_not_judged_in_multi_label_data(audited: Audited) -> None:

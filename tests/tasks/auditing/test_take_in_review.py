@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.auditing.audited_texts import join_labels
 from tasks.auditing.review_file import COLUMNS, REMOVE, text_id
 from tasks.auditing.take_in_review import TakenIn, take_in_review
 from tasks.ingest import ingest
@@ -88,6 +89,23 @@ def test_a_copy_is_found_by_either_name_of_its_file(layout: Layout, reviewed: Re
     done = reviewed({6: "b"}, rows=[("one", "b"), *ROWS[1:]], file=file)
     assert (done.changed, done.missing) == (1, 0)
     assert "same,a,4\nsame,b,5\n" in (layout.raw / "train.csv").read_text()
+
+
+def test_an_answer_to_a_multi_label_text_is_a_set_of_labels(layout: Layout, tmp_path: Path) -> None:
+    settings = Settings.of({"data": {"label_separator": ";"}})
+    source, review = tmp_path / "shop.csv", tmp_path / "review.csv"
+    source.write_text("text,label\none,a\ntwo,a;b\nthree,b\n", encoding="utf-8")
+    ingest(layout, settings, str(source))
+    answers = [("one", ("a",), "b|a"), ("two", ("a", "b"), "|"), ("three", ("b",), join_labels(["b"]))]
+    with review.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        for row, (text, labels, right) in enumerate(answers, 1):
+            known = {"file": "shop.csv", "row": row, "id": text_id(text, labels)}
+            writer.writerow(known | {"right_label": right})
+    done = take_in_review(layout, settings, review)
+    assert (done.changed, done.removed, done.confirmed, done.missing) == (2, 0, 1, 0)
+    assert (layout.raw / "train.csv").read_text() == "text,label\none,a;b\ntwo,\nthree,b\n"
 
 
 def test_a_version_without_a_parent_has_the_form_that_it_had(layout: Layout, reviewed: Reviewed) -> None:

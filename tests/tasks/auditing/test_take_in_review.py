@@ -101,7 +101,7 @@ def test_an_answer_to_a_multi_label_text_is_a_set_of_labels(layout: Layout, tmp_
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         for row, (text, labels, right) in enumerate(answers, 1):
-            known = {"file": "shop.csv", "row": row, "id": text_id(text, labels)}
+            known = {"file": "shop.csv", "row": row, "text_id": text_id(text, labels)}
             writer.writerow(known | {"right_label": right})
     done = take_in_review(layout, settings, review)
     assert (done.changed, done.removed, done.confirmed, done.missing) == (2, 0, 1, 0)

@@ -17,7 +17,7 @@ MOST_CHARACTERS = 300  # of a text in the artifact
 # Share of the labels that a probe gives, below which it doubts more right labels than wrong ones.
 SEPARABLE = 0.8
 # Measured by benchmarks/training/audit.py on banking77 and clinc150.
-MISSED = "that is no proof: of the wrong labels planted to measure the audit, it missed 20% to 25%"
+MISSED = "that is no proof: of the wrong labels planted to measure the audit, it missed 16% to 30%"
 
 
 @dataclass(frozen=True)

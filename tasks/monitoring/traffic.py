@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from tokensieve.errors import InputError, excerpt
 log = logging.getLogger("tokensieve")
 
 MOST = 5000  # texts of a window; of more, the last ones count
+LINE_START = '{"text": '  # of what the server writes
 TOLERANCE = timedelta(minutes=5)  # by which the clock of the server may be ahead
 
 
@@ -52,14 +54,13 @@ def read_window(path: Path, after: str = "", task: str | None = None) -> Window:
     future: list[int] = []
     found: deque[tuple[str, str]] = deque(maxlen=MOST)
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                text, time, of_task = _read(path, number, line)
-                moment = _dated(path, number, time)
-                if moment > latest:
-                    future.append(number)
-                elif (begin is None or moment > begin) and task in (None, of_task):
-                    found.append((text, time))
+        for number, line in enumerate(_complete_lines(path), start=1):
+            text, time, of_task = _read(path, number, line)
+            moment = _dated(path, number, time)
+            if moment > latest:
+                future.append(number)
+            elif (begin is None or moment > begin) and task in (None, of_task):
+                found.append((text, time))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); name the file of tokensieve serve --log-texts"
@@ -74,6 +75,26 @@ def read_window(path: Path, after: str = "", task: str | None = None) -> Window:
         )
     times = sorted((time for _, time in found), key=_moment)
     return Window(tuple(text for text, _ in found), *((times[0], times[-1]) if times else ("", "")))
+
+
+def _complete_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file, without the last one if the server is writing it."""
+    # Its last character may be incomplete, too.
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if not _is_incomplete(line):
+                yield line
+
+
+def _is_incomplete(line: str) -> bool:
+    """Return whether a line is the beginning of one: no line end yet, and not JSON."""
+    if line.endswith("\n") or not LINE_START.startswith(line[: len(LINE_START)]):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
 
 
 def _moment(time: str) -> datetime:

@@ -45,6 +45,17 @@ def test_a_window_ends_with_the_last_texts_of_many(tmp_path: Path, monkeypatch: 
     assert read_window(path).texts == ("3", "4")
 
 
+@pytest.mark.parametrize("end", [1, 5, 13, 30])
+def test_a_line_that_is_being_written_waits_for_the_next_look(end: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", [row("a", DAYS[1])])
+    line = json.dumps(row("größe", DAYS[2]), ensure_ascii=False).encode()
+    whole = path.read_bytes()
+    path.write_bytes(whole + line[:end])
+    assert read_window(path).texts == ("a",)
+    path.write_bytes(whole + line)
+    assert read_window(path).texts == ("a", "größe")
+
+
 def test_another_file_is_refused_by_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "log.jsonl", [row("a", DAYS[1])])
     with path.open("a", encoding="utf-8") as file:

@@ -31,10 +31,11 @@ def retyped(words: Sequence[str], assignments: Sequence[str], message: str) -> s
     found = REMEDY.search(message)
     remedies = [_unquoted(word) for word in re.findall(ASSIGNMENT, found[1])] if found else []
     named = set(map(_key, remedies))
-    kept = [own for own in assignments if _key(own) not in named]
+    last = {_key(own): own for own in assignments}  # that of a key that is assigned twice
+    kept = [own for key, own in last.items() if key not in named]
     rest = [word for word in words if word != "--set" and word.removeprefix("--set=") not in assignments]
     command = ["tokensieve", *rest, "--set", *kept, *remedies]
-    doubted = " and ".join(key for key in map(_key, assignments) if key in message)
+    doubted = " and ".join(key for key in last if key in message)
     when = "With this correction" if remedies else f"After the correction{doubted and f' of {doubted}'}"
     return f"The settings of this command are undone. {when}, type: {without_password(shlex.join(command))}"
 

@@ -51,6 +51,14 @@ def test_a_setting_that_the_message_doubts_is_named() -> None:
     )
 
 
+def test_of_a_setting_that_is_given_twice_the_last_is_kept() -> None:
+    words = ["run", "--set", "base.model=one", "mask.budget=0.2", "base.model=nosuch"]
+    command = retyped(words, words[2:], "base.model nosuch was not found").partition(" of ")[2]
+    assert command.endswith(
+        "correction of base.model, type: tokensieve run --set base.model=nosuch mask.budget=0.2"
+    )
+
+
 def test_without_a_setting_in_the_message_the_command_is_the_same() -> None:
     words = ["run", "--data", "https://me:secret@host/x.csv", "--set", "mask.budget=0.2"]
     assert retyped(words, words[4:], "the file is empty") == (

@@ -183,6 +183,8 @@ def drift_starts_a_retraining(story: Story, texts: dict[str, Rows]) -> None:
     write_rows(story.data, texts["more"])
     other = [f"{greeting}{text}{end}" for text in OTHER for greeting in GREETINGS for end in ENDINGS]
     window = (other * DRAWN)[:DRAWN]
+    # A window of the traffic so far, of which there is the more the slower the machine is.
+    assert story.run("monitor", texts=DRAWN)["state_name"] == "Completed"
     story.ask(window)
     first = story.run("monitor", texts=DRAWN)
     assert first["state_name"] == "Completed"

@@ -180,7 +180,8 @@ def test_a_server_that_does_not_reach_its_artifacts_is_named(
         change = ("--set", f"finetune.max_epochs={3 + number}")
         refused = tokensieve("run", "--project", str(project), *change)
         assert refused.returncode == 2, refused.stderr
-        line = refused.stderr.strip().splitlines()[-1]
+        # The command to type after the correction follows.
+        (line,) = (line for line in refused.stderr.splitlines() if line.startswith("tokensieve: "))
         assert line.startswith("tokensieve: MLflow at http://127.0.0.1"), line
         assert "check its --artifacts-destination and credentials" in line
         assert "Traceback" not in refused.stderr

@@ -91,7 +91,9 @@ def test_users_and_a_private_authority(
     for variables, remedy in refused:
         done = tokensieve(*run, **variables)
         assert done.returncode == 2, done.stderr
-        assert remedy in done.stderr.strip().splitlines()[-1]
+        # The command to type follows.
+        (line,) = (line for line in done.stderr.splitlines() if line.startswith("tokensieve: "))
+        assert remedy in line
         assert "Traceback" not in done.stderr
 
     environment |= user | {"MLFLOW_TRACKING_SERVER_CERT_PATH": authority}

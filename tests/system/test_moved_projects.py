@@ -142,7 +142,8 @@ def test_a_copy_on_the_same_server_leaves_its_originals_challenger(
     assert dict(client.get_registered_model("tickets-copy").aliases) == {"challenger": "1"}
     refused = tokensieve(*run, str(tmp_path / "claims-copy"))
     assert refused.returncode == 2
-    line = refused.stderr.strip().splitlines()[-1]
+    # The command to type follows.
+    (line,) = (line for line in refused.stderr.splitlines() if line.startswith("tokensieve: "))
     assert f"is a copy of {named}" in line
     assert "--set register.name=claims-copy" in line
     renamed = tokensieve(*run[:3], "register.name=claims-copy", "--project", str(tmp_path / "claims-copy"))

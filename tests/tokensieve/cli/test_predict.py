@@ -152,12 +152,13 @@ def test_an_output_is_replaced_only_with_overwrite_and_a_summary_is_printed(
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "precious"
     done = tokensieve(*arguments, "--overwrite", "--answer-prefix", "predicted_", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    first, *_ = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    first, *_, last = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
     assert first == "text,label,predicted_label,predicted_probability,predicted_uncertain,predicted_truncated"
+    assert last.startswith(",c,,")
     total, doubts, labels = done.stdout.decode().splitlines()
-    assert re.fullmatch(r"out\.csv: 3 rows, in \d+\.\d s", total)
-    assert re.fullmatch(r"\d uncertain \(\d+\.\d%\), 1 truncated \(33\.3%\)", doubts)
-    assert sum(int(number) for number in re.findall(r" (\d+)", labels)) == 3
+    assert re.fullmatch(r"out\.csv: 3 rows, 1 of them without a text, in \d+\.\d s", total)
+    assert re.fullmatch(r"\d uncertain \(\d+\.\d%\), 1 truncated \(50\.0%\)", doubts)
+    assert sum(int(number) for number in re.findall(r" (\d+)", labels)) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
 
 

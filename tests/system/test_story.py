@@ -183,7 +183,7 @@ def drift_starts_a_retraining(story: Story, texts: dict[str, Rows]) -> None:
     write_rows(story.data, texts["more"])
     other = [f"{greeting}{text}{end}" for text in OTHER for greeting in GREETINGS for end in ENDINGS]
     window = (other * DRAWN)[:DRAWN]
-    # A window of the traffic so far, of which there is the more the slower the machine is.
+    # Take the traffic so far into a window. On a slow machine there is more of it.
     assert story.run("monitor", texts=DRAWN)["state_name"] == "Completed"
     story.ask(window)
     first = story.run("monitor", texts=DRAWN)

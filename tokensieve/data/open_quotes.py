@@ -1,4 +1,4 @@
-"""Limit how far a quote that is never closed is read, and find the line where it is opened."""
+"""Find a quote that is never closed, without reading the rest of the file."""
 
 from __future__ import annotations
 

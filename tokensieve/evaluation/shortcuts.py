@@ -2,8 +2,8 @@
 
 A signature or a form's own words may be such a phrase. The test texts have it, too, so the accuracy
 does not show that the model knows the phrase instead of the class. Honest words such as "visa" are
-in most texts of a class as well. Phrases of three words are not, unless they are about the label:
-that is how the two are told apart (docs/experiment-log.md has the figures).
+in most texts of a class as well. Phrases of three words are not, unless they have a word of the
+label. So shorter phrases and those with such a word are left out (figures: docs/experiment-log.md).
 """
 
 from __future__ import annotations

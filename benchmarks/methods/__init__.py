@@ -62,6 +62,8 @@ METHODS = {
     "magnitude_mask": Method("masked", MASKED),
     "random_mask": Method("masked", MASKED),
     "shira": Method("adapters", DENSE, {"rank": 16}),
+    "miss": Method("adapters", DENSE, {"rank": 32}),
+    "road": Method("adapters", DENSE, {"variant": "road_4", "group": 32}),
     "setfit": Method("setfit", ("base.model",), {"num_iterations": 20, "batch": 16, "learning_rate": 2e-5}),
     "frozen": Method("frozen", BASE, {"penalties": (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0), "folds": 5}),
     "tfidf_svm": Method("tfidf", (), {"C": 1.0}),

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PrefixTuningConfig, ShiraConfig, get_peft_model
+from peft import (
+    LoraConfig,
+    MissConfig,
+    PeftConfig,
+    PrefixTuningConfig,
+    RoadConfig,
+    ShiraConfig,
+    get_peft_model,
+)
 
 from benchmarks.methods.dense import trained
 from benchmarks.training.method_api import Job, Outcome
@@ -34,6 +42,25 @@ def shira(job: Job) -> Outcome:
     torch.sparse.check_sparse_tensor_invariants.disable()
     return _adapted(
         job, lambda linears: ShiraConfig(r=rank, random_seed=seed, target_modules=linears, task_type=TASK)
+    )
+
+
+def miss(job: Job) -> Outcome:
+    """Train one matrix per linear layer that is shared by shards of its rows (MiSS, Kang and Yin
+    2024).
+    """
+    rank = job.options["rank"]
+    return _adapted(job, lambda linears: MissConfig(r=rank, target_modules=linears, task_type=TASK))
+
+
+def road(job: Job) -> Outcome:
+    """Train rotations and scales of pairs of outputs of the linear layers (RoAd, Liao and Monz
+    2024).
+    """
+    variant, group = job.options["variant"], job.options["group"]
+    return _adapted(
+        job,
+        lambda linears: RoadConfig(variant=variant, group_size=group, target_modules=linears, task_type=TASK),
     )
 
 

@@ -35,6 +35,8 @@ RATES = {
     "bitfit": Rates(1e-3, 1e-2),
     "prefix": Rates(9e-2, 3e-3),
     "shira": Rates(1e-3, 3e-3),
+    "miss": Rates(1e-3, 3e-3),
+    "road": Rates(3e-3, 3e-3),
 }
 
 # The points of `--grid`: these factors on a method's body rate, with each of these head rates.

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +19,14 @@ from benchmarks.methods import METHODS, method_of
 from benchmarks.plots import budget_picture, cost_picture, shares_picture, spread_picture
 from benchmarks.training import statistics
 from benchmarks.training.experiment import score
+from benchmarks.training.published import published_table
 from benchmarks.training.random_encoder import MARK
-from benchmarks.training.statistics import Records
+from benchmarks.training.statistics import Loaded, Records
 from benchmarks.training.tables import (
     OURS,
     mean_score,
     origins,
+    peaks,
     phase_table,
     score_table,
     task_titles,
@@ -32,7 +34,10 @@ from benchmarks.training.tables import (
     wall_times,
 )
 from tokensieve.errors import InputError
+from tokensieve.model.encoder import MINILM
 
+DEFAULT = MINILM.rpartition("/")[2]
+PUBLISHED = "Published few-shot samples: accuracy by texts per class"
 NOTES = """\
 Scores are percentages on the test sets: mean ± standard deviation over seeds. The score is accuracy. For a \
 multi-label task it is micro F1 of the labels, and the table names it. *sd* is the mean of the deviations, \
@@ -64,29 +69,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     try:
-        records, held_out = statistics.load(asked.results)
-        (asked.results / "finetune.md").write_text(report(records, held_out, asked.results), encoding="utf-8")
+        loaded = statistics.load(asked.results)
+        (asked.results / "finetune.md").write_text(report(loaded, asked.results), encoding="utf-8")
         if asked.readme:
-            markdown.write_between(asked.readme, "benchmarks.training.report", _score_tables(records))
+            markdown.write_between(asked.readme, "benchmarks.training.report", _score_tables(loaded))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def _score_tables(records: Records) -> str:
-    """Return the tables of the methods that have all tasks."""
+class Block(NamedTuple):
+    """What the cells of one table have in common. `shots` is infinite for all texts."""
+
+    encoder: str
+    device: str
+    shots: float
+
+    @property
+    def title(self) -> str:
+        size = "All training texts" if self.shots == math.inf else f"{self.shots:g} texts per class"
+        place = ", on a GPU" if self.device == "cuda" else ""
+        return size + place + ("" if self.encoder == DEFAULT else f", {self.encoder}")
+
+    @property
+    def file(self) -> str:
+        """The beginning of the names of the table's pictures."""
+        size = "full" if self.shots == math.inf else f"{self.shots:g}"
+        place = "-gpu" if self.device == "cuda" else ""
+        return f"finetune-{size}{place}" + ("" if self.encoder == DEFAULT else f"-{self.encoder}")
+
+
+def _blocks(records: Records) -> dict[Block, Records]:
+    """Return the records by block: those of the default encoder first."""
+    found: dict[Block, Records] = {}
+    for record in records:
+        block = Block(statistics.encoder_of(record), record["device"], record["shots"] or math.inf)
+        found.setdefault(block, []).append(record)
+    return dict(sorted(found.items(), key=lambda item: (item[0].encoder != DEFAULT, item[0])))
+
+
+def _score_tables(loaded: Loaded) -> str:
+    """Return the tables of the methods that have all tasks, and that of the published samples."""
     parts = []
-    for (device, shots), chosen in _by_size([record for record in records if not _random(record)]).items():
+    for block, chosen in _blocks([record for record in loaded.tested if not _random(record)]).items():
         grouped = _main(chosen)
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         whole = {method: by_task for method, by_task in grouped.items() if by_task.keys() == set(tasks)}
         if OURS in whole:
-            parts += [
-                f"**{_title(shots, device)}**",
-                score_table(whole, tasks, statistics.relative_costs(whole)),
-                *wall_times(whole),
-            ]
+            table = score_table(whole, tasks, statistics.relative_costs(whole))
+            parts += [f"**{block.title}**", table, *wall_times(whole), peaks(whole)]
+    if loaded.published:
+        parts += [f"**{PUBLISHED}**", published_table(loaded.published)]
     return "\n\n".join(parts)
 
 
@@ -96,28 +130,24 @@ def _main(records: Records) -> dict[str, dict[str, Records]]:
     return {method: found[method] for method in METHODS if method in found}
 
 
-def _title(shots: float, device: str = "cpu") -> str:
-    return ("All training texts" if shots == math.inf else f"{shots:g} texts per class") + (
-        ", on a GPU" if device == "cuda" else ""
-    )
-
-
 def _random(record: dict[str, Any]) -> bool:
     """Return whether the encoder's weights are random, so that scores have no meaning."""
     return str(record["settings"].get("base.model", "")).startswith(MARK)
 
 
-def report(records: Records, held_out: Records, folder: Path) -> str:
+def report(loaded: Loaded, folder: Path) -> str:
     """Return the report as Markdown, and write its pictures into `folder`."""
     parts = ["# Fine-tuning benchmark", NOTES]
-    for (device, shots), chosen in _by_size([record for record in records if not _random(record)]).items():
-        parts += _section(chosen, device, shots, folder)
-    if random := [record for record in records if _random(record)]:
+    for block, chosen in _blocks([record for record in loaded.tested if not _random(record)]).items():
+        parts += _section(chosen, block, folder)
+    if loaded.published:
+        parts += [f"## {PUBLISHED}", published_table(loaded.published), origins(loaded.published)]
+    if random := [record for record in loaded.tested if _random(record)]:
         title = "## An encoder of base size with random weights: time and memory only"
         parts += [title, phase_table(_main(random)), origins(random)]
-    for (_, shots), chosen in _by_size(held_out).items():
+    for block, chosen in _blocks(loaded.held_out).items():
         parts += [
-            f"## Settings compared on held-out training texts: {_title(shots).lower()}",
+            f"## Settings compared on held-out training texts: {block.title.lower()}",
             "The test sets were not touched.",
             variant_table(chosen),
             origins(chosen),
@@ -125,18 +155,9 @@ def report(records: Records, held_out: Records, folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _by_size(records: Records) -> dict[tuple[str, float], Records]:
-    """Return the records by device and shots (infinity for all texts)."""
-    found: dict[tuple[str, float], Records] = {}
-    for record in sorted(records, key=lambda record: (record["device"], record["shots"] or math.inf)):
-        found.setdefault((record["device"], record["shots"] or math.inf), []).append(record)
-    return found
-
-
-def _section(records: Records, device: str, shots: float, folder: Path) -> list[str]:
-    grouped = _main(records)
-    name = f"finetune-{'full' if shots == math.inf else f'{shots:g}'}{'-gpu' if device == 'cuda' else ''}"
-    parts = [f"## {_title(shots, device)}"]
+def _section(records: Records, block: Block, folder: Path) -> list[str]:
+    grouped, name = _main(records), block.file
+    parts = [f"## {block.title}"]
     if grouped:
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         costs = statistics.relative_costs(grouped)

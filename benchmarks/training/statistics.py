@@ -10,13 +10,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.training.experiment import FORMAT, score
 from benchmarks.training.results import read_all
 from tokensieve.errors import InputError
+from tokensieve.model.encoder import MINILM
 
 Records = list[dict[str, Any]]
 REFERENCE = "end_to_end"
@@ -24,27 +25,49 @@ EXACT = 16  # up to so many pairs, all combinations of signs are computed
 DRAWS = 100_000
 
 
-def load(results: Path) -> tuple[Records, Records]:
-    """Return the records in the folder `results`: those on test sets, and those on held-out texts.
+class Loaded(NamedTuple):
+    """The records of a folder of results, by what they were tested on.
+
+    Attributes:
+        tested: Those on the test sets of the tasks.
+        held_out: Those on held-out training texts.
+        published: Those on the test sets of the published few-shot samples.
+    """
+
+    tested: Records
+    held_out: Records
+    published: Records
+
+
+def load(results: Path) -> Loaded:
+    """Return the records in the folder `results`.
 
     Raises:
         InputError: If there is no record on a test set.
     """
-    tested, held_out = (
+    tested, held_out, published = (
         [
             record
             for folder in sorted(results.glob(pattern))
             for record in read_all(folder)
             if record.get("format") == FORMAT and bool(record["held_out"]) == held
         ]
-        for pattern, held in (("finetune*/", False), ("held_out/", True))
+        for pattern, held in (("finetune*/", False), ("held_out/", True), ("published*/", False))
     )
     if not tested:
         raise InputError(
             f"{results} holds no result of this version in finetune*/; make some with python -m "
             "benchmarks.training.run"
         )
-    return tested, held_out
+    return Loaded(tested, held_out, published)
+
+
+def encoder_of(record: dict[str, Any]) -> str:
+    """Return the name of the record's encoder, without its publisher.
+
+    A method without an encoder, such as TF-IDF, belongs to the tables of the default encoder.
+    """
+    return str(record["settings"].get("base.model", MINILM)).rpartition("/")[2]
 
 
 def by_task(records: Records) -> dict[str, dict[str, Records]]:

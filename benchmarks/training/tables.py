@@ -124,6 +124,16 @@ def phase_table(grouped: dict[str, dict[str, Records]]) -> str:
     return markdown.table(rows)
 
 
+def peaks(grouped: dict[str, dict[str, Records]]) -> str:
+    """Return the peak memory of each method as a sentence: the mean over its cells."""
+    found = []
+    for method, tasks in grouped.items():
+        used = [record["peak_mib"] for records in tasks.values() for record in records]
+        mean = np.mean([peak.get("gpu", peak["resident"]) for peak in used])
+        found.append(f"{method} {mean:,.0f}")
+    return f"Peak memory in MiB, the mean over cells: {', '.join(found)}."
+
+
 def origins(records: Records) -> str:
     """Return machines and commits, and a warning if cells of one method have different settings."""
     machines = sorted({statistics.machine_of(record) for record in records})

@@ -222,6 +222,47 @@ def test_random_weights_show_time_and_memory_alone(tmp_path: Path) -> None:
     assert "1.00" not in alone
 
 
+def test_each_encoder_has_tables_of_its_own(tmp_path: Path) -> None:
+    larger = {"settings": {"base.model": "larger"}, "accuracy": 0.95, "peak_mib": {"resident": 1500.0}}
+    for place, method in enumerate(("tokensieve", "end_to_end")):
+        append(tmp_path / "finetune" / "10-cpu.jsonl", {"cell": str(place), **canned(method, "a", 0)})
+        record = {"cell": str(place), **canned(method, "a", 0, **larger)}
+        append(tmp_path / "finetune-larger" / "10-cpu.jsonl", record)
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "<!-- benchmarks.training.report: begin -->\n<!-- benchmarks.training.report: end -->\n",
+        encoding="utf-8",
+    )
+    assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 0
+    for page in (readme, tmp_path / "finetune.md"):
+        first, second = page.read_text(encoding="utf-8").split("10 texts per class, larger")
+        assert row(first, "tokensieve")[2] == "90.00"
+        assert row(second, "tokensieve")[2] == "95.00"
+    assert "mean over cells: tokensieve 1,500, end_to_end 1,500." in readme.read_text(encoding="utf-8")
+    assert (tmp_path / "finetune-10-larger-cost.png").exists()
+
+
+def test_published_samples_stand_beside_the_figures_of_the_papers(tmp_path: Path) -> None:
+    write(tmp_path, [canned("tokensieve", "a", 0)])
+    cells = [canned("tokensieve", "banking77_5", seed, shots=5) for seed in (0, 1)]
+    mpnet = {"base.model": "all-mpnet-base-v2"}
+    cells += [canned("frozen", "hwu64_10", 0, settings=mpnet)]
+    for place, record in enumerate(cells):
+        append(tmp_path / "published" / "cpu.jsonl", {"cell": str(place), **record})
+    assert main(["--results", str(tmp_path)]) == 0
+    usual, published = (tmp_path / "finetune.md").read_text(encoding="utf-8").split("## Published")
+    assert "banking77_5" not in usual
+    assert row(published, "tokensieve") == [
+        "tokensieve",
+        "all-MiniLM-L6-v2",
+        "22 M",
+        "90.50 ± 0.71 (2)",
+        *["–"] * 5,
+    ]
+    assert row(published, "frozen")[1:] == ["all-mpnet-base-v2", "110 M", *["–"] * 5, "85.00 (1)"]
+    assert row(published, "CPFT (Zhang et al., EMNLP 2021)")[3:5] == ["80.86", "87.20"]
+
+
 def test_no_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--results", str(tmp_path)]) == 2
     assert "holds no result" in capsys.readouterr().err

@@ -1,0 +1,50 @@
+"""The table of the published few-shot samples: our cells beside the figures of the papers.
+
+The samples are the fixed files of 5 and 10 texts per class that papers on few-shot intent detection
+share. So a seed changes only the training, not the sample.
+"""
+
+from __future__ import annotations
+
+from benchmarks import markdown
+from benchmarks.methods import METHODS
+from benchmarks.training import statistics
+from benchmarks.training.statistics import Records
+
+TASKS = ("banking77", "clinc150", "hwu64")
+SHOTS = (5, 10)
+
+# Accuracy in percent, as each paper reports it, in the order of `TASKS` with each of `SHOTS`; None
+# is not reported.
+PAPERS: dict[tuple[str, str], tuple[float | None, ...]] = {
+    ("RoBERTa + classifier (Zhang et al., EMNLP 2020)", "125 M"): (None, 84.27, None, 91.55, None, 82.90),
+    ("ConvBERT + observers (Mehri and Eric, NAACL 2021)", "110 M"): (None, 85.95, None, 93.97, None, 86.28),
+    ("DNNC (Zhang et al., EMNLP 2020)", "125 M"): (80.40, 86.71, 91.02, 93.76, 80.46, 84.72),
+    ("CPFT (Zhang et al., EMNLP 2021)", "125 M"): (80.86, 87.20, 92.34, 94.18, 82.03, 87.13),
+    ("ICDA, with generated texts (Lin et al., EACL 2023)", "–"): (84.01, 89.79, 92.62, 94.84, 82.45, 87.41),
+}
+
+SIZES = {"all-MiniLM-L6-v2": "22 M", "all-mpnet-base-v2": "110 M"}
+
+
+def published_table(records: Records) -> str:
+    """Return the table as Markdown: a row per method and encoder, then a row per paper."""
+    rows = [["", "encoder", "parameters", *(f"{task}, {shots}" for task in TASKS for shots in SHOTS)]]
+    for encoder, size in SIZES.items():
+        mine = [record for record in records if statistics.encoder_of(record) == encoder]
+        grouped = statistics.by_task(mine)
+        for method in (name for name in METHODS if name in grouped):
+            cells = [_cell(grouped[method].get(f"{task}_{n}", [])) for task in TASKS for n in SHOTS]
+            rows.append([method, encoder, size, *cells])
+    for (paper, size), figures in PAPERS.items():
+        rows.append([paper, "", size, *("–" if value is None else f"{value:.2f}" for value in figures)])
+    return markdown.table(rows)
+
+
+def _cell(records: Records) -> str:
+    """Return mean ± standard deviation over the seeds, with the number of seeds in brackets."""
+    if not records:
+        return "–"
+    mean, deviation = statistics.spread(statistics.scores(records))
+    spread = f" ± {100 * deviation:.2f}" if len(records) > 1 else ""
+    return f"{100 * mean:.2f}{spread} ({len(records)})"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.serving.encoders import FILE, main
+from benchmarks.training.results import append
+
+MARKS = "<!-- benchmarks.serving.encoders: begin -->\n<!-- benchmarks.serving.encoders: end -->\n"
+TIMED = {
+    "cpu": "a processor",
+    "texts": "hwu64",
+    "encoders": {
+        "all-MiniLM-L6-v2": {"p50": 1.5, "p99": 3.0, "variant": "blocks", "megabytes": 60.2},
+        "all-mpnet-base-v2": {"p50": 9.0, "p99": 20.0, "variant": "fused", "megabytes": 438.0},
+    },
+}
+
+
+def cell(encoder: str, task: str, seed: int, **changed: Any) -> dict[str, Any]:
+    record = {
+        "cell": f"{task}-{seed}-{encoder}",
+        "task": task,
+        "shots": 10,
+        "seed": seed,
+        "method": "tokensieve",
+        "settings": {"base.model": encoder},
+        "accuracy": 0.85 + 0.01 * seed,
+        "cpu_seconds": 20.0 + 10.0 * seed,
+        "machine": {"cpu": "a core", "gpu": None, "threads": 1, "torch": "2"},
+    }
+    return record | changed
+
+
+def test_the_table_has_the_accuracy_the_costs_and_the_size_of_each_encoder(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps(TIMED), encoding="utf-8")
+    minilm = "sentence-transformers/all-MiniLM-L6-v2"
+    for record in (
+        cell(minilm, "hwu64_10", 0),
+        cell(minilm, "hwu64_10", 1),
+        cell(minilm, "hwu64_5", 0, shots=5, accuracy=0.1),
+        cell(minilm, "hwu64_10", 0, method="frozen", accuracy=0.1, cell="frozen"),
+        cell("all-mpnet-base-v2", "banking77_10", 0, accuracy=0.9),
+    ):
+        append(tmp_path / "published" / "cpu.jsonl", record)
+    page = tmp_path / "page.md"
+    page.write_text(MARKS, encoding="utf-8")
+    assert main(["--results", str(tmp_path), "--readme", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "| all-MiniLM-L6-v2 | 22 M | – | – | 85.5 (2) | 25 | 1.50 | 3.00 | blocks | 60 |" in text
+    assert "| all-mpnet-base-v2 | 110 M | 90.0 (1) | – | – | 20 | 9.00 | 20.00 | fused | 438 |" in text
+    assert (
+        "a core, CPU threads: 1, torch 2. Time per text: one thread of a processor, texts of hwu64." in text
+    )
+
+
+def test_times_that_were_not_measured_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(MARKS, encoding="utf-8")
+    assert main(["--results", str(tmp_path), "--readme", str(page)]) == 2
+    assert "make it with --projects and --texts" in capsys.readouterr().err
+    assert page.read_text(encoding="utf-8") == MARKS

@@ -29,7 +29,7 @@ SIZES = {"all-MiniLM-L6-v2": "22 M", "all-mpnet-base-v2": "110 M"}
 
 def published_table(records: Records) -> str:
     """Return the table as Markdown: a row per method and encoder, then a row per paper."""
-    rows = [["", "encoder", "parameters", *(f"{task}, {shots}" for task in TASKS for shots in SHOTS)]]
+    rows = [["method", "encoder", "parameters", *(f"{task}, {shots}" for task in TASKS for shots in SHOTS)]]
     for encoder, size in SIZES.items():
         mine = [record for record in records if statistics.encoder_of(record) == encoder]
         grouped = statistics.by_task(mine)
@@ -37,7 +37,7 @@ def published_table(records: Records) -> str:
             cells = [_cell(grouped[method].get(f"{task}_{n}", [])) for task in TASKS for n in SHOTS]
             rows.append([method, encoder, size, *cells])
     for (paper, size), figures in PAPERS.items():
-        rows.append([paper, "", size, *("–" if value is None else f"{value:.2f}" for value in figures)])
+        rows.append([paper, "–", size, *("–" if value is None else f"{value:.2f}" for value in figures)])
     return markdown.table(rows)
 
 

@@ -40,6 +40,8 @@ MASKED = (
     "mask.examples",
 )
 
+DISTILLATION = {"new_tokens": 300, "epochs": 20, "learning_rate": 3e-3}
+
 
 @dataclass(frozen=True)
 class Method:
@@ -64,6 +66,9 @@ METHODS = {
     "shira": Method("adapters", DENSE, {"rank": 16}),
     "miss": Method("adapters", DENSE, {"rank": 32}),
     "road": Method("adapters", DENSE, {"variant": "road_4", "group": 32}),
+    "distilled_states": Method("new_tokens", (*MASKED, "vocabulary"), DISTILLATION),
+    "distilled_vectors": Method("new_tokens", (*MASKED, "vocabulary"), DISTILLATION),
+    "trained_rows": Method("new_tokens", (*MASKED, "vocabulary"), {"new_tokens": 300}),
     "setfit": Method("setfit", ("base.model",), {"num_iterations": 20, "batch": 16, "learning_rate": 2e-5}),
     "frozen": Method("frozen", BASE, {"penalties": (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0), "folds": 5}),
     "tfidf_svm": Method("tfidf", (), {"C": 1.0}),

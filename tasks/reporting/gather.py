@@ -165,6 +165,8 @@ def _vocabulary(layout: Layout) -> dict[str, Any]:
     facts = [
         Fact("constructs", f"{report['constructs']:,}", "words and phrases that distinguish the classes")
     ]
+    if "fragmentation" in report:
+        facts.append(_fragmentation(report["fragmentation"], report["tokens_before"]))
     if added:
         tokens = (
             f"{report['tokens_before']:,} before, {report['tokens_after']:,} after, in the training texts"
@@ -174,9 +176,20 @@ def _vocabulary(layout: Layout) -> dict[str, Any]:
             Fact(f"{len(added):,} new tokens", ", ".join(added[:60]) + (" …" if len(added) > 60 else "")),
         ]
     else:
-        facts.append(Fact("new tokens", "none", "set vocabulary.new_tokens to make frequent words tokens"))
+        note = "they cost accuracy on every task that was measured; vocabulary.new_tokens adds them"
+        facts.append(Fact("new tokens", "none", note))
     found = tuple(Constructs(label, tuple(words)) for label, words in report["per_class"].items())
     return {"constructs": found, "vocabulary": tuple(facts)}
+
+
+def _fragmentation(found: Mapping[str, Any], tokens: int) -> Fact:
+    """Return how many of the constructs are divided, and what new tokens could save at most."""
+    share = found["excess_tokens"] / max(tokens, 1)
+    return Fact(
+        "of several tokens",
+        f"{found['divided']:.1%} of {found['words']:,} words",
+        f"{found['tokens_per_word']:.2f} tokens per word; one each would save {share:.1%} of all tokens",
+    )
 
 
 def _mask(layout: Layout) -> Any:

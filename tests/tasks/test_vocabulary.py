@@ -56,3 +56,10 @@ def test_the_report_names_classes_without_words_and_how_words_are_divided(
     assert report["word_pieces"]["words"] == 10
     assert 0.4 <= report["word_pieces"]["divided"] < 1.0
     assert report["tokens_before"] == report["tokens_after"]
+    # "card" and "lost" are the only words of two texts, and each is a token.
+    assert report["fragmentation"] == {
+        "words": 2,
+        "divided": 0.0,
+        "tokens_per_word": 1.0,
+        "excess_tokens": 0,
+    }

@@ -73,7 +73,9 @@ def _write_data(layout: Layout) -> None:
     write_text(layout.versions, json.dumps(version) + "\n")
     per_class = {"bill": ["pay"], "card": ["lost"]}
     added = {"added": ["topup"], "tokens_before": 100, "tokens_after": 90, "saved": 0.1}
-    write_json(layout.vocabulary / "report.json", {"constructs": 2, "per_class": per_class} | added)
+    divided = {"words": 40, "divided": 0.1, "tokens_per_word": 1.25, "excess_tokens": 12}
+    report = {"constructs": 2, "per_class": per_class, "fragmentation": divided}
+    write_json(layout.vocabulary / "report.json", report | added)
 
 
 def _write_training(layout: Layout) -> None:

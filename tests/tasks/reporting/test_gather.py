@@ -168,6 +168,7 @@ def test_training_and_mask_are_shown_by_phase_and_layer(layout: Layout) -> None:
     assert report.mask is not None
     assert report.mask.shares == ((0.3, 0.1),)
     assert named(report.vocabulary)["tokens saved"] == "10.0%"
+    assert named(report.vocabulary)["of several tokens"] == "10.0% of 40 words"
     assert [(one.label, one.constructs) for one in report.constructs] == [
         ("bill", ("pay",)),
         ("card", ("lost",)),

@@ -59,26 +59,26 @@ def _with_fitted_rows(job: Job, fit: Fit) -> Outcome:
     The number of new tokens is that of the settings, or if they have none that of the options.
     """
     most = job.settings.vocabulary.new_tokens or job.options["new_tokens"]
-    with tempfile.TemporaryDirectory() as name, job.clock.phase("rows"):
+    with tempfile.TemporaryDirectory() as name:
         folder, sample = Path(name), job.sample
-        before = load_tokenizer(job.folder)
-        added = choose_new_tokens(before, rank(sample.train, job.settings), most)
-        tokenizer = extend_tokenizer(before, added, folder)
-        targets = sample.targets(sample.train)
-        classifier = new_classifier(job.folder, folder, sample.labels, targets, job.settings)
-        if added:
-            fit(job, classifier, folder, job.settings)
-        classifier.save(folder, tokenizer, {})
+        with job.clock.phase("rows"):
+            before = load_tokenizer(job.folder)
+            added = choose_new_tokens(before, rank(sample.train, job.settings), most)
+            tokenizer = extend_tokenizer(before, added, folder)
+            targets = sample.targets(sample.train)
+            classifier = new_classifier(job.folder, folder, sample.labels, targets, job.settings)
+            if added:
+                fit(job, classifier, folder, job.settings)
+            classifier.save(folder, tokenizer, {})
         settings = dataclasses.replace(
             job.settings,
             base=dataclasses.replace(job.settings.base, pooling=classifier.pooling),
             vocabulary=dataclasses.replace(job.settings.vocabulary, new_tokens=0),
         )
         outcome = masked.tokensieve(dataclasses.replace(job, settings=settings, folder=folder))
-    width = classifier.head.in_features
     return dataclasses.replace(
         outcome,
-        trained=outcome.trained + len(added) * width,
+        trained=outcome.trained + len(added) * classifier.head.in_features,
         notes=outcome.notes | {"new_tokens": len(added)},
     )
 

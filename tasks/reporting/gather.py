@@ -176,8 +176,7 @@ def _vocabulary(layout: Layout) -> dict[str, Any]:
             Fact(f"{len(added):,} new tokens", ", ".join(added[:60]) + (" …" if len(added) > 60 else "")),
         ]
     else:
-        note = "they cost accuracy on every task that was measured; vocabulary.new_tokens adds them"
-        facts.append(Fact("new tokens", "none", note))
+        facts.append(Fact("new tokens", "none", "set vocabulary.new_tokens to make frequent words tokens"))
     found = tuple(Constructs(label, tuple(words)) for label, words in report["per_class"].items())
     return {"constructs": found, "vocabulary": tuple(facts)}
 

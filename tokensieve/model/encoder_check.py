@@ -19,7 +19,8 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.model.encoder import choose_pooling, encoder_layers, load_tokenizer, quiet_transformers
+from tokensieve.model.encoder import choose_pooling, encoder_layers, load_base_tokenizer, quiet_transformers
+from tokensieve.model.prompt import choose_prompt, includes_prompt
 from tokensieve.settings import Settings
 
 # Bytes of the weights in an ONNX graph, at most. A graph is one protobuf message of at most 2 GiB,
@@ -44,13 +45,14 @@ def check_base(folder: Path, settings: Settings) -> Base:
 
     Raises:
         InputError: If its weights, family, tokenizer or pooling are not supported, if it is too
-            large for an ONNX file, or if it cannot read `base.max_length` tokens.
+            large for an ONNX file, if it cannot read `base.max_length` tokens, or if the prompt is
+            not possible.
     """
     name = settings.base.model
     _refuse_without_weights(folder, name)
     _refuse_foreign_code(folder, name)
     choose_pooling(folder, settings.base.pooling)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_base_tokenizer(folder, settings.base.prompt)
     encoder = _without_weights(folder, name)
     _refuse_large(encoder, settings)
     rows = encoder.get_input_embeddings().num_embeddings
@@ -66,6 +68,8 @@ def check_base(folder: Path, settings: Settings) -> Base:
             f"base.max_length is {settings.base.max_length}; allowed for base.model {excerpt(name)}: 4 to "
             f"{positions}, its number of positions"
         )
+    if prompt := choose_prompt(folder, settings.base.prompt):
+        _refuse_prompt(folder, prompt, tokenizer.num_special_tokens_to_add(), settings)
     return Base(tokenizer, positions)
 
 
@@ -148,6 +152,27 @@ def _refuse_large(encoder: Any, settings: Settings) -> None:
             f"its ONNX graph would take {size / 1e9:.1f} GB, and an ONNX file holds at most "
             f"{LARGEST_GRAPH / 1e9:.1f} GB: choose a model of at most {LARGEST_GRAPH // BYTES // 10**6} "
             "million parameters"
+        )
+
+
+def _refuse_prompt(folder: Path, prompt: str, tokens: int, settings: Settings) -> None:
+    """Refuse a prompt that takes, with the special tokens, `tokens` tokens if these are too many.
+
+    Also refuse it if the model's pooling leaves out the prompt, as INSTRUCTOR models do.
+    """
+    name, most = excerpt(prompt), settings.base.max_length
+    if 2 * tokens >= most:  # each half of a text truncated to head and tail must have tokens of the text
+        raise InputError(
+            f"base.prompt {name} and the special tokens are {tokens} of base.max_length={most} tokens, and "
+            f"must be less than half of them; set base.max_length to at least {2 * tokens + 1}, or shorten "
+            "the prompt"
+        )
+    is_mean = settings.base.pooling == "auto" and choose_pooling(folder) == "mean"
+    if is_mean and not includes_prompt(folder):
+        raise InputError(
+            f"base.prompt is {name}, and the base model's pooling leaves out the tokens of a prompt "
+            "(include_prompt in 1_Pooling/config.json), which is not supported; set base.prompt=none, or "
+            "base.pooling=mean, which includes them"
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tokensieve.cleaning import HTML, NONE
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings.declaration import Section, setting
-from tokensieve.settings.values import FORMAT_NAMES
+from tokensieve.settings.values import FORMAT_NAMES, PROMPT
 from tokensieve.text_rule import TextRule
 from tokensieve.truncation import HEAD, HEAD_TAIL
 
@@ -25,6 +25,11 @@ class Base(Section):
         HEAD,
         "kept part of a longer text: its beginning, or its beginning and end in equal shares",
         among=(HEAD, HEAD_TAIL),
+    )
+    prompt: str = setting(
+        "auto",
+        "text that is put in front of every text; auto is the model's own default prompt",
+        pattern=PROMPT,
     )
 
 

@@ -34,3 +34,6 @@ NAME = (
     r"[^\W_][\w .-]*",
     "letters, digits, spaces and . _ -, starting with a letter or digit",
 )
+
+# Tokenizers refuse lone surrogates.
+PROMPT = (r"[^\ud800-\udfff]+", 'auto, none, or a text such as "query: "')

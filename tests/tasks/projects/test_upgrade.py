@@ -48,7 +48,7 @@ def test_old_settings_and_parameters_get_their_new_names(moved_old_project: Path
     after = layout.params.read_text(encoding="utf-8")
     expected = yaml.safe_load(render(settings))
     # New settings, which the file need not have.
-    del expected["validate"]["suite"], expected["gate"]
+    del expected["base"]["prompt"], expected["validate"]["suite"], expected["gate"]
     for name in ("encoding", "id_column", "clean", "normalize_labels", "rare", "rare_below"):
         del expected["data"][name]
     assert yaml.safe_load(after) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, p
 
 from tokensieve.inference import token_ids as module
 from tokensieve.inference.cut_points import EXPRESSIONS, find_cut_points
-from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
+from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds, replace_surrogates
 from tokensieve.method.constructs import Construct
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.encoder import load_tokenizer
+from tokensieve.model.prompt import add_prompt
 from tokensieve.truncation import HEAD, HEAD_TAIL, head_and_tail
 
 CORPUS = [
@@ -254,6 +256,34 @@ def test_a_part_gives_the_ids_of_the_whole(
 
     check()
     assert sum(cut) > 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("truncation", [HEAD, HEAD_TAIL])
+def test_a_prompt_is_in_front_of_each_text_and_of_its_parts(
+    kind: str, truncation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHARACTERS", 1)
+    monkeypatch.setattr(module, "GROWTH", 2)
+    tokenizer = KINDS[kind]()
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    add_prompt(tokenizer, "the card: ")
+    assert find_cut_points(tokenizer) is not None
+
+    @settings(max_examples=30, deadline=None)
+    @given(text=TEXT, most=st.integers(24, 40))
+    @example(text="card " * 100, most=24)
+    def check(text: str, most: int) -> None:
+        read = BoundedTokenizer(tokenizer, most, truncation)
+        expected = whole(tokenizer, text, most, truncation)
+        assert read.tokenize([text]) == [expected]
+        clean = replace_surrogates(text)
+        assert read.tokenize_with_spans(clean)[0] == expected
+        # What is no word or mark of its own may join the prompt: spaces, added tokens and the like.
+        if re.match(r"(?!topup|refund)[\w.,?!(-]", clean):
+            assert expected == whole(plain, f"the card: {text}", most, truncation)
+
+    check()
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])

@@ -13,6 +13,9 @@ from torch import nn
 from transformers.utils import logging
 
 from tokensieve.errors import InputError
+from tokensieve.inference.predictor import load_tokenizer as load_served
+from tokensieve.method.vocabulary import extend_tokenizer
+from tokensieve.model.batches import token_counts, tokenize
 from tokensieve.model.encoder import (
     MINILM,
     choose_pooling,
@@ -143,3 +146,32 @@ def test_quiet_transformers_restores_the_settings_of_the_library(shown: bool) ->
         assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (before[0], shown)
     finally:
         (logging.enable_progress_bar if before[1] else logging.disable_progress_bar)()
+
+
+def test_a_tokenizer_that_truncates_on_the_left_is_read_as_the_setting_wants(
+    tiny_family: Callable[[str], Path], tmp_path: Path, family: str
+) -> None:
+    plain = load_tokenizer(tiny_family(family))
+    folder = Path(shutil.copytree(tiny_family(family), tmp_path / family))
+    path = folder / "tokenizer_config.json"
+    sides = {"truncation_side": "left", "padding_side": "left"}
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | sides), encoding="utf-8")
+    tree = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tree["truncation"] = {"direction": "Left", "max_length": 9, "strategy": "LongestFirst", "stride": 0}
+    (folder / "tokenizer.json").write_text(json.dumps(tree), encoding="utf-8")
+
+    texts = ["I lost my card and my wallet, where is the money", "card"]
+    extended = extend_tokenizer(load_tokenizer(folder), {}, tmp_path / "saved")
+    extended.save_pretrained(tmp_path / "again")
+    for truncation in ("head", "head_tail"):
+        expected = tokenize(plain, texts, 8, truncation)
+        assert tokenize(load_tokenizer(folder), texts, 8, truncation) == expected
+        for saved in ("saved", "again"):
+            loaded = load_tokenizer(tmp_path / saved)
+            assert tokenize(loaded, texts, 8, truncation) == expected
+        path = tmp_path / "again" / "tokenizer.json"
+        served = load_served(path, path.read_bytes(), 8, truncation)
+        assert [len(found.ids) for found in served.encode_batch(texts)][1] == len(expected[1])
+        if truncation == "head":
+            assert [found.ids for found in served.encode_batch(texts)] == expected
+    assert token_counts(load_tokenizer(folder), texts) == token_counts(plain, texts)

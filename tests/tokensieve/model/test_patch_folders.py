@@ -24,7 +24,13 @@ from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model import patch_folders
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import encoder_linears, load_encoder, load_tokenizer, weights_hash
+from tokensieve.model.encoder import (
+    encoder_linears,
+    load_base_tokenizer,
+    load_encoder,
+    load_tokenizer,
+    weights_hash,
+)
 from tokensieve.model.patch import Patch
 from tokensieve.model.patch_file import read_patch, write_patch
 from tokensieve.model.state_cache import cache_states
@@ -33,11 +39,11 @@ from tokensieve.settings import Mask, Schedule
 LABELS = ["address", "größe", "topup"]
 
 
-def tuned(base: Path, folder: Path, new_tokens: int = 0, seed: int = 0) -> Path:
+def tuned(base: Path, folder: Path, new_tokens: int = 0, seed: int = 0, prompt: str = "none") -> Path:
     """A classifier on `base` as the finetune stage writes it: rows of two linear layers moved, a
-    new head, perhaps new tokens.
+    new head, perhaps new tokens and a prompt.
     """
-    tokenizer = load_tokenizer(base)
+    tokenizer = load_base_tokenizer(base, prompt)
     words = [Construct("topup", "topup", 1.0, 1.0, 2), Construct("refund", "refund", 0.5, 1.0, 2)]
     extended = extend_tokenizer(
         tokenizer, choose_new_tokens(tokenizer, words, new_tokens), folder / "tokenizer"
@@ -66,13 +72,20 @@ def through_file(patch: Patch, folder: Path) -> Patch:
 
 
 @pytest.mark.parametrize(
-    ("family", "new_tokens"), [("bert", 0), ("bert", 2), ("roberta", 0), ("distilbert", 0), ("qwen2", 0)]
+    ("family", "new_tokens", "prompt"),
+    [
+        ("bert", 0, "none"),
+        ("bert", 2, "query: "),
+        ("roberta", 0, "query: "),
+        ("distilbert", 0, "none"),
+        ("qwen2", 0, "none"),
+    ],
 )
 def test_a_patch_makes_the_model_from_its_base_and_the_base_from_the_model(
-    tiny_family: Callable[[str], Path], tmp_path: Path, family: str, new_tokens: int
+    tiny_family: Callable[[str], Path], tmp_path: Path, family: str, new_tokens: int, prompt: str
 ) -> None:
     base = tiny_family(family)
-    model = tuned(base, tmp_path, new_tokens)
+    model = tuned(base, tmp_path, new_tokens, prompt=prompt)
     patch = through_file(patch_folders.extract(base, model), tmp_path)
 
     patch_folders.apply(patch, base, tmp_path / "applied")

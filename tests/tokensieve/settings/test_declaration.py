@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tokensieve.errors import InputError
-from tokensieve.settings import Data, Settings
+from tokensieve.settings import Data, Settings, render
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 
@@ -128,3 +128,18 @@ def test_one_calibration_fold_is_refused() -> None:
 def test_a_repeated_column_is_named() -> None:
     with pytest.raises(InputError, match=r"data\.text_column has 'subject' 2 times; name it once"):
         Data(text_column=("subject", "body", "subject"))
+
+
+@pytest.mark.parametrize("prompt", [None, "", "  ", "\ud800", 5, ["query: "]])
+def test_a_prompt_is_a_text_or_one_of_two_words(prompt: Any) -> None:
+    with pytest.raises(
+        InputError, match=r'base\.prompt .*\(allowed: auto, none, or a text such as "query: "\)'
+    ):
+        Settings.of({"base": {"prompt": prompt}})
+
+
+@pytest.mark.parametrize("prompt", ["auto", "none", "query: ", "Instruct: sort\nQuery: ", "为这个句子："])
+def test_a_prompt_is_kept_with_its_spaces(prompt: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(render(Settings.of({"base": {"prompt": prompt}})), encoding="utf-8")
+    assert Settings.load(path).base.prompt == prompt

@@ -53,10 +53,7 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
             is not a suite, or if a check that stops the run failed. In the last case, report and
             Data Docs are written.
     """
-    model = base_folder(layout, settings)
-    base = check_base(model, settings)
-    if note := prompt_note(model, settings.base.prompt):
-        log.info("note: %s", note)
+    base = check_base(base_folder(layout, settings), settings)
     own = load_suite(layout.root / settings.validate.suite) if settings.validate.suite else []
     tables = _tables(layout, settings, base)
     found, checks = [], []
@@ -84,12 +81,12 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         write_faulty_rows(folder / FAULTS, found)
     if errors:
         raise InputError(error_message(errors), error_detail(errors, layout))
-    _log(report)
+    _log(report, prompt_note(base_folder(layout, settings), settings.base.prompt))
     return report
 
 
-def _log(report: dict[str, Any]) -> None:
-    for message in data_notes(report):
+def _log(report: dict[str, Any], note: str) -> None:
+    for message in (*([note] if note else []), *data_notes(report)):
         log.info("note: %s", message)
     for message in data_warnings(report, {}):
         log.warning("warning: %s", message)

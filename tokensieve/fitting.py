@@ -82,9 +82,7 @@ def fit_classifier(
     with step("mine"):  # 1. words and phrases that distinguish the classes
         constructs = rank(train, settings) if needs_constructs(settings) else []
     with step("load"):  # 2. these words as new tokens, if wanted, and an untrained classifier
-        own = load_base_tokenizer(base, settings.base.prompt)
-        new_tokens = choose_new_tokens(own, constructs, settings.vocabulary.new_tokens)
-        tokenizer = extend_tokenizer(own, new_tokens, folder)
+        tokenizer = _new_tokenizer(base, constructs, folder, settings)
         classifier = new_classifier(base, folder, labels, targets[0], settings)
     with step("tokenize"):
         inputs = [encode(tokenizer, part.texts, classifier, settings) for part in (train, validation) if part]
@@ -101,6 +99,15 @@ def fit_classifier(
             classifier, selection.mask, parts[0], validating, settings.finetune, settings.data.seed, schedule
         )
     return Fitted(classifier, tokenizer, constructs, selection, schedule, history)
+
+
+def _new_tokenizer(
+    base: Path, constructs: Sequence[Construct], folder: Path, settings: Settings
+) -> PreTrainedTokenizerFast:
+    """Write the tokenizer of `base`, with its prompt and the new tokens, to `folder`; return it."""
+    tokenizer = load_base_tokenizer(base, settings.base.prompt)
+    new_tokens = choose_new_tokens(tokenizer, constructs, settings.vocabulary.new_tokens)
+    return extend_tokenizer(tokenizer, new_tokens, folder)
 
 
 def needs_constructs(settings: Settings) -> bool:

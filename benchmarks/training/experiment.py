@@ -21,6 +21,9 @@ from tokensieve.errors import excerpt
 from tokensieve.settings import Settings
 
 FORMAT = 1
+# How the epoch is chosen if there are validation texts, that is, if all texts are drawn. Cells of an
+# earlier rule are thereby known as such.
+EARLY_STOPPING = "calibrated loss"
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
         "seed": cell.seed,
         "method": cell.method,
     }
+    if cell.shots is None:
+        read["early stopping"] = EARLY_STOPPING
     facts |= {
         "data": data_hash(setup.data, cell.task),
         "settings": read | method.options,

@@ -27,7 +27,7 @@ from tokensieve.model.classifier import Classifier
 from tokensieve.settings import Finetune
 from tokensieve.training.checkpoint import Checkpoint
 from tokensieve.training.epochs import count_epochs
-from tokensieve.training.losses import accuracy, mean_loss
+from tokensieve.training.losses import accuracy, calibrated_loss
 from tokensieve.training.schedule import Pair, Schedule
 from tokensieve.training.steps import Steps, data_parallel
 
@@ -38,7 +38,8 @@ SHOWN_BATCHES = 50  # of fewer, no progress is shown: they take a moment
 History = list[dict[str, Any]]
 """One record per epoch: epoch (from 1), train_loss, validation_loss and validation_accuracy.
 
-The last two are missing if there are no validation texts. Losses are in nats per text.
+The last two are missing if there are no validation texts. Losses are in nats per text, and the
+validation loss is a `losses.calibrated_loss`.
 """
 
 
@@ -197,7 +198,7 @@ def _log_epoch(record: dict[str, Any], epochs: int) -> None:
 def _validate(classifier: Classifier, inputs: Inputs, targets: Tensor) -> dict[str, float]:
     logits = compute_logits(classifier, inputs)
     return {
-        "validation_loss": mean_loss(logits, targets).item(),
+        "validation_loss": calibrated_loss(logits, targets),
         "validation_accuracy": accuracy(logits, targets),
     }
 

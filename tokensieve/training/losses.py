@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
+
+TEMPERATURES = (0.05, 20.0)
 
 
 def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -21,6 +26,21 @@ def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) ->
         return F.cross_entropy(logits, targets, weights)
     summed = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="sum")
     return summed / len(targets)
+
+
+def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
+    """Return the mean loss per text, in nats, at the temperature that makes it lowest.
+
+    Logits grow while a model trains. So its loss on other texts rises, although its labels still get
+    better. A temperature undoes this (Guo et al. 2017, arXiv 1706.04599), and each model gets one
+    after training. As in `evaluation.temperature`, a prior on its logarithm counts as one text.
+    """
+
+    def cost(logarithm: float) -> float:
+        return mean_loss(logits / math.exp(logarithm), targets).item() + logarithm**2 / (2 * len(targets))
+
+    lowest, highest = map(math.log, TEMPERATURES)
+    return float(minimize_scalar(cost, bounds=(lowest, highest), method="bounded").fun)
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:

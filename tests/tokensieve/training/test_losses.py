@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tokensieve.evaluation.temperature import fit_temperature
+from tokensieve.training.losses import calibrated_loss, mean_loss
+
+
+def drawn(multi_label: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of 200 texts and 5 classes, and targets that they tell something about."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 5, generator=generator) * 2
+    noisy = logits + torch.randn(200, 5, generator=generator) * 3
+    return logits, (noisy > 1).float() if multi_label else noisy.argmax(1)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_calibrated_loss_is_that_of_the_fitted_temperature(multi_label: bool) -> None:
+    logits, targets = drawn(multi_label)
+    temperature = fit_temperature(logits.double().numpy(), targets.numpy())
+    at_temperature = mean_loss(logits / temperature, targets).item()
+    assert at_temperature < mean_loss(logits, targets).item()
+    # The prior on the temperature is all that is added.
+    assert at_temperature <= calibrated_loss(logits, targets) < at_temperature + 0.01
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_larger_logits_of_the_same_answers_have_the_same_calibrated_loss(multi_label: bool) -> None:
+    logits, targets = drawn(multi_label)
+    assert mean_loss(3 * logits, targets) > 1.5 * mean_loss(logits, targets)
+    assert calibrated_loss(3 * logits, targets) == pytest.approx(calibrated_loss(logits, targets), abs=0.02)
+
+
+def test_a_text_without_an_error_has_a_finite_loss() -> None:
+    logits = torch.tensor([[9.0, 0.0], [0.0, 9.0]])
+    assert 0 < calibrated_loss(logits, torch.tensor([0, 1])) < 1

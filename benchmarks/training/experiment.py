@@ -21,8 +21,8 @@ from tokensieve.errors import excerpt
 from tokensieve.settings import Settings
 
 FORMAT = 1
-# How the epoch is chosen if there are validation texts, that is, if all texts are drawn. Cells of an
-# earlier rule are thereby known as such.
+# How the epoch is chosen if all texts are drawn, and some of them are for validation. So cells of
+# an earlier rule are known as such.
 EARLY_STOPPING = "calibrated loss"
 
 

@@ -31,9 +31,9 @@ def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) ->
 def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
     """Return the mean loss per text, in nats, at the temperature that makes it lowest.
 
-    Logits grow while a model trains. So its loss on other texts rises, although its labels still get
-    better. A temperature undoes this (Guo et al. 2017, arXiv 1706.04599), and each model gets one
-    after training. As in `evaluation.temperature`, a prior on its logarithm counts as one text.
+    Logits grow while a model trains. So its loss on other texts rises, although its labels still
+    get better. A temperature undoes this (Guo et al. 2017, arXiv 1706.04599), and each model gets
+    one after training. As in `evaluation.temperature`, a prior on its logarithm counts as one text.
     """
 
     def cost(logarithm: float) -> float:

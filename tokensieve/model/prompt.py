@@ -18,7 +18,6 @@ from pathlib import Path
 from tokenizers import Tokenizer, pre_tokenizers, processors
 
 from tokensieve.errors import InputError, excerpt
-from tokensieve.inference.words import is_unspaced
 
 # The name of the prompt's tokens in a tokenizer.json.
 MARKER = "[tokensieve-prompt]"
@@ -91,9 +90,8 @@ def add_prompt(tokenizer: Tokenizer, prompt: str) -> None:
     plain = Tokenizer.from_str(tokenizer.to_str())
     plain.no_padding()
     plain.no_truncation()
-    # A text cannot follow on a letter or digit, except in scripts without spaces between words.
-    is_separate = not prompt[-1].isalnum() or is_unspaced(prompt[-1])
-    for lead in ("", " ") if is_separate else ():
+    # With a letter or digit before it, the first word of a text would be part of a longer one.
+    for lead in () if prompt[-1].isalnum() else ("", " "):
         changed = _prompted(plain, prompt, lead) if prompt.endswith(lead) else None
         if changed and all(changed.encode(text).ids == plain.encode(prompt + text).ids for text in SAMPLES):
             _copy_prompt(changed, tokenizer)

@@ -259,9 +259,8 @@ def test_a_part_gives_the_ids_of_the_whole(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("truncation", [HEAD, HEAD_TAIL])
 def test_a_prompt_is_in_front_of_each_text_and_of_its_parts(
-    kind: str, truncation: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHARACTERS", 1)
     monkeypatch.setattr(module, "GROWTH", 2)
@@ -270,17 +269,17 @@ def test_a_prompt_is_in_front_of_each_text_and_of_its_parts(
     add_prompt(tokenizer, "the card: ")
     assert find_cut_points(tokenizer) is not None
 
-    @settings(max_examples=30, deadline=None)
-    @given(text=TEXT, most=st.integers(24, 40))
-    @example(text="card " * 100, most=24)
-    def check(text: str, most: int) -> None:
+    @settings(max_examples=20, deadline=None)
+    @given(text=TEXT, most=st.integers(24, 40), truncation=st.sampled_from([HEAD, HEAD_TAIL]))
+    @example(text="card " * 100, most=24, truncation=HEAD_TAIL)
+    def check(text: str, most: int, truncation: str) -> None:
         read = BoundedTokenizer(tokenizer, most, truncation)
         expected = whole(tokenizer, text, most, truncation)
         assert read.tokenize([text]) == [expected]
         clean = replace_surrogates(text)
         assert read.tokenize_with_spans(clean)[0] == expected
-        # What is no word or mark of its own may join the prompt: spaces, added tokens and the like.
-        if re.match(r"(?!topup|refund)[\w.,?!(-]", clean):
+        # Other beginnings may join the prompt: spaces, what becomes a space, added tokens.
+        if re.match(r"(?!topup|refund)[A-Za-z0-9.,?!(-]", clean):
             assert expected == whole(plain, f"the card: {text}", most, truncation)
 
     check()

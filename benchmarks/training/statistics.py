@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import t
 
 from benchmarks.training.experiment import FORMAT, score
 from benchmarks.training.results import read_all
@@ -160,6 +161,14 @@ def differences(grouped: dict[str, dict[str, Records]], method: str, other: str)
         for record in records
         if (record["task"], record["seed"]) in pairs
     ]
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return Student's interval of the mean of `values` at 95% confidence (NaN for one value)."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = float(t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
 
 
 def sign_flip(gaps: Sequence[float]) -> float:

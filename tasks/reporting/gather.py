@@ -176,7 +176,8 @@ def _vocabulary(layout: Layout) -> dict[str, Any]:
             Fact(f"{len(added):,} new tokens", ", ".join(added[:60]) + (" …" if len(added) > 60 else "")),
         ]
     else:
-        facts.append(Fact("new tokens", "none", "set vocabulary.new_tokens to make frequent words tokens"))
+        note = "vocabulary.new_tokens adds some; on no measured task did they raise the accuracy"
+        facts.append(Fact("new tokens", "none", note))
     found = tuple(Constructs(label, tuple(words)) for label, words in report["per_class"].items())
     return {"constructs": found, "vocabulary": tuple(facts)}
 

@@ -13,11 +13,12 @@ from tests.docs.pages import ROOT
 @pytest.mark.system
 def test_the_tables_of_the_evidence_are_current(tmp_path: Path) -> None:
     from benchmarks.serving import run
-    from benchmarks.training import report
+    from benchmarks.training import report, vocabulary
 
     stored, page = ROOT / "docs/explanation/evidence.md", tmp_path / "evidence.md"
     shutil.copyfile(stored, page)
     results = shutil.copytree(ROOT / "benchmarks/results", tmp_path / "results")
     assert report.main(["--results", str(results), "--readme", str(page)]) == 0
     assert run.main(["--output", str(results / "serving.json"), "--readme", str(page)]) == 0
+    assert vocabulary.main([str(page), "--results", str(results / "vocabulary")]) == 0
     assert page.read_text(encoding="utf-8") == stored.read_text(encoding="utf-8")

@@ -28,6 +28,12 @@ def test_spread_is_that_of_a_sample() -> None:
     assert math.isnan(statistics.spread([0.8])[1])
 
 
+def test_the_interval_of_a_mean_is_students() -> None:
+    low, high = statistics.mean_interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+    assert all(map(math.isnan, statistics.mean_interval([1.0])))
+
+
 def test_ranks_are_places_with_ties_halved_and_only_of_complete_methods() -> None:
     records = [record(m, a, t) for t in "ab" for m, a in (("x", 0.9), ("y", 0.8), ("z", 0.8))] + [
         record("w", 1.0, "a")

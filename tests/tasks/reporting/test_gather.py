@@ -175,6 +175,19 @@ def test_training_and_mask_are_shown_by_phase_and_layer(layout: Layout) -> None:
     ]
 
 
+def test_a_vocabulary_without_new_tokens_is_named(layout: Layout) -> None:
+    path = layout.vocabulary / "report.json"
+    without = read_json(path) | {"added": [], "tokens_before": 100, "tokens_after": 100}
+    write_json(path, without)
+    facts = {fact.name: fact for fact in gathered(layout).vocabulary}
+    assert facts["new tokens"].value == "none"
+    saved = "1.25 tokens per word; one each would save 12.0% of all tokens"
+    assert facts["of several tokens"].note == saved
+    del without["fragmentation"]  # of an earlier version
+    write_json(path, without)
+    assert "of several tokens" not in named(gathered(layout).vocabulary)
+
+
 def test_what_earlier_versions_did_not_write_is_left_out(layout: Layout) -> None:
     path = layout.evaluation / "report.json"
     old = {key: value for key, value in read_json(path).items() if key not in ("baselines", "verdict")}

@@ -105,11 +105,16 @@ def table(results: Path) -> str:
     timed = json.loads(path.read_text(encoding="utf-8"))
     cells = [record for folder in sorted(results.glob("published*/")) for record in read_all(folder)]
     ours = [record for record in cells if record["method"] == "tokensieve" and record["shots"] == 10]
+    records_of = {
+        encoder: [record for record in ours if encoder_of(record) == encoder] for encoder in timed["encoders"]
+    }
+    shared = set.intersection(*({record["task"] for record in found} for found in records_of.values()))
     rows = [
         ["encoder", "parameters", *TASKS, "CPU s per training", "ms per text: p50", "p99", "variant", "MB"]
     ]
     for encoder, measured in timed["encoders"].items():
-        records = [record for record in ours if encoder_of(record) == encoder]
+        records = records_of[encoder]
+        costs = [record["cpu_seconds"] for record in records if record["task"] in shared]
         rows.append(
             [
                 encoder,
@@ -118,7 +123,7 @@ def table(results: Path) -> str:
                     _accuracy([record for record in records if record["task"] == f"{task}_10"])
                     for task in TASKS
                 ),
-                f"{np.mean([record['cpu_seconds'] for record in records]):.0f}" if records else "–",
+                f"{np.mean(costs):.0f}" if costs else "–",
                 f"{measured['p50']:.2f}",
                 f"{measured['p99']:.2f}",
                 measured["variant"],
@@ -127,8 +132,9 @@ def table(results: Path) -> str:
         )
     machines = "; ".join(sorted({machine_of(record) for record in ours}))
     return (
-        f"{markdown.table(rows)}\n\nTraining: {machines}. Time per text: one thread of {timed['cpu']}, texts "
-        f"of {timed['texts']}."
+        f"{markdown.table(rows)}\n\nTraining: the samples that all encoders have "
+        f"({', '.join(sorted(shared)) or 'none'}), {machines}. Time per text: one thread of {timed['cpu']}, "
+        f"texts of {timed['texts']}."
     )
 
 

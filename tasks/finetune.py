@@ -111,6 +111,7 @@ def _key(layout: Layout, settings: Settings, base: str) -> str:
         layout.mask / "mask.safetensors",
     ]
     parts = [
+        "calibrated validation loss",
         repr(settings.finetune),
         repr(settings.mask),
         repr(settings.schedule),

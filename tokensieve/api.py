@@ -58,7 +58,8 @@ class FittedClassifier:
     Attributes:
         labels: The names of the classes, sorted.
         history: One record per epoch: epoch (from 1), train_loss, validation_loss and
-            validation_accuracy. The losses are in nats per text.
+            validation_accuracy. The losses are in nats per text. That of validation is at its best
+            temperature.
         constructs: The words and phrases most informative about the labels, the best first.
     """
 

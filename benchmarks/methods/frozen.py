@@ -20,7 +20,7 @@ from benchmarks.training.method_api import Job, Outcome
 from benchmarks.training.scores import figures
 from tokensieve.model.batches import Inputs, batches_by_length, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import load_tokenizer
+from tokensieve.model.encoder import load_base_tokenizer
 
 Floats = NDArray[np.float32]
 ITERATIONS = 2000
@@ -58,7 +58,9 @@ def frozen(job: Job) -> Outcome:
 @torch.inference_mode()
 def _features(job: Job, classifier: Classifier, texts: Sequence[str]) -> Floats:
     """Return pooled states of unit length, float32 [texts, width]."""
-    inputs = Inputs(tokenize(load_tokenizer(job.folder), texts, job.settings.base.max_length), job.device)
+    base = job.settings.base
+    tokenizer = load_base_tokenizer(job.folder, base.prompt)
+    inputs = Inputs(tokenize(tokenizer, texts, base.max_length), job.device)
     features = torch.empty(len(inputs), classifier.encoder.config.hidden_size)
     for indices in batches_by_length(inputs.lengths, inputs.tokens_per_batch):
         features[indices] = inputs.batch(indices).features(classifier).float().cpu()

@@ -26,7 +26,7 @@ from tokensieve.method.sparse import sparse_layers
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.batches import Batch, Inputs, token_offsets
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import added_token_ids, load_tokenizer
+from tokensieve.model.encoder import added_token_ids, load_base_tokenizer, load_tokenizer
 from tokensieve.settings import Settings
 from tokensieve.training.epochs import batch_size, count_epochs, shuffled_batches
 from tokensieve.training.loop import train_masked
@@ -62,7 +62,7 @@ def _with_fitted_rows(job: Job, fit: Fit) -> Outcome:
     with tempfile.TemporaryDirectory() as name:
         folder, sample = Path(name), job.sample
         with job.clock.phase("rows"):
-            before = load_tokenizer(job.folder)
+            before = load_base_tokenizer(job.folder, job.settings.base.prompt)
             added = choose_new_tokens(before, rank(sample.train, job.settings), most)
             tokenizer = extend_tokenizer(before, added, folder)
             targets = sample.targets(sample.train)

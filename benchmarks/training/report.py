@@ -88,16 +88,17 @@ class Block(NamedTuple):
 
     @property
     def title(self) -> str:
+        """The heading of the table."""
         size = "All training texts" if self.shots == math.inf else f"{self.shots:g} texts per class"
-        place = ", on a GPU" if self.device == "cuda" else ""
-        return size + place + ("" if self.encoder == DEFAULT else f", {self.encoder}")
+        device = ", on a GPU" if self.device == "cuda" else ""
+        return size + device + ("" if self.encoder == DEFAULT else f", {self.encoder}")
 
     @property
     def file(self) -> str:
         """The beginning of the names of the table's pictures."""
         size = "full" if self.shots == math.inf else f"{self.shots:g}"
-        place = "-gpu" if self.device == "cuda" else ""
-        return f"finetune-{size}{place}" + ("" if self.encoder == DEFAULT else f"-{self.encoder}")
+        device = "-gpu" if self.device == "cuda" else ""
+        return f"finetune-{size}{device}" + ("" if self.encoder == DEFAULT else f"-{self.encoder}")
 
 
 def _blocks(records: Records) -> dict[Block, Records]:

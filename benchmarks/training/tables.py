@@ -125,13 +125,17 @@ def phase_table(grouped: dict[str, dict[str, Records]]) -> str:
 
 
 def peaks(grouped: dict[str, dict[str, Records]]) -> str:
-    """Return the peak memory of each method as a sentence: the mean over its cells."""
-    found = []
+    """Return the peak memory of each method as a sentence: the mean over its cells.
+
+    On a GPU it is that of the GPU.
+    """
+    found, gpu = [], False
     for method, tasks in grouped.items():
-        used = [record["peak_mib"] for records in tasks.values() for record in records]
-        mean = np.mean([peak.get("gpu", peak["resident"]) for peak in used])
+        cells = [record for records in tasks.values() for record in records]
+        gpu = cells[0]["device"] == "cuda"
+        mean = np.mean([cell["peak_mib"]["gpu" if gpu else "resident"] for cell in cells])
         found.append(f"{method} {mean:,.0f}")
-    return f"Peak memory in MiB, the mean over cells: {', '.join(found)}."
+    return f"Peak {'GPU memory' if gpu else 'memory'} in MiB, the mean over cells: {', '.join(found)}."
 
 
 def origins(records: Records) -> str:
@@ -147,14 +151,16 @@ def origins(records: Records) -> str:
 
 
 def _mixed(records: Records) -> list[str]:
-    """Return the methods whose cells of one task have different settings, with their variants.
+    """Return the methods whose cells of one task and encoder have different settings, with their
+    variants.
 
     A variant may differ from its method only in the settings that it names.
     """
     mixed: set[str] = set()
-    first: dict[tuple[str, str], dict[str, Any]] = {}
+    first: dict[tuple[str, tuple[str, str]], dict[str, Any]] = {}
     for record in sorted(records, key=lambda record: "@" in record["method"]):
-        name, task, settings = record["method"], record["task"], record["settings"]
+        name, settings = record["method"], record["settings"]
+        task = statistics.encoder_of(record), record["task"]
         method, changes = method_of(name)
         first.setdefault((name, task), settings)
         compared = [first[known, task] for known in (name, method) if (known, task) in first]

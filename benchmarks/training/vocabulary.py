@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         divided = results.read(asked.results / fragmentation.RESULTS.name)
         if not (records and divided):
-            raise InputError(f"{asked.results} holds no results; make some with benchmarks.training.run")
+            raise InputError(f"{asked.results} has no results; make some with benchmarks.training.run")
         tables = fragmentation.table(_by_tokens(divided)), score_table(records)
         markdown.write_between(asked.page, NAME, "\n\n".join(tables))
     except InputError as error:

@@ -183,11 +183,11 @@ def _vocabulary(layout: Layout) -> dict[str, Any]:
 
 
 def _fragmentation(found: Mapping[str, Any], tokens: int) -> Fact:
-    """Return how many of the constructs are divided, and what new tokens could save at most."""
+    """Return how many of the constructs are divided, and about what new tokens would save."""
     share = found["excess_tokens"] / max(tokens, 1)
     return Fact(
-        "of several tokens",
-        f"{found['divided']:.1%} of {found['words']:,} words",
+        "divided words",
+        f"{found['divided']:.1%} of the {found['words']:,} words among the constructs",
         f"{found['tokens_per_word']:.2f} tokens per word; one each would save {share:.1%} of all tokens",
     )
 

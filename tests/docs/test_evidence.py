@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 
 @pytest.mark.system
 def test_the_tables_of_the_evidence_are_current(tmp_path: Path) -> None:
-    from benchmarks.serving import run
+    from benchmarks.serving import encoders, run
     from benchmarks.training import report, vocabulary
 
     stored, page = ROOT / "docs/explanation/evidence.md", tmp_path / "evidence.md"
@@ -21,4 +21,8 @@ def test_the_tables_of_the_evidence_are_current(tmp_path: Path) -> None:
     assert report.main(["--results", str(results), "--readme", str(page)]) == 0
     assert run.main(["--output", str(results / "serving.json"), "--readme", str(page)]) == 0
     assert vocabulary.main([str(page), "--results", str(results / "vocabulary")]) == 0
+    assert page.read_text(encoding="utf-8") == stored.read_text(encoding="utf-8")
+    stored, page = ROOT / "docs/how-to/base-model.md", tmp_path / "base-model.md"
+    shutil.copyfile(stored, page)
+    assert encoders.main(["--results", str(results), "--readme", str(page)]) == 0
     assert page.read_text(encoding="utf-8") == stored.read_text(encoding="utf-8")

@@ -224,14 +224,17 @@ def history_picture(history: list[dict[str, Any]], path: Path) -> None:
     best = min(history, key=lambda row: float(row["validation_loss"]))
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     losses, accuracy = figure.subplots(1, 2)
-    for key, colour in (("train_loss", ORANGE), ("validation_loss", BLUE)):
+    for key, label, colour in (
+        ("train_loss", "training loss", ORANGE),
+        ("validation_loss", "validation loss, calibrated", BLUE),
+    ):
         losses.plot(
             epochs,
             [row[key] for row in history],
             color=colour,
             marker="o",
             markersize=4,
-            label=key.replace("_", " "),
+            label=label,
         )
     accuracy.plot(
         epochs, [row["validation_accuracy"] for row in history], color=BLUE, marker="o", markersize=4

@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from tokensieve.evaluation import metrics
 from tokensieve.evaluation.metrics import Float64s, Targets
+from tokensieve.inference.decisions import TEMPERATURES
 
 PRIOR = 20  # weight of the prior of temperature 1, in texts
 FOLDS, REPEATS = 5, 2  # of the cross-validation of the temperature
@@ -46,8 +47,8 @@ def fit_temperature(logits: Float64s, targets: Targets, prior: float = 1.0) -> f
             2 * len(targets)
         )
 
-    bounds = (np.log(0.05), np.log(20.0))
-    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    lowest, highest = map(np.log, TEMPERATURES)
+    found = minimize_scalar(cost, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-6})
     return round(float(np.exp(found.x)), 6)
 
 

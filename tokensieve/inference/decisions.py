@@ -15,6 +15,8 @@ import numpy.typing as npt
 Logits = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 
+TEMPERATURES = (0.05, 20.0)  # the lowest and the highest that are fitted
+
 
 @dataclass(frozen=True)
 class DecisionRule:

@@ -1,6 +1,6 @@
 """Measure into how many tokens a tokenizer divides the informative words of a task.
 
-An extended vocabulary (step 2) can only save what this finds. `model.word_pieces` measures all
+An extended vocabulary (step 2) saves about what this finds. `model.word_pieces` measures all
 words of the texts instead, to see whether a tokenizer knows their language.
 """
 
@@ -39,7 +39,7 @@ class Fragmentation:
 def measure_fragmentation(
     tokenizer: PreTrainedTokenizerFast, constructs: Sequence[Construct]
 ) -> Fragmentation:
-    """Return how `tokenizer` divides those of `constructs` that are one word, within a text."""
+    """Return how `tokenizer` divides the constructs of one word, as they are within a text."""
     words = [own for own in constructs if count_words(own.text) == 1]
     before, *counts = token_counts(tokenizer, [BEFORE, *(f"{BEFORE} {own.text}" for own in words)])
     tokens = [max(1, count - before) for count in counts]

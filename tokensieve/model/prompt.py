@@ -82,7 +82,7 @@ def add_prompt(tokenizer: Tokenizer, prompt: str) -> None:
         InputError: If the tokenizer has a prompt already, or joins the end of the prompt with the
             beginning of some texts.
     """
-    if MARKER in tokenizer.to_str():
+    if has_prompt(tokenizer):
         raise InputError(
             f"base.prompt is {excerpt(prompt)}, but the tokenizer of base.model has a prompt from an earlier "
             "training; set base.prompt=auto, which keeps it"
@@ -100,6 +100,11 @@ def add_prompt(tokenizer: Tokenizer, prompt: str) -> None:
         f"base.prompt is {excerpt(prompt)}, and the tokenizer of base.model would join its end with the "
         "beginning of a text; end it with a space, or set base.prompt=none"
     )
+
+
+def has_prompt(tokenizer: Tokenizer) -> bool:
+    """Return whether `tokenizer` puts a prompt in front of every text."""
+    return MARKER in tokenizer.to_str()
 
 
 def restore_prompt(tokenizer: Tokenizer, path: Path) -> None:
@@ -145,10 +150,10 @@ def _copy_prompt(source: Tokenizer, target: Tokenizer) -> None:
 
 
 def _prompted(plain: Tokenizer, prompt: str, lead: str) -> Tokenizer | None:
-    """Return a copy of `plain` with the prompt, whose end, `lead`, becomes part of the text.
+    """Return a copy of `plain` that adds the prompt.
 
-    `lead` is empty or a space. Return None if the tokens of the text are not the last ones of
-    prompt and text together.
+    `lead`, the end of the prompt, is added to the text instead; it is empty or a space. Return None
+    if the tokens of the text are not the last ones of prompt and text together.
     """
     text = SAMPLES[0]
     whole, own = (plain.encode(part, add_special_tokens=False).ids for part in (prompt + text, lead + text))

@@ -52,7 +52,8 @@ def tokenize_file(
     Raises:
         InputError: If the file cannot be read.
     """
-    origins = [sha256(path), tokenizer.backend_tokenizer.to_str(), str(max_length), text]
+    # Earlier versions truncated at the side that the files of the model name.
+    origins = [sha256(path), tokenizer.backend_tokenizer.to_str(), str(max_length), text, "right"]
     key = _hash(*origins) if truncation == HEAD else _hash(*origins, truncation)
     ids, lengths = folder / f"{key}.ids", folder / f"{key}.lengths"
     if not distributed.all_agree(lengths.exists()) and distributed.local_rank() == 0:

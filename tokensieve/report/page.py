@@ -125,7 +125,12 @@ def _learning(epochs: Sequence[Epoch]) -> Markup:
     best = min(epochs, key=lambda epoch: epoch.validation_loss).number
     losses = [
         Series("training", [(epoch.number, epoch.train_loss) for epoch in epochs], "c2", dots=True),
-        Series("validation", [(epoch.number, epoch.validation_loss) for epoch in epochs], "c1", dots=True),
+        Series(
+            "validation, calibrated",
+            [(epoch.number, epoch.validation_loss) for epoch in epochs],
+            "c1",
+            dots=True,
+        ),
     ]
     highest = max(y for line in losses for _, y in line.points)
     accuracy = [

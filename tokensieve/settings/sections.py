@@ -99,7 +99,9 @@ class Finetune(Section):
 
     max_epochs: int = setting(10, "maximum number of epochs", low=1, high=1000)
     max_steps: int = setting(1600, "no new epoch starts after this many steps", low=1)
-    patience: int = setting(3, "stop after this many epochs without a lower validation loss", low=1)
+    patience: int = setting(
+        3, "stop after this many epochs without a lower calibrated validation loss", low=1
+    )
     batch_size: int = setting(32, "texts per step", low=1, high=4096)
     min_steps_per_epoch: int = setting(
         20, "small data sets get smaller batches, of at least 8 texts, to reach this number", low=1

@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-TEMPERATURES = (0.05, 20.0)
+from tokensieve.inference.decisions import TEMPERATURES
 
 
 def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -29,18 +29,22 @@ def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) ->
 
 
 def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
-    """Return the mean loss per text, in nats, at the temperature that makes it lowest.
+    """Return the mean loss per text, in nats, at the temperature that suits it best.
 
-    Logits grow while a model trains. So its loss on other texts rises, although its labels still
-    get better. A temperature undoes this (Guo et al. 2017, arXiv 1706.04599), and each model gets
-    one after training. As in `evaluation.temperature`, a prior on its logarithm counts as one text.
+    Logits grow while a model trains. So its loss on other texts can rise while its labels still get
+    better. A temperature undoes this (Guo et al. 2017, arXiv 1706.04599). As in
+    `evaluation.temperature.fit_temperature`, a standard normal prior on the logarithm of the
+    temperature counts as one text.
     """
 
     def cost(logarithm: float) -> float:
-        return mean_loss(logits / math.exp(logarithm), targets).item() + logarithm**2 / (2 * len(targets))
+        return loss_at(logarithm) + logarithm**2 / (2 * len(targets))
+
+    def loss_at(logarithm: float) -> float:
+        return mean_loss(logits / math.exp(logarithm), targets).item()
 
     lowest, highest = map(math.log, TEMPERATURES)
-    return float(minimize_scalar(cost, bounds=(lowest, highest), method="bounded").fun)
+    return loss_at(minimize_scalar(cost, bounds=(lowest, highest), method="bounded").x)
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:

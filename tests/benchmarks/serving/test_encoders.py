@@ -68,3 +68,11 @@ def test_times_that_were_not_measured_are_asked_for(
     assert main(["--results", str(tmp_path), "--readme", str(page)]) == 2
     assert "make it with --projects and --texts" in capsys.readouterr().err
     assert page.read_text(encoding="utf-8") == MARKS
+
+
+@pytest.mark.parametrize("arguments", [[], ["--projects", "a"], ["--texts", "a.csv"]])
+def test_what_is_missing_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "use --projects together with --texts, or --readme" in capsys.readouterr().err

@@ -240,6 +240,8 @@ def test_each_encoder_has_tables_of_its_own(tmp_path: Path) -> None:
         assert row(second, "tokensieve")[2] == "95.00"
     assert "mean over cells: tokensieve 1,500, end_to_end 1,500." in readme.read_text(encoding="utf-8")
     assert (tmp_path / "finetune-10-larger-cost.png").exists()
+    # Encoders differ on purpose.
+    assert "Mixed" not in (tmp_path / "finetune.md").read_text(encoding="utf-8")
 
 
 def test_published_samples_stand_beside_the_figures_of_the_papers(tmp_path: Path) -> None:

@@ -226,4 +226,10 @@ def test_a_model_that_was_trained_with_a_prompt_keeps_it(copied: Path, tmp_path:
     extend_tokenizer(load_base_tokenizer(copied, PROMPT), {}, copied)
     expected = tokenize(load_tokenizer(copied), ["lost"], 32)
     assert tokenize(load_base_tokenizer(copied, "auto"), ["lost"], 32) == expected
-    assert "set base.prompt=auto, which keeps it" in refusal(copied, "query: ")
+    for other in ("query: ", "none"):
+        assert "set base.prompt=auto, which keeps it" in refusal(copied, other)
+    tokens = load_tokenizer(copied).num_special_tokens_to_add()
+    message = refusal(copied, max_length=2 * tokens)
+    assert message.startswith(
+        f"base.prompt (kept from an earlier training) and the special tokens are {tokens}"
+    )

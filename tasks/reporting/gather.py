@@ -188,7 +188,8 @@ def _fragmentation(found: Mapping[str, Any], tokens: int) -> Fact:
     return Fact(
         "divided words",
         f"{found['divided']:.1%} of the {found['words']:,} words among the constructs",
-        f"{found['tokens_per_word']:.2f} tokens per word; one each would save {share:.1%} of all tokens",
+        f"{found['tokens_per_word']:.2f} tokens per word; one each would save about {share:.1%} of all "
+        "tokens",
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from tasks.reporting.gather import gather_model
 from tokensieve.files import read_json
-from tokensieve.inference.manifest import Manifest
+from tokensieve.inference.manifest import TOKENIZER, Manifest
+from tokensieve.inference.prompt import prompt_of
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import identity
 from tokensieve.report.model_card import NAME, CardData, model_card
@@ -29,6 +30,7 @@ def write_card(
     """
     name = identity(layout, settings).model
     measured = read_json(layout.evaluation / "report.json") | race["served"]
-    card = CardData(name, manifest.base, manifest.data_hash, measured, manifest.max_length)
+    prompt = prompt_of((folder / TOKENIZER).read_bytes())
+    card = CardData(name, manifest.base, manifest.data_hash, measured, manifest.max_length, prompt)
     text = model_card(gather_model(layout, name, manifest, race), card)
     (folder / NAME).write_text(text, encoding="utf-8", errors="replace", newline="\n")

@@ -41,6 +41,10 @@ class Model(Protocol):
     def phrases(self) -> Collection[str]:
         """The constructs of several words, which `explain` removes as a whole; empty if unknown."""
 
+    @property
+    def prompt(self) -> str:
+        """The text that the tokenizer puts in front of every text; empty if there is none."""
+
     def predict_by_task(self, texts: Sequence[TextOrColumns], top: int = 3) -> PredictionsByTask:
         """Return one prediction per text by task, each with the `top` most likely labels.
 

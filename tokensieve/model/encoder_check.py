@@ -20,7 +20,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PreTrainedTokeni
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.model.encoder import choose_pooling, encoder_layers, load_base_tokenizer, quiet_transformers
-from tokensieve.model.prompt import choose_prompt, has_prompt, includes_prompt
+from tokensieve.model.prompt import includes_prompt, kept_prompt
 from tokensieve.settings import Settings
 
 # Bytes of the weights in an ONNX graph, at most. A graph is one protobuf message of at most 2 GiB,
@@ -34,10 +34,12 @@ class Base:
     """A base model that passed the check.
 
     `positions` is the maximum number of tokens that it can read; None if there is no limit.
+    `prompt` is the text that the tokenizer puts in front of every text; empty if there is none.
     """
 
     tokenizer: PreTrainedTokenizerFast
     positions: int | None
+    prompt: str
 
 
 def check_base(folder: Path, settings: Settings) -> Base:
@@ -68,10 +70,9 @@ def check_base(folder: Path, settings: Settings) -> Base:
             f"base.max_length is {settings.base.max_length}; allowed for base.model {excerpt(name)}: 4 to "
             f"{positions}, its number of positions"
         )
-    prompt = choose_prompt(folder, settings.base.prompt)
-    if prompt or has_prompt(tokenizer.backend_tokenizer):
+    if prompt := kept_prompt(tokenizer.backend_tokenizer):
         _refuse_prompt(folder, prompt, tokenizer.num_special_tokens_to_add(), settings)
-    return Base(tokenizer, positions)
+    return Base(tokenizer, positions, prompt)
 
 
 def positions_of(encoder: nn.Module) -> int | None:
@@ -159,11 +160,9 @@ def _refuse_large(encoder: Any, settings: Settings) -> None:
 def _refuse_prompt(folder: Path, prompt: str, tokens: int, settings: Settings) -> None:
     """Refuse a prompt that is too long, or that the model's pooling leaves out, as INSTRUCTOR's do.
 
-    `tokens` is the number of tokens of the prompt and the special tokens. `prompt` is empty if the
-    base model has it from an earlier training.
+    `tokens` is the number of tokens of the prompt and the special tokens.
     """
-    name = excerpt(prompt) if prompt else "(kept from an earlier training)"
-    most = settings.base.max_length
+    name, most = excerpt(prompt), settings.base.max_length
     if 2 * tokens >= most:  # each half of a text truncated to head and tail must have tokens of the text
         raise InputError(
             f"base.prompt {name} and the special tokens are {tokens} of base.max_length={most} tokens, and "

@@ -18,9 +18,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, pre_tokenizers, processors
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.inference.prompt import MARKER, prompt_of, token_name
 
-# The name of the prompt's tokens in a tokenizer.json.
-MARKER = "[tokensieve-prompt]"
 FACTS = "config_sentence_transformers.json"
 # Beginnings of texts: letters, digits, marks and other scripts, without white space.
 SAMPLES = (
@@ -47,22 +46,27 @@ def choose_prompt(folder: Path, wanted: str) -> str:
     return prompts[default] if default else ""
 
 
-def prompt_note(folder: Path, wanted: str) -> str:
+def prompt_note(folder: Path, wanted: str, used: str) -> str:
     """Return a message on the prompt that auto chooses or leaves out; empty if the model has none.
 
-    The arguments are those of `choose_prompt`.
+    The arguments are those of `choose_prompt`, and `used`, the prompt of the tokenizer.
 
     Raises:
         InputError: If the files of sentence-transformers are damaged.
     """
     if wanted != "auto":
         return ""
-    if chosen := choose_prompt(folder, wanted):
+    prompts, default = _declared(folder)
+    if used and used == prompts.get(default):
         return (
-            f"the base model's default prompt {excerpt(chosen)} is put in front of every text; "
+            f"the base model's default prompt {excerpt(used)} is put in front of every text; "
             "base.prompt=none leaves it out"
         )
-    prompts, _ = _declared(folder)
+    if used:
+        return (
+            f"the prompt {excerpt(used)}, from an earlier training of the base model, is put in front of "
+            "every text"
+        )
     named = [f"{excerpt(text)} ({name})" for name, text in prompts.items() if text]
     if not named:
         return ""
@@ -79,32 +83,33 @@ def add_prompt(tokenizer: Tokenizer, prompt: str) -> None:
     with white space or an added token.
 
     Raises:
-        InputError: If the tokenizer has a prompt already, or joins the end of the prompt with the
-            beginning of some texts.
+        InputError: If the prompt has no tokens, or the tokenizer joins the end of the prompt with
+            the beginning of some texts.
     """
-    if has_prompt(tokenizer):
-        raise InputError(
-            f"base.prompt is {excerpt(prompt)}, but the tokenizer of base.model has a prompt from an earlier "
-            "training; set base.prompt=auto, which keeps it"
-        )
     plain = Tokenizer.from_str(tokenizer.to_str())
     plain.no_padding()
     plain.no_truncation()
+    if not plain.encode(prompt, add_special_tokens=False).ids:
+        raise InputError(
+            f"base.prompt is {excerpt(prompt)}, which has no tokens for the tokenizer of base.model; set a "
+            'text such as "query: ", or base.prompt=none'
+        )
     # With a letter or digit before it, the first word of a text would be part of a longer one.
     for lead in () if prompt[-1].isalnum() else ("", " "):
         changed = _prompted(plain, prompt, lead) if prompt.endswith(lead) else None
         if changed and all(changed.encode(text).ids == plain.encode(prompt + text).ids for text in SAMPLES):
             _copy_prompt(changed, tokenizer)
             return
+    remedy = "choose another text" if prompt.endswith(" ") else "end it with a space"
     raise InputError(
         f"base.prompt is {excerpt(prompt)}, and the tokenizer of base.model would join its end with the "
-        "beginning of a text; end it with a space, or set base.prompt=none"
+        f"beginning of a text; {remedy}, or set base.prompt=none"
     )
 
 
-def has_prompt(tokenizer: Tokenizer) -> bool:
-    """Return whether `tokenizer` puts a prompt in front of every text."""
-    return MARKER in tokenizer.to_str()
+def kept_prompt(tokenizer: Tokenizer) -> str:
+    """Return the prompt that `tokenizer` puts in front of every text; empty if there is none."""
+    return prompt_of(tokenizer.to_str().encode())
 
 
 def restore_prompt(tokenizer: Tokenizer, path: Path) -> None:
@@ -165,24 +170,30 @@ def _prompted(plain: Tokenizer, prompt: str, lead: str) -> Tokenizer | None:
         space = pre_tokenizers.Metaspace(" ", prepend_scheme="first", split=False)
         parts = [space, *([plain.pre_tokenizer] if plain.pre_tokenizer else [])]
         changed.pre_tokenizer = pre_tokenizers.Sequence(parts)
-    changed.post_processor = processors.Sequence([*_offset_rules(plain, lead), _template(plain, text, fixed)])
+    name = token_name(prompt)
+    changed.post_processor = processors.Sequence(
+        [*_offset_rules(plain, lead), _template(plain, text, name, fixed)]
+    )
     return changed
 
 
-def _template(plain: Tokenizer, text: str, fixed: list[int]) -> processors.TemplateProcessing:
-    """Return the template of `plain`: its special tokens, and now `fixed` before the text."""
+def _template(plain: Tokenizer, text: str, name: str, fixed: list[int]) -> processors.TemplateProcessing:
+    """Return the template of `plain`: its special tokens, and now `fixed` before the text.
+
+    `name` is that of the tokens `fixed`.
+    """
     found = plain.encode(text)
     inside = [place for place, special in enumerate(found.special_tokens_mask) if not special]
     before, after = found.ids[: inside[0]], found.ids[inside[-1] + 1 :]
     names = {token: f"special-{token}" for token in (*before, *after)}
-    start, end = [*(names[token] for token in before), MARKER], [names[token] for token in after]
-    tokens = {MARKER: fixed, **{name: [token] for token, name in names.items()}}
+    start, end = [*(names[token] for token in before), name], [names[token] for token in after]
+    tokens = {name: fixed, **{special: [token] for token, special in names.items()}}
     return processors.TemplateProcessing(
         single=[*start, "$A", *end],
         pair=[*start, "$A", *end, "$B", *end],
         special_tokens=[
-            {"id": name, "ids": ids, "tokens": [plain.id_to_token(token) for token in ids]}
-            for name, ids in tokens.items()
+            {"id": own, "ids": ids, "tokens": [plain.id_to_token(token) for token in ids]}
+            for own, ids in tokens.items()
         ],
     )
 

@@ -5,6 +5,7 @@ It has labels and words of the data, but no texts.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class CardData:
         data_hash: Of the data.
         measured: The figures on the test texts, by name.
         max_length: Tokens that the model reads of a text.
+        prompt: What the model puts in front of every text; empty for nothing.
     """
 
     name: str
@@ -42,6 +44,7 @@ class CardData:
     data_hash: str
     measured: dict[str, float]
     max_length: int
+    prompt: str = ""
 
 
 def model_card(report: Report, card: CardData) -> str:
@@ -111,6 +114,9 @@ def _use(report: Report, card: CardData) -> Iterator[str]:
         f"{card.max_length} tokens of a text. An answer below the confidence threshold is marked as "
         "uncertain."
     )
+    if card.prompt:
+        shown = inline(json.dumps(card.prompt, ensure_ascii=False))
+        yield f"The model puts {shown} in front of every text by itself: do not put it into your texts."
 
 
 def _facts(facts: Sequence[Fact]) -> str:

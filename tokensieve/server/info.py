@@ -67,7 +67,7 @@ class InfoEndpoints:
         """Return the labels and thresholds of the model, and the hashes of its files."""
         current = self._watcher.current
         tasks = {
-            task: _model_info(manifest, self._watcher.name, current.version)
+            task: _model_info(manifest, self._watcher.name, current.version, current.model.prompt)
             for task, manifest in current.model.tasks.items()
         }
         return _json(
@@ -97,7 +97,7 @@ def _json(body: BaseModel) -> Response:
     return Response(body.model_dump_json(), media_type="application/json")
 
 
-def _model_info(manifest: Manifest, name: str, version: str) -> ModelInfo:
+def _model_info(manifest: Manifest, name: str, version: str, prompt: str) -> ModelInfo:
     same = ("data_hash", "base", "variant", "max_length", "truncation", "temperature", "threshold", "margin")
     return ModelInfo(
         name=name,
@@ -106,6 +106,7 @@ def _model_info(manifest: Manifest, name: str, version: str) -> ModelInfo:
         several=bool(manifest.thresholds),
         parity=dict(manifest.parity),
         files=dict(manifest.files),
+        prompt=prompt,
         text_columns=list(manifest.text_columns),
         clean=manifest.clean,
         **{field: getattr(manifest, field) for field in same},

@@ -248,6 +248,7 @@ class ModelInfo(ModelOrigin):
     truncation: str = Field(
         description="which part of a longer text it reads: head, or head_tail for equal parts of both ends"
     )
+    prompt: str = Field(description="what the model puts in front of every text; empty for nothing")
     text_columns: list[str] = Field(
         description="columns that the model reads, joined by line feeds; empty for one text"
     )

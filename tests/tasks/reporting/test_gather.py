@@ -181,7 +181,7 @@ def test_a_vocabulary_without_new_tokens_is_named(layout: Layout) -> None:
     write_json(path, without)
     facts = {fact.name: fact for fact in gathered(layout).vocabulary}
     assert facts["new tokens"].value == "none"
-    saved = "1.25 tokens per word; one each would save 12.0% of all tokens"
+    saved = "1.25 tokens per word; one each would save about 12.0% of all tokens"
     assert facts["divided words"].note == saved
     del without["fragmentation"]  # of an earlier version
     write_json(path, without)

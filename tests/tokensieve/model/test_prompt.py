@@ -13,12 +13,13 @@ from tokenizers import Tokenizer, processors
 
 from tokensieve.errors import InputError
 from tokensieve.inference.predictor import load_tokenizer as load_served
+from tokensieve.inference.prompt import MARKER, prompt_of
 from tokensieve.method.constructs import Construct, construct_positions
 from tokensieve.method.vocabulary import choose_new_tokens, extend_tokenizer
 from tokensieve.model.batches import token_counts, token_offsets, tokenize
 from tokensieve.model.encoder import load_base_tokenizer, load_tokenizer
 from tokensieve.model.encoder_check import check_base
-from tokensieve.model.prompt import FACTS, MARKER, add_prompt, choose_prompt, prompt_note
+from tokensieve.model.prompt import FACTS, add_prompt, choose_prompt, prompt_note
 from tokensieve.settings import Settings
 
 Texts = tuple[list[str], list[str]]
@@ -56,6 +57,7 @@ def test_the_tokens_are_those_of_prompt_and_text_in_training_and_in_serving(
     path = tmp_path / "tokenizer.json"
     served = load_served(path, path.read_bytes(), 64)
     assert [encoding.ids for encoding in served.encode_batch(texts)] == expected
+    assert prompt_of(path.read_bytes()) == PROMPT
 
 
 def test_words_keep_their_places_and_the_prompt_has_none(
@@ -159,14 +161,16 @@ def test_what_sentence_transformers_writes_is_read(copied: Path, tmp_path: Path)
 
 
 def test_a_note_names_the_prompt_that_is_used_or_left_out(tmp_path: Path) -> None:
-    assert prompt_note(tmp_path, "auto") == ""
+    assert prompt_note(tmp_path, "auto", "") == ""
+    assert prompt_note(tmp_path, "auto", "query: ").startswith("the prompt 'query: ', from an earlier train")
     declare(tmp_path, {"query": "query: ", "document": "passage: ", "other": ""}, "query")
-    assert prompt_note(tmp_path, "auto").startswith("the base model's default prompt 'query: ' is put in")
-    assert prompt_note(tmp_path, "none") == prompt_note(tmp_path, "query: ") == ""
+    note = prompt_note(tmp_path, "auto", "query: ")
+    assert note.startswith("the base model's default prompt 'query: ' is put in front")
+    assert prompt_note(tmp_path, "none", "") == prompt_note(tmp_path, "query: ", "query: ") == ""
     declare(tmp_path, {"query": "query: ", "document": "passage: ", "other": ""})
-    assert "none is used: 'query: ' (query), 'passage: ' (document); set" in prompt_note(tmp_path, "auto")
+    assert "none is used: 'query: ' (query), 'passage: ' (document); set" in prompt_note(tmp_path, "auto", "")
     declare(tmp_path, {"other": ""}, "other")
-    assert prompt_note(tmp_path, "auto") == ""
+    assert prompt_note(tmp_path, "auto", "") == ""
 
 
 @pytest.mark.parametrize(
@@ -189,6 +193,27 @@ def test_a_prompt_that_joins_the_text_is_refused(copied: Path) -> None:
     assert message.startswith("base.prompt is 'query', and the tokenizer of base.model would join its end")
     assert message.endswith("end it with a space, or set base.prompt=none")
     assert check_base(copied, Settings.of({"base": {"max_length": 32, "prompt": "query "}}))
+
+
+def test_a_prompt_without_tokens_is_refused(copied: Path) -> None:
+    message = refusal(copied, "\u200b")
+    assert message == (
+        "base.prompt is '\\u200b', which has no tokens for the tokenizer of base.model; set a text such as "
+        '"query: ", or base.prompt=none'
+    )
+
+
+def test_a_prompt_that_joins_the_text_in_spite_of_a_space_gets_no_advice_to_end_it_with_one(
+    tiny_family: Callable[[str], Path],
+) -> None:
+    tokenizer = load_tokenizer(tiny_family("roberta")).backend_tokenizer
+    tree = json.loads(tokenizer.to_str())
+    tree["pre_tokenizer"]["use_regex"] = False  # now a token may have the end of a word and a space
+    for first, second in (("d", "Ġ"), ("Ġ", "h")):  # the second merge comes before the first
+        tree["model"]["vocab"].setdefault(first + second, len(tree["model"]["vocab"]))
+        tree["model"]["merges"].insert(0, [first, second])
+    with pytest.raises(InputError, match=r"of a text; choose another text, or set base\.prompt=none"):
+        add_prompt(Tokenizer.from_str(json.dumps(tree)), "lost card ")
 
 
 def test_a_byte_level_tokenizer_joins_a_mark_with_the_text(tiny_family: Callable[[str], Path]) -> None:
@@ -225,11 +250,14 @@ def test_a_pooling_without_the_prompt_is_refused_unless_one_is_set(copied: Path)
 def test_a_model_that_was_trained_with_a_prompt_keeps_it(copied: Path, tmp_path: Path) -> None:
     extend_tokenizer(load_base_tokenizer(copied, PROMPT), {}, copied)
     expected = tokenize(load_tokenizer(copied), ["lost"], 32)
-    assert tokenize(load_base_tokenizer(copied, "auto"), ["lost"], 32) == expected
+    for same in ("auto", PROMPT):
+        assert tokenize(load_base_tokenizer(copied, same), ["lost"], 32) == expected
     for other in ("query: ", "none"):
-        assert "set base.prompt=auto, which keeps it" in refusal(copied, other)
+        message = refusal(copied, other)
+        assert "has the prompt 'my card: ' from an earlier training" in message
+        assert message.endswith("set base.prompt=auto, which keeps it")
+    declare(copied, {"query": "query: "}, "query")
+    assert tokenize(load_base_tokenizer(copied, "auto"), ["lost"], 32) == expected
     tokens = load_tokenizer(copied).num_special_tokens_to_add()
     message = refusal(copied, max_length=2 * tokens)
-    assert message.startswith(
-        f"base.prompt (kept from an earlier training) and the special tokens are {tokens}"
-    )
+    assert message.startswith(f"base.prompt 'my card: ' and the special tokens are {tokens}")

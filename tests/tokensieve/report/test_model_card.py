@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from huggingface_hub import ModelCard
 
@@ -31,6 +33,13 @@ def test_a_folder_on_this_machine_is_not_named(base: str) -> None:
     text = model_card(whole_report(), card(base))
     assert "base_model" not in text
     assert base not in text.partition("\n---\n")[0]
+
+
+def test_the_card_names_the_prompt_if_there_is_one() -> None:
+    with_prompt = replace(card(), prompt="<query>: ")
+    line = 'The model puts "&lt;query>: " in front of every text by itself: do not put it into your texts.'
+    assert line in model_card(whole_report(), with_prompt).splitlines()
+    assert "in front of" not in model_card(whole_report(), card())
 
 
 def test_texts_of_the_data_are_not_in_the_card() -> None:

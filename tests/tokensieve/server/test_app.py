@@ -24,11 +24,14 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from tokenizers import Tokenizer
 
 import tokensieve
 from tests.ports import free_port
+from tokensieve.inference.manifest import TOKENIZER
 from tokensieve.inference.predictor import Predictor
-from tokensieve.inference.shared_predictor import SharedPredictor
+from tokensieve.inference.shared_predictor import SharedPredictor, save_manifest
+from tokensieve.model.prompt import add_prompt
 from tokensieve.server.app import create_app, serve
 from tokensieve.server.batcher import Batcher
 from tokensieve.server.config import Limits, ServerConfig
@@ -218,6 +221,22 @@ def test_model_endpoint_describes_the_model(client: TestClient, watcher: ModelWa
         False,
     )
     assert facts["files"] == dict(watcher.current.model.manifest.files)
+    assert facts["prompt"] == ""
+
+
+def test_model_endpoint_names_the_prompt(served: Any, tmp_path: Path) -> None:
+    single, shared = served.write(tmp_path / "single"), served.write_shared(tmp_path / "shared")
+    tasks = SharedPredictor.load(shared).tasks
+    tokenizer = Tokenizer.from_file(str(single / TOKENIZER))
+    add_prompt(tokenizer, "lost card ? ")
+    for folder in (single, shared):
+        tokenizer.save(str(folder / TOKENIZER))
+    served.manifest.save(single)
+    save_manifest(shared, tasks, layers=1)
+    with serving(ModelWatcher(FolderSource(single), 1)) as client:
+        assert client.get("/model").json()["prompt"] == "lost card ? "
+    with serving(ModelWatcher(FolderSource(shared), 1)) as client:
+        assert client.get("/model").json()["tasks"]["topics"]["prompt"] == "lost card ? "
 
 
 def test_metrics_count_requests_and_predictions(watcher: ModelWatcher) -> None:

@@ -336,6 +336,7 @@ async function showModel() {
     pairs.push(["Labels", labelList(tree)]);
     pairs.push(["Uncertain", tree.several ? `if a label is close to its threshold (certainty below ${percent(tree.threshold)})` : `below ${percent(tree.threshold)}`]);
     pairs.push(["Reads", `${count(tree.max_length)} tokens${tree.truncation === "head_tail" ? ", from both ends of a long text" : ""}`]);
+    if (tree.prompt) pairs.push(["Prompt", foreign(JSON.stringify(tree.prompt))]);
     if (tree.text_columns.length) pairs.push(["Columns", foreign(tree.text_columns.join(", "))]);
     pairs.push(["Trained on data", element("code", {}, tree.data_hash || "unknown")]);
     pairs.push(["Trained from", foreign(tree.base)]);

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import reports_input_errors
 from tokensieve.cleaning import strip_html
 from tokensieve.data.raw_data import read_examples
 
 ROUNDS = 5
 
 
-def main() -> None:
-    """Print microseconds per text, the median of `ROUNDS` passes over all texts."""
+@reports_input_errors
+def main() -> int:
+    """Print microseconds per text, the median of `ROUNDS` passes. Return status 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=Path, default=Path("data/freight/train.csv"))
     texts = read_examples(parser.parse_args().texts).texts
     for name, own in (("plain", texts), ("HTML", list(map(as_html, texts)))):
         size = sum(map(len, own)) / len(own)
         print(f"{name}: {len(own):,} texts of {size:.0f} characters, {cost(own):.1f} µs per text")
+    return 0
 
 
 def as_html(text: str) -> str:
@@ -47,4 +51,4 @@ def cost(texts: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

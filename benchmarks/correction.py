@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 
 REASON = "likely label error"
 HEADER = ("version", "own test accuracy", "test file accuracy", "calibration error", "confident", "right")
@@ -27,6 +28,7 @@ HEADER = ("version", "own test accuracy", "test file accuracy", "calibration err
 Rows = list[tuple[str, str]]
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play the sitting and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.correction", description=__doc__)

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from tokensieve import fit
 from tokensieve.data.examples import Examples
 from tokensieve.data.raw_data import read_examples
-from tokensieve.errors import InputError
 from tokensieve.monitoring.drift import Drift, find_drift
 from tokensieve.monitoring.observations import Observations, observe
 
@@ -52,6 +52,7 @@ CHANGES = (
 )
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the table. Return status 2 for invalid input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
@@ -61,11 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    try:
-        measure(options.data, options.model, options.output)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    measure(options.data, options.model, options.output)
     print(table(_kept(options.output)))
     return 0
 

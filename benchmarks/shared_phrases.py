@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from tokensieve import fit
 from tokensieve.data.raw_data import read_examples
 from tokensieve.evaluation.shortcuts import (
@@ -48,6 +49,7 @@ HEADER = (
 Rows = list[tuple[str, str]]  # texts with their label
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, or train and print what the phrase does."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shared_phrases", description=__doc__)

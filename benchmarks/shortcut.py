@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from tokensieve import Predictor, fit
 from tokensieve.evaluation.reliance import measure_reliance, texts_given
 from tokensieve.inference.explain import explain
@@ -31,6 +32,7 @@ PLANTED = {"delay_reason": "kindly", "booking_change": "regards", "incoterm_ques
 HEADER = ("class", "word", "texts with it", "place", "effect", "largest other effect", "first in texts")
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, explain and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shortcut", description=__doc__)

@@ -93,7 +93,8 @@ def method_of(name: str) -> tuple[str, dict[str, str]]:
         if not equals:
             key, value = "mask.budget", part
         reads = METHODS[method].reads
-        if key not in reads and key.split(".")[0] not in reads:
+        # "vocabulary" in `reads` is a section: all its settings.
+        if key.count(".") != 1 or not {key, key.partition(".")[0]} & set(reads):
             known = ", ".join(reads) or "no setting"
             raise InputError(
                 f"method {excerpt(name)}: '{method}' does not read {excerpt(key)}; it reads {known}"

@@ -15,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from benchmarks.training.published import SIZES, TASKS
 from benchmarks.training.results import read_all
 from benchmarks.training.statistics import Records, encoder_of, machine_of, scores
 from tokensieve.data.raw_data import read_examples
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, excerpt
 from tokensieve.export.build_variants import processor
 from tokensieve.inference.predictor import Predictor
 from tokensieve.project import Layout
@@ -37,6 +39,7 @@ FILE = "encoders.json"
 BLOCK, ROUNDS, WARM_UP = 50, 8, 20  # texts per block, blocks, texts before measuring
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 measured or written, 2 invalid input."""
     parser = argparse.ArgumentParser(
@@ -49,15 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if bool(asked.projects) != bool(asked.texts) or not (asked.projects or asked.readme):
         parser.error("use --projects together with --texts, or --readme")
-    try:
-        if asked.projects:
-            found = measure([Layout(Path(name)) for name in asked.projects.split(",")], asked.texts)
-            (asked.results / FILE).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        if asked.readme:
-            markdown.write_between(asked.readme, "benchmarks.serving.encoders", table(asked.results))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if asked.projects:
+        found = measure([Layout(Path(name)) for name in asked.projects.split(",")], asked.texts)
+        (asked.results / FILE).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if asked.readme:
+        markdown.write_between(asked.readme, "benchmarks.serving.encoders", table(asked.results))
     return 0
 
 
@@ -65,9 +64,13 @@ def measure(layouts: Sequence[Layout], file: Path) -> dict[str, Any]:
     """Return the milliseconds per text and the size of each project's exported model, by encoder.
 
     Raises:
-        InputError: If a project has no exported model, or the file cannot be read.
+        InputError: If a project has no exported model, if two have the same encoder, or if the file
+            cannot be read.
     """
     texts = read_examples(file, label=None).texts
+    named = Counter(map(_encoder, layouts))
+    if twice := [encoder for encoder, count in named.items() if count > 1]:
+        raise InputError(f"--projects has two projects of the encoder {excerpt(twice[0])}; name one of them")
     predictors = {_encoder(layout): Predictor.load(layout.onnx, threads=1) for layout in layouts}
     for predictor in predictors.values():
         for text in texts[:WARM_UP]:

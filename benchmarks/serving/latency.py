@@ -24,6 +24,7 @@ import torch
 from transformers import AutoTokenizer, pipeline
 from transformers import logging as transformers_logging
 
+from benchmarks.command import reports_input_errors
 from tokensieve.export.onnx_graph import write_graph
 from tokensieve.inference.predictor import Predictor
 from tokensieve.model.batches import Inputs, tokenize
@@ -36,6 +37,7 @@ OURS = "tokensieve"
 Label = Callable[[str], str]
 
 
+@reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--project", type=Path, required=True)

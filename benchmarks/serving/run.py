@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from benchmarks.plots import serving_picture
 from benchmarks.serving.servers import ROOT, ServerKind, require_wrk, running, server_kinds
 from benchmarks.timing import commit, machine
@@ -45,19 +46,16 @@ RESULTS = Path(__file__).parents[1] / "results" / "serving.json"
 CLIENTS = (1, 8, 32)
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, or show results. Return status 2 for invalid input."""
     options = _parser().parse_args(arguments)
-    try:
-        if options.readme:
-            result = read_json(options.output)
-            markdown.write_between(options.readme, "benchmarks.serving.run", tables(result))
-            _draw(result, options.output.with_suffix(".png"))
-        else:
-            _measure(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if options.readme:
+        result = read_json(options.output)
+        markdown.write_between(options.readme, "benchmarks.serving.run", tables(result))
+        _draw(result, options.output.with_suffix(".png"))
+    else:
+        _measure(options)
     return 0
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import reports_input_errors
 from benchmarks.serving.servers import Server, ServerKind, running
 from tokensieve.data.raw_data import read_examples
 
@@ -35,6 +36,7 @@ PROGRAM = Path(sys.executable).with_name("tokensieve")
 COMPARED = re.compile(r'^tokensieve_shadow_texts_total\{outcome="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the result. Return status 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

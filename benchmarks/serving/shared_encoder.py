@@ -23,6 +23,7 @@ import numpy as np
 import onnxruntime
 from transformers import AutoConfig
 
+from benchmarks.command import reports_input_errors
 from benchmarks.timing import commit
 from tokensieve.data.examples import Examples
 from tokensieve.export.build_variants import SAMPLE, build, processor
@@ -41,6 +42,7 @@ VARIANTS = ("fused", "blocks", "mixed", "int8")
 TEXTS, ROUNDS = 40, 5  # texts per task, runs per text, of which the fastest counts
 
 
+@reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--group", action="append", nargs="+", required=True, metavar="NAME_THEN_PROJECTS")

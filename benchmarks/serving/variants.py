@@ -17,6 +17,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
+from benchmarks.command import reports_input_errors
 from tasks.export import Untrained, _builds, _manifest
 from tokensieve.cpus import cores
 from tokensieve.evaluation.report import is_correct
@@ -30,6 +31,7 @@ from tokensieve.project import Layout
 from tokensieve.settings import Settings
 
 
+@reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(

@@ -22,7 +22,6 @@ Nothing is known of faults that the data have anyway, which count as errors of t
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from benchmarks.training.tasks import SEPARATOR, several, task_files
 from tasks.auditing.audited_texts import AuditedTexts, join_labels
 from tasks.auditing.judgement import Judgement, judge
@@ -41,7 +41,6 @@ from tokensieve.audit.near_copies import Floats, Ints
 from tokensieve.audit.neighbours import SAME_MEANING, find_neighbours, unit_length
 from tokensieve.data.examples import Examples
 from tokensieve.data.raw_data import read_examples
-from tokensieve.errors import InputError
 from tokensieve.method.probe import StateRecorder
 from tokensieve.method.vocabulary import extend_tokenizer
 from tokensieve.model.batches import Inputs, tokenize
@@ -58,6 +57,7 @@ RANDOM, SIMILAR = "any other class", "the most similar class"
 Row = tuple[str, ...]
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the tables. Return status 2 for invalid input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training.audit", description=__doc__)
@@ -66,14 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--states", type=Path, help="folder that keeps the states")
     options = parser.parse_args(arguments)
-    try:
-        for task in options.tasks:
-            for name, texts in _audited(options.data, task):
-                states = _kept_states(options.states and options.states / f"{name}.npy", texts.texts)
-                print(f"{name}\n\n{_tables(texts, states, options.seeds)}\n", flush=True)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for task in options.tasks:
+        for name, texts in _audited(options.data, task):
+            states = _kept_states(options.states and options.states / f"{name}.npy", texts.texts)
+            print(f"{name}\n\n{_tables(texts, states, options.seeds)}\n", flush=True)
     return 0
 
 

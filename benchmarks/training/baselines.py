@@ -9,6 +9,7 @@ words, and `letters` has sequences of 2 to 5 letters in addition.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 from sklearn.svm import LinearSVC
 
+from benchmarks.command import reports_input_errors
 from benchmarks.training.tasks import Sample, draw
 from tokensieve.evaluation.baselines import measure_baselines
 from tokensieve.inference.words import word_pattern
@@ -41,8 +43,9 @@ def rows(sample: Sample) -> Iterator[tuple[str, float, float]]:
         yield name, float(accuracy), time.perf_counter() - start
 
 
-def main() -> None:
-    """Print a line per task and baseline."""
+@reports_input_errors
+def main() -> int:
+    """Print a line per task and baseline. Return status 2 for invalid input."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,7 +59,8 @@ def main() -> None:
                 f"{task:12} {len(sample.train):6} texts  {name:8} {accuracy:.4f}  {seconds:5.1f} s",
                 flush=True,
             )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.command import reports_input_errors
 from benchmarks.training.tasks import task_files
 from tasks.cross_fit import out_of_fold
 from tasks.finetune import finetune
@@ -58,6 +59,7 @@ COVERAGE = 0.95
 Pair = tuple[metrics.Float64s, metrics.Ints]
 
 
+@reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training.calibration",

@@ -17,7 +17,7 @@ from benchmarks.methods import METHODS, method_of
 from benchmarks.training import results
 from benchmarks.training.learning_rates import RATES, Rates
 from benchmarks.training.tasks import HELD_OUT, data_hash, several
-from tokensieve.errors import excerpt
+from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Settings
 
 FORMAT = 1
@@ -107,7 +107,10 @@ def settings_of(cell: Cell, setup: Setup) -> Settings:
     tree = asdict(replace(plain, base=base, data=data, finetune=finetune))
     for key, value in changes.items():
         section, name = key.split(".")
-        tree[section][name] = yaml.safe_load(value)
+        try:
+            tree[section][name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"method {excerpt(cell.method)}: {key} is {excerpt(value)}, not YAML") from None
     return type(plain).of(tree, f"method {excerpt(cell.method)}")
 
 

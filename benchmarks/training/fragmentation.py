@@ -25,10 +25,10 @@ import numpy as np
 import onnxruntime
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from benchmarks.timing import commit, machine
 from benchmarks.training import results
 from benchmarks.training.tasks import data_hash, draw
-from tokensieve.errors import InputError
 from tokensieve.export.onnx_graph import export_onnx, fuse
 from tokensieve.fitting import rank
 from tokensieve.inference.session import IDS
@@ -49,6 +49,7 @@ HEADER = (
 )
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Append a result per task and size, and print them as a table. Return the exit status."""
     parser = argparse.ArgumentParser(
@@ -63,13 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", default=Settings().base.model, help="base model")
     parser.add_argument("--output", type=Path, default=RESULTS, help="file of the results")
     asked = parser.parse_args(arguments)
-    try:
-        base = find_base_model(asked.base)
-        session = _session(base)
-        records = [_measure(asked, task, base, session) for task in asked.tasks.split(",")]
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    base = find_base_model(asked.base)
+    session = _session(base)
+    records = [_measure(asked, task, base, session) for task in asked.tasks.split(",")]
     for record in records:
         results.append(asked.output, record)
     print(table(records))

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.command import reports_input_errors
 from benchmarks.training.results import append, read
 from benchmarks.training.tasks import task_files
 from tasks.artifacts import SplitSizes, save_class_names
@@ -51,6 +52,7 @@ PLAIN = 0.1  # the rule that is compared: no class falls by more than this
 MARGIN = Settings().gate.margin
 
 
+@reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training.gate", description="How often the gate errs."

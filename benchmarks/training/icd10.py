@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from benchmarks.command import reports_input_errors
 from benchmarks.training.pip_download import pip_download
 from tokensieve.data.normalize import normalize_text
 from tokensieve.errors import InputError
@@ -51,17 +52,14 @@ class Title(NamedTuple):
     block: str
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 if the task is there, 2 if it cannot be fetched."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training.icd10", description="Write the task icd10."
     )
     parser.add_argument("folder", type=Path, help="folder of tasks, for --data of benchmarks.training.run")
-    try:
-        fetch(parser.parse_args(arguments).folder / TASK)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    fetch(parser.parse_args(arguments).folder / TASK)
     return 0
 
 

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import reports_input_errors
 from benchmarks.training.pip_download import pip_download
 from tokensieve.errors import InputError
 from tokensieve.files import atomic_folder, sha256
@@ -34,17 +35,14 @@ FILES = (
 )
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 if the encoder is there, 2 if it cannot be fetched."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training.larger_encoder", description="Fetch all-mpnet-base-v2."
     )
     parser.add_argument("folder", type=Path, help="folder to write, for --base of benchmarks.training.run")
-    try:
-        fetch(parser.parse_args(arguments).folder)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    fetch(parser.parse_args(arguments).folder)
     return 0
 
 

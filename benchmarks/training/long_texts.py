@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import reports_input_errors
 from tokensieve import fit
 from tokensieve.data.raw_data import read_examples
 from tokensieve.truncation import HEAD, HEAD_TAIL
@@ -43,8 +45,9 @@ def plant(path: Path, classes: int, texts: int, seed: int = 0) -> tuple[list[str
     return [text for text, _ in found], [name for _, name in found]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line per way to read."""
+@reports_input_errors
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line per way to read. Return status 2 for invalid input."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -65,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"training {used:6.1f} CPU s, {seconds:6.1f} s",
             flush=True,
         )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,6 +26,7 @@ import torch
 from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.command import reports_input_errors
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation.metrics import Bools, Float64s
 from tokensieve.evaluation.thresholds import STEP, confidence_threshold
@@ -79,6 +80,7 @@ RULES: dict[str, Rule] = {
 }
 
 
+@reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training.out_of_scope")
     parser.add_argument("--project", type=Path, help="a project folder whose data have out-of-scope texts")

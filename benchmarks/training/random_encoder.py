@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertModel
 
-from tokensieve.errors import InputError
+from benchmarks.command import reports_input_errors
 from tokensieve.model.encoder import MINILM, find_base_model, load_tokenizer
 
 MARK = "random-"  # the beginning of the folder's name: the report shows no scores for such a base
@@ -34,6 +34,7 @@ def make(folder: Path, base: str = MINILM) -> None:
     tokenizer.save_pretrained(folder)
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 written, 2 invalid input."""
     parser = argparse.ArgumentParser(
@@ -50,11 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="model with the tokenizer: a folder or a Hugging Face model id",
     )
     asked = parser.parse_args(arguments)
-    try:
-        make(asked.folder, asked.base)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    make(asked.folder, asked.base)
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from benchmarks.methods import METHODS, method_of
 from benchmarks.plots import budget_picture, cost_picture, shares_picture, spread_picture
 from benchmarks.training import statistics
@@ -33,7 +34,6 @@ from benchmarks.training.tables import (
     variant_table,
     wall_times,
 )
-from tokensieve.errors import InputError
 from tokensieve.model.encoder import MINILM
 
 DEFAULT = MINILM.rpartition("/")[2]
@@ -50,6 +50,7 @@ is about these tasks, not about tasks in general. Cells on a GPU shared it with 
 cost is rough. SetFit runs with its library's defaults."""
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 written, 2 no results."""
     parser = argparse.ArgumentParser(
@@ -68,14 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a Markdown file with two marks, between which the tables are written",
     )
     asked = parser.parse_args(arguments)
-    try:
-        loaded = statistics.load(asked.results)
-        (asked.results / "finetune.md").write_text(report(loaded, asked.results), encoding="utf-8")
-        if asked.readme:
-            markdown.write_between(asked.readme, "benchmarks.training.report", _score_tables(loaded))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    loaded = statistics.load(asked.results)
+    (asked.results / "finetune.md").write_text(report(loaded, asked.results), encoding="utf-8")
+    if asked.readme:
+        markdown.write_between(asked.readme, "benchmarks.training.report", _score_tables(loaded))
     return 0
 
 

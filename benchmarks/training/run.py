@@ -11,12 +11,14 @@ others. With `--grid METHOD`, learning rates are compared instead.
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import reports_input_errors
 from benchmarks.methods import METHODS
 from benchmarks.training.experiment import Cell, Setup, figure, finished, score
 from benchmarks.training.grid_search import points, ranked
@@ -28,6 +30,7 @@ from tokensieve.settings import Settings
 RESULTS = Path(__file__).parents[1] / "results"
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and return its exit status.
 
@@ -35,19 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        asked = _parser().parse_args(arguments)
-        tasks, shots = _names(asked.tasks), [_shots(word) for word in _names(asked.shots)]
-        setup = Setup(asked.data, asked.base, asked.threads, asked.device)
-        for task in tasks:
-            task_files(asked.data, task)
-        if asked.grid:
-            return _grid(asked.grid, tasks, shots, setup, asked.output or RESULTS / "grid")
-        cells = plan(tasks, shots, _seeds(asked.seeds), _names(asked.methods), asked.held_out)
-        return _run(cells, setup, asked.output or RESULTS / ("held_out" if asked.held_out else "finetune"))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    asked = _parser().parse_args(arguments)
+    tasks, methods = _names("--tasks", asked.tasks), _names("--methods", asked.methods)
+    shots = [_shots(word) for word in _names("--shots", asked.shots)]
+    setup = Setup(asked.data, _base(asked.base), asked.threads, asked.device)
+    for task in tasks:
+        task_files(asked.data, task)
+    if asked.grid:
+        return _grid(asked.grid, tasks, shots, setup, asked.output or RESULTS / "grid")
+    cells = plan(tasks, shots, _seeds(asked.seeds), methods, asked.held_out)
+    return _run(cells, setup, asked.output or RESULTS / ("held_out" if asked.held_out else "finetune"))
 
 
 def plan(
@@ -64,6 +64,7 @@ def plan(
 
 
 def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
+    output.mkdir(parents=True, exist_ok=True)  # fails before anything is trained
     missing = [cell for cell in cells if not finished(cell, setup, output)]
     _say(f"{len(cells)} cells, {len(cells) - len(missing)} finished before")
     failed: list[Cell] = []
@@ -141,8 +142,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+def _names(option: str, text: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise InputError(f"{option} is empty; name at least one, separated by commas")
+    return names
+
+
+def _base(name: str) -> str:
+    """Return the name of the base model. A wrong path would let every cell fail."""
+    if not Path(name).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise InputError(f"--base is {excerpt(name)}; use a folder, or a Hugging Face model id (owner/model)")
+    return name
 
 
 def _shots(word: str) -> int | None:
@@ -155,9 +166,9 @@ def _shots(word: str) -> int | None:
 
 def _seeds(text: str) -> list[int]:
     seeds: list[int] = []
-    for word in _names(text):
+    for word in _names("--seeds", text):
         first, dash, last = word.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdigit() or (dash and not (last.isdigit() and int(last) >= int(first))):
             raise InputError(
                 f"--seeds contains {excerpt(word)}; use numbers such as 0,3 or a range such as 0-4"
             )

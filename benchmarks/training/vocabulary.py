@@ -9,6 +9,7 @@ The results come from `benchmarks.training.fragmentation`, and from `benchmarks.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import markdown
+from benchmarks.command import reports_input_errors
 from benchmarks.training import fragmentation, results
 from benchmarks.training.experiment import FORMAT
 from benchmarks.training.statistics import (
@@ -56,6 +58,7 @@ HEADER = (
 )
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 written, 2 no results."""
     parser = argparse.ArgumentParser(
@@ -64,20 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("page", type=Path, help="a Markdown file with two marks")
     parser.add_argument("--results", type=Path, default=fragmentation.RESULTS.parent)
     asked = parser.parse_args(arguments)
-    try:
-        records = [
-            record
-            for record in results.read_all(asked.results)
-            if record.get("format") == FORMAT and not record["held_out"]
-        ]
-        divided = results.read(asked.results / fragmentation.RESULTS.name)
-        if not (records and divided):
-            raise InputError(f"{asked.results} has no results; make some with benchmarks.training.run")
-        tables = fragmentation.table(_by_tokens(divided)), score_table(records)
-        markdown.write_between(asked.page, NAME, "\n\n".join(tables))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    records = [
+        record
+        for record in results.read_all(asked.results)
+        if record.get("format") == FORMAT and not record["held_out"]
+    ]
+    divided = results.read(asked.results / fragmentation.RESULTS.name)
+    if not (records and divided):
+        raise InputError(f"{asked.results} has no results; make some with benchmarks.training.run")
+    tables = fragmentation.table(_by_tokens(divided)), score_table(records)
+    markdown.write_between(asked.page, NAME, "\n\n".join(tables))
     return 0
 
 
@@ -89,14 +88,17 @@ def score_table(records: Records) -> str:
     """
     rows = [
         row
-        for task, shots in sorted({(record["task"], record["shots"]) for record in records})
+        for task, shots in sorted(
+            {(record["task"], record["shots"]) for record in records},
+            key=lambda own: (own[0], own[1] or math.inf),
+        )
         for variant in VARIANTS
         if (row := _row(records, task, shots, variant))
     ]
     return markdown.table([HEADER, *rows])
 
 
-def _row(records: Records, task: str, shots: int, variant: Variant) -> list[str] | None:
+def _row(records: Records, task: str, shots: int | None, variant: Variant) -> list[str] | None:
     methods = (variant.method, variant.without)
     chosen = [
         record
@@ -115,7 +117,7 @@ def _row(records: Records, task: str, shots: int, variant: Variant) -> list[str]
         100 * float(np.mean(scores(grouped[method][task]))) for method in (variant.without, variant.method)
     )
     return [
-        *(task, str(shots), variant.title, str(len(seeds))),
+        *(task, str(shots or "all"), variant.title, str(len(seeds))),
         *(f"{without:.2f}", f"{with_tokens:.2f}", f"{float(np.mean(gaps)):+.2f}"),
         f"{low:+.1f} to {high:+.1f}" if len(gaps) > 1 else "–",
         f"{relative_costs(grouped, variant.without)[variant.method]:.2f}",

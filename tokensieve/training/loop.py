@@ -10,6 +10,7 @@ sums and by the random numbers of dropout.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -87,8 +88,8 @@ def train_parameters(
     `checkpoint` if that has one. `write` is called whenever trained values have changed.
 
     Raises:
-        InputError: If the processes find different checkpoints, or the disk has no room for cached
-            states.
+        InputError: If the processes find different checkpoints, the disk has no room for cached
+            states, or a loss is not a finite number.
     """
     schedule, epochs = schedule or Schedule(training[0].layer), count_epochs(settings, len(training[0]))
     steps = Steps.of(classifier, trained, training, settings, write)
@@ -106,7 +107,7 @@ def train_parameters(
         record = {"train_loss": steps.run_epoch(epoch, epochs, inputs, compute, seed)}
         if validation and validating:
             record |= _validate(classifier, validating, validation[1])
-        history.append({"epoch": epoch + 1} | _agreed(record))
+        history.append(_finite({"epoch": epoch + 1} | _agreed(record)))
         _log_epoch(history[-1], epochs)
         if _best_epoch(history) == epoch:
             best = {name: parameter.detach().clone() for name, parameter in trained.items()}
@@ -188,6 +189,24 @@ def _agreed(record: dict[str, float]) -> dict[str, float]:
     All processes must stop at the same epoch, but machines may differ in the last bit of a loss.
     """
     return dict(zip(record, distributed.broadcast_from_first(list(record.values())), strict=True))
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of an epoch.
+
+    No loss is lower than a loss that is not a number, so such an epoch would count as the best one.
+
+    Raises:
+        InputError: If one of its values is not a finite number.
+    """
+    for name, value in record.items():
+        if not math.isfinite(value):
+            raise InputError(
+                f"the training does not converge: the {name.replace('_', ' ')} of epoch {record['epoch']} is "
+                f"{value}; lower finetune.learning_rate and the learning rate of the head, or check the "
+                "weights of base.model"
+            )
+    return record
 
 
 def _log_epoch(record: dict[str, Any], epochs: int) -> None:

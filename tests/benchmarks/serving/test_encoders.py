@@ -76,3 +76,14 @@ def test_what_is_missing_is_named(arguments: list[str], capsys: pytest.CaptureFi
         main(arguments)
     assert ended.value.code == 2
     assert "use --projects together with --texts, or --readme" in capsys.readouterr().err
+
+
+def test_two_projects_of_one_encoder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = tmp_path / "texts.csv"
+    texts.write_text("text\nwhere is it\n", encoding="utf-8")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "params.yaml").write_text("base: {model: /models/encoder}\n", encoding="utf-8")
+    projects = f"{tmp_path / 'a'},{tmp_path / 'b'}"
+    assert main(["--projects", projects, "--texts", str(texts), "--results", str(tmp_path)]) == 2
+    assert "has two projects of the encoder 'encoder'; name one of them" in capsys.readouterr().err

@@ -129,6 +129,13 @@ def test_a_task_of_several_labels_is_told_by_micro_f1(
         ({"seeds": "a"}, "--seeds contains 'a'"),
         ({"methods": "lorra"}, "method 'lorra' is unknown"),
         ({"tasks": "none"}, "has no such folder; it has several, tiny"),
+        ({"tasks": ","}, "--tasks is empty; name at least one"),
+        ({"methods": ""}, "--methods is empty; name at least one"),
+        ({"seeds": "3-1"}, "--seeds contains '3-1'"),
+        ({"base": "/none"}, "--base is '/none'; use a folder, or a Hugging Face model id (owner/model)"),
+        ({"methods": "tokensieve@vocabulary=5"}, "'tokensieve' does not read 'vocabulary'; it reads"),
+        ({"methods": "tokensieve@vocabulary.new_tokens.x=5"}, "does not read 'vocabulary.new_tokens.x'"),
+        ({"methods": "tokensieve@mask.budget=["}, "mask.budget is '[', not YAML"),
         ({"grid": "frozen"}, "--grid 'frozen': this method has no learning rates"),
     ],
 )
@@ -139,6 +146,15 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_file_as_the_folder_of_results_is_refused_before_the_training(
+    setup: Setup, tmp_path: Path, here: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("")
+    assert main(arguments(setup, tmp_path / "out")) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'out'}: File exists; name another path\n"
+    assert here == []
 
 
 def test_a_cell_in_its_own_process_imports_no_orchestration(setup: Setup, tmp_path: Path) -> None:

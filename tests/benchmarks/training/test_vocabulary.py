@@ -76,3 +76,23 @@ def test_a_folder_without_results_is_named(
 ) -> None:
     assert main([str(page), "--results", str(tmp_path)]) == 2
     assert "has no results" in capsys.readouterr().err
+
+
+def test_cells_of_all_texts_come_last(tmp_path: Path, page: Path) -> None:
+    for shots in (None, 20):
+        for method, accuracy in (("tokensieve", 0.7), (MEAN, 0.6)):
+            changed = {"shots": shots, "cell": f"a/{shots}-{method}-0"}
+            append(tmp_path / "20-cpu.jsonl", cell(method, accuracy, 0, **changed))
+    append(tmp_path / "fragmentation.jsonl", divided("a", 1.5))
+    assert main([str(page), "--results", str(tmp_path)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.index("| a | 20 |") < text.index("| a | all |")
+
+
+def test_a_page_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append(tmp_path / "20-cpu.jsonl", cell("tokensieve", 0.7, 0))
+    append(tmp_path / "fragmentation.jsonl", divided("a", 1.5))
+    assert main([str(tmp_path / "none.md"), "--results", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err == f"{tmp_path / 'none.md'}: No such file or directory; name another path\n"
+    )

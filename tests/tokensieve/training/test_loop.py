@@ -18,6 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tokensieve.errors import InputError
 from tokensieve.method.mask import Mask
 from tokensieve.model.batches import Inputs, tokenize
 from tokensieve.model.classifier import Classifier
@@ -323,6 +324,17 @@ def test_an_interrupted_training_stops_early_all_the_same(
     checkpoint = Checkpoint(tmp_path, "key")
     whole = run(settings, validation=wrong, checkpoint=checkpoint)
     assert same(run(settings, validation=wrong, checkpoint=checkpoint), whole)
+
+
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_a_training_that_does_not_converge_is_refused(
+    run: Callable[..., Run], parts: tuple[Part, Part], tmp_path: Path, has_validation: bool
+) -> None:
+    training, checkpoint = (parts[0][0], torch.full((40, 5), math.nan)), Checkpoint(tmp_path, "key")
+    validation = parts[1] if has_validation else None
+    with pytest.raises(InputError, match=r"train loss of epoch 1 is nan; lower finetune\.learning_rate and"):
+        run(training=training, validation=validation, checkpoint=checkpoint)
+    assert not (tmp_path / FILE).exists()
 
 
 def test_without_validation_the_last_epoch_is_kept(run: Callable[..., Run], parts: tuple[Part, Part]) -> None:

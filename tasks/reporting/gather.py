@@ -185,11 +185,12 @@ def _vocabulary(layout: Layout) -> dict[str, Any]:
 def _fragmentation(found: Mapping[str, Any], tokens: int) -> Fact:
     """Return how many of the constructs are divided, and about what new tokens would save."""
     share = found["excess_tokens"] / max(tokens, 1)
+    unknown = found.get("unknown", 0.0)  # earlier versions did not measure it
     return Fact(
         "divided words",
         f"{found['divided']:.1%} of the {found['words']:,} words among the constructs",
         f"{found['tokens_per_word']:.2f} tokens per word; one each would save about {share:.1%} of all "
-        "tokens",
+        f"tokens{f'; the tokenizer does not know characters of {unknown:.1%}' if unknown else ''}",
     )
 
 

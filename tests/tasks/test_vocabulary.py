@@ -61,6 +61,7 @@ def test_the_report_names_classes_without_words_and_how_words_are_divided(
     assert report["fragmentation"] == {
         "words": 2,
         "divided": 0.0,
+        "unknown": 0.0,
         "tokens_per_word": 1.0,
         "excess_tokens": 0,
     }

@@ -183,6 +183,10 @@ def test_a_vocabulary_without_new_tokens_is_named(layout: Layout) -> None:
     assert facts["new tokens"].value == "none"
     saved = "1.25 tokens per word; one each would save about 12.0% of all tokens"
     assert facts["divided words"].note == saved
+    unknown = without["fragmentation"] | {"unknown": 0.5}
+    write_json(path, without | {"fragmentation": unknown})
+    facts = {fact.name: fact for fact in gathered(layout).vocabulary}
+    assert facts["divided words"].note == f"{saved}; the tokenizer does not know characters of 50.0%"
     del without["fragmentation"]  # of an earlier version
     write_json(path, without)
     assert "divided words" not in named(gathered(layout).vocabulary)

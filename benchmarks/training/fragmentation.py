@@ -28,7 +28,7 @@ from benchmarks import markdown
 from benchmarks.command import reports_input_errors
 from benchmarks.timing import commit, machine
 from benchmarks.training import results
-from benchmarks.training.tasks import data_hash, draw
+from benchmarks.training.tasks import data_hash, draw, task_files
 from tokensieve.export.onnx_graph import export_onnx, fuse
 from tokensieve.fitting import rank
 from tokensieve.inference.session import IDS
@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", default=Settings().base.model, help="base model")
     parser.add_argument("--output", type=Path, default=RESULTS, help="file of the results")
     asked = parser.parse_args(arguments)
+    for task in asked.tasks.split(","):
+        task_files(asked.data, task)
     base = find_base_model(asked.base)
     session = _session(base)
     records = [_measure(asked, task, base, session) for task in asked.tasks.split(",")]

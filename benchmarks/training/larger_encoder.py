@@ -85,7 +85,9 @@ def unpack(joined: Path, folder: Path) -> None:
 def check(folder: Path) -> None:
     """Raise InputError if the weights are not those that are known."""
     weights = folder / "model.safetensors"
-    found = sha256(weights) if weights.is_file() else "no file"
+    if not weights.is_file():  # a folder of something else, which nobody should remove
+        raise InputError(f"{folder} exists and has no {weights.name}; name a folder that does not exist")
+    found = sha256(weights)
     if found != WEIGHTS:
         raise InputError(
             f"{weights}: SHA-256 is {found}, not {WEIGHTS}; remove the folder and fetch it again"

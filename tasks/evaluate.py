@@ -143,6 +143,7 @@ def _judged(
             predicted=predicted.astype(wanted.dtype),
             cut=cut,
             max_length=settings.base.max_length,
+            truncation=settings.base.truncation,
             shortcuts=shortcuts,
         )
     )

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from tokenizers import Tokenizer
 
 from tests.system.chromium import SCHEMES, TIMEOUT, WIDTHS, found_by_axe, overflow
 from tests.system.conftest import BIN, Start, free_port
 from tokensieve.data.raw_data import read_examples
-from tokensieve.inference.manifest import Manifest
+from tokensieve.inference.manifest import TOKENIZER, Manifest
 from tokensieve.inference.predictor import Predictor
+from tokensieve.model.prompt import add_prompt
 
 LABELS = ("<script>document.title='label'</script>", "مرحبا_بالعالم", "ship 🚢 & <b>more</b>")
 HOSTILE = (
@@ -279,6 +281,14 @@ def test_model_and_traffic_are_shown(open_page: Open, model: Path) -> None:
     expect(page.locator("#counts caption")).to_have_text("2 answers")
     label = Predictor.load(model).predict(["my card"])[0].label
     assert label in page.locator("#counts tbody th").all_text_contents()
+
+
+def test_the_prompt_of_the_model_is_shown(open_page: Open, model: Path) -> None:
+    manifest, tokenizer = Manifest.load(model), Tokenizer.from_file(str(model / TOKENIZER))
+    add_prompt(tokenizer, "my card ? ")
+    tokenizer.save(str(model / TOKENIZER))
+    replace(manifest, files={}).save(model)
+    expect(open_page().locator("#model")).to_contain_text('Prompt"my card ? "')
 
 
 def test_a_model_of_several_columns_has_a_field_for_each(

@@ -17,6 +17,7 @@ from tokensieve.evaluation.baselines import Baseline, Baselines
 from tokensieve.evaluation.metrics import Bools, Ints, Targets
 from tokensieve.evaluation.shortcuts import Shortcut
 from tokensieve.evaluation.weak_class import WeakClass
+from tokensieve.truncation import HEAD
 
 LEVEL = 0.05  # highest p-value of a difference that is not due to chance
 # A model answers by itself if it is confident on this share of the texts, and right on this share
@@ -81,6 +82,7 @@ class ModelOnTest:
         cut: Which test texts are truncated, bool [texts].
         max_length: Tokens that are read of a text.
         shortcuts: Phrases that the model takes for a class.
+        truncation: The part that is read of a longer text (`truncation.py`).
     """
 
     figures: Mapping[str, Any]
@@ -92,6 +94,7 @@ class ModelOnTest:
     cut: Bools
     max_length: int
     shortcuts: Sequence[Shortcut] = ()
+    truncation: str = HEAD
 
     @property
     def correct(self) -> Bools:
@@ -209,9 +212,10 @@ def _longer_texts(result: ModelOnTest, wrong: int) -> Iterator[tuple[int, str]]:
         return
     missed = int((cut & ~correct).sum())
     if cut.all() or missed / cut.sum() > (wrong - missed) / (~cut).sum():
+        both_ends = ", or base.truncation=head_tail" if result.truncation == HEAD else ""
         yield (
             missed,
-            "longer inputs (base.max_length, or base.truncation=head_tail): "
+            f"longer inputs (base.max_length{both_ends}): "
             f"{cut.mean():.0%} of the test texts are cut at {result.max_length} tokens, "
             f"{missed:,} of the {wrong:,} wrong ones among them",
         )

@@ -11,6 +11,7 @@ from tokensieve.evaluation.intervals import interval, mcnemar_p_value
 from tokensieve.evaluation.metrics import Ints
 from tokensieve.evaluation.shortcuts import SharedPhrase, Shortcut
 from tokensieve.evaluation.verdict import Grade, ModelOnTest, Verdict, judge
+from tokensieve.truncation import HEAD, HEAD_TAIL
 
 LABELS = ["bill", "card", "rate"]
 
@@ -31,6 +32,7 @@ def verdict(
     baselines: Baselines = WEAK_BASELINES,
     counts: tuple[int, ...] = (30, 30, 30),
     cut: Ints | None = None,
+    truncation: str = HEAD,
     **figures: Any,
 ) -> Verdict:
     correct = targets == predicted
@@ -42,7 +44,8 @@ def verdict(
     }
     none = np.zeros(len(targets), dtype=bool)
     given = none if cut is None else cut.astype(bool)
-    return judge(ModelOnTest(own | figures, baselines, LABELS, counts, targets, predicted, given, 128))
+    result = ModelOnTest(own | figures, baselines, LABELS, counts, targets, predicted, given, 128)
+    return judge(replace(result, truncation=truncation))
 
 
 def texts(*wrong: tuple[int, int, int], each: int = 40) -> tuple[Ints, Ints]:
@@ -125,6 +128,8 @@ def test_truncated_texts_are_named_if_they_are_wrong_more_often() -> None:
         "longer inputs (base.max_length, or base.truncation=head_tail): 17% of the test texts are cut at 128 "
         "tokens, 20 of the 20 wrong ones among them"
     )
+    both_ends = verdict(targets, predicted, counts=(60, 30, 30), cut=wrong, truncation=HEAD_TAIL)
+    assert both_ends.remedies[0].startswith("longer inputs (base.max_length): 17% of")
     everywhere = verdict(targets, predicted, counts=(60, 30, 30), cut=np.ones(120)).remedies
     assert any(text.startswith("longer inputs") for text in everywhere)
     elsewhere = verdict(targets, predicted, counts=(60, 30, 30), cut=~wrong).remedies

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -34,3 +36,17 @@ def test_larger_logits_of_the_same_answers_have_the_same_calibrated_loss(multi_l
 def test_a_text_without_an_error_has_a_finite_loss() -> None:
     logits = torch.tensor([[9.0, 0.0], [0.0, 9.0]])
     assert 0 < calibrated_loss(logits, torch.tensor([0, 1])) < 1
+
+
+@pytest.mark.parametrize(
+    ("factor", "texts"), [(1.0, 1), (1.0, 3), (1e-30, 200), (1e6, 200), (1e30, 200)], ids=str
+)
+@pytest.mark.parametrize("kind", ["classes", "one class", "labels", "no label"])
+def test_the_calibrated_loss_of_any_logits_is_finite_and_at_most_the_plain_one(
+    factor: float, texts: int, kind: str
+) -> None:
+    logits, targets = (part[:texts] for part in drawn("label" in kind))
+    targets = torch.zeros_like(targets) if kind in ("one class", "no label") else targets
+    found, plain = calibrated_loss(factor * logits, targets), mean_loss(factor * logits, targets).item()
+    assert math.isfinite(found)
+    assert 0 <= found <= plain * (1 + 1e-5)

@@ -72,6 +72,7 @@ class Cell:
     def key(self) -> str:
         """The name of the cell's file, without the extension."""
         tree = asdict(self) | {"torch": torch.__version__, "tokensieve": tokensieve.__version__}
+        tree["early stopping"] = "calibrated loss"  # earlier cells chose the epoch by another loss
         tree["settings"] = {section: tree["settings"][section] for section in USED}
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:32]
 

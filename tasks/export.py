@@ -35,7 +35,7 @@ from tokensieve.errors import InputError
 from tokensieve.evaluation.metrics import Targets
 from tokensieve.evaluation.report import Comparison, compare, is_for_threshold, report
 from tokensieve.export import choose_variant
-from tokensieve.export.build_variants import SAMPLE, build, processor, unavailable
+from tokensieve.export.build_variants import SAMPLE, build, int8_bits, unavailable
 from tokensieve.export.choose_variant import VariantResult
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.files import atomic_folder, write_json
@@ -46,6 +46,7 @@ from tokensieve.inference.predictor import Predictor, run_batches
 from tokensieve.inference.session import Floats, load_engine
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
+from tokensieve.processor import instructions, processor
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 from tokensieve.truncation import HEAD
@@ -142,6 +143,7 @@ def export(layout: Layout, settings: Settings) -> None:
             "timed_texts": len(untrained.texts["test"][:TIMED]),
             "threads": 1,
             "processor": processor(),
+            "instructions": instructions(),
             "skipped": skipped,
         }
         race = head | {"variants": rows, "served": served}
@@ -260,7 +262,7 @@ def _serve_the_fastest(
         if result.variant not in settings.export.variants or served:
             continue
         shutil.copyfile(builds[result.variant], folder / MODEL)
-        tried = replace(manifest, variant=result.variant)
+        tried = replace(manifest, variant=result.variant, int8_bits=int8_bits(result.variant))
         tried.save(folder)
         comparison, figures = untrained.measured(Predictor.load(folder), manifest)
         broken = choose_variant.violations(result.variant, comparison, settings.export)

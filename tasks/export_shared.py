@@ -11,12 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from tasks.export import Untrained, parity, sample_of
 from tokensieve.errors import InputError
 from tokensieve.evaluation.report import Comparison
 from tokensieve.export import choose_variant
+from tokensieve.export.build_variants import int8_bits, unavailable
 from tokensieve.export.shared_encoder import build_shared, common_layers, plain_graphs
 from tokensieve.files import atomic_folder
 from tokensieve.inference.manifest import TOKENIZER, Manifest
@@ -57,15 +58,15 @@ def export_shared(sources: Sequence[Path], output: Path) -> dict[str, Any]:
         name: sample_of(layout, manifests[name].max_length, manifests[name].truncation)
         for name, layout in layouts.items()
     }
-    first = next(iter(models.values()))
-    config = AutoConfig.from_pretrained(first)
+    config = AutoConfig.from_pretrained(next(iter(models.values())))
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(output) as folder, TemporaryDirectory(dir=output.parent) as scratch:
         _write_common(layouts, folder)
         plain = plain_graphs(models, layers, Path(scratch))
-        for variant in _candidates(manifests):
+        for variant in _candidates(config, manifests):
             build_shared(plain, config, variant, samples, folder)
-            tasks = {name: replace(manifest, variant=variant) for name, manifest in manifests.items()}
+            bits = int8_bits(variant)
+            tasks = {name: replace(task, variant=variant, int8_bits=bits) for name, task in manifests.items()}
             save_manifest(folder, tasks, layers)
             compared = _compared(layouts, SharedPredictor.load(folder))
             if not _break_limits(layouts, variant, compared):
@@ -106,13 +107,14 @@ def _phrases(layouts: Iterable[Layout]) -> Iterator[str]:
         yield from sorted(read_phrases(layout.onnx, {PHRASES: path.read_bytes()} if path.exists() else {}))
 
 
-def _candidates(manifests: Mapping[str, Manifest]) -> list[str]:
+def _candidates(config: PreTrainedConfig, manifests: Mapping[str, Manifest]) -> list[str]:
     """Return the most exact variant that the projects chose, and the more exact ones, down to fp32.
 
     All run on a CPU.
     """
     fastest = min(VARIANTS.index(manifest.variant) for manifest in manifests.values())
-    return [variant for variant in VARIANTS[fastest::-1] if variant != "fp16"]
+    left_out = {"fp16", *unavailable(config, VARIANTS)}
+    return [variant for variant in VARIANTS[fastest::-1] if variant not in left_out]
 
 
 def _projects(sources: Sequence[Path]) -> dict[str, Layout]:

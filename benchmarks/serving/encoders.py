@@ -29,8 +29,8 @@ from benchmarks.training.results import read_all
 from benchmarks.training.statistics import Records, encoder_of, machine_of, scores
 from tokensieve.data.raw_data import read_examples
 from tokensieve.errors import InputError, excerpt
-from tokensieve.export.build_variants import processor
 from tokensieve.inference.predictor import Predictor
+from tokensieve.processor import processor
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 

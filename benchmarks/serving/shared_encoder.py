@@ -26,7 +26,7 @@ from transformers import AutoConfig
 from benchmarks.command import reports_input_errors
 from benchmarks.timing import commit
 from tokensieve.data.examples import Examples
-from tokensieve.export.build_variants import SAMPLE, build, processor
+from tokensieve.export.build_variants import SAMPLE, build
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.export.shared_encoder import build_shared, common_layers, plain_graphs
 from tokensieve.files import read_json, write_json
@@ -35,6 +35,7 @@ from tokensieve.inference.predictor import Predictor
 from tokensieve.inference.shared_predictor import SharedPredictor, save_manifest
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
+from tokensieve.processor import processor
 from tokensieve.project import Layout
 
 RESULTS = Path(__file__).parents[1] / "results" / "shared.json"

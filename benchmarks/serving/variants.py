@@ -1,9 +1,13 @@
-"""Compare every export variant of a project with PyTorch, and show which export limits it violates.
+"""Compare every export variant of projects with PyTorch, and show which export limits it breaks.
 
-    python -m benchmarks.serving.variants --project DIR [--seven-bits]
+    python -m benchmarks.serving.variants --projects DIR,DIR
+    python -m benchmarks.serving.variants --readme docs/explanation/export.md
 
-Variants that are slower than the one in use are compared, too. With `--seven-bits` the int8
-variants are built as on an x86 processor without VNNI.
+The first command builds all variants, times them in turns on one thread, and compares their
+predictions for all texts that were not trained on. A project is named after its folder. Rows of the
+same projects on the same kind of processor are replaced. The second one writes the tables.
+For a processor without VNNI, run the first with `python -m benchmarks.serving.older_processor`
+before it.
 """
 
 from __future__ import annotations
@@ -12,80 +16,149 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from safetensors.numpy import load_file
-from tqdm import tqdm
-
+from benchmarks import markdown
 from benchmarks.command import reports_input_errors
 from tasks.export import Untrained, _builds, _manifest
+from tokensieve.bars import Bar
 from tokensieve.cpus import cores
-from tokensieve.evaluation.report import is_correct
-from tokensieve.export import build_variants, choose_variant
-from tokensieve.inference.decisions import decide
+from tokensieve.errors import InputError
+from tokensieve.export import choose_variant
 from tokensieve.inference.predictor import run_batches
 from tokensieve.inference.session import load_engine
 from tokensieve.model.batches import tokenize
 from tokensieve.model.encoder import load_tokenizer
+from tokensieve.processor import instructions, processor, saturates_int8
 from tokensieve.project import Layout
-from tokensieve.settings import Settings
+from tokensieve.settings import VARIANTS, Settings
+
+RESULTS = Path(__file__).parents[1] / "results" / "variants.jsonl"
+TIMED = 100  # texts
+KINDS = {False: "with VNNI", True: "AVX2 without VNNI"}
 
 
 @reports_input_errors
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--project", type=Path, required=True, help="a project whose stages up to evaluate have run"
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit status: 0 measured or written, 2 invalid input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.serving.variants", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument(
-        "--seven-bits", action="store_true", help="weights of 7 bits, as processors without VNNI need them"
-    )
-    options = parser.parse_args()
-    if options.seven_bits:
-        build_variants.saturates_int8 = _true
-    compare(Layout(options.project.resolve()))
+    parser.add_argument("--projects", help="folders of projects whose stages up to evaluate have run")
+    parser.add_argument("--readme", type=Path, help="page with the two marks of the tables")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results")
+    asked = parser.parse_args(arguments)
+    if not (asked.projects or asked.readme):
+        parser.error("use --projects or --readme")
+    for folder in asked.projects.split(",") if asked.projects else ():
+        _replace(asked.results, measure(Layout(Path(folder).resolve())))
+    if asked.readme:
+        markdown.write_between(asked.readme, "benchmarks.serving.variants", tables(asked.results))
     return 0
 
 
-def compare(layout: Layout) -> None:
-    """Print one JSON object per variant."""
+def measure(layout: Layout) -> list[dict[str, Any]]:
+    """Return a row per variant of a project."""
     settings, manifest = Settings.load(layout.params), _manifest(layout)
-    rule, untrained = manifest.rule, Untrained.load(layout, manifest.labels)
-    ids = tokenize(
-        load_tokenizer(layout.model), untrained.all_texts(), manifest.max_length, manifest.truncation
-    )
-    confident = decide(load_file(layout.evaluation / "logits.safetensors")["test"], rule).confident
-    print(
-        f"PyTorch is confident of {confident.mean():.1%} of {len(confident):,} test texts; "
-        f"{build_variants.processor()}",
-        file=sys.stderr,
-    )
-    test, start = untrained.targets["test"], len(untrained.texts.get("validation", ()))
+    settings = replace(settings, export=replace(settings.export, variants=VARIANTS))
+    untrained = Untrained.load(layout, manifest.labels)
+    texts = untrained.all_texts()
+    ids = tokenize(load_tokenizer(layout.model), texts, manifest.max_length, manifest.truncation)
+    start = len(untrained.texts.get("validation", ()))
     with tempfile.TemporaryDirectory() as folder:
         builds, _ = _builds(layout, settings, Path(folder))
-        for name, path in tqdm(builds.items(), desc="variants", unit="variant", leave=False, disable=None):
-            logits = run_batches(load_engine(path, name, cores()).run, ids, len(manifest.labels))
-            compared = untrained.compared(logits, rule)
-            predicted = decide(logits[start : start + len(test)], rule).labels
-            row = {
-                "variant": name,
-                "other_labels": round((1 - compared.agreement) * compared.texts),
-                "texts": compared.texts,
-                "other_confident_labels": round(
-                    (1 - compared.confident_agreement) * compared.confident_texts
-                ),
-                "confident_texts": compared.confident_texts,
-                "proven_agreement": round(compared.proven_agreement, 4),
-                "accuracy": round(float(is_correct(predicted, test).mean()), 4),
-                "coverage_change": round(compared.coverage_change, 4),
-                "calibration_rise": round(compared.calibration_rise, 4),
-                "violations": choose_variant.violations(name, compared, settings.export),
-            }
-            print(json.dumps(row))
+        engines = {name: load_engine(path, name, 1) for name, path in builds.items()}
+        spent = choose_variant.times(engines, ids[start : start + TIMED])
+        rows = []
+        for name, path in Bar(builds.items(), "compared with PyTorch", "variant"):
+            found = run_batches(load_engine(path, name, cores()).run, ids, len(manifest.labels))
+            compared = untrained.compared(found, manifest.rule)
+            rows.append(
+                {
+                    "project": layout.root.name,
+                    "saturates": saturates_int8(),
+                    "processor": processor(),
+                    "instructions": instructions(),
+                    "variant": name,
+                    "milliseconds": round(spent[name], 3),
+                    "megabytes": round(path.stat().st_size / 1e6, 1),
+                    "texts": compared.texts,
+                    "other_labels": round((1 - compared.agreement) * compared.texts),
+                    "confident_texts": compared.confident_texts,
+                    "other_confident_labels": round(
+                        (1 - compared.confident_agreement) * compared.confident_texts
+                    ),
+                    "largest_difference": round(compared.largest_difference, 3),
+                    "accuracy_drop": round(compared.accuracy_drop, 5),
+                    "accuracy_drop_chance": round(compared.accuracy_drop_chance, 3),
+                    "coverage_change": round(compared.coverage_change, 4),
+                    "calibration_rise": round(compared.calibration_rise, 4),
+                    "violations": list(choose_variant.violations(name, compared, settings.export)),
+                }
+            )
+    return rows
 
 
-def _true(cpuinfo: Path = build_variants.CPUINFO) -> bool:
-    return True
+def tables(results: Path) -> str:
+    """Return a table per kind of processor as Markdown.
+
+    Raises:
+        InputError: If nothing was measured.
+    """
+    rows = _read(results)
+    if not rows:
+        raise InputError(f"{results} has no results; make them with --projects")
+    parts = []
+    for saturates, kind in KINDS.items():
+        here = [row for row in rows if row["saturates"] == saturates]
+        if here:
+            names = ", ".join(sorted({row["processor"] for row in here}))
+            parts.append(f"{kind[0].upper()}{kind[1:]} ({names}):\n\n{markdown.table(_lines(here))}")
+    return "\n\n".join(parts)
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    lines = [
+        ["task", "variant", "time, of fused", "other labels", "of confident ones", "accuracy (p)", "outcome"]
+    ]
+    for project in dict.fromkeys(row["project"] for row in rows):
+        own = {row["variant"]: row for row in rows if row["project"] == project}
+        kept = [row for row in own.values() if not row["violations"]]
+        served = min(kept, key=lambda row: row["milliseconds"])["variant"]
+        for name, row in own.items():
+            if name in choose_variant.EXACT and name != served:
+                continue
+            outcome = ", ".join(f"`{limit}`" for limit in row["violations"]) or "kept"
+            lines.append(
+                [
+                    project,
+                    f"`{name}`",
+                    f"{row['milliseconds'] / own['fused']['milliseconds']:.2f}",
+                    f"{row['other_labels']} of {row['texts']:,}",
+                    f"{row['other_confident_labels']} of {row['confident_texts']:,}",
+                    f"{-100 * row['accuracy_drop']:+.2f} ({row['accuracy_drop_chance']:.2f})",
+                    "served" if name == served else outcome,
+                ]
+            )
+    return lines
+
+
+def _replace(results: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write `rows` to the file, instead of those of the same project and kind of processor."""
+    same = {(row["project"], row["saturates"]) for row in rows}
+    others = [row for row in _read(results) if (row["project"], row["saturates"]) not in same]
+    text = "".join(json.dumps(row) + "\n" for row in [*others, *rows])
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(text, encoding="utf-8")
+
+
+def _read(results: Path) -> list[dict[str, Any]]:
+    if not results.is_file():
+        return []
+    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

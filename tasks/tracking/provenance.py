@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import tokensieve
-from tokensieve.export.build_variants import processor
 from tokensieve.files import read_json
+from tokensieve.processor import processor
 from tokensieve.project import Layout
 
 NAME = "environment.json"  # in artifacts/model; finetune writes it

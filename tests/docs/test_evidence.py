@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 
 @pytest.mark.system
 def test_the_tables_of_the_evidence_are_current(tmp_path: Path) -> None:
-    from benchmarks.serving import encoders, run
+    from benchmarks.serving import encoders, run, variants
     from benchmarks.training import report, vocabulary
 
     stored, page = ROOT / "docs/explanation/evidence.md", tmp_path / "evidence.md"
@@ -25,4 +25,8 @@ def test_the_tables_of_the_evidence_are_current(tmp_path: Path) -> None:
     stored, page = ROOT / "docs/how-to/base-model.md", tmp_path / "base-model.md"
     shutil.copyfile(stored, page)
     assert encoders.main(["--results", str(results), "--readme", str(page)]) == 0
+    assert page.read_text(encoding="utf-8") == stored.read_text(encoding="utf-8")
+    stored, page = ROOT / "docs/explanation/export.md", tmp_path / "export.md"
+    shutil.copyfile(stored, page)
+    assert variants.main(["--results", str(results / "variants.jsonl"), "--readme", str(page)]) == 0
     assert page.read_text(encoding="utf-8") == stored.read_text(encoding="utf-8")

@@ -121,6 +121,14 @@ def test_shared_export_predicts_like_each_model_alone(project: Callable[..., Lay
     }
 
 
+def test_variants_that_a_family_does_not_have_are_left_out(
+    project: Callable[..., Layout], tmp_path: Path
+) -> None:
+    """So few texts prove nothing, so the next more exact variant is tried, down to fp32."""
+    layouts = [project(name, 1, variant="int8", family="modernbert") for name in ("cards", "parcels")]
+    assert export_shared([layout.root for layout in layouts], tmp_path / "shared")["variant"] == "fp32"
+
+
 @pytest.mark.parametrize("family", ["modernbert", "qwen2", "mpnet"])
 def test_other_families_share_too(project: Callable[..., Layout], tmp_path: Path, family: str) -> None:
     layouts = [

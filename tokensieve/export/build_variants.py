@@ -8,15 +8,17 @@
 - blocks: matrix products in int8, with one scale per 64 inputs, of each token and of each output.
 - mixed: like int8, but products with fewer outputs than inputs are computed as in blocks. They are
   the second ones of the feed-forward layers, whose inputs have outliers.
-- int8: matrix products in int8 after SmoothQuant (`smoothquant.py`), with one scale per text and
-  one per output. The embeddings are int8 too.
+- int8: matrix products in int8 with one scale per text and one per output, after they were made
+  more even (`smoothquant.py`). The table of token embeddings is int8 too, with one scale per token.
+  If the processor's sums of int8 products may overflow (`processor.py`), weights have 7 bits.
+- uint8: int8 for such a processor, with unsigned weights of 8 bits. Its products cannot overflow.
+  It is more exact than int8 and slower.
 
 If ONNX Runtime cannot fuse a model family, it has no fused and no fp16.
 """
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,11 +32,11 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from transformers import PreTrainedConfig
 
 from tokensieve.export.onnx_graph import DOMAIN, FUSED, allow_own_operators, fuse
-from tokensieve.export.smoothquant import smooth
-from tokensieve.inference.session import cuda_problem
+from tokensieve.export.smoothquant import IN_FLOAT, smooth
+from tokensieve.inference.session import IDS, cuda_problem
+from tokensieve.processor import saturates_int8
 
 SAMPLE = 64  # texts from which the scales of int8 are computed
-CPUINFO = Path("/proc/cpuinfo")
 BLOCK = 64  # MiniLM on one thread: 3.3 ms per text and 99.8% agreement; with 32, 3.6 ms and 99.9%
 
 
@@ -45,6 +47,8 @@ def unavailable(config: PreTrainedConfig, names: Sequence[str]) -> dict[str, str
         reasons |= dict.fromkeys(("fused", "fp16"), f"ONNX Runtime does not fuse {config.model_type}")
     elif problem := cuda_problem():
         reasons["fp16"] = problem
+    if not saturates_int8():
+        reasons["uint8"] = "this processor computes int8 as exactly, and faster"
     return {name: reasons[name] for name in names if name in reasons}
 
 
@@ -73,24 +77,78 @@ def build(
     elif name == "blocks":
         onnx.save(quantize_blocks(_fastest_float(plain, config, attention=False)), path)
     else:
-        model = _fastest_float(plain, config)
-        quantize(smooth(quantize_blocks(model, narrowing=True) if name == "mixed" else model, sample), path)
+        model = quantize_embeddings(_fastest_float(plain, config, embeddings=False))
+        model = quantize_blocks(model, narrowing=True) if name == "mixed" else model
+        quantize(smooth(model, sample), path, unsigned=name == "uint8")
 
 
-def quantize(model: ModelProto, path: Path) -> None:
-    """Write `model` to `path` with int8 products and embeddings."""
+def int8_bits(name: str) -> int:
+    """Return the bits of a variant's int8 weights on this machine, as the manifest has them.
+
+    They are 7 if every processor computes the variant alike.
+    """
+    return 8 if name in ("mixed", "int8") and not saturates_int8() else 7
+
+
+def quantize(model: ModelProto, path: Path, unsigned: bool = False) -> None:
+    """Write `model` to `path` with int8 products, except those whose names begin with IN_FLOAT.
+
+    With `unsigned`, their weights are uint8.
+    """
     # Without this entry, the quantizer warns that shapes were not inferred. They are not needed
     # here.
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     quantize_dynamic(
         model,
         path,
-        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Attention"],
+        nodes_to_exclude=[node.name for node in model.graph.node if node.name.startswith(IN_FLOAT)],
+        weight_type=QuantType.QUInt8 if unsigned else QuantType.QInt8,
         per_channel=True,
-        reduce_range=saturates_int8(),
+        reduce_range=not unsigned and saturates_int8(),
         # After fusion, some values have no type, and the quantizer would fail.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
+
+
+def quantize_embeddings(model: ModelProto) -> ModelProto:
+    """Change the table of token embeddings to int8 with one scale per token. Return `model`.
+
+    With one scale for the table, the logits of MiniLM differ five times as much.
+    """
+    tables = {item.name: item for item in model.graph.initializer}
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type == "Gather" and node.input[0] in tables and node.input[1] == IDS:
+            nodes += _int8_lookup(model, node, tables[node.input[0]])
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def _int8_lookup(model: ModelProto, node: NodeProto, table: TensorProto) -> list[NodeProto]:
+    """Return the nodes that replace a lookup in `table`, and replace `table` in `model`."""
+    rows = numpy_helper.to_array(table)
+    scale = np.maximum(np.abs(rows).max(1, keepdims=True), 1e-12) / 127
+    name = node.output[0]
+    whole, scales, found, floats, steps = (
+        f"{name}_{part}" for part in ("int8", "scales", "rows", "floats", "steps")
+    )
+    model.graph.initializer.remove(table)
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.round(rows / scale).astype(np.int8), whole),
+            numpy_helper.from_array(scale.astype(np.float32), scales),
+        ]
+    )
+    return [
+        helper.make_node("Gather", [whole, IDS], [found], name=found),
+        helper.make_node("Gather", [scales, IDS], [steps], name=steps),
+        helper.make_node("Cast", [found], [floats], name=floats, to=TensorProto.FLOAT),
+        helper.make_node("Mul", [floats, steps], [name], name=node.name),
+    ]
 
 
 def quantize_blocks(model: ModelProto, block: int = BLOCK, narrowing: bool = False) -> ModelProto:
@@ -135,31 +193,10 @@ def _block_product(
     )
 
 
-def saturates_int8(cpuinfo: Path = CPUINFO) -> bool:
-    """Return whether this processor adds pairs of int8 products in 16 bits, which may overflow.
-
-    x86 processors without VNNI do. Weights may then have 7 bits only.
-    """
-    return platform.machine().lower() in ("x86_64", "amd64") and "vnni" not in _cpuinfo(cpuinfo)
-
-
-def processor(cpuinfo: Path = CPUINFO) -> str:
-    """Return the name of this machine's processor."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in _cpuinfo(cpuinfo).splitlines()
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cpuinfo(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
-
-
-def _fastest_float(plain: Path, config: PreTrainedConfig, attention: bool = True) -> ModelProto:
+def _fastest_float(
+    plain: Path, config: PreTrainedConfig, attention: bool = True, embeddings: bool = True
+) -> ModelProto:
     """Return the fused graph, or the plain graph if ONNX Runtime cannot fuse the model family."""
-    return fuse(plain, config, attention) if config.model_type in FUSED else onnx.load(plain)
+    if config.model_type not in FUSED:
+        return onnx.load(plain)
+    return fuse(plain, config, attention, embeddings)

@@ -77,14 +77,17 @@ def write_graph(
         )
 
 
-def fuse(plain: Path, config: PreTrainedConfig, attention: bool = True) -> ModelProto:
+def fuse(
+    plain: Path, config: PreTrainedConfig, attention: bool = True, embeddings: bool = True
+) -> ModelProto:
     """Return the graph in the file `plain` with norms and activations as one operator each.
 
-    With `attention`, each attention is one operator too.
+    With `attention`, each attention is one operator too, with `embeddings` the sum and the norm of
+    the embeddings.
     """
     logging.getLogger("onnxruntime.transformers").setLevel(logging.WARNING)
     options = FusionOptions("bert")
-    options.enable_attention = attention
+    options.enable_attention, options.enable_embed_layer_norm = attention, embeddings
     heads, width = config.num_attention_heads, config.hidden_size
     model = optimizer.optimize_model(
         str(plain), "bert", heads, width, optimization_options=options, opt_level=0

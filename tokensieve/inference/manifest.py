@@ -72,9 +72,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: isinstance(v, list) and len(v) != 1 and all(map(_text, v)) and len(set(v)) == len(v),
         "a list of at least two different names, in UTF-8",
     ),
+    "int8_bits": (lambda v: v in (7, 8), "7 or 8"),
 }
 # Values that a manifest has only if they differ from the default.
-OPTIONAL = {"truncation": HEAD, "text_columns": (), "clean": NONE}
+OPTIONAL = {"truncation": HEAD, "text_columns": (), "clean": NONE, "int8_bits": 7}
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class Manifest:
         truncation: The part that is read of a longer text (`truncation.py`).
         clean: What is stripped from the texts (`text_rule.py`).
         text_columns: The columns of which the texts are joined (`text_rule.py`); empty for one.
+        int8_bits: 8 if the graph has int8 weights that only some processors multiply exactly
+            (`processor.py`), otherwise 7.
     """
 
     labels: tuple[str, ...]
@@ -109,6 +112,7 @@ class Manifest:
     truncation: str = HEAD
     text_columns: tuple[str, ...] = ()
     clean: str = NONE
+    int8_bits: int = 7
 
     @property
     def text_rule(self) -> TextRule:

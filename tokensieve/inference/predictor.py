@@ -21,6 +21,7 @@ from tokensieve.inference.prompt import prompt_of
 from tokensieve.inference.session import Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.inference.words import Span
+from tokensieve.processor import warn_of_overflow
 from tokensieve.text_rule import TextOrColumns, TextRule
 from tokensieve.truncation import HEAD
 
@@ -73,6 +74,7 @@ class Predictor:
         )
         engine = load_engine(folder / MODEL, manifest.variant, threads or cores(), files=files)
         predictor = cls(manifest, tokenizer, engine, read_phrases(folder, files), prompt_of(files[TOKENIZER]))
+        warn_of_overflow(folder, manifest.int8_bits)
         classes = predictor.run([[0]]).shape[1]
         if classes != len(manifest.labels):
             raise InputError(

@@ -26,6 +26,7 @@ from tokensieve.inference.prompt import prompt_of
 from tokensieve.inference.session import IDS, LOGITS, STATES, Engine, Floats, Ids, load_engine
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds
 from tokensieve.inference.words import Span
+from tokensieve.processor import warn_of_overflow
 from tokensieve.text_rule import TextOrColumns, TextRule
 from tokensieve.truncation import HEAD
 
@@ -76,6 +77,7 @@ class SharedPredictor:
         first = next(iter(manifests.values()))
         tokenizer = load_tokenizer(folder / TOKENIZER, files[TOKENIZER], first.max_length, first.truncation)
         prefix = load_engine(folder / PREFIX, first.variant, threads, IDS, STATES, files)
+        warn_of_overflow(folder, first.int8_bits)
         suffixes = {}
         states = prefix.run(np.array([[0]], dtype=np.int64))
         for name, manifest in manifests.items():

@@ -27,7 +27,7 @@ CHECKS = (
 FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "arrow")
 
 # ONNX variants, the most exact first.
-VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "int8")
+VARIANTS = ("fp32", "fused", "fp16", "blocks", "mixed", "uint8", "int8")
 
 # MLflow refuses names that contain / or :, and names that are paths, such as "..".
 NAME = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tokensieve
 from tasks.tracking import provenance
-from tokensieve.export.build_variants import processor
+from tokensieve.processor import processor
 from tokensieve.project import Layout
 
 

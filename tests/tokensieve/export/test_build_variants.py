@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tokensieve.export import build_variants
-from tokensieve.export.build_variants import build, processor, quantize_blocks, saturates_int8, unavailable
+from tokensieve.export.build_variants import build, int8_bits, quantize_blocks, unavailable
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.inference.session import load_engine
 from tokensieve.model.classifier import Classifier
@@ -48,6 +48,7 @@ def operators(path: Path) -> Counter[str]:
         ("fused", {"Attention": 4}, 1e-4),
         ("blocks", {"MatMulNBits": 4}, 0.05),
         ("mixed", {"MatMulNBits": 4, "QAttention": 4, "MatMulInteger": 9}, 0.3),
+        ("uint8", {"QAttention": 4, "MatMulInteger": 13}, 0.3),
         ("int8", {"QAttention": 4, "MatMulInteger": 13}, 0.3),
     ],
 )
@@ -66,7 +67,7 @@ def test_a_variant_has_its_operators_and_stays_near_torch(
 
 
 @pytest.mark.parametrize("family", ["modernbert", "qwen2"])
-@pytest.mark.parametrize("name", ["fp32", "blocks", "mixed", "int8"])
+@pytest.mark.parametrize("name", ["fp32", "blocks", "mixed", "uint8", "int8"])
 def test_families_that_are_not_fused_have_the_others(
     built: Callable[..., Path], family: str, name: str
 ) -> None:
@@ -95,11 +96,55 @@ def test_unavailable_variants_have_a_reason(
 
     bert, qwen2 = (AutoConfig.from_pretrained(tiny_family(family)) for family in ("bert", "qwen2"))
     monkeypatch.setattr(build_variants, "cuda_problem", lambda: "there is none")
+    monkeypatch.setattr(build_variants, "saturates_int8", lambda: True)
     assert unavailable(bert, ["fp32", "fused", "fp16"]) == {"fp16": "there is none"}
     assert unavailable(bert, ["fp32", "int8"]) == {}
     monkeypatch.setattr(build_variants, "cuda_problem", lambda: "")
     assert unavailable(bert, ["fused", "fp16"]) == {}
     assert list(unavailable(qwen2, ["fp32", "fused", "fp16", "int8"])) == ["fused", "fp16"]
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_a_processor_whose_sums_overflow_has_weights_that_cannot(
+    built: Callable[..., Path],
+    tiny_family: Callable[[str], Path],
+    saturates: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from transformers import AutoConfig
+
+    monkeypatch.setattr(build_variants, "saturates_int8", lambda: saturates)
+    bert = AutoConfig.from_pretrained(tiny_family("bert"))
+    assert ("uint8" in unavailable(bert, ["uint8"])) == (not saturates)
+    most = {name: largest_weight(built(name)) for name in ("int8", "uint8", "mixed")}
+    assert most == {"int8": 64 if saturates else 127, "uint8": 255, "mixed": 64 if saturates else 127}
+    assert [int8_bits(name) for name in ("int8", "mixed", "uint8", "fp32")] == (
+        [7, 7, 7, 7] if saturates else [8, 8, 7, 7]
+    )
+
+
+def largest_weight(path: Path) -> int:
+    """The largest value of an int8 weight of a matrix product."""
+    model = onnx.load(path)
+    weights = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    used = [node.input[1] for node in model.graph.node if node.op_type in ("MatMulInteger", "QAttention")]
+    return max(int(np.abs(weights[name].astype(int)).max()) for name in used)
+
+
+def test_each_token_has_its_own_scale(built: Callable[..., Path]) -> None:
+    """One token with large values took the small values of all others."""
+    plain, name = onnx.load(built("fused")), "classifier.encoder.embeddings.word_embeddings.weight"
+    fused = built_embeddings(plain, name)
+    path = built("int8")
+    model = onnx.load(path)
+    weights = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    (table,) = [value for value in weights.values() if value.dtype == np.int8 and value.shape == fused.shape]
+    (scale,) = [value for value in weights.values() if value.shape == (len(fused), 1)]
+    assert (np.abs(table * scale - fused) <= scale / 2 + 1e-7).all()
+
+
+def built_embeddings(model: onnx.ModelProto, name: str) -> np.ndarray:  # type: ignore[type-arg]
+    return onnx.numpy_helper.to_array(next(item for item in model.graph.initializer if item.name == name))
 
 
 def test_blocks_keep_a_row_of_zeros(built: Callable[..., Path]) -> None:
@@ -111,27 +156,3 @@ def test_blocks_keep_a_row_of_zeros(built: Callable[..., Path]) -> None:
     path = Path(built("fp32").with_name("zero.onnx"))
     onnx.save(quantize_blocks(model), path)
     assert np.isfinite(load_engine(path, "blocks", 1).run(IDS)).all()
-
-
-@pytest.mark.parametrize(
-    ("machine", "text", "expected"),
-    [
-        ("x86_64", "flags: avx2", True),
-        ("x86_64", "flags: avx512_vnni", False),
-        ("aarch64", "Features: asimd", False),
-        ("AMD64", None, True),
-    ],
-)
-def test_seven_bits_where_pairs_saturate(
-    machine: str, text: str | None, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("platform.machine", lambda: machine)
-    if text is not None:
-        (tmp_path / "cpuinfo").write_text(text)
-    assert saturates_int8(tmp_path / "cpuinfo") == expected
-
-
-def test_the_processor_has_a_name(tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: Tiny 9000\n")
-    assert processor(tmp_path / "cpuinfo") == "Tiny 9000"
-    assert processor(tmp_path / "absent")

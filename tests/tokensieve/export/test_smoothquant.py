@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from tokensieve.export.smoothquant import best_scale, smooth
+from tokensieve.export.smoothquant import IN_FLOAT, best_scaling, smooth
 
 DRAW = np.random.default_rng(3)
 WEIGHT = DRAW.normal(size=(8, 6)).astype(np.float32)
@@ -40,7 +40,12 @@ def test_in_float_the_smoothed_graph_is_the_same_and_the_given_one_stays() -> No
     before = model.SerializeToString()
     smoothed = smooth(model, [[1, 2, 3], [4, 5]])
     assert model.SerializeToString() == before
-    assert [node.op_type for node in smoothed.graph.node] == ["Gather", "Mul", "MatMul"]
+    assert [node.op_type for node in smoothed.graph.node] == [
+        "Gather", "Mul", "MatMul", "Gather", "MatMul", "Add"
+    ]  # fmt: skip
+    assert [node.name for node in smoothed.graph.node if node.name.startswith(IN_FLOAT)] == [
+        "outliers_0_input", "outliers_0_product", "outliers_0_sum"
+    ]  # fmt: skip
     assert "weight" not in {item.name for item in smoothed.graph.initializer}
     np.testing.assert_allclose(run(smoothed, [6, 7, 8]), run(model, [6, 7, 8]), rtol=1e-4, atol=1e-4)
 
@@ -50,19 +55,33 @@ def rounded(x: np.ndarray, steps: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.round(x / step) * step
 
 
+def drawn() -> list[np.ndarray]:  # type: ignore[type-arg]
+    return [(DRAW.normal(size=(length, 8)) * SIZES).astype(np.float32) for length in (3, 5, 4)]
+
+
 def test_a_large_channel_is_divided_and_less_is_lost() -> None:
-    states = [(DRAW.normal(size=(length, 8)) * SIZES).astype(np.float32) for length in (3, 5, 4)]
-    scale = best_scale(states, WEIGHT)
-    assert scale is not None
-    assert scale.argmax() == 2
+    states = drawn()
+    found = best_scaling(states, WEIGHT, divisible=False)
+    assert found.divisor.argmax() == 2
+    assert not len(found.outliers)
     exact = np.concatenate(states) @ WEIGHT
     plain, smoothed = (
         np.concatenate([rounded(x / s, 255) for x in states]) @ (WEIGHT * s[:, None])
-        for s in (np.ones(8), scale)
+        for s in (np.ones(8), found.divisor)
     )
     assert np.abs(smoothed - exact).mean() < 0.5 * np.abs(plain - exact).mean()
 
 
+def test_a_large_channel_in_float_loses_less_still() -> None:
+    states = drawn()
+    divided, whole = (best_scaling(states, WEIGHT, divisible) for divisible in (True, False))
+    assert 2 in divided.outliers
+    assert (divided.factor[divided.outliers] == 0).all()
+    assert divided.error < 0.64 * whole.error
+
+
 def test_even_channels_are_left_as_they_are() -> None:
     even = np.ones((4, 8), dtype=np.float32)
-    assert best_scale([even, even], np.ones((8, 6), dtype=np.float32)) is None
+    found = best_scaling([even, even], np.ones((8, 6), dtype=np.float32), divisible=True)
+    assert found.changes_nothing
+    assert not len(found.outliers)

@@ -77,7 +77,11 @@ def test_a_changed_or_missing_file_is_refused_by_name(folder: Path, name: str) -
     ("key", "value", "wanted"),
     [
         ("format", 2, "format '2', this version reads 3, 4, 5; export again"),
-        ("variant", "int4", "variant is 'int4'; it must be one of fp32, fused, fp16, blocks, mixed, int8"),
+        (
+            "variant",
+            "int4",
+            "variant is 'int4'; it must be one of fp32, fused, fp16, blocks, mixed, uint8, int8",
+        ),
         ("variant", ["fp32"], "it must be one of fp32"),
         ("labels", "abc", "labels is 'abc'; it must be a list of at least two names"),
         ("labels", ["a", 1], "a list of at least two names"),

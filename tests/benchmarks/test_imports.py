@@ -8,7 +8,7 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FORBIDDEN = {"prefect", "mlflow", "dvc", "great_expectations", "pandas", "tasks", "flows"}
 # They measure stages, so they need all of it.
-OF_THE_PIPELINE = ("audit.py", "calibration.py", "gate.py", "variants.py")
+OF_THE_PIPELINE = ("audit.py", "calibration.py", "gate.py", "openvino_int8.py", "variants.py")
 
 
 def imported(path: Path) -> set[str]:
@@ -39,6 +39,8 @@ def test_a_vendor_stands_in_the_modules_that_need_it() -> None:
 
 VENDORS = {
     "matplotlib": {"plots.py"},
+    "nncf": {"serving/openvino_int8.py"},
+    "openvino": {"serving/openvino_int8.py"},
     "peft": {"methods/adapters.py"},
     "setfit": {"methods/setfit.py"},
     "sklearn": {

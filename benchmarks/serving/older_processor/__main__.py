@@ -2,10 +2,10 @@
 
     python -m benchmarks.serving.older_processor COMMAND ...
 
-ONNX Runtime has no setting for that. So a copy of its library asks a handler which instructions
-there are (`cpuid.c`), and its own choice of kernels does the rest: sums of int8 products overflow
-in it as they do on such a processor. Times are those of this processor with the older
-instructions, so only ratios count. PyTorch is limited by its own setting.
+ONNX Runtime has no setting for that. So copies of its libraries, and of OpenVINO's if it is
+installed, ask a handler which instructions there are (`cpuid.c`). Their own choice of kernels does
+the rest: sums of int8 products overflow as they do on such a processor. Times are those of this
+processor with the older instructions, so only ratios count. PyTorch is limited by its own setting.
 
 Linux on x86-64, with gcc and objdump.
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 from benchmarks.command import reports_input_errors
 from tokensieve.errors import InputError, excerpt
 
+PACKAGES = ("onnxruntime", "openvino")
 CPUID, UD2 = b"\x0f\xa2", b"\x0f\x0b"
 NEWER = re.compile(r"\b(avx512\w*|avx_vnni\w*|amx_\w+)\b ?")
 LIMITS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -56,7 +57,8 @@ def environment(scratch: Path) -> dict[str, str]:
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", handler, source, "-ldl"], check=True)
     cpuinfo.write_text(NEWER.sub("", Path("/proc/cpuinfo").read_text(encoding="utf-8")), encoding="utf-8")
     packages = scratch / "packages"
-    _copy_runtime(packages)
+    for package in PACKAGES:
+        _copy(package, packages / package)
     path = os.pathsep.join([str(packages), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {
         **LIMITS,
@@ -66,15 +68,16 @@ def environment(scratch: Path) -> dict[str, str]:
     }
 
 
-def _copy_runtime(packages: Path) -> None:
-    """Copy the package onnxruntime into `packages`, with `ud2` for each `cpuid`."""
-    spec = find_spec("onnxruntime")
+def _copy(package: str, target: Path) -> None:
+    """Copy an installed package to `target`, with `ud2` for each `cpuid` of its libraries."""
+    spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise InputError("onnxruntime is not installed; install the project first")
-    target = packages / "onnxruntime"
+        return
     shutil.copytree(Path(spec.origin).parent, target)
-    for library in target.glob("capi/onnxruntime_pybind11_state*.so"):
+    for library in target.rglob("*.so*"):
         content = bytearray(library.read_bytes())
+        if library.is_symlink() or CPUID not in content:
+            continue
         for place in _places(library):
             if content[place : place + 2] != CPUID:
                 raise InputError(f"{library.name}: objdump shows a cpuid at {place:#x}, which has none")

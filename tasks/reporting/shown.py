@@ -100,6 +100,13 @@ def notes(rows: Sequence[Mapping[str, Any]], compared: float, tested: int) -> It
                 yield f"the build {row['variant']} is refused: {why}"
 
 
+def timing(race: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the builds were timed, if race.json names it."""
+    if "processor" in race:
+        found = ", ".join(race.get("instructions", ()))
+        yield f"timed on one thread of {race['processor']}{f' ({found})' if found else ''}"
+
+
 def state(row: Mapping[str, Any], served: str) -> str:
     """Return whether a build is served, refused, without proof, or none of these."""
     if row["variant"] == served:

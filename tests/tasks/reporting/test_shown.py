@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.reporting.shown import builds, notes, word_warnings
+import pytest
+
+from tasks.reporting.shown import builds, notes, timing, word_warnings
 
 COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
 
@@ -80,3 +82,18 @@ def test_classes_without_words_and_divided_words_are_warned_of() -> None:
     ]
     assert list(word_warnings({"without_constructs": [], "word_pieces": pieces | {"divided": 0.5}})) == []
     assert list(word_warnings({"saved": 0.0})) == []  # of an earlier version
+
+
+@pytest.mark.parametrize(
+    ("race", "note"),
+    [
+        (
+            {"processor": "Tiny 9000", "instructions": ["avx2", "avx512_vnni"]},
+            ["timed on one thread of Tiny 9000 (avx2, avx512_vnni)"],
+        ),
+        ({"processor": "Tiny 9000"}, ["timed on one thread of Tiny 9000"]),  # of an earlier version
+        ({}, []),
+    ],
+)
+def test_the_processor_of_the_timings_is_named(race: dict[str, Any], note: list[str]) -> None:
+    assert list(timing(race)) == note

@@ -127,7 +127,8 @@ def _lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     for project in dict.fromkeys(row["project"] for row in rows):
         own = {row["variant"]: row for row in rows if row["project"] == project}
         kept = [row for row in own.values() if not row["violations"]]
-        served = min(kept, key=lambda row: row["milliseconds"])["variant"]
+        served = min(kept, key=lambda row: row["milliseconds"])["variant"] if kept else ""
+        exact = own["fused" if "fused" in own else "fp32"]  # some model families have no fused
         for name, row in own.items():
             if name in choose_variant.EXACT and name != served:
                 continue
@@ -136,10 +137,10 @@ def _lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
                 [
                     project,
                     f"`{name}`",
-                    f"{row['milliseconds'] / own['fused']['milliseconds']:.2f}",
+                    f"{row['milliseconds'] / exact['milliseconds']:.2f}",
                     f"{row['other_labels']} of {row['texts']:,}",
                     f"{row['other_confident_labels']} of {row['confident_texts']:,}",
-                    f"{-100 * row['accuracy_drop']:+.2f} ({row['accuracy_drop_chance']:.2f})",
+                    f"{0 - 100 * row['accuracy_drop']:+.2f} ({row['accuracy_drop_chance']:.2f})",
                     "served" if name == served else outcome,
                 ]
             )

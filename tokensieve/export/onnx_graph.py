@@ -95,6 +95,14 @@ def fuse(
     return allow_own_operators(model)
 
 
+def remove_unused_weights(model: ModelProto) -> None:
+    """Remove the initializers of `model` that no node uses."""
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [item for item in model.graph.initializer if item.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
 def allow_own_operators(model: ModelProto) -> ModelProto:
     """Allow the operators of ONNX Runtime itself in `model`, and return it."""
     if all(item.domain != DOMAIN for item in model.opset_import):

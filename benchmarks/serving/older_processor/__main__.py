@@ -13,6 +13,7 @@ Linux on x86-64, with gcc and objdump.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -47,8 +48,10 @@ def environment(scratch: Path) -> dict[str, str]:
     """Return the variables of the command. `scratch` gets the libraries.
 
     Raises:
-        InputError: If gcc or objdump is missing.
+        InputError: If this is not Linux on x86-64, or if gcc or objdump is missing.
     """
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise InputError(f"this is {platform.system()} on {platform.machine()}; use Linux on x86_64")
     for tool in ("gcc", "objdump"):
         if not shutil.which(tool):
             raise InputError(f"{tool} is not installed; install Debian's packages gcc and binutils")

@@ -50,6 +50,14 @@ def test_newer_instructions_are_taken_out_of_the_list() -> None:
     assert NEWER.sub("", flags).split() == ["flags", ":", "fpu", "avx2", "sha_ni"]
 
 
+def test_other_systems_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert main([sys.executable]) == 2
+    assert "on aarch64; use Linux on x86_64" in capsys.readouterr().err
+
+
 def test_a_missing_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "no command" in capsys.readouterr().err

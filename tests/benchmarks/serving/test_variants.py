@@ -42,6 +42,17 @@ def test_a_table_per_kind_of_processor_with_ratios_and_what_is_kept(tmp_path: Pa
     assert "| cards | `int8` | 1.12 | 3 of 1,200 | 1 of 1,100 | -0.25 (0.25) | kept |" in older
 
 
+def test_without_fused_the_times_are_shares_of_fp32(tmp_path: Path) -> None:
+    found = [
+        row("cards", "fp32", 4.0, False, accuracy_drop=0.0),
+        row("cards", "int8", 1.0, False, accuracy_drop=0.0),
+    ]
+    (tmp_path / "variants.jsonl").write_text("".join(json.dumps(each) + "\n" for each in found))
+    assert "| cards | `int8` | 0.25 | 3 of 1,200 | 1 of 1,100 | +0.00 (0.25) | served |" in tables(
+        tmp_path / "variants.jsonl"
+    )
+
+
 def test_rows_of_the_same_project_and_processor_are_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from tokensieve.export import build_variants
-from tokensieve.export.build_variants import build, int8_bits, quantize_blocks, unavailable
+from tokensieve.export.build_variants import (
+    build,
+    int8_bits,
+    quantize_blocks,
+    quantize_embeddings,
+    unavailable,
+)
 from tokensieve.export.onnx_graph import export_onnx
 from tokensieve.inference.session import load_engine
 from tokensieve.model.classifier import Classifier
@@ -115,7 +123,8 @@ def test_a_processor_whose_sums_overflow_has_weights_that_cannot(
 
     monkeypatch.setattr(build_variants, "saturates_int8", lambda: saturates)
     bert = AutoConfig.from_pretrained(tiny_family("bert"))
-    assert ("uint8" in unavailable(bert, ["uint8"])) == (not saturates)
+    assert ("uint8" in unavailable(bert, ["uint8", "int8"])) == (not saturates)
+    assert unavailable(bert, ["uint8"]) == {}  # a model that has it is reproduced anywhere
     most = {name: largest_weight(built(name)) for name in ("int8", "uint8", "mixed")}
     assert most == {"int8": 64 if saturates else 127, "uint8": 255, "mixed": 64 if saturates else 127}
     assert [int8_bits(name) for name in ("int8", "mixed", "uint8", "fp32")] == (
@@ -145,6 +154,29 @@ def test_each_token_has_its_own_scale(built: Callable[..., Path]) -> None:
 
 def built_embeddings(model: onnx.ModelProto, name: str) -> np.ndarray:  # type: ignore[type-arg]
     return onnx.numpy_helper.to_array(next(item for item in model.graph.initializer if item.name == name))
+
+
+def test_a_table_with_a_second_use_stays() -> None:
+    table = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["first"]),
+        helper.make_node("Gather", ["table", "input_ids"], ["second"]),
+        helper.make_node("Add", ["first", "second"], ["sum"]),
+        helper.make_node("Transpose", ["table"], ["turned"]),
+        helper.make_node("MatMul", ["sum", "turned"], ["logits"]),
+    ]
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", 20])
+    model = helper.make_model(
+        helper.make_graph(nodes, "tied", [ids], [logits], [numpy_helper.from_array(table, "table")]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    session = onnxruntime.InferenceSession(
+        quantize_embeddings(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(None, {"input_ids": IDS[:, :2] % 20})
+    np.testing.assert_allclose(found, 2 * table[IDS[:, :2] % 20] @ table.T, atol=0.1)
 
 
 def test_blocks_keep_a_row_of_zeros(built: Callable[..., Path]) -> None:

@@ -50,6 +50,24 @@ def test_in_float_the_smoothed_graph_is_the_same_and_the_given_one_stays() -> No
     np.testing.assert_allclose(run(smoothed, [6, 7, 8]), run(model, [6, 7, 8]), rtol=1e-4, atol=1e-4)
 
 
+def test_products_without_names_are_each_replaced_by_their_own() -> None:
+    model = graph()
+    back = (DRAW.normal(size=(6, 8)) * SIZES).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(back, "back"))
+    model.graph.node[1].name = ""
+    model.graph.node[1].output[0] = "hidden"
+    model.graph.node.extend(
+        [
+            helper.make_node("MatMul", ["hidden", "back"], ["wide"]),
+            helper.make_node("MatMul", ["wide", "weight"], ["logits"]),
+        ]
+    )
+    smoothed = smooth(model, [[1, 2, 3], [4, 5]])
+    assert len(smoothed.graph.node) > len(model.graph.node)
+    expected = run(model, [6, 7, 8])
+    np.testing.assert_allclose(run(smoothed, [6, 7, 8]), expected, atol=1e-5 * np.abs(expected).max())
+
+
 def rounded(x: np.ndarray, steps: int) -> np.ndarray:  # type: ignore[type-arg]
     step = (max(x.max(), 0) - min(x.min(), 0)) / steps
     return np.round(x / step) * step

@@ -63,7 +63,7 @@ def violations(variant: str, found: Comparison, limits: Export) -> dict[str, str
         abs(found.coverage_change) > limits.max_coverage_change + 1e-9
         and found.coverage_change_chance < 1 - intervals.LEVEL
     )
-    texts = f"{found.confident_texts:,} confident answers"
+    texts, least = f"{found.confident_texts:,} confident answers", intervals.texts_needed(needed)
     checks = {
         "tolerance": (math.isfinite(found.largest_difference), "its logits are not numbers"),
         "min_confident_agreement": (
@@ -72,8 +72,8 @@ def violations(variant: str, found: Comparison, limits: Export) -> dict[str, str
         ),
         "min_proven_agreement": (
             found.proven_agreement >= needed,
-            f"{texts} show an agreement of at least {found.proven_agreement:.1%} (95% confidence); "
-            f"{needed:.1%} needs {intervals.texts_needed(needed):,} or more",
+            f"{texts} show an agreement of at least {found.proven_agreement:.1%} (95% confidence)"
+            f"{f'; {needed:.1%} needs {least:,} or more' if found.confident_texts < least else ''}",
         ),
         "max_accuracy_drop": (not is_worse, f"accuracy drops by {found.accuracy_drop:.4f}"),
         "max_coverage_change": (not is_shifted, f"{found.coverage_change:+.1%} confident answers"),

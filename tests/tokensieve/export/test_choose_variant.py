@@ -56,6 +56,10 @@ def test_too_few_texts_are_refused_with_the_number_needed() -> None:
     assert reason == (
         "200 confident answers show an agreement of at least 98.5% (95% confidence); 99.0% needs 299 or more"
     )
+    many = replace(few, confident_texts=750, confident_agreement=0.9985, proven_agreement=0.988)
+    assert violations("int8", many, Export())["min_proven_agreement"] == (
+        "750 confident answers show an agreement of at least 98.8% (95% confidence)"
+    )
     assert violations("int8", few, Export(min_proven_agreement=0.0)) == {}
     assert violations("int8", few, Export(min_confident_agreement=0.95)) == {}
     enough = replace(few, confident_texts=299, proven_agreement=lower_bound(299, 299))

@@ -28,6 +28,7 @@ from tokensieve.bars import Bar
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
 from tokensieve.export import choose_variant
+from tokensieve.export.choose_variant import VariantResult
 from tokensieve.inference.predictor import run_batches
 from tokensieve.inference.session import load_engine
 from tokensieve.model.batches import tokenize
@@ -126,8 +127,14 @@ def _lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     ]
     for project in dict.fromkeys(row["project"] for row in rows):
         own = {row["variant"]: row for row in rows if row["project"] == project}
-        kept = [row for row in own.values() if not row["violations"]]
-        served = min(kept, key=lambda row: row["milliseconds"])["variant"] if kept else ""
+        kept = choose_variant.rank(
+            [
+                VariantResult(name, row["milliseconds"], row["megabytes"], row["largest_difference"])
+                for name, row in own.items()
+                if not row["violations"]
+            ]
+        )
+        served = kept[0].variant if kept else ""
         exact = own["fused" if "fused" in own else "fp32"]  # some model families have no fused
         for name, row in own.items():
             if name in choose_variant.EXACT and name != served:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.training.products [--rows 256] [--width 384] [--repeats 30]
 
-torch computes float32 products by MKL where it is built with it. On processors that are not
-Intel's, MKL may use AVX2 only, even if the processor has AVX-512. oneDNN uses what the processor
-has. Results of the two differ by rounding. All is measured on one thread.
+PyTorch computes float32 products with MKL, if it was built with MKL. On a processor of another
+maker than Intel, MKL may use AVX2 only, even if the processor has AVX-512. oneDNN uses AVX-512
+there. The results of the two differ by rounding. The command measures on one thread.
 """
 
 from __future__ import annotations

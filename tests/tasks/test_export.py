@@ -191,7 +191,9 @@ def test_on_few_texts_no_build_but_an_exact_one_is_served(
     export.export(
         layout, with_export(max_calibration_rise=1.0, min_confident_agreement=0.9, min_proven_agreement=0.0)
     )
-    assert Manifest.load(layout.onnx).variant in ("int8", "mixed")
+    served = Manifest.load(layout.onnx)
+    assert served.variant in ("int8", "mixed")
+    assert served.int8_bits == (7 if saturates_int8() else 8)
 
 
 def test_what_a_user_cannot_see_is_no_fault(

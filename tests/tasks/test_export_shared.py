@@ -121,6 +121,22 @@ def test_shared_export_predicts_like_each_model_alone(project: Callable[..., Lay
     }
 
 
+def test_a_shared_folder_that_this_processor_computes_otherwise_is_named(
+    project: Callable[..., Layout],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    export_shared([project(name, 1).root for name in ("cards", "parcels")], tmp_path / "shared")
+    tree = json.loads((tmp_path / "shared" / "shared.json").read_text(encoding="utf-8"))
+    for task in tree["tasks"].values():
+        task["int8_bits"] = 8
+    write(tmp_path / "shared" / "shared.json", tree)
+    monkeypatch.setattr("tokensieve.processor.saturates_int8", lambda: True)
+    SharedPredictor.load(tmp_path / "shared", threads=1)
+    assert f"{tmp_path / 'shared'}: this processor has no VNNI" in caplog.text
+
+
 def test_variants_that_a_family_does_not_have_are_left_out(
     project: Callable[..., Layout], tmp_path: Path
 ) -> None:

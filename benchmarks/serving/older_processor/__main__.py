@@ -48,7 +48,8 @@ def environment(scratch: Path) -> dict[str, str]:
     """Return the variables of the command. `scratch` gets the libraries.
 
     Raises:
-        InputError: If this is not Linux on x86-64, or if gcc or objdump is missing.
+        InputError: If this is not Linux on x86-64, if gcc or objdump is missing, or if ONNX Runtime
+            does not ask for its instructions.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise InputError(f"this is {platform.system()} on {platform.machine()}; use Linux on x86_64")
@@ -60,8 +61,9 @@ def environment(scratch: Path) -> dict[str, str]:
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", handler, source, "-ldl"], check=True)
     cpuinfo.write_text(NEWER.sub("", Path("/proc/cpuinfo").read_text(encoding="utf-8")), encoding="utf-8")
     packages = scratch / "packages"
-    for package in PACKAGES:
-        _copy(package, packages / package)
+    changed = {package: _copy(package, packages / package) for package in PACKAGES}
+    if not changed["onnxruntime"]:  # it would run with all its instructions, and nobody would see it
+        raise InputError("the libraries of the installed onnxruntime have no cpuid; install another version")
     path = os.pathsep.join([str(packages), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {
         **LIMITS,
@@ -71,11 +73,15 @@ def environment(scratch: Path) -> dict[str, str]:
     }
 
 
-def _copy(package: str, target: Path) -> None:
-    """Copy an installed package to `target`, with `ud2` for each `cpuid` of its libraries."""
+def _copy(package: str, target: Path) -> int:
+    """Copy a package to `target`, with `ud2` for each `cpuid` of its libraries.
+
+    Return how many were replaced; 0 if the package is not installed.
+    """
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        return
+        return 0
+    replaced = 0
     shutil.copytree(Path(spec.origin).parent, target)
     for library in target.rglob("*.so*"):
         content = bytearray(library.read_bytes())
@@ -85,7 +91,9 @@ def _copy(package: str, target: Path) -> None:
             if content[place : place + 2] != CPUID:
                 raise InputError(f"{library.name}: objdump shows a cpuid at {place:#x}, which has none")
             content[place : place + 2] = UD2
+            replaced += 1
         library.write_bytes(content)
+    return replaced
 
 
 def _places(library: Path) -> list[int]:

@@ -51,18 +51,15 @@ static int open_other(const char *name, const char *path, int flags, mode_t mode
     return next(other && !strcmp(path, "/proc/cpuinfo") ? other : path, flags, mode);
 }
 
-int open(const char *path, int flags, ...) {
-    va_list rest;
-    va_start(rest, flags);
-    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
-    va_end(rest);
-    return open_other("open", path, flags, mode);
-}
+/* `open` and `open64` differ in their names only. */
+#define OPENS(name)                                                       \
+    int name(const char *path, int flags, ...) {                          \
+        va_list rest;                                                     \
+        va_start(rest, flags);                                            \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0; \
+        va_end(rest);                                                     \
+        return open_other(#name, path, flags, mode);                      \
+    }
 
-int open64(const char *path, int flags, ...) {
-    va_list rest;
-    va_start(rest, flags);
-    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
-    va_end(rest);
-    return open_other("open64", path, flags, mode);
-}
+OPENS(open)
+OPENS(open64)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from benchmarks.serving.older_processor import __main__ as module
 from benchmarks.serving.older_processor.__main__ import NEWER, main
 from tests.docs.pages import ROOT
 
@@ -28,13 +29,16 @@ print(json.dumps([saturates_int8(), instructions(), int(found.max())]))
 """
 
 
-@pytest.mark.system
-@pytest.mark.skipif(
+needs_tools = pytest.mark.skipif(
     platform.system() != "Linux"
     or platform.machine() != "x86_64"
     or not (shutil.which("gcc") and shutil.which("objdump")),
     reason="it changes ONNX Runtime for Linux on x86-64, with gcc and objdump",
 )
+
+
+@pytest.mark.system
+@needs_tools
 def test_a_command_runs_as_without_vnni_and_sums_overflow() -> None:
     command = [sys.executable, "-m", "benchmarks.serving.older_processor", sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -43,6 +47,15 @@ def test_a_command_runs_as_without_vnni_and_sums_overflow() -> None:
     assert saturates
     assert names == ["avx2"]
     assert largest == 32 * 32_767  # without overflow, 64 * 255 * 127 = 2,072,640
+
+
+@needs_tools
+def test_a_runtime_that_would_keep_all_its_instructions_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_copy", lambda package, target: 0)
+    assert main([sys.executable, "-c", ""]) == 2
+    assert "onnxruntime have no cpuid" in capsys.readouterr().err
 
 
 def test_newer_instructions_are_taken_out_of_the_list() -> None:

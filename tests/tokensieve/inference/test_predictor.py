@@ -93,6 +93,19 @@ def test_both_sides_of_the_threshold_are_met(predictor: Predictor) -> None:
     assert {prediction.uncertain for prediction in predictor.predict(QUESTIONS)} == {True, False}
 
 
+def test_a_model_that_this_processor_computes_otherwise_is_named(
+    folder: Path, served: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tokensieve.processor.saturates_int8", lambda: True)
+    Predictor.load(folder, threads=1)
+    assert not caplog.records
+    replace(served.manifest, variant="int8", int8_bits=8).save(folder)
+    Predictor.load(folder, threads=1)
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        f"{folder}: this processor has no VNNI"
+    ]
+
+
 def test_a_label_that_hardly_leads_is_uncertain_however_likely(folder: Path, served: Any) -> None:
     replace(served.manifest, threshold=0.0, margin=0.5).save(folder)
     answers = Predictor.load(folder, threads=1).predict(QUESTIONS, top=2)

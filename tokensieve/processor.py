@@ -1,4 +1,4 @@
-"""Read which processor this machine has, and how it computes int8."""
+"""Read which processor this machine has, and how it computes int8 and float32."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def warn_of_overflow(folder: Path, int8_bits: int) -> None:
             "with export.variants: [fp32, fused]",
             folder,
         )
+
+
+def mkl_is_slow(cpuinfo: Path = CPUINFO) -> bool:
+    """Return whether MKL uses AVX2 only although this processor has AVX-512.
+
+    It does on processors of AMD. oneDNN, another library in torch, uses AVX-512 there. With AMX it
+    might use bfloat16 instead of float32, so a processor with AMX does not count.
+    """
+    known = set(_text(cpuinfo).split())
+    return {"AuthenticAMD", "avx512f"} <= known and not any(name.startswith("amx_") for name in known)
 
 
 def instructions(cpuinfo: Path = CPUINFO) -> list[str]:

@@ -18,6 +18,7 @@ from tokensieve.bars import Bar
 from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers
+from tokensieve.model.products import fast_products
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of the ridge regression, in units of the mean variance of a feature
 SIGNIFICANT = 3.0  # standard errors
@@ -67,6 +68,7 @@ class StateRecorder:
             self.states[i, rows] = self._classifier.pool(self._caught[i], mask).float().cpu()
         self.states[-1, rows] = self._caught[len(self._layers)].float().cpu()
 
+    @fast_products()
     @torch.inference_mode()
     def run(self, inputs: Inputs, texts: Sequence[int]) -> None:
         """Compute and record the states of the inputs at the indices `texts`."""

@@ -18,6 +18,7 @@ from tokensieve.method.mask import Mask, select_entries, select_rows, unit_count
 from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers, encoder_linears
+from tokensieve.model.products import fast_products
 from tokensieve.settings import Mask as MaskSettings
 from tokensieve.settings import Schedule
 
@@ -110,6 +111,7 @@ def select_mask(
     return MaskSelection(replace(mask, tokens=tokens), errors, is_far)
 
 
+@fast_products()
 def _score_and_probe(
     classifier: Classifier,
     inputs: Inputs,

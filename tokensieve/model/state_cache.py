@@ -29,6 +29,7 @@ from tokensieve.files import atomic_file, sha256, write_text
 from tokensieve.model.batches import Inputs, batches_by_length, tokenize
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import encoder_layers
+from tokensieve.model.products import fast_products
 from tokensieve.truncation import HEAD
 
 CHUNK = 4096  # texts that are tokenized at once
@@ -144,6 +145,7 @@ def delete_other_states(folder: Path, keys: Collection[str]) -> None:
             path.unlink()
 
 
+@fast_products()
 @torch.inference_mode()
 def _compute_states(inputs: Inputs, cached: Inputs, classifier: Classifier, batches: list[list[int]]) -> None:
     """Fill the states of `cached` for the texts in `batches`, and wait for all processes."""

@@ -25,6 +25,7 @@ from tokensieve.method.mask import Mask
 from tokensieve.method.sparse import sparse_layers
 from tokensieve.model.batches import Inputs, batches_by_length
 from tokensieve.model.classifier import Classifier
+from tokensieve.model.products import fast_products
 from tokensieve.settings import Finetune
 from tokensieve.training.checkpoint import Checkpoint
 from tokensieve.training.epochs import count_epochs
@@ -70,6 +71,7 @@ def train_masked(
         )
 
 
+@fast_products()
 def train_parameters(
     classifier: Classifier,
     trained: Mapping[str, nn.Parameter],
@@ -117,6 +119,7 @@ def train_parameters(
     return history
 
 
+@fast_products()
 @torch.inference_mode()
 def compute_logits(classifier: Classifier, inputs: Inputs) -> Tensor:
     """Return the logits, float32 [texts, classes], on the CPU, computed in evaluation mode.

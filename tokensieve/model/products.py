@@ -1,0 +1,30 @@
+"""Compute matrix products with the faster of the two libraries in torch, MKL and oneDNN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tokensieve.processor import mkl_is_slow
+
+
+@contextmanager
+def fast_products() -> Iterator[None]:
+    """Let torch compute float32 products with oneDNN, if MKL is slow on this processor.
+
+    The results differ by rounding only. It is also a decorator.
+    """
+    if not (mkl_is_slow() and torch.backends.mkldnn.is_available()):
+        yield
+        return
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    # torch has no setting that only selects oneDNN. This one also allows it to round to bfloat16,
+    # which it does on no processor for which `mkl_is_slow` is true.
+    products.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before

@@ -18,9 +18,11 @@ from benchmarks.training.scores import figures
 from benchmarks.training.tasks import Sample, draw
 from tokensieve.errors import InputError
 from tokensieve.model.encoder import find_base_model
+from tokensieve.model.products import fast_products
 from tokensieve.training.loop import set_threads
 
 
+@fast_products()  # also of methods that do not train by `train_parameters`
 def measure(cell: Cell, setup: Setup) -> dict[str, Any]:
     """Return the record of a cell: scores, costs, trained parameters and machine.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tokensieve import processor as module
-from tokensieve.processor import instructions, processor, saturates_int8, warn_of_overflow
+from tokensieve.processor import instructions, mkl_is_slow, processor, saturates_int8, warn_of_overflow
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,22 @@ def test_seven_bits_where_pairs_saturate(
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
     assert saturates_int8(tmp_path / "cpuinfo") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("vendor_id : AuthenticAMD\nflags : avx2 avx512f", True),
+        ("vendor_id : AuthenticAMD\nflags : avx2", False),
+        ("vendor_id : AuthenticAMD\nflags : avx2 avx512f amx_bf16", False),
+        ("vendor_id : GenuineIntel\nflags : avx2 avx512f", False),
+        (None, False),
+    ],
+)
+def test_mkl_is_slow_on_amd_with_avx512(text: str | None, expected: bool, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert mkl_is_slow(tmp_path / "cpuinfo") == expected
 
 
 def test_the_processor_has_a_name(tmp_path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from tokensieve.processor import mkl_is_slow
+
+# oneDNN makes a kernel for each shape of a product. oneDNN and torch's wrapper of it each keep the
+# last 1,024 of them, which takes up to 1 GB. To make one again is as fast as to find it.
+KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+KERNELS = "16"
 
 
 @contextmanager
@@ -19,6 +25,8 @@ def fast_products() -> Iterator[None]:
     if not (mkl_is_slow() and torch.backends.mkldnn.is_available()):
         yield
         return
+    for name in KERNEL_CACHES:  # read at the first product by oneDNN
+        os.environ.setdefault(name, KERNELS)
     products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = products.fp32_precision
     # torch has no setting that only selects oneDNN. This one also allows it to round to bfloat16,

@@ -24,9 +24,10 @@ def saturates_int8(cpuinfo: Path = CPUINFO) -> bool:
 def warn_of_overflow(folder: Path, int8_bits: int) -> None:
     """Log a warning if this processor does not compute the model in `folder` as it was compared.
 
-    That is so if its int8 weights have 8 bits and sums of their products may overflow.
+    That is so if its int8 weights have 8 bits and sums of their products may overflow. There is no
+    warning where the processor's instructions are unknown (outside Linux).
     """
-    if int8_bits == 8 and saturates_int8():
+    if int8_bits == 8 and instructions() and saturates_int8():
         log.warning(
             "%s: this processor has no VNNI, so sums of the model's int8 products can overflow and some "
             "predictions differ from those compared at export; export it on a processor like this one, or "

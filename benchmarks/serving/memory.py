@@ -24,11 +24,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from benchmarks.command import reports_input_errors
+
 BODY = 1_048_576 - 1_000
 START = "import sys; from tokensieve.cli.main import main; sys.exit(main(sys.argv[1:]))"
 WORDS = b"a b c d e f g h i j k l m n o p q r s t u v w x y z "
 
 
+@reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the result. Return status 0."""
     parser = argparse.ArgumentParser(

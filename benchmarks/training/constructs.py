@@ -43,15 +43,28 @@ def make_texts(texts: int, words: int, seed: int = 0) -> tuple[list[str], list[t
     return made, [labels[number] for number in classes]
 
 
-def _measure(size: str) -> None:
+def _size(word: str) -> tuple[int, int]:
+    """Return the number of texts and the words per text of a word like 20000x25.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is another word.
+    """
+    texts, _, words = word.partition("x")
+    if not (texts.isdecimal() and words.isdecimal() and int(texts) and int(words)):
+        raise argparse.ArgumentTypeError(f"{word!r} is no size; write texts x words, for example 20000x25")
+    return int(texts), int(words)
+
+
+def _measure(size: tuple[int, int]) -> None:
     from tokensieve.method.constructs import rank_constructs
 
-    texts, labels = make_texts(*map(int, size.split("x")))
+    texts, labels = make_texts(*size)
     before, start, used = _peak(), time.perf_counter(), time.process_time()
     found = rank_constructs(texts, labels, 2000)
     seconds, used = time.perf_counter() - start, time.process_time() - used
     print(
-        f"{size:>12}  {seconds:7.1f} s, {used:7.1f} CPU s  {_peak() - before:7,.0f} MiB above {before:,.0f}  "
+        f"{size[0]:>9}x{size[1]:<4} {seconds:7.1f} s, {used:7.1f} CPU s  "
+        f"{_peak() - before:7,.0f} MiB above {before:,.0f}  "
         f"best {found[0].text!r} {found[0].information}",
         flush=True,
     )
@@ -66,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", default=["20000x25", "1000000x25", "2000x300"])
+    sizes = [(20_000, 25), (1_000_000, 25), (2_000, 300)]
+    parser.add_argument("--sizes", nargs="+", type=_size, default=sizes)
     for size in parser.parse_args(arguments).sizes:
         process = multiprocessing.get_context("spawn").Process(target=_measure, args=(size,))
         process.start()

@@ -55,15 +55,23 @@ def test_the_instructions_that_matter_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bits", "saturates", "warned"), [(8, True, True), (8, False, False), (7, True, False)]
+    ("bits", "saturates", "known", "warned"),
+    [
+        (8, True, ["avx2"], True),
+        (8, False, ["avx2"], False),
+        (7, True, ["avx2"], False),
+        (8, True, [], False),
+    ],
 )
 def test_a_model_with_sums_that_overflow_is_named(
     bits: int,
     saturates: bool,
+    known: list[str],
     warned: bool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(module, "saturates_int8", lambda: saturates)
+    monkeypatch.setattr(module, "instructions", lambda: known)
     warn_of_overflow(Path("served"), bits)
     assert ("served: this processor has no VNNI" in caplog.text) == warned

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tokensieve.inference.token_ids import replace_surrogates
 from tokensieve.model.classifier import Classifier
+from tokensieve.model.products import fast_attention
 from tokensieve.truncation import HEAD, head_and_tail
 
 # Tokens per batch if no gradients are needed. Larger batches are slower on a CPU, because memory
@@ -43,23 +44,24 @@ class Batch:
 
     def hidden_states(self, classifier: Classifier) -> Tensor:
         """Return the hidden states [batch, length, width] after the last layer."""
-        if self.states is None:
-            return classifier.encoder(
-                input_ids=self.ids, attention_mask=self.attention_mask
-            ).last_hidden_state
-        return classifier.last_hidden_state_from(self.states, self.attention_mask, self.layer)
+        mask = self.attention_mask
+        with fast_attention(mask):
+            if self.states is None:
+                return classifier.encoder(input_ids=self.ids, attention_mask=mask).last_hidden_state
+            return classifier.last_hidden_state_from(self.states, mask, self.layer)
 
     def hidden_states_at(self, classifier: Classifier, layer: int) -> Tensor:
         """Return the hidden states [batch, length, width] that enter `layer`.
 
         `layer` is the batch's own layer or a higher one.
         """
-        if self.states is None:
+        if self.states is not None and layer == self.layer:
+            return self.states
+        with fast_attention(self.attention_mask):
+            if self.states is not None:
+                return classifier.forward_layers(self.states, self.attention_mask, self.layer, layer)
             assert self.ids is not None
             return classifier.hidden_states_at(self.ids, self.attention_mask, layer)
-        if layer == self.layer:
-            return self.states
-        return classifier.forward_layers(self.states, self.attention_mask, self.layer, layer)
 
     def features(self, classifier: Classifier) -> Tensor:
         """Return one vector per text, [batch, width]."""

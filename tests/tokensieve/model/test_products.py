@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 
 from tokensieve import fit
 from tokensieve.model import products
-from tokensieve.model.products import fast_products
+from tokensieve.model.products import SHORT, fast_attention, fast_products
 from tokensieve.settings import Finetune
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
@@ -56,6 +58,28 @@ def test_nothing_changes_if_mkl_is_fast(monkeypatch: pytest.MonkeyPatch) -> None
         assert library() == before
 
 
+@pytest.mark.parametrize(
+    ("tokens", "by_onednn", "fused"), [(SHORT, True, False), (SHORT + 1, True, True), (SHORT, False, True)]
+)
+def test_short_texts_have_no_fused_attention(
+    tokens: int, by_onednn: bool, fused: bool, slow_mkl: None
+) -> None:
+    mask = torch.ones(2, tokens, dtype=torch.int64)
+    with fast_products() if by_onednn else nullcontext(), fast_attention(mask):
+        assert torch.backends.cuda.flash_sdp_enabled() == fused
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_the_attention_of_short_texts_is_the_same(slow_mkl: None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 10, 8, generator=generator)
+    mask = torch.tensor([[1] * 10, [1] * 6 + [0] * 4])
+    fused = F.scaled_dot_product_attention(query, key, value, mask[:, None, None].bool())
+    with fast_products(), fast_attention(mask):
+        found = F.scaled_dot_product_attention(query, key, value, mask[:, None, None].bool())
+    torch.testing.assert_close(found, fused)
+
+
 def test_all_of_training_and_prediction_uses_it(
     slow_mkl: None,
     tiny_model: Path,
@@ -63,13 +87,19 @@ def test_all_of_training_and_prediction_uses_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used: list[str] = []
-    linear = F.linear
+    fused: list[bool] = []
+    linear, attention = F.linear, F.scaled_dot_product_attention
 
     def spy(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         used.append(library())
         return linear(x, weight, bias)
 
+    def spy_attention(*args: Any, **kwargs: Any) -> Tensor:
+        fused.append(torch.backends.cuda.flash_sdp_enabled())
+        return attention(*args, **kwargs)
+
     monkeypatch.setattr(F, "linear", spy)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", spy_attention)
     fitted = fit(
         *tiny_texts,
         base={"model": str(tiny_model), "max_length": 12},
@@ -79,3 +109,4 @@ def test_all_of_training_and_prediction_uses_it(
     fitted.predict(tiny_texts[0][:4])
     assert len(used) > trained > 0
     assert set(used) == {"bf16"}
+    assert set(fused) == {False}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project
-from tokensieve.cli.model_option import model_folder
+from tokensieve.cli.model_option import add_model, find_model
 
 
 def export_triton(options: argparse.Namespace, answer: Answer) -> None:
@@ -15,13 +15,13 @@ def export_triton(options: argparse.Namespace, answer: Answer) -> None:
 
     output = Path(options.output)
     version = 1 + max((int(path.name) for path in (output / options.name).glob("[0-9]*")), default=0)
-    folder = write_repository(model_folder(options), output, options.name, version)
+    folder = write_repository(find_model(options), output, options.name, version)
     answer(f"{folder} contains version {version}")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
-    parser.add_argument("--model", required=True, metavar="DIR_OR_URI", help="as for predict")
+    add_model(parser)
     parser.add_argument("--output", required=True, metavar="DIR", help="the model repository")
     parser.add_argument(
         "--name",

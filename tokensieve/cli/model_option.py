@@ -21,10 +21,10 @@ PREFIX = "models:/"
 log = logging.getLogger("tokensieve")
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the option --model. Without it, `find_model` takes the model of the project."""
+def add_model(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the option --model, with `more` in its help. Without it, `find_model` chooses."""
     about = "folder of an exported model, models:/NAME@ALIAS or models:/NAME/VERSION"
-    about += " (default: the project's champion, else its exported model)"
+    about += f"{more} (default: the project's champion, else its exported model)"
     parser.add_argument("--model", metavar="DIR_OR_URI", help=about)
 
 
@@ -32,7 +32,7 @@ def find_model(options: argparse.Namespace) -> Path:
     """Return the folder of the model that --model names, or of the model of the project.
 
     The model of the project is its champion, or its last export if there is no champion. The choice
-    is logged.
+    is logged, and `options.model` is set to it.
 
     Raises:
         InputError: If there is no such model.
@@ -60,6 +60,7 @@ def find_model(options: argparse.Namespace) -> Path:
                 "run, or use --model"
             ) from None
         log.info("model: %s, the project's last export (no champion: %s)", exported, error)
+        options.model = str(exported)
         return exported
     log.info("model: %s, the champion (%s)", options.model, folder.name)
     return folder

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project
-from tokensieve.cli.model_option import model_source
+from tokensieve.cli.model_option import add_model, find_model, model_source
 from tokensieve.errors import InputError, excerpt
 from tokensieve.project import Layout
 from tokensieve.server.config import Limits, ServerConfig, ShadowConfig
@@ -59,12 +59,7 @@ FILES: tuple[tuple[str, str], ...] = (
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR_OR_URI",
-        help="as for predict; a new version in the folder or under the alias is loaded",
-    )
+    add_model(parser, "; a new version in the folder or under the alias is loaded")
     for flag, name, about in OPTIONS:
         default = DEFAULTS[name]
         shown = f"{about} (default: {default})"
@@ -106,6 +101,8 @@ def serve(options: argparse.Namespace, answer: Answer) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _refuse(options)
     key = _key(options.api_key_file)
+    if not options.model:
+        find_model(options)
     log.info("loading %s ...", options.model)  # the imports below take seconds, too
     from tokensieve.server import app, tls
     from tokensieve.server.feedback import FeedbackLog

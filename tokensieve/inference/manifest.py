@@ -15,6 +15,7 @@ from tokensieve.cleaning import HTML, NONE
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256, write_text
 from tokensieve.inference.listed_files import are_hashes, check_files, read_files
+from tokensieve.project import Layout
 from tokensieve.settings import VARIANTS
 from tokensieve.text_rule import TextRule
 from tokensieve.truncation import HEAD, HEAD_TAIL
@@ -208,6 +209,21 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(tree, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
+def no_manifest(path: Path) -> InputError:
+    """Return the error for a folder without the manifest `path`, for example a project."""
+    folder, exported = path.parent, Layout(path.parent).onnx
+    if (exported / NAME).exists():
+        return InputError(f"{folder} is a project, not an exported model; use {exported}")
+    if Layout(folder).params.exists():
+        return InputError(
+            f"{folder} is a project without an exported model; create one with tokensieve run --project "
+            f"{folder}"
+        )
+    return InputError(
+        f"{folder} has no {path.name}, which an export writes last; give the folder of a finished export"
+    )
+
+
 def read_tree(path: Path, *versions: int) -> dict[str, Any]:
     """Return the JSON object in a manifest file.
 
@@ -224,10 +240,7 @@ def read_tree(path: Path, *versions: int) -> dict[str, Any]:
     except InputError:
         raise
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{path.parent} has no {path.name}, which an export writes last; give the folder of a finished "
-            "export"
-        ) from None
+        raise no_manifest(path) from None
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); make it readable, or give another folder"

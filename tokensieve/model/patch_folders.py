@@ -20,6 +20,7 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import atomic_folder, read_json, write_json
 from tokensieve.model.encoder import PIECES, load_encoder, load_tokenizer, quiet_transformers, weights_hash
 from tokensieve.model.patch import Patch, State, apply_patch, find_changes, revert_patch, state_hash
+from tokensieve.project import Layout
 
 WEIGHTS, HEAD, FACTS = "model.safetensors", "head.safetensors", "classifier.json"
 KEYS = ("labels", "pooling", "max_length", "base", "base_hash")
@@ -99,9 +100,11 @@ def read_metadata(model: Path) -> dict[str, Any]:
     classifier = read_json(model / FACTS) if (model / FACTS).exists() else {}
     missing = [key for key in KEYS if key not in classifier] + [HEAD] * (not (model / HEAD).exists())
     if missing:
+        of_project = Layout(model).model
+        usable = of_project if (of_project / FACTS).exists() else "artifacts/model"
         raise InputError(
             f"{model} is not a fine-tuned model: {missing[0]} is missing from {FACTS} or the folder. Use "
-            "artifacts/model"
+            f"{usable}"
         )
     return classifier
 

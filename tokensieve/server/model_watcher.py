@@ -23,6 +23,7 @@ import numpy as np
 from tokensieve.disk import os_error_remedy
 from tokensieve.errors import InputError
 from tokensieve.inference.load import Model, load, manifest_path
+from tokensieve.inference.manifest import no_manifest
 from tokensieve.server.response import response_body
 
 log = logging.getLogger("tokensieve")
@@ -88,10 +89,7 @@ class FolderSource:
         try:
             return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         except (FileNotFoundError, NotADirectoryError):
-            raise InputError(
-                f"{self.path} has no {path.name}, which an export writes last; pass the folder of a complete "
-                "export"
-            ) from None
+            raise no_manifest(path) from None
         except OSError as error:
             raise _unreadable(error) from None
 

@@ -105,3 +105,14 @@ def test_a_mistake_is_one_line_and_status_2(
     assert (output, len(errors.splitlines())) == ("", 1)
     assert named in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_for_a_project_as_model_the_error_names_its_model(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "artifacts" / "model"
+    model.mkdir(parents=True)
+    (model / "classifier.json").touch()
+    assert main(["patch", "extract", "--model", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert f"{tmp_path} is not a fine-tuned model" in (error := capfd.readouterr().err)
+    assert f"Use {model}" in error

@@ -7,6 +7,7 @@ import pytest
 
 from tokensieve.cli import serve
 from tokensieve.cli.main import main
+from tokensieve.registry.models import RegisteredModel
 from tokensieve.server import app
 
 
@@ -160,6 +161,33 @@ def test_options_reach_the_service(
     journal.close()
     feedback.close()
     assert (served / "right.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_model_the_champion_is_served_else_the_last_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("tokensieve.server.model_watcher.ModelWatcher", lambda source, threads: source)
+    monkeypatch.setattr(app, "serve", lambda *arguments: seen.append(arguments[0]))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project = tmp_path / "intents"
+    exported = project / "artifacts" / "onnx"
+    exported.mkdir(parents=True)
+    command = ["serve", "--project", str(project)]
+    assert main(command) == 2
+    assert "is not a project. Use --model" in capfd.readouterr().err
+    (project / "params.yaml").touch()
+    assert main(command) == 2
+    assert "and no exported model. Create one with tokensieve run" in capfd.readouterr().err
+    (exported / "manifest.json").touch()
+    assert main(command) == 0
+    assert seen.pop().path == exported
+    assert f"model: {exported}, the project's last export (no champion: " in capfd.readouterr().err
+    monkeypatch.setattr(RegisteredModel, "version", lambda model: "1")
+    monkeypatch.setattr(RegisteredModel, "fetch", lambda model, version: project / "intents-1-abc")
+    assert main(command) == 0
+    assert (seen[0].name, seen[0].alias) == ("intents", "champion")
+    assert "model: models:/intents@champion, the champion (intents-1-abc)" in capfd.readouterr().err
 
 
 def test_the_challenger_has_a_source_a_share_and_a_file(

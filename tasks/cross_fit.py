@@ -9,8 +9,6 @@ and settings.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -30,7 +28,7 @@ from tokensieve.model.batches import Inputs
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import load_tokenizer
 from tokensieve.model.state_cache import cache_states
-from tokensieve.progress import LOGGED_BY
+from tokensieve.progress import hidden_lines
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 from tokensieve.training.loop import compute_logits, train_masked
@@ -67,7 +65,7 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
     logits = torch.zeros(len(train), validation_logits.shape[1])
     for fold in Bar(range(count), "cross-fitting", "model"):
         held_out, others = (np.flatnonzero(chosen).tolist() for chosen in (folds == fold, folds != fold))
-        with _hidden_epochs():
+        with hidden_lines():  # those of each epoch would look like a second training of the model
             classifier = _train_fold(layout, settings, train.take(others), validation)
         fold_logits, fold_validation = (
             compute_logits(classifier, _inputs(layout, settings, texts, classifier))
@@ -81,23 +79,6 @@ def out_of_fold(layout: Layout, settings: Settings, validation_logits: Tensor) -
 def _spread(logits: Tensor) -> float:
     """Return the largest logit minus the mean of the logits, averaged over the texts."""
     return float((logits.max(1).values - logits.mean(1)).mean().clamp(min=1e-6))
-
-
-@contextmanager
-def _hidden_epochs() -> Iterator[None]:
-    """Keep the lines of each epoch out of the log.
-
-    They would look like a second training of the model.
-    """
-
-    def passes(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or record.funcName == LOGGED_BY
-
-    log.addFilter(passes)
-    try:
-        yield
-    finally:
-        log.removeFilter(passes)
 
 
 def _train_fold(layout: Layout, settings: Settings, part: Examples, validation: Examples) -> Classifier:

@@ -22,6 +22,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
         unit: One item.
         total: The number of items, None for that of `items` or if it is unknown.
         hidden: Whether to show no bar on a terminal either.
+        left_in: What the time left is of, as "this epoch", if that is not plain from `name`.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Bar(tqdm):  # type: ignore[type-arg]
         unit: str = "",
         total: int | None = None,
         hidden: bool = False,
+        left_in: str = "",
     ) -> None:
         hide = True if hidden or progress.bars_hidden() else None  # None: shown on a terminal
         super().__init__(items, desc=name, unit=unit, total=total, leave=False, miniters=1, disable=hide)
         self._name, self._unit, self._done = name, unit, 0
+        self._left_in = f" in {left_in}" if left_in else ""
         self._began = self._last = time.monotonic()
         progress.open_bars.append(self)
 
@@ -59,7 +62,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def state(self) -> str:
         """Return how far it is, as "scoring weights, 300 of 1,200 texts, 12/s, about 75 s left".
 
-        The rate is that of the finished items, so that it does not fall during a long item.
+        The rate is that of the finished items, so that it does not fall during a long item. Without
+        an estimate if the last item takes longer than the others did.
         """
         total = f" of {self.total:,}" if self.total else ""
         known = f"{self._name}, {self._done:,}{total} {self._unit}s"
@@ -68,7 +72,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
             return known
         each, under_way = seconds / self._done, time.monotonic() - self._last
         left = each * (self.total - self._done) - min(each, under_way) if self.total else 0.0
-        estimate = f", about {left:.0f} s left" if self.total else ""
+        estimate = f", about {left:.0f} s left{self._left_in}" if left > 0 else ""
         rate = self._done / seconds
         return f"{known}, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'}/s{estimate}"
 

@@ -10,18 +10,23 @@ from contextlib import contextmanager
 from typing import Protocol
 
 SILENCE_SECONDS = 25.0  # after so long without a line in the log, one is written
-
-LOGGED_BY = "_log_progress"  # the function that logs them
+CHECK_SECONDS = 1.0  # how often it is checked at most
 
 log = logging.getLogger("tokensieve")
 
 
 class _LastLine(logging.Filter):
-    """Store the time of the last log line. All lines pass the filter."""
+    """Store the time of the last line that passes: all lines do, unless they are hidden.
+
+    While they are, warnings and the lines of `log_while_running` pass.
+    """
 
     time = 0.0
+    hides = False
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if self.hides and record.levelno < logging.WARNING and record.funcName != _log_progress.__name__:
+            return False
         self.time = time.monotonic()
         return True
 
@@ -49,6 +54,17 @@ def bars_hidden() -> bool:
 
 
 @contextmanager
+def hidden_lines() -> Iterator[None]:
+    """Log only warnings, and how long the step has run, while the block runs."""
+    log.addFilter(_last_line)
+    _last_line.hides = True
+    try:
+        yield
+    finally:
+        _last_line.hides = False
+
+
+@contextmanager
 def log_while_running(name: str, last: float | None = None) -> Iterator[None]:
     """Run the block, and log how long it has run if nothing else is logged for `SILENCE_SECONDS`.
 
@@ -71,8 +87,12 @@ def log_while_running(name: str, last: float | None = None) -> Iterator[None]:
 
 def _log_progress(name: str, last: float | None, finished: threading.Event) -> None:
     start = time.monotonic()
-    while not finished.wait(max(1.0, max(start, _last_line.time) + SILENCE_SECONDS - time.monotonic())):
-        if time.monotonic() - max(start, _last_line.time) >= SILENCE_SECONDS:
+
+    def silent() -> float:
+        return time.monotonic() - max(start, _last_line.time)
+
+    while not finished.wait(max(CHECK_SECONDS, SILENCE_SECONDS - silent())):
+        if silent() >= SILENCE_SECONDS:
             estimate = f" (last time {last:.0f} s)" if last else ""
             bars = [*open_bars[:1], *open_bars[1:][-1:]]
             state = "; ".join(bar.state() for bar in bars)

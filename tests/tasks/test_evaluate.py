@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import logging
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +24,7 @@ from tasks.evaluate import evaluate
 from tasks.finetune import finetune
 from tasks.mask import mask
 from tasks.vocabulary import vocabulary
+from tokensieve import progress
 from tokensieve.data.examples import Examples
 from tokensieve.evaluation import shortcuts
 from tokensieve.evaluation.report import is_for_threshold
@@ -27,6 +33,7 @@ from tokensieve.files import read_json, sha256, write_json
 from tokensieve.inference.decisions import Decisions
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
+from tokensieve.training import loop
 
 
 @pytest.fixture
@@ -93,6 +100,42 @@ def test_few_validation_texts_are_supplemented_by_cross_fitting(
         for line in lines
     )
     assert not any("epoch" in line for line in lines)
+
+
+def test_cross_fitting_logs_how_far_it_is_although_no_epoch_is_logged(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No epoch takes as long as the limit of silence, but two do."""
+    now, logged = [time.monotonic()], threading.Event()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "CHECK_SECONDS", 0.01)
+    log_epoch = loop._log_epoch
+
+    def slow_epoch(*given: Any) -> None:
+        now[0] += 0.007
+        log_epoch(*given)
+        logged.wait(0.3)
+
+    monkeypatch.setattr(loop, "_log_epoch", slow_epoch)
+    monkeypatch.setattr(caplog.handler, "emit", _setting(logged, "evaluate ", caplog.handler.emit))
+    with caplog.at_level(logging.INFO, logger="tokensieve"), progress.log_while_running("evaluate"):
+        cross_fit.out_of_fold(layout, Settings.load(layout.params), torch.randn(12, 5))
+    assert any(line.startswith("evaluate   0 s so far: cross-fitting, ") for line in caplog.messages)
+    assert not any(line.startswith("  epoch ") for line in caplog.messages)
+
+
+def _setting(
+    event: threading.Event, start: str, emit: Callable[[logging.LogRecord], None]
+) -> Callable[[logging.LogRecord], None]:
+    """Return a handler's `emit` that sets `event` at the first line that begins with `start`."""
+
+    def emit_and_set(record: logging.LogRecord) -> None:
+        emit(record)
+        if record.getMessage().startswith(start):
+            event.set()
+
+    return emit_and_set
 
 
 def test_each_text_is_left_out_of_the_model_that_judges_it(

@@ -54,6 +54,21 @@ def test_the_estimate_does_not_grow_during_a_long_item(clock: list[float]) -> No
         assert bar.state() == "cross-fitting, 1 of 4 models, 0.01/s, about 200 s left"
 
 
+def test_the_estimate_of_an_epoch_names_the_epoch(clock: list[float]) -> None:
+    with Bar(name="epoch 1 of 10", unit="step", total=38, left_in="this epoch") as bar:
+        clock[0] += 16.0
+        bar.update(32)
+        assert bar.state() == "epoch 1 of 10, 32 of 38 steps, 2/s, about 3 s left in this epoch"
+
+
+def test_a_last_item_that_takes_longer_than_the_others_has_no_estimate(clock: list[float]) -> None:
+    with Bar(name="cross-fitting", unit="model", total=4) as bar:
+        clock[0] += 210.0
+        bar.update(3)
+        clock[0] += 80.0
+        assert bar.state() == "cross-fitting, 3 of 4 models, 0.014/s"
+
+
 @pytest.mark.usefixtures("clock")
 def test_a_bar_ends_with_an_error_too() -> None:
     with pytest.raises(RuntimeError, match="stop"), Bar(name="building", unit="variant"):

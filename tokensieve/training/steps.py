@@ -120,7 +120,8 @@ def _share_of_batch(indices: list[int], targets: Tensor, weights: Tensor | None)
 
 
 def _progress(order: list[list[int]], name: str) -> Iterable[list[int]]:
-    return Bar(order, name, "step", hidden=distributed.rank() > 0)
+    # Later epochs may train more layers and take longer, so no estimate of the training.
+    return Bar(order, name, "step", hidden=distributed.rank() > 0, left_in="this epoch")
 
 
 def _optimizer(

@@ -3,6 +3,8 @@ and metrics.
 
 A page contains the line `<!-- generated: NAME -->`. Sphinx replaces it with the Markdown that the
 function of that name in `PARTS` returns. Nothing generated is stored, so it cannot be out of date.
+What is between `<!-- in a checkout -->` and `<!-- end -->` is for readers of the Markdown, and is
+left out.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
+IN_A_CHECKOUT = re.compile(r"<!-- in a checkout -->.*?<!-- end -->\n", re.DOTALL)
 
 
 def settings() -> str:
@@ -182,9 +185,9 @@ PARTS: dict[str, Callable[[], str]] = {
 
 def fill(_: Sphinx, __: str, source: list[str]) -> None:
     """Replace each `<!-- generated: NAME -->` of a page, which Sphinx passes as a list of one
-    text.
+    text, and leave out what is for readers of the Markdown.
     """
-    source[0] = MARK.sub(lambda found: PARTS[found[1]](), source[0])
+    source[0] = MARK.sub(lambda found: PARTS[found[1]](), IN_A_CHECKOUT.sub("", source[0]))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

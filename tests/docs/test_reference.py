@@ -58,6 +58,16 @@ def test_every_name_of_the_python_api_is_in_the_reference() -> None:
     assert all(f":: tokensieve.{name}" in page for name in tokensieve.__all__ if name != "__version__")
 
 
+@pytest.mark.parametrize("name", ["settings", "cli", "http", "python"])
+def test_in_a_checkout_a_page_names_where_its_generated_part_is(name: str) -> None:
+    page = (ROOT / f"docs/reference/{name}.md").read_text(encoding="utf-8")
+    assert "`make docs` writes" in page
+    source = [page]
+    reference.fill(None, name, source)
+    assert "make docs" not in source[0]
+    assert "<!--" not in source[0]
+
+
 def test_metrics_are_in_the_reference() -> None:
     assert "tokensieve_request_seconds" in reference.metrics()
 

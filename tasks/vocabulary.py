@@ -30,8 +30,7 @@ def base_folder(layout: Layout, settings: Settings) -> Path:
 
     A relative path starts at the project, wherever the stage runs.
     """
-    inside = layout.root / settings.base.model
-    return find_base_model(str(inside) if inside.is_dir() else settings.base.model)
+    return find_base_model(settings.base.model, layout.root)
 
 
 def vocabulary(layout: Layout, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.artifacts import write_if_changed
 from tokensieve.files import sha256
 from tokensieve.project import Layout
-from tokensieve.settings import Settings
+from tokensieve.settings import Settings, base_folders
 
 
 def note_base(layout: Layout, settings: Settings) -> None:
@@ -20,9 +20,8 @@ def note_base(layout: Layout, settings: Settings) -> None:
     Its keys: `model`, the setting, and `sha256` over all files of the folder (None for a model of
     the hub).
     """
-    inside = layout.root / settings.base.model
-    folder = inside if inside.is_dir() else Path(settings.base.model)
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    folder = next(filter(Path.is_dir, base_folders(settings.base.model, layout.root)), None)
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
     lines = [f"{path.relative_to(folder).as_posix()} {sha256(path)}\n" for path in files]
     content = hashlib.sha256("".join(lines).encode()).hexdigest() if files else None
     write_if_changed(layout.base, {"model": settings.base.model, "sha256": content})

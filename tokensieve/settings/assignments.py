@@ -13,6 +13,7 @@ import yaml
 
 from tokensieve.errors import InputError, excerpt
 from tokensieve.files import write_text
+from tokensieve.settings.base_model import stored_base_model
 from tokensieve.settings.declaration import value_types
 from tokensieve.settings.params_file import Settings, parse, render, sections, value_text
 from tokensieve.settings.renamed import log_renamed, renamed
@@ -23,8 +24,9 @@ log = logging.getLogger("tokensieve")
 def assigned(path: Path, assignments: Sequence[str], option: str = "--set") -> Settings:
     """Return the settings of a `params.yaml` after `assignments`. The file is not written.
 
-    If the file does not exist, the assignments apply to the defaults. `option` is the option that
-    has them, for messages.
+    If the file does not exist, the assignments apply to the defaults. A folder as `base.model`,
+    relative to the current directory, becomes one that is found from any directory.
+    `option` is the option that has them, for messages.
 
     Raises:
         InputError: If an assignment is not of the form section.key=value, or if a setting or a
@@ -47,6 +49,8 @@ def assigned(path: Path, assignments: Sequence[str], option: str = "--set") -> S
     for section, values in changes.items():
         for key, text in values.items():
             tree.setdefault(section, {})[key] = _value(section, key, text)
+    if "model" in changes.get("base", {}):
+        tree["base"]["model"] = stored_base_model(changes["base"]["model"], path.parent)
     return Settings.of(tree, option)
 
 

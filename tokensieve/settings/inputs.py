@@ -16,7 +16,10 @@ from tokensieve.truncation import HEAD, HEAD_TAIL
 class Base(Section):
     """The pretrained encoder."""
 
-    model: str = setting("sentence-transformers/all-MiniLM-L6-v2", "local folder or Hugging Face model id")
+    model: str = setting(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "Hugging Face model id, or folder; a relative one starts at the project folder",
+    )
     pooling: str = setting(
         "auto", "auto follows the model's own configuration", among=("auto", "mean", "cls", "last")
     )

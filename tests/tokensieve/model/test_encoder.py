@@ -44,12 +44,28 @@ def test_a_folder_is_found_and_one_without_a_model_refused(tiny_model: Path, tmp
         find_base_model(str(tmp_path))
 
 
-def test_a_missing_base_model_is_refused_with_the_places_searched() -> None:
-    with pytest.raises(
-        InputError,
-        match=r"base\.model 'nobody/nothing' was not found; tried folder nobody/nothing, Hugging Face hub \(",
-    ):
+def test_a_missing_base_model_is_refused_with_the_places_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = (
+        r"base\.model 'nobody/nothing' was not found; tried folder {}/nobody/nothing, {}Hugging Face hub \("
+    )
+    here, project = re.escape(str(tmp_path)), re.escape(str(tmp_path / "project"))
+    with pytest.raises(InputError, match=found.format(here, "")):
         find_base_model("nobody/nothing")
+    with pytest.raises(InputError, match=found.format(project, f"folder {here}/nobody/nothing, ")):
+        find_base_model("nobody/nothing", tmp_path / "project")
+
+
+def test_a_relative_folder_starts_at_the_project(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_base_model("model", tmp_path) == copied
+    assert find_base_model("../model", tmp_path / "project") == copied
+    # A project of an earlier version holds the path that was typed in this directory.
+    monkeypatch.chdir(tmp_path)
+    assert find_base_model("model", tmp_path / "other") == copied
 
 
 def test_the_packaged_model_is_taken_only_with_the_published_weights(

@@ -1,6 +1,6 @@
 """The error for invalid input. Its message names the file or key, the value, and the remedy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -50,3 +50,14 @@ def excerpt(text: object, width: int = 60) -> str:
     """
     line = ascii(str(text)) if any(ord(c) < 32 or c == "\x7f" for c in str(text)[:width]) else repr(str(text))
     return line if len(line) <= width else f"{line[: width - 1]}…{line[0]}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question with the known word that is most similar to `word`, and a space after it.
+
+    Empty if none is similar.
+    """
+    import difflib  # for messages only
+
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"Did you mean '{close[0]}'? " if close else ""

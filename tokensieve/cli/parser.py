@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 from tokensieve import __version__, packages
 from tokensieve.cli import check, completion, doctor, evaluate, explain, export_triton, patch, predict, serve
 from tokensieve.cli.command import DATA, MAINTAIN, PREDICT, PROMOTE, RUN, START, Command
 from tokensieve.cli.output import JSON, TEXT
+from tokensieve.errors import did_you_mean, excerpt
 
 TOPICS = (START, DATA, RUN, PROMOTE, PREDICT, MAINTAIN)
 GROUPS = {
@@ -23,8 +25,33 @@ GROUPS = {
 }
 
 
+# What others call a command.
+SYNONYMS = {"train": "run", "retrain": "run"}
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose help is coloured on a terminal, if rich-argparse is installed."""
+    """A parser that names similar words after a wrong one.
+
+    Its help is coloured on a terminal, if rich-argparse is installed.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as `argparse` does. A wrong option is an error of its command, with its usage."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown and self.get_default("command"):
+            flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
+            hint = did_you_mean(flag, self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint and f'. {hint.rstrip()}'}")
+        return options, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if not isinstance(action, argparse._SubParsersAction) or value in action.choices:
+            super()._check_value(action, value)
+            return
+        hint = did_you_mean(value, [*action.choices, *SYNONYMS])
+        for other, name in SYNONYMS.items():
+            hint = hint.replace(f"'{other}'", f"'{name}'")
+        self.error(f"{excerpt(value)} is not a command. {hint}List them with {self.prog} --help")
 
     def _get_formatter(self) -> argparse.HelpFormatter:
         plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR")  # https://no-color.org

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tokensieve.errors import InputError, excerpt
+from tokensieve.errors import InputError, did_you_mean, excerpt
 from tokensieve.files import check_no_conflict_markers
 from tokensieve.settings import inputs
 from tokensieve.settings import sections as section
@@ -52,7 +51,7 @@ class Settings:
         for name, values in tree.items():
             if name not in kinds:
                 raise InputError(
-                    f"{source}: unknown section {excerpt(name)}. {_hint(str(name), kinds)}"
+                    f"{source}: unknown section {excerpt(name)}. {did_you_mean(str(name), kinds)}"
                     f"Sections: {', '.join(kinds)}"
                 )
             if not isinstance(values, Mapping):
@@ -61,7 +60,7 @@ class Settings:
             for key in values:
                 if key not in known:
                     raise InputError(
-                        f"{source}: unknown setting '{name}.{key}'. {_hint(str(key), known)}"
+                        f"{source}: unknown setting '{name}.{key}'. {did_you_mean(str(key), known)}"
                         f"Settings of {name}: {', '.join(known)}"
                     )
             try:
@@ -141,8 +140,3 @@ def _scalar(value: Any) -> str:
 def _list(values: tuple[str, ...]) -> str:
     dumped = yaml.safe_dump(list(values), default_flow_style=True, allow_unicode=True, width=2**31)
     return str(dumped).strip()
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"Did you mean '{close[0]}'? " if close else ""

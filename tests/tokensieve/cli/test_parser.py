@@ -82,6 +82,30 @@ def test_help_shows_which_commands_create_a_project(
     assert ("created if it does not exist" in " ".join(capfd.readouterr().out.split())) == created
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("promot", "tokensieve: error: 'promot' is not a command. Did you mean 'promote'? List them with"),
+        ("trian", "tokensieve: error: 'trian' is not a command. Did you mean 'run'? List them with"),
+        ("xyzzy", "tokensieve: error: 'xyzzy' is not a command. List them with tokensieve --help"),
+        ("data ad", "tokensieve data: error: 'ad' is not a command. Did you mean 'add'? List them with"),
+        ("run --projekt x", "run: error: unrecognized arguments: --projekt x. Did you mean '--project'?"),
+        ("patch show --pathc=x --patch y", "unrecognized arguments: --pathc=x. Did you mean '--patch'?"),
+        ("status some.", "tokensieve status: error: unrecognized arguments: some.\n"),
+    ],
+)
+def test_a_wrong_word_is_an_error_of_its_command_and_a_similar_one_is_named(
+    arguments: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    assert ended.value.code == 2
+    error = capfd.readouterr().err
+    assert message in error
+    if message.startswith(("run", "unrecognized")):
+        assert error.startswith(f"usage: tokensieve {arguments.partition(' --')[0]} [-h]")
+
+
 @pytest.mark.parametrize(("terminal", "installed"), [(True, True), (True, False), (False, True)])
 def test_help_is_coloured_on_a_terminal_if_rich_argparse_is_installed(
     terminal: bool, installed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -113,7 +113,11 @@ def gather_model(
         classes=_classes(layout, evaluated),
         builds=tuple(_builds(rows, manifest.variant)),
         build_head=(*shown.BUILDS[:-1], "state"),
-        build_notes=(*shown.timing(race), *shown.notes(rows, manifest.parity["texts"], tested)),
+        build_notes=(
+            *shown.processors(manifest, race),
+            *shown.timing(race),
+            *shown.notes(rows, manifest.parity["texts"], tested),
+        ),
         **_vocabulary(layout),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tokensieve.errors import excerpt
+from tokensieve.inference.manifest import Manifest
 
 MANY_DIVIDED = 0.5  # share of the words in pieces from which there is a warning
 NAMED = 3  # classes that a message names
@@ -105,6 +106,23 @@ def timing(race: Mapping[str, Any]) -> Iterator[str]:
     if "processor" in race:
         found = ", ".join(race.get("instructions", ()))
         yield f"timed on one thread of {race['processor']}{f' ({found})' if found else ''}"
+
+
+def processors(manifest: Manifest, race: Mapping[str, Any]) -> Iterator[str]:
+    """Yield on which processors the exported model gives the answers that were compared.
+
+    Nothing for fp16, which runs on a GPU, and for int8 products of an earlier version, whose
+    race.json names no processor: their manifests have no `int8_bits`.
+    """
+    build = manifest.variant
+    if manifest.int8_bits == 8:
+        yield (
+            f"the build {build} has 8-bit weights: on an x86 processor without VNNI, as in older servers, "
+            "some answers can differ from those compared here; for such a server, export on a processor like "
+            "its own, or with export.variants: [fp32, fused]"
+        )
+    elif build != "fp16" and ("processor" in race or build not in ("int8", "mixed")):
+        yield f"the build {build} gives the same answers on any processor, except for rounding"
 
 
 def state(row: Mapping[str, Any], served: str) -> str:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tasks.reporting.shown import builds, notes, timing, word_warnings
+from tasks.reporting.shown import builds, notes, processors, timing, word_warnings
+from tokensieve.inference.manifest import Manifest
 
 COMPARED = {"agreement": 0.98765, "confident_agreement": 0.9991, "accuracy": 0.9}
 
@@ -97,3 +98,24 @@ def test_classes_without_words_and_divided_words_are_warned_of() -> None:
 )
 def test_the_processor_of_the_timings_is_named(race: dict[str, Any], note: list[str]) -> None:
     assert list(timing(race)) == note
+
+
+@pytest.mark.parametrize(
+    ("variant", "bits", "race", "note"),
+    [
+        ("mixed", 8, {"processor": "Tiny 9000"}, ["the build mixed has 8-bit weights: on an x86 processor"]),
+        ("int8", 7, {"processor": "Tiny 9000"}, ["the build int8 gives the same answers on any processor"]),
+        ("fused", 7, {}, ["the build fused gives the same answers on any processor, except for rounding"]),
+        ("int8", 7, {}, []),  # of an earlier version, which did not note the bits
+        ("fp16", 7, {"processor": "Tiny 9000"}, []),
+    ],
+)
+def test_the_processors_with_the_same_answers_are_named(
+    variant: str, bits: int, race: dict[str, Any], note: list[str]
+) -> None:
+    parity = {"texts": 4.0}
+    manifest = Manifest(("a", "b"), 1.0, 0.5, 12, "hash", "tiny", parity, variant=variant, int8_bits=bits)
+    found = list(processors(manifest, race))
+    assert [one[: len(start)] for one, start in zip(found, note, strict=True)] == note
+    if bits == 8:
+        assert "export.variants: [fp32, fused]" in found[0]

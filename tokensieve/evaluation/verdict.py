@@ -176,7 +176,10 @@ def _advice(grade: Grade, accuracy: float, baselines: Baselines) -> tuple[bool, 
         return False, f"do not promote it{no_better if majority.model_is_better > LEVEL else ' yet'}"
     if tfidf is None:
         return True, "promote it"
-    right = f"a linear SVM on TF-IDF gets {tfidf.accuracy:.1%} right, this model {accuracy:.1%}"
+    svm, model = f"{tfidf.accuracy:.1%}", f"{accuracy:.1%}"
+    if svm == model:
+        return True, f"promote it (as good as a linear SVM on TF-IDF: both get {model} right)"
+    right = f"a linear SVM on TF-IDF gets {svm} right, this model {model}"
     return True, f"promote it ({right}{'' if tfidf.model_is_better <= LEVEL else ', maybe by chance'})"
 
 
@@ -192,7 +195,7 @@ def _remedies(result: ModelOnTest, accuracy: float) -> list[str]:
     remedies = [text for _, text in sorted(found, key=lambda remedy: -remedy[0])]
     remedies = [*map(str, result.shortcuts), *remedies]
     if wrong and not remedies:
-        remedies.append(f"more training texts like the {wrong:,} wrong ones")
+        remedies.append(f"more training texts like the {_wrong_ones(wrong)}")
     name = (
         "test_accuracy_interval"
         if "test_accuracy_interval" in result.figures
@@ -206,6 +209,10 @@ def _remedies(result: ModelOnTest, accuracy: float) -> list[str]:
     return remedies
 
 
+def _wrong_ones(count: int) -> str:
+    return "wrong one" if count == 1 else f"{count:,} wrong ones"
+
+
 def _longer_texts(result: ModelOnTest, wrong: int) -> Iterator[tuple[int, str]]:
     cut, correct = result.cut, result.correct
     if not wrong or cut.mean() < MIN_CUT:
@@ -217,7 +224,7 @@ def _longer_texts(result: ModelOnTest, wrong: int) -> Iterator[tuple[int, str]]:
             missed,
             f"longer inputs (base.max_length{both_ends}): "
             f"{cut.mean():.0%} of the test texts are cut at {result.max_length} tokens, "
-            f"{missed:,} of the {wrong:,} wrong ones among them",
+            f"{f'{missed:,} of ' if wrong > 1 else ''}the {_wrong_ones(wrong)} among them",
         )
 
 

@@ -76,6 +76,22 @@ def test_a_good_model_is_to_be_promoted() -> None:
     )
 
 
+def test_one_wrong_text_is_named_in_the_singular() -> None:
+    assert verdict(*texts((0, 1, 1))).remedies == ("more training texts like the wrong one",)
+    cut = np.repeat([1, 0], [10, 110])
+    assert verdict(*texts((0, 1, 1)), cut=cut).remedies[0].endswith("at 128 tokens, the wrong one among them")
+
+
+def test_a_tf_idf_svm_with_as_many_right_texts_is_as_good() -> None:
+    even = Baselines(baseline(0.33, 60, 1), baseline(118 / 120, 2, 2))
+    found = verdict(*texts((0, 1, 2)), baselines=even)
+    assert found.advice == "promote it (as good as a linear SVM on TF-IDF: both get 98.3% right)"
+    close = Baselines(baseline(0.33, 60, 1), baseline(117 / 120, 2, 1))
+    assert verdict(*texts((0, 1, 2)), baselines=close).advice == (
+        "promote it (a linear SVM on TF-IDF gets 97.5% right, this model 98.3%, maybe by chance)"
+    )
+
+
 def test_a_model_that_loses_to_tf_idf_is_told_so_first() -> None:
     found = verdict(
         *texts((0, 1, 30), (1, 2, 30)), baselines=Baselines(baseline(0.3, 40, 10), baseline(0.91, 5, 40))

@@ -42,7 +42,8 @@ async def read_body(request: Request, kind: type[Body], fields: str) -> Body:
         # Nobody reads this response, but without it the log would contain a stack trace.
         raise HTTPException(422, "the body ended early") from None
     if asked.model_extra:
-        raise HTTPException(422, f"{_shown(next(iter(asked.model_extra)))}: Extra inputs are not permitted")
+        unknown = _shown(next(iter(asked.model_extra)))
+        raise HTTPException(422, f"{unknown}: unknown field; allowed: {', '.join(kind.model_fields)}")
     _refuse_repeated_keys(body)
     return asked
 

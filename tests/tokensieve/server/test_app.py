@@ -385,7 +385,7 @@ def test_texts_are_written_only_to_the_prediction_log(watcher: ModelWatcher, tmp
         (b'{"text": "a", "top": 0}', 422, "top: Input should be greater than or equal to 1"),
         (b'{"text": "a", "top": "3"}', 422, "top: Input should be a valid integer"),
         (b'{"text": "a", "top": true}', 422, "top: Input should be a valid integer"),
-        (b'{"txt": "a"}', 422, "txt: Extra inputs are not permitted"),
+        (b'{"txt": "a"}', 422, "txt: unknown field; allowed: text, texts, top"),
         (b'{"\\ud800": "a"}', 422, "not JSON"),
         (b'{"text": "card \\ud800"}', 422, "not JSON: "),
         (b'{"texts": ["a", "\\udfff"]}', 422, "not JSON: "),

@@ -63,7 +63,7 @@ def test_predictions_are_not_counted_and_texts_are_not_logged(
         ({"text": "lost", "label": "refund"}, 422, "no label 'refund'"),
         ({"text": ["lost"]}, 422, "text: Input should be a valid string"),
         ({"texts": ["lost"]}, 422, "text: Field required"),
-        ({"text": "lost", "top": 3}, 422, "top: Extra inputs are not permitted"),
+        ({"text": "lost", "top": 3}, 422, "top: unknown field; allowed: text, label"),
         ({"text": "x" * 41}, 422, "text has 41 characters, allowed: 40"),
         (["lost"], 422, "send a JSON object with text, with Content-Type"),
     ],

@@ -77,7 +77,7 @@ def test_no_text_is_stored_without_a_file(client_of: Callable[..., Any], served:
         ({"predicted": ["x"] * 101}, "predicted: Input should"),
         ({"version": "x" * 201}, "at most 200 characters"),
         ({"task": "other"}, "task is 'other'"),
-        ({"user": "me"}, "user: Extra inputs are not permitted"),
+        ({"user": "me"}, "user: unknown field; allowed: text, label, task, predicted, version"),
     ],
 )
 def test_a_wrong_correction_is_refused(

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from tokensieve.data.text_hashes import NAME, load_hashes
 from tokensieve.evaluation.labelled_data import CLASSES, class_rows, evaluate_file, figure_rows
 from tokensieve.inference.predictor import Predictor
 from tokensieve.project import Layout
@@ -30,7 +31,8 @@ def evaluate(project: Path, data: Path, model: str | None = None, oos: Path | No
     layout = Layout(project.resolve())
     settings = Settings.load(layout.params)
     address = model or f"models:/{identity(layout, settings).model}@champion"
-    result = evaluate_file(Predictor.load(fetch_version(address, layout.root)), data, settings.data, oos)
+    folder = fetch_version(address, layout.root)
+    result = evaluate_file(Predictor.load(folder), data, settings.data, oos, load_hashes(folder / NAME))
     page = [f"# {inline(address)} on {inline(data.name)}", table(("figure", "value"), figure_rows(result))]
     page += ["## Labels", table(CLASSES, class_rows(result))]
     create_markdown_artifact(key="evaluation", markdown="\n\n".join(page) + "\n")

@@ -29,15 +29,17 @@ def evaluate(options: argparse.Namespace, answer: Answer) -> None:
     Raises:
         InputError: If the model or a file cannot be read, or no label is known to the model.
     """
+    from tokensieve.data.text_hashes import NAME, load_hashes
     from tokensieve.evaluation.labelled_data import CLASSES, class_rows, evaluate_file, figure_rows
     from tokensieve.inference.predictor import Predictor
     from tokensieve.settings import Settings
 
     layout = Layout(Path(options.project).resolve())
     settings = Settings.load(layout.params) if layout.params.exists() else Settings()
-    model = Predictor.load(find_model(options))
+    folder = find_model(options)
+    oos = Path(options.oos) if options.oos else None
     result = evaluate_file(
-        model, Path(options.data), settings.data, Path(options.oos) if options.oos else None
+        Predictor.load(folder), Path(options.data), settings.data, oos, load_hashes(folder / NAME)
     )
     if options.json:
         answer(json.dumps(result, ensure_ascii=False))

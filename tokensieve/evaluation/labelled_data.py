@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tokensieve.data import text_hashes
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import match_labels
 from tokensieve.data.raw_data import read_examples
@@ -24,18 +26,29 @@ from tokensieve.settings import Data
 CLASSES = ("label", "texts", "precision", "recall", "F1")
 LISTED = 10  # unknown labels that a message names
 
+log = logging.getLogger("tokensieve")
 
-def evaluate_file(model: Predictor, data: Path, columns: Data, oos: Path | None = None) -> dict[str, Any]:
+
+def evaluate_file(
+    model: Predictor,
+    data: Path,
+    columns: Data,
+    oos: Path | None = None,
+    trained: text_hashes.Hashes | None = None,
+) -> dict[str, Any]:
     """Return the figures of a model on the labelled texts of a file.
 
     Labels that look like one of the model's are merged with it if `columns` says so, as in a run.
-    `merged_labels` names them, each with the one of the model.
+    `merged_labels` names them, each with the one of the model. `trained_texts` is the number of
+    texts that the model was trained or validated on, None if that is unknown. If there are any, a
+    warning is logged.
 
     Args:
         model: The model.
         data: A file with texts and labels.
         columns: The names of its columns.
         oos: A file with texts that belong to no class.
+        trained: The hashes of the texts that the model was trained and validated on.
 
     Raises:
         InputError: If a file cannot be read, if a row of single-label data has no label, or if the
@@ -51,7 +64,8 @@ def evaluate_file(model: Predictor, data: Path, columns: Data, oos: Path | None 
             "one; add the label, or put texts that belong to no class into another file (--oos)"
         )
     examples, merged = match_labels(examples, model.manifest.labels, columns)
-    return evaluate_examples(model, examples, outside.texts) | {"merged_labels": merged}
+    found = evaluate_examples(model, examples, outside.texts) | {"merged_labels": merged}
+    return found | {"trained_texts": _trained_texts(examples, model.manifest, data, trained)}
 
 
 def evaluate_examples(model: Predictor, examples: Examples, oos: Sequence[str] = ()) -> dict[str, Any]:
@@ -99,6 +113,8 @@ def evaluate_examples(model: Predictor, examples: Examples, oos: Sequence[str] =
 def figure_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the name and the value of each figure. In brackets: the 95% confidence interval."""
     yield "texts", f"{result['texts']:,}"
+    if trained := result.get("trained_texts"):
+        yield "known texts", f"{trained:,} (used to train or validate the model)"
     if merged := result.get("merged_labels"):
         named = ", ".join(f"{excerpt(old)} as {excerpt(new)}" for old, new in [*merged.items()][:LISTED])
         more = f" and {len(merged) - LISTED} more" if len(merged) > LISTED else ""
@@ -144,6 +160,27 @@ def class_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         if row["support"]:
             scores = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
             yield label, f"{row['support']:,}", *scores
+
+
+def _trained_texts(
+    examples: Examples, manifest: Manifest, data: Path, trained: text_hashes.Hashes | None
+) -> int | None:
+    """Return how many texts have copies among the trained ones, and log a warning if some have.
+
+    None if the trained texts are unknown.
+    """
+    if trained is None:
+        return None
+    read = manifest.text_rule.all_cleaned(examples.texts)
+    if count := int(text_hashes.are_among(read, trained).sum()):
+        log.warning(
+            "%s: the model was trained or validated on %s of %s texts, so the figures are better than on new "
+            "texts; measure it on texts that it has not seen",
+            data,
+            f"{count:,}",
+            f"{len(read):,}",
+        )
+    return count
 
 
 def _targets(test: Examples, manifest: Manifest) -> Targets:

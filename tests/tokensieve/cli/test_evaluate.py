@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tokensieve.cli.main import main
+from tokensieve.data.text_hashes import NAME, save_hashes
 from tokensieve.inference.predictor import Predictor
 
 TEXTS = ["send money to my card", "my card is lost", "lost card", "send money", "to my card", "is it lost"]
@@ -32,6 +34,17 @@ def test_the_figures_of_new_data_are_printed(
     assert lines[1].endswith("2 texts with labels that the model does not know: refund (2)")
     assert lines[2].startswith("accuracy           0.8333 (")
     assert ["label", "texts", "precision", "recall", "F1"] in [line.split() for line in lines]
+
+
+def test_a_file_that_the_model_was_trained_on_is_warned_of(
+    labelled: Path, served_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(served_folder, tmp_path / "model"))
+    save_hashes(folder / NAME, TEXTS[:5])
+    assert main(["evaluate", "--data", str(labelled), "--model", str(folder)]) == 0
+    output, errors = capfd.readouterr()
+    assert "the model was trained or validated on 5 of 8 texts" in " ".join(errors.split())
+    assert output.splitlines()[1].split()[:3] == ["known", "texts", "5"]
 
 
 def test_json_has_intervals_labels_and_texts_out_of_scope(

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tokensieve.data.examples import Examples
+from tokensieve.data.text_hashes import hash_texts
 from tokensieve.errors import InputError
 from tokensieve.evaluation.labelled_data import class_rows, evaluate_examples, evaluate_file, figure_rows
 from tokensieve.inference.manifest import Manifest
@@ -97,3 +99,33 @@ def test_a_row_without_a_label_is_named_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text('text,label\n"a\nb",a\n\nb,\n')
     with pytest.raises(InputError, match=r"rows\.csv, line 5: the model gives one label per text"):
         evaluate_file(model, tmp_path / "rows.csv", Data())  # type: ignore[arg-type]
+
+
+def test_texts_that_the_model_was_trained_on_are_counted_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\nA b,a;b\nb,b\nnothing,\n<p>a</p>,a\n")
+    model = Words(("a", "b"))
+
+    def measured(*trained: str) -> dict[str, Any]:
+        return evaluate_file(model, path, Data(label_separator=";"), None, hash_texts(trained))  # type: ignore[arg-type]
+
+    assert (measured("a b", "b", "other")["trained_texts"], caplog.messages) == (
+        2,
+        [
+            f"{path}: the model was trained or validated on 2 of 4 texts, so the figures are better than on "
+            "new texts; measure it on texts that it has not seen"
+        ],
+    )
+    shown = dict(figure_rows(measured("a b")))
+    assert shown["known texts"] == "1 (used to train or validate the model)"
+    model.manifest = replace(model.manifest, clean="html")
+    assert measured("a")["trained_texts"] == 1
+
+    caplog.clear()
+    found = measured("other")
+    assert found["trained_texts"] == 0
+    assert "known texts" not in dict(figure_rows(found))
+    assert evaluate_file(model, path, Data(label_separator=";"))["trained_texts"] is None  # type: ignore[arg-type]
+    assert not caplog.messages

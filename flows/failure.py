@@ -1,7 +1,12 @@
-"""Report a failed run: the stage, the reason and the remedy, on the run's page and to people."""
+"""Report a failed run: the stage, the reason and the remedy.
+
+They go to the run's page, to people, and to the project for `tokensieve status`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +16,9 @@ from prefect.runtime import deployment, flow_run
 
 from flows.events import RunFailed
 from flows.notifications import announce
+from tasks.projects.last_run import note_failure
 from tokensieve.errors import InputError
+from tokensieve.files import holder
 from tokensieve.project import Layout
 from tokensieve.report.markdown import inline
 
@@ -45,6 +52,20 @@ def reported(layout: Layout, steps: Sequence[str], done: Collection[str]) -> Ite
         if deployment.id:
             reason = f"{failure.reason}; {failure.remedy}" if failure.remedy else failure.reason
             announce(layout, RunFailed(failure.stage, reason, str(flow_run.name)))
+        raise
+
+
+@contextmanager
+def noted(layout: Layout) -> Iterator[None]:
+    """Note in the project why the block, a part of a run, has failed."""
+    try:
+        yield
+    except Exception as error:
+        running = holder(layout.busy)
+        failure = failure_of(error, running.step if running and running.pid == os.getpid() else "")
+        reason = f"{failure.reason}; {failure.remedy}" if failure.remedy else failure.reason
+        with contextlib.suppress(OSError):  # a full disk may be what the error is about
+            note_failure(layout, reason, failure.stage)
         raise
 
 

@@ -13,12 +13,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
-from flows.failure import reported
+from flows.failure import noted, reported
 from flows.gated_promotion import promote_challenger
 from flows.prefect_page import final_message, show_run
 from flows.prefect_runs import alone, log_to_page
 from flows.summary import summarize
 from tasks.plan import make_plan
+from tasks.projects.last_run import note_begin, note_result
 from tasks.projects.project import open_project, template
 from tasks.projects.upgrade import complete_stages
 from tasks.promotion.gate_report import GateReport
@@ -69,18 +70,36 @@ def retrain(
         if not turn:
             # Prefect makes a state that a flow returns the state of the run.
             return SKIPPED  # type: ignore[return-value]
+        settings, result, report, is_new = _run_noted(layout, data, test, force, changes)
+    if promote:
+        with noted(layout):
+            state = promote_challenger(layout, settings, result, report, approve)
+        note_result(layout, state.message if state else final_message(result, is_new))
+        if state:
+            return state  # type: ignore[return-value]
+    message = final_message(result, is_new)
+    if not is_new:
+        log.info("%s", message)
+    return Completed(message=message, data=result)  # type: ignore[return-value]
+
+
+def _run_noted(
+    layout: Layout, data: str | None, test: str | None, force: bool, changes: Sequence[str]
+) -> tuple[Settings, dict[str, Any], GateReport | None, bool]:
+    """Run each step, show the run in Prefect, and note in the project how it went.
+
+    Return the settings, the summary, the report of the gate, and whether something new was made.
+    """
+    note_begin(layout)
+    with noted(layout):
         open_project(layout.root)
         with tried(layout.params, list(changes)):
             settings = Settings.load(layout.params)
             result, report = _run_stages(layout, settings, data, test, force)
         is_new = not set(stage_names(layout)) <= set(result["skipped"])
         show_run(result, layout, without_password(tracking_uri(layout, settings)), is_new)
-    if promote and (state := promote_challenger(layout, settings, result, report, approve)):
-        return state  # type: ignore[return-value]
-    message = final_message(result, is_new)
-    if not is_new:
-        log.info("%s", message)
-    return Completed(message=message, data=result)  # type: ignore[return-value]
+        note_result(layout, final_message(result, is_new))
+    return settings, result, report, is_new
 
 
 def _run_stages(

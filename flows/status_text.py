@@ -9,6 +9,7 @@ from flows.champion_text import WORDS
 from flows.record_text import table_text
 
 if TYPE_CHECKING:
+    from tasks.projects.last_run import LastRun
     from tasks.projects.status import Status
     from tasks.promotion.models import VersionFacts
     from tasks.promotion.prune import Prunable
@@ -72,6 +73,8 @@ def _state(status: Status) -> Iterator[tuple[str, str]]:
     if status.running_since:
         step = f", now {status.running_step}" if status.running_step else ""
         yield "running", f"since {_when(status.running_since)} (UTC){step}"
+    if status.last_run and (status.last_run.ended or not status.running_since):
+        yield "last run", last_run_text(status.last_run)
     last = f"version {status.registered}, {_when(status.registered_at)}" if status.registered else "none yet"
     yield "last run registered", last
     yield "model", f"{status.model} in {status.registry}"
@@ -80,6 +83,16 @@ def _state(status: Status) -> Iterator[tuple[str, str]]:
         scores = f"  {scores_text(facts)}  data {facts.data_hash[:HASH] or 'unknown'}" if facts else ""
         yield alias, f"version {facts.version}{scores}" if facts else "none"
     yield "stale stages", ", ".join(status.stale) or "none"
+
+
+def last_run_text(run: LastRun) -> str:
+    """Return how a run that is not under way went, with the reason if it failed."""
+    if not run.ended:
+        return f"began {_when(run.began)} (UTC) and was killed or interrupted"
+    if not run.reason:
+        return f"ended {_when(run.ended)} (UTC): {run.result}"
+    step = f" in {run.step}" if run.step else ""
+    return f"failed {_when(run.ended)} (UTC){step}: {run.reason}"
 
 
 def scores_text(facts: VersionFacts) -> str:

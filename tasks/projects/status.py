@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.artifacts import Registration
+from tasks.projects.last_run import LastRun, last_run
 from tasks.promotion.gate_report import REFUSED
 from tasks.promotion.history import rolled_back
 from tasks.promotion.models import VersionFacts, version_facts
@@ -44,6 +45,7 @@ class Status:
         stale: The stages whose inputs have changed since they ran, and those after them.
         running_since: Since when a run of the project is under way (UTC, ISO 8601). Empty: none is.
         running_step: What it does.
+        last_run: How the last run went. None: there was none, or an earlier version ran it.
         fault: What is wrong with the registry or the record. Empty: nothing.
         advice: What to do next, as sentences with a command.
     """
@@ -58,6 +60,7 @@ class Status:
     stale: tuple[str, ...]
     running_since: str
     running_step: str
+    last_run: LastRun | None
     fault: str
     advice: tuple[str, ...]
 
@@ -92,6 +95,7 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
         stale,
         _utc(running.since) if running else "",
         running.step if running else "",
+        last_run(layout),
         fault,
         () if running else tuple(_advice(data, stale, versions, undone, project)),
     )

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from flows.failure import Failure, failure_of, page
+from pathlib import Path
+
+import pytest
+
+from flows.failure import Failure, failure_of, noted, page
+from tasks.projects.last_run import last_run
 from tokensieve.errors import InputError
+from tokensieve.files import locked, note_step
+from tokensieve.project import Layout
 
 
 def test_the_remedy_is_the_end_of_the_message() -> None:
@@ -24,3 +31,16 @@ def test_a_message_without_a_remedy_is_the_reason() -> None:
 def test_the_message_of_an_unexpected_error_may_quote_texts_and_is_left_out() -> None:
     failure = failure_of(ValueError("could not convert 'my secret text'"), "mask")
     assert failure == Failure("mask", "ValueError", "")
+
+
+def test_the_project_has_the_step_the_reason_and_the_remedy(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    with pytest.raises(InputError), locked(layout.busy), noted(layout):
+        note_step(layout.busy, "validate")
+        raise InputError("no label; add one")
+    run = last_run(layout)
+    assert run and (run.step, run.reason) == ("validate", "no label; add one")
+    with pytest.raises(ValueError, match="secret"), noted(layout):
+        raise ValueError("could not convert 'my secret text'")
+    run = last_run(layout)
+    assert run and (run.step, run.reason) == ("", "ValueError")

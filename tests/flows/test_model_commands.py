@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tasks.projects.last_run import note_begin, note_failure, note_result
 from tokensieve.cli.main import main
 from tokensieve.files import locked, note_step
 from tokensieve.project import Layout
@@ -101,3 +102,29 @@ def test_the_status_has_the_run_that_is_under_way(project: Path, capfd: pytest.C
     out = capfd.readouterr().out
     assert re.search(r"running .*since \d{4}-\d\d-\d\d \d\d:\d\d \(UTC\), now evaluate", out)
     assert "next:" not in out
+
+
+def test_the_status_has_how_the_last_run_went(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    layout, time = Layout(project), r"\d{4}-\d\d-\d\d \d\d:\d\d \(UTC\)"
+
+    def row() -> str:
+        assert main(["status", "--project", str(project)]) == 0
+        # A long reason takes several lines.
+        (found,) = re.findall(r"│ last run  [^│]*│[^│]*│(?:\n│ +│[^│]*│)*", capfd.readouterr().out)
+        return " ".join(found.replace("│", "").split())
+
+    note_begin(layout)
+    assert re.fullmatch(rf"last run began {time} and was killed or interrupted", row())
+    note_failure(layout, "base.model 'x' was not found; name a folder", "ingest")
+    failed = rf"last run failed {time} in ingest: base\.model 'x' was not found; name a folder"
+    assert re.fullmatch(failed, row())
+    note_begin(layout)
+    with locked(layout.busy):
+        assert main(["status", "--project", str(project)]) == 0
+    assert "last run  " not in capfd.readouterr().out
+    note_result(layout, "Version 2 of tickets: good enough")
+    assert re.fullmatch(rf"last run ended {time}: Version 2 of tickets: good enough", row())
+
+    layout.last_run.write_text("[]")
+    assert main(["status", "--project", str(project), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["last_run"] is None

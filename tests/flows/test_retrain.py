@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.projects.last_run import last_run
 from tasks.stage import STAGES as NAMES
 from tokensieve.files import sha256
 from tokensieve.project import Layout
@@ -82,6 +83,9 @@ def test_a_run_makes_everything_and_the_next_one_does_nothing(
         "README.md",
     }
     assert first["verdict"]["sentence"]
+    noted = last_run(Layout(project))
+    assert noted and noted.result.startswith("Version 1 of project: ")
+    assert (noted.reason, noted.step) == ("", "")
     page = Path(first["report"]).read_text(encoding="utf-8")
     texts = [text for text in tiny_texts[0] if f">{text}<" in page]
     assert texts or first["test_accuracy"] == 1.0
@@ -253,6 +257,9 @@ def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
     with pytest.raises(InputError, match="lonely"):
         retrain(project=tmp_path / "project", data=str(data_file))
 
+    noted = last_run(Layout(tmp_path / "project"))
+    assert noted and noted.ended >= noted.began
+    assert noted.step == "validate" and "'lonely'" in noted.reason and "data.rare=merge" in noted.reason
     APILogWorker.drain_all()
     with get_client(sync_client=True) as client:
         (run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)

@@ -32,7 +32,7 @@ def up(options: argparse.Namespace, answer: Answer) -> int:
     """
     from filelock import FileLock, Timeout
 
-    from flows.up import plan, supervisor
+    from flows.up import plan, run_lines, supervisor
     from tasks.projects.project import open_project
     from tokensieve.files import write_json
 
@@ -45,6 +45,7 @@ def up(options: argparse.Namespace, answer: Answer) -> int:
         except Timeout:
             raise InputError(f"tokensieve up runs already for {layout.root}; end it first") from None
         planned = plan.make(layout, options)
+        lines = run_lines.RunLines(layout)
         stop = stack.enter_context(_signals())
         running = supervisor.Supervisor(stop, lambda service: log.info("%s is ready", service.name))
         stack.callback(running.end)
@@ -56,7 +57,7 @@ def up(options: argparse.Namespace, answer: Answer) -> int:
             running.run(planned.deploy)
             running.start([planned.worker])
             answer(plan.table(planned))
-            running.watch([planned.server])
+            running.watch([planned.server], lines.log_new)
         except supervisor.StoppedError:
             log.info("ending all services; again to end them at once")
         except supervisor.ServiceFailedError as error:

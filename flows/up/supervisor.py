@@ -86,10 +86,10 @@ class Supervisor:
         if known.process.status:
             raise InputError(f"{service.name} failed: {known.process.reason()}")
 
-    def watch(self, later: Sequence[Service]) -> None:
+    def watch(self, later: Sequence[Service], each: Callable[[], None] = lambda: None) -> None:
         """Keep the services running until a signal arrives.
 
-        Start those of `later` when they are needed.
+        Start those of `later` when they are needed. Call `each` every `INTERVAL` seconds.
 
         Raises:
             StoppedError: If a signal arrives.
@@ -99,6 +99,7 @@ class Supervisor:
         while True:
             for known in self._watched:
                 self._look_after(known)
+            each()
             self._wait(INTERVAL)
 
     def end(self) -> None:

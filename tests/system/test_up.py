@@ -138,6 +138,8 @@ def test_up_trains_promotes_and_serves_restarts_what_dies_and_ends_on_ctrl_c(
 
     # The first look at the data starts a run.
     wait_for(lambda: running.retrainings("COMPLETED"), RUN, "a run")
+    wait_for(lambda: "\nrun ended: Version 1 of project" in running.process.text(), 10, "its line")
+    assert "\nrun began\n" in running.process.text()
     # A command in another shell uses the SQLite file, and finds what the run has registered on the
     # server.
     promoted = tokensieve("promote", "--project", str(running.project))

@@ -1,0 +1,38 @@
+"""The lines of `tokensieve up` about the project's runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.up.run_lines import RunLines
+from tasks.projects.last_run import note_begin, note_failure, note_result
+from tokensieve.project import Layout
+
+
+def test_each_begin_and_each_end_of_a_run_is_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(tmp_path)
+    note_begin(layout)
+    note_failure(layout, "before this start", "mask")
+    caplog.set_level("INFO", "tokensieve")
+    lines = RunLines(layout)
+    lines.log_new()
+    assert caplog.messages == []
+
+    note_begin(layout)
+    lines.log_new()
+    lines.log_new()
+    note_result(layout, "Version 2 of mails, now the champion: good enough")
+    lines.log_new()
+    note_failure(layout, "base.model 'tiny' was not found; name a folder", "ingest")
+    lines.log_new()
+    lines.log_new()
+    assert caplog.messages == [
+        "run began",
+        "run ended: Version 2 of mails, now the champion: good enough",
+        "run failed in ingest: base.model 'tiny' was not found; name a folder",
+    ]
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]

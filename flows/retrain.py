@@ -74,7 +74,7 @@ def retrain(
     if promote:
         with noted(layout):
             state = promote_challenger(layout, settings, result, report, approve)
-        note_result(layout, state.message if state else final_message(result, is_new))
+        note_result(layout, str(state.message) if state else final_message(result, is_new))
         if state:
             return state  # type: ignore[return-value]
     message = final_message(result, is_new)

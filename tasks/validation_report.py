@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.expectations import USUAL, Finding, Table
 from tasks.faulty_rows import NAME as FAULTS
-from tokensieve.data.label_names import OTHER, Prepared, lookalike_labels
+from tokensieve.data.label_names import OTHER, Prepared, helpful_settings, lookalike_labels
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import rules
 from tokensieve.data.row_place import row_place
@@ -139,10 +139,8 @@ def _message(table: Table, check: Mapping[str, Any], context: Context) -> str:
 
 
 def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
-    count, rule = (
-        check["count"],
-        rules(settings.validate, table.part, settings.data.rare_below).get(check["name"]),
-    )
+    count, helpful = check["count"], _helpful(table, check["name"], settings)
+    rule = rules(settings.validate, table.part, settings.data.rare_below, helpful).get(check["name"])
     if check["passed"]:
         return rule.holds if rule else "met"
     unit = rule.unit if rule else "row"
@@ -160,12 +158,23 @@ def _result(table: Table, check: Mapping[str, Any], settings: Settings) -> str:
     return f"{count:,} {units}{share} {rule.fails}{shown}; {remedy}"
 
 
+def _helpful(table: Table, check: str, settings: Settings) -> tuple[str, ...]:
+    """Return the values of `data.rare` that help against the small classes of a check."""
+    if check not in ("class_size", "rare_class"):
+        return ()
+    data, limit = settings.data, settings.validate.min_examples_per_class
+    return helpful_settings(_sizes(table), limit if check == "class_size" else data.rare_below, data)
+
+
+def _sizes(table: Table) -> Counter[str]:
+    return Counter(name for names in table.examples.labels for name in names)
+
+
 def _merge_first(table: Table, check: Mapping[str, Any]) -> str:
     """Return the remedy for small classes whose labels look like other labels. Empty: none does."""
     if check["name"] != "class_size":
         return ""
-    sizes = Counter(name for names in table.examples.labels for name in names)
-    alike = {_printable(name) for group in lookalike_labels(sizes) for name, _ in group}
+    alike = {_printable(name) for group in lookalike_labels(_sizes(table)) for name, _ in group}
     found = [row["label"] for row in check["rows"] if row["label"] in alike]
     if not found:
         return ""

@@ -230,7 +230,7 @@ def test_data_that_fails_validation_stops_before_training_and_loses_nothing(
 
     errors = capfd.readouterr().err
     assert "lonely" in errors
-    assert "data.rare=merge" in errors
+    assert "data.rare=drop" in errors
     assert "Traceback" not in errors
     assert sha256(layout.onnx / "model.onnx") == model
     assert (
@@ -268,7 +268,7 @@ def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
             for line in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
         ]
     assert "validate   ..." in lines
-    assert any("'lonely'" in line and "data.rare=merge" in line for line in lines)
+    assert any("'lonely'" in line and "data.rare=drop" in line for line in lines)
     assert not any("Traceback" in line or "a text of its own kind" in line for line in lines)
 
 

@@ -248,7 +248,7 @@ def check_page_of_failure(deployed: Deployed, run: dict[str, Any]) -> None:
     # Prefect's client sends log lines a few seconds later than states.
     wait_for(lambda: "lonely" in deployed.log_of(run), 60, "the reason on the run's page")
     log = deployed.log_of(run)
-    assert "data.rare=merge" in log
+    assert "data.rare=drop" in log
     assert "Traceback" not in log
     assert "a text of its own kind" not in log
     assert "lonely" in run["state"]["message"]

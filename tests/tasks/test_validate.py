@@ -588,8 +588,8 @@ RARE = [
         (
             "keep",
             4,
-            "2 classes with fewer than 8 examples ('tax', 'pin'); add examples, or set data.rare=drop, or "
-            "data.rare=merge for one class 'other'",
+            "2 classes with fewer than 8 examples ('tax', 'pin'); add examples, or remove the classes "
+            "(data.rare=drop)",
         ),
         (
             "drop",
@@ -600,8 +600,8 @@ RARE = [
             "merge",
             3,
             "2 classes with fewer than 8 training texts merged into 'other' ('pin' 3, 'tax' 4), 7 rows "
-            "(data.rare=merge); 1 class with fewer than 8 examples ('other'); add examples, or set "
-            "data.rare=drop, or data.rare=merge for one class 'other'",
+            "(data.rare=merge); 1 class with fewer than 8 examples ('other'); add examples, or "
+            "remove the classes (data.rare=drop)",
         ),
     ],
 )
@@ -612,6 +612,26 @@ def test_rare_classes_are_counted_and_named(
     assert report["classes"] == classes
     shown = data_notes(report) if rare == "drop" else data_warnings(report, {})
     assert shown == [f"train.jsonl, rare_class: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("small", "rare", "remedy"),
+    [
+        (["tax", "pin"], "keep", "merge or remove the classes (data.rare=merge or data.rare=drop)"),
+        (["tax"], "keep", "remove the classes (data.rare=drop)"),
+        (["tax"], "merge", "remove the classes (data.rare=drop)"),
+        (["other"], "drop", "remove their rows"),
+    ],
+)
+def test_only_settings_that_help_are_named_for_small_classes(
+    small: list[str], rare: str, remedy: str, project: Callable[..., Layout]
+) -> None:
+    """A class `other` of one text is too small as well."""
+    layout = project([*RARE[:17], *((f"{name} question", name) for name in small)])
+    settings = Settings.of({"data": {"rare": rare}})
+    with pytest.raises(InputError) as raised:
+        validate(layout, settings)
+    assert str(raised.value).endswith(f"; add examples, or {remedy}")
 
 
 def test_rare_labels_of_multi_label_data_are_counted(project: Callable[..., Layout]) -> None:
@@ -632,7 +652,7 @@ def test_small_classes_are_merged_if_their_labels_look_alike(project: Callable[.
     remedy = message.rpartition("; ")[2]
     assert remedy == (
         "'Card' looks like another label, so merge it: --set data.normalize_labels=true. Otherwise: add "
-        "examples, or merge or remove the classes (data.rare=merge or data.rare=drop)"
+        "examples, or remove their rows"
     )
     three = Settings.of({"validate": {"errors": [], "min_examples_per_class": 3}})
     validate(layout, three)

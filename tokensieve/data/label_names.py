@@ -57,6 +57,26 @@ def prepare_labels(parts: Mapping[str, Examples], settings: Data) -> Prepared:
     return Prepared(found, merged, merged_rows, rare, rare_rows)
 
 
+def helpful_settings(sizes: Mapping[str, int], least: int, settings: Data) -> tuple[str, ...]:
+    """Return the values of `data.rare` that leave only classes with at least `least` texts.
+
+    Args:
+        sizes: The training texts of each class, prepared by `settings`.
+        least: The number of texts that a class needs.
+        settings: They have the value that is in force.
+    """
+    if settings.rare == "keep":
+        rare = {name: n for name, n in sizes.items() if n < settings.rare_below and name != OTHER}
+    else:
+        rare = {OTHER: sizes.get(OTHER, 0)} if settings.rare == "merge" else {}
+    dropped = {name: n for name, n in sizes.items() if name not in rare}
+    merged = dropped | {OTHER: dropped.get(OTHER, 0) + sum(rare.values())}
+    outcomes = {"merge": merged, "drop": dropped} if settings.rare == "keep" else {"drop": dropped}
+    return tuple(
+        value for value, after in outcomes.items() if rare and len(after) > 1 and min(after.values()) >= least
+    )
+
+
 def match_labels(examples: Examples, known: Sequence[str], settings: Data) -> tuple[Examples, dict[str, str]]:
     """Return new examples with the labels of a model, and the labels that were renamed.
 

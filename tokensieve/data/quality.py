@@ -122,10 +122,21 @@ _NOT_IN_TRAIN = _every_class(
 )
 
 
-def rules(limits: Validate, part: str, rare_below: int = 0) -> dict[str, Rule]:
+def _small_classes(helpful: Sequence[str], more: str = "") -> str:
+    """Return the remedy for small classes: the values of `data.rare` that help, and `more`."""
+    verbs = " or ".join({"merge": "merge", "drop": "remove"}[value] for value in helpful)
+    values = " or ".join(f"data.rare={value}" for value in helpful)
+    ways = f"{verbs} the classes ({values})" if helpful else "remove their rows"
+    return f"add examples, or {ways}{more}"
+
+
+def rules(
+    limits: Validate, part: str, rare_below: int = 0, helpful: Sequence[str] = ("merge", "drop")
+) -> dict[str, Rule]:
     """Return the rules for the part `part` by the name of the check.
 
-    A class with fewer than `rare_below` examples is called rare.
+    A class with fewer than `rare_below` examples is called rare. `helpful` are the values of
+    `data.rare` that would remove small classes.
     """
     longest, least = limits.max_characters, limits.min_examples_per_class
     # 2 is the lowest allowed value of the setting.
@@ -142,7 +153,7 @@ def rules(limits: Validate, part: str, rare_below: int = 0) -> dict[str, Rule]:
         None,
         f"at least {least:,} examples per class",
         f"with fewer than {least:,} examples",
-        f"add examples, or merge or remove the classes (data.rare=merge or data.rare=drop){lower}",
+        _small_classes(helpful, lower),
         "class",
     )
     rare_class = Rule(
@@ -150,7 +161,7 @@ def rules(limits: Validate, part: str, rare_below: int = 0) -> dict[str, Rule]:
         0,
         f"at least {rare_below:,} examples per class",
         f"with fewer than {rare_below:,} examples",
-        "add examples, or set data.rare=drop, or data.rare=merge for one class 'other'",
+        _small_classes(helpful),
         "class",
     )
     unknown = _NEW_TO_CHAMPION if part == "train" else _NOT_IN_TRAIN

@@ -47,7 +47,7 @@ over tasks. It is in CPU seconds, on a GPU in wall seconds. *Gap* is tokensieve'
 in points, over all pairs of task and seed. *p* is from a two-sided sign-flip test on these pairs, corrected \
 by Holm's method for the number of methods that have all tasks. Pairs of one task share its test set, so p \
 is about these tasks, not about tasks in general. Cells on a GPU shared it with up to 15 others, so their \
-cost is rough. SetFit runs with its library's defaults."""
+cost is rough. SetFit has the recipe of its authors' script."""
 
 
 @reports_input_errors

@@ -81,6 +81,8 @@ def check_columns(
         InputError: If a column is missing or repeated. The message names `path`.
     """
     missing = [column for column in wanted if column not in header]
+    if missing:
+        _refuse_other_separator(path, header)
     if len(missing) > 1 and not {name.strip().casefold() for name in header} & set(missing):
         shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
         raise InputError(
@@ -91,16 +93,60 @@ def check_columns(
     for column, (flag, value) in wanted.items():
         if column not in header:
             shown = ", ".join(excerpt(name, 40) for name in header[:20]) or "none"
-            same = (name for name in header if name.strip().casefold() == column.strip().casefold())
-            close = next((name for name in same if name.isprintable()), None)
+            close, assignments = _corrections(header, wanted, missing)
             remedy = f"name the right one with {_option(flag, value)}{_as_list(wanted, [column], first)}"
-            if close is not None and value.count("COLUMN") == 1:
-                remedy = f'write {flag} "{value.replace("COLUMN", close)}"'
-            raise InputError(f"{path} has no column {excerpt(column)}; it has {shown}: {remedy}")
+            if column in close:
+                remedy = f"write {assignments}"
+            named = close if column in close else [column]
+            columns = "column" if len(named) == 1 else "columns"
+            raise InputError(
+                f"{path} has no {columns} {' and '.join(map(excerpt, named))}; it has {shown}: {remedy}"
+            )
         if header.count(column) > 1:
             raise InputError(
                 f"{path} has {header.count(column)} columns {excerpt(column)}; rename all but one"
             )
+
+
+def _refuse_other_separator(path: Path | str, header: Sequence[str]) -> None:
+    """Raise InputError if a TSV file has one column, with separators of a CSV file in its name."""
+    if len(header) != 1 or not str(path).lower().endswith((".tsv", ".tsv.gz")):
+        return
+    for separator, name in ((",", "commas"), (";", "semicolons"), ("|", "vertical bars")):
+        if separator in header[0]:
+            raise InputError(
+                f"{path} has one column, {excerpt(header[0])}: it is separated by {name}; rename it, "
+                "with .csv in place of .tsv"
+            )
+
+
+def _corrections(header: Sequence[str], wanted: Wanted, missing: Sequence[str]) -> tuple[list[str], str]:
+    """Return the missing columns that a table has in another case or with blanks, and the options.
+
+    An option with a list of columns needs all of them.
+    """
+    close = {}
+    for column in missing:
+        same = (name for name in header if name.strip().casefold() == column.strip().casefold())
+        if (found := next(filter(str.isprintable, same), None)) is not None:
+            close[column] = found
+    corrected: list[str] = []
+    options: dict[str, list[str]] = {}
+    for flag, value in dict.fromkeys(wanted[column] for column in close):
+        group = [column for column in wanted if wanted[column] == (flag, value)]
+        if value.count("COLUMN") == 1:
+            own = [column for column in group if column in close]
+            values = [value.replace("COLUMN", close[column]) for column in own]
+        elif all(column in header or column in close for column in group):
+            own = [column for column in group if column in close]
+            start, end = value.partition("[")[0], value.rpartition("]")[2]
+            values = [f"{start}[{', '.join(close.get(column, column) for column in group)}]{end}"]
+        else:
+            continue
+        corrected += own
+        options.setdefault(flag, []).extend(f'"{given}"' for given in values)
+    between = {flag: " " if flag == "--set" else f" {flag} " for flag in options}
+    return corrected, " ".join(f"{flag} {between[flag].join(values)}" for flag, values in options.items())
 
 
 def _as_list(wanted: Wanted, missing: Sequence[str], first: Sequence[Mapping[str, object]]) -> str:

@@ -253,7 +253,8 @@ def test_parquet_labels_of_other_types_are_refused(
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_column_that_differs_by_case_or_spaces_is_offered(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"train{suffix}", PAIRS[:2], header=("Text ", " Label"))
-    refused(path, "has no column 'text'; it has 'Text ', ' Label': write --set \"data.text_column=Text \"")
+    remedy = 'write --set "data.text_column=Text " "data.label_column= Label"'
+    refused(path, f"has no columns 'text' and 'label'; it has 'Text ', ' Label': {remedy}")
     refused(path, 'write --set "data.label_column= Label"', text="Text ")
     assert labels_of(path, text="Text ", label=" Label") == ["track", "refund"]
 
@@ -273,6 +274,30 @@ def test_several_columns_with_texts_are_offered_as_a_list(tmp_path: Path, suffix
     path = write_table(tmp_path / f"other{suffix}", [row | {"subject": "news"} for row in rows])
     with pytest.raises(InputError, match=r"text_column=COLUMN$"):
         read_examples(path, label="queue")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_list_of_columns_is_offered_as_the_file_has_them(tmp_path: Path, suffix: str) -> None:
+    rows = [{"Subject": "Parcel", "body": "Where is it now?", "Category": "track"}] * 2
+    path = write_table(tmp_path / f"train{suffix}", rows)
+    options = '--set "data.text_column=[Subject, body]"'
+    with pytest.raises(InputError) as raised:
+        read_examples(path, ("subject", "body"), "category")
+    assert str(raised.value).endswith(
+        "has no columns 'subject' and 'category'; it has 'Subject', 'body', 'Category': write "
+        f'{options} "data.label_column=Category"'
+    )
+    with pytest.raises(InputError, match=r"has no column 'subject'; .*: write --set .*\[Subject, body\]\"$"):
+        read_examples(path, ("subject", "body"), "queue")
+    with pytest.raises(InputError, match="name the right one with"):
+        read_examples(path, ("subject", "message"), "Category")
+
+
+@pytest.mark.parametrize(("separator", "name"), [(",", "commas"), (";", "semicolons")])
+def test_a_tsv_file_with_another_separator_is_called_that(tmp_path: Path, separator: str, name: str) -> None:
+    path = tmp_path / "train.tsv"
+    path.write_text(f"text{separator}label\nwhere{separator}track\n", encoding="utf-8")
+    refused(path, f"has one column, 'text{separator}label': it is separated by {name}; rename it, with .csv")
 
 
 def write_table(path: Path, rows: list[dict[str, str]]) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.expectations import USUAL, Finding, Table
 from tasks.faulty_rows import NAME as FAULTS
+from tokensieve.counted import counted
 from tokensieve.data.label_names import OTHER, Prepared, helpful_settings, lookalike_labels
 from tokensieve.data.labels import class_names
 from tokensieve.data.quality import rules
@@ -85,21 +86,18 @@ def label_changes(prepared: Prepared, settings: Data) -> dict[str, str]:
     if prepared.merged:
         named = [f"{excerpt(old, 40)} into {excerpt(new, 40)}" for old, new in prepared.merged.items()]
         changes["lookalike"] = (
-            f"{_counted(prepared.merged, 'label')} merged that look like another ({_listed(named)}), "
-            f"in {prepared.merged_rows:,} rows (data.normalize_labels=true)"
+            f"{counted(len(prepared.merged), 'label')} merged that look like another ({_listed(named)}), "
+            f"in {counted(prepared.merged_rows, 'row')} (data.normalize_labels=true)"
         )
     if prepared.rare:
         done = f"merged into {OTHER!r}" if settings.rare == "merge" else "dropped"
         named = [f"{excerpt(name, 40)} {n:,}" for name, n in prepared.rare.items()]
         changes["rare_class"] = (
-            f"{_counted(prepared.rare, 'class', 'classes')} with fewer than {settings.rare_below:,} training "
-            f"texts {done} ({_listed(named)}), {prepared.rare_rows:,} rows (data.rare={settings.rare})"
+            f"{counted(len(prepared.rare), 'class', 'classes')} with fewer than {settings.rare_below:,} "
+            f"training texts {done} ({_listed(named)}), {counted(prepared.rare_rows, 'row')} "
+            f"(data.rare={settings.rare})"
         )
     return changes
-
-
-def _counted(found: Sized, one: str, many: str = "") -> str:
-    return f"{len(found):,} {one if len(found) == 1 else many or one + 's'}"
 
 
 def _listed(named: Sequence[str]) -> str:
@@ -130,8 +128,7 @@ def _message(table: Table, check: Mapping[str, Any], context: Context) -> str:
     if name == "truncated" and count:
         return f"{start}: {truncation_message(table.lengths, settings.base, context.base.positions)}"
     if name == "unlabelled" and table.dropped:
-        rows = "1 row" if table.dropped == 1 else f"{table.dropped:,} rows"
-        return f"{start}: {rows} without a label dropped (data.unlabelled=drop)"
+        return f"{start}: {counted(table.dropped, 'row')} without a label dropped (data.unlabelled=drop)"
     change = table.changes.get(name)
     if change and check["passed"]:
         return f"{start}: {change}"

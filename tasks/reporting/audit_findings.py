@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tasks.auditing.audit_report import MISSED, MOST_CHARACTERS, Audit, AuditedRow, Duplicates
 from tokensieve.cleaning import strip_html
+from tokensieve.counted import counted
 from tokensieve.report.content import Fact, Finding, Table
 
 LISTED = 12  # rows of each finding, or sets
@@ -26,7 +27,7 @@ def findings(audit: Audit) -> Iterator[Finding]:
         )
         about = "Their nearest other texts are far away. They may be of no class, or in another language."
         yield Finding(
-            _counted(audit.totals["outliers"], "text unlike all others", "texts unlike all others"),
+            counted(audit.totals["outliers"], "text unlike all others", "texts unlike all others"),
             about,
             Table(("text", "label", "where", "similarity"), rows),
         )
@@ -83,7 +84,7 @@ def _label_errors(audit: Audit) -> Iterator[Finding]:
             "are hard to tell apart without training, and many of the doubtful labels may be right."
         )
         yield Finding(
-            _counted(audit.totals["label_errors"], kind, f"{kind}s"),
+            counted(audit.totals["label_errors"], kind, f"{kind}s"),
             "The likeliest first, with the probabilities of a probe that did not see the text. All rows are "
             "in artifacts/audit/review.csv: fill in the right labels, then tokensieve data add --review."
             f"{hard}",
@@ -97,8 +98,8 @@ def _duplicates(audit: Audit) -> Iterator[Finding]:
         rows = tuple(row for number, own in enumerate(chosen, 1) for row in _set_rows(number, own))
         yield Finding(
             "Similar texts with different labels, or in train and test",
-            f"Of copies and near-copies: {audit.totals.get('conflicts', 0):,} sets with different labels, "
-            f"{audit.totals.get('leaks', 0):,} in train and another part.",
+            f"Of copies and near-copies: {counted(audit.totals.get('conflicts', 0), 'set')} with different "
+            f"labels, {audit.totals.get('leaks', 0):,} in train and another part.",
             Table(("text", "labels", "where", "set"), rows),
         )
 
@@ -135,7 +136,7 @@ def _classes(audit: Audit) -> Iterator[Finding]:
     if audit.small_classes:
         small = tuple((own.label, f"{own.texts:,}") for own in audit.small_classes[:LISTED])
         yield Finding(
-            _counted(
+            counted(
                 len(audit.small_classes),
                 "class with fewer than 10 texts",
                 "classes with fewer than 10 texts",
@@ -144,10 +145,6 @@ def _classes(audit: Audit) -> Iterator[Finding]:
             Table(("class", "texts"), small),
             has_texts=False,
         )
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _labels(row: AuditedRow) -> str:

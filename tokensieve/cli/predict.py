@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tokensieve.cli.command import PREDICT, Answer, Command, add_project
 from tokensieve.cli.model_option import add_model, find_model
 from tokensieve.cli.texts import text_batches
+from tokensieve.counted import counted
 from tokensieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def predict(options: argparse.Namespace, answer: Answer) -> None:
 def _summary(output: Path, summary: FileSummary) -> Iterator[str]:
     """Yield a summary: one line for the file, and two lines per task."""
     without = f", {summary.without_text:,} of them without a text" if summary.without_text else ""
-    yield f"{output}: {summary.rows:,} rows{without}, in {summary.seconds:.1f} s"
+    yield f"{output}: {counted(summary.rows, 'row')}{without}, in {summary.seconds:.1f} s"
     answered = summary.rows - summary.without_text
     for task, counts in summary.tasks.items():
         name = f"{task}: " if task else ""
@@ -95,7 +96,8 @@ def _summary(output: Path, summary: FileSummary) -> Iterator[str]:
         if counts.labels:
             shown = ", ".join(f"{label} {number:,}" for label, number in counts.labels.most_common(SHOWN))
             others = len(counts.labels) - SHOWN
-            yield f"{name}{shown}{f' and {others} other labels' if others > 0 else ''}"
+            more = f" and {counted(others, 'other label')}" if others > 0 else ""
+            yield f"{name}{shown}{more}"
 
 
 def _tree(text: str, found: Mapping[str, Prediction]) -> str:

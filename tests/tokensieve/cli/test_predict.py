@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tokensieve.cli.main import main
+from tokensieve.cli.predict import _summary
 from tokensieve.inference import load
+from tokensieve.inference.bulk import FileSummary, TaskCounts
 from tokensieve.inference.load import PredictionsByTask
 from tokensieve.inference.prediction import Prediction
 
@@ -195,3 +198,14 @@ def test_a_folder_of_the_user_is_not_emptied(name: str, served_folder: Path, tmp
     assert done.returncode == 2
     assert b"holds other files; move it" in done.stderr
     assert sorted(path.name for path in parts.iterdir()) == sorted([name, "precious"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "end"), [(10, " 1"), (11, " and 1 other label"), (12, " 2 other labels")]
+)
+def test_the_summary_of_a_file_counts_what_it_does_not_list(classes: int, end: str) -> None:
+    labels = Counter({f"l{number}": 1 for number in range(classes)})
+    summary = FileSummary(1, 0, {"": TaskCounts(labels=labels)}, 0.5)
+    lines = list(_summary(Path("out.csv"), summary))
+    assert lines[0] == "out.csv: 1 row, in 0.5 s"
+    assert lines[-1].endswith(end)

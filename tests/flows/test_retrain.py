@@ -259,7 +259,7 @@ def test_a_plain_call_of_the_flow_logs_to_its_page_without_a_text(
 
     noted = last_run(Layout(tmp_path / "project"))
     assert noted and noted.ended >= noted.began
-    assert noted.step == "validate" and "'lonely'" in noted.reason and "data.rare=merge" in noted.reason
+    assert noted.step == "validate" and "'lonely'" in noted.reason and "data.rare=drop" in noted.reason
     APILogWorker.drain_all()
     with get_client(sync_client=True) as client:
         (run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)

@@ -175,7 +175,7 @@ def _trained_texts(
     if count := int(text_hashes.are_among(read, trained).sum()):
         log.warning(
             "%s: the model was trained or validated on %s of %s texts, so the figures are better than on new "
-            "texts; measure it on texts that it has not seen",
+            "texts; use other texts",
             data,
             f"{count:,}",
             f"{len(read):,}",

@@ -115,7 +115,7 @@ def test_texts_that_the_model_was_trained_on_are_counted_with_a_warning(
         2,
         [
             f"{path}: the model was trained or validated on 2 of 4 texts, so the figures are better than on "
-            "new texts; measure it on texts that it has not seen"
+            "new texts; use other texts"
         ],
     )
     shown = dict(figure_rows(measured("a b")))

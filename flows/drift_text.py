@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tasks.monitoring.drift import DriftReport
+from tokensieve.counted import counted
 from tokensieve.monitoring.drift import LEAST_TEXTS
 
 # A p-value below this, adjusted for all tests, is hardly chance: with a look per hour, that is
@@ -32,8 +33,8 @@ def verdict(report: DriftReport) -> str:
     model = f"'{report.model}'" + (f" version {report.version}" if report.version else "")
     if report.found is None:
         return (
-            f"{report.waiting:,} texts since the last window are too few to compare with the held-out texts "
-            f"of {model} (--texts, {LEAST_TEXTS} at least)."
+            f"{counted(report.waiting, 'text')} since the last window: too few to compare with the held-out "
+            f"texts of {model} (--texts, {LEAST_TEXTS} at least)."
         )
     compared = f"{report.found.texts:,} texts from {report.begin} to {report.end}"
     if not report.differs:

@@ -13,6 +13,7 @@ from benchmarks.methods import method_of
 from benchmarks.training import statistics
 from benchmarks.training.experiment import figure
 from benchmarks.training.statistics import Records
+from tokensieve.counted import counted
 
 OURS = "tokensieve"
 SCORES = ("fish", "magnitude_mask", "random_mask")
@@ -73,8 +74,8 @@ def wall_times(grouped: dict[str, dict[str, Records]]) -> list[str]:
         if share is not None:
             pairs = len(statistics.differences(calm, OURS, other))
             shares.append(
-                f"{share:.2f} of {other}'s ({', '.join(_shares_by_task(calm, other))}; {pairs} pairs of "
-                "cells)"
+                f"{share:.2f} of {other}'s ({', '.join(_shares_by_task(calm, other))}; "
+                f"{counted(pairs, 'pair')} of cells)"
             )
     return (
         [f"Wall seconds of cells that had a core to themselves: tokensieve takes {', '.join(shares)}."]

@@ -113,7 +113,7 @@ def _set_rows(number: int, own: Duplicates) -> Iterator[tuple[str, ...]]:
         labels = " / ".join(dict.fromkeys(map(_labels, same)))
         places = "; ".join(f"{_place(row)} ({row.part})" for row in same[:OF_A_SET])
         more = f" and {len(same) - OF_A_SET:,} more" if len(same) > OF_A_SET else ""
-        yield text, labels, f"{places}{more}", f"{number}: {own.kind}, {own.texts:,} texts"
+        yield text, labels, f"{places}{more}", f"{number}: {own.kind}, {counted(own.texts, 'text')}"
 
 
 def _classes(audit: Audit) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tokensieve.counted import counted
 from tokensieve.data import text_hashes
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import match_labels
@@ -130,7 +131,7 @@ def figure_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
         yield (
             "left out",
-            f"{result['left_out']:,} texts with labels that the model does not know: {named}{more}",
+            f"{counted(result['left_out'], 'text')} with labels that the model does not know: {named}{more}",
         )
     for key, name in (
         ("test_accuracy", "accuracy"),

@@ -106,7 +106,7 @@ class RunFailed:
     """A run has failed. Prefect has an event of its own for this; this one has the reason.
 
     Attributes:
-        stage: The stage that failed. Empty if the process of the run was killed.
+        stage: The stage that failed. Empty if the flow has none, or its process was killed.
         reason: The message of its error, which contains the remedy.
         run: The name of the run.
     """

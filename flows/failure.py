@@ -16,6 +16,7 @@ from prefect.runtime import deployment, flow_run
 
 from flows.events import RunFailed
 from flows.notifications import announce
+from tasks.projects.last_look import last_look, note_look
 from tasks.projects.last_run import note_failure
 from tokensieve.errors import InputError
 from tokensieve.files import holder
@@ -27,11 +28,16 @@ NO_REMEDY = "See the log of the run. Runs go on where the last one stopped."
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run failed. `remedy` is empty if it is not known."""
+    """Why a run failed. `stage` is empty for a flow without stages, `remedy` if it is not known."""
 
     stage: str
     reason: str
     remedy: str
+
+    @property
+    def sentence(self) -> str:
+        """The reason with the remedy."""
+        return f"{self.reason}; {self.remedy}" if self.remedy else self.reason
 
 
 @contextmanager
@@ -44,14 +50,30 @@ def reported(layout: Layout, steps: Sequence[str], done: Collection[str]) -> Ite
         yield
     except Exception as error:
         failure = failure_of(error, next((step for step in steps if step not in done), "summary"))
-        create_markdown_artifact(
-            key="run-failed",
-            markdown=page(failure),
-            description=f"{layout.root.name} failed in stage {failure.stage}",
-        )
+        _show(layout, failure)
         if deployment.id:
-            reason = f"{failure.reason}; {failure.remedy}" if failure.remedy else failure.reason
-            announce(layout, RunFailed(failure.stage, reason, str(flow_run.name)))
+            _announce(layout, failure)
+        raise
+
+
+@contextmanager
+def look_reported(layout: Layout, flow: str) -> Iterator[None]:
+    """Do the same for a look of `flow`, watch or monitor, and note in the project why it failed.
+
+    Looks are frequent. So their failure is announced once, until a look succeeds or fails for
+    another reason.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure = failure_of(error, "")
+        known = last_look(layout, flow)
+        _show(layout, failure)
+        if deployment.id and not (known and known.reason == failure.sentence):
+            _announce(layout, failure)
+        if layout.params.exists():
+            with contextlib.suppress(OSError):  # a full disk may be what the error is about
+                note_look(layout, flow, reason=failure.sentence)
         raise
 
 
@@ -63,9 +85,8 @@ def noted(layout: Layout) -> Iterator[None]:
     except Exception as error:
         running = holder(layout.busy)
         failure = failure_of(error, running.step if running and running.pid == os.getpid() else "")
-        reason = f"{failure.reason}; {failure.remedy}" if failure.remedy else failure.reason
         with contextlib.suppress(OSError):  # a full disk may be what the error is about
-            note_failure(layout, reason, failure.stage)
+            note_failure(layout, failure.sentence, failure.stage)
         raise
 
 
@@ -84,8 +105,24 @@ def failure_of(error: Exception, stage: str) -> Failure:
 def page(failure: Failure) -> str:
     """Return a failure in Markdown."""
     lines = [
-        f"# Failed in stage {inline(failure.stage)}",
+        f"# Failed{_in_stage(inline(failure.stage))}",
         f"**Reason:** {inline(failure.reason)}",
         f"**Remedy:** {inline(failure.remedy) or NO_REMEDY}",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _show(layout: Layout, failure: Failure) -> None:
+    create_markdown_artifact(
+        key="run-failed",
+        markdown=page(failure),
+        description=f"{layout.root.name} failed{_in_stage(failure.stage)}",
+    )
+
+
+def _announce(layout: Layout, failure: Failure) -> None:
+    announce(layout, RunFailed(failure.stage, failure.sentence, str(flow_run.name)))
+
+
+def _in_stage(stage: str) -> str:
+    return f" in stage {stage}" if stage else ""

@@ -10,8 +10,10 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.drift_text import drift_text, verdict
 from flows.events import DriftFound, emit
+from flows.failure import look_reported
 from flows.prefect_runs import log_to_page
 from tasks.monitoring.drift import look_for_drift
+from tasks.projects.last_look import note_look
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
@@ -30,11 +32,15 @@ def monitor(project: Path, log: Path, texts: int = 200) -> dict[str, Any]:
     layout = Layout(project.resolve())
     if not layout.params.exists():
         raise InputError(f"{layout.root} is not a project (no params.yaml); set the parameter project")
-    report = look_for_drift(layout, Settings.load(layout.params), log, texts)
-    create_markdown_artifact(
-        key="drift", markdown=f"```\n{drift_text(report, words=False)}\n```\n", description=verdict(report)
-    )
-    if report.alarm and report.found:
-        signs = tuple(test.name for test in report.found.tests if test.differs)
-        emit(layout, DriftFound(report.model, report.version, report.found.texts, signs))
+    with look_reported(layout, "monitor"):
+        report = look_for_drift(layout, Settings.load(layout.params), log, texts)
+        create_markdown_artifact(
+            key="drift",
+            markdown=f"```\n{drift_text(report, words=False)}\n```\n",
+            description=verdict(report),
+        )
+        if report.alarm and report.found:
+            signs = tuple(test.name for test in report.found.tests if test.differs)
+            emit(layout, DriftFound(report.model, report.version, report.found.texts, signs))
+        note_look(layout, "monitor", verdict(report))
     return {"alarm": report.alarm, "differs": report.differs, "waiting": report.waiting}

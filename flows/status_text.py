@@ -9,6 +9,7 @@ from flows.champion_text import WORDS
 from flows.record_text import table_text
 
 if TYPE_CHECKING:
+    from tasks.projects.last_look import LastLook
     from tasks.projects.last_run import LastRun
     from tasks.projects.status import Status
     from tasks.promotion.models import VersionFacts
@@ -75,6 +76,8 @@ def _state(status: Status) -> Iterator[tuple[str, str]]:
         yield "running", f"since {_when(status.running_since)} (UTC){step}"
     if status.last_run and (status.last_run.ended or not status.running_since):
         yield "last run", last_run_text(status.last_run)
+    for flow, look in status.last_looks.items():
+        yield f"last {flow}", last_look_text(look)
     last = f"version {status.registered}, {_when(status.registered_at)}" if status.registered else "none yet"
     yield "last run registered", last
     yield "model", f"{status.model} in {status.registry}"
@@ -93,6 +96,12 @@ def last_run_text(run: LastRun) -> str:
         return f"ended {_when(run.ended)} (UTC): {run.result}"
     step = f" in {run.step}" if run.step else ""
     return f"failed {_when(run.ended)} (UTC){step}: {run.reason}"
+
+
+def last_look_text(look: LastLook) -> str:
+    """Return what a look of watch or monitor found, or why it failed."""
+    when = f"{_when(look.ended)} (UTC)"
+    return f"failed {when}: {look.reason}" if look.reason else f"{when}: {look.result}"
 
 
 def scores_text(facts: VersionFacts) -> str:

@@ -68,6 +68,7 @@ class Layout:
     report_state = property(lambda self: self.at(".tokensieve", "report.json"))
     seconds = property(lambda self: self.at(".tokensieve", "seconds.json"))
     last_run = property(lambda self: self.at(".tokensieve", "last_run.json"))
+    looks = property(lambda self: self.at(".tokensieve", "looks"))
     busy = property(lambda self: self.at(".tokensieve", "lock"))
     active = property(lambda self: self.at(".tokensieve", "runs"))
     served = property(lambda self: self.at(".tokensieve", "served"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.artifacts import Registration
+from tasks.projects.last_look import FLOWS, LastLook, last_look
 from tasks.projects.last_run import LastRun, last_run
 from tasks.promotion.gate_report import REFUSED
 from tasks.promotion.history import rolled_back
@@ -46,6 +47,7 @@ class Status:
         running_since: Since when a run of the project is under way (UTC, ISO 8601). Empty: none is.
         running_step: What it does.
         last_run: How the last run went. None: there was none, or an earlier version ran it.
+        last_looks: How the last look of the flows watch and monitor went, of those that have run.
         fault: What is wrong with the registry or the record. Empty: nothing.
         advice: What to do next, as sentences with a command.
     """
@@ -61,6 +63,7 @@ class Status:
     running_since: str
     running_step: str
     last_run: LastRun | None
+    last_looks: dict[str, LastLook]
     fault: str
     advice: tuple[str, ...]
 
@@ -96,6 +99,7 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
         _utc(running.since) if running else "",
         running.step if running else "",
         last_run(layout),
+        {flow: look for flow in FLOWS if (look := last_look(layout, flow))},
         fault,
         () if running else tuple(_advice(data, stale, versions, undone, project)),
     )

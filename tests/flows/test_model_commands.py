@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tasks.projects.last_look import note_look
 from tasks.projects.last_run import note_begin, note_failure, note_result
 from tokensieve.cli.main import main
 from tokensieve.files import locked, note_step
@@ -128,3 +129,21 @@ def test_the_status_has_how_the_last_run_went(project: Path, capfd: pytest.Captu
     layout.last_run.write_text("[]")
     assert main(["status", "--project", str(project), "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["last_run"] is None
+
+
+def test_the_status_has_how_the_last_looks_went(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    layout = Layout(project)
+    assert main(["status", "--project", str(project)]) == 0
+    out = capfd.readouterr().out
+    assert "last watch" not in out
+    assert "last monitor" not in out
+    note_look(layout, "watch", "mails.csv is unchanged.")
+    note_look(layout, "monitor", reason="no log")
+    assert main(["status", "--project", str(project)]) == 0
+    out = capfd.readouterr().out
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d \(UTC\)"
+    assert re.search(rf"│ last watch  [^│]*│ {time}: mails\.csv is unchanged\.", out)
+    assert re.search(rf"│ last monitor  [^│]*│ failed {time}: no log", out)
+    assert main(["status", "--project", str(project), "--json"]) == 0
+    looks = json.loads(capfd.readouterr().out)["last_looks"]
+    assert (looks["watch"]["result"], looks["monitor"]["reason"]) == ("mails.csv is unchanged.", "no log")

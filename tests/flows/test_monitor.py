@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.monitor import monitor
+from tasks.projects.last_look import last_look
 from tokensieve.data.examples import Examples
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
@@ -31,6 +32,13 @@ def test_the_page_of_a_run_has_the_result_and_no_text(tmp_path: Path, served_fol
         page = next(known for known in client.read_latest_artifacts() if known.key == "drift")
     assert "This is hardly chance, but may pass" in page.data
     assert "zebra" not in page.data
+    noted = last_look(layout, "monitor")
+    assert noted and "This is hardly chance" in noted.result
+
+    with pytest.raises(InputError):
+        monitor(layout.root, tmp_path / "typo", 50)
+    noted = last_look(layout, "monitor")
+    assert noted and "typo" in noted.reason
 
 
 @pytest.mark.usefixtures("prefect_server")

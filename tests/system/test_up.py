@@ -62,6 +62,10 @@ class Up:
         found = [run for run in self.runs(*states) if run["name"].startswith("retrain")]
         return sorted(found, key=lambda run: str(run["start_time"]))
 
+    def looks(self, *states: str) -> list[dict[str, Any]]:
+        """Return the runs of watch in these states."""
+        return [run for run in self.runs(*states) if run["name"].startswith("watch")]
+
     def begin(self, name: str) -> None:
         """Begin a run of a deployment."""
         (found,) = self.api("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})
@@ -238,6 +242,19 @@ def test_events_start_retrainings_and_people_are_notified(
         (page,) = (found for found in made if found["key"] == "run-failed")
         assert page["data"].startswith("# Failed in stage validate\n\n**Reason:** ")
         assert "**Remedy:** " in page["data"]
+
+        # The file that is watched is gone: people are notified once, and once it works again.
+        moved = data_file.replace(data_file.with_suffix(".gone"))
+        for number in (1, 2):
+            running.begin("watch")
+            wait_for(lambda number=number: len(running.looks("FAILED")) == number, RUN, "a look that fails")
+        gone = webhook.of("tokensieve.run.failed")[1:]
+        assert [(sent["stage"], "does not exist" in sent["reason"]) for sent in gone] == [("", True)]
+        wait_for(lambda: "\nwatch failed: " in running.process.text(), 10, "its line")
+        moved.replace(data_file)
+        running.begin("watch")
+        wait_for(lambda: "\nwatch works again\n" in running.process.text(), RUN, "a look that works")
+        assert running.process.text().count("\nwatch failed: ") == 1
         assert "hidden-path" not in running.logs()
 
 

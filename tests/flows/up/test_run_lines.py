@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.up.run_lines import RunLines
+from tasks.projects.last_look import note_look
 from tasks.projects.last_run import note_begin, note_failure, note_result
 from tokensieve.project import Layout
 
@@ -36,3 +37,20 @@ def test_each_begin_and_each_end_of_a_run_is_one_line(
         "run failed in ingest: base.model 'tiny' was not found; name a folder",
     ]
     assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]
+
+
+def test_a_look_is_a_line_only_when_it_begins_to_fail_or_works_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(tmp_path)
+    caplog.set_level("INFO", "tokensieve")
+    lines = RunLines(layout)
+    for reason in ("", "mails.csv does not exist", "mails.csv does not exist", "no disk space", "", ""):
+        note_look(layout, "watch", "" if reason else "mails.csv is unchanged.", reason)
+        lines.log_new()
+    assert caplog.messages == [
+        "watch failed: mails.csv does not exist",
+        "watch failed: no disk space",
+        "watch works again",
+    ]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]

@@ -243,7 +243,7 @@ def test_events_start_retrainings_and_people_are_notified(
         assert page["data"].startswith("# Failed in stage validate\n\n**Reason:** ")
         assert "**Remedy:** " in page["data"]
 
-        # The file that is watched is gone: people are notified once, and once it works again.
+        # The file that is watched is gone: people are notified once.
         moved = data_file.replace(data_file.with_suffix(".gone"))
         for number in (1, 2):
             running.begin("watch")

@@ -30,9 +30,9 @@ def monitor(project: Path, log: Path, texts: int = 200) -> dict[str, Any]:
     """
     log_to_page()
     layout = Layout(project.resolve())
-    if not layout.params.exists():
-        raise InputError(f"{layout.root} is not a project (no params.yaml); set the parameter project")
     with look_reported(layout, "monitor"):
+        if not layout.params.exists():
+            raise InputError(f"{layout.root} is not a project (no params.yaml); set the parameter project")
         report = look_for_drift(layout, Settings.load(layout.params), log, texts)
         create_markdown_artifact(
             key="drift",

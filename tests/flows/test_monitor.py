@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
 
 from flows.monitor import monitor
 from tasks.projects.last_look import last_look
@@ -18,8 +19,6 @@ from tokensieve.settings import Settings, render
 
 @pytest.mark.usefixtures("prefect_server")
 def test_the_page_of_a_run_has_the_result_and_no_text(tmp_path: Path, served_folder: Path) -> None:
-    from prefect.client.orchestration import get_client
-
     layout = Layout(tmp_path / "project")
     shutil.copytree(served_folder, layout.onnx)
     layout.params.write_text(render(Settings()), encoding="utf-8")
@@ -45,3 +44,7 @@ def test_the_page_of_a_run_has_the_result_and_no_text(tmp_path: Path, served_fol
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not a project .*; set the parameter project"):
         monitor(tmp_path, tmp_path / "log")
+    with get_client(sync_client=True) as client:
+        page = next(known for known in client.read_latest_artifacts() if known.key == "run-failed")
+    assert "is not a project" in page.data
+    assert not list(tmp_path.iterdir())

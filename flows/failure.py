@@ -18,7 +18,7 @@ from flows.events import RunFailed
 from flows.notifications import announce
 from tasks.projects.last_look import last_look, note_look
 from tasks.projects.last_run import note_failure
-from tokensieve.errors import InputError
+from tokensieve.errors import InputError, printable
 from tokensieve.files import holder
 from tokensieve.project import Layout
 from tokensieve.report.markdown import inline
@@ -61,7 +61,7 @@ def look_reported(layout: Layout, flow: str) -> Iterator[None]:
     """Do the same for a look of `flow`, watch or monitor, and note in the project why it failed.
 
     Looks are frequent. So their failure is announced once, until a look succeeds or fails for
-    another reason.
+    another reason. An announcement that has not arrived is repeated at the next look.
     """
     try:
         yield
@@ -69,11 +69,11 @@ def look_reported(layout: Layout, flow: str) -> Iterator[None]:
         failure = failure_of(error, "")
         known = last_look(layout, flow)
         _show(layout, failure)
-        if deployment.id and not (known and known.reason == failure.sentence):
-            _announce(layout, failure)
+        announced = known is not None and known.announced and known.reason == failure.sentence
+        if deployment.id and not announced:
+            announced = _announce(layout, failure)
         if layout.params.exists():
-            with contextlib.suppress(OSError):  # a full disk may be what the error is about
-                note_look(layout, flow, reason=failure.sentence)
+            note_look(layout, flow, reason=failure.sentence, announced=announced)
         raise
 
 
@@ -93,13 +93,17 @@ def noted(layout: Layout) -> Iterator[None]:
 def failure_of(error: Exception, stage: str) -> Failure:
     """Return why `stage` failed.
 
-    The message of an unexpected error may quote texts, and is left out.
+    The message of an unexpected error may quote texts, and is left out. That of an error of the
+    operating system quotes no more than the name of a file.
     """
-    if not isinstance(error, InputError):
-        return Failure(stage, type(error).__name__, "")
-    # An InputError has the remedy at the end of its message.
-    reason, _, remedy = str(error).rpartition("; ")
-    return Failure(stage, reason or remedy, remedy if reason else "")
+    if isinstance(error, InputError):
+        # It has the remedy at the end of its message.
+        reason, _, remedy = printable(str(error)).rpartition("; ")
+        return Failure(stage, reason or remedy, remedy if reason else "")
+    if isinstance(error, OSError) and error.strerror:
+        file = f"{error.filename}: " if error.filename else ""
+        return Failure(stage, printable(f"{file}{error.strerror}"), "")
+    return Failure(stage, type(error).__name__, "")
 
 
 def page(failure: Failure) -> str:
@@ -120,8 +124,8 @@ def _show(layout: Layout, failure: Failure) -> None:
     )
 
 
-def _announce(layout: Layout, failure: Failure) -> None:
-    announce(layout, RunFailed(failure.stage, failure.sentence, str(flow_run.name)))
+def _announce(layout: Layout, failure: Failure) -> bool:
+    return announce(layout, RunFailed(failure.stage, failure.sentence, str(flow_run.name)))
 
 
 def _in_stage(stage: str) -> str:

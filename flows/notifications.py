@@ -22,19 +22,24 @@ SECONDS = 2.0  # for all
 log = logging.getLogger("tokensieve")
 
 
-def announce(layout: Layout, event: ModelPromoted | ModelRefused | RunFailed) -> None:
+def announce(layout: Layout, event: ModelPromoted | ModelRefused | RunFailed) -> bool:
     """Send an event to Prefect's server and to the webhook.
 
-    Takes at most `SECONDS` and raises nothing.
+    Takes at most `SECONDS` and raises nothing. Return whether the webhook has it, or none is set.
     """
+    arrived: list[bool] = []
     threads = [
-        threading.Thread(target=send, args=[layout, event], name=send.__name__, daemon=True)
-        for send in (emit, call_webhook)
+        threading.Thread(target=send, name=name, daemon=True)
+        for name, send in (
+            ("emit", lambda: emit(layout, event)),
+            ("call_webhook", lambda: arrived.append(call_webhook(layout, event))),
+        )
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(SECONDS)
+    return arrived == [True]
 
 
 def promoted(layout: Layout, moved: dict[str, Any], action: str, reason: str | None = None) -> None:
@@ -43,21 +48,23 @@ def promoted(layout: Layout, moved: dict[str, Any], action: str, reason: str | N
         announce(layout, ModelPromoted(moved["name"], moved["version"], moved["replaced"], action, reason))
 
 
-def call_webhook(layout: Layout, event: Event) -> None:
+def call_webhook(layout: Layout, event: Event) -> bool:
     """POST an event as JSON to the address in TOKENSIEVE_WEBHOOK, if it is set.
 
     The key `text` has the event in words, as Slack, Mattermost and others show it. A failure is
-    logged without the address, which often contains a secret.
+    logged without the address, which often contains a secret. Return False after one.
     """
     address = os.environ.get(VARIABLE)
     if not address:
-        return
+        return True
     body = {"text": text(layout, event), "event": event.name, "project": str(layout.root), **asdict(event)}
     try:
         post(address, body, SECONDS, {})
     except (OSError, HTTPException, ValueError) as error:
         status = getattr(error, "code", None) or type(error).__name__
         log.warning("%s was not notified of %s (%s)", VARIABLE, event.name, status)
+        return False
+    return True
 
 
 def text(layout: Layout, event: Event) -> str:

@@ -52,6 +52,14 @@ def excerpt(text: object, width: int = 60) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…{line[0]}"
 
 
+def printable(text: str) -> str:
+    """Return `text` with control characters and undecodable bytes escaped.
+
+    A terminal would act on the first, and no file or address can have the second.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question with the known word that is most similar to `word`, and a space after it.
 

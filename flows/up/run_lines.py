@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 
-from tasks.projects.last_look import FLOWS, last_look
+from tasks.projects.last_look import FLOWS, LastLook, last_look
 from tasks.projects.last_run import LastRun, last_run
 from tokensieve.project import Layout
 
@@ -18,7 +18,8 @@ class RunLines:
 
     def __init__(self, layout: Layout) -> None:
         self._layout, self._seen = layout, last_run(layout)
-        self._failing = {flow: self._reason(flow) for flow in FLOWS}
+        self._looks: dict[str, LastLook | None] = {flow: last_look(layout, flow) for flow in FLOWS}
+        self._failing = dict.fromkeys(FLOWS, "")  # the reason that the last line about a flow had
 
     def log_new(self) -> None:
         """Log how the last run and the last looks go, if that has changed since the last call."""
@@ -30,17 +31,14 @@ class RunLines:
             self._log_look(flow)
 
     def _log_look(self, flow: str) -> None:
-        before, reason = self._failing[flow], self._reason(flow)
-        self._failing[flow] = reason
-        if reason and reason != before:
-            log.warning("%s failed: %s", flow, reason)
-        elif before and not reason:
+        look, before = last_look(self._layout, flow), self._failing[flow]
+        if look is None or look == self._looks[flow]:
+            return
+        self._looks[flow], self._failing[flow] = look, look.reason
+        if look.reason and look.reason != before:
+            log.warning("%s failed: %s", flow, look.reason)
+        elif before and not look.reason:
             log.info("%s works again", flow)
-
-    def _reason(self, flow: str) -> str:
-        """Return why the last look of a flow failed. Empty: it did not."""
-        look = last_look(self._layout, flow)
-        return look.reason if look else ""
 
 
 def _words(run: LastRun) -> str:

@@ -76,12 +76,14 @@ def look_for_drift(layout: Layout, settings: Settings, log: Path, texts: int) ->
         texts: The least number of texts to compare.
 
     Raises:
-        InputError: If there is no model, if the log cannot be read, or if there are too few
-            held-out texts.
+        InputError: If there are texts but no model, if the log cannot be read, or if there are too
+            few held-out texts.
         RegistryError: If the registry does not respond and the champion was not downloaded before.
     """
     history = _history(layout)
     window = read_window(log, history[-1]["end"] if history else "")
+    if not window.texts:  # before the first promotion there is no model either
+        return DriftReport(identity(layout, settings).model, "", "", "")
     name, version, folder = _model(layout, settings)
     if len(window.texts) < max(texts, LEAST_TEXTS):
         return DriftReport(name, version, window.begin, window.end, waiting=len(window.texts))

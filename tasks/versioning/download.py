@@ -130,7 +130,7 @@ def _refuse_failure(response: requests.Response, shown: str) -> None:
     status = response.status_code
     if status < 400:
         return
-    message = f"{shown} could not be fetched: the server responded with {status} {response.reason}".rstrip()
+    message = f"{shown} could not be fetched: the server responded with {_status(status)}"
     if status >= 500 or status in TEMPORARY:
         raise FetchError(message)
     if status in DENIED:
@@ -139,6 +139,11 @@ def _refuse_failure(response: requests.Response, shown: str) -> None:
             "or a token in its query"
         )
     raise InputError(message)
+
+
+def _status(number: int) -> str:
+    """Return a status in the standard's words: a server may send any text, or a time, with it."""
+    return f"{number} {HTTPStatus(number).phrase}" if number in list(HTTPStatus) else str(number)
 
 
 def _chunks(response: requests.Response, shown: str) -> Iterator[bytes]:

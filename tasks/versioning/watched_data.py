@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.versioning.download import fetch, public, revealed
+from tasks.versioning.download import FetchError, fetch, public, revealed
 from tokensieve.errors import InputError
 from tokensieve.files import sha256
 from tokensieve.registry.store import without_password
+
+REASON = 300  # characters of a store's message
+LASTING = (PermissionError, NotADirectoryError, ImportError, ValueError)  # the others may pass
 
 
 def content_hash(address: str) -> str:
@@ -26,7 +30,13 @@ def content_hash(address: str) -> str:
     """
     address = revealed(address)
     if "://" not in address:
-        return _of_folder(Path(address))
+        try:
+            return _of_folder(Path(address))
+        except PermissionError as error:
+            raise InputError(
+                f"{error.filename} cannot be read ({error.strerror}); make it readable for the user of this "
+                "process"
+            ) from None
     if urlsplit(address).scheme in ("http", "https"):
         with tempfile.TemporaryDirectory() as folder:
             # The format does not matter here, and need not be known.
@@ -39,8 +49,16 @@ def _of_folder(path: Path) -> str:
         return sha256(path)
     if not path.is_dir():
         raise InputError(f"{path} does not exist; use a file, a folder or a URL")
-    files = sorted(found for found in path.rglob("*") if found.is_file())
+    files = sorted(found for found in _inside(path) if found.is_file())
     return _joined((found.relative_to(path).as_posix(), sha256(found)) for found in files)
+
+
+def _inside(path: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error  # a folder that cannot be read is not left out
+
+    for folder, _, names in os.walk(path, onerror=refuse):
+        yield from (Path(folder, name) for name in names)
 
 
 def _of_store(address: str) -> str:
@@ -48,10 +66,13 @@ def _of_store(address: str) -> str:
 
     try:
         system, path = fsspec.url_to_fs(address)
+        system.info(path)  # unlike `find`, it fails if the store does not respond
         found = _joined((name, str(system.checksum(name))) for name in sorted(system.find(path)))
+    except FileNotFoundError:
+        found = _joined(())
     except Exception as error:  # one of a store's library: they share no narrower base
-        reason = without_password(str(error).partition("\n")[0]) or type(error).__name__
-        raise InputError(
+        reason = without_password(str(error).partition("\n")[0])[:REASON] or type(error).__name__
+        raise (InputError if isinstance(error, LASTING) else FetchError)(
             f"{public(address)} cannot be read ({reason}); check the address and the credentials"
         ) from None
     if found == _joined(()):
@@ -61,4 +82,5 @@ def _of_store(address: str) -> str:
 
 def _joined(files: Iterable[tuple[str, str]]) -> str:
     """Return one hash for the names and hashes of files."""
-    return hashlib.sha256("".join(f"{name}\0{content}\n" for name, content in files).encode()).hexdigest()
+    joined = "".join(f"{name}\0{content}\n" for name, content in files)
+    return hashlib.sha256(os.fsencode(joined)).hexdigest()

@@ -16,6 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COLLECTIONS = Path(prefect.__file__).parent / "server/api/collections_data/views"
+SCHEDULED = ["retrain", "watch", "monitor"]  # the flows that run by a schedule
 FILES = ("prefect.yaml", "prefect-docker.yaml", "prefect-kubernetes.yaml")
 
 
@@ -73,26 +74,25 @@ def test_notifications_are_automations_for_events_that_exist() -> None:
     from prefect.events.schemas.automations import AutomationCore
 
     from flows.events import ModelPromoted, ModelRefused, RunFailed
-    from flows.retrain import retrain
 
     text = (ROOT / "deploy" / "notifications.yaml").read_text(encoding="utf-8")
     tree = yaml.safe_load(text.replace("block_document_id: BLOCK", f"block_document_id: {uuid.uuid4()}"))
     told, crashed = (AutomationCore.model_validate(automation) for automation in tree["automations"])
     assert told.trigger.expect == {ModelPromoted.name, ModelRefused.name, RunFailed.name}
-    assert crashed.trigger.match_related["prefect.resource.name"] == [retrain.name]
+    assert crashed.trigger.match_related["prefect.resource.name"] == SCHEDULED
 
 
 def test_automations_wait_longer_than_a_heartbeat() -> None:
     from prefect.events.schemas.automations import AutomationCore
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 
-    from flows.retrain import SKIPPED, retrain
+    from flows.retrain import SKIPPED
 
     tree = yaml.safe_load((ROOT / "deploy" / "automations.yaml").read_text(encoding="utf-8"))
     triggers = {automation["name"]: automation["trigger"] for automation in tree["automations"]}
     for automation in tree["automations"]:
         AutomationCore.model_validate(automation)
-        assert automation["trigger"]["match_related"]["prefect.resource.name"] == retrain.name
+        assert automation["trigger"]["match_related"]["prefect.resource.name"] == SCHEDULED
         assert automation["trigger"]["within"] >= 3 * PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
     # A run that has ended, or waits for a person, must not be marked as crashed.
     own = {str(SKIPPED.name), "Refused", "NotApproved"}

@@ -108,7 +108,7 @@ def test_the_webhook_gets_the_event_in_words_and_as_keys(
     received: Received, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notifications.VARIABLE, f"{received.url}/hooks/secret")
-    notifications.announce(Layout(tmp_path / "intents"), PROMOTED)
+    assert notifications.announce(Layout(tmp_path / "intents"), PROMOTED)
     ((path, _, body),) = received.requests
     assert path == "/hooks/secret"
     assert body["text"] == (
@@ -131,7 +131,7 @@ def test_a_faulty_server_neither_delays_nor_fails_a_promotion_and_is_logged_with
     monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
     monkeypatch.setenv(notifications.VARIABLE, f"{url}/hooks/secret")
     began = time.monotonic()
-    notifications.announce(Layout(tmp_path), PROMOTED)
+    assert not notifications.announce(Layout(tmp_path), PROMOTED)
     assert time.monotonic() - began < 60  # two requests of two seconds each, on a machine that may be busy
     assert "secret" not in caplog.text
     if fault != "slow":

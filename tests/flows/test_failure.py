@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,17 @@ def test_a_message_without_a_remedy_is_the_reason() -> None:
 def test_the_message_of_an_unexpected_error_may_quote_texts_and_is_left_out() -> None:
     failure = failure_of(ValueError("could not convert 'my secret text'"), "mask")
     assert failure == Failure("mask", "ValueError", "")
+
+
+def test_an_error_of_the_operating_system_has_its_file() -> None:
+    error = OSError(errno.EIO, os.strerror(errno.EIO), "/data/caf\udce9\x1b[2J.csv")
+    assert failure_of(error, "") == Failure("", r"/data/caf\udce9\x1b[2J.csv: Input/output error", "")
+    assert failure_of(OSError("no number"), "").reason == "OSError"
+
+
+def test_no_terminal_acts_on_a_reason() -> None:
+    failure = failure_of(InputError("a\x1b[31mb; do c\x07"), "ingest")
+    assert failure == Failure("ingest", r"a\x1b[31mb", r"do c\x07")
 
 
 def test_the_project_has_the_step_the_reason_and_the_remedy(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokensieve.errors import InputError, excerpt
+from tokensieve.errors import InputError, excerpt, printable
 
 
 def test_an_input_error_is_a_value_error() -> None:
@@ -37,3 +37,14 @@ def test_an_excerpt_is_one_line_within_its_width(text: str, width: int) -> None:
     assert len(shown) <= width + 1
     assert len(shown.splitlines()) == 1
     assert shown.isprintable()
+
+
+@given(st.text())
+def test_what_is_printable_stays(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert printable(shown) == shown
+
+
+def test_control_characters_and_undecodable_bytes_are_escaped() -> None:
+    assert printable("größe \x1b[2J \udce9") == r"größe \x1b[2J \udce9"

@@ -29,6 +29,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--test", "test.csv"], {}, ["--test needs --data"]),
         (["--data", "https://me:secret@host/a.csv"], {}, ["--data has a password", "${NAME}"]),
         (["--postgres", "postgresql://me:secret@db"], {}, ["--postgres has a password", VARIABLE]),
+        (
+            ["--log-texts", "/nowhere/a.jsonl"],
+            {},
+            ["--log-texts /nowhere/a.jsonl cannot be written (No such"],
+        ),
         ([], {VARIABLE: "postgresql://me:secret@127.0.0.1:1"}, ["PostgreSQL at 127.0.0.1:1"]),
         (["--port", "0"], {}, ["--port is 0", "1 to 65535"]),
         (["--port", "4200"], {}, ["--prefect-port and --port are both 4200"]),

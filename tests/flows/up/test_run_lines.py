@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from flows.up.run_lines import RunLines
-from tasks.projects.last_look import note_look
+from tasks.projects.last_look import LastLook, note_look
 from tasks.projects.last_run import note_begin, note_failure, note_result
+from tokensieve.files import write_json
 from tokensieve.project import Layout
 
 
@@ -54,3 +56,19 @@ def test_a_look_is_a_line_only_when_it_begins_to_fail_or_works_again(
         "watch works again",
     ]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+
+
+def test_a_look_that_failed_before_is_a_line_if_it_fails_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(tmp_path)
+    earlier = LastLook("2026-01-01T00:00:00+00:00", reason="mails.csv does not exist")
+    layout.looks.mkdir(parents=True)
+    write_json(layout.looks / "watch.json", asdict(earlier))
+    lines = RunLines(layout)
+    lines.log_new()
+    assert caplog.messages == []
+    note_look(layout, "watch", reason=earlier.reason)
+    lines.log_new()
+    lines.log_new()
+    assert caplog.messages == ["watch failed: mails.csv does not exist"]

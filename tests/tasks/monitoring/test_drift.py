@@ -77,6 +77,12 @@ def test_few_texts_wait_for_the_next_look(project: Layout, tmp_path: Path) -> No
     assert report.found.texts == 60
 
 
+def test_a_project_without_a_model_waits_for_its_first_texts(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    report = look_for_drift(Layout(tmp_path), Settings(), tmp_path / "log", 50)
+    assert (report.model, report.waiting, report.found) == (tmp_path.name, 0, None)
+
+
 def test_the_kept_report_has_the_result_and_the_gauges(project: Layout, tmp_path: Path) -> None:
     answered(tmp_path / "log", OTHER * 12, 1)
     report = look_for_drift(project, Settings(), tmp_path / "log", 50)

@@ -23,9 +23,19 @@ def test_each_flow_has_a_note_of_its_own(tmp_path: Path) -> None:
     assert monitor and (monitor.result, monitor.reason) == ("No drift", "")
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"ended": "", "other": 1}', "{}"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"ended": "", "other": 1}', "{}", '{"ended": null}', '{"ended": "", "reason": ["x"]}'],
+)
 def test_a_damaged_note_is_none(tmp_path: Path, content: str) -> None:
     layout = Layout(tmp_path)
     note_look(layout, "watch", "mails.csv is unchanged.")
     (layout.looks / "watch.json").write_text(content)
     assert last_look(layout, "watch") is None
+
+
+def test_a_note_that_cannot_be_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = Layout(tmp_path)
+    (layout.looks / "watch.json").mkdir(parents=True)
+    note_look(layout, "watch", "mails.csv is unchanged.")
+    assert caplog.messages == ["warning: the result of watch is not in the status (Is a directory)"]

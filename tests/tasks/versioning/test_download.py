@@ -29,6 +29,8 @@ ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
     "/files/export.jsonl": (200, {}, b"{}\n"),
     "/short.csv": (200, {"Content-Length": "1000"}, CSV),
     "/busy.csv": (503, {}, b""),
+    "/odd.csv": (451, {}, b""),
+    "/unknown.csv": (499, {}, b""),
     "/denied.csv": (403, {}, b""),
     "/private.csv": (401, {}, b""),
 }
@@ -43,7 +45,9 @@ class Handler(BaseHTTPRequestHandler):
             and self.headers.get("Authorization") == "Basic " + base64.b64encode(b"user:secret").decode()
         ):
             status, body = 200, CSV
-        self.send_response(status)
+        self.send_response(
+            status, "\x1b[31m red at 12:00:01" if path in ("/odd.csv", "/unknown.csv") else None
+        )
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
@@ -95,6 +99,8 @@ def test_the_setting_gives_a_format_that_cannot_be_detected(server: str, tmp_pat
         ("/none.csv", "the server responded with 404 Not Found", False),
         ("/denied.csv", "the server responded with 403 Forbidden; put user and password", False),
         ("/private.csv", "the server responded with 401 Unauthorized; put user and password", False),
+        ("/odd.csv", "the server responded with 451 Unavailable For Legal Reasons$", False),
+        ("/unknown.csv", "the server responded with 499$", False),
         ("/busy.csv", "the server responded with 503 Service Unavailable", True),
         ("/login.csv", "is a web page, not a file", False),
         ("/short.csv", "the connection before the file was complete", True),

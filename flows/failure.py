@@ -6,6 +6,7 @@ They go to the run's page, to people, and to the project for `tokensieve status`
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tasks.projects.last_run import note_failure
 from tokensieve.errors import InputError, printable
 from tokensieve.files import holder
 from tokensieve.project import Layout
+from tokensieve.registry.store import without_password
 from tokensieve.report.markdown import inline
 
 NO_REMEDY = "See the log of the run. Runs go on where the last one stopped."
@@ -61,7 +63,8 @@ def look_reported(layout: Layout, flow: str) -> Iterator[None]:
     """Do the same for a look of `flow`, watch or monitor, and note in the project why it failed.
 
     Looks are frequent. So their failure is announced once, until a look succeeds or fails for
-    another reason. An announcement that has not arrived is repeated at the next look.
+    another reason. What has not received it gets it at the next look. A folder that is no project
+    gets no note, so there each failure is announced.
     """
     try:
         yield
@@ -69,11 +72,11 @@ def look_reported(layout: Layout, flow: str) -> Iterator[None]:
         failure = failure_of(error, "")
         known = last_look(layout, flow)
         _show(layout, failure)
-        announced = known is not None and known.announced and known.reason == failure.sentence
-        if deployment.id and not announced:
-            announced = _announce(layout, failure)
+        received = known.received if known and known.reason == failure.sentence else ()
+        if deployment.id:
+            received = _announce(layout, failure, received)
         if layout.params.exists():
-            note_look(layout, flow, reason=failure.sentence, announced=announced)
+            note_look(layout, flow, reason=failure.sentence, received=received)
         raise
 
 
@@ -93,16 +96,18 @@ def noted(layout: Layout) -> Iterator[None]:
 def failure_of(error: Exception, stage: str) -> Failure:
     """Return why `stage` failed.
 
-    The message of an unexpected error may quote texts, and is left out. That of an error of the
-    operating system quotes no more than the name of a file.
+    The message of an unexpected error may quote texts, and is left out. Of an error of the
+    operating system, the file is shown and the system's words for the error.
     """
     if isinstance(error, InputError):
-        # It has the remedy at the end of its message.
-        reason, _, remedy = printable(str(error)).rpartition("; ")
+        # It has the remedy at the end of its message. Of several failed checks, each has a line.
+        reason, _, remedy = printable(" ".join(str(error).split())).rpartition("; ")
         return Failure(stage, reason or remedy, remedy if reason else "")
-    if isinstance(error, OSError) and error.strerror:
-        file = f"{error.filename}: " if error.filename else ""
-        return Failure(stage, printable(f"{file}{error.strerror}"), "")
+    if isinstance(error, OSError) and error.errno:
+        # A name that is too long may be a text.
+        named = error.filename and error.errno != errno.ENAMETOOLONG
+        file = f"{without_password(str(error.filename))}: " if named else ""
+        return Failure(stage, printable(f"{file}{os.strerror(error.errno)}"), "")
     return Failure(stage, type(error).__name__, "")
 
 
@@ -124,8 +129,8 @@ def _show(layout: Layout, failure: Failure) -> None:
     )
 
 
-def _announce(layout: Layout, failure: Failure) -> bool:
-    return announce(layout, RunFailed(failure.stage, failure.sentence, str(flow_run.name)))
+def _announce(layout: Layout, failure: Failure, received: Collection[str] = ()) -> tuple[str, ...]:
+    return announce(layout, RunFailed(failure.stage, failure.sentence, str(flow_run.name)), received)
 
 
 def _in_stage(stage: str) -> str:

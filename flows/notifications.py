@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from http.client import HTTPException
 from typing import Any
@@ -17,29 +18,38 @@ from flows.events import Event, ModelPromoted, ModelRefused, RunFailed, emit, po
 from tokensieve.project import Layout
 
 VARIABLE = "TOKENSIEVE_WEBHOOK"
-SECONDS = 2.0  # for all
+SECONDS = 2.0  # per request
 
 log = logging.getLogger("tokensieve")
 
 
-def announce(layout: Layout, event: ModelPromoted | ModelRefused | RunFailed) -> bool:
-    """Send an event to Prefect's server and to the webhook.
+def announce(
+    layout: Layout, event: ModelPromoted | ModelRefused | RunFailed, received: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Send an event to Prefect's server and to the webhook, except to those in `received`.
 
-    Takes at most `SECONDS` and raises nothing. Return whether the webhook has it, or none is set.
+    Takes at most twice `SECONDS` and raises nothing.
+
+    Returns:
+        Which of "prefect" and "webhook" have received it, now or before. A webhook that is not set
+        counts as one that has.
     """
-    arrived: list[bool] = []
+    done = set(received)
+
+    def deliver(name: str, send: Callable[[Layout, Event], bool]) -> None:
+        if send(layout, event):
+            done.add(name)
+
     threads = [
-        threading.Thread(target=send, name=name, daemon=True)
-        for name, send in (
-            ("emit", lambda: emit(layout, event)),
-            ("call_webhook", lambda: arrived.append(call_webhook(layout, event))),
-        )
+        threading.Thread(target=deliver, args=[name, send], name=name, daemon=True)
+        for name, send in (("prefect", emit), ("webhook", call_webhook))
+        if name not in received
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(SECONDS)
-    return arrived == [True]
+    return tuple(sorted(done.copy()))
 
 
 def promoted(layout: Layout, moved: dict[str, Any], action: str, reason: str | None = None) -> None:
@@ -52,7 +62,7 @@ def call_webhook(layout: Layout, event: Event) -> bool:
     """POST an event as JSON to the address in TOKENSIEVE_WEBHOOK, if it is set.
 
     The key `text` has the event in words, as Slack, Mattermost and others show it. A failure is
-    logged without the address, which often contains a secret. Return False after one.
+    logged without the address, which often contains a secret. Return whether there was none.
     """
     address = os.environ.get(VARIABLE)
     if not address:

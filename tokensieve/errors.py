@@ -53,9 +53,10 @@ def excerpt(text: object, width: int = 60) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters and undecodable bytes escaped.
+    """Return `text` with all characters escaped that Python does not print.
 
-    A terminal would act on the first, and no file or address can have the second.
+    A terminal would obey control characters, and undecodable bytes of a file name cannot be written
+    as UTF-8. Unusual spaces are escaped, too.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -106,18 +106,7 @@ def _refuse(options: argparse.Namespace) -> None:
             setattr(options, name, str(path))
     if options.log_texts:
         # The worker and the server have other working folders.
-        options.log_texts = str(_made(Path(options.log_texts).resolve()))
-
-
-def _made(journal: Path) -> Path:
-    """Return the prediction log. It exists then: `monitor` may read it before the server writes."""
-    try:
-        journal.touch(0o600)
-    except OSError as error:
-        raise InputError(
-            f"--log-texts {journal} cannot be written ({error.strerror}); use another file"
-        ) from None
-    return journal
+        options.log_texts = str(Path(options.log_texts).resolve())
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

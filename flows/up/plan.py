@@ -13,6 +13,7 @@ from flows.up.postgres import VARIABLE, make_databases, server_address
 from flows.up.service import Service
 from tasks.projects import moved_project
 from tokensieve import packages
+from tokensieve.errors import InputError
 from tokensieve.project import Layout
 from tokensieve.registry.models import open_reader
 from tokensieve.registry.store import tracking_uri, without_password
@@ -51,7 +52,7 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
     MLFLOW_TRACKING_URI of this process and its children is then the address of MLflow's server.
 
     Raises:
-        InputError: If a port is taken, or a database or the registry does not respond.
+        InputError: If a port, the prediction log, a database or the registry cannot be used.
     """
     settings = Settings.load(layout.params)
     postgres = server_address(options.postgres)
@@ -69,6 +70,8 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
         del ports["--mlflow-port"]
         open_reader(outside).models()
     check_free(ports)
+    if options.log_texts:
+        _make_log(options.log_texts)
     databases = make_databases(postgres) if postgres else None
     moved_project.follow(layout, store)
     os.environ["MLFLOW_TRACKING_URI"] = registry
@@ -88,6 +91,16 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
         {"prefect_api": at.api, "mlflow": without_password(registry)},
         not databases,
     )
+
+
+def _make_log(path: str) -> None:
+    """Make the prediction log: `monitor` may read it before the inference server starts."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600))
+    except OSError as error:
+        raise InputError(
+            f"--log-texts {path} cannot be written ({error.strerror}); use another file"
+        ) from None
 
 
 def table(plan: Plan) -> str:

@@ -37,7 +37,8 @@ class DriftReport:
 
     Attributes:
         model: The name or folder of the model.
-        version: Its version in the registry; empty if it is not of the registry.
+        version: Its version in the registry; empty if it is not of the registry, or if there are no
+            new texts.
         begin, end: The times of the window's first and last answer.
         waiting: How many texts there are since the last window, if they are too few to compare; the
             fields below are empty then.
@@ -76,8 +77,7 @@ def look_for_drift(layout: Layout, settings: Settings, log: Path, texts: int) ->
         texts: The least number of texts to compare.
 
     Raises:
-        InputError: If there are texts but no model, if the log cannot be read, or if there are too
-            few held-out texts.
+        InputError: If the log cannot be read, or there is no model, or too few held-out texts.
         RegistryError: If the registry does not respond and the champion was not downloaded before.
     """
     history = _history(layout)

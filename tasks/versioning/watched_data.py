@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.versioning.download import FetchError, fetch, public, revealed
@@ -14,8 +15,11 @@ from tokensieve.errors import InputError
 from tokensieve.files import sha256
 from tokensieve.registry.store import without_password
 
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
 REASON = 300  # characters of a store's message
-LASTING = (PermissionError, NotADirectoryError, ImportError, ValueError)  # the others may pass
+LASTING = (PermissionError, NotADirectoryError, ImportError, ValueError)  # a retry does not help
 
 
 def content_hash(address: str) -> str:
@@ -26,7 +30,7 @@ def content_hash(address: str) -> str:
 
     Raises:
         InputError: If nothing is there, or if it cannot be read.
-        FetchError: If the server of a URL is down.
+        FetchError: If the server of a URL does not respond. A retry may help.
     """
     address = revealed(address)
     if "://" not in address:
@@ -66,21 +70,27 @@ def _of_store(address: str) -> str:
 
     try:
         system, path = fsspec.url_to_fs(address)
-        system.info(path)  # unlike `find`, it fails if the store does not respond
-        found = _joined((name, str(system.checksum(name))) for name in sorted(system.find(path)))
-    except FileNotFoundError:
-        found = _joined(())
+        found = [(name, str(system.checksum(name))) for name in _in_store(system, path)]
     except Exception as error:  # one of a store's library: they share no narrower base
         reason = without_password(str(error).partition("\n")[0])[:REASON] or type(error).__name__
         raise (InputError if isinstance(error, LASTING) else FetchError)(
             f"{public(address)} cannot be read ({reason}); check the address and the credentials"
         ) from None
-    if found == _joined(()):
+    if not found:
         raise InputError(f"{public(address)} does not exist, or is empty; use a file or a folder")
-    return found
+    return _joined(found)
+
+
+def _in_store(system: AbstractFileSystem, path: str) -> list[str]:
+    try:
+        system.info(path)  # unlike `find`, it fails if the store does not respond
+    except FileNotFoundError:
+        return []
+    return sorted(system.find(path))
 
 
 def _joined(files: Iterable[tuple[str, str]]) -> str:
     """Return one hash for the names and hashes of files."""
     joined = "".join(f"{name}\0{content}\n" for name, content in files)
-    return hashlib.sha256(os.fsencode(joined)).hexdigest()
+    # A file name need not be UTF-8.
+    return hashlib.sha256(joined.encode("utf-8", "surrogateescape")).hexdigest()

@@ -16,7 +16,6 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COLLECTIONS = Path(prefect.__file__).parent / "server/api/collections_data/views"
-SCHEDULED = ["retrain", "watch", "monitor"]  # the flows that run by a schedule
 FILES = ("prefect.yaml", "prefect-docker.yaml", "prefect-kubernetes.yaml")
 
 
@@ -26,6 +25,7 @@ def _deployments(file: str) -> list[dict]:  # type: ignore[type-arg]
 
 
 DEPLOYMENTS = _deployments("prefect.yaml")
+SCHEDULED = {found["entrypoint"].split(":")[1] for found in DEPLOYMENTS if found.get("schedules")}
 EVERY = [deployment for file in FILES for deployment in _deployments(file)]
 
 
@@ -79,7 +79,7 @@ def test_notifications_are_automations_for_events_that_exist() -> None:
     tree = yaml.safe_load(text.replace("block_document_id: BLOCK", f"block_document_id: {uuid.uuid4()}"))
     told, crashed = (AutomationCore.model_validate(automation) for automation in tree["automations"])
     assert told.trigger.expect == {ModelPromoted.name, ModelRefused.name, RunFailed.name}
-    assert crashed.trigger.match_related["prefect.resource.name"] == SCHEDULED
+    assert set(crashed.trigger.match_related["prefect.resource.name"]) == SCHEDULED
 
 
 def test_automations_wait_longer_than_a_heartbeat() -> None:
@@ -92,7 +92,7 @@ def test_automations_wait_longer_than_a_heartbeat() -> None:
     triggers = {automation["name"]: automation["trigger"] for automation in tree["automations"]}
     for automation in tree["automations"]:
         AutomationCore.model_validate(automation)
-        assert automation["trigger"]["match_related"]["prefect.resource.name"] == SCHEDULED
+        assert set(automation["trigger"]["match_related"]["prefect.resource.name"]) == SCHEDULED
         assert automation["trigger"]["within"] >= 3 * PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
     # A run that has ended, or waits for a person, must not be marked as crashed.
     own = {str(SKIPPED.name), "Refused", "NotApproved"}

@@ -108,7 +108,7 @@ def test_the_webhook_gets_the_event_in_words_and_as_keys(
     received: Received, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notifications.VARIABLE, f"{received.url}/hooks/secret")
-    assert notifications.announce(Layout(tmp_path / "intents"), PROMOTED)
+    assert notifications.announce(Layout(tmp_path / "intents"), PROMOTED) == ("webhook",)
     ((path, _, body),) = received.requests
     assert path == "/hooks/secret"
     assert body["text"] == (
@@ -131,12 +131,24 @@ def test_a_faulty_server_neither_delays_nor_fails_a_promotion_and_is_logged_with
     monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
     monkeypatch.setenv(notifications.VARIABLE, f"{url}/hooks/secret")
     began = time.monotonic()
-    assert not notifications.announce(Layout(tmp_path), PROMOTED)
+    assert notifications.announce(Layout(tmp_path), PROMOTED) == ()
     assert time.monotonic() - began < 60  # two requests of two seconds each, on a machine that may be busy
     assert "secret" not in caplog.text
     if fault != "slow":
         assert "TOKENSIEVE_WEBHOOK was not notified" in caplog.text
         assert "did not reach Prefect's server" in caplog.text
+
+
+def test_what_has_received_an_event_does_not_get_it_again(
+    received: Received, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", f"{received.url}/api")
+    assert notifications.announce(layout, PROMOTED, ["prefect"]) == ("prefect", "webhook")  # none is set
+    assert received.requests == []
+    monkeypatch.setenv(notifications.VARIABLE, f"{received.url}/hook")
+    assert notifications.announce(layout, PROMOTED, ["webhook"]) == ("prefect", "webhook")
+    assert [path for path, _, _ in received.requests] == ["/api/events"]
 
 
 def test_the_same_champion_again_is_not_announced(

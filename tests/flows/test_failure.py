@@ -41,6 +41,16 @@ def test_an_error_of_the_operating_system_has_its_file() -> None:
     assert failure_of(OSError("no number"), "").reason == "OSError"
 
 
+def test_a_name_that_is_too_long_may_be_a_text_and_is_left_out() -> None:
+    error = OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "please cancel my card " * 20)
+    assert failure_of(error, "").reason == "File name too long"
+
+
+def test_a_message_of_several_lines_becomes_one() -> None:
+    failure = failure_of(InputError("2 checks failed:\na.csv, empty: 1 text; remove it"), "validate")
+    assert failure == Failure("validate", "2 checks failed: a.csv, empty: 1 text", "remove it")
+
+
 def test_no_terminal_acts_on_a_reason() -> None:
     failure = failure_of(InputError("a\x1b[31mb; do c\x07"), "ingest")
     assert failure == Failure("ingest", r"a\x1b[31mb", r"do c\x07")

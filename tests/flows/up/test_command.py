@@ -34,6 +34,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
             {},
             ["--log-texts /nowhere/a.jsonl cannot be written (No such"],
         ),
+        (["--log-texts", "/"], {}, ["--log-texts / cannot be written (Is a directory)"]),
         ([], {VARIABLE: "postgresql://me:secret@127.0.0.1:1"}, ["PostgreSQL at 127.0.0.1:1"]),
         (["--port", "0"], {}, ["--port is 0", "1 to 65535"]),
         (["--port", "4200"], {}, ["--prefect-port and --port are both 4200"]),

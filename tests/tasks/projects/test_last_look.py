@@ -21,11 +21,22 @@ def test_each_flow_has_a_note_of_its_own(tmp_path: Path) -> None:
     note_look(layout, "monitor", "No drift")
     monitor = last_look(layout, "monitor")
     assert monitor and (monitor.result, monitor.reason) == ("No drift", "")
+    note_look(layout, "monitor", reason="no log", received=("prefect",))
+    monitor = last_look(layout, "monitor")
+    assert monitor and monitor.received == ("prefect",)
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", '{"ended": "", "other": 1}', "{}", '{"ended": null}', '{"ended": "", "reason": ["x"]}'],
+    [
+        "",
+        "[]",
+        '{"ended": "", "received": 1}',
+        '{"ended": "", "other": 1}',
+        "{}",
+        '{"ended": null}',
+        '{"ended": "", "reason": ["x"]}',
+    ],
 )
 def test_a_damaged_note_is_none(tmp_path: Path, content: str) -> None:
     layout = Layout(tmp_path)
@@ -38,4 +49,6 @@ def test_a_note_that_cannot_be_written_is_logged(tmp_path: Path, caplog: pytest.
     layout = Layout(tmp_path)
     (layout.looks / "watch.json").mkdir(parents=True)
     note_look(layout, "watch", "mails.csv is unchanged.")
-    assert caplog.messages == ["warning: the result of watch is not in the status (Is a directory)"]
+    assert caplog.messages == [
+        "warning: the result of watch could not be saved for tokensieve status (Is a directory)"
+    ]

@@ -113,13 +113,14 @@ def table(results: Path) -> str:
     records_of = {
         encoder: [record for record in ours if encoder_of(record) == encoder] for encoder in timed["encoders"]
     }
-    shared = set.intersection(*({record["task"] for record in found} for found in records_of.values()))
+    # Costs are compared for the same samples and machine.
+    shared = set.intersection(*({_place(record) for record in found} for found in records_of.values()))
     rows = [
         ["encoder", "parameters", *TASKS, "CPU s per training", "ms per text: p50", "p99", "variant", "MB"]
     ]
     for encoder, measured in timed["encoders"].items():
         records = records_of[encoder]
-        costs = [record["cpu_seconds"] for record in records if record["task"] in shared]
+        costs = [record["cpu_seconds"] for record in records if _place(record) in shared]
         rows.append(
             [
                 encoder,
@@ -135,12 +136,17 @@ def table(results: Path) -> str:
                 f"{measured['megabytes']:.0f}",
             ]
         )
-    machines = "; ".join(sorted({machine_of(record) for record in ours}))
+    samples = ", ".join(sorted({task for task, _ in shared})) or "none"
+    machines = "; ".join(sorted({machine for _, machine in shared})) or "no common machine"
     return (
         f"{markdown.table(rows)}\n\nTraining: the samples that all encoders have "
-        f"({', '.join(sorted(shared)) or 'none'}), {machines}. Time per text: one thread of {timed['cpu']}, "
+        f"({samples}), {machines}. Time per text: one thread of {timed['cpu']}, "
         f"texts of {timed['texts']}."
     )
+
+
+def _place(record: dict[str, Any]) -> tuple[str, str]:
+    return record["task"], machine_of(record)
 
 
 def _encoder(layout: Layout) -> str:

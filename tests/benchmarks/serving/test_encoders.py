@@ -20,6 +20,9 @@ TIMED = {
 }
 
 
+OTHER = {"cpu": "another core", "gpu": None, "threads": 1, "torch": "2"}
+
+
 def cell(encoder: str, task: str, seed: int, **changed: Any) -> dict[str, Any]:
     record = {
         "cell": f"{task}-{seed}-{encoder}",
@@ -44,6 +47,8 @@ def test_the_table_has_the_accuracy_the_costs_and_the_size_of_each_encoder(tmp_p
         cell(minilm, "hwu64_5", 0, shots=5, accuracy=0.1),
         cell(minilm, "hwu64_10", 0, method="frozen", accuracy=0.1, cell="frozen"),
         cell("all-mpnet-base-v2", "banking77_10", 0, accuracy=0.9),
+        cell(minilm, "clinc150_10", 0),
+        cell("all-mpnet-base-v2", "clinc150_10", 0, accuracy=0.95, cpu_seconds=999.0, machine=OTHER),
         cell("all-mpnet-base-v2", "hwu64_10", 0, accuracy=0.88, cpu_seconds=160.0),
     ):
         append(tmp_path / "published" / "cpu.jsonl", record)
@@ -51,12 +56,14 @@ def test_the_table_has_the_accuracy_the_costs_and_the_size_of_each_encoder(tmp_p
     page.write_text(MARKS, encoding="utf-8")
     assert main(["--results", str(tmp_path), "--readme", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
-    assert "| all-MiniLM-L6-v2 | 22 M | – | – | 85.5 (2) | 25 | 1.50 | 3.00 | blocks | 60 |" in text
+    assert "| all-MiniLM-L6-v2 | 22 M | – | 85.0 (1) | 85.5 (2) | 25 | 1.50 | 3.00 | blocks | 60 |" in text
     assert (
-        "| all-mpnet-base-v2 | 110 M | 90.0 (1) | – | 88.0 (1) | 160 | 9.00 | 20.00 | fused | 438 |" in text
+        "| all-mpnet-base-v2 | 110 M | 90.0 (1) | 95.0 (1) | 88.0 (1) | 160 | 9.00 | 20.00 | fused | 438 |"
+        in text
     )
     assert (
-        "a core, CPU threads: 1, torch 2. Time per text: one thread of a processor, texts of hwu64." in text
+        "(hwu64_10), a core, CPU threads: 1, torch 2. Time per text: one thread of a processor, "
+        "texts of hwu64." in text
     )
 
 

@@ -38,7 +38,7 @@ RATES = {
     "bitfit": Rates(1e-3, 1e-2),
     "prefix": Rates(9e-2, 3e-3),
     "shira": Rates(1e-3, 3e-3),
-    "miss": Rates(1e-3, 3e-3),
+    "miss": Rates(3e-4, 1e-2),
     "road": Rates(3e-3, 3e-3),
 }
 

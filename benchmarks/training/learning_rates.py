@@ -39,7 +39,7 @@ RATES = {
     "prefix": Rates(9e-2, 3e-3),
     "shira": Rates(1e-3, 3e-3),
     "miss": Rates(3e-4, 1e-2),
-    "road": Rates(3e-3, 3e-3),
+    "road": Rates(9e-3, 3e-3),
 }
 
 # The points of `--grid`: these factors on a method's body rate, with each of these head rates.

@@ -63,8 +63,8 @@ def look_reported(layout: Layout, flow: str) -> Iterator[None]:
     """Do the same for a look of `flow`, watch or monitor, and note in the project why it failed.
 
     Looks are frequent. So their failure is announced once, until a look succeeds or fails for
-    another reason. What has not received it gets it at the next look. A folder that is no project
-    gets no note, so there each failure is announced.
+    another reason. If Prefect or the webhook did not receive it, the next look sends it again.
+    Without a project, nothing is noted, so each failure is announced.
     """
     try:
         yield
@@ -96,8 +96,8 @@ def noted(layout: Layout) -> Iterator[None]:
 def failure_of(error: Exception, stage: str) -> Failure:
     """Return why `stage` failed.
 
-    The message of an unexpected error may quote texts, and is left out. Of an error of the
-    operating system, the file is shown and the system's words for the error.
+    The message of an unexpected error may quote texts, and is left out. For an error of the
+    operating system, the reason has the file and the system's words for the error.
     """
     if isinstance(error, InputError):
         # It has the remedy at the end of its message. Of several failed checks, each has a line.

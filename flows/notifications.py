@@ -62,7 +62,7 @@ def call_webhook(layout: Layout, event: Event) -> bool:
     """POST an event as JSON to the address in TOKENSIEVE_WEBHOOK, if it is set.
 
     The key `text` has the event in words, as Slack, Mattermost and others show it. A failure is
-    logged without the address, which often contains a secret. Return whether there was none.
+    logged without the address, which often contains a secret. Return False after one.
     """
     address = os.environ.get(VARIABLE)
     if not address:

@@ -25,6 +25,7 @@ NAMES = {
     "infinity-emb, no head": "infinity-emb",
 }
 OURS = "tokensieve"
+NO_VALUE = "–"
 WIDTH, HEIGHT = 440, 250
 STYLE = """<style>
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#1f2328}
@@ -61,8 +62,11 @@ def tables() -> dict[str, list[dict[str, str]]]:
 
 
 def cost_chart(rows: list[dict[str, str]]) -> str:
-    """Return a chart of methods: cost to the right, mean score upwards."""
-    points = {row["method"]: (float(row["cost"]), row["mean"]) for row in rows}
+    """Return a chart of methods: cost to the right, mean score upwards.
+
+    A method that the table has no cost for is left out.
+    """
+    points = {row["method"]: (float(row["cost"]), row["mean"]) for row in rows if row["cost"] != NO_VALUE}
     left, right, top, bottom = 36, WIDTH - 28, 34, HEIGHT - 38
 
     def x(cost: float) -> float:

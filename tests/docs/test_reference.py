@@ -78,6 +78,13 @@ def test_the_charts_of_the_readme_are_current() -> None:
         assert stored == text, f"run python docs/pictures.py: {name} is out of date"
 
 
+def test_a_method_without_a_cost_is_not_in_the_chart() -> None:
+    costly = {"method": "end_to_end", "cost": "1.00", "mean": "85.90"}
+    chart = module("pictures.py").cost_chart([costly, {"method": "road", "cost": "–", "mean": "85.75"}])
+    assert "full fine-tuning 85.90" in chart
+    assert "road" not in chart
+
+
 WRITTEN = pytest.mark.parametrize(
     "text",
     [

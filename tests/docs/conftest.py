@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -21,8 +22,12 @@ QUICK = ("evaluate.calibration_folds=0", "export.variants=[fp32]")
 
 
 @pytest.fixture
-def newcomer(tmp_path: Path) -> dict[str, str]:
-    """Environment variables of somebody who has set none of MLflow's, Prefect's or ours."""
+def newcomer(tmp_path: Path, prefect_database: Path) -> dict[str, str]:
+    """Environment variables of somebody who has set none of MLflow's, Prefect's or ours, with
+    Prefect's empty database in the home.
+    """
+    (tmp_path / ".prefect").mkdir()
+    shutil.copy(prefect_database, tmp_path / ".prefect")
     ours = ("MLFLOW_", "PREFECT_", "DVC_", "TOKENSIEVE_", "PYTEST_", "PYTHONPATH")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     path = f"{Path(sys.executable).parent}:{kept['PATH']}"

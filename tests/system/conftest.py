@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,12 +104,13 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Environment variables of a user with an empty home: nothing of this machine's MLflow, Prefect
-    or DVC settings.
+def environment(tmp_path: Path, prefect_database: Path) -> dict[str, str]:
+    """Environment variables of a user whose home has Prefect's empty database and nothing else:
+    nothing of this machine's MLflow, Prefect or DVC settings.
     """
     home = tmp_path / "home"
-    home.mkdir()
+    (home / ".prefect").mkdir(parents=True)
+    shutil.copy(prefect_database, home / ".prefect")
     kept = {
         key: value
         for key, value in os.environ.items()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -89,7 +90,7 @@ for server in servers:
 def test_first_servers_at_once_do_not_break_each_others_tables(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    assert not Path(environment["PREFECT_HOME"]).exists()
+    shutil.rmtree(environment["PREFECT_HOME"])
     command = [str(BIN / "python"), "-c", FOUR_SERVERS, str(tmp_path)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

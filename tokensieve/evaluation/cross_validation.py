@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from tokensieve.evaluation.intervals import LEVEL
 
@@ -54,5 +54,5 @@ def estimate(values: Sequence[float], folds: int) -> Estimate:
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
     # A model is measured on one fold and trained on the others.
     variance = spread**2 * (1 / len(values) + 1 / (folds - 1))
-    half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * math.sqrt(variance)
+    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * math.sqrt(variance)
     return Estimate(mean, spread, mean - half, mean + half)

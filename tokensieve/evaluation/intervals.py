@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import beta, binom
+from scipy.special import bdtrc, betaincinv
 
 LEVEL = 0.95  # confidence of every bound
 DRAWS = 400  # bootstrap samples per interval
@@ -18,8 +18,8 @@ def interval(hits: int, texts: int) -> tuple[float, float]:
     Without texts it is (0, 1).
     """
     tail = (1 - LEVEL) / 2
-    low = beta.ppf(tail, hits, texts - hits + 1) if hits else 0.0
-    high = beta.ppf(1 - tail, hits + 1, texts - hits) if hits < texts else 1.0
+    low = betaincinv(hits, texts - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, texts - hits, 1 - tail) if hits < texts else 1.0
     return float(low), float(high)
 
 
@@ -32,7 +32,7 @@ def bootstrap_interval(samples: Sequence[float]) -> tuple[float, float]:
 
 def lower_bound(hits: int, texts: int) -> float:
     """Return the one-sided lower Clopper-Pearson bound of `hits` / `texts`; 0 without texts."""
-    return float(beta.ppf(1 - LEVEL, hits, texts - hits + 1)) if hits else 0.0
+    return float(betaincinv(hits, texts - hits + 1, 1 - LEVEL)) if hits else 0.0
 
 
 def mcnemar_p_value(worse: int, better: int) -> float:
@@ -44,7 +44,7 @@ def mcnemar_p_value(worse: int, better: int) -> float:
         worse: The number of texts on which the first model is worse than the second.
         better: The number of texts on which it is better.
     """
-    return float(binom.sf(worse - 1, worse + better, 0.5))
+    return float(bdtrc(worse - 1, worse + better, 0.5))
 
 
 def texts_needed(share: float) -> int:

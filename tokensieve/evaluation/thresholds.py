@@ -8,7 +8,7 @@ applies both. `python -m benchmarks.training.calibration` measures the fit of th
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betainc
 
 from tokensieve.evaluation import intervals
 from tokensieve.evaluation.metrics import Bools, Float64s, Ints
@@ -120,9 +120,8 @@ def quantile(values: Float64s, share: float) -> float:
     share = round(share, 9)
     if share <= 0:
         return float(values[0])
-    edges = beta.cdf(
-        np.arange(len(values) + 1) / len(values), (len(values) + 1) * share, (len(values) + 1) * (1 - share)
-    )
+    count = len(values)
+    edges = betainc((count + 1) * share, (count + 1) * (1 - share), np.arange(count + 1) / count)
     return float(np.diff(edges) @ values)
 
 

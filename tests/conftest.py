@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 # Before any import of huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# Before any import of numpy. The processes of pytest-xdist share the cores, and threads of BLAS
+# that wait for each other take up to five times the time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # A busy machine is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

@@ -28,7 +28,7 @@ def newcomer(tmp_path: Path, prefect_database: Path) -> dict[str, str]:
     """
     (tmp_path / ".prefect").mkdir()
     shutil.copy(prefect_database, tmp_path / ".prefect")
-    ours = ("MLFLOW_", "PREFECT_", "DVC_", "TOKENSIEVE_", "PYTEST_", "PYTHONPATH")
+    ours = ("MLFLOW_", "PREFECT_", "DVC_", "TOKENSIEVE_", "PYTEST_", "PYTHONPATH", "OPENBLAS_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     path = f"{Path(sys.executable).parent}:{kept['PATH']}"
     return kept | {"PATH": path, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}

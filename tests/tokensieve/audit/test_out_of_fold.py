@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tokensieve.audit import out_of_fold as probes
 from tokensieve.audit.neighbours import unit_length
@@ -26,6 +27,20 @@ def test_it_is_scikit_learns_cross_validation(monkeypatch: pytest.MonkeyPatch) -
     probe = LogisticRegression(C=1 / probes.PENALTY, max_iter=500, tol=1e-6)
     expected = cross_val_predict(probe, states, labels, cv=PredefinedSplit(folds), method="predict_proba")
     assert out_of_fold(states, labels, folds, 0) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_probe_is_fitted_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, used = LogisticRegression.fit, set()
+
+    def recorded(self: LogisticRegression, *arguments: object) -> LogisticRegression:
+        used.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(LogisticRegression, "fit", recorded)
+    with threadpool_limits(2, "blas"):
+        out_of_fold(*clusters(90, 3), 0)
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {2}
+    assert used == {1}
 
 
 def test_each_label_is_judged_against_the_rest() -> None:

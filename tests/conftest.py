@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 # Before any import of numpy. The processes of pytest-xdist share the cores, and threads of BLAS
-# that wait for each other take up to five times the time.
+# that wait for each other hold them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # A busy machine is no failure.
@@ -141,7 +141,10 @@ def tiny_texts() -> tuple[list[str], list[str]]:
 
 @pytest.fixture(scope="session")
 def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty `prefect.db`, for the homes of tests: making its tables takes five CPU seconds."""
+    """A `prefect.db` of tables without rows, to be copied into the homes of tests.
+
+    Making the tables takes five CPU seconds.
+    """
     home = tmp_path_factory.mktemp("prefect")
     command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
     others = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}

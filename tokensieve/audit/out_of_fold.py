@@ -82,7 +82,7 @@ def _probabilities(states: Floats, classes: Ints, held_out: Ints, fitted: Ints) 
         return known, np.ones((len(held_out), len(known)), np.float32)
     probe = LogisticRegression(C=1 / PENALTY, max_iter=ITERATIONS, tol=TOLERANCE)
     # The fit uses the BLAS of NumPy and that of SciPy in turn. With a pool of threads each, they
-    # wait for each other: up to 13 times the time.
+    # wait for each other, and the fit takes several times as long.
     with threadpool_limits(1, "blas"), warnings.catch_warnings():
         # A few iterations are enough for an order of texts.
         warnings.simplefilter("ignore", ConvergenceWarning)

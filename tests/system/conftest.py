@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 STARTUP_SECONDS = 180.0  # a busy machine takes up to a minute
+LOG_LINES = 30  # of each program, shown below a failed test
 # Variables of this machine and of these tests, which a user's environment does not have.
 OTHERS = (
     "MLFLOW_",
@@ -167,6 +168,7 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
     yield begin
     for process in reversed(running):
         process.stop(seconds=20)
+        show_end(process.log)
 
 
 @pytest.fixture
@@ -285,6 +287,12 @@ def wait_for(holds: Callable[[], object], seconds: float, what: str) -> None:
         if time.monotonic() > end:
             pytest.fail(f"waited {seconds:.0f} s in vain for {what}")
         time.sleep(0.5)
+
+
+def show_end(log: Path) -> None:
+    """Print the last lines of a log. pytest shows them below a test that has failed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+    sys.stdout.write("\n".join([f"--- the end of {log.name}", *lines, ""]))
 
 
 def in_group(pgid: int) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 import httpx
 
 TRIES, PAUSE = 30, 2.0  # seconds between two tries
+SECONDS, TIMEOUTS = 60.0, 3  # of one try, and how many tries may end so
 UNAVAILABLE = 503
 
 
@@ -15,11 +17,21 @@ def ask(url: str, body: Any = None, method: str | None = None) -> Any:
     """Return the JSON response to a POST of `body`, or to a GET if there is none.
 
     With status 503 the server asks for another try: on SQLite, other writes hold the database.
-    Prefect's client tries again, too.
+    A busy server may be late, too: what only reads is sent again. Prefect's client tries again in
+    both cases.
     """
     method = method or ("GET" if body is None else "POST")
+    reads = method == "GET" or url.endswith("/filter")
+    late = 0
     for _ in range(TRIES):
-        response = httpx.request(method, url, json=body, timeout=60, trust_env=False)
+        try:
+            response = httpx.request(method, url, json=body, timeout=SECONDS, trust_env=False)
+        except httpx.ReadTimeout:
+            late += 1
+            if not reads or late == TIMEOUTS:
+                raise
+            sys.stdout.write(f"no response to {method} {url} in {SECONDS:.0f} s\n")
+            continue
         if response.status_code != UNAVAILABLE:
             break
         time.sleep(PAUSE)

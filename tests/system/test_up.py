@@ -19,7 +19,7 @@ from flows.events import DriftFound, ModelPromoted, emit
 from flows.up import deployments
 from flows.up.local_http import answers as is_up
 from tests.system import prefect_api
-from tests.system.conftest import BIN, Process, Start, free_port, wait_for
+from tests.system.conftest import BIN, Process, Start, free_port, show_end, wait_for
 from tests.system.webhook import listening
 from tokensieve import packages
 from tokensieve.files import write_json
@@ -112,6 +112,8 @@ def up(
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    for log in sorted(tmp_path.glob("project/.tokensieve/up/*.log")):
+        show_end(log)
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

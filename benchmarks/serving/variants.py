@@ -39,7 +39,7 @@ from tokensieve.settings import VARIANTS, Settings
 
 RESULTS = Path(__file__).parents[1] / "results" / "variants.jsonl"
 TIMED = 100  # texts
-KINDS = {False: "with VNNI", True: "AVX2 without VNNI"}
+KINDS = ("with VNNI", "with AMX", "AVX2 without VNNI")
 
 
 @reports_input_errors
@@ -113,12 +113,20 @@ def tables(results: Path) -> str:
     if not rows:
         raise InputError(f"{results} has no results; make them with --projects")
     parts = []
-    for saturates, kind in KINDS.items():
-        here = [row for row in rows if row["saturates"] == saturates]
+    for kind in KINDS:
+        here = [row for row in rows if _kind(row) == kind]
         if here:
             names = ", ".join(sorted({row["processor"] for row in here}))
             parts.append(f"{kind[0].upper()}{kind[1:]} ({names}):\n\n{markdown.table(_lines(here))}")
     return "\n\n".join(parts)
+
+
+def _kind(row: dict[str, Any]) -> str:
+    """Return which of `KINDS` the processor of a row is."""
+    vnni, amx, older = KINDS
+    if row["saturates"]:
+        return older
+    return amx if "amx_int8" in row["instructions"] else vnni
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -156,8 +164,8 @@ def _lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def _replace(results: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write `rows` to the file, instead of those of the same project and kind of processor."""
-    same = {(row["project"], row["saturates"]) for row in rows}
-    others = [row for row in _read(results) if (row["project"], row["saturates"]) not in same]
+    same = {(row["project"], _kind(row)) for row in rows}
+    others = [row for row in _read(results) if (row["project"], _kind(row)) not in same]
     text = "".join(json.dumps(row) + "\n" for row in [*others, *rows])
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -93,7 +94,7 @@ def parse(path: Path) -> dict[str, Any]:
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
+        tree = _load(text)
     except FileNotFoundError:
         raise InputError(
             f"{path} is missing; create a project with default settings: tokensieve init {path.parent}"
@@ -104,6 +105,17 @@ def parse(path: Path) -> dict[str, Any]:
     if not isinstance(tree or {}, dict):
         raise InputError(f"{path.name} is {excerpt(tree)}; use sections with keys and values")
     return tree or {}
+
+
+def _load(text: str) -> Any:
+    """Parse with libyaml, in a tenth of the time: a run reads the file about 40 times.
+
+    PyYAML's own parser shows the line of an error, and refuses tabs where libyaml accepts some.
+    """
+    if "\t" not in text:
+        with contextlib.suppress(yaml.YAMLError):
+            return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.safe_load(text)
 
 
 def render(settings: Settings | None = None) -> str:

@@ -79,6 +79,11 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
         (b"text", "params.yaml is 'text'; use sections with keys and values"),
         (b"finetune:\n  max_epochs: 1" + b"0" * 5000, "params.yaml is not valid YAML: Exceeds the limit"),
         (b"finetune:\n  max_epochs: 2020-13-01", "params.yaml is not valid YAML: month must be in 1..12"),
+        # libyaml reads this one.
+        (
+            b"finetune:\n  max_epochs:\t3",
+            "params.yaml is not valid YAML: while scanning for the next token found",
+        ),
     ],
 )
 def test_a_file_that_is_not_a_mapping_is_refused(params: Path, content: bytes, words: str) -> None:

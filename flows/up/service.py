@@ -34,6 +34,7 @@ class Service:
         folder: Its working directory.
         needed: Returns whether it can start.
         vital: Whether all services end if this one ends again and again.
+        responds: Returns whether it responds while it runs. None: it is not asked.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Service:
     folder: Path = packages.ROOT
     needed: Callable[[], bool] = lambda: True
     vital: bool = True
+    responds: Callable[[], bool] | None = None
 
 
 class Process:

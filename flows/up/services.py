@@ -86,6 +86,7 @@ def prefect(layout: Layout, at: Addresses, databases: Databases | None) -> Servi
             # read-only.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(Path(layout.up) / "prefect-pages"),
         },
+        responds=lambda: answers(f"{at.api}/health"),
     )
 
 
@@ -114,11 +115,15 @@ def mlflow(layout: Layout, at: Addresses, store: str) -> Service:
         at.registry,
         # Its job runner has eight processes of 240 MB, for jobs that no run or command submits.
         {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        responds=lambda: answers(f"{at.registry}/health"),
     )
 
 
 def worker(layout: Layout, at: Addresses) -> Service:
-    """Return the worker that starts the runs."""
+    """Return the worker that starts the runs.
+
+    It is not asked whether it responds: its end would end the runs.
+    """
     name = f"{socket.gethostname()}-{os.getpid()}"
 
     def works(began: float) -> bool:
@@ -167,6 +172,7 @@ def server(layout: Layout, at: Addresses, log_texts: str | None = None) -> Servi
         needed=reader.exists,
         # The next promotion corrects a champion that cannot be loaded.
         vital=False,
+        responds=lambda: answers(f"{at.server}/health"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Start services, wait until they are healthy, start those again that end, and end all."""
+"""Start services, wait until they are healthy, start those again that end or hang, and end all."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ INTERVAL = 0.3
 FAILURES = 5
 LONGEST = 60  # seconds to the next start of a service that is not vital
 STABLE_SECONDS = 60.0  # after which earlier failures are forgotten
+# A service that runs is asked once per `LOOK_SECONDS`. If it does not respond `SILENT_LOOKS` times
+# in a row, it hangs and is ended. On a machine that is only busy it responds once in that time.
+LOOK_SECONDS, SILENT_LOOKS = 60.0, 5
 
 log = logging.getLogger("tokensieve")
 
@@ -39,6 +42,8 @@ class _Watched:
     failures: int = 0
     healthy_since: float = 0.0  # 0: not healthy yet
     again: float = field(default=0.0)  # the time of the next start
+    next_look: float = 0.0
+    silent_looks: int = 0  # in a row
 
 
 class Supervisor:
@@ -122,12 +127,27 @@ class Supervisor:
         if known.process is None:
             if now >= known.again and known.service.needed():
                 known.process, known.healthy_since = Process(known.service), 0.0
+                known.silent_looks = 0
         elif known.process.status is not None:
             self._plan(known, now)
         elif not known.healthy_since:
             self._is_healthy(known)
-        elif now - known.healthy_since > STABLE_SECONDS:
-            known.failures = 0
+        else:
+            if now - known.healthy_since > STABLE_SECONDS:
+                known.failures = 0
+            if known.service.responds and now >= known.next_look:
+                self._end_if_it_hangs(known, known.service.responds())
+                known.next_look = now + LOOK_SECONDS
+
+    def _end_if_it_hangs(self, known: _Watched, responds: bool) -> None:
+        """Count the looks without a response, and end the service after too many."""
+        assert known.process
+        known.silent_looks = 0 if responds else known.silent_looks + 1
+        if known.silent_looks == SILENT_LOOKS:
+            log.warning(
+                "%s has not responded for %d s: it is ended", known.service.name, SILENT_LOOKS * LOOK_SECONDS
+            )
+            known.process.end()
 
     def _plan(self, known: _Watched, now: float) -> None:
         """Plan the next start of a service that has ended.

@@ -1,4 +1,4 @@
-"""Services that end are started again, and end all if that does not help."""
+"""Services that end or hang are started again, and end all if that does not help."""
 
 from __future__ import annotations
 
@@ -82,6 +82,32 @@ def test_a_service_that_is_not_vital_is_tried_on(
     with pytest.raises(StoppedError):
         running.watch([replace(_service(tmp_path, FAILS, "server", healthy=False), vital=False)])
     assert caplog.text.count(line) > 1
+    running.end()
+
+
+def test_a_service_that_hangs_is_ended_and_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "SILENT_LOOKS", 2)
+    stop, reported = threading.Event(), list[str]()
+    # One look without a response is forgotten. Two in a row are not.
+    responses = [True, False, True, False, False]
+    asked: list[bool] = []
+
+    def responds() -> bool:
+        asked.append(responses[len(asked)] if len(asked) < len(responses) else True)
+        if len(asked) > len(responses) + 1:
+            stop.set()
+        return asked[-1]
+
+    running = Supervisor(stop, lambda service: reported.append(service.name))
+    with pytest.raises(StoppedError):
+        running.watch([replace(_service(tmp_path, SLEEPS, "Prefect"), responds=responds)])
+    assert caplog.text.count("Prefect has not responded for 0 s: it is ended") == 1
+    assert "Prefect ended: exit status 143" in caplog.text
+    assert "Prefect starts again in 1 s" in caplog.text
+    assert reported == ["Prefect", "Prefect"]
     running.end()
 
 

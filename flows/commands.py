@@ -54,19 +54,19 @@ def init(options: argparse.Namespace, answer: Answer) -> None:
 def run(options: argparse.Namespace, answer: Answer) -> None:
     """Add data, run every stage whose inputs have changed, and print a summary."""
     from tokensieve.cli.installation_checks import bad_pairs
+    from tokensieve.settings import assigned, check_base_model
 
     # Check settings and data before files are written and Prefect starts.
     for problem, remedy in bad_pairs():
         log.warning("warning: %s; %s", problem, remedy)
     _check_data(options)
+    root = Path(options.project).resolve()
+    check_base_model(assigned(Layout(root).params, options.set).base.model, root)
     layout = _opened_project(options)
     result = _retrain(layout, options)
-    if options.json:
-        answer(json.dumps(result, ensure_ascii=False))
-    else:
-        from flows.summary import summary_text
+    from flows.summary import summary_text
 
-        answer(summary_text(result, layout))
+    answer(json.dumps(result, ensure_ascii=False) if options.json else summary_text(result, layout))
 
 
 def _retrain(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ not settings.
 """
 
 from tokensieve.settings.assignments import assigned, changed, tried
-from tokensieve.settings.base_model import base_folders
+from tokensieve.settings.base_model import base_folders, check_base_model
 from tokensieve.settings.declaration import Section
 from tokensieve.settings.inputs import Base, Data
 from tokensieve.settings.params_file import Settings, render, sections
@@ -44,6 +44,7 @@ __all__ = [
     "assigned",
     "base_folders",
     "changed",
+    "check_base_model",
     "render",
     "sections",
     "tried",

@@ -1,9 +1,29 @@
-"""Where the folder of `base.model` is: a relative one starts at the project."""
+"""What `base.model` may be, and where its folder is: a relative one starts at the project."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from tokensieve.errors import InputError, excerpt
+
+# The form of a Hugging Face id. Whether there is such a model is seen when it is loaded.
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+def check_base_model(model: str, project: Path) -> None:
+    """Check that `base.model` is a folder or has the form of a Hugging Face id.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    folders = base_folders(model, project)
+    if not HUB_ID.fullmatch(model) and not any(folder.is_dir() for folder in folders):
+        raise InputError(
+            f"base.model {excerpt(model)} was not found; there is no folder "
+            f"{' or '.join(map(str, folders))}; use the folder of a model, or a Hugging Face id (owner/model)"
+        )
 
 
 def base_folders(model: str, project: Path) -> list[Path]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tokensieve.settings import Settings, assigned, changed, render
+from tokensieve.errors import InputError
+from tokensieve.settings import Settings, assigned, changed, check_base_model, render
 from tokensieve.settings.base_model import base_folders, stored_base_model
 
 
@@ -64,3 +65,21 @@ def test_an_assignment_alone_changes_the_stored_folder(here: Path) -> None:
     whole = str(here / "models" / "tiny")
     assert changed(params, ["base.model=models/tiny"]) == {"base.model": ("models/tiny", whole)}
     assert Settings.load(params).base.model == whole
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["encoder", "models/tiny", "./models/tiny", "{here}/models/tiny", "nosuch", "BAAI/bge-small-en-v1.5"],
+)
+def test_a_folder_or_the_form_of_an_id_passes(here: Path, model: str) -> None:
+    check_base_model(model.format(here=here), here / "project")
+
+
+@pytest.mark.parametrize(
+    "model", ["./nosuch", "{here}/nosuch", "../nosuch", "a/b/c", "~/models/tiny", "two words"]
+)
+def test_what_is_neither_a_folder_nor_an_id_is_refused(here: Path, model: str) -> None:
+    with pytest.raises(
+        InputError, match=r"base\.model '.*' was not found; there is no folder /.*owner/model"
+    ):
+        check_base_model(model.format(here=here), here / "project")

@@ -77,32 +77,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Block(NamedTuple):
-    """What the cells of one table have in common. `shots` is infinite for all texts."""
+    """What the cells of one table have in common. `shots` is infinite for all texts.
+
+    `stopping` is what chooses the epoch of training on all texts. It is empty in cells of earlier
+    versions, which had the plain validation loss.
+    """
 
     encoder: str
     device: str
     shots: float
+    stopping: str
 
     @property
     def title(self) -> str:
         """The heading of the table."""
         size = "All training texts" if self.shots == math.inf else f"{self.shots:g} texts per class"
         device = ", on a GPU" if self.device == "cuda" else ""
-        return size + device + ("" if self.encoder == DEFAULT else f", {self.encoder}")
+        stopping = f", epoch chosen by the {self.stopping}" if self.stopping else ""
+        return size + device + stopping + ("" if self.encoder == DEFAULT else f", {self.encoder}")
 
     @property
     def file(self) -> str:
         """The beginning of the names of the table's pictures."""
         size = "full" if self.shots == math.inf else f"{self.shots:g}"
         device = "-gpu" if self.device == "cuda" else ""
-        return f"finetune-{size}{device}" + ("" if self.encoder == DEFAULT else f"-{self.encoder}")
+        stopping = f"-{self.stopping.partition(' ')[0]}" if self.stopping else ""
+        return f"finetune-{size}{device}{stopping}" + ("" if self.encoder == DEFAULT else f"-{self.encoder}")
 
 
 def _blocks(records: Records) -> dict[Block, Records]:
     """Return the records by block: those of the default encoder first."""
     found: dict[Block, Records] = {}
     for record in records:
-        block = Block(statistics.encoder_of(record), record["device"], record["shots"] or math.inf)
+        stopping = record["settings"].get("early stopping", "")
+        shots = record["shots"] or math.inf
+        block = Block(statistics.encoder_of(record), record["device"], shots, stopping)
         found.setdefault(block, []).append(record)
     return dict(sorted(found.items(), key=lambda item: (item[0].encoder != DEFAULT, item[0])))
 

@@ -311,3 +311,22 @@ def test_tables_go_between_the_marks_of_a_readme(tmp_path: Path, capsys: pytest.
     readme.write_text("no marks", encoding="utf-8")
     assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 2
     assert "put them where the tables belong" in capsys.readouterr().err
+
+
+def test_cells_whose_epoch_was_chosen_otherwise_have_a_table_of_their_own(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        [
+            canned(method, "a", seed, shots=None, settings=settings)
+            for method in MEANS
+            for settings, seeds in (({}, (0, 1)), ({"early stopping": "calibrated loss"}, (0,)))
+            for seed in seeds
+        ],
+    )
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    _, old, new = text.split("## All training texts")
+    assert new.startswith(", epoch chosen by the calibrated loss\n")
+    assert row(old, "end_to_end")[2] == "88.50 ± 0.71"
+    assert row(new, "end_to_end")[2] == "88.00"
+    assert (tmp_path / "finetune-full-calibrated-spread.png").exists()

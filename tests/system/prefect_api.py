@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 TRIES, PAUSE = 30, 2.0  # seconds between two tries
-SECONDS, TIMEOUTS = 60.0, 3  # of one try, and how many tries may end so
+SECONDS, TIMEOUTS = 60.0, 3  # the limit of one try, and how many tries may reach it
 UNAVAILABLE = 503
 
 
@@ -17,8 +17,8 @@ def ask(url: str, body: Any = None, method: str | None = None) -> Any:
     """Return the JSON response to a POST of `body`, or to a GET if there is none.
 
     With status 503 the server asks for another try: on SQLite, other writes hold the database.
-    A busy server may be late, too: what only reads is sent again. Prefect's client tries again in
-    both cases.
+    A request that only reads is sent again if the response is late. Prefect's client sends requests
+    again in both cases.
     """
     method = method or ("GET" if body is None else "POST")
     reads = method == "GET" or url.endswith("/filter")

@@ -21,8 +21,8 @@ def check_base_model(model: str, project: Path) -> None:
     folders = base_folders(model, project)
     if not HUB_ID.fullmatch(model) and not any(folder.is_dir() for folder in folders):
         raise InputError(
-            f"base.model {excerpt(model)} was not found; there is no folder "
-            f"{' or '.join(map(str, folders))}; use the folder of a model, or a Hugging Face id (owner/model)"
+            f"base.model {excerpt(model)} was not found; tried folder {', folder '.join(map(str, folders))}; "
+            "use the folder of a model, or a Hugging Face id (owner/model)"
         )
 
 

@@ -92,18 +92,18 @@ def test_a_service_that_hangs_is_ended_and_starts_again(
     monkeypatch.setattr(supervisor, "SILENT_LOOKS", 2)
     stop, reported = threading.Event(), list[str]()
     # One look without a response is forgotten. Two in a row are not.
-    responses = [True, False, True, False, False]
-    asked: list[bool] = []
+    responses = iter([True, False, True, False, False])
 
-    def responds() -> bool:
-        asked.append(responses[len(asked)] if len(asked) < len(responses) else True)
-        if len(asked) > len(responses) + 1:
+    def report(service: Service) -> None:
+        reported.append(service.name)
+        if len(reported) == 2:
             stop.set()
-        return asked[-1]
 
-    running = Supervisor(stop, lambda service: reported.append(service.name))
+    running = Supervisor(stop, report)
+    hangs = replace(_service(tmp_path, SLEEPS, "Prefect"), responds=lambda: next(responses, True))
     with pytest.raises(StoppedError):
-        running.watch([replace(_service(tmp_path, SLEEPS, "Prefect"), responds=responds)])
+        running.watch([hangs])
+    assert next(responses, None) is None
     assert caplog.text.count("Prefect has not responded for 0 s: it is ended") == 1
     assert "Prefect ended: exit status 143" in caplog.text
     assert "Prefect starts again in 1 s" in caplog.text

@@ -79,7 +79,5 @@ def test_a_folder_or_the_form_of_an_id_passes(here: Path, model: str) -> None:
     "model", ["./nosuch", "{here}/nosuch", "../nosuch", "a/b/c", "~/models/tiny", "two words"]
 )
 def test_what_is_neither_a_folder_nor_an_id_is_refused(here: Path, model: str) -> None:
-    with pytest.raises(
-        InputError, match=r"base\.model '.*' was not found; there is no folder /.*owner/model"
-    ):
+    with pytest.raises(InputError, match=r"base\.model '.*' was not found; tried folder /.*owner/model"):
         check_base_model(model.format(here=here), here / "project")

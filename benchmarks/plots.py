@@ -46,6 +46,8 @@ def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
     axes.set_xlabel("training cost, end_to_end = 1 (log scale)")
     axes.set_ylabel("mean test score")
     _finish(axes)
+    if high - low < 0.01:  # with one decimal, labels would be equal
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, 2))
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 

@@ -35,10 +35,14 @@ def new_report(pair: VersionPair, basis: Mapping[str, str]) -> GateReport:
     layout, challenger = pair.layout, pair.challenger
     folder, reason = _champion_folder(layout, pair.registry, pair.model, pair.champion)
     rows: list[Row] = []
-    if folder or layout.cases.exists():
+    limit = pair.settings.gate.min_accuracy
+    if folder or limit or layout.cases.exists():
         own = _folder(layout, pair.registry, pair.model, challenger)
     if folder:
         rows, reason = _comparison(layout, pair.settings, {str(pair.champion): folder, challenger: own})
+    if limit:
+        test = locked_test(layout, {challenger: own}).test
+        rows.append(gate_rules.minimum_accuracy(test, Predictor.load(own), limit))
     if layout.cases.exists():
         rows.append(gate_rules.behaviour(layout.cases, Predictor.load(own)))
     if validation := registered_report(layout, layout.validation, pair.model, challenger):

@@ -150,6 +150,21 @@ def changed_labels(champion: Manifest, challenger: Manifest) -> Row:
     return Row("labels", value or f"the same {len(after)}", "", "changed" if value else "unchanged")
 
 
+def minimum_accuracy(test: Examples, challenger: Predictor, limit: float) -> Row:
+    """Return the row on the accuracy of the challenger alone. Without texts, it refuses.
+
+    A text with a label that the challenger lacks counts as wrong.
+    """
+    rule, needed = "minimum accuracy", f"at least {limit:.4f} (gate.min_accuracy)"
+    if not len(test):
+        return Row(rule, "no test texts here that it was not trained on", needed, "cannot be tested", True)
+    found = _predicted(challenger, test.texts)
+    right = sum(own == tuple(sorted(labels)) for own, labels in zip(found, test.labels, strict=True))
+    is_below = right / len(test) < limit
+    value = f"{right / len(test):.4f} ({right:,} of {len(test):,} test texts)"
+    return Row(rule, value, needed, "too low" if is_below else "reached", is_below)
+
+
 def behaviour(path: Path, challenger: Predictor) -> Row:
     """Return the row on the behaviour tests in `path`, as in `tokensieve check --cases`."""
     limit = f"min_share of {path.name}"
@@ -159,10 +174,7 @@ def behaviour(path: Path, challenger: Predictor) -> Row:
     except InputError as error:
         return Row("behaviour", str(error), limit, "cannot be tested", True)
 
-    def predict(texts: Sequence[str]) -> list[tuple[str, ...]]:
-        return [tuple(sorted(label for label, _ in found.labels)) for found in challenger.predict(texts)]
-
-    outcomes = run_cases(cases.cases, predict)
+    outcomes = run_cases(cases.cases, lambda texts: _predicted(challenger, texts))
     failed = failed_kinds(cases, outcomes)
     counts = [f"{kind} {passed} of {count}" for kind, (passed, count) in kind_counts(outcomes).items()]
     verdict = f"failed: {', '.join(failed)}" if failed else "passed"
@@ -178,6 +190,11 @@ def data_checks(validation: dict[str, Any]) -> Row:
     )
     verdict = "failed" if errors else "clean" if not warnings else "passed with warnings"
     return Row("data checks", value, "0 errors", verdict, errors > 0)
+
+
+def _predicted(model: Predictor, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the predicted labels of each text, in order."""
+    return [tuple(sorted(label for label, _ in found.labels)) for found in model.predict(texts)]
 
 
 def _named(names: Sequence[str]) -> str:

@@ -223,6 +223,12 @@ class Gate(Section):
     margin: float = setting(
         0.01, "accuracy, F1 or share of a class that the challenger may lose for sure", low=0.0, high=0.5
     )
+    min_accuracy: float = setting(
+        0.0,
+        "accuracy (multi-label: exact match) that a promotion needs, also without a champion; 0: any",
+        low=0.0,
+        high=1.0,
+    )
     min_gain: float = setting(
         0.0, "gain in accuracy (multi-label: exact match) that a promotion needs", low=0.0, high=1.0
     )

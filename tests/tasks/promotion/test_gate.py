@@ -182,6 +182,42 @@ def test_a_gain_can_be_demanded(judged: Callable[..., GateReport]) -> None:
     assert report.reasons[0].limit == "at least +1.0 points (gate.min_gain)"
 
 
+def test_a_minimum_accuracy_holds_without_a_champion_too(
+    layout: Layout, registry: Registry, tmp_path: Path, export_words: Callable[..., Path]
+) -> None:
+    def first(limit: float) -> GateReport:
+        return gate(VersionPair(layout, with_gate(min_accuracy=limit), registry, "words", "2", None))  # type: ignore[arg-type]
+
+    registry.folders["2"] = export_words(tmp_path / "two", RIGHT | {"word0": "b", "word5": "c"}, LABELS)
+    assert verdicts(first(0.0)) == {"comparison": "not possible"}
+    assert verdicts(first(0.95)) == {"comparison": "not possible", "minimum accuracy": "reached"}
+    report = first(0.96)
+    assert report.outcome == "refused"
+    (row,) = report.reasons
+    assert (row.value, row.limit, row.verdict) == (
+        "0.9500 (380 of 400 test texts)",
+        "at least 0.9600 (gate.min_accuracy)",
+        "too low",
+    )
+    # A label that it lacks.
+    write_test(layout, [*TEXTS, *((f"fresh text{number}", "e") for number in range(100))])
+    assert first(0.96).reasons[0].value == "0.7600 (380 of 500 test texts)"
+
+
+def test_a_minimum_accuracy_holds_beside_the_comparison(judged: Callable[..., GateReport]) -> None:
+    report = judged({"word0": "b"}, with_gate(margin=0.5, min_accuracy=0.99))
+    assert refusing(report) == ["minimum accuracy"]
+    assert not judged(settings=with_gate(min_accuracy=1.0)).refused
+
+
+def test_a_minimum_accuracy_that_cannot_be_measured_refuses(
+    layout: Layout, registry: Registry, tmp_path: Path, export_words: Callable[..., Path]
+) -> None:
+    registry.folders["2"] = export_words(tmp_path / "two", RIGHT, LABELS, trained=[text for text, _ in TEXTS])
+    pair = VersionPair(layout, with_gate(min_accuracy=0.5), registry, "words", "2", None)  # type: ignore[arg-type]
+    assert [row.verdict for row in gate(pair).reasons] == ["cannot be tested"]
+
+
 def test_overconfident_answers_refuse(judged: Callable[..., GateReport], layout: Layout) -> None:
     wrong = [(f"{word} wrong{number}", LABELS[0]) for word in WORDS for number in range(3)]
     write_test(layout, [*TEXTS, *wrong])
@@ -261,8 +297,11 @@ def test_multi_label_models_are_compared(
     registry.folders["1"] = export_words(tmp_path / "one", RIGHT, LABELS, multi_label=True)
     worse = RIGHT | dict.fromkeys(WORDS[1:20:4], "a")
     registry.folders["2"] = export_words(tmp_path / "two", worse, LABELS, multi_label=True)
-    report = gate(VersionPair(layout, SETTINGS, registry, "words", "2", "1"))  # type: ignore[arg-type]
-    assert {"exact match", "micro F1", "macro F1", "classes"} <= set(refusing(report))
+    settings = with_gate(min_accuracy=0.9)
+    report = gate(VersionPair(layout, settings, registry, "words", "2", "1"))  # type: ignore[arg-type]
+    assert {"exact match", "micro F1", "macro F1", "classes", "minimum accuracy"} <= set(refusing(report))
+    registry.folders["4"] = registry.folders["1"]
+    assert not gate(VersionPair(layout, settings, registry, "words", "4", "1")).refused  # type: ignore[arg-type]
     registry.folders["3"] = export_words(tmp_path / "three", RIGHT, LABELS)
     report = gate(VersionPair(layout, SETTINGS, registry, "words", "3", "1"))  # type: ignore[arg-type]
     assert report.not_compared == "one of the two is multi-label and the other is not"

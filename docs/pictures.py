@@ -64,9 +64,13 @@ def tables() -> dict[str, list[dict[str, str]]]:
 def cost_chart(rows: list[dict[str, str]]) -> str:
     """Return a chart of methods: cost to the right, mean score upwards.
 
-    A method that the table has no cost for is left out.
+    A method that the table has no cost or no mean for is left out.
     """
-    points = {row["method"]: (float(row["cost"]), row["mean"]) for row in rows if row["cost"] != NO_VALUE}
+    points = {
+        row["method"]: (float(row["cost"]), row["mean"])
+        for row in rows
+        if NO_VALUE not in (row["cost"], row["mean"])
+    }
     left, right, top, bottom = 36, WIDTH - 28, 34, HEIGHT - 38
 
     def x(cost: float) -> float:

@@ -26,7 +26,7 @@ from benchmarks import markdown
 from benchmarks.command import reports_input_errors
 from benchmarks.training.published import SIZES, TASKS
 from benchmarks.training.results import read_all
-from benchmarks.training.statistics import Records, encoder_of, machine_of, scores
+from benchmarks.training.statistics import Records, conditions, encoder_of, scores
 from tokensieve.data.raw_data import read_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.predictor import Predictor
@@ -113,14 +113,14 @@ def table(results: Path) -> str:
     records_of = {
         encoder: [record for record in ours if encoder_of(record) == encoder] for encoder in timed["encoders"]
     }
-    # Costs are compared for the same samples and machine.
-    shared = set.intersection(*({_place(record) for record in found} for found in records_of.values()))
+    # Costs are compared for the same samples, seeds and machine.
+    shared = set.intersection(*({conditions(record) for record in found} for found in records_of.values()))
     rows = [
         ["encoder", "parameters", *TASKS, "CPU s per training", "ms per text: p50", "p99", "variant", "MB"]
     ]
     for encoder, measured in timed["encoders"].items():
         records = records_of[encoder]
-        costs = [record["cpu_seconds"] for record in records if _place(record) in shared]
+        costs = [record["cpu_seconds"] for record in records if conditions(record) in shared]
         rows.append(
             [
                 encoder,
@@ -136,17 +136,13 @@ def table(results: Path) -> str:
                 f"{measured['megabytes']:.0f}",
             ]
         )
-    samples = ", ".join(sorted({task for task, _ in shared})) or "none"
-    machines = "; ".join(sorted({machine for _, machine in shared})) or "no common machine"
+    samples = ", ".join(sorted({task for task, _, _ in shared})) or "none"
+    machines = "; ".join(sorted({machine for _, _, machine in shared})) or "no common machine"
     return (
-        f"{markdown.table(rows)}\n\nTraining: the samples that all encoders have "
+        f"{markdown.table(rows)}\n\nTraining: the samples and seeds that all encoders have "
         f"({samples}), {machines}. Time per text: one thread of {timed['cpu']}, "
         f"texts of {timed['texts']}."
     )
-
-
-def _place(record: dict[str, Any]) -> tuple[str, str]:
-    return record["task"], machine_of(record)
 
 
 def _encoder(layout: Layout) -> str:

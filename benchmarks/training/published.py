@@ -6,10 +6,15 @@ share. So a seed changes only the training, not the sample.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from statistics import fmean
+
 from benchmarks import markdown
 from benchmarks.methods import METHODS
 from benchmarks.training import statistics
 from benchmarks.training.statistics import Records
+from benchmarks.training.tables import OURS, chance
+from tokensieve.counted import counted
 
 TASKS = ("banking77", "clinc150", "hwu64")
 SHOTS = (5, 10)
@@ -24,11 +29,19 @@ PAPERS: dict[tuple[str, str], tuple[float | None, ...]] = {
     ("ICDA, with generated texts (Lin et al., EACL 2023)", "–"): (84.01, 89.79, 92.62, 94.84, 82.45, 87.41),
 }
 
+COMPARED = (
+    "tokensieve minus each other method, in points, on the samples and seeds that both have, with the "
+    "p-value of a two-sided sign-flip test (not corrected)."
+)
 SIZES = {"all-MiniLM-L6-v2": "22 M", "all-mpnet-base-v2": "110 M"}
 
 
 def published_table(records: Records) -> str:
-    """Return the table as Markdown: a row per method and encoder, then a row per paper."""
+    """Return the table as Markdown: a row per method and encoder, then a row per paper.
+
+    Below it, the mean difference to each method on the samples and seeds that both have.
+    """
+    compared = []
     rows = [["method", "encoder", "parameters", *(f"{task}, {shots}" for task in TASKS for shots in SHOTS)]]
     for encoder, size in SIZES.items():
         mine = [record for record in records if statistics.encoder_of(record) == encoder]
@@ -36,9 +49,19 @@ def published_table(records: Records) -> str:
         for method in (name for name in METHODS if name in grouped):
             cells = [_cell(grouped[method].get(f"{task}_{n}", [])) for task in TASKS for n in SHOTS]
             rows.append([method, encoder, size, *cells])
+        if found := list(_differences(grouped)):
+            compared.append(f"{encoder}: {', '.join(found)}.")
     for (paper, size), figures in PAPERS.items():
         rows.append([paper, "–", size, *("–" if value is None else f"{value:.2f}" for value in figures)])
-    return markdown.table(rows)
+    return "\n\n".join([markdown.table(rows), f"{COMPARED} {' '.join(compared)}" if compared else ""]).strip()
+
+
+def _differences(grouped: dict[str, dict[str, Records]]) -> Iterator[str]:
+    """Yield tokensieve's mean difference to each other method in points, with its p-value."""
+    for other in (name for name in METHODS if name in grouped and name != OURS):
+        if gaps := statistics.differences(grouped, OURS, other):
+            pairs, p_value = counted(len(gaps), "pair"), chance(statistics.sign_flip(gaps))
+            yield f"{other} {100 * fmean(gaps):+.2f} ({pairs}, p {p_value})"
 
 
 def _cell(records: Records) -> str:

@@ -93,7 +93,9 @@ class Block(NamedTuple):
         """The heading of the table."""
         size = "All training texts" if self.shots == math.inf else f"{self.shots:g} texts per class"
         device = ", on a GPU" if self.device == "cuda" else ""
-        stopping = f", epoch chosen by the {self.stopping}" if self.stopping else ""
+        stopping = ""
+        if self.shots == math.inf:
+            stopping = f", epoch chosen by the {self.stopping or 'plain loss (earlier code)'}"
         return size + device + stopping + ("" if self.encoder == DEFAULT else f", {self.encoder}")
 
     @property
@@ -117,9 +119,16 @@ def _blocks(records: Records) -> dict[Block, Records]:
 
 
 def _score_tables(loaded: Loaded) -> str:
-    """Return the tables of the methods that have all tasks, and that of the published samples."""
+    """Return the tables of the methods that have all tasks, and that of the published samples.
+
+    A table that was measured again with another choice of the epoch is left out.
+    """
+    blocks = _blocks([record for record in loaded.tested if not _random(record)])
+    measured_again = {block._replace(stopping="") for block in blocks if block.stopping}
     parts = []
-    for block, chosen in _blocks([record for record in loaded.tested if not _random(record)]).items():
+    for block, chosen in blocks.items():
+        if block in measured_again:
+            continue
         grouped = _main(chosen)
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         whole = {method: by_task for method, by_task in grouped.items() if by_task.keys() == set(tasks)}
@@ -176,8 +185,8 @@ def _section(records: Records, block: Block, folder: Path) -> list[str]:
         }
         spread_picture(values, folder / f"{name}-spread.png")
         parts.append(f"![Spread over seeds]({name}-spread.png)")
-        means = {method: mean_score(by_task, tasks) for method, by_task in grouped.items()}
-        points = {method: (costs[method], means[method]) for method in costs if not math.isnan(means[method])}
+        whole = statistics.complete(grouped, tasks)
+        points = {m: (cost, mean_score(whole[m], tasks)) for m, cost in costs.items() if m in whole}
         if len(points) > 1:
             cost_picture(points, folder / f"{name}-cost.png")
             parts.append(f"![Score against cost]({name}-cost.png)")

@@ -84,15 +84,27 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
+def complete(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[str, dict[str, Records]]:
+    """Return the methods that have as many seeds of each task as any method has.
+
+    A seed is a sample, so means over different seeds cannot be compared.
+    """
+    seeds = max((len(records) for found in grouped.values() for records in found.values()), default=0)
+    return {
+        method: found
+        for method, found in grouped.items()
+        if all(len(found.get(task, ())) == seeds for task in tasks)
+    }
+
+
 def ranks(grouped: dict[str, dict[str, Records]], tasks: Sequence[str]) -> dict[str, float]:
     """Return the mean rank of each method over tasks. 1 is the best, and ties share a rank.
 
-    Methods without all tasks are left out.
+    Each method has all tasks.
     """
-    complete = [method for method in grouped if set(tasks) <= grouped[method].keys()]
-    means = np.array([[spread(scores(grouped[method][task]))[0] for task in tasks] for method in complete])
+    means = np.array([[spread(scores(found[task]))[0] for task in tasks] for found in grouped.values()])
     places = {}
-    for i, method in enumerate(complete):
+    for i, method in enumerate(grouped):
         above, equal = (means > means[i]).sum(0), (means == means[i]).sum(0)
         places[method] = float((above + (equal + 1) / 2).mean())
     return places
@@ -132,7 +144,7 @@ def relative_costs(
     Costs are compared for the same task, seed and machine.
     """
     base = {
-        _place(record): seconds(record)
+        conditions(record): seconds(record)
         for records in grouped.get(reference, {}).values()
         for record in records
     }
@@ -140,9 +152,9 @@ def relative_costs(
     for method, tasks in grouped.items():
         ratios = []
         for records in tasks.values():
-            paired = [record for record in records if _place(record) in base]
+            paired = [record for record in records if conditions(record) in base]
             if paired:
-                ratios.append(sum(map(seconds, paired)) / sum(base[_place(record)] for record in paired))
+                ratios.append(sum(map(seconds, paired)) / sum(base[conditions(record)] for record in paired))
         if ratios:
             found[method] = math.exp(float(np.mean(np.log(ratios))))
     return found
@@ -200,5 +212,6 @@ def machine_of(record: dict[str, Any]) -> str:
     return f"{facts['gpu'] or facts['cpu']}, CPU threads: {facts['threads']}, torch {facts['torch']}"
 
 
-def _place(record: dict[str, Any]) -> tuple[str, int, str]:
+def conditions(record: dict[str, Any]) -> tuple[str, int, str]:
+    """Return task, seed and machine. Costs are compared only between records that share them."""
     return record["task"], record["seed"], machine_of(record)

@@ -21,10 +21,15 @@ SCORES = ("fish", "magnitude_mask", "random_mask")
 
 def score_table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict[str, float]) -> str:
     seeds = max(len(found) for tasks_of in grouped.values() for found in tasks_of.values())
-    places = statistics.ranks(grouped, tasks)
+    whole = statistics.complete(grouped, tasks)
+    places = statistics.ranks(whole, tasks)
     gaps = {other: statistics.differences(grouped, OURS, other) for other in grouped if other != OURS}
     p_values = statistics.holm(
-        {other: statistics.sign_flip(found) for other, found in gaps.items() if found and other in places}
+        {
+            other: statistics.sign_flip(found)
+            for other, found in gaps.items()
+            if found and grouped[other].keys() >= set(tasks)
+        }
     )
     titles = task_titles(grouped)
     rows = [
@@ -48,15 +53,21 @@ def score_table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs:
                 method,
                 f"{trained:,.0f}",
                 *(_cell(found.get(task, []), seeds) for task in tasks),
-                _number(100 * mean_score(found, tasks), ".2f"),
-                _number(100 * _deviation(found, tasks), ".2f"),
+                _number(100 * mean_score(found, tasks) if method in whole else None, ".2f"),
+                _number(100 * _deviation(found, tasks) if method in whole else None, ".2f"),
                 _number(places.get(method), ".1f"),
                 _number(costs.get(method), ".2g"),
                 _number(100 * float(np.mean(gaps[method])) if gaps.get(method) else None, "+.2f"),
-                _number(p_values.get(method), ".3f"),
+                chance(p_values.get(method)),
             ]
         )
-    return markdown.table(rows) + f"\n\nSeeds: {seeds}; a number in brackets if a method has fewer."
+    notes = f"Seeds: {seeds}"
+    if whole.keys() != grouped.keys():
+        notes += (
+            "; a number in brackets if a method has fewer. It has no mean and no rank then: a seed is a "
+            "sample, and other samples are easier or harder"
+        )
+    return f"{markdown.table(rows)}\n\n{notes}."
 
 
 def wall_times(grouped: dict[str, dict[str, Records]]) -> list[str]:
@@ -211,9 +222,9 @@ def variant_table(records: Records) -> str:
         gaps = statistics.differences(grouped, method, OURS)
         if gaps:
             shared = ", ".join(sorted(grouped[method].keys() & grouped[OURS].keys()))
-            points, chance = f"{100 * float(np.mean(gaps)):+.2f}", f"{statistics.sign_flip(gaps):.2f}"
+            points, p_value = f"{100 * float(np.mean(gaps)):+.2f}", f"{statistics.sign_flip(gaps):.2f}"
             rows.append(
-                [f"`{method}`", shared, str(len(gaps)), points, chance, _number(costs.get(method), ".2f")]
+                [f"`{method}`", shared, str(len(gaps)), points, p_value, _number(costs.get(method), ".2f")]
             )
     return markdown.table(rows) if len(rows) > 1 else ""
 
@@ -224,6 +235,11 @@ def _cell(records: Records, seeds: int) -> str:
     mean, deviation = statistics.spread(statistics.scores(records))
     fewer = f" ({len(records)})" if len(records) < seeds else ""
     return f"{100 * mean:.2f}" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}") + fewer
+
+
+def chance(p_value: float | None) -> str:
+    """Return a p-value as text."""
+    return "<0.001" if p_value is not None and p_value < 0.0005 else _number(p_value, ".3f")
 
 
 def _number(value: float | None, form: str) -> str:

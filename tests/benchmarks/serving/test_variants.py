@@ -30,12 +30,12 @@ def row(project: str, variant: str, milliseconds: float, saturates: bool, **more
 
 def test_a_table_per_kind_of_processor_with_ratios_and_what_is_kept(tmp_path: Path) -> None:
     found = [
-        row("cards", "fused", 4.0, False),
+        row("cards", "fp32", 4.0, False),
         row("cards", "int8", 1.0, False, violations=["max_accuracy_drop"]),
         row("cards", "mixed", 2.0, False),
-        row("cards", "fused", 8.0, True),
+        row("cards", "fp32", 8.0, True),
         row("cards", "int8", 9.0, True),
-        row("cards", "fused", 6.0, False, instructions=AMX),
+        row("cards", "fp32", 6.0, False, instructions=AMX),
         row("cards", "int8", 3.0, False, instructions=AMX),
     ]
     (tmp_path / "variants.jsonl").write_text("".join(json.dumps(each) + "\n" for each in found))
@@ -45,12 +45,12 @@ def test_a_table_per_kind_of_processor_with_ratios_and_what_is_kept(tmp_path: Pa
     assert "| cards | `int8` | 0.50 | 3 of 1,200 | 1 of 1,100 | -0.25 (0.25) | served |" in amx
     assert "| cards | `int8` | 0.25 | 3 of 1,200 | 1 of 1,100 | -0.25 (0.25) | `max_accuracy_drop` |" in newer
     assert "| cards | `mixed` | 0.50 | 3 of 1,200 | 1 of 1,100 | -0.25 (0.25) | served |" in newer
-    assert "`fused`" not in newer
-    assert "| cards | `fused` | 1.00 |" in older
+    assert "`fp32`" not in newer
+    assert "| cards | `fp32` | 1.00 |" in older
     assert "| cards | `int8` | 1.12 | 3 of 1,200 | 1 of 1,100 | -0.25 (0.25) | kept |" in older
 
 
-def test_without_fused_the_times_are_shares_of_fp32(tmp_path: Path) -> None:
+def test_a_share_without_a_loss_has_no_minus(tmp_path: Path) -> None:
     found = [
         row("cards", "fp32", 4.0, False, accuracy_drop=0.0),
         row("cards", "int8", 1.0, False, accuracy_drop=0.0),
@@ -71,7 +71,7 @@ def test_rows_of_the_same_project_and_processor_are_replaced(
         (6.0, False, {"instructions": AMX}),
         (5.0, False, {}),
     ):
-        rows = [row("cards", "fused", milliseconds, saturates, **more)]
+        rows = [row("cards", "fp32", milliseconds, saturates, **more)]
         monkeypatch.setattr(variants, "measure", lambda _, rows=rows: rows)
         assert main(["--projects", str(tmp_path / "cards"), "--results", str(file)]) == 0
     kept = [json.loads(line) for line in file.read_text().splitlines()]

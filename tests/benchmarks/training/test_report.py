@@ -11,6 +11,7 @@ from benchmarks.training.results import append
 
 MEANS = {"tokensieve": 0.90, "end_to_end": 0.88, "frozen": 0.85}
 FISH = 0.82
+MARKS = "<!-- benchmarks.training.report: begin -->\n<!-- benchmarks.training.report: end -->\n"
 
 
 def canned(method: str, task: str, seed: int, **changed: Any) -> dict[str, Any]:
@@ -73,6 +74,16 @@ def test_a_table_with_means_ranks_costs_and_tests(tmp_path: Path) -> None:
     assert not (tmp_path / "finetune-10-budget.png").exists()
 
 
+def test_a_method_with_fewer_seeds_has_no_mean_and_no_rank(tmp_path: Path) -> None:
+    cells = [canned(method, task, seed) for method in MEANS for task in "ab" for seed in (0, 1)]
+    write(tmp_path, [cell for cell in cells if (cell["method"], cell["seed"]) != ("frozen", 1)])
+    assert main(["--results", str(tmp_path)]) == 0
+    text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
+    # Two pairs: 2 of 4 signs are as far out.
+    assert row(text, "frozen")[2:] == ["85.00 (1)", "75.00 (1)", "–", "–", "–", "1", "+5.00", "0.500"]
+    assert "It has no mean and no rank then" in text
+
+
 def test_tasks_of_several_labels_say_what_their_scores_are(tmp_path: Path) -> None:
     several = {"score": 0.6, "micro_f1": 0.6}
     write(tmp_path, [canned("tokensieve", "a", 0), canned("tokensieve", "b", 0, **several)])
@@ -105,7 +116,7 @@ def test_devices_and_shots_have_tables_of_their_own(tmp_path: Path) -> None:
     assert main(["--results", str(tmp_path)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
     assert "## 10 texts per class\n" in text
-    below = text.partition("## All training texts, on a GPU\n")[2]
+    below = text.partition("## All training texts, on a GPU, epoch chosen by the plain loss")[2]
     # On a GPU wall seconds count.
     assert row(below, "tokensieve")[6] == "1"
     assert "a card" in below
@@ -229,10 +240,7 @@ def test_each_encoder_has_tables_of_its_own(tmp_path: Path) -> None:
         record = {"cell": str(place), **canned(method, "a", 0, **larger)}
         append(tmp_path / "finetune-larger" / "10-cpu.jsonl", record)
     readme = tmp_path / "README.md"
-    readme.write_text(
-        "<!-- benchmarks.training.report: begin -->\n<!-- benchmarks.training.report: end -->\n",
-        encoding="utf-8",
-    )
+    readme.write_text(MARKS, encoding="utf-8")
     assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 0
     for page in (readme, tmp_path / "finetune.md"):
         first, second = page.read_text(encoding="utf-8").split("10 texts per class, larger")
@@ -247,6 +255,7 @@ def test_each_encoder_has_tables_of_its_own(tmp_path: Path) -> None:
 def test_published_samples_stand_beside_the_figures_of_the_papers(tmp_path: Path) -> None:
     write(tmp_path, [canned("tokensieve", "a", 0)])
     cells = [canned("tokensieve", "banking77_5", seed, shots=5) for seed in (0, 1)]
+    cells += [canned("end_to_end", "banking77_5", 1, shots=5, accuracy=0.90)]
     mpnet = {"base.model": "all-mpnet-base-v2"}
     cells += [canned("frozen", "hwu64_10", 0, settings=mpnet)]
     for place, record in enumerate(cells):
@@ -263,6 +272,7 @@ def test_published_samples_stand_beside_the_figures_of_the_papers(tmp_path: Path
     ]
     assert row(published, "frozen")[1:] == ["all-mpnet-base-v2", "110 M", *["–"] * 5, "85.00 (1)"]
     assert row(published, "CPFT (Zhang et al., EMNLP 2021)")[3:5] == ["80.86", "87.20"]
+    assert "all-MiniLM-L6-v2: end_to_end +1.00 (1 pair, p 1.000)." in published
 
 
 def test_no_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,10 +333,15 @@ def test_cells_whose_epoch_was_chosen_otherwise_have_a_table_of_their_own(tmp_pa
             for seed in seeds
         ],
     )
-    assert main(["--results", str(tmp_path)]) == 0
+    readme = tmp_path / "README.md"
+    readme.write_text(MARKS, encoding="utf-8")
+    assert main(["--results", str(tmp_path), "--readme", str(readme)]) == 0
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
     _, old, new = text.split("## All training texts")
+    assert old.startswith(", epoch chosen by the plain loss (earlier code)\n")
     assert new.startswith(", epoch chosen by the calibrated loss\n")
     assert row(old, "end_to_end")[2] == "88.50 ± 0.71"
+    shown = readme.read_text(encoding="utf-8")  # the earlier one is left out
+    assert "calibrated loss" in shown and "plain loss" not in shown
     assert row(new, "end_to_end")[2] == "88.00"
     assert (tmp_path / "finetune-full-calibrated-spread.png").exists()

@@ -34,11 +34,17 @@ def test_the_interval_of_a_mean_is_students() -> None:
     assert all(map(math.isnan, statistics.mean_interval([1.0])))
 
 
-def test_ranks_are_places_with_ties_halved_and_only_of_complete_methods() -> None:
-    records = [record(m, a, t) for t in "ab" for m, a in (("x", 0.9), ("y", 0.8), ("z", 0.8))] + [
-        record("w", 1.0, "a")
-    ]
+def test_ranks_are_places_with_ties_halved() -> None:
+    records = [record(m, a, t) for t in "ab" for m, a in (("x", 0.9), ("y", 0.8), ("z", 0.8))]
     assert statistics.ranks(statistics.by_task(records), ["a", "b"]) == {"x": 1.0, "y": 2.5, "z": 2.5}
+
+
+def test_a_method_without_a_task_or_a_seed_of_another_is_not_complete() -> None:
+    records = [record(m, 0.9, t, seed=seed) for m in "xy" for t in "ab" for seed in (0, 1)]
+    records += [record("one task", 1.0, "a", seed=seed) for seed in (0, 1)]
+    records += [record("one seed", 1.0, t) for t in "ab"]
+    assert statistics.complete(statistics.by_task(records), ["a", "b"]).keys() == {"x", "y"}
+    assert statistics.complete({}, ["a"]) == {}
 
 
 def test_costs_are_compared_on_the_same_task_seed_and_machine() -> None:

@@ -1,4 +1,5 @@
 """Measure what README and documentation claim.
 
-The benchmarks need the library and the packages of the extra `bench`, but no pipeline.
+Comparing training methods needs the library and the packages of the extra `bench`. Other benchmarks
+run stages of the pipeline, and need all of it.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# end_to_end, lora and tokensieve on one GPU, in bf16: on an encoder of base size at random weights, for time and memory only, then on all
-# training texts, all tasks at the same time: alone, a small model leaves the GPU waiting for its next kernel. At most 9 minutes: what is
-# not finished then is named, and the same command goes on with it. Needs torch, transformers and peft.
+# Measure end_to_end, lora and tokensieve on one GPU, in bf16: first on an encoder of base size with random weights, for time and memory
+# only, then on all training texts. All tasks run at the same time, because a small model alone does not fill a GPU. It takes at most 9
+# minutes and names what is not finished; the same command continues. Needs torch, transformers and peft.
 #   benchmarks/gpu.sh DATA [BASE] [TASKS] [SEEDS]
 # BASE is the base model's folder where the hub cannot be reached. Results go to $OUT, or benchmarks/results.
 set -uo pipefail
@@ -17,7 +17,7 @@ last=$((SECONDS + ${SECONDS_AT_MOST:-525}))
 cells() {
     local left=$((last - SECONDS))
     ((left > 0)) || exit 124
-    # In place of the shell, so that whoever stops the job stops it, too.
+    # exec, so that a signal to the job reaches the program.
     exec timeout --foreground --signal=TERM --kill-after=15 $left "$python" -m benchmarks.training.run --data "$data" \
         --methods end_to_end,lora,tokensieve --device cuda --threads 4 "$@"
 }
@@ -38,7 +38,7 @@ if test $status -eq 0; then
     for lane in "${lanes[@]}"; do
         code=0
         wait "$lane" || code=$?
-        # Out of time is no failure: what could not be finished stands above.
+        # 124: out of time. That is not a failure.
         test $code -eq 0 -o $code -eq 124 || status=$code
     done
 fi

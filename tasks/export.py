@@ -129,8 +129,8 @@ def export(layout: Layout, settings: Settings) -> None:
             earlier folder stays.
     """
     with atomic_folder(layout.onnx) as folder:
-        manifest = _manifest(layout)
-        builds, skipped = _builds(layout, settings, folder)
+        manifest = manifest_of(layout)
+        builds, skipped = make_builds(layout, settings, folder)
         untrained = Untrained.load(layout, manifest.labels)
         results = _timed(layout, settings, manifest, builds, untrained)
         shutil.copyfile(layout.model / TOKENIZER, folder / TOKENIZER)
@@ -153,7 +153,7 @@ def export(layout: Layout, settings: Settings) -> None:
             path.unlink(missing_ok=True)
 
 
-def _manifest(layout: Layout) -> Manifest:
+def manifest_of(layout: Layout) -> Manifest:
     """Return the manifest without the variant and its measurements."""
     model, rule = ModelFacts.load(layout.model), FittedRule.load(layout.evaluation)
     return Manifest(
@@ -183,7 +183,7 @@ def _texts_fitted_on(layout: Layout) -> list[str]:
     return [*load_part(layout, "train").texts, *load_part(layout, "validation").texts, *for_threshold]
 
 
-def _builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+def make_builds(layout: Layout, settings: Settings, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Write the graphs of the variants, always with fp32.
 
     Return their paths, and why the others are skipped.

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import openvino
 
 from benchmarks.command import reports_input_errors
-from tasks.export import Untrained, _manifest, sample_of
+from tasks.export import Untrained, manifest_of, sample_of
 from tokensieve.export.build_variants import SAMPLE, build
 from tokensieve.export.choose_variant import times
 from tokensieve.export.onnx_graph import export_onnx
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(layout: Layout) -> dict[str, Any]:
     """Return the times and the differences of each engine."""
-    settings, manifest = Settings.load(layout.params), _manifest(layout)
+    settings, manifest = Settings.load(layout.params), manifest_of(layout)
     untrained = Untrained.load(layout, manifest.labels)
     tokenizer = load_tokenizer(layout.model)
     ids = tokenize(tokenizer, untrained.all_texts(), manifest.max_length, manifest.truncation)

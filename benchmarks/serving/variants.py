@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import markdown
 from benchmarks.command import reports_input_errors
-from tasks.export import Untrained, _builds, _manifest
+from tasks.export import Untrained, make_builds, manifest_of
 from tokensieve.bars import Bar
 from tokensieve.cpus import cores
 from tokensieve.errors import InputError
@@ -63,14 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(layout: Layout) -> list[dict[str, Any]]:
     """Return a row per variant of a project."""
-    settings, manifest = Settings.load(layout.params), _manifest(layout)
+    settings, manifest = Settings.load(layout.params), manifest_of(layout)
     settings = replace(settings, export=replace(settings.export, variants=VARIANTS))
     untrained = Untrained.load(layout, manifest.labels)
     texts = untrained.all_texts()
     ids = tokenize(load_tokenizer(layout.model), texts, manifest.max_length, manifest.truncation)
     start = len(untrained.texts.get("validation", ()))
     with tempfile.TemporaryDirectory() as folder:
-        builds, _ = _builds(layout, settings, Path(folder))
+        builds, _ = make_builds(layout, settings, Path(folder))
         engines = {name: load_engine(path, name, 1) for name, path in builds.items()}
         spent = choose_variant.times(engines, ids[start : start + TIMED])
         rows = []

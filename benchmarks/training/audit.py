@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from benchmarks import markdown
 from benchmarks.command import reports_input_errors
-from benchmarks.training.tasks import SEPARATOR, several, task_files
+from benchmarks.training.tasks import SEPARATOR, is_multi_label, task_files
 from tasks.auditing.audited_texts import AuditedTexts, join_labels
 from tasks.auditing.judgement import Judgement, judge
 from tasks.auditing.text_states import States
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _audited(data: Path, task: str) -> Iterator[tuple[str, Examples]]:
     """Yield the training texts of a task, or those of each file of a multi-label task."""
-    if several(data, task):
+    if is_multi_label(data, task):
         for name, path in task_files(data, task).items():
             yield f"{task} {name}", read_examples(path, label="labels", separator=SEPARATOR)
     else:

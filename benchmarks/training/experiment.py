@@ -16,7 +16,7 @@ import yaml
 from benchmarks.methods import METHODS, method_of
 from benchmarks.training import results
 from benchmarks.training.learning_rates import RATES, Rates
-from benchmarks.training.tasks import HELD_OUT, data_hash, several
+from benchmarks.training.tasks import HELD_OUT, data_hash, is_multi_label
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Settings
 
@@ -125,7 +125,7 @@ def facts_of(cell: Cell, setup: Setup) -> dict[str, Any]:
     tree["base"]["model"] = Path(setup.base).resolve().name if Path(setup.base).is_dir() else setup.base
     unread = (
         "finetune.head_learning_rate"
-        if several(setup.data, cell.task)
+        if is_multi_label(setup.data, cell.task)
         else "finetune.multilabel_head_learning_rate"
     )
     read = {
@@ -162,7 +162,7 @@ def score(record: dict[str, Any]) -> float:
     return float(record.get("score", record["accuracy"]))
 
 
-def figure(record: dict[str, Any]) -> str:
+def score_name(record: dict[str, Any]) -> str:
     """Return the name of the score of a record."""
     return "micro F1" if "micro_f1" in record else "accuracy"
 

@@ -15,7 +15,7 @@ from benchmarks.training.experiment import Cell, Setup
 from tokensieve.errors import InputError
 
 
-def apart(cell: Cell, setup: Setup, path: Path) -> bool:
+def run_in_subprocess(cell: Cell, setup: Setup, path: Path) -> bool:
     """Compute the cell and append its result to `path`.
 
     Return whether it succeeded. If not, the reason is on standard error.

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from benchmarks.command import reports_input_errors
 from benchmarks.methods import METHODS
-from benchmarks.training.experiment import Cell, Setup, figure, finished, score
+from benchmarks.training.experiment import Cell, Setup, finished, score, score_name
 from benchmarks.training.grid_search import points, ranked
-from benchmarks.training.isolation import apart
+from benchmarks.training.isolation import run_in_subprocess
 from benchmarks.training.tasks import task_files
 from tokensieve.errors import InputError, excerpt
 from tokensieve.settings import Settings
@@ -71,7 +71,7 @@ def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
     for place, cell in enumerate(missing):
         began = time.monotonic()
         try:
-            done = apart(cell, setup, cell.file(setup, output))
+            done = run_in_subprocess(cell, setup, cell.file(setup, output))
         except KeyboardInterrupt:
             _say(
                 f"stopped; not finished: {'; '.join(map(str, [*failed, *missing[place:]]))}. The same "
@@ -80,7 +80,9 @@ def _run(cells: list[Cell], setup: Setup, output: Path) -> int:
             return 130
         record = finished(cell, setup, output) if done else None
         result = (
-            f"{figure(record)} {score(record):.4f}, {record['cpu_seconds']:.1f} CPU s" if record else "FAILED"
+            f"{score_name(record)} {score(record):.4f}, {record['cpu_seconds']:.1f} CPU s"
+            if record
+            else "FAILED"
         )
         _say(
             f"[{place + 1}/{len(missing)}] {cell}: {result}, {time.monotonic() - began:.0f} s with start and "

@@ -16,10 +16,10 @@ from tokensieve.data.labels import class_names
 from tokensieve.data.normalize import normalize_text
 from tokensieve.settings import Split
 
-DEALT = ("train", "validation", "test")
+PARTS = ("train", "validation", "test")
 
 
-def deal(
+def draw_parts(
     parts: dict[str, Examples],
     settings: Split,
     seed: int,
@@ -49,24 +49,26 @@ def deal(
         for name, share in (("validation", settings.validation), ("test", settings.test))
     }
     if not train.multi_label:
-        dealt = _by_class(
+        drawn = _by_class(
             {text: "".join(train.labels[rows[0]]) for text, rows in groups.items()}, wanted, seed, shots
         )
     else:
         labels = {text: _labels(train, rows) for text, rows in groups.items()}
-        dealt = _by_labels(labels, wanted, seed)
+        drawn = _by_labels(labels, wanted, seed)
         if shots is not None:
-            dealt = {
-                name: texts if name == "test" else few(texts, labels, shots, seed)
-                for name, texts in dealt.items()
+            drawn = {
+                name: texts if name == "test" else few_shot_sample(texts, labels, shots, seed)
+                for name, texts in drawn.items()
             }
-    for name in DEALT:
+    for name in PARTS:
         if name == "train" or name not in parts:
-            kept[name] = train.take(sorted(i for text in dealt[name] for i in groups[text]))
+            kept[name] = train.take(sorted(i for text in drawn[name] for i in groups[text]))
     return kept, dropped
 
 
-def few(texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int) -> list[str]:
+def few_shot_sample(
+    texts: Sequence[str], labels: Mapping[str, Sequence[str]], shots: int, seed: int
+) -> list[str]:
     """Return at least `shots` of `texts` for each label, or all of them if there are fewer.
 
     Texts are chosen for the rarest label first.
@@ -92,17 +94,17 @@ def _by_class(
     of_class: dict[str, list[str]] = defaultdict(list)
     for text, label in label_of.items():
         of_class[label].append(text)
-    dealt: dict[str, list[str]] = {name: [] for name in DEALT}
+    drawn: dict[str, list[str]] = {name: [] for name in PARTS}
     for label in sorted(of_class):
         texts = sorted(of_class[label])
         random.Random(f"{seed} {label}").shuffle(texts)
         tests, checks = _sizes(len(texts), wanted)
         checks = checks if shots is None else min(checks, shots)
         last = None if shots is None else tests + checks + shots
-        dealt["test"] += texts[:tests]
-        dealt["validation"] += texts[tests : tests + checks]
-        dealt["train"] += texts[tests + checks : last]
-    return dealt
+        drawn["test"] += texts[:tests]
+        drawn["validation"] += texts[tests : tests + checks]
+        drawn["train"] += texts[tests + checks : last]
+    return drawn
 
 
 def _by_labels(
@@ -127,7 +129,7 @@ def _by_labels(
                 continue
             # The numbers of the label add up to its remaining texts. So some part lacks a text, and
             # it is not a given part, because these lack none.
-            part = max(DEALT, key=lambda name: (lacks[rarest][name], room[name]))
+            part = max(PARTS, key=lambda name: (lacks[rarest][name], room[name]))
             part_of[text] = part
             room[part] -= 1
             for label in labels[text]:
@@ -139,7 +141,7 @@ def _by_labels(
     for texts in holding.values():
         if all(part_of[text] != "train" for text in texts):
             part_of[texts[0]] = "train"
-    return {name: [text for text, part in part_of.items() if part == name] for name in DEALT}
+    return {name: [text for text, part in part_of.items() if part == name] for name in PARTS}
 
 
 def _labels(train: Examples, rows: Sequence[int]) -> list[str]:

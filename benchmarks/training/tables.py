@@ -11,11 +11,15 @@ import numpy as np
 from benchmarks import markdown
 from benchmarks.methods import method_of
 from benchmarks.training import statistics
-from benchmarks.training.experiment import figure
+from benchmarks.training.experiment import score_name
 from benchmarks.training.statistics import Records
 from tokensieve.counted import counted
 
 OURS = "tokensieve"
+FEWER = (
+    " In brackets: the number of seeds, if a method has fewer. It has no mean and no rank then, because a seed "
+    "is a sample, and other samples are easier or harder."
+)
 SCORES = ("fish", "magnitude_mask", "random_mask")
 
 
@@ -61,13 +65,8 @@ def score_table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs:
                 chance(p_values.get(method)),
             ]
         )
-    notes = f"Seeds: {seeds}"
-    if whole.keys() != grouped.keys():
-        notes += (
-            "; a number in brackets if a method has fewer. It has no mean and no rank then: a seed is a "
-            "sample, and other samples are easier or harder"
-        )
-    return f"{markdown.table(rows)}\n\n{notes}."
+    fewer = "" if whole.keys() == grouped.keys() else FEWER
+    return f"{markdown.table(rows)}\n\nSeeds: {seeds}.{fewer}"
 
 
 def wall_times(grouped: dict[str, dict[str, Records]]) -> list[str]:
@@ -106,7 +105,7 @@ def _shares_by_task(calm: dict[str, dict[str, Records]], other: str) -> list[str
 
 def task_titles(grouped: dict[str, dict[str, Records]]) -> dict[str, str]:
     """Return the name of each task, with the name of its score if that is not accuracy."""
-    figures = {task: figure(records[0]) for tasks in grouped.values() for task, records in tasks.items()}
+    figures = {task: score_name(records[0]) for tasks in grouped.values() for task, records in tasks.items()}
     return {task: task if found == "accuracy" else f"{task} ({found})" for task, found in figures.items()}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.training.strata import deal
+from benchmarks.training.strata import draw_parts
 from tokensieve.data import labels as names
 from tokensieve.data.examples import Examples
 from tokensieve.data.normalize import normalize_text
@@ -85,7 +85,7 @@ def data_hash(data: Path, task: str) -> str:
     return " ".join(f"{name}:{sha256(path)[:16]}" for name, path in sorted(task_files(data, task).items()))
 
 
-def several(data: Path, task: str) -> bool:
+def is_multi_label(data: Path, task: str) -> bool:
     """Return whether the task is multi-label."""
     header = _header(next(iter(task_files(data, task).values())))
     return "labels" in header and "label" not in header
@@ -106,7 +106,7 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
     if shots is not None and shots < 1:
         raise InputError(f"{shots} texts per class are asked for; use a whole number from 1")
     parts = _parts(data, task)
-    parted, _ = deal(parts, Split(), seed, shots)
+    parted, _ = draw_parts(parts, Split(), seed, shots)
     labels = names.class_names(parted["train"].labels)
     test = (
         parted["test"]
@@ -127,7 +127,7 @@ def draw(data: Path, task: str, shots: int | None, seed: int, held_out: bool = F
 def _parts(data: Path, task: str) -> dict[str, Examples]:
     """Return the examples of a task by part."""
     files = task_files(data, task)
-    label, separator = ("labels", SEPARATOR) if several(data, task) else ("label", None)
+    label, separator = ("labels", SEPARATOR) if is_multi_label(data, task) else ("label", None)
     read = {name: read_examples(path, label=label, separator=separator) for name, path in files.items()}
     return read if "train" in files else _by_fold(task, files, read)
 

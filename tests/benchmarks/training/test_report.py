@@ -81,7 +81,7 @@ def test_a_method_with_fewer_seeds_has_no_mean_and_no_rank(tmp_path: Path) -> No
     text = (tmp_path / "finetune.md").read_text(encoding="utf-8")
     # Two pairs: 2 of 4 signs are as far out.
     assert row(text, "frozen")[2:] == ["85.00 (1)", "75.00 (1)", "–", "–", "–", "1", "+5.00", "0.500"]
-    assert "It has no mean and no rank then" in text
+    assert "Seeds: 2. In brackets" in text
 
 
 def test_tasks_of_several_labels_say_what_their_scores_are(tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Cells are computed in this process, and named in the list."""
     ran: list[str] = []
 
-    def apart(cell: Cell, setup: Setup, path: Path) -> bool:
+    def run_in_subprocess(cell: Cell, setup: Setup, path: Path) -> bool:
         measure_to(cell, setup, path)
         ran.append(str(cell))
         return True
 
-    monkeypatch.setattr(finetune, "apart", apart)
+    monkeypatch.setattr(finetune, "run_in_subprocess", run_in_subprocess)
     return ran
 
 
@@ -68,13 +68,13 @@ def test_finished_cells_are_not_run_again(setup: Setup, tmp_path: Path, here: li
 def test_a_stop_keeps_what_is_done_and_names_what_is_not(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def apart(cell: Cell, setup: Setup, path: Path) -> bool:
+    def run_in_subprocess(cell: Cell, setup: Setup, path: Path) -> bool:
         if cell.method == "frozen":
             raise KeyboardInterrupt
         measure_to(cell, setup, path)
         return True
 
-    monkeypatch.setattr(finetune, "apart", apart)
+    monkeypatch.setattr(finetune, "run_in_subprocess", run_in_subprocess)
     assert main(arguments(setup, tmp_path / "out")) == 130
     assert "not finished: tiny 2 seed 0 frozen." in capsys.readouterr().err
     assert [record["cell"] for record in results.read_all(tmp_path / "out")] == ["tiny/2-tfidf_svm-0"]
@@ -85,7 +85,7 @@ def test_a_failed_cell_does_not_end_the_others(
 ) -> None:
     monkeypatch.setattr(
         finetune,
-        "apart",
+        "run_in_subprocess",
         lambda cell, setup, path: cell.method == "frozen" and measure_to(cell, setup, path) is None,
     )
     assert main(arguments(setup, tmp_path / "out")) == 1

@@ -17,8 +17,8 @@ from tokensieve.counted import counted
 
 OURS = "tokensieve"
 FEWER = (
-    " In brackets: the number of seeds, if a method has fewer. It has no mean and no rank then, because a seed "
-    "is a sample, and other samples are easier or harder."
+    " In brackets: the number of seeds, if a method has fewer. It has no mean and no rank then, because a "
+    "seed is a sample, and other samples are easier or harder."
 )
 SCORES = ("fish", "magnitude_mask", "random_mask")
 

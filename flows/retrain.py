@@ -70,7 +70,10 @@ def retrain(
         if not turn:
             # Prefect makes a state that a flow returns the state of the run.
             return SKIPPED  # type: ignore[return-value]
-        settings, result, report, is_new = _run_noted(layout, data, test, force, changes)
+        with noted(layout):
+            settings, result, report, is_new = _run_shown(layout, data, test, force, changes)
+            if not promote or approve:  # an approval may take a day
+                note_result(layout, final_message(result, is_new))
     if promote:
         with noted(layout):
             state = promote_challenger(layout, settings, result, report, approve)
@@ -83,22 +86,20 @@ def retrain(
     return Completed(message=message, data=result)  # type: ignore[return-value]
 
 
-def _run_noted(
+def _run_shown(
     layout: Layout, data: str | None, test: str | None, force: bool, changes: Sequence[str]
 ) -> tuple[Settings, dict[str, Any], GateReport | None, bool]:
-    """Run each step, show the run in Prefect, and note in the project how it went.
+    """Run each step, and show the run in Prefect.
 
     Return the settings, the summary, the report of the gate, and whether something new was made.
     """
     note_begin(layout)
-    with noted(layout):
-        open_project(layout.root)
-        with tried(layout.params, list(changes)):
-            settings = Settings.load(layout.params)
-            result, report = _run_stages(layout, settings, data, test, force)
-        is_new = not set(stage_names(layout)) <= set(result["skipped"])
-        show_run(result, layout, without_password(tracking_uri(layout, settings)), is_new)
-        note_result(layout, final_message(result, is_new))
+    open_project(layout.root)
+    with tried(layout.params, list(changes)):
+        settings = Settings.load(layout.params)
+        result, report = _run_stages(layout, settings, data, test, force)
+    is_new = not set(stage_names(layout)) <= set(result["skipped"])
+    show_run(result, layout, without_password(tracking_uri(layout, settings)), is_new)
     return settings, result, report, is_new
 
 

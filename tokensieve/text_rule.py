@@ -41,10 +41,9 @@ class TextRule:
         """Return joined texts as the model reads them.
 
         Raises:
-            TypeError: If `texts` is a single string.
+            TypeError: If `texts` is not a list of texts.
         """
-        if isinstance(texts, str):
-            raise TypeError("texts is one text; give a list of texts")
+        _check_list(texts)
         return texts if self.clean == NONE else list(map(self.cleaned, texts))
 
     def texts(self, given: Sequence[TextOrColumns], name: str = "texts") -> list[str]:
@@ -52,10 +51,9 @@ class TextRule:
 
         Raises:
             InputError: If `text` raises it.
-            TypeError: If `given` is a single string.
+            TypeError: If `given` is not a list of texts.
         """
-        if isinstance(given, str):
-            raise TypeError("texts is one text; give a list of texts")
+        _check_list(given)
         return [
             item if isinstance(item, str) else self.text(item, f"{name}[{place}]")
             for place, item in enumerate(given)
@@ -101,6 +99,16 @@ class TextRule:
 
     def _shown(self) -> str:
         return ", ".join(excerpt(column, 100) for column in self.columns[:SHOWN])
+
+
+def _check_list(texts: object) -> None:
+    """Raise TypeError for a single text or row, and for a table: its items are its column names."""
+    if isinstance(texts, str | bytes):
+        raise TypeError("texts is one text; give a list of texts")
+    if isinstance(texts, Mapping):
+        raise TypeError("texts is one row; give a list of rows")
+    if hasattr(texts, "columns"):
+        raise TypeError("texts is a table; give a list of texts, for example table['text'].tolist()")
 
 
 def join_columns(values: Sequence[str | None]) -> str | None:

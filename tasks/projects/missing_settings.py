@@ -13,6 +13,7 @@ from tokensieve.errors import InputError
 from tokensieve.files import write_text
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
+from tokensieve.unique_keys import Loader
 
 log = logging.getLogger("tokensieve")
 
@@ -25,7 +26,7 @@ def write_missing_settings(layout: Layout) -> None:
     """
     text = layout.params.read_text(encoding="utf-8")
     try:
-        tree = yaml.safe_load(text) or {}
+        tree = yaml.load(text, Loader) or {}
         stages = yaml.safe_load(layout.pipeline.read_text(encoding="utf-8"))["stages"]
         missing = _missing(_names(stages), tree)
         complete = render(Settings.of(tree, layout.params.name)) if missing else text

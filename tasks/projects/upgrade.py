@@ -19,6 +19,7 @@ from tokensieve.files import write_text
 from tokensieve.project import Layout
 from tokensieve.settings import Settings
 from tokensieve.settings.renamed import NEW_NAMES, NEW_VALUES, OLD_DEFAULTS, renamed
+from tokensieve.unique_keys import Loader
 
 log = logging.getLogger("tokensieve")
 
@@ -33,7 +34,7 @@ def rename_settings(layout: Layout) -> None:
     try:
         new_params, new_pipeline = _renamed_params(params), _renamed_pipeline(pipeline)
         tree = yaml.safe_load(new_params) or {}
-        same = Settings.of(tree) == Settings.of(yaml.safe_load(params) or {}, layout.params.name)
+        same = Settings.of(tree) == Settings.of(yaml.load(params, Loader) or {}, layout.params.name)
         complete = same and not renamed(tree, layout.params.name)[1]
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, InputError):
         return  # the command that reads the file reports what is wrong with it
@@ -202,7 +203,7 @@ def complete_stages(layout: Layout, template: Path) -> None:
     write_missing_settings(layout)
     text, whole = (path.read_text(encoding="utf-8") for path in (layout.pipeline, template))
     try:
-        settings = yaml.safe_load(layout.params.read_text(encoding="utf-8")) or {}
+        settings = yaml.load(layout.params.read_text(encoding="utf-8"), Loader) or {}
         stages, wanted = dict(yaml.safe_load(text)["stages"]), yaml.safe_load(whole)["stages"]
     except (yaml.YAMLError, LookupError, TypeError, ValueError):
         return  # the command that reads the file reports what is wrong with it

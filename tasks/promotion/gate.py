@@ -77,7 +77,7 @@ def check_gate(
     if settings.gate.mode != DRY_RUN and not force:
         report.check()
     elif report.refused:
-        log.warning("%s; promoted all the same (%s)", report.headline(), "--force" if force else "dry run")
+        log.warning("%s; not enforced (%s)", report.headline(), "--force" if force else "dry run")
     return report
 
 

@@ -139,9 +139,17 @@ def rollback(
         move_champion(store, record, _entry(store, record, ROLLBACK, last, number, cause))
         return _moved(store, name, number, replaced) | {"skipped": list(skipped), "skipped_why": skipped}
     gone = f" ({'; '.join(f'{number}: {fault}' for number, fault in skipped.items())})" if skipped else ""
-    raise InputError(
-        f"model '{name}' has no earlier champion{gone}; promote a version by its number: "
-        f"{known_versions(store, name)}"
+    raise InputError(f"model '{name}' has no earlier champion{gone}; {_others(store, name, replaced)}")
+
+
+def _others(store: RegistryEditor, name: str, champion: str | None) -> str:
+    """Return what to do if there is no earlier champion."""
+    others = [number for number in sorted(map(int, store.versions(name))) if str(number) != champion]
+    if not others:
+        return "there is no other version; train one with tokensieve run"
+    return (
+        "choose another version: tokensieve promote --version N --reason TEXT; versions: "
+        f"{', '.join(map(str, others))}"
     )
 
 

@@ -373,19 +373,24 @@ def test_a_retrain_promotes_what_the_gate_passes_and_ends_as_refused_otherwise(
     data_file: Path,
     tmp_path: Path,
     prefect_server: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flows.retrain import retrain
 
     project = tmp_path / "project"
     outcome(project, "--data", str(data_file))
 
+    results: list[str] = []
+    monkeypatch.setattr("flows.retrain.note_result", lambda _, result: results.append(result))
     first = retrain(project, promote=True)
     assert first["promoted"]["version"] == "1"
+    assert results == ["Nothing new: version 1 of project is current."]
 
     # No challenger gains all texts.
     changes = ["finetune.learning_rate=0.002", "gate.min_gain=1.0"]
     state = retrain(project, changes=changes, promote=True, return_state=True)
     assert (state.name, state.is_completed()) == ("Refused", True)
+    assert results[1:] == [state.message]  # the verdict of the run alone would advise a promotion
     assert state.message is not None and "gain" in state.message
     result = state.result()
     assert result["model_version"] == "2" and "promoted" not in result

@@ -19,6 +19,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="FILE", help=about)
     about = "file with texts that belong to no class, to measure how many of them are noticed"
     parser.add_argument("--oos", metavar="FILE", help=about)
+    parser.add_argument(
+        "--set",
+        dest="changes",  # of no project, so a failed command has none to undo
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="settings for this command only, for example data.text_column=TEXT",
+    )
     add_model(parser)
     add_json(parser)
 
@@ -32,10 +41,10 @@ def evaluate(options: argparse.Namespace, answer: Answer) -> None:
     from tokensieve.data.text_hashes import NAME, load_hashes
     from tokensieve.evaluation.labelled_data import CLASSES, class_rows, evaluate_file, figure_rows
     from tokensieve.inference.predictor import Predictor
-    from tokensieve.settings import Settings
+    from tokensieve.settings import assigned
 
     layout = Layout(Path(options.project).resolve())
-    settings = Settings.load(layout.params) if layout.params.exists() else Settings()
+    settings = assigned(layout.params, options.changes)
     folder = find_model(options)
     oos = Path(options.oos) if options.oos else None
     result = evaluate_file(

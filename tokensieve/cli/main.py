@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokensieve.cli.interrupts import INTERRUPTED, Interrupts, watched
-from tokensieve.cli.output import JSON, error_line, log_to_stderr, only_answers_on_stdout, quiet_libraries
+from tokensieve.cli.output import (
+    JSON,
+    ReaderGoneError,
+    error_line,
+    log_to_stderr,
+    only_answers_on_stdout,
+    open_closed_streams,
+    quiet_libraries,
+)
 from tokensieve.cli.parser import build_parser
 from tokensieve.cli.renamed import with_new_names
 from tokensieve.disk import full_disk_error, permission_error
@@ -22,13 +30,16 @@ from tokensieve.errors import InputError, Refused
 from tokensieve.packages import PACKAGES
 
 INVALID_INPUT, INTERNAL_ERROR, REFUSED = 2, 1, 1
+READER_GONE = 141  # as of a program that SIGPIPE ends
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0 success, 1 internal error or a refusal, 2 invalid input, 130 or 143 after a signal.
+    0 success, 1 internal error or a refusal, 2 invalid input, 130 or 143 after a signal, 141 if the
+    reader of the output has closed it.
     """
+    open_closed_streams()
     parser = build_parser()
     words = with_new_names(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(words)
@@ -63,6 +74,8 @@ def _status(options: argparse.Namespace, words: Sequence[str], interrupts: Inter
         # A library may have replaced our handler.
         interrupts.number = interrupts.number or signal.SIGINT
         return interrupts.status
+    except ReaderGoneError:
+        return READER_GONE
     except Exception as error:
         if interrupts.number:
             return interrupts.status

@@ -9,8 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TextIO
 
+from tokensieve.disk import os_error_remedy
+from tokensieve.errors import InputError
 from tokensieve.progress import hide_bars
 
 TEXT, JSON = "text", "json"  # formats of the log
@@ -96,19 +99,47 @@ def quiet_libraries(debug: bool) -> None:
         os.environ.setdefault(key, value)
 
 
+class ReaderGoneError(Exception):
+    """Whoever reads standard output has closed it, as `head` does."""
+
+
+def open_closed_streams() -> None:
+    """Open those of the standard streams that are closed, as for some daemons, as empty ones."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - stays open
+
+
 @contextlib.contextmanager
 def only_answers_on_stdout() -> Iterator[Callable[[str], None]]:
     """Redirect all output to standard error, including that of libraries and child processes.
 
     Yields a function that prints a line to the real standard output.
+
+    Raises:
+        ReaderGoneError: If its reader has closed it.
+        InputError: If it is a file that cannot be written.
     """
     sys.stdout.flush()
     real = os.dup(1)
     os.dup2(2, 1)
     try:
         with os.fdopen(os.dup(real), "w", encoding="utf-8") as output:
-            yield lambda line: print(line, file=output, flush=True)
+            yield lambda line: _print(line, output)
     finally:
         sys.stdout.flush()
         os.dup2(real, 1)
         os.close(real)
+
+
+def _print(line: str, output: TextIO) -> None:
+    try:
+        print(line, file=output, flush=True)
+    except OSError as error:
+        # What is still in the buffer is written when the file is closed.
+        with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+            os.dup2(nothing.fileno(), output.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGoneError from None
+        reason = str(error.strerror).lower()
+        raise InputError(f"standard output cannot be written ({reason}); {os_error_remedy(error)}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import re
 import signal
@@ -139,8 +140,11 @@ def _refuse(options: argparse.Namespace) -> None:
     for flag, name, _ in OPTIONS:
         value = getattr(options, name)
         allowed = "at least 0" if flag in MAY_BE_ZERO else "above 0"
-        if not isinstance(value, str) and (value < 0 or (value == 0 and allowed == "above 0")):
-            raise InputError(f"{flag} is {value:g}; it must be {allowed}")
+        if isinstance(value, str):
+            continue
+        if not (math.isfinite(value) and value >= 0) or (value == 0 and allowed == "above 0"):
+            finite = "" if math.isfinite(value) else "finite and "
+            raise InputError(f"{flag} is {value:g}; it must be {finite}{allowed}")
     if not 0 < options.shadow_share <= 1:
         raise InputError(f"--shadow-share is {options.shadow_share:g}; it must be above 0 and at most 1")
     if options.shadow_report and not options.shadow:

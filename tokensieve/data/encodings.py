@@ -19,6 +19,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"  # how these files begin
 START = 1024  # bytes in which UTF-16 shows
 # So many bytes beyond one per character, all valid as UTF-8, are enough to know that it is UTF-8.
 SURE_BYTES = 1000
@@ -41,10 +42,14 @@ def encoding_of(path: Path, file: BinaryIO, given: str | None = None) -> str:
     `file` is the open file `path`, at its start. Some or all of it is read.
 
     Raises:
-        InputError: If the file is UTF-16 without a mark, and `given` is not; or if it is UTF-8, and
-            `given` would make other characters of it.
+        InputError: If the file is no text; if it is UTF-16 without a mark, and `given` is not; or
+            if it is UTF-8, and `given` would make other characters of it.
     """
     start = file.read(START)
+    if start.startswith(ZIP):
+        raise InputError(f"{path} is an Excel file or a zip archive; save it as CSV")
+    if start.startswith(GZIP):
+        raise InputError(f"{path} is compressed by gzip; name it {path.name}.gz")
     marked = marked_encoding(start)
     if marked:
         return marked

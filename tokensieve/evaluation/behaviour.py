@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from tokensieve.errors import InputError, excerpt
+from tokensieve.unique_keys import Loader
 
 KINDS = ("minimum_functionality", "invariance", "direction")
 LISTED = 30  # labels that an error message lists
@@ -177,7 +178,7 @@ class _List(list[Any]):
     lines: Sequence[int] = ()
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Loader):
     """Reads lists as `_List`."""
 
     def construct_numbered(self, node: yaml.SequenceNode) -> Iterator[_List]:

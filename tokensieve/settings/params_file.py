@@ -17,6 +17,7 @@ from tokensieve.settings import inputs
 from tokensieve.settings import sections as section
 from tokensieve.settings.declaration import Section, allowed_text
 from tokensieve.settings.renamed import log_renamed, renamed
+from tokensieve.unique_keys import FastLoader, Loader, RepeatedKeyError
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def parse(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} is missing; create a project with default settings: tokensieve init {path.parent}"
         ) from None
+    except RepeatedKeyError as error:
+        raise InputError(f"{path.name}: {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, thousands of digits, month 13
         check_no_conflict_markers(path, text)
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
@@ -114,8 +117,8 @@ def _load(text: str) -> Any:
     """
     if "\t" not in text:
         with contextlib.suppress(yaml.YAMLError):
-            return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return yaml.safe_load(text)
+            return yaml.load(text, FastLoader)
+    return yaml.load(text, Loader)
 
 
 def render(settings: Settings | None = None) -> str:

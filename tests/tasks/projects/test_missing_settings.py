@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tasks.projects.missing_settings import write_missing_settings
+from tasks.projects.upgrade import complete_stages, rename_settings
 from tokensieve.project import Layout
 from tokensieve.settings import Settings, render
 
@@ -44,6 +45,15 @@ def test_a_setting_gets_its_default_at_the_end_of_its_section(
     assert after == without.replace("\nvalidate:\n", f"{CLEAN}\n\nvalidate:\n")
     assert Settings.load(layout.params) == Settings()
     assert caplog.messages == ["params.yaml has the defaults of data.clean now, because dvc.yaml names them"]
+
+
+def test_a_section_that_is_there_twice_is_not_rewritten(layout: Layout) -> None:
+    """YAML keeps the second one, so all settings of the first would seem to be missing."""
+    text = render().replace("seed: 0", "seed: 7", 1) + "\ndata:\n  shots: 5\n"
+    layout.params.write_text(text, encoding="utf-8")
+    rename_settings(layout)
+    complete_stages(layout, TEMPLATE)
+    assert layout.params.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("section", ["data", "evaluate", "export"])

@@ -55,6 +55,13 @@ def moves(client: MlflowClient) -> list[tuple[str, str]]:
     return [(move.action, move.to_version) for move in record.moves]
 
 
+def test_the_only_version_has_none_to_roll_back_to(layout: Layout, register: Callable[..., None]) -> None:
+    register(1)
+    promote(layout, SETTINGS, "1")
+    with pytest.raises(InputError, match="no earlier champion; there is no other version; train one with"):
+        rollback(layout, SETTINGS)
+
+
 def test_promotions_can_be_rolled_back_one_by_one(
     layout: Layout, client: MlflowClient, register: Callable[..., None]
 ) -> None:
@@ -63,7 +70,7 @@ def test_promotions_can_be_rolled_back_one_by_one(
     assert (first["name"], first["version"], first["replaced"]) == ("tickets", "1", None)
     with pytest.raises(
         InputError,
-        match="model 'tickets' has no earlier champion; promote a version by its number: 1, 2, 3",
+        match=r"no earlier champion; choose another version: .* --version N --reason TEXT; versions: 2, 3$",
     ):
         rollback(layout, SETTINGS)
     assert promote(layout, SETTINGS, "2")["replaced"] == "1"

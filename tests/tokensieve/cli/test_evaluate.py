@@ -36,6 +36,20 @@ def test_the_figures_of_new_data_are_printed(
     assert ["label", "texts", "precision", "recall", "F1"] in [line.split() for line in lines]
 
 
+def test_other_columns_are_named_for_this_command_only(
+    labelled: Path, served_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    labelled.write_text(labelled.read_text().replace("text,label", "Mail,Queue"))
+    command = ["evaluate", "--data", str(labelled), "--model", str(served_folder), "--project", str(tmp_path)]
+    assert main(command) == 2
+    assert "--set data.text_column=COLUMN data.label_column=COLUMN" in capfd.readouterr().err
+    assert main([*command, "--set", "data.text_column=Mail", "data.label_column=Queue"]) == 0
+    assert capfd.readouterr().out.splitlines()[0].split() == ["texts", "6"]
+    assert not (tmp_path / "params.yaml").exists()
+    assert main([*command, "--set", "data.text=Mail"]) == 2
+    assert "unknown setting 'data.text'" in capfd.readouterr().err
+
+
 def test_a_file_that_the_model_was_trained_on_is_warned_of(
     labelled: Path, served_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,6 +19,7 @@ from tokensieve.cli.output import JSON, TEXT, log_to_stderr
 from tokensieve.errors import InputError, Refused
 
 log = logging.getLogger("tokensieve")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +87,29 @@ def test_texts_of_rows_at_fault_are_not_in_the_log_for_programs() -> None:
     assert _input_message(fault, for_programs, []) == "bad.csv: 1 row"
     refused = Refused("the gate refuses it", detail="rule  value")
     assert _input_message(refused, for_programs, []) == "the gate refuses it\nrule  value"
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "shown"),
+    [
+        # bash counts the first program of a pipe with pipefail.
+        ("< texts | head -n 1", 141, ""),
+        ("my card >&-", 0, ""),
+        ("my card <&-", 0, ""),
+        ("<&-", 2, "standard input is empty"),
+        ("my card > /dev/full", 2, "standard output cannot be written (no space left on device); free"),
+    ],
+)
+def test_a_stream_may_be_closed_or_full(
+    redirected: str, status: int, shown: str, served_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "texts").write_text("my card is lost\n" * 5000)
+    predict = f"{sys.executable} -m tokensieve predict --model {served_folder}"
+    command = ["bash", "-c", f"set -o pipefail; {predict} {redirected}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert shown in done.stderr and "Traceback" not in done.stderr and "Error" not in done.stderr
 
 
 @pytest.mark.parametrize("value", ["1", ""])

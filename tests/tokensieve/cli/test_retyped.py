@@ -19,6 +19,21 @@ def test_the_command_has_the_setting_that_the_message_names() -> None:
     )
 
 
+def test_faults_that_no_setting_corrects_come_first() -> None:
+    empty = "a.csv, line 3: no text; remove it"
+    assert retyped(WORDS, WORDS[4:], f"2 checks failed (some names):\n{empty}\n{NO_LABEL}") == (
+        "The settings of this command are undone. After the other corrections, type: "
+        "tokensieve run --data 'my mails.csv' --set data.label_column=queue data.unlabelled=drop"
+    )
+    both = (
+        f"2 checks of the data failed:\n{NO_LABEL}\nlookalikes; merge them: --set data.normalize_labels=true"
+    )
+    assert retyped(WORDS, WORDS[4:], both).endswith(
+        "With this correction, type: tokensieve run --data 'my mails.csv' --set data.label_column=queue "
+        "data.unlabelled=drop data.normalize_labels=true"
+    )
+
+
 def test_several_settings_of_a_remedy_belong_together() -> None:
     message = "no column: --set data.text_column=[COLUMN, COLUMN] data.label_column=COLUMN; if this is a row"
     command = retyped(["run", "--set=data.label_column=x"], ["data.label_column=x"], message)

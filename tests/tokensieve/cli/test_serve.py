@@ -27,6 +27,8 @@ def served(tmp_path: Path) -> Path:
         (["--workers", "-1"], "--workers is -1; it must be at least 0"),
         (["--threads", "0"], "--threads is 0; it must be above 0"),
         (["--timeout", "0"], "--timeout is 0; it must be above 0"),
+        (["--timeout", "nan"], "--timeout is nan; it must be finite and above 0"),
+        (["--poll-interval", "inf"], "--poll-interval is inf; it must be finite and "),
         (["--port", "65536"], "--port is 65536; it must be at most 65535"),
         (["--tls-key", "key.pem"], "--tls-certificate and --tls-key belong together"),
         (["--tls-key", "none.pem", "--tls-certificate", "none.pem"], "none.pem cannot be read"),

@@ -56,6 +56,21 @@ def test_utf_16_without_a_mark_is_named(tmp_path: Path, codec: str, given: str |
     assert pairs_of(path, codec) == ROWS
 
 
+@pytest.mark.parametrize("given", [None, "cp1252"])
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"PK\x03\x04\x8f", "is an Excel file or a zip archive; save it as CSV"),
+        (b"\x1f\x8b\x08", r"is compressed by gzip; name it train\.csv\.gz"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, start: bytes, words: str, given: str | None) -> None:
+    path = tmp_path / "train.csv"
+    path.write_bytes(start + b"\n1,2\n")
+    with pytest.raises(InputError, match=words):
+        pairs_of(path, given)
+
+
 def test_the_remedy_for_a_file_of_texts_names_no_setting(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     path.write_bytes(TABLE.encode("cp1252"))

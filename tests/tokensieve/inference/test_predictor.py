@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,20 @@ def test_a_folder_may_be_given_as_text(predictor: Predictor, served: Any) -> Non
 def test_one_text_for_the_list_is_a_mistake(predictor: Predictor) -> None:
     with pytest.raises(TypeError, match="give a list of texts"):
         predictor.predict("my card")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b"lost", "one text"),
+        ({"text": "lost"}, "one row"),
+        (SimpleNamespace(columns=["text", "id"]), "texts is a table; give a list of texts"),
+    ],
+)
+def test_what_would_be_read_as_other_texts_is_refused(served_folder: Path, given: Any, words: str) -> None:
+    """The items of a row and of a DataFrame are their column names."""
+    with pytest.raises(TypeError, match=words):
+        Predictor.load(served_folder).predict(given)
 
 
 def test_truncated_is_true_if_tokens_were_cut_off(predictor: Predictor, served: Any) -> None:

@@ -79,6 +79,10 @@ def test_absent_sections_and_keys_take_their_defaults(tmp_path: Path) -> None:
         (b"text", "params.yaml is 'text'; use sections with keys and values"),
         (b"finetune:\n  max_epochs: 1" + b"0" * 5000, "params.yaml is not valid YAML: Exceeds the limit"),
         (b"finetune:\n  max_epochs: 2020-13-01", "params.yaml is not valid YAML: month must be in 1..12"),
+        (
+            b"data:\n  seed: 7\nmask: {}\ndata:\n  shots: 5\n",
+            "params.yaml: line 4 repeats the key 'data' of line 1; write each key once",
+        ),
         # libyaml reads this one.
         (
             b"finetune:\n  max_epochs:\t3",

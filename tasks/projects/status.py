@@ -87,6 +87,8 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
         undone = set(rolled_back(record.moves)) if record else undone
     except InputError as error:
         fault = str(error) if registered else ""
+    run = last_run(layout)
+    why_failed = run.reason if run else ""
     return Status(
         str(layout.root),
         name,
@@ -98,10 +100,10 @@ def project_status(layout: Layout, settings: Settings, project: str) -> Status:
         stale,
         _utc(running.since) if running else "",
         running.step if running else "",
-        last_run(layout),
+        run,
         {flow: look for flow in FLOWS if (look := last_look(layout, flow))},
         fault,
-        () if running else tuple(_advice(data, stale, versions, undone, project)),
+        () if running else tuple(_advice(data, stale, versions, undone, project, why_failed)),
     )
 
 
@@ -151,15 +153,27 @@ def _advice(
     versions: dict[str, VersionFacts],
     undone: set[str],
     project: str,
+    why_failed: str = "",
 ) -> Iterator[str]:
-    """Yield what to do next. `undone` are the versions that were rolled back."""
+    """Yield what to do next.
+
+    `undone` are the versions that were rolled back, and `why_failed` is why the last run failed.
+    """
     where = "" if project == "." else f" --project {shlex.quote(project)}"
     challenger, champion = versions.get(CHALLENGER), versions.get(CHAMPION)
     if data is None:
         yield f"add data and train: tokensieve run{where} --data PATH"
+    elif stale and why_failed:
+        # A run that failed has undone its --set.
+        yield "correct why the last run failed, then repeat its command with all its options"
     elif stale:
         yield f"train on what has changed: tokensieve run{where}"
-    elif challenger and champion and challenger.version != champion.version and challenger.gate == REFUSED:
+    elif (
+        challenger
+        and champion
+        and challenger.version not in {champion.version, *undone}
+        and challenger.gate == REFUSED
+    ):
         yield f"the gate refused version {challenger.version}: improve the data or the settings and run again"
     elif (
         challenger

@@ -70,10 +70,8 @@ def retrain(
         if not turn:
             # Prefect makes a state that a flow returns the state of the run.
             return SKIPPED  # type: ignore[return-value]
-        with noted(layout):
-            settings, result, report, is_new = _run_shown(layout, data, test, force, changes)
-            if not promote or approve:  # an approval may take a day
-                note_result(layout, final_message(result, is_new))
+        is_noted = not promote or approve  # an approval may take a day
+        settings, result, report, is_new = _run_noted(layout, data, test, force, changes, is_noted)
     if promote:
         with noted(layout):
             state = promote_challenger(layout, settings, result, report, approve)
@@ -86,20 +84,24 @@ def retrain(
     return Completed(message=message, data=result)  # type: ignore[return-value]
 
 
-def _run_shown(
-    layout: Layout, data: str | None, test: str | None, force: bool, changes: Sequence[str]
+def _run_noted(
+    layout: Layout, data: str | None, test: str | None, force: bool, changes: Sequence[str], is_noted: bool
 ) -> tuple[Settings, dict[str, Any], GateReport | None, bool]:
-    """Run each step, and show the run in Prefect.
+    """Run each step, show the run in Prefect, and note in the project why it failed.
 
-    Return the settings, the summary, the report of the gate, and whether something new was made.
+    With `is_noted`, note what it made, too. Return the settings, the summary, the report of the
+    gate, and whether something new was made.
     """
     note_begin(layout)
-    open_project(layout.root)
-    with tried(layout.params, list(changes)):
-        settings = Settings.load(layout.params)
-        result, report = _run_stages(layout, settings, data, test, force)
-    is_new = not set(stage_names(layout)) <= set(result["skipped"])
-    show_run(result, layout, without_password(tracking_uri(layout, settings)), is_new)
+    with noted(layout):
+        open_project(layout.root)
+        with tried(layout.params, list(changes)):
+            settings = Settings.load(layout.params)
+            result, report = _run_stages(layout, settings, data, test, force)
+        is_new = not set(stage_names(layout)) <= set(result["skipped"])
+        show_run(result, layout, without_password(tracking_uri(layout, settings)), is_new)
+        if is_noted:
+            note_result(layout, final_message(result, is_new))
     return settings, result, report, is_new
 
 

@@ -46,8 +46,8 @@ def test_other_columns_are_named_for_this_command_only(
     assert main([*command, "--set", "data.text_column=Mail", "data.label_column=Queue"]) == 0
     assert capfd.readouterr().out.splitlines()[0].split() == ["texts", "6"]
     assert not (tmp_path / "params.yaml").exists()
-    assert main([*command, "--set", "data.text=Mail"]) == 2
-    assert "unknown setting 'data.text'" in capfd.readouterr().err
+    assert main([*command, "--set", "data.txt=Mail"]) == 2
+    assert "unknown setting 'data.txt'" in capfd.readouterr().err
 
 
 def test_a_file_that_the_model_was_trained_on_is_warned_of(

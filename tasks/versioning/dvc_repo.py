@@ -30,6 +30,7 @@ from tasks.versioning.dvc_backup import restored_on_error
 from tokensieve.errors import InputError, causes
 from tokensieve.project import Layout
 from tokensieve.registry.store import without_password
+from tokensieve.settings.params_file import parse
 
 __all__ = [
     "Repo",
@@ -68,6 +69,8 @@ def opened(layout: Layout, git: bool = True) -> Iterator[Repo]:
         except LockError:
             raise
         except DvcException as error:
+            if layout.params.name in str(error):
+                parse(layout.params)  # its message has the line
             raise InputError(f"DVC: {one_line(error)}") from error
 
 

@@ -37,3 +37,14 @@ def test_another_process_that_holds_the_lock_is_waited_for(
 def test_no_password_of_a_remote_is_in_a_message(layout: Layout) -> None:
     with pytest.raises(InputError, match=r"DVC: cannot reach ssh://host/x$"), opened(layout):
         raise DvcException("cannot reach\nssh://ann:s3cret@host/x")
+
+
+def test_a_fault_of_the_settings_is_named_with_its_line(layout: Layout) -> None:
+    """DVC calls the file corrupted, without a line."""
+    layout.params.write_text("data: {seed: 1}\ndata: {seed: 2}\n", encoding="utf-8")
+    fault = DvcException(f"unable to read: '{layout.params}', YAML file structure is corrupted")
+    with pytest.raises(InputError, match=r"params\.yaml: line 2 repeats the key 'data'"), opened(layout):
+        raise fault
+    layout.params.write_text("data: {seed: 1}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="DVC: unable to read"), opened(layout):
+        raise fault

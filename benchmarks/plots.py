@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 BLUE, GREY, PALE, INK = "#2b6cb0", "#6b7280", "#e5e7eb", "#111827"
 COLOURS = (BLUE, "#d9741f", "#2f855a", "#805ad5", "#b83280")
 OURS = "tokensieve"
+LEAST_SPAN = 0.01  # of an axis of scores
 
 
 def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
@@ -38,16 +39,13 @@ def cost_picture(points: Mapping[str, tuple[float, float]], path: Path) -> None:
             va="center",
             arrowprops=line,
         )
-    low, high = _limits([score for _, score in points.values()])
-    axes.set_ylim(low, high)
+    axes.set_ylim(_limits([score for _, score in points.values()]))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training cost, end_to_end = 1 (log scale)")
     axes.set_ylabel("mean test score")
     _finish(axes)
-    if high - low < 0.01:  # with one decimal, labels would be equal
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, 2))
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 
@@ -96,8 +94,10 @@ def serving_picture(
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    margin = 0.08 * (max(values) - min(values)) or 0.01
-    return min(values) - margin, max(values) + margin
+    """Return the limits of an axis: at least a point apart, so that a small gap looks small."""
+    low, high = min(values), max(values)
+    margin = max(0.08 * (high - low), (LEAST_SPAN - (high - low)) / 2)
+    return low - margin, high + margin
 
 
 def _heights(values: Sequence[float], gap: float = 0.05) -> list[float]:

@@ -1,5 +1,5 @@
 """Draw the two charts of the README as SVG, from the generated tables of
-docs/explanation/evidence.md.
+docs/explanation/evidence.md and docs/explanation/serving-measurements.md.
 
     python docs/pictures.py
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-EVIDENCE = FOLDER / "explanation" / "evidence.md"
+PAGES = [FOLDER / "explanation" / name for name in ("evidence.md", "serving-measurements.md")]
 NAMES = {
     "end_to_end": "full fine-tuning",
     "lora": "LoRA",
@@ -41,12 +41,13 @@ BACK = '<rect class="back" width="100%" height="100%" rx="6"/>'
 
 
 def tables() -> dict[str, list[dict[str, str]]]:
-    """Return the tables of the evidence page: the rows by column, under the line before the table
+    """Return the tables of both pages: the rows by column, under the line before the table
     or its first heading.
     """
     found: dict[str, list[dict[str, str]]] = {}
     title, columns = "", []
-    for line in EVIDENCE.read_text(encoding="utf-8").splitlines():
+    lines = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
+    for line in lines:
         cells = [cell.strip() for cell in line.strip("| ").split(" | ")] if line.startswith("|") else []
         if line.startswith("**"):
             title = line.strip("*")

@@ -2,7 +2,7 @@
 
 They are more data for the calibration. Refitting only the head would be cheap, but the encoder was
 trained on these texts too. Such logits are far too confident (`python -m
-benchmarks.training.calibration`). So each fold trains the masked weights again, with the same mask
+benchmarks.studies.calibration`). So each fold trains the masked weights again, with the same mask
 and settings.
 """
 

@@ -24,9 +24,9 @@ import numpy as np
 
 from benchmarks import markdown
 from benchmarks.command import reports_input_errors
+from benchmarks.training.comparison import Records, conditions, encoder_of, scores
 from benchmarks.training.published import SIZES, TASKS
 from benchmarks.training.results import read_all
-from benchmarks.training.statistics import Records, conditions, encoder_of, scores
 from tokensieve.data.raw_data import read_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.inference.predictor import Predictor

@@ -11,8 +11,8 @@ from statistics import fmean
 
 from benchmarks import markdown
 from benchmarks.methods import METHODS
-from benchmarks.training import statistics
-from benchmarks.training.statistics import Records
+from benchmarks.training import comparison
+from benchmarks.training.comparison import Records
 from benchmarks.training.tables import OURS, chance
 from tokensieve.counted import counted
 
@@ -44,8 +44,8 @@ def published_table(records: Records) -> str:
     compared = []
     rows = [["method", "encoder", "parameters", *(f"{task}, {shots}" for task in TASKS for shots in SHOTS)]]
     for encoder, size in SIZES.items():
-        mine = [record for record in records if statistics.encoder_of(record) == encoder]
-        grouped = statistics.by_task(mine)
+        mine = [record for record in records if comparison.encoder_of(record) == encoder]
+        grouped = comparison.by_task(mine)
         for method in (name for name in METHODS if name in grouped):
             cells = [_cell(grouped[method].get(f"{task}_{n}", [])) for task in TASKS for n in SHOTS]
             rows.append([method, encoder, size, *cells])
@@ -59,8 +59,8 @@ def published_table(records: Records) -> str:
 def _differences(grouped: dict[str, dict[str, Records]]) -> Iterator[str]:
     """Yield tokensieve's mean difference to each other method in points, with its p-value."""
     for other in (name for name in METHODS if name in grouped and name != OURS):
-        if gaps := statistics.differences(grouped, OURS, other):
-            pairs, p_value = counted(len(gaps), "pair"), chance(statistics.sign_flip(gaps))
+        if gaps := comparison.differences(grouped, OURS, other):
+            pairs, p_value = counted(len(gaps), "pair"), chance(comparison.sign_flip(gaps))
             yield f"{other} {100 * fmean(gaps):+.2f} ({pairs}, p {p_value})"
 
 
@@ -68,6 +68,6 @@ def _cell(records: Records) -> str:
     """Return mean ± standard deviation over the seeds, with the number of seeds in brackets."""
     if not records:
         return "–"
-    mean, deviation = statistics.spread(statistics.scores(records))
+    mean, deviation = comparison.spread(comparison.scores(records))
     spread = f" ± {100 * deviation:.2f}" if len(records) > 1 else ""
     return f"{100 * mean:.2f}{spread} ({len(records)})"

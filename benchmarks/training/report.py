@@ -18,11 +18,11 @@ from benchmarks import markdown
 from benchmarks.command import reports_input_errors
 from benchmarks.methods import METHODS, method_of
 from benchmarks.plots import budget_picture, cost_picture, shares_picture, spread_picture
-from benchmarks.training import statistics
+from benchmarks.training import comparison
+from benchmarks.training.comparison import Loaded, Records
 from benchmarks.training.experiment import score
 from benchmarks.training.published import published_table
 from benchmarks.training.random_encoder import MARK
-from benchmarks.training.statistics import Loaded, Records
 from benchmarks.training.tables import (
     OURS,
     mean_score,
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a Markdown file with two marks, between which the tables are written",
     )
     asked = parser.parse_args(arguments)
-    loaded = statistics.load(asked.results)
+    loaded = comparison.load(asked.results)
     (asked.results / "finetune.md").write_text(report(loaded, asked.results), encoding="utf-8")
     if asked.readme:
         markdown.write_between(asked.readme, "benchmarks.training.report", _score_tables(loaded))
@@ -113,7 +113,7 @@ def _blocks(records: Records) -> dict[Block, Records]:
     for record in records:
         stopping = record["settings"].get("early stopping", "")
         shots = record["shots"] or math.inf
-        block = Block(statistics.encoder_of(record), record["device"], shots, stopping)
+        block = Block(comparison.encoder_of(record), record["device"], shots, stopping)
         found.setdefault(block, []).append(record)
     return dict(sorted(found.items(), key=lambda item: (item[0].encoder != DEFAULT, item[0])))
 
@@ -133,7 +133,7 @@ def _score_tables(loaded: Loaded) -> str:
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
         whole = {method: by_task for method, by_task in grouped.items() if by_task.keys() == set(tasks)}
         if OURS in whole:
-            table = score_table(whole, tasks, statistics.relative_costs(whole))
+            table = score_table(whole, tasks, comparison.relative_costs(whole))
             parts += [f"**{block.title}**", table, *wall_times(whole), peaks(whole)]
     if loaded.published:
         parts += [f"**{PUBLISHED}**", published_table(loaded.published)]
@@ -142,7 +142,7 @@ def _score_tables(loaded: Loaded) -> str:
 
 def _main(records: Records) -> dict[str, dict[str, Records]]:
     """Return the records by method and task, without variants of methods."""
-    found = statistics.by_task([record for record in records if "@" not in record["method"]])
+    found = comparison.by_task([record for record in records if "@" not in record["method"]])
     return {method: found[method] for method in METHODS if method in found}
 
 
@@ -176,16 +176,16 @@ def _section(records: Records, block: Block, folder: Path) -> list[str]:
     parts = [f"## {block.title}"]
     if grouped:
         tasks = sorted({task for by_task in grouped.values() for task in by_task})
-        costs = statistics.relative_costs(grouped)
+        costs = comparison.relative_costs(grouped)
         parts += [score_table(grouped, tasks, costs), *wall_times(grouped), phase_table(grouped)]
         titles = task_titles(grouped)
         values = {
-            method: {titles[task]: statistics.scores(cells) for task, cells in by_task.items()}
+            method: {titles[task]: comparison.scores(cells) for task, cells in by_task.items()}
             for method, by_task in grouped.items()
         }
         spread_picture(values, folder / f"{name}-spread.png")
         parts.append(f"![Spread over seeds]({name}-spread.png)")
-        whole = statistics.complete(grouped, tasks)
+        whole = comparison.complete(grouped, tasks)
         points = {m: (cost, mean_score(whole[m], tasks)) for m, cost in costs.items() if m in whole}
         if len(points) > 1:
             cost_picture(points, folder / f"{name}-cost.png")
@@ -232,7 +232,7 @@ def _over_seeds(found: dict[tuple[int, str], float], shared: set[tuple[int, str]
     seeds: dict[int, list[float]] = {}
     for seed, task in shared:
         seeds.setdefault(seed, []).append(found[seed, task])
-    return statistics.spread([float(np.mean(values)) for values in seeds.values()])
+    return comparison.spread([float(np.mean(values)) for values in seeds.values()])
 
 
 def _shares(by_task: dict[str, Records]) -> dict[str, float]:

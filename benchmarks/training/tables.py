@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks import markdown
 from benchmarks.methods import method_of
-from benchmarks.training import statistics
+from benchmarks.training import comparison
+from benchmarks.training.comparison import Records
 from benchmarks.training.experiment import score_name
-from benchmarks.training.statistics import Records
 from tokensieve.counted import counted
 
 OURS = "tokensieve"
@@ -25,12 +25,12 @@ SCORES = ("fish", "magnitude_mask", "random_mask")
 
 def score_table(grouped: dict[str, dict[str, Records]], tasks: list[str], costs: dict[str, float]) -> str:
     seeds = max(len(found) for tasks_of in grouped.values() for found in tasks_of.values())
-    whole = statistics.complete(grouped, tasks)
-    places = statistics.ranks(whole, tasks)
-    gaps = {other: statistics.differences(grouped, OURS, other) for other in grouped if other != OURS}
-    p_values = statistics.holm(
+    whole = comparison.complete(grouped, tasks)
+    places = comparison.ranks(whole, tasks)
+    gaps = {other: comparison.differences(grouped, OURS, other) for other in grouped if other != OURS}
+    p_values = comparison.holm(
         {
-            other: statistics.sign_flip(found)
+            other: comparison.sign_flip(found)
             for other, found in gaps.items()
             if found and grouped[other].keys() >= set(tasks)
         }
@@ -73,16 +73,16 @@ def wall_times(grouped: dict[str, dict[str, Records]]) -> list[str]:
     """Return the wall time of tokensieve relative to other methods, in total and by task, from
     undisturbed cells.
     """
-    calm = statistics.by_task(
-        statistics.undisturbed(
+    calm = comparison.by_task(
+        comparison.undisturbed(
             [cell for tasks in grouped.values() for cells in tasks.values() for cell in cells]
         )
     )
     shares = []
     for other in ("end_to_end", "lora"):
-        share = statistics.relative_costs(calm, other, statistics.wall).get(OURS)
+        share = comparison.relative_costs(calm, other, comparison.wall).get(OURS)
         if share is not None:
-            pairs = len(statistics.differences(calm, OURS, other))
+            pairs = len(comparison.differences(calm, OURS, other))
             shares.append(
                 f"{share:.2f} of {other}'s ({', '.join(_shares_by_task(calm, other))}; "
                 f"{counted(pairs, 'pair')} of cells)"
@@ -98,7 +98,7 @@ def _shares_by_task(calm: dict[str, dict[str, Records]], other: str) -> list[str
     shares = []
     for task in sorted(calm[OURS].keys() & calm[other].keys()):
         of_task = {method: {task: calm[method][task]} for method in (OURS, other)}
-        if OURS in (found := statistics.relative_costs(of_task, other, statistics.wall)):
+        if OURS in (found := comparison.relative_costs(of_task, other, comparison.wall)):
             shares.append(f"{task} {found[OURS]:.2f}")
     return shares
 
@@ -127,7 +127,7 @@ def phase_table(grouped: dict[str, dict[str, Records]]) -> str:
         rows.append(
             [
                 method,
-                f"{np.mean([statistics.cost(record) for record in found]):.1f}",
+                f"{np.mean([comparison.cost(record) for record in found]):.1f}",
                 *(f"{s:.1f}" for s in phases),
                 f"{peak:.0f}",
             ]
@@ -151,7 +151,7 @@ def peaks(grouped: dict[str, dict[str, Records]]) -> str:
 
 def origins(records: Records) -> str:
     """Return machines and commits, and a warning if cells of one method have different settings."""
-    machines = sorted({statistics.machine_of(record) for record in records})
+    machines = sorted({comparison.machine_of(record) for record in records})
     commits = sorted({str(record["commit"]) for record in records})
     lines = [f"Machines: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
     if mixed := _mixed(records):
@@ -171,7 +171,7 @@ def _mixed(records: Records) -> list[str]:
     first: dict[tuple[str, tuple[str, str]], dict[str, Any]] = {}
     for record in sorted(records, key=lambda record: "@" in record["method"]):
         name, settings = record["method"], record["settings"]
-        task = statistics.encoder_of(record), record["task"]
+        task = comparison.encoder_of(record), record["task"]
         method, changes = method_of(name)
         first.setdefault((name, task), settings)
         compared = [first[known, task] for known in (name, method) if (known, task) in first]
@@ -192,7 +192,7 @@ def _without(settings: dict[str, Any], changes: Collection[str]) -> dict[str, An
 def mean_score(found: dict[str, Records], tasks: list[str]) -> float:
     """Return the mean over tasks of the mean over seeds; NaN if a task is missing."""
     return float(
-        np.mean([np.mean(statistics.scores(found[task])) if task in found else math.nan for task in tasks])
+        np.mean([np.mean(comparison.scores(found[task])) if task in found else math.nan for task in tasks])
     )
 
 
@@ -201,7 +201,7 @@ def _deviation(found: dict[str, Records], tasks: list[str]) -> float:
     return float(
         np.mean(
             [
-                statistics.spread(statistics.scores(found[task]))[1] if task in found else math.nan
+                comparison.spread(comparison.scores(found[task]))[1] if task in found else math.nan
                 for task in tasks
             ]
         )
@@ -214,14 +214,14 @@ def variant_table(records: Records) -> str:
 
     p is from the test of the main table, without the correction.
     """
-    grouped = statistics.by_task(records)
-    costs = statistics.relative_costs(grouped, OURS)
+    grouped = comparison.by_task(records)
+    costs = comparison.relative_costs(grouped, OURS)
     rows = [["variant", "tasks", "pairs", "gap to tokensieve", "p, uncorrected", "cost against tokensieve"]]
     for method in [name for name in grouped if "@" in name] + [name for name in SCORES if name in grouped]:
-        gaps = statistics.differences(grouped, method, OURS)
+        gaps = comparison.differences(grouped, method, OURS)
         if gaps:
             shared = ", ".join(sorted(grouped[method].keys() & grouped[OURS].keys()))
-            points, p_value = f"{100 * float(np.mean(gaps)):+.2f}", f"{statistics.sign_flip(gaps):.2f}"
+            points, p_value = f"{100 * float(np.mean(gaps)):+.2f}", f"{comparison.sign_flip(gaps):.2f}"
             rows.append(
                 [f"`{method}`", shared, str(len(gaps)), points, p_value, _number(costs.get(method), ".2f")]
             )
@@ -231,7 +231,7 @@ def variant_table(records: Records) -> str:
 def _cell(records: Records, seeds: int) -> str:
     if not records:
         return "–"
-    mean, deviation = statistics.spread(statistics.scores(records))
+    mean, deviation = comparison.spread(comparison.scores(records))
     fewer = f" ({len(records)})" if len(records) < seeds else ""
     return f"{100 * mean:.2f}" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}") + fewer
 

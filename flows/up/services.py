@@ -16,6 +16,7 @@ from flows.up.postgres import Databases
 from flows.up.service import Service
 from tokensieve import packages
 from tokensieve.errors import InputError
+from tokensieve.files import holder
 from tokensieve.project import Layout
 from tokensieve.registry.models import open_reader
 from tokensieve.registry.project_identity import identity
@@ -23,6 +24,7 @@ from tokensieve.settings import Settings
 
 LOOPBACK = "127.0.0.1"
 PREFECT, MLFLOW, WORKER, SERVER = "Prefect", "MLflow", "worker", "server"
+SILENT_SECONDS = 90.0  # three of the worker's heartbeats, which come every 30 s
 # `quiet_libraries` silences Prefect in this process; a service has a log of its own.
 LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
 
@@ -122,14 +124,20 @@ def mlflow(layout: Layout, at: Addresses, store: str) -> Service:
 def worker(layout: Layout, at: Addresses) -> Service:
     """Return the worker that starts the runs.
 
-    It is not asked whether it responds: its end would end the runs.
+    While a run is in progress it counts as responding: its end would end the run.
     """
     name = f"{socket.gethostname()}-{os.getpid()}"
 
-    def works(began: float) -> bool:
+    def beaten_since(seconds: float) -> bool | None:
+        """Return whether its last heartbeat is newer. None: Prefect does not respond."""
         found = post(f"{at.api}/work_pools/{POOL}/workers/filter", {})
-        beats = [known["last_heartbeat_time"] for known in found or () if known["name"] == name]
-        return any(beat and datetime.fromisoformat(beat).timestamp() >= began for beat in beats)
+        if found is None:
+            return None
+        beats = [known["last_heartbeat_time"] for known in found if known["name"] == name]
+        return any(beat and datetime.fromisoformat(beat).timestamp() >= seconds for beat in beats)
+
+    def responds() -> bool:
+        return beaten_since(time.time() - SILENT_SECONDS) is not False or holder(layout.busy) is not None
 
     return Service(
         WORKER,
@@ -147,9 +155,10 @@ def worker(layout: Layout, at: Addresses) -> Service:
             name,
         ),
         _log(layout, WORKER),
-        works,
+        lambda began: bool(beaten_since(began)),
         f"work pool {POOL}",
         LOGGED | {"PREFECT_API_URL": at.api},
+        responds=responds,
     )
 
 

@@ -16,7 +16,7 @@ NAME = "audit.json"
 MOST_CHARACTERS = 300  # of a text in the artifact
 # Share of the labels that a probe gives, below which it doubts more right labels than wrong ones.
 SEPARABLE = 0.8
-# Measured by benchmarks/training/audit.py on banking77 and clinc150.
+# Measured by benchmarks/studies/audit.py on banking77 and clinc150.
 MISSED = "that is no proof: of the wrong labels planted to measure the audit, it missed 16% to 30%"
 
 

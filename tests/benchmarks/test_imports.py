@@ -48,8 +48,8 @@ VENDORS = {
         "methods/linear.py",
         "methods/setfit.py",
         "methods/tfidf.py",
-        "training/baselines.py",
-        "training/calibration.py",
-        "training/out_of_scope.py",
+        "studies/baselines.py",
+        "studies/calibration.py",
+        "studies/out_of_scope.py",
     },
 }

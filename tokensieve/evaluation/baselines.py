@@ -3,7 +3,7 @@
 Both take about a second. They show whether the model is worth its training: on some data, a linear
 SVM on TF-IDF is as good (Wang and Manning 2012, aclanthology.org/P12-2018). Pairs of words are no
 better than words on five data sets; sequences of letters are, by 0 to 5 points, but take longer
-(`python -m benchmarks.training.baselines`).
+(`python -m benchmarks.studies.baselines`).
 """
 
 from __future__ import annotations

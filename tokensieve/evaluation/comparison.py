@@ -2,7 +2,7 @@
 
 Targets and answers are int64 [texts], the label of each text. For multi-label data they are bool
 [texts, labels]. Both models number the labels alike. A difference is the challenger's figure minus
-the champion's. `benchmarks/training/gate.py` measures how often these rules err.
+the champion's. `benchmarks/studies/gate.py` measures how often these rules err.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fit the temperature that divides the logits, on texts that were not trained on.
 
 The fit is cautious, because there may be only a few dozen texts.
-`python -m benchmarks.training.calibration` measures how good it is.
+`python -m benchmarks.studies.calibration` measures how good it is.
 """
 
 from __future__ import annotations

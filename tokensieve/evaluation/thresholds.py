@@ -2,7 +2,7 @@
 
 `confidence_threshold` is the confidence below which a prediction is uncertain. `label_thresholds`
 are the probabilities above which each label of multi-label data is given. `inference/decisions.py`
-applies both. `python -m benchmarks.training.calibration` measures the fit of the first.
+applies both. `python -m benchmarks.studies.calibration` measures the fit of the first.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def lower_threshold(highest: float, correct: Float64s, out_of_scope: Float64s) -
     minus the share of out-of-scope texts that it accepts in addition. Both shares are estimated on
     few texts. So one standard error of the difference is subtracted, and one accepted and one
     rejected out-of-scope text are added (Agresti and Coull 1998). The threshold with the highest
-    gain above 0 is returned. `benchmarks/training/out_of_scope.py` compares this rule with others.
+    gain above 0 is returned. `benchmarks/studies/out_of_scope.py` compares this rule with others.
 
     Args:
         highest: The threshold without out-of-scope texts.

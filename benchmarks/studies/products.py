@@ -1,6 +1,6 @@
 """Measure the matrix products of a training step: as torch computes them, and with `fast_products`.
 
-    python -m benchmarks.training.products [--rows 256] [--width 384] [--repeats 30]
+    python -m benchmarks.studies.products [--rows 256] [--width 384] [--repeats 30]
 
 The two are the same on processors on which MKL is not slow (`tokensieve.processor.mkl_is_slow`).
 The command measures on one thread.

@@ -1,6 +1,6 @@
 """Write a task of medical jargon: descriptions of diseases, labelled with their block of ICD-10-CM.
 
-    python -m benchmarks.training.icd10 FOLDER
+    python -m benchmarks.studies.icd10 FOLDER
 
 FOLDER/icd10 is then a task for `benchmarks.training.run --data FOLDER --tasks icd10`. ICD-10-CM is
 a work of the US government (National Center for Health Statistics). The PyPI package
@@ -56,7 +56,7 @@ class Title(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 if the task is there, 2 if it cannot be fetched."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training.icd10", description="Write the task icd10."
+        prog="python -m benchmarks.studies.icd10", description="Write the task icd10."
     )
     parser.add_argument("folder", type=Path, help="folder of tasks, for --data of benchmarks.training.run")
     fetch(parser.parse_args(arguments).folder / TASK)

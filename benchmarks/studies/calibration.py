@@ -1,6 +1,6 @@
 """Measure ways to fit temperature and confidence threshold on few texts.
 
-    python -m benchmarks.training.calibration --data DIR --task banking77 --classes 13 --texts 25
+    python -m benchmarks.studies.calibration --data DIR --task banking77 --classes 13 --texts 25
 
 For each seed, classes and texts are drawn, and a project of its own is split and trained like with
 `tokensieve run`. Temperature and threshold are fitted in several ways. They are measured on all
@@ -62,7 +62,7 @@ Pair = tuple[metrics.Float64s, metrics.Ints]
 @reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training.calibration",
+        prog="python -m benchmarks.studies.calibration",
         description=__doc__.splitlines()[0] if __doc__ else "",
     )
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Measure how often the gate errs: it refuses an equally good challenger, or passes a worse one.
 
-    python -m benchmarks.training.gate simulate
-    python -m benchmarks.training.gate retrain --data DIR --task banking77 --projects DIR
+    python -m benchmarks.studies.gate simulate
+    python -m benchmarks.studies.gate retrain --data DIR --task banking77 --projects DIR
 
 `simulate` draws the answers of two models with a known difference in accuracy. `retrain` trains
 models with other seeds on drawn texts. Each is the challenger of each other and should pass. Models
@@ -55,7 +55,7 @@ MARGIN = Settings().gate.margin
 @reports_input_errors
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training.gate", description="How often the gate errs."
+        prog="python -m benchmarks.studies.gate", description="How often the gate errs."
     )
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/gate"))
     parser.add_argument("way", choices=("simulate", "retrain", "table"))

@@ -1,6 +1,6 @@
 """Measure the seconds and the memory of ranking constructs on many texts.
 
-    python -m benchmarks.training.constructs [--sizes 20000x25 1000000x25 2000x300]
+    python -m benchmarks.studies.constructs [--sizes 20000x25 1000000x25 2000x300]
 
 A size is the number of texts and the words per text. The texts are made: the frequencies of their
 words follow Zipf's law over 50,000 words, and a fifth of the words is of the text's own class, of

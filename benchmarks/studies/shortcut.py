@@ -1,6 +1,6 @@
 """Plant shortcut words in classes of the sample data, and see whether the explanations find them.
 
-    python -m benchmarks.shortcut --share 1 --per-class 20 --max-epochs 5
+    python -m benchmarks.studies.shortcut --share 1 --per-class 20 --max-epochs 5
 
 For each class in PLANTED, its word is put before a share of the class's training and test texts. A
 model is trained on them with the default encoder and exported. The table has the place of each word
@@ -35,7 +35,7 @@ HEADER = ("class", "word", "texts with it", "place", "effect", "largest other ef
 @reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, explain and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.shortcut", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.shortcut", description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="share of a class's texts with its word")
     parser.add_argument("--per-class", type=int, default=1000, help="most training texts of a class")
     parser.add_argument("--max-epochs", type=int, default=10, help="finetune.max_epochs")

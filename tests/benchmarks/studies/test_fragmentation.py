@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.studies.fragmentation import HEADER, main
 from benchmarks.training.experiment import Setup
-from benchmarks.training.fragmentation import HEADER, main
 from benchmarks.training.results import read
 
 

@@ -1,6 +1,6 @@
 """Plant wrong labels, correct what the audit lists, and compare the two models.
 
-    python -m benchmarks.correction --data DIR --task banking77 --project DIR
+    python -m benchmarks.studies.correction --data DIR --task banking77 --project DIR
 
 The commands are those of a person: run, answer review.csv, data add --review, run. The answers are
 the true labels, in the rows that the audit calls likely label errors. Both versions are measured on
@@ -31,7 +31,7 @@ Rows = list[tuple[str, str]]
 @reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play the sitting and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.correction", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.correction", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of task folders")
     parser.add_argument("--task", default="banking77")
     parser.add_argument("--project", type=Path, required=True, help="folder to make, for project and files")

@@ -1,8 +1,8 @@
 """Write the tables on new tokens into a page, from the results in results/vocabulary.
 
-    python -m benchmarks.training.vocabulary docs/explanation/evidence.md
+    python -m benchmarks.studies.vocabulary docs/explanation/new-tokens.md
 
-The results come from `benchmarks.training.fragmentation`, and from `benchmarks.training.run` with
+The results come from `benchmarks.studies.fragmentation`, and from `benchmarks.training.run` with
 `--output benchmarks/results/vocabulary`.
 """
 
@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks import markdown
 from benchmarks.command import reports_input_errors
-from benchmarks.training import fragmentation, results
-from benchmarks.training.experiment import FORMAT
-from benchmarks.training.statistics import (
+from benchmarks.studies import fragmentation
+from benchmarks.training import results
+from benchmarks.training.comparison import (
     Records,
     by_task,
     differences,
@@ -29,9 +29,10 @@ from benchmarks.training.statistics import (
     relative_costs,
     scores,
 )
+from benchmarks.training.experiment import FORMAT
 from tokensieve.errors import InputError
 
-NAME = "benchmarks.training.vocabulary"
+NAME = "benchmarks.studies.vocabulary"
 PLAIN, UNFROZEN = "tokensieve", "tokensieve@schedule.frozen_layers=0"
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.studies.vocabulary import HEADER, NAME, UNFROZEN, VARIANTS, main
 from benchmarks.training.experiment import FORMAT
 from benchmarks.training.results import append
-from benchmarks.training.vocabulary import HEADER, NAME, UNFROZEN, VARIANTS, main
 
 MEAN, FITTED, *_, TRAINED = (variant.method for variant in VARIANTS)
 

@@ -1,7 +1,7 @@
 """Count the classes in which the verdict's search for shortcuts finds a phrase.
 
-    python -m benchmarks.shared_phrases data/freight/train.csv ../shared/data/banking77/train.csv
-    python -m benchmarks.shared_phrases --train
+    python -m benchmarks.studies.shared_phrases data/freight/train.csv DIR/banking77/train.csv
+    python -m benchmarks.studies.shared_phrases --train
 
 For each file: the words and phrases of two and three words that most texts of a class have and few
 others, whatever they are about; the classes in which a phrase is found though nobody planted one,
@@ -52,7 +52,7 @@ Rows = list[tuple[str, str]]  # texts with their label
 @reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, or train and print what the phrase does."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.shared_phrases", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.shared_phrases", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="training texts with labels")
     parser.add_argument("--train", action="store_true", help="train with and without a planted phrase")
     parser.add_argument("--max-epochs", type=int, default=5, help="finetune.max_epochs")

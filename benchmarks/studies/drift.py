@@ -1,7 +1,7 @@
 """Measure how often `find_drift` finds a difference: without one (false alarms), and with known
 ones.
 
-    python -m benchmarks.drift --data DIR
+    python -m benchmarks.studies.drift --data DIR
 
 DIR has the task folders clinc150 and banking77. A model is trained on 10 texts per class of
 clinc150 without five classes, and exported. Reference and window are drawn from clinc150's
@@ -55,7 +55,7 @@ CHANGES = (
 @reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the table. Return status 2 for invalid input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.drift", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument(
         "--model", type=Path, required=True, help="folder of the model, made if it is missing"

@@ -1,6 +1,6 @@
 """Measure how a tokenizer divides the informative words of tasks, and what new tokens would save.
 
-    python -m benchmarks.training.fragmentation --data ../shared/data --tasks hwu64,snips
+    python -m benchmarks.studies.fragmentation --data ../shared/data --tasks hwu64,snips
 
 The informative words are the constructs of one word in a sample of the task. New tokens are chosen
 as `vocabulary.new_tokens` does. The tokens that they save are those of the test texts, with special
@@ -53,7 +53,7 @@ HEADER = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Append a result per task and size, and print them as a table. Return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training.fragmentation",
+        prog="python -m benchmarks.studies.fragmentation",
         description="Measure how informative words are divided into tokens.",
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of task folders")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.training import icd10, pip_download
-from benchmarks.training.icd10 import MOST, Title, main, titles, write
+from benchmarks.studies import icd10
+from benchmarks.studies.icd10 import MOST, Title, main, titles, write
+from benchmarks.training import pip_download
 
 LIST = """<list><chapter><name>1</name>
 <section id="A00-A09"><desc>Intestinal diseases (A00-A09)</desc>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.training.products import main, measure_products
+from benchmarks.studies.products import main, measure_products
 
 
 def test_each_product_gets_two_speeds() -> None:

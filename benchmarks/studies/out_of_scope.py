@@ -1,6 +1,6 @@
 """Compare rules that choose the confidence threshold with the help of a few out-of-scope texts.
 
-    python -m benchmarks.training.out_of_scope --project . --data DIR
+    python -m benchmarks.studies.out_of_scope --project . --data DIR
 
 The models are that of the project, and linear classifiers on the vectors of all-MiniLM-L6-v2. The
 project must have out-of-scope texts, and must have run the stage evaluate. The linear classifiers
@@ -82,7 +82,7 @@ RULES: dict[str, Rule] = {
 
 @reports_input_errors
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training.out_of_scope")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.out_of_scope")
     parser.add_argument("--project", type=Path, help="a project folder whose data have out-of-scope texts")
     parser.add_argument("--data", type=Path, help="folder of task folders, one of them clinc150")
     parser.add_argument("--coverage", type=float, nargs="+", default=[0.95, 0.8])

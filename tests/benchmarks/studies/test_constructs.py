@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.training.constructs import main, make_texts
+from benchmarks.studies.constructs import main, make_texts
 
 
 def test_texts_are_as_many_and_as_long_as_wanted() -> None:

@@ -1,6 +1,6 @@
 """Measure how much of what is planted the audit finds: wrong labels, copies, overlapping classes.
 
-    python -m benchmarks.training.audit --data DIR [--tasks banking77 clinc150 nlupp] [--seeds 1]
+    python -m benchmarks.studies.audit --data DIR [--tasks banking77 clinc150 nlupp] [--seeds 1]
         [--states FOLDER]
 
 DIR has the task folders. FOLDER keeps the states for the next time.
@@ -60,7 +60,7 @@ Row = tuple[str, ...]
 @reports_input_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the tables. Return status 2 for invalid input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training.audit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.audit", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=["banking77", "clinc150", "nlupp"])
     parser.add_argument("--seeds", type=int, default=1)

@@ -1,6 +1,6 @@
 """Measure what `data.clean=html` costs per text.
 
-Run: python -m benchmarks.cleaning [--texts data/freight/train.csv]
+Run: python -m benchmarks.studies.cleaning [--texts data/freight/train.csv]
 
 The texts as they are, and each as an HTML mail: paragraphs, bold words and entities.
 """

@@ -1,6 +1,6 @@
 """Measure the baselines of the verdict: what they reach, in which time, and what letters would add.
 
-    python -m benchmarks.training.baselines --data DIR --tasks banking77 hwu64
+    python -m benchmarks.studies.baselines --data DIR --tasks banking77 hwu64
 
 `words` is the baseline of each run, a linear SVM on TF-IDF of words. `pairs` also has pairs of
 words, and `letters` has sequences of 2 to 5 letters in addition.

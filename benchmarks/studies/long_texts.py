@@ -1,6 +1,6 @@
 """Measure ways to read texts that are longer than `base.max_length`.
 
-    python -m benchmarks.training.long_texts [--data FILE] [--classes 6] [--texts 30]
+    python -m benchmarks.studies.long_texts [--data FILE] [--classes 6] [--texts 30]
 
 The texts are planted: each is a sequence of short texts of FILE (the sample's by default), of
 random classes, and has the label of the last one. So the label does not depend on the beginning. A

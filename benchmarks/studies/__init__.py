@@ -1,0 +1,1 @@
+"""Answer one question about the product per module, on labelled texts."""

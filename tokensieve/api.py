@@ -29,6 +29,7 @@ from transformers import PreTrainedTokenizerFast
 from tokensieve.data.examples import Examples
 from tokensieve.data.label_names import prepare_labels
 from tokensieve.data.labels import class_names, encode_targets
+from tokensieve.data.normalize import is_blank
 from tokensieve.data.split import check_trainable, split_examples
 from tokensieve.errors import InputError, excerpt
 from tokensieve.evaluation.decision_rule import fit_decision_rule
@@ -84,7 +85,7 @@ class FittedClassifier:
         joined = rule.all_cleaned(rule.texts(texts))
         lengths = token_counts(self._tokenizer, joined)
         truncated = [length > self._manifest.max_length for length in lengths]
-        return predictions(self._logits(joined), self._manifest, truncated, top)
+        return predictions(self._logits(joined), self._manifest, truncated, list(map(is_blank, joined)), top)
 
     def evaluate(self, texts: Sequence[TextOrColumns], labels: Labels) -> dict[str, Any]:
         """Return accuracy, F1, calibration error and coverage on labelled texts.

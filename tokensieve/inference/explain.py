@@ -185,7 +185,8 @@ def _explanation(manifest: Manifest, occlusion: Occlusion, logits: Floats, label
     decided = decide(logits, manifest.rule)
     column = int(decided.probabilities[0].argmax()) if label is None else manifest.labels.index(label)
     odds = log_odds(logits, column, manifest.rule)
-    given = predictions(logits, manifest, [False] * len(logits), 1)
+    neither = [False] * len(logits)  # only the labels are used
+    given = predictions(logits, manifest, neither, neither, 1)
     found = tuple(
         Effect(
             removal.text,

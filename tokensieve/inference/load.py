@@ -67,8 +67,8 @@ class Model(Protocol):
     def by_task(self, logits: Floats) -> Mapping[str, Floats]:
         """Return the logits of each task, of those of `run`."""
 
-    def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> PredictionsByTask:
-        """Return the predictions for texts with these `logits` [texts, classes], by task.
+    def decide(self, logits: Floats, texts: Sequence[TokenIds], top: int) -> PredictionsByTask:
+        """Return the predictions for texts with these tokens and `logits`, by task.
 
         Raises:
             InputError: If `top` is less than 1.

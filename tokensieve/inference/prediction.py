@@ -24,7 +24,8 @@ class Prediction:
     Attributes:
         labels: The labels of the text with their probabilities, the most likely first. A
             single-label model gives one label, a multi-label model any number.
-        uncertain: Whether the prediction is uncertain (`decisions.DecisionRule`).
+        uncertain: Whether the prediction is uncertain (`decisions.DecisionRule`). That for a blank
+            text always is.
         truncated: Whether the text has more tokens than the model reads.
         top: The most likely labels with their probabilities, whether they are given or not.
         multi_label: Whether the model may give any number of labels.
@@ -68,13 +69,16 @@ class Prediction:
         return self.labels[0]
 
 
-def predictions(logits: Logits, manifest: Manifest, truncated: Sequence[bool], top: int) -> list[Prediction]:
+def predictions(
+    logits: Logits, manifest: Manifest, truncated: Sequence[bool], blank: Sequence[bool], top: int
+) -> list[Prediction]:
     """Return the prediction for each text from its logits [texts, classes], in their order.
 
     Args:
         logits: The logits of the model that `manifest` describes.
         manifest: The labels and the decision rule.
         truncated: Whether each text has more tokens than the model reads.
+        blank: Whether each text has no visible character.
         top: The number of most likely labels in each prediction.
 
     Raises:
@@ -86,12 +90,12 @@ def predictions(logits: Logits, manifest: Manifest, truncated: Sequence[bool], t
     decided = decide(logits, manifest.rule)
     order = np.argsort(-decided.probabilities, axis=1, kind="stable")
     found = []
-    for row, ranked, labels, confident, cut in zip(
-        decided.probabilities, order, decided.labels, decided.confident, truncated, strict=True
+    for row, ranked, labels, confident, cut, empty in zip(
+        decided.probabilities, order, decided.labels, decided.confident, truncated, blank, strict=True
     ):
         candidates = tuple((manifest.labels[place], float(row[place])) for place in ranked[:top])
         given = candidates[:1]
         if multi_label:
             given = tuple((manifest.labels[place], float(row[place])) for place in ranked[labels[ranked]])
-        found.append(Prediction(given, not confident, cut, candidates, multi_label))
+        found.append(Prediction(given, empty or not confident, cut, candidates, multi_label))
     return found

@@ -113,7 +113,7 @@ class Predictor:
         """Return the result of `predict`, by the name of the only task."""
         tokens = self.tokenize(self.text_rule.texts(texts))
         logits = run_batches(self._engine.run, [text.ids for text in tokens], self.classes)
-        return self.decide(logits, [text.truncated for text in tokens], top)
+        return self.decide(logits, tokens, top)
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """Return the logits, float32 [texts, classes], in the order of the texts."""
@@ -135,15 +135,16 @@ class Predictor:
         """Return the logits, float32 [texts, classes], of texts with equal numbers of tokens."""
         return self._engine.run(np.array(ids, dtype=np.int64))
 
-    def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> dict[str, list[Prediction]]:
-        """Return the predictions for texts with these `logits` [texts, classes].
+    def decide(self, logits: Floats, texts: Sequence[TokenIds], top: int) -> dict[str, list[Prediction]]:
+        """Return the predictions for texts with these tokens and `logits` [texts, classes].
 
         The key is the name of the only task.
 
         Raises:
             InputError: If `top` is less than 1.
         """
-        return {SINGLE_TASK: predictions(logits, self.manifest, truncated, top)}
+        truncated, blank = [text.truncated for text in texts], [text.blank for text in texts]
+        return {SINGLE_TASK: predictions(logits, self.manifest, truncated, blank, top)}
 
 
 def run_batches(run: Callable[[Ids], Floats], ids: Sequence[Sequence[int]], classes: int) -> Floats:

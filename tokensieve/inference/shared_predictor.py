@@ -108,7 +108,7 @@ class SharedPredictor:
             InputError: If `top` is less than 1, or `TextRule.text` raises it.
         """
         tokens = self.tokenize(self.text_rule.texts(texts))
-        return self.decide(self._logits(tokens), [text.truncated for text in tokens], top)
+        return self.decide(self._logits(tokens), tokens, top)
 
     def logits(self, texts: Sequence[str]) -> dict[str, Floats]:
         """Return the logits, float32 [texts, classes], by task, in the order of the texts."""
@@ -134,8 +134,8 @@ class SharedPredictor:
         states = self._prefix.run(np.array(ids, dtype=np.int64))
         return np.concatenate([suffix.run(states) for suffix in self._suffixes.values()], axis=1)
 
-    def decide(self, logits: Floats, truncated: Sequence[bool], top: int) -> dict[str, list[Prediction]]:
-        """Return the predictions for texts with these `logits`, by task.
+    def decide(self, logits: Floats, texts: Sequence[TokenIds], top: int) -> dict[str, list[Prediction]]:
+        """Return the predictions for texts with these tokens and `logits`, by task.
 
         The logits have the form of those of `run`.
 
@@ -143,8 +143,9 @@ class SharedPredictor:
             InputError: If `top` is less than 1.
         """
         by_task = self.by_task(logits)
+        truncated, blank = [text.truncated for text in texts], [text.blank for text in texts]
         return {
-            name: predictions(by_task[name], manifest, truncated, top)
+            name: predictions(by_task[name], manifest, truncated, blank, top)
             for name, manifest in self.tasks.items()
         }
 

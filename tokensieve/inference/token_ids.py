@@ -11,6 +11,7 @@ from functools import cached_property
 
 import tokenizers
 
+from tokensieve.data.normalize import is_blank
 from tokensieve.inference.cut_points import CutPoints, find_cut_points
 from tokensieve.inference.words import Span
 from tokensieve.truncation import HEAD, head_and_tail
@@ -20,6 +21,8 @@ from tokensieve.truncation import HEAD, head_and_tail
 CHARACTERS = 8
 GROWTH = 4  # the factor on the number of characters if there were too few
 
+_Read = tuple[list[int], bool]  # the token ids that the model reads, and whether there are more
+
 
 @dataclass(frozen=True)
 class TokenIds:
@@ -28,10 +31,12 @@ class TokenIds:
     Attributes:
         ids: The ids that the model reads.
         truncated: Whether the text has more tokens than the model reads.
+        blank: Whether the text has no visible character.
     """
 
     ids: list[int]
     truncated: bool
+    blank: bool
 
 
 class BoundedTokenizer:
@@ -61,15 +66,15 @@ class BoundedTokenizer:
         """
         if isinstance(texts, str):
             raise TypeError("texts is one text; give a list of texts")
-        found: list[TokenIds | None] = [None] * len(texts)
+        found: list[_Read | None] = [None] * len(texts)
         size = self._max_length * CHARACTERS
         while missing := [place for place, known in enumerate(found) if known is None]:
             parts = [self._start(texts[place], size) for place in missing]
             encodings = self._tokenizer.encode_batch_fast([replace_surrogates(part) for part in parts])
             for place, part, encoding in zip(missing, parts, encodings, strict=True):
-                found[place] = self._token_ids(texts[place], part, encoding, size)
+                found[place] = self._read(texts[place], part, encoding, size)
             size *= GROWTH
-        return [_at_least_one(tokens) for tokens in found if tokens is not None]
+        return [_token_ids(text, read) for text, read in zip(texts, found, strict=True) if read]
 
     def tokenize_with_spans(self, text: str) -> tuple[TokenIds, list[Span]]:
         """Return the token ids of a text without surrogates, and the span of each token in it.
@@ -80,11 +85,11 @@ class BoundedTokenizer:
         while True:
             part = self._start(text, size) if self._truncation == HEAD else text
             encoding = self._tokenizer.encode(part)
-            if tokens := self._token_ids(text, part, encoding, size):
+            if read := self._read(text, part, encoding, size):
                 break
             size *= GROWTH
         spans = head_and_tail(encoding.offsets, self._max_length)
-        return _at_least_one(tokens), spans or [(0, 0)]
+        return _token_ids(text, read), spans or [(0, 0)]
 
     @cached_property
     def _cut_points(self) -> CutPoints | None:
@@ -97,20 +102,20 @@ class BoundedTokenizer:
         at = self._cut_points.after(text, size)
         return text if at is None else text[:at]
 
-    def _token_ids(self, text: str, part: str, encoding: tokenizers.Encoding, size: int) -> TokenIds | None:
-        """Return the token ids of `text` from the encoding of its beginning, `part`.
+    def _read(self, text: str, part: str, encoding: tokenizers.Encoding, size: int) -> _Read | None:
+        """Return what is read of `text`, from the encoding of its beginning, `part`.
 
         If `part` is too short, return None.
         """
         ids = encoding.ids
         if self._truncation == HEAD:
             truncated = bool(encoding.overflowing)
-            return TokenIds(ids, truncated) if truncated or len(part) == len(text) else None
+            return (ids, truncated) if truncated or len(part) == len(text) else None
         if len(part) == len(text):
-            return TokenIds(head_and_tail(ids, self._max_length), len(ids) > self._max_length)
+            return head_and_tail(ids, self._max_length), len(ids) > self._max_length
         last = self._max_length // 2
         tail = self._tail(text, size, last) if len(ids) > self._max_length else None
-        return None if tail is None else TokenIds([*ids[: self._max_length - last], *tail], True)
+        return None if tail is None else ([*ids[: self._max_length - last], *tail], True)
 
     def _tail(self, text: str, size: int, count: int) -> list[int] | None:
         """Return the last `count` tokens of a text from about its last `size` characters.
@@ -137,6 +142,7 @@ def replace_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _at_least_one(tokens: TokenIds) -> TokenIds:
+def _token_ids(text: str, read: _Read) -> TokenIds:
     # If the tokenizer adds no special tokens, an empty text has no token. The graph needs one.
-    return tokens if tokens.ids else TokenIds([0], tokens.truncated)
+    ids, truncated = read
+    return TokenIds(ids or [0], truncated, is_blank(text))

@@ -271,12 +271,7 @@ def _probe(model: Model, version: str) -> None:
     logits = model.run([text.ids for text in encoded])
     if not np.isfinite(logits).all():
         raise InputError("its logits are not finite")
-    response_body(
-        model.decide(logits, [text.truncated for text in encoded], model.classes),
-        True,
-        model,
-        version,
-    )
+    response_body(model.decide(logits, encoded, model.classes), True, model, version)
 
 
 def _reason(error: Exception) -> str:

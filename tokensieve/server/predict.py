@@ -67,7 +67,7 @@ class PredictEndpoint:
                 client = f"{request.client.host} {request.client.port}" if request.client else ""
                 ids = [text.ids for text in tokenized]
                 logits = await self._batcher.compute(loaded.model, ids, client)
-                predictions = loaded.model.decide(logits, [text.truncated for text in tokenized], top)
+                predictions = loaded.model.decide(logits, tokenized, top)
                 seconds = (time.perf_counter() - began) / max(1, len(ids))
                 self._metrics.count_predictions(predictions)
                 if self._shadow and sampled:

@@ -97,8 +97,8 @@ class SingleLabelPrediction(BaseModel):
     probability: float = Field(ge=0, le=1, description="its calibrated probability")
     uncertain: bool = Field(
         description=(
-            "true if the probability is below the model's threshold, or its lead over the second label is "
-            "below the margin"
+            "true if the probability is below the model's threshold, its lead over the second label is "
+            "below the margin, or the text has no visible character"
         )
     )
     truncated: bool = Field(description="true if the text has more tokens than the model reads")
@@ -121,7 +121,12 @@ class MultiLabelPrediction(BaseModel):
     labels: list[LabelProbability] = Field(
         description="labels of the text, the most likely first; may be empty"
     )
-    uncertain: bool = Field(description="true if the probability of some label is close to its threshold")
+    uncertain: bool = Field(
+        description=(
+            "true if the probability of some label is close to its threshold, or the text has no "
+            "visible character"
+        )
+    )
     truncated: bool = Field(description="true if the text has more tokens than the model reads")
     top: list[LabelProbability] = Field(description="most likely labels, whether the text has them or not")
 

@@ -242,7 +242,7 @@ class Shadow:
 def _predict(model: Model, text: str) -> Outcome:
     began = time.perf_counter()
     (tokens,) = model.tokenize([text])
-    by_task = model.decide(model.run([tokens.ids]), [tokens.truncated], 1)
+    by_task = model.decide(model.run([tokens.ids]), [tokens], 1)
     return Outcome.of(by_task[SINGLE_TASK][0], time.perf_counter() - began)
 
 

@@ -52,8 +52,8 @@ def test_logits_and_probabilities_equal_the_plain_reference(predictor: Predictor
     logits = predictor.logits(QUESTIONS)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, reference, atol=1e-5)
-    for prediction, row in zip(
-        predictor.predict(QUESTIONS, top=4), reference.astype(np.float64) / 1.7, strict=True
+    for text, prediction, row in zip(
+        QUESTIONS, predictor.predict(QUESTIONS, top=4), reference.astype(np.float64) / 1.7, strict=True
     ):
         expected = {
             label: float(np.exp(value) / np.exp(row).sum())
@@ -62,7 +62,7 @@ def test_logits_and_probabilities_equal_the_plain_reference(predictor: Predictor
         assert dict(prediction.top) == pytest.approx(expected, abs=1e-5)
         assert prediction.label == max(expected, key=expected.__getitem__)
         assert prediction.probability == prediction.top[0][1]
-        assert prediction.uncertain == (prediction.probability < 0.8)
+        assert prediction.uncertain == (not text or prediction.probability < 0.8)
 
 
 def test_a_model_of_several_labels_gives_those_above_their_thresholds(served: Any, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_model_of_several_labels_gives_those_above_their_thresholds(served: An
     manifest = several.manifest
     chances = 1 / (1 + np.exp(-served.logits(QUESTIONS).astype(np.float64) / manifest.temperature))
     answers = several.predict(QUESTIONS, top=2)
-    for answer, row in zip(answers, chances, strict=True):
+    for text, answer, row in zip(QUESTIONS, answers, chances, strict=True):
         known = dict(zip(manifest.labels, row, strict=True))
         needed = dict(zip(manifest.labels, manifest.thresholds, strict=True))
         assert answer.multi_label
@@ -83,7 +83,7 @@ def test_a_model_of_several_labels_gives_those_above_their_thresholds(served: An
         odds = np.log(row / (1 - row)) - np.log(
             np.array(manifest.thresholds) / (1 - np.array(manifest.thresholds))
         )
-        assert answer.uncertain == (1 / (1 + np.exp(-np.abs(odds).min())) < 0.6)
+        assert answer.uncertain == (not text or 1 / (1 + np.exp(-np.abs(odds).min())) < 0.6)
     # No label, one and several; sure and not.
     assert {min(len(answer.labels), 2) for answer in answers} == {0, 1, 2}
     assert {answer.uncertain for answer in answers} == {True, False}
@@ -111,7 +111,9 @@ def test_a_label_that_hardly_leads_is_uncertain_however_likely(folder: Path, ser
     replace(served.manifest, threshold=0.0, margin=0.5).save(folder)
     answers = Predictor.load(folder, threads=1).predict(QUESTIONS, top=2)
     leads = [answer.top[0][1] - answer.top[1][1] for answer in answers]
-    assert [answer.uncertain for answer in answers] == [lead < 0.5 for lead in leads]
+    assert [answer.uncertain for answer in answers] == [
+        not text or lead < 0.5 for text, lead in zip(QUESTIONS, leads, strict=True)
+    ]
     assert {answer.uncertain for answer in answers} == {True, False}
 
 

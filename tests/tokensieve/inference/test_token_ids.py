@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors, trainers
 
+from tokensieve.data.normalize import is_blank
 from tokensieve.inference import token_ids as module
 from tokensieve.inference.cut_points import EXPRESSIONS, find_cut_points
 from tokensieve.inference.token_ids import BoundedTokenizer, TokenIds, replace_surrogates
@@ -230,10 +231,10 @@ def whole(tokenizer: Tokenizer, text: str, most: int, truncation: str) -> TokenI
     if truncation == HEAD:
         tokenizer.enable_truncation(most)
         encoding = tokenizer.encode(text)
-        return TokenIds(encoding.ids or [0], bool(encoding.overflowing))
+        return TokenIds(encoding.ids or [0], bool(encoding.overflowing), is_blank(text))
     tokenizer.no_truncation()
     ids = tokenizer.encode(text).ids
-    return TokenIds(head_and_tail(ids, most) or [0], len(ids) > most)
+    return TokenIds(head_and_tail(ids, most) or [0], len(ids) > most, is_blank(text))
 
 
 @pytest.mark.parametrize("truncation", [HEAD, HEAD_TAIL])

@@ -85,7 +85,8 @@ def observe(folder: Path, texts: Sequence[str]) -> Observations:
     tokenizer = load_tokenizer(folder / TOKENIZER, files[TOKENIZER], manifest.max_length, manifest.truncation)
     bounded = BoundedTokenizer(tokenizer, manifest.max_length, manifest.truncation)
     texts = manifest.text_rule.all_cleaned(list(texts))
-    ids = [text.ids for text in bounded.tokenize(texts)]
+    tokenized = bounded.tokenize(texts)
+    ids = [text.ids for text in tokenized]
     session = create_session(
         folder / MODEL, cores(), cuda=manifest.variant == "fp16", files={**files, MODEL: graph}
     )
@@ -110,7 +111,7 @@ def observe(folder: Path, texts: Sequence[str]) -> Observations:
         states,
         decided.probabilities.argmax(1),
         confidence,
-        ~decided.confident,
+        ~decided.confident | np.array([text.blank for text in tokenized], dtype=np.bool_),
         np.array([len(text) for text in ids], dtype=np.float64),
         _fragmented(tokenizer, texts),
         classes,

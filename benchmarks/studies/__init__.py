@@ -1,1 +1,1 @@
-"""Answer one question about the product per module, on labelled texts."""
+"""Studies: each module answers one question about the product."""

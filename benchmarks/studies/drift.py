@@ -33,7 +33,7 @@ from tokensieve.data.raw_data import read_examples
 from tokensieve.monitoring.drift import Drift, find_drift
 from tokensieve.monitoring.observations import Observations, observe
 
-RESULTS = Path(__file__).parent / "results" / "drift.jsonl"
+RESULTS = Path(__file__).parents[1] / "results" / "drift.jsonl"
 PER_CLASS = 10
 UNSEEN = 5  # classes that the model is not trained on
 SIZES = (50, 200, 1000)  # texts of a window

@@ -36,7 +36,7 @@ from tokensieve.evaluation.shortcuts import (
 )
 from tokensieve.inference.words import count_words, ngrams
 
-SAMPLE = Path(__file__).parents[1] / "data" / "freight"
+SAMPLE = Path(__file__).parents[2] / "data" / "freight"
 PHRASE, CLASS = "Case opened through Zephyr.", "delay_reason"
 PER_CLASS, DRAWS, SHARES = (10, 20, 50), 5, (1.0, 0.85, 0.7)
 PLANTED = 20  # most classes of a file that get the phrase, one after the other

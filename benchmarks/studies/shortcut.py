@@ -27,7 +27,7 @@ from tokensieve.evaluation.reliance import measure_reliance, texts_given
 from tokensieve.inference.explain import explain
 from tokensieve.inference.prediction import SINGLE_TASK
 
-SAMPLE = Path(__file__).parents[1] / "data" / "freight"
+SAMPLE = Path(__file__).parents[2] / "data" / "freight"
 PLANTED = {"delay_reason": "kindly", "booking_change": "regards", "incoterm_question": "portal"}
 HEADER = ("class", "word", "texts with it", "place", "effect", "largest other effect", "first in texts")
 

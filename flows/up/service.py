@@ -34,7 +34,8 @@ class Service:
         folder: Its working directory.
         needed: Returns whether it can start.
         vital: Whether all services end if this one ends again and again.
-        responds: Returns whether it responds while it runs. None: it is not asked.
+        responds: Returns whether it responds while it runs. The argument is the id of the process
+            that guards it. None: it is not asked.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Service:
     folder: Path = packages.ROOT
     needed: Callable[[], bool] = lambda: True
     vital: bool = True
-    responds: Callable[[], bool] | None = None
+    responds: Callable[[int], bool] | None = None
 
 
 class Process:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import psutil
+
 from flows.up.deployments import POOL
 from flows.up.local_http import answers, post
 from flows.up.postgres import Databases
 from flows.up.service import Service
 from tokensieve import packages
 from tokensieve.errors import InputError
-from tokensieve.files import holder
 from tokensieve.project import Layout
 from tokensieve.registry.models import open_reader
 from tokensieve.registry.project_identity import identity
@@ -24,7 +25,8 @@ from tokensieve.settings import Settings
 
 LOOPBACK = "127.0.0.1"
 PREFECT, MLFLOW, WORKER, SERVER = "Prefect", "MLflow", "worker", "server"
-SILENT_SECONDS = 90.0  # three of the worker's heartbeats, which come every 30 s
+HEARTBEAT_SECONDS = 30  # between two heartbeats of the worker
+SILENT_SECONDS = 3.0 * HEARTBEAT_SECONDS
 # `quiet_libraries` silences Prefect in this process; a service has a log of its own.
 LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
 
@@ -88,7 +90,7 @@ def prefect(layout: Layout, at: Addresses, databases: Databases | None) -> Servi
             # read-only.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(Path(layout.up) / "prefect-pages"),
         },
-        responds=lambda: answers(f"{at.api}/health"),
+        responds=lambda guard: answers(f"{at.api}/health"),
     )
 
 
@@ -117,27 +119,30 @@ def mlflow(layout: Layout, at: Addresses, store: str) -> Service:
         at.registry,
         # Its job runner has eight processes of 240 MB, for jobs that no run or command submits.
         {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        responds=lambda: answers(f"{at.registry}/health"),
+        responds=lambda guard: answers(f"{at.registry}/health"),
     )
 
 
 def worker(layout: Layout, at: Addresses) -> Service:
     """Return the worker that starts the runs.
 
-    While a run is in progress it counts as responding: its end would end the run.
+    It counts as responding while it has a run, because ending the worker would end the run.
     """
     name = f"{socket.gethostname()}-{os.getpid()}"
 
-    def beaten_since(seconds: float) -> bool | None:
-        """Return whether its last heartbeat is newer. None: Prefect does not respond."""
+    def has_heartbeat_since(moment: float) -> bool | None:
+        """Return whether it sent a heartbeat at or after `moment`, in seconds since 1970.
+
+        None: Prefect does not respond.
+        """
         found = post(f"{at.api}/work_pools/{POOL}/workers/filter", {})
         if found is None:
             return None
         beats = [known["last_heartbeat_time"] for known in found if known["name"] == name]
-        return any(beat and datetime.fromisoformat(beat).timestamp() >= seconds for beat in beats)
+        return any(beat and datetime.fromisoformat(beat).timestamp() >= moment for beat in beats)
 
-    def responds() -> bool:
-        return beaten_since(time.time() - SILENT_SECONDS) is not False or holder(layout.busy) is not None
+    def responds(guard: int) -> bool:
+        return has_heartbeat_since(time.time() - SILENT_SECONDS) is not False or _has_run(guard)
 
     return Service(
         WORKER,
@@ -155,9 +160,9 @@ def worker(layout: Layout, at: Addresses) -> Service:
             name,
         ),
         _log(layout, WORKER),
-        lambda began: bool(beaten_since(began)),
+        lambda began: bool(has_heartbeat_since(began)),
         f"work pool {POOL}",
-        LOGGED | {"PREFECT_API_URL": at.api},
+        LOGGED | {"PREFECT_API_URL": at.api, "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS)},
         responds=responds,
     )
 
@@ -181,7 +186,7 @@ def server(layout: Layout, at: Addresses, log_texts: str | None = None) -> Servi
         needed=reader.exists,
         # The next promotion corrects a champion that cannot be loaded.
         vital=False,
-        responds=lambda: answers(f"{at.server}/health"),
+        responds=lambda guard: answers(f"{at.server}/health"),
     )
 
 
@@ -206,6 +211,15 @@ class Champion:
             return "champion" in (self._reader.aliases(name) or {})
         except InputError:
             return False
+
+
+def _has_run(guard: int) -> bool:
+    """Return whether the worker that the process `guard` guards has started a run that goes on."""
+    try:
+        (worker,) = (process for process in psutil.Process(guard).children() if process.is_running())
+        return bool(worker.children(recursive=True))
+    except (psutil.NoSuchProcess, ValueError):
+        return False
 
 
 def _log(layout: Layout, name: str) -> Path:

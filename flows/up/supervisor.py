@@ -136,7 +136,7 @@ class Supervisor:
             if now - known.healthy_since > STABLE_SECONDS:
                 known.failures = 0
             if known.service.responds and now >= known.next_look:
-                self._end_if_it_hangs(known, known.service.responds())
+                self._end_if_it_hangs(known, known.service.responds(known.process.pid))
                 known.next_look = now + LOOK_SECONDS
 
     def _end_if_it_hangs(self, known: _Watched, responds: bool) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
+
+import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FORBIDDEN = {"prefect", "mlflow", "dvc", "great_expectations", "pandas", "tasks", "flows"}
@@ -35,6 +38,16 @@ def test_a_vendor_stands_in_the_modules_that_need_it() -> None:
         for vendor in VENDORS
     }
     assert users == VENDORS
+
+
+@pytest.mark.parametrize("name", ["SAMPLE", "RESULTS"])
+def test_stored_files_are_where_the_studies_look_for_them(name: str) -> None:
+    studies = [
+        path.stem for path in (BENCHMARKS / "studies").glob("*.py") if f"{name} = " in path.read_text()
+    ]
+    assert studies
+    for study in studies:
+        assert getattr(importlib.import_module(f"benchmarks.studies.{study}"), name).exists(), study
 
 
 VENDORS = {

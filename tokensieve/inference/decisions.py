@@ -44,7 +44,8 @@ class Decisions(NamedTuple):
         labels: The index of the label, int64 [texts, 1]. For a multi-label model, whether each
             label is given, bool [texts, classes].
         probabilities: float64 [texts, classes].
-        confident: False for the texts whose prediction is uncertain, bool [texts].
+        confident: False for the texts whose prediction is uncertain, bool [texts]. Blank texts are
+            not considered here, but in `prediction.predictions`.
     """
 
     labels: npt.NDArray[Any]

@@ -185,8 +185,8 @@ def _explanation(manifest: Manifest, occlusion: Occlusion, logits: Floats, label
     decided = decide(logits, manifest.rule)
     column = int(decided.probabilities[0].argmax()) if label is None else manifest.labels.index(label)
     odds = log_odds(logits, column, manifest.rule)
-    neither = [False] * len(logits)  # only the labels are used
-    given = predictions(logits, manifest, neither, neither, 1)
+    unused = [False] * len(logits)  # whether texts are truncated or blank: only the labels are used
+    given = predictions(logits, manifest, unused, unused, 1)
     found = tuple(
         Effect(
             removal.text,

@@ -24,8 +24,8 @@ class Prediction:
     Attributes:
         labels: The labels of the text with their probabilities, the most likely first. A
             single-label model gives one label, a multi-label model any number.
-        uncertain: Whether the prediction is uncertain (`decisions.DecisionRule`). That for a blank
-            text always is.
+        uncertain: Whether the prediction is uncertain (`decisions.DecisionRule`). The prediction
+            for a blank text is always uncertain.
         truncated: Whether the text has more tokens than the model reads.
         top: The most likely labels with their probabilities, whether they are given or not.
         multi_label: Whether the model may give any number of labels.
@@ -90,12 +90,12 @@ def predictions(
     decided = decide(logits, manifest.rule)
     order = np.argsort(-decided.probabilities, axis=1, kind="stable")
     found = []
-    for row, ranked, labels, confident, cut, empty in zip(
+    for row, ranked, labels, confident, cut, is_blank in zip(
         decided.probabilities, order, decided.labels, decided.confident, truncated, blank, strict=True
     ):
         candidates = tuple((manifest.labels[place], float(row[place])) for place in ranked[:top])
         given = candidates[:1]
         if multi_label:
             given = tuple((manifest.labels[place], float(row[place])) for place in ranked[labels[ranked]])
-        found.append(Prediction(given, empty or not confident, cut, candidates, multi_label))
+        found.append(Prediction(given, is_blank or not confident, cut, candidates, multi_label))
     return found

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.up.service import Service
 from flows.up.services import Addresses, worker
-from tokensieve.files import locked
 from tokensieve.project import Layout
 
 
@@ -52,29 +56,41 @@ def prefect() -> Iterator[Prefect]:
         thread.join()
 
 
-def of(layout: Layout, port: int) -> Service:
+def worker_service(layout: Layout, port: int) -> Service:
     return worker(layout, Addresses("127.0.0.1", 8000, port, "http://127.0.0.1:5000", 5000))
 
 
-def test_a_worker_without_heartbeats_hangs_unless_a_run_is_in_progress(
-    prefect: Prefect, tmp_path: Path
-) -> None:
-    layout = Layout(tmp_path)
-    service = of(layout, prefect.server_port)
+@contextmanager
+def guarded(program: str) -> Iterator[int]:
+    """Start a shell in the place of the guard, which runs `program` in that of the worker."""
+    guard = subprocess.Popen(["sh", "-c", f"{program} & wait"], start_new_session=True)
+    children = psutil.Process(guard.pid).children
+    while not any(child.name() == "sleep" for child in children(recursive=True)):
+        time.sleep(0.05)
+    try:
+        yield guard.pid
+    finally:
+        os.killpg(guard.pid, signal.SIGKILL)
+        guard.wait()
+
+
+def test_a_worker_without_heartbeats_hangs_unless_it_has_a_run(prefect: Prefect, tmp_path: Path) -> None:
+    service = worker_service(Layout(tmp_path), prefect.server_port)
     assert service.responds
-    prefect.seconds = 30
-    assert service.responds()
-    prefect.seconds = 120
-    assert not service.responds()
-    with locked(layout.busy):
-        assert service.responds()
-    assert not service.responds()
+    with guarded("sleep 60") as guard:
+        prefect.seconds = 30
+        assert service.responds(guard)
+        prefect.seconds = 120
+        assert not service.responds(guard)
+    with guarded("sh -c 'sleep 60 & wait'") as guard:
+        assert service.responds(guard)
+    assert not service.responds(guard)
 
 
 def test_a_worker_does_not_hang_because_prefect_does(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        service = of(Layout(tmp_path), closed.getsockname()[1])
+        service = worker_service(Layout(tmp_path), closed.getsockname()[1])
     assert service.responds
-    assert service.responds()
+    assert service.responds(os.getpid())
     assert not service.healthy(0.0)

@@ -100,7 +100,7 @@ def test_a_service_that_hangs_is_ended_and_starts_again(
             stop.set()
 
     running = Supervisor(stop, report)
-    hangs = replace(_service(tmp_path, SLEEPS, "Prefect"), responds=lambda: next(responses, True))
+    hangs = replace(_service(tmp_path, SLEEPS, "Prefect"), responds=lambda guard: next(responses, True))
     with pytest.raises(StoppedError):
         running.watch([hangs])
     assert next(responses, None) is None

@@ -39,6 +39,7 @@ from tokensieve.files import atomic_folder
 from tokensieve.fitting import Fitted, encode, fit_classifier
 from tokensieve.inference.manifest import MODEL, TOKENIZER, Manifest
 from tokensieve.inference.prediction import Prediction, predictions
+from tokensieve.inference.token_ids import replace_surrogates
 from tokensieve.model.batches import token_counts
 from tokensieve.model.classifier import Classifier
 from tokensieve.model.encoder import find_base_model, weights_hash
@@ -82,7 +83,9 @@ class FittedClassifier:
             InputError: If `top` is less than 1, or `TextRule.text` raises it.
         """
         rule = self._manifest.text_rule
-        joined = rule.all_cleaned(rule.texts(texts))
+        joined = [replace_surrogates(text) for text in rule.all_cleaned(rule.texts(texts))]
+        if not joined:
+            return predictions(np.empty((0, len(self.labels))), self._manifest, [], [], top)
         lengths = token_counts(self._tokenizer, joined)
         truncated = [length > self._manifest.max_length for length in lengths]
         return predictions(self._logits(joined), self._manifest, truncated, list(map(is_blank, joined)), top)

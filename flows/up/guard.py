@@ -52,9 +52,9 @@ def main(parent: int, command: list[str]) -> int:
 
 def _end_rest(seconds: float) -> None:
     """End all descendants: those that run after `seconds` are killed."""
-    _send(signal.SIGTERM, rest := _descendants())
+    _send(signal.SIGTERM, rest := living_descendants(os.getpid()))
     psutil.wait_procs(rest, timeout=seconds)
-    while rest := _descendants():
+    while rest := living_descendants(os.getpid()):
         _send(signal.SIGKILL, rest)
         psutil.wait_procs(rest, timeout=1.0)
 
@@ -65,8 +65,13 @@ def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
             process.send_signal(number)
 
 
-def _descendants() -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
+def living_descendants(pid: int) -> list[psutil.Process]:
+    """Return the descendants of a process, without zombies.
+
+    Raises:
+        psutil.NoSuchProcess: If there is no such process.
+    """
+    found = psutil.Process(pid).children(recursive=True)
     return [process for process in found if _is_alive(process)]
 
 

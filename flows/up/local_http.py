@@ -16,9 +16,12 @@ def answers(url: str) -> bool:
 
 
 def post(url: str, body: Any) -> Any:
-    """Return the JSON response to a POST of `body` as JSON. None if it fails."""
+    """Return the JSON response to a POST of `body` as JSON. None if it fails, or is not JSON."""
     found = _request("POST", url, json.dumps(body))
-    return None if found is None else json.loads(found)
+    try:
+        return None if found is None else json.loads(found)
+    except ValueError:
+        return None
 
 
 def _request(method: str, url: str, body: str | None = None) -> bytes | None:

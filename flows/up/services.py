@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from flows.up.deployments import POOL
+from flows.up.guard import living_descendants
 from flows.up.local_http import answers, post
 from flows.up.postgres import Databases
 from flows.up.service import Service
@@ -136,9 +137,9 @@ def worker(layout: Layout, at: Addresses) -> Service:
         None: Prefect does not respond.
         """
         found = post(f"{at.api}/work_pools/{POOL}/workers/filter", {})
-        if found is None:
+        if not isinstance(found, list):
             return None
-        beats = [known["last_heartbeat_time"] for known in found if known["name"] == name]
+        beats = [known.get("last_heartbeat_time") for known in found if known.get("name") == name]
         return any(beat and datetime.fromisoformat(beat).timestamp() >= moment for beat in beats)
 
     def responds(guard: int) -> bool:
@@ -214,11 +215,13 @@ class Champion:
 
 
 def _has_run(guard: int) -> bool:
-    """Return whether the worker that the process `guard` guards has started a run that goes on."""
+    """Return whether the worker that the process `guard` guards has started a run that goes on.
+
+    A run that is left of an earlier worker counts, too.
+    """
     try:
-        (worker,) = (process for process in psutil.Process(guard).children() if process.is_running())
-        return bool(worker.children(recursive=True))
-    except (psutil.NoSuchProcess, ValueError):
+        return len(living_descendants(guard)) > 1  # the worker itself is one
+    except psutil.NoSuchProcess:
         return False
 
 

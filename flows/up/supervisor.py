@@ -131,7 +131,11 @@ class Supervisor:
         elif known.process.status is not None:
             self._plan(known, now)
         elif not known.healthy_since:
-            self._is_healthy(known)
+            late = time.time() - known.process.began > STARTUP_SECONDS
+            if not self._is_healthy(known) and late and now >= known.next_look:
+                log.warning("%s is not ready after %d s: it is ended", known.service.name, STARTUP_SECONDS)
+                known.process.end()
+                known.next_look = now + LOOK_SECONDS
         else:
             if now - known.healthy_since > STABLE_SECONDS:
                 known.failures = 0
@@ -143,11 +147,13 @@ class Supervisor:
         """Count the looks without a response, and end the service after too many."""
         assert known.process
         known.silent_looks = 0 if responds else known.silent_looks + 1
-        if known.silent_looks == SILENT_LOOKS:
+        if known.silent_looks >= SILENT_LOOKS:
             log.warning(
-                "%s has not responded for %d s: it is ended", known.service.name, SILENT_LOOKS * LOOK_SECONDS
+                "%s has not responded for %d s: it is ended",
+                known.service.name,
+                known.silent_looks * LOOK_SECONDS,
             )
-            known.process.end()
+            known.process.end()  # at the next look, too, if it is still there: then at once
 
     def _plan(self, known: _Watched, now: float) -> None:
         """Plan the next start of a service that has ended.

@@ -93,6 +93,13 @@ def test_an_exported_model_predicts_the_same(
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
 
 
+def test_no_texts_and_texts_that_are_no_unicode_are_predicted(fitted: FittedClassifier) -> None:
+    assert fitted.predict([]) == []
+    half, replaced, blank = fitted.predict(["my \ud800 card", "my \ufffd card", " "])
+    assert half == replaced
+    assert blank.uncertain
+
+
 @pytest.mark.parametrize(("family", "truncation"), [("bert", "head"), ("qwen2", "head_tail")])
 def test_a_model_with_a_prompt_is_served_as_torch_computes_prompt_and_text(
     tiny_family: Callable[[str], Path], tiny_texts: Texts, tmp_path: Path, family: str, truncation: str

@@ -199,7 +199,8 @@ def _sum_counts(paths: Sequence[Path], model: Model) -> tuple[int, dict[str, Tas
 
 def _write(model: Model, chunk: Chunk, top: int | None, form: OutputTable, prefix: str, path: Path) -> int:
     rows: list[dict[str, Any]] = [{} for _ in chunk.texts]
-    present = {place: text for place, text in enumerate(chunk.texts) if text and not is_blank(text)}
+    cleaned = model.text_rule.cleaned
+    present = {place: text for place, text in enumerate(chunk.texts) if text and not is_blank(cleaned(text))}
     predictions = model.predict_by_task(list(present.values()), top or 1)
     counts = {task: TaskCounts() for task in predictions}
     for task, found in predictions.items():

@@ -51,7 +51,8 @@ class TextClassifier:
         columns = self._predictor.text_rule.columns or ("text",)
         values = ([_text(value, name) for value in table[name]] for name in columns)
         texts = [join_columns(row) for row in zip(*values, strict=True)]
-        present = [text is not None and not is_blank(text) for text in texts]
+        cleaned = self._predictor.text_rule.cleaned
+        present = [text is not None and not is_blank(cleaned(text)) for text in texts]
         predictions = iter(self._predictor.predict([text for text in compress(texts, present) if text]))
         absent = NO_LABELS if self._predictor.manifest.thresholds else NO_LABEL
         return [next(predictions).columns() if has_text else dict(absent) for has_text in present]

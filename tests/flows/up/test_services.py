@@ -27,6 +27,7 @@ class Prefect(HTTPServer):
     """Returns one worker, whose last heartbeat is `seconds` old."""
 
     seconds = 0.0
+    body: bytes | None = None  # instead of the worker
 
 
 class Workers(BaseHTTPRequestHandler):
@@ -37,6 +38,7 @@ class Workers(BaseHTTPRequestHandler):
         beat = datetime.now(UTC) - timedelta(seconds=self.server.seconds)
         name = f"{socket.gethostname()}-{os.getpid()}"
         body = json.dumps([{"name": name, "last_heartbeat_time": beat.isoformat()}]).encode()
+        body = body if self.server.body is None else self.server.body
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -85,6 +87,32 @@ def test_a_worker_without_heartbeats_hangs_unless_it_has_a_run(prefect: Prefect,
     with guarded("sh -c 'sleep 60 & wait'") as guard:
         assert service.responds(guard)
     assert not service.responds(guard)
+
+
+def test_a_run_that_has_ended_does_not_count_though_nobody_has_waited_for_it(
+    prefect: Prefect, tmp_path: Path
+) -> None:
+    service = worker_service(Layout(tmp_path), prefect.server_port)
+    prefect.seconds = 120
+    assert service.responds
+    with guarded("sh -c 'sleep 60 & wait'") as guard:
+        (held,) = psutil.Process(guard).children()
+        (run,) = held.children()
+        held.suspend()
+        run.kill()
+        while run.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)
+        assert not service.responds(guard)
+
+
+def test_a_strange_answer_is_none(prefect: Prefect, tmp_path: Path) -> None:
+    service = worker_service(Layout(tmp_path), prefect.server_port)
+    assert service.responds
+    for prefect.body in (b"", b"<html>", b"{}"):
+        assert service.responds(os.getpid())
+        assert not service.healthy(0.0)
+    prefect.body = b'[{"name": null}]'
+    assert not service.healthy(0.0)
 
 
 def test_a_worker_does_not_hang_because_prefect_does(tmp_path: Path) -> None:

@@ -111,6 +111,24 @@ def test_a_service_that_hangs_is_ended_and_starts_again(
     running.end()
 
 
+def test_a_service_that_is_not_ready_after_a_restart_is_ended_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "STARTUP_SECONDS", 0.2)
+    stop = threading.Event()
+    running = Supervisor(stop, lambda service: None)
+
+    def stop_after_the_end() -> None:
+        if "MLflow starts again in 1 s" in caplog.text:
+            stop.set()
+
+    with pytest.raises(StoppedError):
+        running.watch([_service(tmp_path, SLEEPS, healthy=False)], stop_after_the_end)
+    assert caplog.text.count("MLflow is not ready after 0 s: it is ended") == 1
+    assert "MLflow ended: exit status 143" in caplog.text
+    running.end()
+
+
 def test_a_service_is_started_when_it_is_needed(tmp_path: Path) -> None:
     stop, needed, reported = threading.Event(), threading.Event(), list[str]()
 

@@ -201,6 +201,17 @@ def test_a_row_without_a_text_has_no_answer(
     check([first, last], predictor.predict(["card", "."]))
 
 
+def test_a_text_that_is_blank_after_cleaning_has_no_answer(served: Any, tmp_path: Path) -> None:
+    folder = served.write(tmp_path / "onnx")
+    replace(served.manifest, clean="html").save(folder)
+    source = write(
+        tmp_path / "in.jsonl", [{"text": text} for text in ("<br>", "my <b>card</b>", "<!-- x -->")]
+    )
+    summary = predict_file(folder, source, tmp_path / "out.jsonl")
+    assert (summary.rows, summary.without_text) == (3, 2)
+    assert [bool(row["label"]) for row in read(tmp_path / "out.jsonl")] == [False, True, False]
+
+
 @pytest.mark.parametrize("output", FORMATS)
 def test_any_text_is_answered(output: str, served: Any, predictor: Predictor, tmp_path: Path) -> None:
     texts = ["card \ud800", "\ud83d\ude00", "\0card\0", "card " * 200_000, "\u202eabc", "\x1a"]

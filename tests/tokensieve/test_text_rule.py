@@ -154,6 +154,14 @@ def test_python_and_mlflow_predict_rows_as_joined_texts(folder: Path) -> None:
     assert blank == NO_LABEL
 
 
+def test_a_row_that_is_blank_after_cleaning_has_no_label(folder: Path) -> None:
+    replace(Manifest.load(folder), clean="html").save(folder)
+    table = {"subject": ["<br>", "<b>card</b>"], "body": ["&nbsp;", None]}
+    blank, found = TextClassifier(Predictor.load(folder)).predict(table)
+    assert blank == NO_LABEL
+    assert found["label"]
+
+
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 def test_a_file_with_the_columns_is_predicted(ending: str, folder: Path, tmp_path: Path) -> None:
     source, output = tmp_path / f"in{ending}", tmp_path / "out.jsonl"

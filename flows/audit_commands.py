@@ -23,7 +23,7 @@ def audit(options: argparse.Namespace, answer: Answer) -> None:
     from flows.audit_text import audit_text
     from tasks.auditing.audit_report import Audit
     from tasks.auditing.label_studio import label_studio_tasks
-    from tasks.auditing.review_file import REVIEW, review_cells
+    from tasks.auditing.review_file import review_cells
     from tasks.projects.project import template
     from tasks.projects.upgrade import add_stage, complete_stages, rename_settings
     from tasks.split import load_labels
@@ -42,7 +42,7 @@ def audit(options: argparse.Namespace, answer: Answer) -> None:
         found = Audit.load(layout.audit)
         if options.label_studio:
             _, multi_label = load_labels(layout, "train")
-            tasks = label_studio_tasks(review_cells(layout.audit / REVIEW), multi_label)
+            tasks = label_studio_tasks(review_cells(layout.review), multi_label)
             write_json(Path(options.label_studio), tasks)
     answer(
         json.dumps(asdict(found), ensure_ascii=False)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from flows.record_text import table_text
 from tasks.auditing.audit_report import MISSED, Audit, AuditedRow, ClassSize, Duplicates
-from tasks.auditing.review_file import REVIEW
 from tokensieve.project import Layout
 
 SHOWN = 10  # entries of a list
@@ -140,5 +139,5 @@ def _next(found: Audit, layout: Layout, project: str) -> str:
 
 
 def _shown(layout: Layout) -> str:
-    path = layout.audit / REVIEW
+    path = layout.review
     return str(path.relative_to(layout.root.cwd())) if path.is_relative_to(layout.root.cwd()) else str(path)

@@ -20,7 +20,6 @@ from tasks.reporting.run_verdict import run_verdict
 from tasks.reporting.shown import BUILDS, builds, data_notes, data_warnings, notes
 from tasks.tracking.registry_check import confirmed
 from tokensieve.evaluation.weak_class import WeakClass
-from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import Manifest
 from tokensieve.project import Layout
@@ -47,7 +46,7 @@ def summarize(
     validation, vocabulary = (
         read_json(folder / "report.json") for folder in (layout.validation, layout.vocabulary)
     )
-    race = read_json(layout.onnx / choose_variant.NAME)
+    race = read_json(layout.race)
     torch = _numbers(evaluated := read_json(layout.evaluation / "report.json"))
     # Earlier versions did not measure the served build: the figures are then those of PyTorch.
     served = _numbers(race.get("served", torch))

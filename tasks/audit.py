@@ -7,7 +7,7 @@ import logging
 from tasks.auditing.audited_texts import load_texts
 from tasks.auditing.findings import Findings, audit_of
 from tasks.auditing.judgement import judge
-from tasks.auditing.review_file import REVIEW, write_review
+from tasks.auditing.review_file import write_review
 from tasks.auditing.review_rows import review_rows
 from tasks.auditing.text_states import compare_states, compute_states
 from tokensieve.audit.duplicate_sets import copies_of, find_duplicates
@@ -29,8 +29,8 @@ def audit(layout: Layout, settings: Settings) -> None:
     rows = review_rows(texts, sets, judgement.suspects, outliers)
     findings = Findings(texts, sets, judgement, outliers, len(rows))
     with atomic_folder(layout.audit) as folder:
-        write_review(folder / REVIEW, rows, texts, settings)
+        write_review(folder / layout.review.name, rows, texts, settings)
         found = audit_of(findings, layout, settings)
         found.save(folder)
     if headline := found.headline():
-        log.info("audit: %s; %s has %d rows", headline, layout.audit / REVIEW, len(rows))
+        log.info("audit: %s; %s has %d rows", headline, layout.review, len(rows))

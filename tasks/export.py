@@ -147,7 +147,7 @@ def export(layout: Layout, settings: Settings) -> None:
             "skipped": skipped,
         }
         race = head | {"variants": rows, "served": served}
-        write_json(folder / choose_variant.NAME, race)
+        write_json(folder / layout.race.name, race)
         write_card(folder, layout, settings, Manifest.load(folder), race)
         for path in builds.values():
             path.unlink(missing_ok=True)

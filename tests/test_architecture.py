@@ -132,6 +132,17 @@ def test_prediction_and_serving_import_nothing_heavy(folder: str) -> None:
     assert HEAVY & set(loaded.split()) == set()
 
 
+@pytest.mark.parametrize("flow", ["retrain", "promote", "rollback"])
+def test_a_flow_imports_no_library_of_a_stage(flow: str) -> None:
+    """A run whose stages are all current, and a promotion, start without them."""
+    program = f"import sys, flows.{flow}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    heavy = HEAVY - {"prefect", "dvc"} | {"sklearn", "onnxruntime", "matplotlib"}
+    assert heavy & set(loaded.split()) == set()
+
+
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_one_vendor_one_file(vendor: str) -> None:
     users = {

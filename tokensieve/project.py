@@ -36,10 +36,12 @@ class Layout:
     split = property(lambda self: self.at("artifacts", "split"))
     vocabulary = property(lambda self: self.at("artifacts", "vocabulary"))
     audit = property(lambda self: self.at("artifacts", "audit"))
+    review = property(lambda self: self.at("artifacts", "audit", "review.csv"))
     mask = property(lambda self: self.at("artifacts", "mask"))
     model = property(lambda self: self.at("artifacts", "model"))
     evaluation = property(lambda self: self.at("artifacts", "evaluation"))
     onnx = property(lambda self: self.at("artifacts", "onnx"))
+    race = property(lambda self: self.at("artifacts", "onnx", "race.json"))
     registration = property(lambda self: self.at("artifacts", "registration"))
 
     # The report of a run as one page.

@@ -22,7 +22,6 @@ from tokensieve.errors import InputError
 from tokensieve.files import write_text
 from tokensieve.settings import Settings
 
-REVIEW = "review.csv"
 REMOVE = "(remove)"  # the answer for a row that is to be removed
 COLUMNS = (
     "file",
@@ -109,9 +108,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
         content = path.read_bytes()
         text = content.decode(marked_encoding(content[:4]) or "utf-8")
     except FileNotFoundError:
-        raise InputError(f"--review {path} does not exist; tokensieve audit writes {REVIEW}") from None
+        raise InputError(f"--review {path} does not exist; tokensieve audit writes review.csv") from None
     except IsADirectoryError:
-        raise InputError(f"--review {path} is a folder; name the file, such as {path / REVIEW}") from None
+        raise InputError(f"--review {path} is a folder; name the file, such as {path}/review.csv") from None
     except UnicodeDecodeError as error:
         line = content.split(b"\n")[content[: error.start].count(b"\n")]
         raise InputError(
@@ -131,7 +130,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
         missing = [name for name in NEEDED if name not in names]
         if missing:
             raise InputError(
-                f"--review {path} has no column {', '.join(missing)}; fill in the {REVIEW} that tokensieve "
+                f"--review {path} has no column {', '.join(missing)}; fill in the review.csv that tokensieve "
                 "audit writes, and keep its columns"
             )
         start = reader.line_num + 1

@@ -23,6 +23,7 @@ from tasks.promotion.registry_lookups import (
     known_versions,
     open_registry,
 )
+from tasks.tracking.registered_files import keep_answer
 from tokensieve.errors import InputError, Refused
 from tokensieve.project import Layout
 from tokensieve.registry.project_identity import identity
@@ -105,7 +106,7 @@ def promote(
         refused.is_known = not record_refusal(store, record, entry)
         raise
     cause = Cause(reason, flow_run, report.tree() if report else None, force)
-    move_champion(store, record, _entry(store, record, PROMOTE, replaced, number, cause))
+    _move(layout, store, record, _entry(store, record, PROMOTE, replaced, number, cause))
     return _moved(store, name, number, replaced) | {"gate_accuracy": _gate_accuracy(report)}
 
 
@@ -136,10 +137,19 @@ def rollback(
         # A deleted champion has no alias any more, but it is in the record.
         last = replaced or (before[-1] if before[-1] != number else None)
         cause = Cause(reason, flow_run)
-        move_champion(store, record, _entry(store, record, ROLLBACK, last, number, cause))
+        _move(layout, store, record, _entry(store, record, ROLLBACK, last, number, cause))
         return _moved(store, name, number, replaced) | {"skipped": list(skipped), "skipped_why": skipped}
     gone = f" ({'; '.join(f'{number}: {fault}' for number, fault in skipped.items())})" if skipped else ""
     raise InputError(f"model '{name}' has no earlier champion{gone}; {_others(store, name, replaced)}")
+
+
+def _move(layout: Layout, store: RegistryEditor, record: Record, entry: Entry) -> None:
+    """Move the champion, and keep the registry's answer for the servers of this project.
+
+    Raises as `move_champion` does.
+    """
+    move_champion(store, record, entry)
+    keep_answer(store.uri, layout.served, record.name)
 
 
 def _others(store: RegistryEditor, name: str, champion: str | None) -> str:

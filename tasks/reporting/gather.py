@@ -30,7 +30,6 @@ from tasks.split import load_labels, load_part
 from tokensieve.data.examples import Examples
 from tokensieve.data.labels import encode_targets
 from tokensieve.evaluation.report import is_for_threshold
-from tokensieve.export import choose_variant
 from tokensieve.files import read_json, read_json_or_none
 from tokensieve.inference.decisions import DecisionRule
 from tokensieve.inference.manifest import Manifest
@@ -57,9 +56,7 @@ def gather(layout: Layout, settings: Settings, registered: Registration, tags: M
         InputError: If an artifact is missing or damaged.
     """
     manifest, gate = Manifest.load(layout.onnx), _gate(layout, registered)
-    race, validation = (
-        read_json(path) for path in (layout.onnx / choose_variant.NAME, layout.validation / "report.json")
-    )
+    race, validation = (read_json(path) for path in (layout.race, layout.validation / "report.json"))
     title = f"{registered.name} version {registered.version}"
     report = gather_model(layout, title, manifest, race, gate)
     audit = Audit.load_or_none(layout.audit)

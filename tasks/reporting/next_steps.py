@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.auditing.review_file import REVIEW
 from tokensieve.project import Layout
 from tokensieve.report.content import Fact
 
@@ -31,7 +30,7 @@ def next_steps(
     if promote:
         yield Fact("promote it", f"tokensieve promote{project} --version {version}")
     if label_errors:
-        review = quoted(layout.audit / REVIEW, folder)
+        review = quoted(layout.review, folder)
         add = f"tokensieve data add{project} --review {review}"
         yield Fact("correct it", add, f"fill in right_label in {review}")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.auditing.audit_report import Audit
 from tasks.reporting.audit_findings import remedy
-from tokensieve.evaluation.verdict import in_one_sentence
+from tokensieve.evaluation.verdict_sentence import in_one_sentence
 from tokensieve.files import read_json
 from tokensieve.project import Layout
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from tasks.artifacts import Registration
 from tasks.auditing.audit_report import NAME as AUDIT
 from tasks.promotion.gate_report import GateReport
-from tokensieve.export import choose_variant
 from tokensieve.files import read_json_or_none, sha256, write_json, write_text
 from tokensieve.inference.manifest import NAME as MANIFEST
 from tokensieve.project import Layout
@@ -59,7 +58,7 @@ def _state(layout: Layout) -> str:
         layout.mask / "report.json",
         layout.model / "history.jsonl",
         layout.onnx / MANIFEST,
-        layout.onnx / choose_variant.NAME,
+        layout.race,
         layout.registration / Registration.NAME,
         layout.champion,
         layout.params,

@@ -27,7 +27,6 @@ from tasks.tracking import provenance, run_metrics, run_words
 from tasks.tracking.mlflow_client import connect
 from tasks.versioning.data_versions import find_data_version
 from tokensieve.evaluation.predictions import NAME as PREDICTIONS
-from tokensieve.export import choose_variant
 from tokensieve.files import read_json, write_json
 from tokensieve.inference.manifest import Manifest
 from tokensieve.inference.mlflow_model import MULTI_LABEL, SINGLE_LABEL
@@ -131,7 +130,7 @@ def _log_numbers(client: MlflowClient, run_id: str, layout: Layout, settings: Se
 def _evaluated(layout: Layout) -> dict[str, Any]:
     """Return the evaluation report, with the figures of the served build and the run's verdict."""
     report: dict[str, Any] = read_json(layout.evaluation / "report.json")
-    served: dict[str, Any] = read_json(layout.onnx / choose_variant.NAME).get("served", {})
+    served: dict[str, Any] = read_json(layout.race).get("served", {})
     return report | served | {"verdict": run_verdict(layout)}
 
 
@@ -181,7 +180,7 @@ def _log_files(client: MlflowClient, run_id: str, layout: Layout) -> None:
     client.log_table(run_id, table, "vocabulary/constructs.json")
     client.log_artifact(run_id, str(layout.vocabulary / "report.json"), "vocabulary")
     client.log_table(run_id, run_metrics.class_table(_evaluated(layout)["per_class"]), CLASSES)
-    client.log_artifact(run_id, str(layout.onnx / choose_variant.NAME), "onnx")
+    client.log_artifact(run_id, str(layout.race), "onnx")
     for name in ("history.jsonl", "history.png", "report.json"):
         client.log_artifact(run_id, str(layout.model / name), "training")
 

@@ -6,7 +6,9 @@ registry or the files.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +43,23 @@ def open_reader(uri: str, cache: Path | None = None) -> RegistryReader | None:
     None: it is an SQLite file that does not exist or is empty. Answers about a database are kept in
     the folder `cache`, until an SQLite file changes.
     """
-    return None if _is_empty(uri) else models.open_reader(uri, cache)
+    if _is_empty(uri):
+        return None
+    if "tasks.tracking.mlflow_client" in sys.modules and not uri.startswith(("http:", "https:")):
+        from tasks.tracking.loaded_mlflow import LoadedMlflow
+
+        return LoadedMlflow(uri, cache)
+    return models.open_reader(uri, cache)
+
+
+def keep_answer(uri: str, cache: Path, name: str) -> None:
+    """Look a model up after a change of its registry, and keep the answer in the folder `cache`.
+
+    The next process, for example a server, then needs no MLflow to look it up in an SQLite file.
+    """
+    with contextlib.suppress(InputError):  # that process looks it up itself
+        if uri.startswith(SQLITE) and (reader := open_reader(uri, cache)):
+            reader.aliases(name)
 
 
 def open_editor(uri: str) -> RegistryEditor | None:

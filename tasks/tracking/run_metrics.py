@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.durations import last_seconds
-from tokensieve.export import choose_variant
 from tokensieve.files import read_json
 from tokensieve.inference.manifest import NAME as MANIFEST
 from tokensieve.project import Layout
@@ -33,7 +32,7 @@ def metrics(layout: Layout) -> Iterator[Point]:
     """
     yield from _training(layout)
     evaluated = read_json(layout.evaluation / "report.json")
-    race = read_json(layout.onnx / choose_variant.NAME)
+    race = read_json(layout.race)
     served = race.get("served", {})
     yield from _numbers("", {_test_name(key): value for key, value in (evaluated | served).items()})
     # Earlier versions did not measure the served build.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.auditing.audit_report import NAME, Audit, ClassSize
-from tasks.auditing.review_file import REVIEW, read_review
+from tasks.auditing.review_file import read_review
 from tests.tasks.conftest import Audited
 from tokensieve.errors import InputError
 
@@ -36,7 +36,7 @@ def test_a_wrong_label_is_found_and_the_right_one_suggested(
     rows[3] = (rows[3][0], "track")
     layout, _ = audited(rows)
     found = Audit.load(layout.audit)
-    logged = f"audit: {found.headline()}; {layout.audit / REVIEW} has {found.reviewed} rows"
+    logged = f"audit: {found.headline()}; {layout.review} has {found.reviewed} rows"
     assert [own.getMessage() for own in caplog.records if own.name == "tokensieve"] == [logged]
     first = found.label_errors[0]
     assert (first.row.row, first.row.labels, first.suggested) == (4, ("track",), "card")
@@ -46,7 +46,7 @@ def test_a_wrong_label_is_found_and_the_right_one_suggested(
     assert found.headline().startswith(f"{len(found.label_errors)} likely label error")
     assert "doubtful label" in replace(found, agreement=0.7).headline()
     assert found.totals["label_errors"] == len(found.label_errors)
-    answer = read_review(layout.audit / REVIEW)[0]
+    answer = read_review(layout.review)[0]
     assert (answer.file, answer.row, answer.right) == ("train.csv", 4, "")
 
 
@@ -62,7 +62,7 @@ def test_copies_with_other_labels_and_copies_of_test_texts_come_first(audited: A
     assert {(row.file, row.row) for row in leak.rows} == {("train.csv", 39), ("test.csv", 1)}
     assert (leak.kind, leak.leak) == ("copy", True)
     assert (found.totals["conflicts"], found.totals["leaks"]) >= (1, 1)
-    assert {answer.row for answer in read_review(layout.audit / REVIEW)[:2]} == {37, 38}
+    assert {answer.row for answer in read_review(layout.review)[:2]} == {37, 38}
 
 
 def test_classes_lengths_and_lookalikes(audited: Audited) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from tokensieve.audit.near_copies import Ints
 
@@ -43,6 +42,8 @@ def overlapping_classes(given: Ints, predicted: Ints, names: Sequence[str]) -> l
         predicted: The most probable class out of fold, int64 [texts].
         names: The names of the classes.
     """
+    from sklearn.metrics import confusion_matrix  # only here: a saved audit is read without it
+
     counts = confusion_matrix(given, predicted, labels=range(len(names)))
     sizes = counts.sum(1)
     crossed = np.triu(counts + counts.T, 1)

@@ -16,6 +16,7 @@ from tokensieve.evaluation import intervals
 from tokensieve.evaluation.baselines import Baseline, Baselines
 from tokensieve.evaluation.metrics import Bools, Ints, Targets
 from tokensieve.evaluation.shortcuts import Shortcut
+from tokensieve.evaluation.verdict_sentence import in_one_sentence
 from tokensieve.evaluation.weak_class import WeakClass
 from tokensieve.truncation import HEAD
 
@@ -120,12 +121,6 @@ def judge(result: ModelOnTest) -> Verdict:
         weakest=tuple(_weakest(counts)[:WEAKEST]),
         tested_on_one=sum(found.texts == 1 for found in counts),
     )
-
-
-def in_one_sentence(good_for: str, advice: str, remedies: Sequence[str]) -> str:
-    """Return a verdict with its first remedy as one sentence."""
-    help_most = f"; what would help most: {remedies[0]}" if remedies else ""
-    return f"{good_for}: {advice}{help_most}."
 
 
 def _grade(result: ModelOnTest, accuracy: float) -> Grade:

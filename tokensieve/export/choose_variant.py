@@ -19,7 +19,6 @@ from tokensieve.evaluation.report import Comparison
 from tokensieve.inference.session import Engine
 from tokensieve.settings import Export
 
-NAME = "race.json"  # the file with the results of all variants, in the exported folder
 ROUNDS = 5
 SAME_SPEED = 1.05  # ratio of times
 EXACT = ("fp32", "fused")  # variants that differ from PyTorch only in the order of sums

@@ -108,11 +108,18 @@ class MlflowProcess:
         with well_formed(self.uri, "answer"):
             return Path(text_of(self._ask(question, DOWNLOAD, environment)["folder"]))
 
-    def _describe(self, name: str) -> dict[str, Any]:
-        """Return a description of the model `name`: its aliases, versions and more.
+    def describe(self, name: str) -> dict[str, Any]:
+        """Return what MLflow's client answers about the model `name`: its aliases, versions and
+        more.
 
-        It is an earlier answer if the SQLite file has not changed.
+        Raises:
+            InputError: If there is no registry, or MLflow is not installed.
+            RegistryError: If the registry does not respond.
         """
+        return self._ask({"ask": "describe", "uri": self.uri, "name": name}, LOOKUP)
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        """Return what `describe` returns: an earlier answer if the SQLite file has not changed."""
         check_database(self.uri)
         state = _file_state(self.uri)
         for known in (self._answers.get(name), self._read_cache(name)) if state else ():
@@ -121,7 +128,7 @@ class MlflowProcess:
                 return known[1]
         if state and not state[0][-1]:
             raise no_answer(self.uri, "the file is empty", "register a model first")
-        answer = self._ask({"ask": "describe", "uri": self.uri, "name": name}, LOOKUP)
+        answer = self.describe(name)
         # The state was read before the question: a change in between is noticed at the next one.
         self._answers[name] = (state, answer)
         if state and self._cache:

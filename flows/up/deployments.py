@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from flows.events import resource
+from flows.up.schedules import check_deployments
 from tokensieve.errors import InputError
 from tokensieve.files import write_text
 from tokensieve.project import Layout
@@ -90,8 +91,15 @@ def write(
     """Write the project's deployments to prefect.yaml in `folder`.
 
     Return a line on each, for users.
+
+    Raises:
+        InputError: If the project's own prefect.yaml is wrong.
     """
-    tree = filled(read(template(layout)), layout.root, data, test, log_texts)
+    file = template(layout)
+    tree = read(file)
+    if file != packed(NAME):
+        check_deployments(file, tree["deployments"])
+    tree = filled(tree, layout.root, data, test, log_texts)
     write_text(folder / NAME, yaml.safe_dump(tree, sort_keys=False))
     return [_described(deployment) for deployment in tree["deployments"]]
 
@@ -99,11 +107,11 @@ def write(
 def _described(deployment: dict[str, Any]) -> str:
     """Return the name of a deployment with when it runs, and what it needs for a schedule."""
     schedules = [
-        f"{found['cron']} {found.get('timezone', 'UTC')}"
-        if "cron" in found
-        else f"every {found['interval']} s"
+        f"every {found['interval']} s"
+        if "interval" in found
+        else f"{found.get('cron') or found['rrule']} {found.get('timezone', 'UTC')}"
         for found in deployment.get("schedules", [])
-        if found.get("active", True) and ("cron" in found or "interval" in found)
+        if found.get("active", True)
     ]
     needs = {WATCH: "off: needs --data", MONITOR: "off: needs --log-texts"}
     state = ", ".join(schedules) or needs.get(deployment["name"], "on request")

@@ -130,11 +130,11 @@ class MlflowProcess:
             raise no_answer(self.uri, "the file is empty", "register a model first")
         answer = self.describe(name)
         # The state was read before the question: a change in between is noticed at the next one.
-        self._answers[name] = (state, answer)
-        if state and self._cache:
-            with contextlib.suppress(OSError):
-                self._cache.mkdir(parents=True, exist_ok=True)
-            write_if_possible(self._cache_path(name), json.dumps({"state": state, "answer": answer}))
+        # Every answer has the lists of models and experiments, for which the name is empty.
+        for key in {name, ""}:
+            self._answers[key] = (state, answer)
+            if state and self._cache:
+                self._write_cache(key, state, answer)
         return answer
 
     def _read_cache(self, name: str) -> tuple[FileState, dict[str, Any]] | None:
@@ -142,6 +142,12 @@ class MlflowProcess:
         if not isinstance(found, dict) or not isinstance(found.get("answer"), dict):
             return None
         return found.get("state", []), found["answer"]
+
+    def _write_cache(self, name: str, state: FileState, answer: dict[str, Any]) -> None:
+        path = self._cache_path(name)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_if_possible(path, json.dumps({"state": state, "answer": answer}))
 
     def _cache_path(self, name: str) -> Path:
         assert self._cache

@@ -12,8 +12,6 @@ BLANKS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
     + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 )
-
-
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")  # those of ASCII that are not white space
 
 

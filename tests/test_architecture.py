@@ -133,8 +133,8 @@ def test_prediction_and_serving_import_nothing_heavy(folder: str) -> None:
 
 
 @pytest.mark.parametrize("flow", ["retrain", "promote", "rollback"])
-def test_a_flow_imports_no_library_of_a_stage(flow: str) -> None:
-    """A run whose stages are all current, and a promotion, start without them."""
+def test_a_flow_imports_nothing_that_only_a_stage_needs(flow: str) -> None:
+    """A run without a stale stage starts without PyTorch, scikit-learn and the like."""
     program = f"import sys, flows.{flow}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -50,6 +50,19 @@ def read(path: Path) -> dict[str, Any]:
     return dict(tree)
 
 
+def load(layout: Layout) -> dict[str, Any]:
+    """Return the content of the project's own prefect.yaml, or else of the one of this package.
+
+    Raises:
+        InputError: If the project's own is wrong.
+    """
+    file = template(layout)
+    tree = read(file)
+    if file != packed(NAME):
+        check_deployments(file, tree["deployments"])
+    return tree
+
+
 def filled(
     tree: dict[str, Any], project: Path, data: str | None, test: str | None, log_texts: str | None = None
 ) -> dict[str, Any]:
@@ -67,20 +80,21 @@ def filled(
     """
     tree = copy.deepcopy(tree)
     for deployment in tree["deployments"]:
-        parameters = deployment.setdefault("parameters", {})
+        parameters = deployment["parameters"] = deployment.get("parameters") or {}
         if "project" in parameters:
             parameters["project"] = str(project)
         if "log" in parameters and log_texts is not None:
             parameters["log"] = log_texts
-            for schedule in deployment.get("schedules", []):
+            for schedule in _schedules(deployment):
                 schedule["active"] = True
         if "data" in parameters:
             parameters["data"] = data
             if test is not None and deployment.get("name") != WATCH:
                 parameters["test"] = test
         if deployment.get("name") == WATCH and data is None:
+            deployment.pop("schedule", None)
             deployment["schedules"] = []
-        for trigger in deployment.get("triggers", []):
+        for trigger in deployment.get("triggers") or []:
             trigger["match"] = {"prefect.resource.id": resource(project)}
     return tree
 
@@ -95,22 +109,23 @@ def write(
     Raises:
         InputError: If the project's own prefect.yaml is wrong.
     """
-    file = template(layout)
-    tree = read(file)
-    if file != packed(NAME):
-        check_deployments(file, tree["deployments"])
-    tree = filled(tree, layout.root, data, test, log_texts)
+    tree = filled(load(layout), layout.root, data, test, log_texts)
     write_text(folder / NAME, yaml.safe_dump(tree, sort_keys=False))
     return [_described(deployment) for deployment in tree["deployments"]]
+
+
+def _schedules(deployment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the schedules of a deployment. Prefect also reads the key `schedule`, with one."""
+    return deployment.get("schedules") or [found for found in [deployment.get("schedule")] if found]
 
 
 def _described(deployment: dict[str, Any]) -> str:
     """Return the name of a deployment with when it runs, and what it needs for a schedule."""
     schedules = [
         f"every {found['interval']} s"
-        if "interval" in found
+        if found.get("interval")
         else f"{found.get('cron') or found['rrule']} {found.get('timezone', 'UTC')}"
-        for found in deployment.get("schedules", [])
+        for found in _schedules(deployment)
         if found.get("active", True)
     ]
     needs = {WATCH: "off: needs --data", MONITOR: "off: needs --log-texts"}

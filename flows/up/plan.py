@@ -52,9 +52,10 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
     MLFLOW_TRACKING_URI of this process and its children is then the address of MLflow's server.
 
     Raises:
-        InputError: If a port, the prediction log, a database or the registry cannot be used.
+        InputError: If a port, a file, a database or the registry cannot be used.
     """
     settings = Settings.load(layout.params)
+    deployments.load(layout)  # to refuse it before anything is made
     postgres = server_address(options.postgres)
     os.environ.pop(VARIABLE, None)
     store = tracking_uri(layout, settings)
@@ -76,9 +77,8 @@ def make(layout: Layout, options: argparse.Namespace) -> Plan:
     moved_project.follow(layout, store)
     os.environ["MLFLOW_TRACKING_URI"] = registry
     described = deployments.write(layout, options.data, options.test, layout.up, options.log_texts)
-    servers = [services.prefect(layout, at, databases)]
-    if not outside:
-        servers.append(services.mlflow(layout, at, databases.mlflow if databases else store))
+    mlflow = [] if outside else [services.mlflow(layout, at, databases.mlflow if databases else store)]
+    servers = [services.prefect(layout, at, databases), *mlflow]
     rest = _deploy(layout, at), services.worker(layout, at), services.server(layout, at, options.log_texts)
     for service in (*servers, *rest):
         service.log.unlink(missing_ok=True)

@@ -110,7 +110,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
     except FileNotFoundError:
         raise InputError(f"--review {path} does not exist; tokensieve audit writes review.csv") from None
     except IsADirectoryError:
-        raise InputError(f"--review {path} is a folder; name the file, such as {path}/review.csv") from None
+        raise InputError(
+            f"--review {path} is a folder; name the file, such as {path / 'review.csv'}"
+        ) from None
     except UnicodeDecodeError as error:
         line = content.split(b"\n")[content[: error.start].count(b"\n")]
         raise InputError(

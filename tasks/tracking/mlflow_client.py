@@ -196,6 +196,7 @@ def describe(uri: str, name: str) -> dict[str, Any]:
 
     Raises:
         InputError: If there is no registry at `uri`.
+        RegistryError: If it does not respond.
     """
     client = connect_existing(uri)
     model = find_model(client, name) if name else None

@@ -41,7 +41,8 @@ def open_reader(uri: str, cache: Path | None = None) -> RegistryReader | None:
     """Return the registry at `uri` to read.
 
     None: it is an SQLite file that does not exist or is empty. Answers about a database are kept in
-    the folder `cache`, until an SQLite file changes.
+    the folder `cache`, until an SQLite file changes. If this process has imported MLflow, it reads
+    a database itself, otherwise in a child process.
     """
     if _is_empty(uri):
         return None
@@ -57,7 +58,7 @@ def keep_answer(uri: str, cache: Path, name: str) -> None:
 
     The next process, for example a server, then needs no MLflow to look it up in an SQLite file.
     """
-    with contextlib.suppress(InputError):  # that process looks it up itself
+    with contextlib.suppress(InputError, OSError):  # that process looks it up itself
         if uri.startswith(SQLITE) and (reader := open_reader(uri, cache)):
             reader.aliases(name)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from functools import cache
 
-# Characters that Unicode does not count as control or format characters, and that show nothing:
-# fillers of Hangul, Khmer and Braille, the grapheme joiner, and variation selectors.
+# They show nothing alone, and Unicode counts them neither as white space nor as control or format
+# characters: the grapheme joiner, fillers of Hangul, Khmer and Braille, and variation selectors.
+# The console has the same list (server/console/csv.js).
 BLANKS = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
-    + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 )
-CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")  # those of ASCII that are not white space
 
 
 def normalize_text(text: str) -> str:
@@ -30,15 +28,15 @@ def copy_key(text: str) -> str:
     That is case, the number of blanks, invisible characters, and how Unicode writes a character:
     composed or not, full-width or not (NFKC).
     """
-    if text.isascii() and not CONTROLS.search(text):
+    if text.isascii():
         return " ".join(text.lower().split())
     composed = unicodedata.normalize("NFKC", normalize_text(text)).lower()
     return " ".join(without_invisible(composed).split())
 
 
 def without_invisible(text: str) -> str:
-    """Return `text` without characters that show nothing, except white space."""
-    return "".join(char for char in text if char.isspace() or not _is_invisible(char))
+    """Return `text` without format characters (Unicode category Cf), such as zero-width spaces."""
+    return "".join(char for char in text if unicodedata.category(char) != "Cf")
 
 
 def is_blank(text: str) -> bool:
@@ -47,9 +45,6 @@ def is_blank(text: str) -> bool:
     Invisible are white space, control characters (Unicode category Cc), format characters (Cf),
     such as a zero-width space, and `BLANKS`.
     """
-    return all(char.isspace() or _is_invisible(char) for char in text)
-
-
-@cache
-def _is_invisible(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf") or char in BLANKS
+    return all(
+        char.isspace() or char in BLANKS or unicodedata.category(char) in ("Cc", "Cf") for char in text
+    )

@@ -131,10 +131,10 @@ class MlflowProcess:
         answer = self.describe(name)
         # The state was read before the question: a change in between is noticed at the next one.
         # Every answer has the lists of models and experiments, for which the name is empty.
-        for key in {name, ""}:
-            self._answers[key] = (state, answer)
+        for key, own in {"": answer | {"aliases": None, "versions": {}}, name: answer}.items():
+            self._answers[key] = (state, own)
             if state and self._cache:
-                self._write_cache(key, state, answer)
+                self._write_cache(key, state, own)
         return answer
 
     def _read_cache(self, name: str) -> tuple[FileState, dict[str, Any]] | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 
 from tasks.promotion import history as promotion_history
 from tasks.promotion import move_champion
@@ -26,10 +26,13 @@ from tasks.promotion.checks import FINGERPRINT, PROJECT
 from tasks.promotion.history import Entry, champions, earlier_moves, rolled_back
 from tasks.promotion.promote import promote, rollback
 from tasks.promotion.record import Record, read_record
+from tasks.tracking import mlflow_client
 from tasks.tracking.mlflow_editor import MlflowEditor
 from tokensieve.errors import InputError
 from tokensieve.project import Layout
+from tokensieve.registry.mlflow_process import MlflowProcess
 from tokensieve.registry.project_identity import given_identity
+from tokensieve.registry.store import tracking_uri
 from tokensieve.settings import Settings
 
 SETTINGS = Settings()
@@ -60,6 +63,36 @@ def test_the_only_version_has_none_to_roll_back_to(layout: Layout, register: Cal
     promote(layout, SETTINGS, "1")
     with pytest.raises(InputError, match="no earlier champion; there is no other version; train one with"):
         rollback(layout, SETTINGS)
+
+
+def test_a_server_finds_the_registrys_answer_after_each_move(
+    layout: Layout, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs no child process, which would import MLflow beside its answers."""
+    register(2)
+    promote(layout, SETTINGS, "1")
+    promote(layout, SETTINGS, "2")
+    uri = tracking_uri(layout, SETTINGS)
+    monkeypatch.setattr(MlflowProcess, "describe", None)
+    assert MlflowProcess(uri, layout.served).aliases("tickets") == {
+        "challenger": "2",
+        "champion": "2",
+        "previous": "1",
+    }
+    rollback(layout, SETTINGS)
+    assert (MlflowProcess(uri, layout.served).aliases("tickets") or {})["champion"] == "1"
+
+
+def test_a_promotion_does_not_need_that_answer(
+    layout: Layout, register: Callable[..., None], client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise MlflowException("database is locked")
+
+    register(1)
+    monkeypatch.setattr(mlflow_client, "describe", fails)
+    assert promote(layout, SETTINGS, "1")["version"] == "1"
+    assert aliases(client)["champion"] == "1"
 
 
 def test_promotions_can_be_rolled_back_one_by_one(

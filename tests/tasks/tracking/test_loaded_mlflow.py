@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 
 from tasks.tracking import mlflow_client
 from tasks.tracking.loaded_mlflow import LoadedMlflow
@@ -61,12 +62,37 @@ def test_the_kept_answer_is_that_of_the_next_process_until_the_file_changes(
         MlflowProcess(uri, tmp_path / "kept").aliases("tickets")
 
 
+@pytest.mark.parametrize("error", [InputError("gone"), MlflowException("database is locked")])
 def test_an_answer_that_cannot_be_had_is_not_kept(
-    registry: tuple[str, MlflowClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, registry: tuple[str, MlflowClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any) -> None:
-        raise InputError("gone")
+        raise error
 
     monkeypatch.setattr(mlflow_client, "describe", fails)
     keep_answer(registry[0], tmp_path / "kept", "tickets")
     assert not (tmp_path / "kept").exists()
+    reader = open_reader(registry[0])
+    assert reader
+    with pytest.raises(InputError):
+        reader.aliases("tickets")
+
+
+def test_a_file_that_replaces_the_one_that_was_read_is_read_by_a_child(
+    registry: tuple[str, MlflowClient], tmp_path: Path
+) -> None:
+    """MLflow's connections of this process still read the old one."""
+    reader = open_reader(registry[0])
+    assert reader
+    reader.aliases("tickets")
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "backup.db")
+    (tmp_path / "backup.db").replace(tmp_path / "mlflow.db")
+    with pytest.raises(AssertionError, match="a child process was started"):
+        reader.aliases("tickets")
+
+
+def test_a_process_without_mlflow_asks_a_child(
+    registry: tuple[str, MlflowClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "tasks.tracking.mlflow_client")
+    assert type(open_reader(registry[0])) is MlflowProcess

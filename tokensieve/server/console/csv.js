@@ -39,8 +39,8 @@ export function readTable(text, name) {
 
 const endingOf = (name) => (name.includes(".") ? name.toLowerCase().split(".").pop() : "");
 
-// As in normalize.py: whether a text has no visible character, only white space and format characters.
-export const isBlank = (text) => /^[\s\x1c-\x1f\x85\p{Cf}]*$/u.test(text);
+// As in normalize.py: whether a text has no visible character.
+export const isBlank = (text) => /^[\s\p{Cc}\p{Cf}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{e0100}-\u{e01ef}]*$/u.test(text);
 
 export function readLines(text) {
   return text.split(/\r\n|\n|\r/).filter((line) => !isBlank(line));

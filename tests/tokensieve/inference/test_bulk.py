@@ -214,7 +214,7 @@ def test_a_text_that_is_blank_after_cleaning_has_no_answer(served: Any, tmp_path
 
 @pytest.mark.parametrize("output", FORMATS)
 def test_any_text_is_answered(output: str, served: Any, predictor: Predictor, tmp_path: Path) -> None:
-    texts = ["card \ud800", "\ud83d\ude00", "\0card\0", "card " * 200_000, "\u202eabc", "\x1a"]
+    texts = ["card \ud800", "\ud83d\ude00", "\0card\0", "card " * 200_000, "\u202eabc", "a\x1a"]
     path = write(tmp_path / "in.jsonl", [{"text": text, "x": ["\ud800"]} for text in texts])
     predict_file(served.folder, path, tmp_path / f"out{output}")
     found = read(tmp_path / f"out{output}")
